@@ -1,0 +1,48 @@
+"""One proxy training as the law sees it: a mixture and the losses measured along it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bimix_sweep.errors import TableError
+from bimix_sweep.mixture.domains import Mixture, check_names
+from bimix_sweep.mixture.simplex import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossCurve:
+    """Losses of one trial along its steps."""
+
+    trial: str
+    """Opaque name of the training."""
+    mixture: Mixture
+    """What it was trained on."""
+    targets: tuple[str, ...]
+    """Names of the validation sets."""
+    steps: Array
+    """(points,) optimizer steps, > 0, rising."""
+    losses: Array
+    """(points, targets), > 0 and finite, NaN where not measured; nats per token or another positive loss."""
+    size: float | None = None
+    """Non-embedding parameters."""
+    seed: int | None = None
+    """Seed of the training; trials of one mixture with different seeds are replicates."""
+
+    def __post_init__(self) -> None:
+        check_names(self.targets, "target")
+        if self.losses.shape != (len(self.steps), len(self.targets)):
+            raise TableError(
+                f"trial {self.trial}: losses have shape {self.losses.shape}; need {len(self.steps)} steps x {len(self.targets)} targets"
+            )
+        if not (np.isfinite(self.steps).all() and (self.steps > 0).all() and (np.diff(self.steps) > 0).all()):
+            raise TableError(f"trial {self.trial}: steps are {self.steps.tolist()}; need rising numbers > 0")
+        if (bad := np.argwhere(~(np.isnan(self.losses) | (np.isfinite(self.losses) & (self.losses > 0))))).size:
+            point, target = bad[0]
+            raise TableError(
+                f"trial {self.trial}: loss of {self.targets[target]} is {self.losses[point, target]:g} at step "
+                f"{self.steps[point]:g}; need a finite number > 0"
+            )
+
+    def last(self) -> Array:
+        """(targets,) losses at the last step."""
+        return np.asarray(self.losses[-1])

@@ -1,0 +1,136 @@
+"""What a mixture is: named domains with bounds and available tokens, and proportions over them."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bimix_sweep.errors import MixtureError
+from bimix_sweep.mixture.simplex import SUM_TOLERANCE, Array, check_bounds, project
+
+
+def check_names(names: Sequence[str], what: str = "domain") -> None:
+    """Refuse names that are empty, repeated or hold a character that columns, files or Ray use themselves."""
+    for name in names:
+        if not name or name != name.strip() or any(c in name for c in '/\\,"\n\r\t') or name.startswith("."):
+            raise MixtureError(f'{what} name {name!r} is not usable; need text without / \\ , " or a leading dot')
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if list(names).count(name) > 1)
+        raise MixtureError(f"{what} {twice} is named twice; need distinct names")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixture:
+    """Proportions over named domains; they are shares of **tokens**."""
+
+    names: tuple[str, ...]
+    """The domains, distinct."""
+    proportions: tuple[float, ...]
+    """One share each, >= 0, sum 1 within 1e-6."""
+
+    def __post_init__(self) -> None:
+        check_names(self.names)
+        if len(self.names) != len(self.proportions):
+            raise MixtureError(f"{len(self.proportions)} proportions for {len(self.names)} domains; need one each")
+        for name, share in zip(self.names, self.proportions, strict=True):
+            if not (math.isfinite(share) and share >= 0):
+                raise MixtureError(f"domain {name} has proportion {share:g}; need a number >= 0")
+        if abs(sum(self.proportions) - 1) > SUM_TOLERANCE:
+            raise MixtureError(f"the proportions sum to {sum(self.proportions):.6g}; need 1 within {SUM_TOLERANCE:g}")
+
+    @classmethod
+    def from_mapping(cls, proportions: Mapping[str, float]) -> "Mixture":
+        """A mixture from {domain: proportion}."""
+        return cls(names=tuple(proportions), proportions=tuple(float(v) for v in proportions.values()))
+
+    @classmethod
+    def from_array(cls, names: Sequence[str], proportions: Iterable[float]) -> "Mixture":
+        """A mixture from names and a (domains,) array in their order."""
+        return cls(names=tuple(names), proportions=tuple(float(v) for v in proportions))
+
+    def as_dict(self) -> dict[str, float]:
+        """{domain: proportion} in the order of the names."""
+        return dict(zip(self.names, self.proportions, strict=True))
+
+    def as_array(self, names: Sequence[str] | None = None) -> Array:
+        """(domains,) float64 in the order of `names` (default: its own); a domain it does not name is at 0.
+
+        Raises:
+            MixtureError: it has a positive share in a domain that `names` lacks.
+        """
+        if names is None:
+            return np.array(self.proportions, dtype=np.float64)
+        shares = self.as_dict()
+        if extra := [name for name, share in shares.items() if share > 0 and name not in names]:
+            raise MixtureError(f"the mixture holds {', '.join(extra)}; only {', '.join(names)} are known here")
+        return np.array([shares.get(name, 0.0) for name in names], dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainSet:
+    """The domains of a sweep in their order: how many tokens each has and between which proportions it may lie."""
+
+    names: tuple[str, ...]
+    """Distinct names."""
+    tokens: tuple[float, ...] = ()
+    """Tokens available to the final run, > 0; infinite where unknown (the default)."""
+    lower: tuple[float, ...] = ()
+    """Smallest proportions, default 0."""
+    upper: tuple[float, ...] = ()
+    """Largest proportions, default 1."""
+
+    def __post_init__(self) -> None:
+        check_names(self.names)
+        if not self.names:
+            raise MixtureError("no domains; need at least one")
+        for field, default in (("tokens", math.inf), ("lower", 0.0), ("upper", 1.0)):
+            values = getattr(self, field) or (default,) * len(self.names)
+            if len(values) != len(self.names):
+                raise MixtureError(f"{len(values)} values of {field} for {len(self.names)} domains; need one each")
+            object.__setattr__(self, field, tuple(float(v) for v in values))
+        for name, count in zip(self.names, self.tokens, strict=True):
+            if not count > 0:
+                raise MixtureError(f"domain {name} has {count:g} tokens; need more than 0")
+        check_bounds(self.lower_array, self.upper_array, self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def lower_array(self) -> Array:
+        """(domains,) smallest proportions."""
+        return np.array(self.lower, dtype=np.float64)
+
+    @property
+    def upper_array(self) -> Array:
+        """(domains,) largest proportions."""
+        return np.array(self.upper, dtype=np.float64)
+
+    def capped(self, run_tokens: float, max_epochs: float) -> "DomainSet":
+        """The same domains with each upper bound lowered to `max_epochs` passes over its tokens in a run of `run_tokens`.
+
+        Raises:
+            MixtureError: the caps leave no mixture (too few tokens in all), or less than a domain's min.
+        """
+        caps = max_epochs * np.array(self.tokens) / run_tokens
+        upper = np.minimum(self.upper_array, caps)
+        if upper.sum() < 1 - SUM_TOLERANCE:
+            raise MixtureError(
+                f"{run_tokens:g} tokens at {max_epochs:g} epochs need {run_tokens / max_epochs:g} tokens of text; the domains and "
+                f"their max give {upper.sum() * run_tokens / max_epochs:.4g}, so raise the epochs or shorten the run"
+            )
+        return DomainSet(names=self.names, tokens=self.tokens, lower=self.lower, upper=tuple(upper))
+
+    def uniform(self) -> Mixture:
+        """Equal shares, moved into the bounds."""
+        return self.nearest(np.full(len(self), 1 / len(self)))
+
+    def natural(self) -> Mixture:
+        """Shares proportional to the available tokens, moved into the bounds; uniform where no token count is known."""
+        tokens = np.array(self.tokens)
+        return self.nearest(tokens / tokens.sum()) if np.isfinite(tokens).all() else self.uniform()
+
+    def nearest(self, proportions: Array) -> Mixture:
+        """The mixture inside the bounds nearest to a (domains,) array."""
+        return Mixture.from_array(self.names, project(proportions, self.lower_array, self.upper_array))

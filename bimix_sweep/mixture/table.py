@@ -1,0 +1,289 @@
+"""Loss tables: finished runs of any origin as CSV or Parquet, checked on the way in.
+
+Columns: `trial` (opaque string), `step`, optional `size` (non-embedding parameters) and `seed`, unique together;
+`r_<domain>` proportions; `loss_<target>`, empty where not measured. A mixture file is the same without trial and losses.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from bimix_sweep import files
+from bimix_sweep.errors import TableError
+from bimix_sweep.mixture.curves import LossCurve
+from bimix_sweep.mixture.domains import Mixture, check_names
+from bimix_sweep.mixture.simplex import Array
+
+NORMALISED = 0.02
+"""Rows whose proportions sum to 1 within this are normalised, and the table's notes say so: published tables are rounded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossTable:
+    """Rows of (trial, step): the mixture trained on and the losses measured."""
+
+    domains: tuple[str, ...]
+    """Names, one a column of `proportions`."""
+    targets: tuple[str, ...]
+    """Names, one a column of `losses`."""
+    trials: tuple[str, ...]
+    """(rows,) names of the trainings."""
+    steps: Array
+    """(rows,) optimizer steps, > 0."""
+    sizes: Array
+    """(rows,) non-embedding parameters, NaN where not given."""
+    seeds: Array
+    """(rows,) seeds, NaN where not given."""
+    proportions: Array
+    """(rows, domains), rows sum to 1."""
+    losses: Array
+    """(rows, targets), > 0, NaN where not measured."""
+    notes: tuple[str, ...] = ()
+    """What reading changed, for a person."""
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    @classmethod
+    def from_curves(cls, curves: Iterable[LossCurve]) -> "LossTable":
+        """A table of all points of the curves; domains and targets in the order they first appear."""
+        curves = list(curves)
+        if not curves:
+            raise TableError("no loss curves; need at least one")
+        domains = tuple(dict.fromkeys(name for curve in curves for name in curve.mixture.names))
+        targets = tuple(dict.fromkeys(name for curve in curves for name in curve.targets))
+        blocks = []
+        for curve in curves:
+            block = np.full((len(curve.steps), len(targets)), np.nan)
+            block[:, [targets.index(name) for name in curve.targets]] = curve.losses
+            blocks.append(block)
+        counts = [len(curve.steps) for curve in curves]
+        return cls(
+            domains=domains,
+            targets=targets,
+            trials=tuple(curve.trial for curve, count in zip(curves, counts, strict=True) for _ in range(count)),
+            steps=np.concatenate([curve.steps for curve in curves]).astype(np.float64),
+            sizes=np.repeat([np.nan if c.size is None else float(c.size) for c in curves], counts),
+            seeds=np.repeat([np.nan if c.seed is None else float(c.seed) for c in curves], counts),
+            proportions=np.repeat([c.mixture.as_array(domains) for c in curves], counts, axis=0),
+            losses=np.concatenate(blocks),
+        )
+
+    @classmethod
+    def read(cls, path: str | Path) -> "LossTable":
+        """Read a CSV or Parquet file (by its ending), local or a `pyarrow.fs` URI.
+
+        Raises:
+            TableError: it is missing, or a row or column is not as the module's first lines say; row 1 is the first after the header.
+        """
+        columns = _read_columns(path)
+        for needed in ("trial", "step"):
+            if needed not in columns:
+                raise TableError(f"{path}: no column {needed}; need trial, step, r_<domain> and loss_<target> columns")
+        domains = tuple(name[2:] for name in columns if name.startswith("r_"))
+        targets = tuple(name[5:] for name in columns if name.startswith("loss_"))
+        if not domains or not targets:
+            raise TableError(f"{path}: {'no r_<domain>' if not domains else 'no loss_<target>'} column; need at least one")
+        check_names(domains)
+        check_names(targets, "target")
+        trials = tuple("" if value is None else str(value) for value in columns["trial"].to_pylist())
+        if not trials:
+            raise TableError(f"{path}: no rows; need at least one finished run")
+        if "" in trials:
+            raise TableError(f"{path}: row {trials.index('') + 1} has no trial; need a name")
+        steps = _numbers(path, columns, "step", minimum=0, open_end=True)
+        sizes = _numbers(path, columns, "size", minimum=0, open_end=True, optional=True)
+        seeds = _numbers(path, columns, "seed", optional=True)
+        losses = np.stack([_numbers(path, columns, f"loss_{t}", minimum=0, open_end=True, optional=True) for t in targets], axis=1)
+        proportions, notes = _proportions(path, columns, domains)
+        seen: dict[tuple[str, float, float, float], int] = {}
+        mixture_of: dict[tuple[str, float, float], int] = {}
+        for row, trial in enumerate(trials):
+            size, seed = float(np.nan_to_num(sizes[row], nan=-1)), float(np.nan_to_num(seeds[row], nan=-1))
+            first = seen.setdefault((trial, float(steps[row]), size, seed), row)
+            if first != row:
+                raise TableError(
+                    f"{path}: rows {first + 1} and {row + 1} are both trial {trial} at step {steps[row]:g}; need one row for each"
+                )
+            start = mixture_of.setdefault((trial, size, seed), row)
+            if np.abs(proportions[start] - proportions[row]).max() > 1e-6:
+                raise TableError(
+                    f"{path}: trial {trial} has different proportions in rows {start + 1} and {row + 1}; need one mixture a trial"
+                )
+        return cls(
+            domains=domains, targets=targets, trials=trials, steps=steps, sizes=sizes, seeds=seeds,
+            proportions=proportions, losses=losses, notes=notes,
+        )  # fmt: skip
+
+    def write(self, path: str | Path) -> None:
+        """Write as CSV or Parquet by the ending of `path`, whole or not at all; NaN becomes an empty field."""
+        columns: dict[str, pa.Array] = {"trial": pa.array(self.trials, pa.string()), "step": pa.array(self.steps)}
+        for name, values in (("size", self.sizes), ("seed", self.seeds)):
+            if not np.isnan(values).all():
+                columns[name] = pa.array(values, from_pandas=True)
+        for index, name in enumerate(self.domains):
+            columns[f"r_{name}"] = pa.array(self.proportions[:, index])
+        for index, name in enumerate(self.targets):
+            columns[f"loss_{name}"] = pa.array(self.losses[:, index], from_pandas=True)
+        write_columns(path, columns)
+
+    def select(self, rows: Sequence[int] | np.ndarray) -> "LossTable":
+        """The table of some rows (a boolean mask or indices)."""
+        index = np.arange(len(self))[np.asarray(rows)]
+        return replace(
+            self, trials=tuple(self.trials[i] for i in index), steps=self.steps[index], sizes=self.sizes[index],
+            seeds=self.seeds[index], proportions=self.proportions[index], losses=self.losses[index],
+        )  # fmt: skip
+
+    def run_ids(self) -> np.ndarray:
+        """(rows,) int: rows of one training (same trial, size and seed) share a number, in order of appearance."""
+        keys = zip(self.trials, np.nan_to_num(self.sizes, nan=-1), np.nan_to_num(self.seeds, nan=-1), strict=True)
+        number: dict[tuple[str, float, float], int] = {}
+        return np.array([number.setdefault((t, float(n), float(s)), len(number)) for t, n, s in keys], dtype=np.int64)
+
+    def mixture_ids(self) -> np.ndarray:
+        """(rows,) int: rows of equal proportions share a number, in order of appearance. Cross-validation leaves these out whole."""
+        number: dict[bytes, int] = {}
+        rounded = np.round(self.proportions, 9) + 0.0
+        return np.array([number.setdefault(row.tobytes(), len(number)) for row in rounded], dtype=np.int64)
+
+    def last_rows(self) -> np.ndarray:
+        """Indices of each training's row at its largest step."""
+        runs = self.run_ids()
+        return np.array([max(np.flatnonzero(runs == run), key=lambda i: self.steps[i]) for run in range(runs.max() + 1)])
+
+    def curves(self) -> list[LossCurve]:
+        """One curve a training, in order of appearance."""
+        runs = self.run_ids()
+        order = np.lexsort((self.steps, runs))
+        return [
+            LossCurve(
+                trial=self.trials[rows[0]], mixture=Mixture.from_array(self.domains, self.proportions[rows[0]]),
+                targets=self.targets, steps=self.steps[rows], losses=self.losses[rows],
+                size=None if np.isnan(self.sizes[rows[0]]) else float(self.sizes[rows[0]]),
+                seed=None if np.isnan(self.seeds[rows[0]]) else int(self.seeds[rows[0]]),
+            )
+            for rows in np.split(order, np.flatnonzero(np.diff(runs[order])) + 1)
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixtureFile:
+    """Mixtures to predict or to train, with every column of the file they came from."""
+
+    domains: tuple[str, ...]
+    """Names, one a column of `proportions`."""
+    proportions: Array
+    """(rows, domains), rows sum to 1."""
+    steps: Array
+    """(rows,), NaN where not given."""
+    sizes: Array
+    """(rows,), NaN where not given."""
+    columns: Mapping[str, pa.Array]
+    """Every column as read, in order."""
+    notes: tuple[str, ...] = ()
+    """What reading changed, for a person."""
+
+    @classmethod
+    def read(cls, path: str | Path) -> "MixtureFile":
+        """Read a CSV or Parquet file with `r_<domain>` columns.
+
+        Raises:
+            TableError: it is missing, has no mixture, or a row does not sum to 1 within .02.
+        """
+        columns = _read_columns(path)
+        domains = tuple(name[2:] for name in columns if name.startswith("r_"))
+        if not domains:
+            raise TableError(f"{path}: no r_<domain> column; need at least one")
+        check_names(domains)
+        proportions, notes = _proportions(path, columns, domains)
+        if not len(proportions):
+            raise TableError(f"{path}: no rows; need at least one mixture")
+        return cls(
+            domains=domains, proportions=proportions, columns=columns, notes=notes,
+            steps=_numbers(path, columns, "step", minimum=0, open_end=True, optional=True),
+            sizes=_numbers(path, columns, "size", minimum=0, open_end=True, optional=True),
+        )  # fmt: skip
+
+
+def write_columns(path: str | Path, columns: Mapping[str, pa.Array]) -> None:
+    """Write named columns as CSV or Parquet by the ending of `path`, whole or not at all."""
+    table, buffer = pa.table(dict(columns)), BytesIO()
+    if _suffix(path) == ".parquet":
+        pa.parquet.write_table(table, buffer)
+    else:
+        pa.csv.write_csv(table, buffer, pa.csv.WriteOptions(quoting_style="needed"))
+    files.write_bytes(path, buffer.getvalue())
+
+
+def _suffix(path: str | Path) -> str:
+    suffix = Path(str(path)).suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        raise TableError(f"{path} ends in {suffix or 'nothing'}; need .csv or .parquet")
+    return suffix
+
+
+def _read_columns(path: str | Path) -> dict[str, pa.Array]:
+    suffix = _suffix(path)
+    try:
+        data = files.read_bytes(path)
+        if suffix == ".parquet":
+            table = pa.parquet.read_table(pa.BufferReader(data))
+        else:  # every field as text: numbers are parsed below, where the message can name row and column
+            header = pa.csv.open_csv(BytesIO(data)).schema.names
+            convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True, null_values=[""])
+            table = pa.csv.read_csv(BytesIO(data), convert_options=convert)
+    except OSError as error:
+        raise TableError(f"{path} cannot be read ({error.strerror or error}); need a CSV or Parquet file") from error
+    except pa.ArrowException as error:
+        raise TableError(f"{path} is not a readable {suffix[1:]} file: {str(error).splitlines()[0]}") from error
+    if len(set(table.column_names)) < len(table.column_names):
+        twice = next(name for name in table.column_names if table.column_names.count(name) > 1)
+        raise TableError(f"{path}: column {twice} is there twice; need distinct columns")
+    return {name: table.column(name).combine_chunks() for name in table.column_names}
+
+
+def _numbers(
+    path: str | Path, columns: Mapping[str, pa.Array], name: str, *,
+    minimum: float = -np.inf, open_end: bool = False, optional: bool = False,
+) -> Array:  # fmt: skip
+    """A column as float64, NaN where empty (only if `optional`); refuses text, NaN, infinity and values under `minimum`."""
+    if name not in columns:
+        return np.full(len(next(iter(columns.values()))), np.nan)
+    out = np.full(len(columns[name]), np.nan)
+    for row, value in enumerate(columns[name].to_pylist()):
+        if value is None:
+            if not optional:
+                raise TableError(f"{path}: row {row + 1} has no {name}; need a number")
+            continue
+        try:
+            out[row] = float(value)
+        except (TypeError, ValueError):
+            raise TableError(f"{path}: row {row + 1} has {name} = {value!r}; need a number") from None
+        if not np.isfinite(out[row]) or out[row] < minimum or (open_end and out[row] == minimum):
+            need = "a finite number" + ("" if minimum == -np.inf else f" {'>' if open_end else '>='} {minimum:g}")
+            hint = ", or an empty field where not measured" if optional else ""
+            raise TableError(f"{path}: row {row + 1} has {name} = {value}; need {need}{hint}")
+    return out
+
+
+def _proportions(path: str | Path, columns: Mapping[str, pa.Array], domains: Sequence[str]) -> tuple[Array, tuple[str, ...]]:
+    raw = np.stack([_numbers(path, columns, f"r_{name}", minimum=0) for name in domains], axis=1)
+    sums = raw.sum(axis=1)
+    if (bad := np.flatnonzero(np.abs(sums - 1) > NORMALISED + 1e-9)).size:
+        raise TableError(
+            f"{path}: the proportions of row {bad[0] + 1} sum to {sums[bad[0]]:.6g}; need 1 (rounding up to {NORMALISED:g} is normalised)"
+        )
+    off = np.flatnonzero(np.abs(sums - 1) > 1e-6)
+    notes = (
+        (f"{path}: {off.size} of {len(sums)} rows summed to {sums[off].min():.4g}-{sums[off].max():.4g} and were normalised",)
+        if off.size
+        else ()
+    )
+    return raw / sums[:, None], notes

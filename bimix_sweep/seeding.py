@@ -1,0 +1,19 @@
+"""Every random number of a sweep comes from a generator made here from (seed, purpose, key)."""
+
+import hashlib
+
+import numpy as np
+
+
+def seed_for(seed: int, purpose: str, *key: int | str) -> int:
+    """A 63-bit seed that depends on all arguments and on nothing else, for libraries that take an integer."""
+    text = "\x1f".join([str(seed), purpose, *map(str, key)])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def rng(seed: int, purpose: str, *key: int | str) -> np.random.Generator:
+    """A generator for one purpose ("order", "proposal", ...) of one trial, domain or whatever `key` names.
+
+    Two purposes or two keys give independent streams; the same arguments give the same stream on every machine.
+    """
+    return np.random.default_rng(seed_for(seed, purpose, *key))

@@ -1,0 +1,79 @@
+"""Writes what a benchmark claims and what it measured into results/benchmarks, with where and on what it ran."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared" / "data"
+PACKAGES = ("numpy", "scipy", "torch", "ray", "optuna", "pyarrow", "lightgbm", "scikit-learn", "cmaes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One thing the benchmark says, the goal, and what was measured."""
+
+    claim: str
+    """In words, with the unit."""
+    goal: str
+    """What was asked for: `<= 1.15`."""
+    value: float
+    """Measured (mean or median as the claim says)."""
+    spread: Sequence[float] | Mapping[str, float] | None = None
+    """[min, max] or quantiles over repetitions."""
+    holds: bool
+    """Whether the value meets the goal."""
+
+
+def shared(*parts: str) -> Path:
+    """A file of the published runs; where it is absent the benchmark says how to get it and ends with 0."""
+    path = SHARED.joinpath(*parts)
+    if not path.exists():
+        print(
+            f"skipped: {'/'.join(parts)} is not beside the checkout (published runs: sail-sg/regmix data/, yegcjs/mixinglaws data/RedPajama)"
+        )
+        sys.exit(0)
+    return path
+
+
+def record(name: str, claims: Sequence[Claim], *, seconds: float, extra: Mapping[str, Any] | None = None) -> None:
+    """Write results/benchmarks/<name>.json, print the claims, exit 1 where one does not hold."""
+    git = lambda *words: subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()  # noqa: E731, S607
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    result = {
+        "claims": [asdict(claim) for claim in claims],
+        "host": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
+        "versions": versions,
+        "commit": git("rev-parse", "HEAD"),
+        "dirty": bool(git("status", "--porcelain", "--untracked-files=no", "--", "bimix_sweep", "tests")),
+        "seconds": round(seconds, 1),
+        **(extra or {}),
+    }
+    path = ROOT / "results" / "benchmarks" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".part")
+    beside.write_text(json.dumps(result, indent=1) + "\n")
+    beside.replace(path)
+    for claim in claims:
+        print(f"{'holds ' if claim.holds else 'FAILS '} {claim.claim}: {claim.value:.5g} (goal {claim.goal})")
+    sys.exit(0 if all(claim.holds for claim in claims) else 1)
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
