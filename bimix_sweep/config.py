@@ -1,0 +1,277 @@
+"""What a user writes in sweep.yaml, checked key by key; the resolved configuration is saved beside every result."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Self, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from bimix_sweep import files
+from bimix_sweep.errors import ConfigError, MixtureError
+from bimix_sweep.mixture.domains import DomainSet, check_names
+
+
+class Section(BaseModel):
+    """A mapping in the file: unknown keys are refused, values are never changed after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DomainConfig(Section):
+    """A source of training text."""
+
+    path: str = Field(description="Text to train proxies on: a file, folder, glob or URI (.txt .jsonl .jsonl.gz .jsonl.zst .parquet)")
+    tokens: float | None = Field(None, gt=0, description="Tokens available to the final run; default: those of the text itself")
+    min: float = Field(0.0, ge=0, le=1, description="Smallest proportion a mixture may give this domain")
+    max: float = Field(1.0, ge=0, le=1, description="Largest proportion a mixture may give this domain")
+    version: str | None = Field(None, description="Label of this state of the text, kept in the provenance")
+
+
+class TargetConfig(Section):
+    """A set of held-out text whose loss is measured."""
+
+    domain: str | None = Field(None, description="Use this domain's own validation split")
+    path: str | None = Field(None, description="Or any held-out text: a file, folder, glob or URI")
+    weight: float = Field(1.0, ge=0, description="Share in the objective after normalising; 0 = watched, not optimised")
+    unit: Literal["nats_per_token", "bits_per_byte"] = Field("nats_per_token", description="Unit of the loss")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.domain is None) == (self.path is None):
+            raise ValueError("names both a domain and a path, or neither; need exactly one of them")
+        return self
+
+
+class FinalConfig(Section):
+    """The training run that the mixture is for."""
+
+    tokens: float = Field(gt=0, description="Tokens of the final run")
+    size: float | None = Field(None, gt=0, description="Its non-embedding parameters")
+    max_epochs: float = Field(4.0, gt=0, description="How often a domain's tokens may be repeated: caps its proportion")
+    match_epochs: bool = Field(True, description="Subsample each domain so that a proxy repeats it as often as the final run would")
+
+
+class ProxyConfig(Section):
+    """The small trainings of the sweep."""
+
+    sizes: tuple[float, ...] = Field((2.0e5,), description="Non-embedding parameters of the proxies (one size)")
+    steps: int = Field(800, ge=8, description="Optimizer steps of one training")
+    context: int = Field(128, ge=8, description="Tokens of one sequence")
+    batch: int = Field(8, ge=1, description="Sequences of one step")
+    vocabulary: int = Field(2048, ge=300, le=65536, description="Byte-pair vocabulary trained on the domains")
+
+    @field_validator("sizes")
+    @classmethod
+    def _one_size(cls, sizes: tuple[float, ...]) -> tuple[float, ...]:
+        if len(sizes) != 1 or not sizes[0] >= 1e3:
+            raise ValueError(f"is {list(sizes)}; need exactly one size of at least 1e3 parameters")
+        return sizes
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one proxy training."""
+        return self.steps * self.context * self.batch
+
+
+class ResourcesConfig(Section):
+    """What one proxy training occupies."""
+
+    cpu: float = Field(1, gt=0, description="CPU cores of a trial")
+    gpu: float = Field(0, ge=0, description="GPUs of a trial; a fraction shares one GPU between trials")
+    slots: int | Literal["auto"] = Field("auto", description="Trials at a time; auto = as many as the cluster holds")
+
+    @field_validator("slots")
+    @classmethod
+    def _positive(cls, slots: int | str) -> int | str:
+        if isinstance(slots, int) and slots < 1:
+            raise ValueError(f"is {slots}; need auto or at least 1")
+        return slots
+
+
+class BudgetConfig(Section):
+    """When the sweep ends at the latest."""
+
+    trials: int = Field(40, ge=2, description="Most proxy trainings proposed (the final comparison comes on top)")
+    core_hours: None = Field(None, description="Not limited by this version: need null")
+    gpu_hours: None = Field(None, description="Not limited by this version: need null")
+
+
+class StopConfig(Section):
+    """When the predicted optimum counts as settled."""
+
+    tolerance: float = Field(0.002, gt=0, lt=1, description="Largest regret of the optimum, as a fraction of its loss, that is good enough")
+    patience: int = Field(3, ge=1, description="Finished trials in a row after which that must hold")
+
+
+class SweepConfig(Section):
+    """A whole sweep."""
+
+    name: str = Field(
+        "sweep", min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Shown wherever the sweep is"
+    )
+    seed: int = Field(0, ge=0, description="Everything random follows from it")
+    domains: dict[str, DomainConfig] = Field(description="Sources of training text by name")
+    targets: dict[str, TargetConfig] = Field(
+        default_factory=dict, description="What is minimised; default: every domain's validation split"
+    )
+    objective: Literal["mean", "worst"] = Field("mean", description="Weighted mean of the targets' losses, or the worst of them")
+    final: FinalConfig | None = Field(None, description="The run that the mixture is for; default: no token caps")
+    proxy: ProxyConfig = Field(default_factory=ProxyConfig)
+    trainer: Literal["builtin"] = Field("builtin", description="Who trains the proxies")
+    resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
+    budget: BudgetConfig = Field(default_factory=BudgetConfig)
+    stop: StopConfig = Field(default_factory=StopConfig)
+    out: str = Field("runs/sweep", min_length=1, description="The sweep's folder, relative to where the command runs")
+
+    @model_validator(mode="after")
+    def _names_and_bounds(self) -> Self:
+        try:
+            check_names(list(self.domains))
+            check_names(list(self.targets), "target")
+            self.domain_set()
+        except MixtureError as error:
+            raise ValueError(str(error)) from error
+        if len(self.domains) < 2:
+            raise ValueError(f"domains has {len(self.domains)} entries; need at least 2 to have anything to mix")
+        for name, target in self.targets.items():
+            if target.domain is not None and target.domain not in self.domains:
+                raise ValueError(f"targets.{name}.domain is {target.domain!r}; need one of {', '.join(self.domains)}")
+        if self.targets and not any(target.weight > 0 for target in self.targets.values()):
+            raise ValueError("every target has weight 0; need at least one above 0")
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SweepConfig":
+        """Read a YAML file; relative data paths are taken from the file's own folder.
+
+        Raises:
+            ConfigError: it is missing, not YAML, or a key or value is not as it must be; all problems, a line each.
+        """
+        try:
+            raw = yaml.safe_load(files.read_text(path))
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read ({error.strerror or error}); need a sweep configuration in YAML") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(raw, dict):
+            raise ConfigError(f"{path} holds {type(raw).__name__}; need a mapping with domains, proxy, budget, ...")
+        config = cls.parse(raw, where=str(path))
+        return config if files.is_uri(path) else config.anchored(Path(path).resolve().parent)
+
+    @classmethod
+    def parse(cls, raw: dict[str, Any], where: str = "config") -> "SweepConfig":
+        """Check a mapping.
+
+        Raises:
+            ConfigError: as for `load`.
+        """
+        try:
+            return cls.model_validate(raw)
+        except ValidationError as error:
+            raise ConfigError("\n".join(f"{where}: {line}" for line in _explain(error))) from error
+
+    def anchored(self, folder: Path) -> "SweepConfig":
+        """The same with relative data paths made absolute from `folder`."""
+
+        def absolute(path: str | None) -> str | None:
+            return path if path is None or files.is_uri(path) or Path(path).is_absolute() else str(folder / path)
+
+        return self.model_copy(
+            update={
+                "domains": {k: d.model_copy(update={"path": absolute(d.path)}) for k, d in self.domains.items()},
+                "targets": {k: t.model_copy(update={"path": absolute(t.path)}) for k, t in self.targets.items()},
+            }
+        )
+
+    def to_yaml(self) -> str:
+        """The resolved configuration as YAML; loading it gives an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything that shapes the results: all but where they are written and how many trials run at a time."""
+        content = self.model_dump(mode="json", exclude={"out", "resources", "name"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def resolved_targets(self) -> dict[str, TargetConfig]:
+        """The targets, or by default each domain's own validation split with weight 1."""
+        return self.targets or {name: TargetConfig(domain=name) for name in self.domains}
+
+    def weights(self) -> dict[str, float]:
+        """Weight of each target in the objective, normalised to sum 1."""
+        targets = self.resolved_targets()
+        total = sum(target.weight for target in targets.values())
+        return {name: target.weight / total for name, target in targets.items()}
+
+    def own(self) -> dict[str, str]:
+        """{target: the domain whose validation split it is}."""
+        return {name: target.domain for name, target in self.resolved_targets().items() if target.domain is not None}
+
+    def domain_set(self, text_tokens: dict[str, float] | None = None) -> DomainSet:
+        """The domains with their bounds; `text_tokens` fills in token counts that the file leaves open.
+
+        Raises:
+            MixtureError: the bounds leave no mixture.
+        """
+        known = text_tokens or {}
+        return DomainSet(
+            names=tuple(self.domains),
+            tokens=tuple(d.tokens or known.get(name, float("inf")) for name, d in self.domains.items()),
+            lower=tuple(d.min for d in self.domains.values()),
+            upper=tuple(d.max for d in self.domains.values()),
+        )
+
+    def final_domain_set(self, text_tokens: dict[str, float] | None = None) -> DomainSet:
+        """The domains with bounds that also hold the final run's token caps, r_j <= max_epochs * tokens_j / final.tokens.
+
+        Raises:
+            MixtureError: the caps leave no mixture.
+        """
+        domains = self.domain_set(text_tokens)
+        return domains if self.final is None else domains.capped(self.final.tokens, self.final.max_epochs)
+
+    def subsample(self, text_tokens: dict[str, float] | None = None) -> dict[str, int] | None:
+        """Tokens of each domain a proxy may see, so that it repeats them as the final run would; None without `match_epochs`."""
+        if self.final is None or not self.final.match_epochs:
+            return None
+        share = self.proxy.tokens / self.final.tokens
+        domains = self.domain_set(text_tokens)
+        return {name: max(1, round(t * share)) for name, t in zip(domains.names, domains.tokens, strict=True) if t != float("inf")}
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    """One line a problem: the path in the file, what arrived, what is needed."""
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            key = str(item["loc"][-1])
+            near = difflib.get_close_matches(key, _keys_at(item["loc"][:-1]), n=1)
+            yield f"{where} is not a known key" + (
+                f"; did you mean {near[0]}?" if near else f"; known are {', '.join(_keys_at(item['loc'][:-1]))}"
+            )
+        elif item["type"] == "missing":
+            yield f"{where} is missing; need it"
+        elif item["type"] == "value_error":
+            yield f"{where} {item['ctx']['error']}".strip()
+        else:
+            yield f"{where} is {item['input']!r}; need: {item['msg'].removeprefix('Input should be ')}"
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    """Known keys of the section at a path in the file."""
+    place: Any = SweepConfig
+    for part in location:
+        if get_origin(place) is dict:
+            place = get_args(place)[1]
+        else:
+            annotation = place.model_fields[str(part)].annotation
+            place = (
+                next((a for a in get_args(annotation) if a is not type(None)), annotation)
+                if get_origin(annotation) is not dict
+                else annotation
+            )
+    return list(place.model_fields)

@@ -1,0 +1,126 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from bimix_sweep.errors import TableError
+from bimix_sweep.mixture.curves import LossCurve
+from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.mixture.table import LossTable, MixtureFile, write_columns
+
+HEADER = "trial,step,r_a,r_b,loss_a,loss_b\n"
+
+
+def written(tmp_path, text, name="runs.csv"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def two_curves():
+    steps = np.array([100.0, 200.0])
+    return [
+        LossCurve(trial="07", mixture=Mixture.from_mapping({"a": 0.25, "b": 0.75}), targets=("a", "b"), steps=steps,
+                  losses=np.array([[3.0, 2.0], [2.5, np.nan]]), size=2e5, seed=1),
+        LossCurve(trial="x", mixture=Mixture.from_mapping({"b": 0.1, "a": 0.9}), targets=("b",), steps=steps, losses=np.array([[2.0], [1.0]])),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_table_comes_back_from_disk_as_it_was(tmp_path, ending):
+    table = LossTable.from_curves(two_curves())
+    table.write(tmp_path / f"runs.{ending}")
+    again = LossTable.read(tmp_path / f"runs.{ending}")
+    assert (again.domains, again.targets, again.trials) == (("a", "b"), ("a", "b"), ("07", "07", "x", "x"))
+    for name in ("steps", "sizes", "seeds", "proportions", "losses"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(table, name))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_curves_and_tables_hold_the_same_points():
+    first, second = LossTable.from_curves(two_curves()).curves()
+    assert first.mixture.as_dict() == {"a": 0.25, "b": 0.75}
+    assert first.losses[0].tolist() == [3.0, 2.0]
+    assert (first.size, first.seed, second.size, second.seed) == (2e5, 1, None, None)
+    assert np.isnan(second.losses[:, 0]).all()
+
+
+def test_rows_in_any_order_give_rising_curves(tmp_path):
+    path = written(tmp_path, HEADER + "t,200,.5,.5,2,2\nt,100,.5,.5,3,3\n")
+    curve = LossTable.read(path).curves()[0]
+    assert curve.steps.tolist() == [100, 200]
+    assert curve.last().tolist() == [2, 2]
+
+
+def test_rounded_rows_are_normalised_and_said(tmp_path):
+    table = LossTable.read(written(tmp_path, HEADER + "t,1,.51,.51,3,3\nu,1,.5,.5,3,3\n"))
+    assert table.proportions[0].tolist() == [0.5, 0.5]
+    assert "1 of 2 rows summed to 1.02-1.02 and were normalised" in table.notes[0]
+
+
+def test_mixtures_with_the_same_proportions_share_a_number(tmp_path):
+    table = LossTable.read(written(tmp_path, HEADER + "t,1,.5,.5,3,3\nu,1,.5,.5,3,3\nv,1,.4,.6,3,\n"))
+    assert table.mixture_ids().tolist() == [0, 0, 1]
+    assert table.run_ids().tolist() == [0, 1, 2]
+    assert np.isnan(table.losses[2, 1])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("t,1,.5,.4,3,3\n", "proportions of row 1 sum to 0.9; need 1"),
+        ("t,1,-.5,1.5,3,3\n", "row 1 has r_a = -.5; need a finite number >= 0"),
+        ("t,1,,1,3,3\n", "row 1 has no r_a"),
+        ("t,1,.5,.5,nan,3\n", "row 1 has loss_a = nan; need a finite number > 0, or an empty field"),
+        ("t,1,.5,.5,inf,3\n", "row 1 has loss_a = inf"),
+        ("t,1,.5,.5,0,3\n", "row 1 has loss_a = 0"),
+        ("t,1,.5,.5,three,3\n", "row 1 has loss_a = 'three'; need a number"),
+        ("t,0,.5,.5,3,3\n", "row 1 has step = 0"),
+        (",1,.5,.5,3,3\n", "row 1 has no trial"),
+        ("t,1,.5,.5,3,3\nt,1,.5,.5,3,3\n", "rows 1 and 2 are both trial t at step 1"),
+        ("t,1,.5,.5,3,3\nt,2,.6,.4,3,3\n", "trial t has different proportions in rows 1 and 2"),
+        ("", "no rows"),
+        ("t,1\n", "not a readable csv"),
+    ],
+)
+def test_a_bad_row_is_refused_with_its_number_column_and_value(tmp_path, rows, message):
+    with pytest.raises(TableError, match=message):
+        LossTable.read(written(tmp_path, HEADER + rows))
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        ("trial,step,loss_a\nt,1,2\n", "runs.csv", "no r_<domain> column"),
+        ("trial,step,r_a\nt,1,1\n", "runs.csv", "no loss_<target> column"),
+        ("step,r_a,loss_a\n1,1,2\n", "runs.csv", "no column trial"),
+        ("", "runs.csv", "not a readable csv"),
+        ("x", "runs.parquet", "not a readable parquet"),
+        ("x", "runs.txt", "ends in .txt; need .csv or .parquet"),
+        ("trial,step,r_a,r_a,loss_a\nt,1,1,1,2\n", "runs.csv", "column r_a is there twice"),
+    ],
+)
+def test_a_file_that_is_no_loss_table_is_refused(tmp_path, text, name, message):
+    with pytest.raises(TableError, match=message):
+        LossTable.read(written(tmp_path, text, name))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(TableError, match=r"gone\.csv cannot be read \(No such file"):
+        LossTable.read(tmp_path / "gone.csv")
+
+
+def test_a_mixture_file_keeps_its_other_columns(tmp_path):
+    mixtures = MixtureFile.read(written(tmp_path, "id,r_a,r_b,step\nm1,.5,.5,100\nm2,1,0,\n"))
+    assert mixtures.proportions.tolist() == [[0.5, 0.5], [1, 0]]
+    assert list(mixtures.columns) == ["id", "r_a", "r_b", "step"]
+    assert mixtures.steps[0] == 100
+    assert np.isnan(mixtures.steps[1])
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+    with pytest.raises(pa.ArrowInvalid):
+        write_columns(path, {"x": pa.array([1, 2]), "y": pa.array([1])})
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["out.csv"]
