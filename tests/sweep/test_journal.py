@@ -1,0 +1,199 @@
+import json
+import os
+import threading
+
+import pytest
+
+from bimix_sweep.errors import JournalError
+from bimix_sweep.sweep import journal as journals
+from bimix_sweep.sweep.journal import Journal, decode, encode, read
+
+
+def point(step):
+    return {"kind": "point", "trial": "t0000", "step": step, "losses": {"web": 3.5, "größe": 2.25}}
+
+
+def written(folder, count):
+    journal, _ = Journal.open(folder)
+    for step in range(1, count + 1):
+        journal.write(point(step))
+    journal.close()
+
+
+def steps(folder):
+    return [event["step"] for event in read(folder).events]
+
+
+def test_what_was_written_is_read_back_in_order_through_several_writers(tmp_path):
+    for _ in range(3):
+        written(tmp_path, 4)
+    reading = read(tmp_path)
+    assert [event["step"] for event in reading.events] == [1, 2, 3, 4] * 3
+    assert [event["seq"] for event in reading.events] == list(range(1, 13))
+    assert (reading.epoch, reading.segments) == (3, 3)
+    assert reading.events[0]["losses"] == {"web": 3.5, "größe": 2.25}
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 5e-324, 1.7976931348623157e308, -0.0])
+def test_a_float_comes_back_to_the_last_bit(value):
+    assert decode(encode({"kind": "x", "value": value})[:-1])["value"].hex() == value.hex()
+
+
+def test_an_acknowledged_event_is_in_the_file_before_the_call_returns(tmp_path):
+    journal, _ = Journal.open(tmp_path)
+    for step in (1, 2, 3):
+        journal.write(point(step))
+        assert steps(tmp_path)[-1] == step
+    journal.close()
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60])
+def test_a_torn_tail_is_cut_off_and_said_and_writing_goes_on(tmp_path, cut):
+    written(tmp_path, 3)
+    path = tmp_path / "000001.jsonl"
+    os.truncate(path, path.stat().st_size - cut)
+    assert steps(tmp_path) == [1, 2]
+    journal, events = Journal.open(tmp_path)
+    assert [event["step"] for event in events] == [1, 2]
+    assert "partial line" in journal.notes[0]
+    journal.write(point(9))
+    journal.close()
+    assert steps(tmp_path) == [1, 2, 9]
+
+
+@pytest.mark.parametrize("left", [0, 10])
+def test_a_writer_killed_before_its_header_was_whole_leaves_nothing_to_repair(tmp_path, left):
+    written(tmp_path, 2)
+    (tmp_path / "000002.jsonl").write_bytes(b'{"format":"bimix-sweep journal"'[:left])
+    written(tmp_path, 1)
+    assert steps(tmp_path) == [1, 2, 1]
+
+
+def test_damage_in_the_middle_names_file_and_line(tmp_path):
+    written(tmp_path, 5)
+    path = tmp_path / "000001.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"step":2', b'"step":7'))
+    with pytest.raises(JournalError, match=r"000001\.jsonl line 3: does not match its checksum"):
+        Journal.open(tmp_path)
+
+
+def test_a_missing_line_or_segment_is_an_error(tmp_path):
+    written(tmp_path, 3)
+    written(tmp_path, 3)
+    first, second = sorted(tmp_path.glob("*.jsonl"))
+    lines = second.read_bytes().splitlines(keepends=True)
+    second.write_bytes(b"".join([*lines[:2], lines[3]]))
+    with pytest.raises(JournalError, match=r"000002\.jsonl line 3: has number 6; need 5"):
+        read(tmp_path)
+    first.unlink()
+    with pytest.raises(JournalError, match="segment is missing"):
+        read(tmp_path)
+
+
+def test_a_partial_line_in_an_earlier_segment_is_an_error(tmp_path):
+    written(tmp_path, 3)
+    written(tmp_path, 1)
+    first = tmp_path / "000001.jsonl"
+    os.truncate(first, first.stat().st_size - 5)
+    with pytest.raises(JournalError, match=r"000001\.jsonl line 4: ends in a partial line"):
+        read(tmp_path)
+
+
+def test_another_version_is_refused(tmp_path):
+    tmp_path.joinpath("000001.jsonl").write_bytes(encode({"format": journals.FORMAT, "version": 99, "epoch": 1, "segment": 1}))
+    with pytest.raises(JournalError, match="line 1: is of version 99"):
+        read(tmp_path)
+
+
+def test_a_second_live_writer_is_refused_and_a_gone_one_does_not_stand_in_the_way(tmp_path):
+    journal, _ = Journal.open(tmp_path)
+    with pytest.raises(JournalError, match=rf"being written by process {os.getpid()} on"):
+        Journal.open(tmp_path)
+    journal.close()
+    written(tmp_path, 1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, object()])
+def test_values_that_are_not_plain_and_finite_are_not_written(tmp_path, value):
+    journal, _ = Journal.open(tmp_path)
+    with pytest.raises(JournalError, match="need plain finite values"):
+        journal.append({"kind": "point", "loss": value})
+    journal.write(point(1))
+    journal.close()
+    assert steps(tmp_path) == [1]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ('{"seq":1,"epoch":1,"kind":"point","loss":NaN}', "holds NaN"),
+        ('{"seq":1,"epoch":1,"kind":"point","loss":1e999}', "holds 1e999"),
+        ('{"seq":1,"epoch":1,"kind":"point","step":' + "9" * 5000 + "}", "number of 5000 digits"),
+        ('{"seq":1,"epoch":1,"kind":7}', "has no kind"),
+        ('{"seq":1,"epoch":1,"kind":"x","deep":' + "[" * 200_000 + "]" * 200_000 + "}", "recursion"),
+    ],
+)
+def test_hostile_lines_are_refused_even_with_a_good_checksum(tmp_path, body, reason):
+    written(tmp_path, 0)
+    with (tmp_path / "000001.jsonl").open("ab") as stream:
+        stream.write(f'{body[:-1]},"check":"{journals._checksum(body)}"}}\n'.encode())
+    with pytest.raises(JournalError, match=rf"000001\.jsonl line 2: .*{reason}"):
+        read(tmp_path)
+
+
+def test_a_full_segment_is_followed_by_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(journals, "SEGMENT_BYTES", 400)
+    written(tmp_path, 20)
+    assert steps(tmp_path) == list(range(1, 21))
+    assert read(tmp_path).segments > 3
+    assert read(tmp_path).epoch == 1
+
+
+def test_many_threads_share_flushes_and_lose_nothing(tmp_path):
+    journal, _ = Journal.open(tmp_path)
+    flushes = []
+    flush = journal._flush
+    Journal_flush = lambda batch: (flushes.append(batch.count(b"\n")), flush(batch))  # noqa: E731
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(Journal, "_flush", lambda self, batch: Journal_flush(batch))
+
+    def work(worker):
+        for step in range(50):
+            journal.write({"kind": "point", "trial": f"t{worker}", "step": step})
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    monkey.undo()
+    journal.close()
+    events = read(tmp_path).events
+    assert sorted((event["trial"], event["step"]) for event in events) == sorted((f"t{w}", s) for w in range(8) for s in range(50))
+    assert sum(flushes) == 400
+    for worker in range(8):
+        assert [event["step"] for event in events if event["trial"] == f"t{worker}"] == list(range(50))
+
+
+def test_a_full_disk_ends_the_writer_and_leaves_whole_lines(tmp_path, monkeypatch):
+    journal, _ = Journal.open(tmp_path)
+    journal.write(point(1))
+
+    def full(_stream):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(JournalError, match="No space left on device"):
+            journal.write(point(2))
+    with pytest.raises(JournalError, match="make room"):
+        journal.append(point(3))
+    journal.close()
+    assert steps(tmp_path) == [1]
+    written(tmp_path, 1)
+
+
+def test_the_lines_are_json(tmp_path):
+    written(tmp_path, 2)
+    lines = (tmp_path / "000001.jsonl").read_text().splitlines()
+    assert [json.loads(line).get("kind") for line in lines] == [None, "point", "point"]
