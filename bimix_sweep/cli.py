@@ -1,0 +1,351 @@
+"""The command line: each command reads, calls one floor below, prints; nothing is computed here."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from bimix_sweep.errors import BimixSweepError, ConfigError, LawError, TableError
+
+if TYPE_CHECKING:
+    import click
+
+    from bimix_sweep.export.recipe import Recipe
+    from bimix_sweep.law.selection import FittedLaw
+    from bimix_sweep.mixture.domains import DomainSet
+
+
+class _OneLineErrors(TyperGroup):
+    """Bad input ends with its message on standard error and exit code 1; Ctrl-C with 130."""
+
+    def invoke(self, ctx: "click.Context") -> Any:
+        try:
+            return super().invoke(ctx)
+        except BimixSweepError as error:
+            for line in str(error).splitlines():
+                typer.echo(f"error: {line}", err=True)
+            raise typer.Exit(1) from error
+        except OSError as error:
+            typer.echo(f"error: {error.filename or 'input/output'}: {error.strerror or error}", err=True)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as error:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(130) from error
+
+
+app = typer.Typer(
+    cls=_OneLineErrors, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    help="Choose the data mixture of a pretraining run with a sweep of small proxy trainings and a mixing law.",
+)  # fmt: skip
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Address = Annotated[
+    str | None, typer.Option(help="Ray cluster to run on (host:port or ray://host:port); default: embedded Ray on this machine.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"bimix-sweep {version('bimix-sweep')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the demo's sweep; must be new.")] = Path("runs/demo"),
+    slots: Annotated[int | None, typer.Option(min=1, help="Trainings at a time; default: one a core.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """The whole thing on this machine: real text found here, real proxies, embedded Ray, a recipe and a page; minutes on 2 cores."""
+    from bimix_sweep.sweep.demo import run_demo
+
+    _print_recipe(run_demo(out, slots=slots, seed=seed), out, as_json)
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="sweep.yaml")],
+    address: Address = None,
+    out: Annotated[str | None, typer.Option(help="Folder of the sweep, instead of the file's `out`.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run a sweep to its end, here or on a cluster."""
+    from bimix_sweep.config import SweepConfig
+    from bimix_sweep.sweep.launch import run_sweep
+
+    loaded = SweepConfig.load(config)
+    _print_recipe(run_sweep(loaded, out=out, address=address), out or loaded.out, as_json)
+
+
+@app.command()
+def resume(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")], address: Address = None, as_json: JsonFlag = False
+) -> None:
+    """Go on with a sweep after any stop: finished trainings are kept, running ones go on from their checkpoint."""
+    from bimix_sweep.sweep.launch import resume_sweep
+
+    _print_recipe(resume_sweep(folder, address=address), folder, as_json)
+
+
+@app.command()
+def fit(
+    table: Annotated[str, typer.Argument(help="Finished runs: CSV or Parquet with trial, step, r_<domain>, loss_<target>.")],
+    out: Annotated[str, typer.Option("-o", "--out", help="Where the law goes.")],
+    law: Annotated[
+        Literal["auto", "bimix", "transfer"], typer.Option(help="auto: cross-validation by mixture decides, target by target.")
+    ] = "auto",
+    own: Annotated[
+        list[str] | None, typer.Option(metavar="TARGET=DOMAIN", help="The domain a target is held-out text of; default: equal names.")
+    ] = None,
+    min_step: Annotated[float | None, typer.Option(help="Leave out points before this step (warm-up).")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Fit a mixing law to finished runs; says which law, how well it predicts mixtures it has not seen, and why."""
+    from bimix_sweep import files
+    from bimix_sweep.law.selection import fit_law
+    from bimix_sweep.mixture.table import LossTable
+
+    runs = LossTable.read(table)
+    fitted = fit_law(runs, law=law, own=_pairs(own), min_step=min_step)
+    files.write_text(out, json.dumps(fitted.to_json()) + "\n")
+    rows = [
+        {"target": target, "law": fitted.choice[target], **errors}
+        for target, errors in fitted.cross_validation_summary().items()
+    ]
+    if as_json:
+        _print_json(
+            {
+                "law": out,
+                "targets": rows,
+                "num_trials": fitted.num_trials,
+                "num_mixtures": fitted.num_mixtures,
+                "notes": [*runs.notes, *fitted.notes],
+            }
+        )
+        return
+    _notes([*runs.notes, *fitted.notes])
+    _print_rows(f"{fitted.num_trials} trainings of {fitted.num_mixtures} mixtures; errors on mixtures left out", rows)
+    typer.echo(f"wrote {out}")
+
+
+@app.command()
+def predict(
+    law: Annotated[str, typer.Argument(metavar="LAW.json")],
+    mixtures: Annotated[str, typer.Argument(help="CSV or Parquet with r_<domain> columns, optional step and size.")],
+    out: Annotated[str, typer.Option("-o", "--out", help="The same rows with loss_<target> and sd_<target>.")],
+    noise: Annotated[bool, typer.Option(help="sd of one measured run, not of the noise-free mean.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Predict the losses of mixtures, one row for each row, in order."""
+    import numpy as np
+    import pyarrow as pa
+
+    from bimix_sweep.mixture.table import MixtureFile, write_columns
+
+    fitted, asked = _read_law(law), MixtureFile.read(mixtures)
+    if unknown := [name for i, name in enumerate(asked.domains) if name not in fitted.domains and asked.proportions[:, i].any()]:
+        raise TableError(f"{mixtures} holds {', '.join(unknown)}; the law knows {', '.join(fitted.domains)}")
+    where = {name: i for i, name in enumerate(asked.domains)}
+    shares = np.stack([asked.proportions[:, where[d]] if d in where else np.zeros(len(asked.proportions)) for d in fitted.domains], axis=1)
+    steps = np.where(np.isnan(asked.steps), fitted.steps[1], asked.steps)
+    sizes = None if fitted.sizes is None else np.where(np.isnan(asked.sizes), fitted.sizes[1], asked.sizes)
+    mean, sd = fitted.predict_with_sd(shares, steps, sizes, noise=noise)
+    columns = dict(asked.columns)
+    for i, target in enumerate(fitted.targets):
+        columns[f"loss_{target}"], columns[f"sd_{target}"] = pa.array(mean[:, i]), pa.array(sd[:, i])
+    write_columns(out, columns)
+    notes = list(asked.notes)
+    beyond = (steps > fitted.steps[1]) | (steps < fitted.steps[0])
+    if beyond.any():
+        notes.append(
+            f"{beyond.sum()} of {len(steps)} rows lie outside the fitted steps {fitted.steps[0]:g}-{fitted.steps[1]:g}: extrapolated"
+        )
+    if sizes is not None and fitted.sizes is not None and (outside := (sizes > fitted.sizes[1]) | (sizes < fitted.sizes[0])).any():
+        notes.append(
+            f"{outside.sum()} of {len(sizes)} rows lie outside the fitted sizes {fitted.sizes[0]:g}-{fitted.sizes[1]:g}: extrapolated"
+        )
+    if as_json:
+        _print_json({"out": out, "rows": len(steps), "notes": notes})
+        return
+    _notes(notes)
+    typer.echo(f"wrote {len(steps)} rows to {out}")
+
+
+@app.command()
+def optimum(
+    law: Annotated[str, typer.Argument(metavar="LAW.json")],
+    out: Annotated[str, typer.Option("-o", "--out", help="Where the recipe goes.")],
+    step: Annotated[float | None, typer.Option(help="Optimizer step to minimise at; default: the largest fitted.")] = None,
+    size: Annotated[float | None, typer.Option(help="Non-embedding parameters; default: the largest fitted.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="JSON {target: weight}; default: 1 each.")] = None,
+    objective: Annotated[Literal["mean", "worst"], typer.Option(help="Weighted mean of the targets' losses, or the worst.")] = "mean",
+    maximum: Annotated[list[str] | None, typer.Option("--max", metavar="DOMAIN=X", help="Largest proportion of a domain.")] = None,
+    minimum: Annotated[list[str] | None, typer.Option("--min", metavar="DOMAIN=X", help="Smallest proportion of a domain.")] = None,
+    available: Annotated[Path | None, typer.Option(help="JSON {domain: tokens available}; needs --tokens.")] = None,
+    tokens: Annotated[float | None, typer.Option(help="Tokens of the final run.")] = None,
+    repeat: Annotated[float, typer.Option(help="How often a domain may be repeated in it.")] = 4.0,
+    prior: Annotated[Path | None, typer.Option(help="JSON {domain: proportion} to stay near; needs --kl.")] = None,
+    kl: Annotated[float | None, typer.Option(help="Strength of the pull: loss per nat of divergence from the prior.")] = None,
+    within: Annotated[float, typer.Option(help="The region holds every mixture within this fraction of the best.")] = 0.005,
+    as_json: JsonFlag = False,
+) -> None:
+    """The mixture with the lowest predicted loss, its near-optimal region, expected regret and certificate."""
+    from bimix_sweep.export.recipe import build_recipe
+    from bimix_sweep.law.optimum import optimal_mixture
+    from bimix_sweep.mixture.domains import Mixture
+
+    fitted = _read_law(law)
+    domains = _bounded(fitted, _pairs(minimum), _pairs(maximum), available, tokens, repeat)
+    if (prior is None) != (kl is None):
+        raise ConfigError("--prior and --kl go together; give both or neither")
+    best = optimal_mixture(
+        fitted, domains, weights=_numbers(weights) if weights else None, objective=objective, step=step, size=size,
+        prior=Mixture.from_mapping(_numbers(prior)) if prior else None, kl=kl or 0.0, within=within,
+    )  # fmt: skip
+    recipe = build_recipe(best, fitted, domains, token_budget=tokens, provenance={"law_file": law})
+    recipe.write(out)
+    _print_recipe(recipe, None, as_json)
+    if not as_json:
+        typer.echo(f"wrote {out}")
+
+
+@app.command()
+def export(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE.json")],
+    to: Annotated[str, typer.Option(help="A trainer's id, or all.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file; with --to all a folder.")],
+    domains: Annotated[Path | None, typer.Option(help="YAML {domain: {path:, tokens_per_document:}} as the trainer sees them.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the mixture as a large-scale trainer takes it."""
+    from bimix_sweep.export.recipe import Recipe
+    from bimix_sweep.export.registry import export_all, export_recipe
+
+    read = Recipe.read(recipe)
+    written, skipped = export_all(read, out, domains) if to == "all" else (export_recipe(read, to, out, domains), {})
+    if as_json:
+        _print_json({"written": [str(path) for path in written], "skipped": skipped})
+        return
+    for path in written:
+        typer.echo(f"wrote {path}")
+    for name, reason in skipped.items():
+        typer.echo(f"skipped {name}: {reason}")
+
+
+@app.command()
+def report(folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")]) -> None:
+    """Write the page of a sweep, running or finished, anew: DIR/report.html."""
+    from bimix_sweep.sweep.launch import write_sweep_report
+
+    typer.echo(f"wrote {write_sweep_report(folder)}")
+
+
+def _read_law(path: str) -> "FittedLaw":
+    from bimix_sweep import files
+    from bimix_sweep.law.selection import FittedLaw
+
+    try:
+        return FittedLaw.from_json(json.loads(files.read_text(path)))
+    except OSError as error:
+        raise LawError(f"{path} cannot be read ({error.strerror or error}); need a law written by bimix-sweep fit") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise LawError(f"{path} is not JSON ({error}); need a law written by bimix-sweep fit") from error
+
+
+def _pairs(options: list[str] | None) -> dict[str, str]:
+    """{name: text} of options NAME=TEXT."""
+    pairs = {}
+    for option in options or []:
+        name, equals, value = option.rpartition("=")
+        if not equals or not name or not value:
+            raise ConfigError(f"{option!r} is not NAME=VALUE")
+        pairs[name] = value
+    return pairs
+
+
+def _numbers(path: Path) -> dict[str, float]:
+    """A JSON file {name: number}."""
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f'{path} cannot be read ({error.strerror}); need JSON like {{"web": 1.5}}') from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in content.values()):
+        raise ConfigError(f'{path} needs to hold JSON like {{"web": 1.5, "code": 2}}: names and numbers')
+    return {name: float(value) for name, value in content.items()}
+
+
+def _bounded(
+    law: "FittedLaw", minimum: dict[str, str], maximum: dict[str, str], available: Path | None, tokens: float | None, repeat: float
+) -> "DomainSet":
+    from bimix_sweep.mixture.domains import DomainSet
+
+    if (available is None) != (tokens is None):
+        raise ConfigError("--available and --tokens go together; give both or neither")
+    counts = _numbers(available) if available else {}
+    lower, upper = (dict.fromkeys(law.domains, end) for end in (0.0, 1.0))
+    for bounds, given, flag in ((lower, minimum, "--min"), (upper, maximum, "--max")):
+        for name, value in given.items():
+            try:
+                bounds[name] = float(value)
+            except ValueError:
+                raise ConfigError(f"{flag} {name}={value} is not a number") from None
+    if unknown := [name for name in (*minimum, *maximum, *counts) if name not in law.domains]:
+        raise ConfigError(f"{unknown[0]} is not a domain of the law; it knows {', '.join(law.domains)}")
+    domains = DomainSet(
+        names=law.domains, tokens=tuple(counts.get(name, float("inf")) for name in law.domains),
+        lower=tuple(lower.values()), upper=tuple(upper.values()),
+    )  # fmt: skip
+    return domains if tokens is None else domains.capped(tokens, repeat)
+
+
+def _print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> None:
+    if as_json:
+        _print_json(recipe.to_json())
+        return
+    _print_rows(
+        "the recommended mixture" if folder is not None else "the predicted optimum",
+        [
+            {"domain": name, "proportion": share, "near-optimal": "{:.3f}-{:.3f}".format(*recipe.region[name])}
+            for name, share in recipe.proportions.items()
+        ],
+    )
+    typer.echo(f"regret: expected {recipe.regret['expected']:.2%}, at most {recipe.regret['upper95']:.2%} (95 %)")
+    if folder is not None:
+        typer.echo(f"wrote {folder}/RECIPE.json and {folder}/report.html")
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, allow_nan=False))
+
+
+def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for name in rows[0]:
+        table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
+    for row in rows:
+        table.add_row(
+            *(value if isinstance(value, str) else f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values())
+        )
+    Console().print(table)
+
+
+def _notes(notes: list[str]) -> None:
+    for note in notes:
+        typer.echo(f"note: {note}")

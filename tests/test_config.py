@@ -1,0 +1,111 @@
+import pytest
+import yaml
+
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.errors import ConfigError
+
+TWO = {"domains": {"web": {"path": "web/"}, "math": {"path": "math/", "tokens": 3e10, "max": 0.2}}}
+
+
+def parsed(**extra):
+    return SweepConfig.parse({**TWO, **extra}, where="sweep.yaml")
+
+
+def test_targets_are_the_domains_own_validation_splits_by_default():
+    config = parsed()
+    assert config.own() == {"web": "web", "math": "math"}
+    assert config.weights() == {"web": 0.5, "math": 0.5}
+
+
+def test_weights_are_normalised_and_a_watched_target_has_none():
+    config = parsed(
+        targets={"web": {"domain": "web", "weight": 3}, "exam": {"path": "exam.jsonl"}, "legal": {"path": "l.jsonl", "weight": 0}}
+    )
+    assert config.weights() == {"web": 0.75, "exam": 0.25, "legal": 0}
+    assert config.own() == {"web": "web"}
+
+
+def test_the_resolved_configuration_loads_as_an_equal_one(tmp_path):
+    config = parsed(final={"tokens": 1e12}, stop={"tolerance": 0.01}).anchored(tmp_path)
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    again = SweepConfig.load(tmp_path / "config.yaml")
+    assert again == config
+    assert again.digest == config.digest
+
+
+def test_relative_data_is_found_from_the_files_own_folder_and_uris_stay(tmp_path):
+    raw = {"domains": {"web": {"path": "s3://bucket/web/*.jsonl.zst"}, "math": {"path": "math/"}}}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(raw))
+    config = SweepConfig.load(tmp_path / "sweep.yaml")
+    assert config.domains["web"].path == "s3://bucket/web/*.jsonl.zst"
+    assert config.domains["math"].path == str(tmp_path / "math")
+
+
+def test_the_digest_follows_what_shapes_results_and_nothing_else():
+    assert parsed().digest == parsed(out="elsewhere", resources={"slots": 3}, name="other").digest
+    assert parsed().digest != parsed(seed=1).digest
+
+
+def test_caps_of_the_final_run_bound_the_optimum_and_not_the_proxies():
+    config = parsed(final={"tokens": 1e12, "max_epochs": 4})
+    assert config.final_domain_set().upper == pytest.approx((1.0, 0.12))
+    assert config.domain_set().upper == (1.0, 0.2)
+
+
+def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_final_run():
+    config = parsed(final={"tokens": 1e12}, proxy={"steps": 1000, "context": 100, "batch": 10})
+    assert config.subsample() == {"math": 30_000}  # 1e6 of 1e12 tokens of 3e10
+    assert parsed(final={"tokens": 1e12, "match_epochs": False}).subsample() is None
+    assert parsed().subsample() is None
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"stpe": {}}, r"sweep\.yaml: stpe is not a known key; did you mean stop\?"),
+        ({"proxy": {"stepz": 3}}, r"proxy\.stepz is not a known key; did you mean steps\?"),
+        ({"domains": {"a": {"path": "x", "wieght": 1}, "b": {"path": "y"}}}, r"domains\.a\.wieght is not a known key"),
+        ({"domains": {"a": {"path": "x"}}}, "domains has 1 entries; need at least 2"),
+        ({"domains": {"a": {"path": "x", "max": 0.2}, "b": {"path": "y", "max": 0.2}}}, "max sum to 0.4"),
+        ({"domains": {"a": {"path": "x"}, "b": {}}}, r"domains\.b\.path is missing; need it"),
+        ({"domains": {"a/b": {"path": "x"}, "b": {"path": "y"}}}, "name 'a/b' is not usable"),
+        ({"targets": {"exam": {}}}, r"targets\.exam names both a domain and a path, or neither"),
+        ({"targets": {"exam": {"domain": "wbe"}}}, r"targets\.exam\.domain is 'wbe'; need one of web, math"),
+        ({"targets": {"web": {"domain": "web", "weight": 0}}}, "every target has weight 0"),
+        ({"proxy": {"sizes": [1e5, 1e6]}}, r"proxy\.sizes is \[100000\.0, 1000000\.0\]; need exactly one"),
+        ({"resources": {"slots": 0}}, r"resources\.slots is 0; need auto or at least 1"),
+        ({"budget": {"gpu_hours": 3}}, r"budget\.gpu_hours is 3; need: None"),
+        ({"stop": {"tolerance": float("nan")}}, r"stop\.tolerance is nan"),
+        ({"seed": "zero"}, "seed is 'zero'; need: a valid integer"),
+        ({"name": "../up"}, "name is '../up'"),
+    ],
+)
+def test_a_bad_key_or_value_is_named_with_what_was_needed(extra, message):
+    with pytest.raises(ConfigError, match=message):
+        parsed(**extra)
+
+
+def test_every_problem_is_told_at_once():
+    with pytest.raises(ConfigError) as caught:
+        parsed(seed=-1, objective="median", sped=1)
+    assert len(str(caught.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a\n", "holds list; need a mapping"),
+        ("a: [", "is not YAML"),
+        ("", "holds NoneType"),
+        ("!!python/object/apply:os.system [ls]", "is not YAML"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(tmp_path, text, message):
+    (tmp_path / "sweep.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        SweepConfig.load(tmp_path / "sweep.yaml")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"gone\.yaml cannot be read"):
+        SweepConfig.load(tmp_path / "gone.yaml")
