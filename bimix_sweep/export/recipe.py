@@ -1,0 +1,153 @@
+"""The recipe: a recommended mixture with its evidence, as RECIPE.json.
+
+A flat optimum is the rule, so a recipe is a point and a region; it says how far it extrapolates, what it would cost to be
+wrong (`regret`), and what the measured final trainings showed (`comparison`). Proportions are shares of **tokens**.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from bimix_sweep import files
+from bimix_sweep.errors import ExportError, MixtureError
+from bimix_sweep.mixture.domains import check_names
+from bimix_sweep.mixture.simplex import SUM_TOLERANCE, apportion
+
+DECIMALS = 6
+"""Proportions are written in millionths, so that they sum to 1 exactly as written."""
+MOST_DOMAINS = 10_000
+"""A file with more domains than this is not a recipe anyone made."""
+MOST_BYTES = 64 * 2**20
+"""A file larger than this is refused before it is parsed."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Interval = tuple[Share, Share]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Regret(_Part):
+    """What choosing this mixture may cost against the true optimum, as fractions of the optimum's weighted loss."""
+
+    expected: float = Field(ge=0, description="mean over the posterior of law and residual process")
+    upper95: float = Field(ge=0, description="one-sided 95 % bound")
+
+
+class Certificate(_Part):
+    """How well the minimum was found."""
+
+    gap: float = Field(ge=0, description="largest possible improvement of the objective, in its own units")
+    scope: Literal["global", "local"] = Field(description="global: the parametric law was minimised; local: a residual process is in")
+
+
+class Binding(_Part):
+    """A bound that holds the optimum back."""
+
+    domain: str
+    bound: Literal["min", "max"]
+    cost: float = Field(description="fall of the weighted loss per unit of proportion if the bound were moved")
+
+
+class Recipe(_Part):
+    """A recommended mixture and why. Only `proportions` must be there: a mixture decided by hand exports too."""
+
+    proportions: dict[str, Share] = Field(description="share of tokens of each domain, sum 1")
+    region: dict[str, Interval] = Field(default={}, description="range of each domain over mixtures predicted within `within` of the best")
+    alternatives: list[dict[str, Share]] = Field(default=[], description="a few extreme mixtures of the region")
+    interval: dict[str, Interval] = Field(default={}, description="95 % interval of the optimum's posterior")
+    within: Positive | None = Field(default=None, description="relative rise of the weighted loss that bounds the region")
+    predicted_losses: dict[str, Positive] = Field(default={}, description="loss of each target at this mixture, step and size")
+    regret: Regret | None = None
+    certificate: Certificate | None = None
+    step: Positive | None = Field(default=None, description="optimizer steps the choice is made for")
+    size: Positive | None = Field(default=None, description="non-embedding parameters the choice is made for")
+    extrapolation: dict[str, Positive] = Field(default={}, description="how far beyond the fitted range; 1 = inside")
+    tokens: dict[str, Annotated[float, Field(ge=0)]] = Field(default={}, description="tokens of each domain in the final run")
+    epochs: dict[str, Annotated[float, Field(ge=0)] | None] = Field(
+        default={}, description="passes over each domain's tokens in the final run; null where their number is not known"
+    )
+    binding: list[Binding] = []
+    law: dict[str, JsonValue] = Field(default={}, description="which law was chosen for each target, its held-out errors, its digest")
+    comparison: dict[str, JsonValue] | None = Field(default=None, description="the measured finals and what differs between them")
+    excluded: dict[str, str] = Field(default={}, description="trials left out, and why")
+    provenance: dict[str, JsonValue] = Field(default={}, description="config, seed, digests, versions, commit")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if not 1 <= len(self.proportions) <= MOST_DOMAINS:
+            raise ValueError(f"proportions has {len(self.proportions)} domains; need 1 to {MOST_DOMAINS}")
+        try:
+            check_names(tuple(self.proportions))
+        except MixtureError as error:
+            raise ValueError(f"proportions: {error}") from None
+        if hidden := next((name for name in self.proportions if not name.isprintable()), None):
+            raise ValueError(f"proportions: domain name {hidden!r} is not usable; need printable text")
+        for where, mixture in (("proportions", self.proportions), *((f"alternatives.{i}", m) for i, m in enumerate(self.alternatives))):
+            if abs(sum(mixture.values()) - 1) > SUM_TOLERANCE:
+                raise ValueError(f"{where} sums to {sum(mixture.values()):.6g}; need 1 within {SUM_TOLERANCE:g}")
+        keyed: list[tuple[str, Mapping[str, Any]]] = [(f"alternatives.{i}", mixture) for i, mixture in enumerate(self.alternatives)]
+        keyed += [(key, getattr(self, key)) for key in ("region", "interval", "tokens", "epochs")]
+        for where, values in keyed:
+            if unknown := next((name for name in values if name not in self.proportions), None):
+                raise ValueError(f"{where} names domain {unknown!r}; need domains of proportions")
+        for key in ("region", "interval"):
+            for name, (low, high) in getattr(self, key).items():
+                if low > high:
+                    raise ValueError(f"{key}.{name} is [{low:g}, {high:g}]; need the smaller end first")
+        return self
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Recipe":
+        """Read a RECIPE.json.
+
+        Raises:
+            ExportError: it is missing, too large, not JSON, or a key is not as the fields above say; the key is named.
+        """
+        try:
+            data = files.read_bytes(path)
+        except OSError as error:
+            raise ExportError(f"{path} cannot be read ({error.strerror or error}); need a RECIPE.json") from error
+        if len(data) > MOST_BYTES:
+            raise ExportError(f"{path} has {len(data)} bytes; need a recipe of at most {MOST_BYTES}")
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            raise ExportError(f"{path}: {explain(error)}") from None
+
+    def write(self, path: str | Path) -> None:
+        """Write RECIPE.json, whole or not at all."""
+        files.write_text(path, self.to_text())
+
+    def to_text(self) -> str:
+        """The recipe as JSON, keys in the order of the fields."""
+        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def explain(error: ValidationError) -> str:
+    """One line of the first thing pydantic found: the key, what arrived, what is needed."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if not where:
+        return message
+    arrived = repr(first.get("input"))
+    arrived = arrived if len(arrived) <= 60 else arrived[:57] + "..."
+    if first["type"] == "extra_forbidden":
+        return f"{where} is not a known key"
+    if first["type"] == "missing":
+        return f"no {where}; need it"
+    return f"{where} is {arrived}; {message[0].lower()}{message[1:]}"
+
+
+def rounded(proportions: Mapping[str, float], decimals: int = DECIMALS) -> dict[str, float]:
+    """The same shares in whole units of 10**-decimals that sum to 1 exactly as decimals (largest remainder)."""
+    values = np.array(list(proportions.values()), dtype=np.float64)
+    counts = apportion(values / values.sum(), 10**decimals)
+    return {name: int(count) / 10**decimals for name, count in zip(proportions, counts, strict=True)}

@@ -1,0 +1,65 @@
+"""All trainers a recipe can be written for, by id."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from bimix_sweep import files
+from bimix_sweep.errors import ExportError
+from bimix_sweep.export import hf_datasets, megatron_lm, plain_json
+from bimix_sweep.export.blend import Render, read_blend
+from bimix_sweep.export.recipe import Recipe
+
+TRAINERS: Mapping[str, Mapping[str, Render]] = MappingProxyType(
+    {
+        "megatron-lm": {".txt": megatron_lm.arguments, ".json": megatron_lm.per_split},
+        "hf-datasets": {".py": hf_datasets.snippet, ".json": hf_datasets.arguments},
+        "json": {".json": plain_json.content},
+    }
+)
+"""For each id its forms by the ending of the file; the first is the default."""
+
+
+def export(recipe: Recipe, to: str, out: str | Path, domains_file: str | Path | None = None) -> None:
+    """Write a recipe in a trainer's form, whole or not at all. The ending of `out` chooses among the forms a trainer has.
+
+    Args:
+        to: one of `TRAINERS`.
+        domains_file: YAML {domain: {path, tokens_per_document}}; without it a domain's name stands for its path.
+
+    Raises:
+        ExportError: no such trainer, or the recipe and domains file lack what it needs.
+    """
+    forms = _forms(to)
+    render = forms.get(Path(str(out)).suffix.lower()) or next(iter(forms.values()))
+    files.write_text(out, render(read_blend(recipe, domains_file)))
+
+
+def export_all(recipe: Recipe, out_dir: str | Path, domains_file: str | Path | None = None) -> dict[str, str]:
+    """Write every form of every trainer into a folder as `<id><ending>`.
+
+    Returns:
+        {id: why} for the trainers that could not be written, because the domains file lacks something only they need.
+
+    Raises:
+        ExportError: the recipe or the domains file is unusable for all.
+    """
+    blend, skipped = read_blend(recipe, domains_file), {}
+    for trainer, forms in TRAINERS.items():
+        try:
+            texts = {ending: render(blend) for ending, render in forms.items()}
+        except ExportError as error:
+            skipped[trainer] = str(error)
+            continue
+        for ending, text in texts.items():
+            files.write_text(files.join(out_dir, trainer + ending), text)
+    return skipped
+
+
+def _forms(trainer: str) -> Mapping[str, Render]:
+    if trainer not in TRAINERS:
+        close = difflib.get_close_matches(trainer, TRAINERS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ExportError(f"no trainer {trainer!r}; need one of {', '.join(TRAINERS)}{hint}")
+    return TRAINERS[trainer]

@@ -1,0 +1,157 @@
+import json
+import runpy
+import shlex
+from decimal import Decimal
+
+import pytest
+import yaml
+
+from bimix_sweep.errors import ExportError
+from bimix_sweep.export.recipe import Recipe
+from bimix_sweep.export.trainers import TRAINERS, export, export_all
+
+PROPORTIONS = {"web": 0.5, "code": 0.3, "books & <more>": 0.199999, "legal": 0.0, "rare": 0.000001}
+DOMAINS = {
+    "web": {"path": "/data/web_text_document", "tokens_per_document": 20},
+    "code": {"path": "/data/code_text_document.bin", "tokens_per_document": 80, "valid": "/data/code_valid"},
+    "books & <more>": {"path": "/data/books", "tokens_per_document": 400.5},
+    "legal": {"path": "/data/legal", "tokens_per_document": 10},
+    "rare": {"path": "/data/rare", "tokens_per_document": 10},
+}
+
+
+@pytest.fixture
+def recipe():
+    return Recipe(proportions=PROPORTIONS, provenance={"seed": 11})
+
+
+@pytest.fixture
+def domains_file(tmp_path):
+    path = tmp_path / "domains.yaml"
+    path.write_text(yaml.safe_dump(DOMAINS))
+    return path
+
+
+def megatron_blend(tokens):
+    """Megatron-LM's documented reading of a blend: an even list is weights and prefixes in turn, weights above 0."""
+    assert len(tokens) % 2 == 0
+    weights, prefixes = [Decimal(t) for t in tokens[::2]], tokens[1::2]
+    assert all(weight > 0 for weight in weights)
+    assert not any(prefix.endswith((".bin", ".idx")) for prefix in prefixes)
+    return dict(zip(prefixes, weights, strict=True))
+
+
+BLEND = {
+    "/data/web_text_document": Decimal("0.5"),
+    "/data/code_text_document": Decimal("0.3"),
+    "/data/books": Decimal("0.199999"),
+    "/data/rare": Decimal("0.000001"),
+}
+
+
+def test_megatron_arguments_alternate_weights_and_prefixes_and_sum_to_one(recipe, domains_file, tmp_path):
+    export(recipe, "megatron-lm", tmp_path / "blend.txt", domains_file)
+    text = (tmp_path / "blend.txt").read_text()
+    assert megatron_blend(text.split()) == BLEND
+    assert shlex.split(text) == text.split()  # the same line pastes behind --data-path
+    assert sum(BLEND.values()) == 1
+
+
+def test_megatron_per_split_json_has_the_three_keys_and_its_own_validation_prefixes(recipe, domains_file, tmp_path):
+    export(recipe, "megatron-lm", tmp_path / "blend.json", domains_file)
+    splits = json.loads((tmp_path / "blend.json").read_text())
+    assert list(splits) == ["train", "valid", "test"]
+    assert megatron_blend(splits["train"]) == megatron_blend(splits["test"]) == BLEND
+    assert list(megatron_blend(splits["valid"]))[1] == "/data/code_valid"
+
+
+def test_without_a_domains_file_a_name_stands_for_its_path(tmp_path):
+    export(Recipe(proportions={"web": 0.25, "code": 0.75}), "megatron-lm", tmp_path / "blend")
+    assert (tmp_path / "blend").read_text() == "0.25 web 0.75 code\n"
+
+
+def test_a_prefix_with_white_space_is_refused_where_megatron_would_split_it(recipe, tmp_path):
+    with pytest.raises(ExportError, match="prefix 'books & <more>' has white space"):
+        export(recipe, "megatron-lm", tmp_path / "blend.txt")
+    assert not (tmp_path / "blend.txt").exists()
+
+
+def test_interleaving_with_the_snippet_gives_the_proportions_in_tokens(tmp_path):
+    from datasets import Dataset, disable_progress_bars
+
+    disable_progress_bars()
+    lengths, shares = {"web": 10, "code": 40, "books": 200}, {"web": 0.5, "code": 0.3, "books": 0.2}
+    (tmp_path / "domains.yaml").write_text(yaml.safe_dump({n: {"tokens_per_document": k} for n, k in lengths.items()}))
+    export(Recipe(proportions=shares), "hf-datasets", tmp_path / "mix.py", tmp_path / "domains.yaml")
+    module = runpy.run_path(str(tmp_path / "mix.py"))
+    parts = {n: Dataset.from_dict({"domain": [n] * (20_000 // k), "tokens": [k] * (20_000 // k)}) for n, k in lengths.items()}
+    rows = module["interleave"](parts).to_dict()
+    seen = {n: sum(t for d, t in zip(rows["domain"], rows["tokens"], strict=True) if d == n) for n in shares}
+    for name, share in shares.items():
+        assert seen[name] / sum(seen.values()) == pytest.approx(share, abs=0.02)  # sampling noise of 5000 documents
+    export(Recipe(proportions=shares), "hf-datasets", tmp_path / "mix.json", tmp_path / "domains.yaml")
+    arguments = json.loads((tmp_path / "mix.json").read_text())
+    assert arguments["probabilities"] == list(module["PROBABILITIES"].values())
+    assert arguments["unit"] == "documents"
+    assert sum(arguments["probabilities"]) == pytest.approx(1, abs=1e-12)
+
+
+def test_document_probabilities_need_the_mean_length_of_documents(recipe, tmp_path):
+    with pytest.raises(ExportError, match="domain web has no tokens_per_document; this trainer draws documents"):
+        export(recipe, "hf-datasets", tmp_path / "mix.py")
+
+
+def test_plain_json_keeps_domains_at_zero_and_states_its_unit(recipe, domains_file, tmp_path):
+    export(recipe, "json", tmp_path / "mix.json", domains_file)
+    content = json.loads((tmp_path / "mix.json").read_text())
+    assert content["unit"] == "share of tokens"
+    assert content["seed"] == 11
+    assert {n: d["proportion"] for n, d in content["domains"].items()} == PROPORTIONS
+    assert content["domains"]["web"]["path"] == "/data/web_text_document"
+
+
+def test_all_writes_every_form_and_says_what_it_could_not(recipe, domains_file, tmp_path):
+    assert export_all(recipe, tmp_path / "all", domains_file) == {}
+    written = {path.name for path in (tmp_path / "all").iterdir()}
+    assert written == {trainer + ending for trainer, forms in TRAINERS.items() for ending in forms}
+    skipped = export_all(Recipe(proportions={"web": 1.0}), tmp_path / "some")
+    assert "tokens_per_document" in skipped["hf-datasets"]
+    assert (tmp_path / "some" / "megatron-lm.txt").read_text() == "1 web\n"
+
+
+def test_an_unknown_trainer_is_answered_with_the_list(recipe, tmp_path):
+    with pytest.raises(ExportError, match=r"no trainer 'megatron'; need one of megatron-lm, .*json; did you mean megatron-lm"):
+        export(recipe, "megatron", tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("web: {path: a}\n", "no domain code; need an entry for every domain with a share above 0"),
+        ("webb: {path: a}\n", "domain webb is not in the recipe"),
+        ("web: {tokens_per_document: 0}\n", "web.tokens_per_document is 0; input should be greater than 0"),
+        ("web: {tokens_per_document: .inf}\n", "web.tokens_per_document is inf; input should be a finite number"),
+        ("web: {path: [a, b]}\n", "web.path is .*; input should be a valid string"),
+        ("web: {paht: a}\n", "web.paht is not a known key"),
+        ("- web\n", "input should be a valid dictionary"),
+        ("web: {path: a\n", "is not readable YAML"),
+        ("web: !!python/object/apply:os.system ['true']\n", "is not readable YAML"),
+        ("1: {path: a}\n", "is 1; input should be a valid string"),
+        ("", "input should be a valid dictionary"),
+        ("[" * 5000, "is not readable YAML"),
+    ],
+)
+def test_a_bad_domains_file_is_one_clear_line(recipe, tmp_path, content, message):
+    path = tmp_path / "domains.yaml"
+    path.write_text(content)
+    with pytest.raises(ExportError, match=f"(?i){message}") as caught:
+        export(recipe, "json", tmp_path / "out.json", path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_a_domains_file_without_a_path_is_refused_where_one_is_needed(tmp_path):
+    (tmp_path / "domains.yaml").write_text("web: {tokens_per_document: 10}\n")
+    with pytest.raises(ExportError, match=r"gives domain web no path; need web: \{path: ...\}"):
+        export(Recipe(proportions={"web": 1.0}), "megatron-lm", tmp_path / "out", tmp_path / "domains.yaml")
