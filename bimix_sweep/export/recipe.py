@@ -33,13 +33,6 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Regret(_Part):
-    """What choosing this mixture may cost against the true optimum, as fractions of the optimum's weighted loss."""
-
-    expected: float = Field(ge=0, description="mean over the posterior of law and residual process")
-    upper95: float = Field(ge=0, description="one-sided 95 % bound")
-
-
 class Certificate(_Part):
     """How well the minimum was found."""
 
@@ -64,7 +57,9 @@ class Recipe(_Part):
     interval: dict[str, Interval] = Field(default={}, description="95 % interval of the optimum's posterior")
     within: Positive | None = Field(default=None, description="relative rise of the weighted loss that bounds the region")
     predicted_losses: dict[str, Positive] = Field(default={}, description="loss of each target at this mixture, step and size")
-    regret: Regret | None = None
+    regret: dict[Literal["expected", "upper95"], Annotated[float, Field(ge=0)]] = Field(
+        default={}, description="what this mixture may cost against the true optimum, as fractions of its weighted loss: mean, 95 % bound"
+    )
     certificate: Certificate | None = None
     step: Positive | None = Field(default=None, description="optimizer steps the choice is made for")
     size: Positive | None = Field(default=None, description="non-embedding parameters the choice is made for")
@@ -92,6 +87,8 @@ class Recipe(_Part):
         for where, mixture in (("proportions", self.proportions), *((f"alternatives.{i}", m) for i, m in enumerate(self.alternatives))):
             if abs(sum(mixture.values()) - 1) > SUM_TOLERANCE:
                 raise ValueError(f"{where} sums to {sum(mixture.values()):.6g}; need 1 within {SUM_TOLERANCE:g}")
+        if self.regret and len(self.regret) < 2:
+            raise ValueError(f"regret has only {', '.join(self.regret)}; need expected and upper95")
         keyed: list[tuple[str, Mapping[str, Any]]] = [(f"alternatives.{i}", mixture) for i, mixture in enumerate(self.alternatives)]
         keyed += [(key, getattr(self, key)) for key in ("region", "interval", "tokens", "epochs")]
         for where, values in keyed:
@@ -127,7 +124,11 @@ class Recipe(_Part):
 
     def to_text(self) -> str:
         """The recipe as JSON, keys in the order of the fields."""
-        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of RECIPE.json."""
+        return self.model_dump(mode="json")
 
 
 def explain(error: ValidationError) -> str:

@@ -8,7 +8,7 @@ import yaml
 
 from bimix_sweep.errors import ExportError
 from bimix_sweep.export.recipe import Recipe
-from bimix_sweep.export.trainers import TRAINERS, export, export_all
+from bimix_sweep.export.registry import TRAINERS, export_all, export_recipe
 
 PROPORTIONS = {"web": 0.5, "code": 0.3, "books & <more>": 0.199999, "legal": 0.0, "rare": 0.000001}
 DOMAINS = {
@@ -50,7 +50,7 @@ BLEND = {
 
 
 def test_megatron_arguments_alternate_weights_and_prefixes_and_sum_to_one(recipe, domains_file, tmp_path):
-    export(recipe, "megatron-lm", tmp_path / "blend.txt", domains_file)
+    export_recipe(recipe, "megatron-lm", tmp_path / "blend.txt", domains_file)
     text = (tmp_path / "blend.txt").read_text()
     assert megatron_blend(text.split()) == BLEND
     assert shlex.split(text) == text.split()  # the same line pastes behind --data-path
@@ -58,7 +58,7 @@ def test_megatron_arguments_alternate_weights_and_prefixes_and_sum_to_one(recipe
 
 
 def test_megatron_per_split_json_has_the_three_keys_and_its_own_validation_prefixes(recipe, domains_file, tmp_path):
-    export(recipe, "megatron-lm", tmp_path / "blend.json", domains_file)
+    export_recipe(recipe, "megatron-lm", tmp_path / "blend.json", domains_file)
     splits = json.loads((tmp_path / "blend.json").read_text())
     assert list(splits) == ["train", "valid", "test"]
     assert megatron_blend(splits["train"]) == megatron_blend(splits["test"]) == BLEND
@@ -66,13 +66,13 @@ def test_megatron_per_split_json_has_the_three_keys_and_its_own_validation_prefi
 
 
 def test_without_a_domains_file_a_name_stands_for_its_path(tmp_path):
-    export(Recipe(proportions={"web": 0.25, "code": 0.75}), "megatron-lm", tmp_path / "blend")
+    export_recipe(Recipe(proportions={"web": 0.25, "code": 0.75}), "megatron-lm", tmp_path / "blend")
     assert (tmp_path / "blend").read_text() == "0.25 web 0.75 code\n"
 
 
 def test_a_prefix_with_white_space_is_refused_where_megatron_would_split_it(recipe, tmp_path):
     with pytest.raises(ExportError, match="prefix 'books & <more>' has white space"):
-        export(recipe, "megatron-lm", tmp_path / "blend.txt")
+        export_recipe(recipe, "megatron-lm", tmp_path / "blend.txt")
     assert not (tmp_path / "blend.txt").exists()
 
 
@@ -82,14 +82,14 @@ def test_interleaving_with_the_snippet_gives_the_proportions_in_tokens(tmp_path)
     disable_progress_bars()
     lengths, shares = {"web": 10, "code": 40, "books": 200}, {"web": 0.5, "code": 0.3, "books": 0.2}
     (tmp_path / "domains.yaml").write_text(yaml.safe_dump({n: {"tokens_per_document": k} for n, k in lengths.items()}))
-    export(Recipe(proportions=shares), "hf-datasets", tmp_path / "mix.py", tmp_path / "domains.yaml")
+    export_recipe(Recipe(proportions=shares), "hf-datasets", tmp_path / "mix.py", tmp_path / "domains.yaml")
     module = runpy.run_path(str(tmp_path / "mix.py"))
     parts = {n: Dataset.from_dict({"domain": [n] * (20_000 // k), "tokens": [k] * (20_000 // k)}) for n, k in lengths.items()}
     rows = module["interleave"](parts).to_dict()
     seen = {n: sum(t for d, t in zip(rows["domain"], rows["tokens"], strict=True) if d == n) for n in shares}
     for name, share in shares.items():
         assert seen[name] / sum(seen.values()) == pytest.approx(share, abs=0.02)  # sampling noise of 5000 documents
-    export(Recipe(proportions=shares), "hf-datasets", tmp_path / "mix.json", tmp_path / "domains.yaml")
+    export_recipe(Recipe(proportions=shares), "hf-datasets", tmp_path / "mix.json", tmp_path / "domains.yaml")
     arguments = json.loads((tmp_path / "mix.json").read_text())
     assert arguments["probabilities"] == list(module["PROBABILITIES"].values())
     assert arguments["unit"] == "documents"
@@ -98,11 +98,11 @@ def test_interleaving_with_the_snippet_gives_the_proportions_in_tokens(tmp_path)
 
 def test_document_probabilities_need_the_mean_length_of_documents(recipe, tmp_path):
     with pytest.raises(ExportError, match="domain web has no tokens_per_document; this trainer draws documents"):
-        export(recipe, "hf-datasets", tmp_path / "mix.py")
+        export_recipe(recipe, "hf-datasets", tmp_path / "mix.py")
 
 
 def test_plain_json_keeps_domains_at_zero_and_states_its_unit(recipe, domains_file, tmp_path):
-    export(recipe, "json", tmp_path / "mix.json", domains_file)
+    export_recipe(recipe, "json", tmp_path / "mix.json", domains_file)
     content = json.loads((tmp_path / "mix.json").read_text())
     assert content["unit"] == "share of tokens"
     assert content["seed"] == 11
@@ -111,17 +111,20 @@ def test_plain_json_keeps_domains_at_zero_and_states_its_unit(recipe, domains_fi
 
 
 def test_all_writes_every_form_and_says_what_it_could_not(recipe, domains_file, tmp_path):
-    assert export_all(recipe, tmp_path / "all", domains_file) == {}
-    written = {path.name for path in (tmp_path / "all").iterdir()}
-    assert written == {trainer + ending for trainer, forms in TRAINERS.items() for ending in forms}
-    skipped = export_all(Recipe(proportions={"web": 1.0}), tmp_path / "some")
+    written, skipped = export_all(recipe, tmp_path / "all", domains_file)
+    assert skipped == {}
+    names = {path.name for path in (tmp_path / "all").iterdir()}
+    assert names == {trainer + ending for trainer, forms in TRAINERS.items() for ending in forms}
+    assert {path.rsplit("/", 1)[1] for path in written} == names
+    written, skipped = export_all(Recipe(proportions={"web": 1.0}), tmp_path / "some")
     assert "tokens_per_document" in skipped["hf-datasets"]
+    assert not any("hf-datasets" in path for path in written)
     assert (tmp_path / "some" / "megatron-lm.txt").read_text() == "1 web\n"
 
 
 def test_an_unknown_trainer_is_answered_with_the_list(recipe, tmp_path):
     with pytest.raises(ExportError, match=r"no trainer 'megatron'; need one of megatron-lm, .*json; did you mean megatron-lm"):
-        export(recipe, "megatron", tmp_path / "x")
+        export_recipe(recipe, "megatron", tmp_path / "x")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +148,7 @@ def test_a_bad_domains_file_is_one_clear_line(recipe, tmp_path, content, message
     path = tmp_path / "domains.yaml"
     path.write_text(content)
     with pytest.raises(ExportError, match=f"(?i){message}") as caught:
-        export(recipe, "json", tmp_path / "out.json", path)
+        export_recipe(recipe, "json", tmp_path / "out.json", path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out.json").exists()
@@ -154,4 +157,4 @@ def test_a_bad_domains_file_is_one_clear_line(recipe, tmp_path, content, message
 def test_a_domains_file_without_a_path_is_refused_where_one_is_needed(tmp_path):
     (tmp_path / "domains.yaml").write_text("web: {tokens_per_document: 10}\n")
     with pytest.raises(ExportError, match=r"gives domain web no path; need web: \{path: ...\}"):
-        export(Recipe(proportions={"web": 1.0}), "megatron-lm", tmp_path / "out", tmp_path / "domains.yaml")
+        export_recipe(Recipe(proportions={"web": 1.0}), "megatron-lm", tmp_path / "out", tmp_path / "domains.yaml")

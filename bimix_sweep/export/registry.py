@@ -21,12 +21,15 @@ TRAINERS: Mapping[str, Mapping[str, Render]] = MappingProxyType(
 """For each id its forms by the ending of the file; the first is the default."""
 
 
-def export(recipe: Recipe, to: str, out: str | Path, domains_file: str | Path | None = None) -> None:
+def export_recipe(recipe: Recipe, to: str, out: str | Path, domains_file: str | Path | None = None) -> list[str]:
     """Write a recipe in a trainer's form, whole or not at all. The ending of `out` chooses among the forms a trainer has.
 
     Args:
         to: one of `TRAINERS`.
         domains_file: YAML {domain: {path, tokens_per_document}}; without it a domain's name stands for its path.
+
+    Returns:
+        What was written.
 
     Raises:
         ExportError: no such trainer, or the recipe and domains file lack what it needs.
@@ -34,27 +37,31 @@ def export(recipe: Recipe, to: str, out: str | Path, domains_file: str | Path | 
     forms = _forms(to)
     render = forms.get(Path(str(out)).suffix.lower()) or next(iter(forms.values()))
     files.write_text(out, render(read_blend(recipe, domains_file)))
+    return [str(out)]
 
 
-def export_all(recipe: Recipe, out_dir: str | Path, domains_file: str | Path | None = None) -> dict[str, str]:
+def export_all(recipe: Recipe, out_dir: str | Path, domains_file: str | Path | None = None) -> tuple[list[str], dict[str, str]]:
     """Write every form of every trainer into a folder as `<id><ending>`.
 
     Returns:
-        {id: why} for the trainers that could not be written, because the domains file lacks something only they need.
+        What was written, and {id: why} for the trainers that could not be, because the domains file lacks what only they need.
 
     Raises:
         ExportError: the recipe or the domains file is unusable for all.
     """
-    blend, skipped = read_blend(recipe, domains_file), {}
+    blend = read_blend(recipe, domains_file)
+    written: list[str] = []
+    skipped: dict[str, str] = {}
     for trainer, forms in TRAINERS.items():
         try:
-            texts = {ending: render(blend) for ending, render in forms.items()}
+            texts = {files.join(out_dir, trainer + ending): render(blend) for ending, render in forms.items()}
         except ExportError as error:
             skipped[trainer] = str(error)
             continue
-        for ending, text in texts.items():
-            files.write_text(files.join(out_dir, trainer + ending), text)
-    return skipped
+        for path, text in texts.items():
+            files.write_text(path, text)
+        written += texts
+    return written, skipped
 
 
 def _forms(trainer: str) -> Mapping[str, Render]:
