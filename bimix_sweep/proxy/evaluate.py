@@ -1,0 +1,63 @@
+"""Losses of a set of weights on fixed validation sets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bimix_sweep.errors import DataError
+from bimix_sweep.proxy.model import CHUNK_ROWS, causal, hidden, rotary, views
+from bimix_sweep.proxy.spec import ProxySpec
+
+BATCH = 8
+"""Sequences evaluated at once."""
+
+
+class Evaluation:
+    """Validation sets cut into sequences once, measured in the precision of the training; sums are float64."""
+
+    def __init__(
+        self, spec: ProxySpec, validation: Mapping[str, npt.NDArray[np.unsignedinteger[Any]]], device: torch.device, dtype: torch.dtype
+    ) -> None:
+        """Cut each (tokens,) set into sequences of the context; the tail that fills none is left out.
+
+        Raises:
+            DataError: a set is shorter than one sequence or holds a token the vocabulary lacks.
+        """
+        self.spec, self.dtype = spec, dtype
+        self.position, self.mask = rotary(spec, device, dtype), causal(spec, device, dtype)
+        self.sequences: dict[str, Tensor] = {}
+        for name, tokens in validation.items():
+            count = (len(tokens) - 1) // spec.context
+            if count < 1:
+                raise DataError(f"target {name} has {len(tokens)} tokens; need at least {spec.context + 1}, one sequence of the context")
+            if tokens.max() >= spec.vocabulary:
+                raise DataError(f"target {name} holds token {tokens.max()}; the model's vocabulary is {spec.vocabulary}")
+            flat = torch.from_numpy(np.asarray(tokens[: count * spec.context + 1]).astype(np.int64))
+            self.sequences[name] = flat.unfold(0, spec.context + 1, spec.context).to(device)
+
+    @torch.no_grad()
+    def losses(self, flat: Tensor) -> dict[str, float]:
+        """{target: mean loss over its tokens, nats per token}.
+
+        Args:
+            flat: (parameters,) float32.
+        """
+        weights = views(flat.to(self.dtype), self.spec)
+        out = {}
+        for name, sequences in self.sequences.items():
+            total, count = 0.0, 0
+            for start in range(0, len(sequences), BATCH):
+                batch = sequences[start : start + BATCH]
+                hidden_ND = hidden(weights, batch[:, :-1], self.spec, self.position, self.mask).flatten(0, 1)
+                targets_N = batch[:, 1:].flatten()
+                for first in range(0, len(targets_N), CHUNK_ROWS):
+                    rows, targets = hidden_ND[first : first + CHUNK_ROWS], targets_N[first : first + CHUNK_ROWS]
+                    logits = (rows @ weights["head"].T).float()
+                    total += float((logits.logsumexp(dim=1) - logits.gather(1, targets[:, None])[:, 0]).sum(dtype=torch.float64))
+                count += len(targets_N)
+            out[name] = total / count
+        return out

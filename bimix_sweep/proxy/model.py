@@ -1,0 +1,156 @@
+"""The proxy: a small decoder-only transformer as plain functions of one flat vector of parameters.
+
+One vector, because a model this small spends its time between operations: clipping, AdamW, the moving average, casts and
+checkpoints are then one operation each instead of one per weight. Choices, each with what it bought here (results/benchmarks):
+RMSNorm without gains, on the embeddings too (the loss falls by .7 nats at step 200); attention written out, faster than the
+fused kernel at these shapes on a CPU; a cross-entropy that takes its gradient in the forward pass, a chunk of rows at a time.
+
+Shapes: B sequences, T tokens, D width, H heads, K width of a head, V vocabulary, N = B T rows.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bimix_sweep.proxy.spec import HEAD_WIDTH, ProxySpec
+
+CHUNK_ROWS = 256
+"""Rows of logits alive at once: 2 MB at a vocabulary of 2048, so they stay in the cache."""
+EPSILON = 1e-6
+
+
+def layout(spec: ProxySpec) -> dict[str, tuple[int, int]]:
+    """Shape of every weight in the order they lie in the flat vector."""
+    width = spec.width
+    shapes = {"embedding": (spec.vocabulary, width), "head": (spec.vocabulary, width)}
+    for layer in range(spec.layers):
+        shapes |= {
+            f"{layer}.qkv": (3 * width, width), f"{layer}.out": (width, width),
+            f"{layer}.up": (4 * width, width), f"{layer}.down": (width, 4 * width),
+        }  # fmt: skip
+    return shapes
+
+
+def num_parameters(spec: ProxySpec) -> int:
+    """All parameters, embeddings included."""
+    return sum(math.prod(shape) for shape in layout(spec).values())
+
+
+def views(flat: Tensor, spec: ProxySpec) -> dict[str, Tensor]:
+    """The weights as windows on a flat vector (or gradients on a flat gradient)."""
+    shapes = layout(spec)
+    parts = torch.split_with_sizes(flat, [math.prod(shape) for shape in shapes.values()])
+    return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+
+
+def initial(spec: ProxySpec, generator: torch.Generator) -> Tensor:
+    """(parameters,) float32: unit embeddings, weights of variance 1 / inputs, what writes to the residual stream starts at zero."""
+    flat = torch.zeros(num_parameters(spec))
+    for name, weight in views(flat, spec).items():
+        if name == "embedding":
+            weight.normal_(generator=generator)
+        elif name.endswith((".qkv", ".up")):
+            weight.normal_(std=weight.shape[1] ** -0.5, generator=generator)
+        elif name == "head":
+            weight.normal_(std=0.1 * weight.shape[1] ** -0.5, generator=generator)
+    return flat
+
+
+def rotary(spec: ProxySpec, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (T, 1, 1, K / 2) of the rotary position embedding."""
+    frequency = 10_000.0 ** -(torch.arange(0, HEAD_WIDTH, 2, dtype=torch.float64) / HEAD_WIDTH)
+    angle = torch.arange(spec.context, dtype=torch.float64)[:, None, None, None] * frequency
+    return angle.cos().to(device, dtype), angle.sin().to(device, dtype)
+
+
+def causal(spec: ProxySpec, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """(1, T, T) zero where a token may look, -inf where it may not."""
+    return torch.full((1, spec.context, spec.context), -math.inf).triu(1).to(device, dtype)
+
+
+def hidden(weights: Mapping[str, Tensor], tokens_BT: Tensor, spec: ProxySpec, position: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+    """(B, T, D) normalised output of the last block, in the dtype of the weights."""
+    batch, context = tokens_BT.shape
+    heads, key = spec.heads, HEAD_WIDTH
+    x_BTD = norm(torch.nn.functional.embedding(tokens_BT, weights["embedding"]))
+    for layer in range(spec.layers):
+        qkv = torch.nn.functional.linear(norm(x_BTD), weights[f"{layer}.qkv"]).view(batch, context, 3, heads, key)
+        q_BTHK, k_BTHK = rotate(norm(qkv[:, :, :2]), position).unbind(2)
+        q = q_BTHK.transpose(1, 2).reshape(batch * heads, context, key)
+        k = k_BTHK.transpose(1, 2).reshape(batch * heads, context, key)
+        v = qkv[:, :, 2].transpose(1, 2).reshape(batch * heads, context, key)
+        scores = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=key**-0.5).softmax(dim=-1)
+        attended = (scores @ v).view(batch, heads, context, key).transpose(1, 2).reshape(batch, context, spec.width)
+        x_BTD = x_BTD + torch.nn.functional.linear(attended, weights[f"{layer}.out"])
+        inner = torch.nn.functional.linear(norm(x_BTD), weights[f"{layer}.up"]).relu()
+        x_BTD = x_BTD + torch.nn.functional.linear(inner * inner, weights[f"{layer}.down"])
+    return norm(x_BTD)
+
+
+def rotate(x: Tensor, position: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotary position embedding of (B, T, ..., K)."""
+    cos, sin = position
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+
+
+class _Norm(torch.autograd.Function):
+    """y = x / rms(x); its gradient is (g - y mean(g y)) / rms(x)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        scale = torch.rsqrt(x.square().mean(dim=-1, keepdim=True).add_(EPSILON))
+        y = x * scale
+        ctx.save_for_backward(y, scale)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        y, scale = ctx.saved_tensors
+        return torch.addcmul(gradient, y, (gradient * y).mean(dim=-1, keepdim=True), value=-1).mul_(scale)
+
+
+def norm(x: Tensor) -> Tensor:
+    """RMSNorm over the last dimension, without a gain."""
+    out: Tensor = _Norm.apply(x)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """Mean cross-entropy of hidden @ head.T; both gradients are made in the forward pass, so no logits are kept."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor) -> Tensor:
+        total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
+        gradient_hidden, gradient_head = torch.empty_like(hidden_ND), torch.zeros_like(head_VD)
+        count = len(targets_N)
+        for start in range(0, count, CHUNK_ROWS):
+            rows, targets = hidden_ND[start : start + CHUNK_ROWS], targets_N[start : start + CHUNK_ROWS, None]
+            logits = (rows @ head_VD.T).float()
+            picked = logits.gather(1, targets)
+            logits -= logits.amax(dim=1, keepdim=True)
+            picked_shifted = logits.gather(1, targets)
+            logits.exp_()
+            mass = logits.sum(dim=1, keepdim=True)
+            total += (mass.log() - picked_shifted).sum()
+            logits *= 1 / (mass * count)
+            logits.scatter_add_(1, targets, torch.full_like(picked, -1 / count))
+            weight = logits.to(head_VD.dtype)
+            torch.mm(weight, head_VD, out=gradient_hidden[start : start + CHUNK_ROWS])
+            gradient_head.addmm_(weight.T, rows)
+        ctx.save_for_backward(gradient_hidden, gradient_head)
+        return total / count
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        gradient_hidden, gradient_head = ctx.saved_tensors
+        return gradient_hidden * gradient, gradient_head * gradient, None
+
+
+def mean_loss(hidden_BTD: Tensor, head_VD: Tensor, targets_BT: Tensor) -> Tensor:
+    """Scalar float32, nats per token, differentiable."""
+    out: Tensor = _CrossEntropy.apply(hidden_BTD.flatten(0, 1), head_VD, targets_BT.flatten())  # type: ignore[no-untyped-call]
+    return out

@@ -1,0 +1,168 @@
+"""One proxy training: constant rate, power average of the weights, losses of the average along the way, exact resume.
+
+Nothing here is global: threads are set by the caller, seeds go through generators, and one process may run many trainings.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bimix_sweep.data.stream import MixtureStream
+from bimix_sweep.errors import DivergedError, TrainingError
+from bimix_sweep.proxy import checkpoint
+from bimix_sweep.proxy.checkpoint import Checkpoint
+from bimix_sweep.proxy.evaluate import Evaluation
+from bimix_sweep.proxy.model import causal, hidden, initial, mean_loss, rotary, views
+from bimix_sweep.proxy.precision import dtype_of
+from bimix_sweep.proxy.spec import ProxySpec
+from bimix_sweep.seeding import seed_for
+
+ADAM_EPSILON = 1e-8
+CHECK_EVERY = 20
+"""Steps between looks at the training loss; on a GPU each look waits for it."""
+
+
+def train(
+    spec: ProxySpec, stream: MixtureStream, validation: Mapping[str, npt.NDArray[np.unsignedinteger[Any]]], *, seed: int,
+    report: Callable[[int, dict[str, float]], None], device: str = "cpu", precision: dict[str, Any] | None = None,
+    checkpoint_dir: str | Path | None = None, checkpoint_seconds: float = 30.0, should_stop: Callable[[], bool] | None = None,
+) -> bool:  # fmt: skip
+    """Train a proxy, or go on with it from the checkpoint in `checkpoint_dir`, to the last bit as if it had not stopped.
+
+    Args:
+        spec: model and recipe.
+        stream: its batches; batch and context are the spec's.
+        validation: (tokens,) of each target.
+        seed: of the initial weights.
+        report: called with a step and {target: nats per token} at each of `spec.eval_steps()`; after a resume it is called
+            again for the points before the checkpoint, so that none is lost, with the same numbers.
+        device: "cpu" or "cuda".
+        precision: a record of `choose_precision`, the same for all trials of a sweep; float32 without it.
+        checkpoint_dir: where the checkpoint lies; written at each point, every `checkpoint_seconds`, and on a stop.
+        should_stop: asked before every step; on True the training is checkpointed and left.
+
+    Returns:
+        True when the last step is done, False when it was stopped before.
+
+    Raises:
+        DivergedError: a loss is not finite.
+        TrainingError: the checkpoint is another training's, or stream and spec do not fit.
+    """
+    if (stream.batch, stream.context) != (spec.batch, spec.context):
+        raise TrainingError(
+            f"the stream gives {stream.batch} x {stream.context} tokens a step and the proxy takes {spec.batch} x {spec.context}; need the same"
+        )
+    if stream.store.vocabulary > spec.vocabulary:
+        raise TrainingError(f"the store has {stream.store.vocabulary} token ids and the proxy {spec.vocabulary}; need as many")
+    state = _State(spec, seed, torch.device(device), dtype_of(precision))
+    evaluation = Evaluation(spec, validation, state.device, state.dtype)
+    identity = {"spec": spec.to_json(), "seed": seed, "dtype": str(state.dtype), "stream": stream.fingerprint(), "targets": [*validation]}
+    folder = None if checkpoint_dir is None else Path(checkpoint_dir)
+    points: dict[int, dict[str, float]] = {}
+    if folder is not None and (found := checkpoint.load(folder, identity, len(state.flat))) is not None:
+        state.restore(found)
+        points = {int(step): dict(losses) for step, losses in found.points.items()}
+        for step, losses in points.items():
+            report(step, losses)
+
+    def save() -> None:
+        if folder is not None:
+            state.checkpoint(identity, points).save(folder)
+
+    evaluated_after = set(spec.eval_steps())
+    saved = time.monotonic()
+    while state.step < spec.steps:
+        if should_stop is not None and should_stop():
+            save()
+            return False
+        loss = state.advance(torch.from_numpy(stream.batch_at(state.step)))
+        step = state.step
+        if (step % CHECK_EVERY == 0 or step in evaluated_after) and not torch.isfinite(loss):
+            raise DivergedError(f"the training loss is {float(loss):g} at step {step}; lower the learning rate ({spec.learning_rate:g})")
+        if step in evaluated_after:
+            points[step] = evaluation.losses(state.average)
+            for target, value in points[step].items():
+                if not np.isfinite(value):
+                    raise DivergedError(f"loss of {target} is {value:g} at step {step}; lower the learning rate ({spec.learning_rate:g})")
+            save()
+            report(step, points[step])
+            saved = time.monotonic()
+        elif time.monotonic() - saved > checkpoint_seconds:
+            save()
+            saved = time.monotonic()
+    return True
+
+
+class _State:
+    """Weights, their average and AdamW's moments, each one flat float32 vector, and the copy the model computes with."""
+
+    def __init__(self, spec: ProxySpec, seed: int, device: torch.device, dtype: torch.dtype) -> None:
+        self.spec, self.device, self.dtype, self.step = spec, device, dtype, 0
+        generator = torch.Generator().manual_seed(seed_for(seed, "weights"))
+        self.flat = initial(spec, generator).to(device)
+        self.average = self.flat.clone()
+        self.first_moment, self.second_moment = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
+        self.working = self.flat.to(dtype, copy=True)
+        self.gradient = torch.zeros_like(self.working)
+        self.weights = {name: weight.detach().requires_grad_() for name, weight in views(self.working, spec).items()}
+        for weight, gradient in zip(self.weights.values(), views(self.gradient, spec).values(), strict=True):
+            weight.grad = gradient  # backward adds into it in place
+        self.position, self.mask = rotary(spec, device, dtype), causal(spec, device, dtype)
+        self.gamma = _power(spec.ema_share)
+
+    def advance(self, rows: Tensor) -> Tensor:
+        """One step of AdamW on (B, T + 1) tokens; returns the loss before it, not synchronised."""
+        spec, tokens = self.spec, rows.to(self.device)
+        self.gradient.zero_()
+        loss = mean_loss(hidden(self.weights, tokens[:, :-1], spec, self.position, self.mask), self.weights["head"], tokens[:, 1:])
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.step += 1
+        rate = spec.learning_rate * min(1.0, self.step / max(1, spec.warmup))
+        with torch.no_grad():
+            gradient = self.gradient.float()
+            gradient *= (spec.clip / (torch.linalg.vector_norm(gradient) + 1e-6)).clamp(max=1.0)
+            self.first_moment.lerp_(gradient, 1 - spec.beta1)
+            self.second_moment.mul_(spec.beta2).addcmul_(gradient, gradient, value=1 - spec.beta2)
+            scale = (self.second_moment / (1 - spec.beta2**self.step)).sqrt_().add_(ADAM_EPSILON)
+            self.flat.mul_(1 - rate * spec.weight_decay)
+            self.flat.addcdiv_(self.first_moment, scale, value=-rate / (1 - spec.beta1**self.step))
+            keep = (1 - 1 / self.step) ** (self.gamma + 1)
+            self.average.lerp_(self.flat, 1 - keep)
+            self.working.copy_(self.flat)
+        return loss.detach()
+
+    def checkpoint(self, identity: Mapping[str, Any], points: Mapping[int, Mapping[str, float]]) -> Checkpoint:
+        """What to write now."""
+        return Checkpoint(
+            identity=identity, step=self.step, points=points, weights=self.flat, average=self.average,
+            first_moment=self.first_moment, second_moment=self.second_moment,
+        )  # fmt: skip
+
+    def restore(self, found: Checkpoint) -> None:
+        """Go on from a checkpoint."""
+        self.step = found.step
+        for mine, theirs in (
+            (self.flat, found.weights), (self.average, found.average),
+            (self.first_moment, found.first_moment), (self.second_moment, found.second_moment),
+        ):  # fmt: skip
+            mine.copy_(theirs)
+        self.working.copy_(self.flat)
+
+
+def _power(share: float) -> float:
+    """Exponent of the power average whose weights have a standard deviation of `share` of the run.
+
+    The average of step t weighs step s by (s / t)^gamma; its standard deviation is sqrt(gamma + 1) / ((gamma + 2) sqrt(gamma + 3)).
+    Source: Karras et al., arXiv:2312.02696, section 3.1.
+    """
+    low, high = 0.0, 1e4
+    while high - low > 1e-9 * high:
+        gamma = (low + high) / 2
+        low, high = (gamma, high) if ((gamma + 1) ** 0.5 / ((gamma + 2) * (gamma + 3) ** 0.5)) > share else (low, gamma)
+    return low
