@@ -1,0 +1,296 @@
+"""A fitted law: predictions, gradients and joint uncertainty, and its exact JSON form."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from bimix_sweep.errors import LawError
+from bimix_sweep.law import transfer as tl
+from bimix_sweep.law.information import Group, make_groups
+from bimix_sweep.law.residual import kernel, kernel_gradient
+from bimix_sweep.law.runs import Runs
+from bimix_sweep.law.uncertainty import Posterior
+from bimix_sweep.mixture.simplex import Array
+
+FORMAT = "bimix-sweep law 1"
+MARGIN = (0.1, 0.25)
+"""Predictions stay within .1 + .25 x (range of the fitted trainings) of the worst fitted mixture, in log loss: a domain whose help few
+runs drove to 0 must not predict a blow-up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedLaw:
+    """One law per target, the residual process on top, and what cross-validation said."""
+
+    domains: tuple[str, ...]
+    targets: tuple[str, ...]
+    own: Mapping[str, str]
+    """{target: its own domain}, only targets that have one."""
+    choice: Mapping[str, str]
+    """{target: "bimix" | "transfer"}."""
+    cross_validation: Mapping[str, Any]
+    """`by_target` {target: {law: {mean_relative_error, worst, rank_correlation}}}, `num_mixtures`, `num_folds`, `reason` {target: text}."""
+    notes: tuple[str, ...]
+    """What a person should know of this fit."""
+    params: Array
+    """(targets, parameters), columns of `transfer`."""
+    precision: Array
+    """(targets, parameters) diagonal prior precision."""
+    point2: Array
+    """(targets,) variance of the noise of a point."""
+    amplitude2: Array
+    """(targets,) variance of the residual process."""
+    offset2: Array
+    """(targets,) variance of a training's offset."""
+    length: float
+    """Length of the process's kernel on sqrt(r)."""
+    inflation: Array
+    """(targets,) factor on the posterior covariance, from the cross-validated misfit."""
+    correlation: Array
+    """(targets, targets) correlation of the noise of one training."""
+    residual: Array
+    """(targets, runs) mean residual of each training about the parametric law, 0 where not measured."""
+    runs: Runs
+    reference: tuple[float, float]
+    """s0 and N0 of the law."""
+    hyper: Mapping[str, Any] = field(default_factory=dict)
+    """What a warm refit starts from besides the parameters."""
+
+    # ------------------------------------------------------------------ what was fitted
+    @property
+    def steps(self) -> tuple[float, float]:
+        """Smallest and largest fitted step."""
+        return float(self.runs.steps.min()), float(self.runs.steps.max())
+
+    @property
+    def sizes(self) -> tuple[float, float] | None:
+        """Smallest and largest fitted size, None where the table gives none."""
+        return None if np.isnan(self.runs.sizes).any() else (float(self.runs.sizes.min()), float(self.runs.sizes.max()))
+
+    @property
+    def num_trials(self) -> int:
+        return len(self.runs.proportions)
+
+    @property
+    def num_mixtures(self) -> int:
+        return int(self.runs.mixture.max()) + 1
+
+    @property
+    def has_process(self) -> bool:
+        """False where the parametric law suffices for every target."""
+        return bool((self.amplitude2 > 0).any())
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of everything predictions depend on."""
+        return hashlib.blake2b(json.dumps(self.to_json(), sort_keys=True).encode(), digest_size=16).hexdigest()
+
+    # ------------------------------------------------------------------ predictions
+    def predict(self, proportions: Array, steps: Array, sizes: Array | None = None) -> Array:
+        """(n, targets) mean losses of law and process.
+
+        Args:
+            proportions: (n, domains), rows sum to 1.
+            steps: (n,) optimizer steps.
+            sizes: (n,) non-embedding parameters; None = the largest fitted.
+
+        Raises:
+            LawError: shapes or values that cannot be predicted.
+        """
+        design, r = self._design(proportions, steps, sizes)
+        return np.asarray(np.exp(self._law(design, bounded=True).log_loss.T + self._process(r)))
+
+    def predict_with_sd(self, proportions: Array, steps: Array, sizes: Array | None = None, *, noise: bool = False) -> tuple[Array, Array]:
+        """Mean losses and their standard deviation, both (n, targets), in loss units.
+
+        Args:
+            noise: add what one more run at these mixtures would scatter; False is the noise-free mean loss.
+        """
+        design, r = self._design(proportions, steps, sizes)
+        law = self._law(design, bounded=True)
+        variance = np.empty(law.log_loss.shape)
+        jacobian = law.jacobian(design, tl.OUTER_COLUMNS)
+        for group in self._groups:
+            cross = kernel(r, self.runs.proportions[group.runs], self.length) @ group.spectrum.basis
+            for target in group.targets:
+                weighted = self.amplitude2[target] * cross * group.weights[target]
+                left = jacobian[target] - weighted @ group.rotated[target]
+                explained = (weighted * cross).sum(axis=1)
+                variance[target] = np.einsum("np,pq,nq->n", left, group.covariance[target], left) + self.amplitude2[target] * np.maximum(
+                    1 - explained, 0.0
+                )
+        variance *= self.inflation[:, None]
+        if noise:
+            variance += (self.offset2 + self.point2)[:, None]
+        mean = np.exp(law.log_loss.T + self._process(r))
+        return mean, mean * np.sqrt(np.maximum(variance, 0.0)).T
+
+    def law_only(self, proportions: Array, steps: Array, sizes: Array | None = None) -> Array:
+        """(n, targets) losses of the parametric law alone: convex in the proportions, unbounded near a floor of 0."""
+        design, _ = self._design(proportions, steps, sizes)
+        return np.asarray(np.exp(self._law(design, bounded=False).log_loss.T))
+
+    def law_gradient(self, proportions: Array, step: float, size: float | None = None) -> tuple[Array, Array]:
+        """Losses (n, targets) of the parametric law and their derivative (n, targets, domains) by the proportions."""
+        n = len(np.atleast_2d(proportions))
+        design, r = self._design(proportions, np.full(n, step), None if size is None else np.full(n, size))
+        law = self._law(design, bounded=False)
+        _, by_r = tl.log_v_gradient(self.params, r)
+        loss = np.exp(law.log_loss)
+        return loss.T, ((loss * law.by_log_v)[:, :, None] * by_r).transpose(1, 0, 2)
+
+    def gradient(self, proportions: Array, step: float, size: float | None = None) -> tuple[Array, Array]:
+        """Losses (n, targets) of law and process (not bounded) and their derivative (n, targets, domains)."""
+        loss, by_r = self.law_gradient(proportions, step, size)
+        if not self.has_process:
+            return loss, by_r
+        r = np.atleast_2d(np.asarray(proportions, dtype=np.float64))
+        factor = np.exp(self._process(r))
+        slopes = np.stack([kernel_gradient(point, self.runs.proportions, self.length)[1].T @ self._weights for point in r])
+        total = loss * factor
+        return total, by_r * factor[:, :, None] + total[:, :, None] * slopes.transpose(0, 2, 1)
+
+    def posterior(self, proportions: Array, step: float, size: float | None = None) -> Posterior:
+        """Joint belief about the noise-free log losses of M mixtures (M, domains) at one step and size."""
+        n = len(np.atleast_2d(proportions))
+        design, r = self._design(proportions, np.full(n, step), None if size is None else np.full(n, size))
+        law = self._law(design, bounded=True)
+        jacobian = law.jacobian(design, tl.OUTER_COLUMNS)
+        covariance = np.empty((len(self.targets), n, n))
+        inner = kernel(r, r, self.length) if self.has_process else None
+        for group in self._groups:
+            cross = kernel(r, self.runs.proportions[group.runs], self.length) @ group.spectrum.basis if self.has_process else None
+            for target in group.targets:
+                left, amplitude2 = jacobian[target], self.amplitude2[target]
+                if amplitude2 > 0 and cross is not None and inner is not None:
+                    weighted = amplitude2 * cross * group.weights[target]
+                    left = left - weighted @ group.rotated[target]
+                    covariance[target] = amplitude2 * (inner - weighted @ cross.T)
+                else:
+                    covariance[target] = 0.0
+                covariance[target] += (left @ group.covariance[target]) @ left.T
+        covariance *= self.inflation[:, None, None]
+        points = np.median(np.bincount(self.runs.run))
+        sd = np.sqrt(self.offset2 + self.point2 / points)
+        return Posterior(
+            mean=law.log_loss.T + self._process(r), covariance=covariance, run_noise=self.correlation * sd[:, None] * sd[None, :],
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------ JSON
+    def parameters(self) -> dict[str, Any]:
+        """All of the fit as JSON, for a journal: `from_json` gives a law that predicts, and refits, to the last bit alike."""
+        return self.to_json()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; floats round-trip exactly."""
+        return {
+            "format": FORMAT, "domains": list(self.domains), "targets": list(self.targets), "own": dict(self.own), "choice": dict(self.choice),
+            "cross_validation": dict(self.cross_validation), "notes": list(self.notes), "runs": self.runs.to_json(),
+            "length": self.length, "reference": list(self.reference), "hyper": dict(self.hyper),
+            **{name: getattr(self, name).tolist() for name in _ARRAYS},
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "FittedLaw":
+        """The inverse of `to_json`.
+
+        Raises:
+            LawError: it is not a law this version wrote, or its values do not fit together.
+        """
+        if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+            found = data.get("format") if isinstance(data, Mapping) else type(data).__name__
+            raise LawError(f"not a law file (format {found!r}); need {FORMAT!r}, as fit writes it")
+        try:
+            domains, targets = tuple(map(str, data["domains"])), tuple(map(str, data["targets"]))
+            arrays = {name: np.array(data[name], dtype=np.float64) for name in _ARRAYS}
+            runs = Runs.from_json(data["runs"], len(targets), len(domains))
+            law = cls(
+                domains=domains, targets=targets, own=dict(data["own"]), choice=dict(data["choice"]), notes=tuple(map(str, data["notes"])),
+                cross_validation=dict(data["cross_validation"]), runs=runs, length=float(data["length"]), hyper=dict(data["hyper"]),
+                reference=(float(data["reference"][0]), float(data["reference"][1])), **arrays,
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise LawError(f"the law file is damaged ({type(error).__name__}: {error}); fit the law again") from error
+        parameters = tl.NUM_SHARED + len(domains)
+        t, n = len(targets), len(runs.proportions)
+        shapes = {"params": (t, parameters), "precision": (t, parameters), "residual": (t, n), "correlation": (t, t)}
+        for name, values in arrays.items():
+            if values.shape != shapes.get(name, (t,)) or not np.isfinite(values).all():
+                raise LawError(
+                    f"the law file is damaged ({name} has shape {values.shape} or values that are not finite); fit the law again"
+                )
+        positive = (law.precision > 0).all() and (law.point2 >= 0).all() and (law.offset2 > 0).all() and (law.amplitude2 >= 0).all()
+        if not (positive and law.length > 0 and min(law.reference) > 0 and (law.inflation > 0).all()):
+            raise LawError("the law file is damaged (a variance or scale is not positive); fit the law again")
+        return law
+
+    # ------------------------------------------------------------------ inside
+    def _design(self, proportions: Array, steps: Array, sizes: Array | None) -> tuple[tl.Design, Array]:
+        r = np.atleast_2d(np.asarray(proportions, dtype=np.float64))
+        steps = np.atleast_1d(np.asarray(steps, dtype=np.float64))
+        if r.shape[1] != len(self.domains):
+            raise LawError(f"mixtures have {r.shape[1]} proportions; need {len(self.domains)}: {', '.join(self.domains)}")
+        if not (np.isfinite(r).all() and (r >= 0).all()):
+            raise LawError("a proportion is negative or not a number; need shares >= 0")
+        if not (np.isfinite(steps).all() and (steps > 0).all()) or steps.shape != (len(r),):
+            raise LawError(f"steps are not {len(r)} numbers > 0; need one for each mixture")
+        if self.sizes is None:
+            log_size = np.zeros(len(r))
+        else:
+            given = np.full(len(r), self.sizes[1]) if sizes is None else np.atleast_1d(np.asarray(sizes, dtype=np.float64))
+            given = np.where(np.isnan(given), self.sizes[1], given)
+            if given.shape != (len(r),) or not (np.isfinite(given).all() and (given > 0).all()):
+                raise LawError(f"sizes are not {len(r)} numbers > 0; need one for each mixture")
+            log_size = np.log(given / self.reference[1])
+        each = np.arange(len(r))
+        design = tl.Design(
+            log_proportions=tl.log_proportions(r), mixture=each, stage=each, log_step=np.log(steps / self.reference[0]), log_size=log_size
+        )
+        return design, r
+
+    def _law(self, design: tl.Design, *, bounded: bool) -> tl.Evaluation:
+        return tl.evaluate(self.params, design, tl.OUTER_COLUMNS, smallest_log_v=self._smallest_log_v if bounded else None)
+
+    @cached_property
+    def _fit_design(self) -> tl.Design:
+        return tl.design_of(self.runs, *self.reference)
+
+    @cached_property
+    def _smallest_log_v(self) -> Array:
+        """(targets,) log v at which predictions stop rising."""
+        _, log_v, _ = tl.usefulness(self.params, self._fit_design.log_proportions)
+        fixed, share = MARGIN
+        spread = log_v.max(axis=1) - log_v.min(axis=1)
+        return np.asarray(log_v.min(axis=1) - fixed / np.exp(self.params[:, tl.SLOPE]) - share * spread)
+
+    @cached_property
+    def _groups(self) -> list[Group]:
+        return make_groups(
+            self.params, self.precision, self.runs, self._fit_design,
+            point2=self.point2, offset2=self.offset2, amplitude2=self.amplitude2, length=self.length,
+        )  # fmt: skip
+
+    @cached_property
+    def _weights(self) -> Array:
+        """(runs, targets) of the process's mean: process(r) = kernel(r, runs) @ weights."""
+        weights = np.zeros((len(self.runs.proportions), len(self.targets)))
+        for group in self._groups:
+            for target in group.targets:
+                basis = group.spectrum.basis
+                solved = basis @ (group.weights[target] * (basis.T @ self.residual[target, group.runs]))
+                weights[group.runs, target] = self.amplitude2[target] * solved
+        return weights
+
+    def _process(self, r: Array) -> Array:
+        """(n, targets) mean of the residual process in log loss."""
+        if not self.has_process:
+            return np.zeros((len(r), len(self.targets)))
+        return kernel(r, self.runs.proportions, self.length) @ self._weights
+
+
+_ARRAYS = ("params", "precision", "point2", "amplitude2", "offset2", "inflation", "correlation", "residual")

@@ -1,0 +1,108 @@
+"""The process that carries what the parametric law misses: a Gaussian process over mixtures on the residual of log loss.
+
+Kernel amplitude_k**2 exp(-|sqrt(r) - sqrt(r')|**2 / (2 length**2)): on square roots the simplex becomes a piece of the sphere,
+where a move between 0 and 1 % counts as much as one between 50 and 62 %. One length for all targets, an amplitude for each,
+both by marginal likelihood (the law's parameters integrated out in the linear approximation) with a prior that pulls the
+amplitude to 0: where the law suffices, the process vanishes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bimix_sweep.mixture.simplex import Array
+
+LENGTHS = (0.25, 0.35, 0.5, 0.7)
+"""Candidates for the length on the sphere, whose diameter is 1.41."""
+SHARES = np.array([0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 0.93])
+"""Candidates for the process's share of the variance between trainings."""
+SHARE_PENALTY = 1.0
+"""Nats a share of 1 must gain over a share of 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spectrum:
+    """Eigenbasis in which kernel and noise are both diagonal: V = amplitude2 K + offset2 D, V^-1 = B diag(weights) B'."""
+
+    basis: Array
+    """(runs, runs) B = D**-1/2 U with D**-1/2 K D**-1/2 = U diag(values) U'."""
+    values: Array
+    """(runs,) eigenvalues."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """Hyper-parameters of the process of every target."""
+
+    length: float
+    amplitude2: Array
+    """(targets,) variance of the process."""
+    offset2: Array
+    """(targets,) variance of a training's offset, what is left of the variance between trainings."""
+
+
+def kernel(left: Array, right: Array, length: float) -> Array:
+    """(n, m) correlation of the process at mixtures (n, domains) and (m, domains)."""
+    a, b = np.sqrt(left), np.sqrt(right)
+    squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2 * a @ b.T
+    return np.asarray(np.exp(-np.maximum(squared, 0.0) / (2 * length**2)))
+
+
+def kernel_gradient(point: Array, others: Array, length: float) -> tuple[Array, Array]:
+    """Correlations (m,) of one mixture (domains,) with (m, domains) others, and their derivative (m, domains) by the mixture."""
+    root = np.sqrt(np.maximum(point, 1e-9))
+    value = kernel(point[None], others, length)[0]
+    return value, value[:, None] * (np.sqrt(others) - root) / (2 * length**2 * root)
+
+
+def spectrum(proportions: Array, length: float, relative_noise: Array) -> Spectrum:
+    """Diagonalise the kernel of some trainings.
+
+    Args:
+        proportions: (runs, domains).
+        length: of the kernel.
+        relative_noise: (runs,) D, the noise of each training's mean residual in units of the offset variance.
+    """
+    scale = relative_noise**-0.5
+    values, vectors = np.linalg.eigh(kernel(proportions, proportions, length) * scale[:, None] * scale[None, :])
+    return Spectrum(basis=scale[:, None] * vectors, values=np.maximum(values, 0.0))
+
+
+def choose(
+    spectra: dict[float, Spectrum], residual: Array, jacobian: Array, information: Array, log_det_noise: float, used: Array
+) -> tuple[dict[float, Array], dict[float, tuple[Array, Array]]]:
+    """Marginal likelihood of each length, and the best amplitude and offset variances under it.
+
+    Args:
+        spectra: {length: spectrum} of the trainings.
+        residual: (targets, runs) mean residual of each training.
+        jacobian: (targets, runs, parameters) mean Jacobian.
+        information: (targets, parameters, parameters) prior precision and what points within trainings add.
+        log_det_noise: log determinant of D.
+        used: (targets,) parameters the means of the trainings determine.
+
+    Returns:
+        {length: (targets,) negative log evidence at the best share} and {length: (amplitude2, offset2)}.
+    """
+    evidence, variances = {}, {}
+    targets, runs = residual.shape
+    degrees = np.maximum(runs - used, 0.25 * runs)
+    for length, basis in spectra.items():
+        z2 = (residual @ basis.basis) ** 2
+        rotated = np.matmul(basis.basis.T[None], jacobian)
+        best = np.full(targets, np.inf)
+        chosen = np.zeros((2, targets))
+        for share in SHARES:
+            ratio = share / (1 - share)
+            weights = 1 / (ratio * basis.values + 1)
+            offset2 = np.maximum((z2 * weights).sum(axis=1) / degrees, 1e-12)
+            precision = information + np.matmul((rotated * weights[:, None]).transpose(0, 2, 1), rotated) / offset2[:, None, None]
+            negative = (
+                0.5 * (runs * np.log(offset2) - np.log(weights).sum() + log_det_noise + degrees + np.linalg.slogdet(precision)[1])
+                + SHARE_PENALTY * share
+            )
+            better = negative < best
+            best = np.where(better, negative, best)
+            chosen[:, better] = np.stack([ratio * offset2, offset2])[:, better]
+        evidence[length], variances[length] = best, (chosen[0], chosen[1])
+    return evidence, variances

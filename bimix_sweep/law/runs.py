@@ -1,0 +1,140 @@
+"""A loss table regrouped for fitting: trainings, the stages (step and size) they were measured at, and log losses."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bimix_sweep.errors import LawError
+from bimix_sweep.mixture.simplex import Array
+from bimix_sweep.mixture.table import LossTable
+
+Index = npt.NDArray[np.int64]
+
+LOG_ZERO = -690.0
+"""Logarithm used for a proportion of 0: its power is below 1e-59 for every curvature >= .2 the law may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """Trainings (one per trial, size and seed) and where each was measured; rows are grouped by training."""
+
+    proportions: Array
+    """(runs, domains) mixtures."""
+    steps: Array
+    """(stages,) optimizer steps of the distinct (step, size) pairs."""
+    sizes: Array
+    """(stages,) non-embedding parameters, NaN where the table gives none."""
+    run: Index
+    """(rows,) training of each row, rising."""
+    stage: Index
+    """(rows,) stage of each row."""
+    present: npt.NDArray[np.bool_]
+    """(targets, rows) whether the target was measured there."""
+
+    @property
+    def starts(self) -> Index:
+        """(runs,) first row of each training."""
+        return np.searchsorted(self.run, np.arange(len(self.proportions)))
+
+    @property
+    def mixture(self) -> Index:
+        """(runs,) number of the mixture of each training; equal mixtures share one."""
+        number: dict[bytes, int] = {}
+        rounded = np.round(self.proportions, 9) + 0.0
+        return np.array([number.setdefault(row.tobytes(), len(number)) for row in rounded], dtype=np.int64)
+
+    def sums(self, values: Array) -> Array:
+        """(..., runs) sums over each training's rows of (..., rows)."""
+        return values if len(self.run) == len(self.proportions) else np.add.reduceat(values, self.starts, axis=-1)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists; floats survive exactly."""
+        return {
+            "proportions": self.proportions.tolist(),
+            "stages": [[float(s), None if np.isnan(n) else float(n)] for s, n in zip(self.steps, self.sizes, strict=True)],
+            "points": [part.tolist() for part in np.split(self.stage, self.starts[1:])],
+            "missing": np.argwhere(~self.present).tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], num_targets: int, num_domains: int) -> "Runs":
+        """The inverse of `to_json`; the caller turns KeyError, TypeError and ValueError into its own message."""
+        stages = data["stages"]
+        points = [np.array(p, dtype=np.int64) for p in data["points"]]
+        runs = cls(
+            proportions=np.array(data["proportions"], dtype=np.float64).reshape(len(points), num_domains),
+            steps=np.array([float(s) for s, _ in stages]),
+            sizes=np.array([np.nan if n is None else float(n) for _, n in stages]),
+            run=np.repeat(np.arange(len(points)), [len(p) for p in points]),
+            stage=np.concatenate(points),
+            present=np.ones((num_targets, sum(map(len, points))), dtype=bool),
+        )
+        if not all(len(p) for p in points) or runs.stage.min() < 0 or runs.stage.max() >= len(stages):
+            raise ValueError("points name stages that are not there")
+        if not (np.isfinite(runs.proportions).all() and (runs.proportions >= 0).all() and (runs.steps > 0).all()):
+            raise ValueError("proportions and steps must be finite numbers >= 0")
+        for target, row in data["missing"]:
+            runs.present[int(target), int(row)] = False
+        return runs
+
+
+def gather(table: LossTable, min_step: float | None) -> tuple[Runs, Array, tuple[str, ...]]:
+    """Regroup a table's usable rows.
+
+    Args:
+        table: loss table.
+        min_step: rows before it are left out (warm-up), None keeps all.
+
+    Returns:
+        the runs, (targets, rows) log losses (0 where not measured), and notes on what was left out.
+
+    Raises:
+        LawError: nothing is left, or a value is not usable.
+    """
+    keep: npt.NDArray[np.bool_] = np.isfinite(table.losses).any(axis=1)
+    notes = []
+    if min_step is not None:
+        early = table.steps < min_step
+        if (early & keep).any():
+            notes.append(f"{int((early & keep).sum())} of {len(table)} rows are before step {min_step:g} and were left out")
+        keep = np.asarray(keep & ~early)
+    if not keep.any():
+        before = f" from step {min_step:g} on" if min_step is not None else ""
+        raise LawError(f"the table has no measured loss{before}; need at least 2 different mixtures")
+    _check(table, keep)
+    part = table.select(keep)
+    ids = part.run_ids()
+    order = np.lexsort((part.steps, ids))
+    run = ids[order]
+    pairs = np.stack([part.steps[order], np.nan_to_num(part.sizes[order], nan=-1.0)], axis=1)
+    stages, stage = np.unique(pairs, axis=0, return_inverse=True)
+    starts = np.searchsorted(run, np.arange(run[-1] + 1))
+    losses = part.losses[order].T
+    present = np.isfinite(losses)
+    runs = Runs(
+        proportions=part.proportions[order][starts], steps=stages[:, 0], sizes=np.where(stages[:, 1] < 0, np.nan, stages[:, 1]),
+        run=run, stage=stage.reshape(-1).astype(np.int64), present=present,
+    )  # fmt: skip
+    has_size = ~np.isnan(runs.sizes)
+    if has_size.any() and not has_size.all():
+        raise LawError("some rows have a size and some have none; need it in all rows or in none")
+    return runs, np.log(np.where(present, losses, 1.0)), tuple(notes)
+
+
+def _check(table: LossTable, keep: npt.NDArray[np.bool_]) -> None:
+    """A table built in Python has not been through the reader's checks."""
+    bad = np.argwhere(~(np.isnan(table.losses) | (np.isfinite(table.losses) & (table.losses > 0))) & keep[:, None])
+    if bad.size:
+        row, target = bad[0]
+        raise LawError(
+            f"trial {table.trials[row]} has loss {table.losses[row, target]:g} of {table.targets[target]} at step {table.steps[row]:g}; "
+            "need a finite number > 0, or NaN where not measured"
+        )
+    r = table.proportions[keep]
+    if not (np.isfinite(r).all() and (r >= 0).all() and np.abs(r.sum(axis=1) - 1).max() < 1e-3):
+        row = np.flatnonzero(keep)[~(np.isfinite(r).all(axis=1) & (r >= 0).all(axis=1) & (np.abs(r.sum(axis=1) - 1) < 1e-3))][0]
+        raise LawError(f"trial {table.trials[row]} has proportions {table.proportions[row].tolist()}; need numbers >= 0 that sum to 1")
+    if not (np.isfinite(table.steps[keep]).all() and (table.steps[keep] > 0).all()):
+        raise LawError("a step is not a number > 0; need optimizer steps")
