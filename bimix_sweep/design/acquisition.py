@@ -1,0 +1,118 @@
+"""Which mixture to run next: the one whose run is expected to lower the regret of the decision most.
+
+A run at mixture c changes the belief about the objective F by a random amount whose covariance is known before its losses
+are (linear approximation): F(m) moves by  sum_k w_k L_k(m) C_k[m, c] / sqrt(C_k[c, c] + noise_k) z_k,  z standard normal,
+C_k the joint posterior of law and process. The expected regret of the decision then falls by
+
+    min_m F(m) - E_z min_m (F(m) + move(m, z))          over the contenders m for the optimum
+
+(the knowledge gradient), as a share of the regret there is now, plus EXPLORATION times the share of the losses' variance over all mixtures
+that the run removes: what the belief is wrong about is often not where it looks. Running trials are conditioned on first: their
+information does not depend on their results, so a batch is chosen one after another. Measured mixtures are candidates
+too; running one again is a replicate. Every run of a sweep costs the same, so the fall is also the fall per cost.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bimix_sweep.design.initial import random_mixtures
+from bimix_sweep.law.contest import Question, drawn_optima, scattered
+from bimix_sweep.law.fitted import FittedLaw
+from bimix_sweep.law.optimum import ask, solve
+from bimix_sweep.law.uncertainty import Posterior
+from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.simplex import Array, project
+
+EXPLORATION = 0.3
+"""Weight of the variance over all mixtures beside the regret."""
+NUM_DRAWS = 48
+"""Draws of z, common to all candidates."""
+
+
+def next_mixture(
+    law: FittedLaw, domains: DomainSet, final_domains: DomainSet, *, weights: Mapping[str, float], objective: str, step: float,
+    size: float | None, generator: np.random.Generator, finished: Array, running: Array, failed: Array,
+) -> tuple[Mixture, str]:  # fmt: skip
+    """The next mixture inside `domains`, for the optimum inside `final_domains`, and why.
+
+    Args:
+        law: fitted to everything measured so far.
+        domains: where a run may be.
+        final_domains: where the optimum may be.
+        weights, objective, step, size: what is minimised.
+        generator: for candidates and draws.
+        finished, running, failed: (n, domains) mixtures of trials so far, columns in the order of `domains`.
+    """
+    question = ask(law, final_domains, weights=weights, objective=objective, step=step, size=size)
+    order = [law.domains.index(name) for name in domains.names]
+    finished, running, failed = (_in_order(rows, order, len(law.domains)) for rows in (finished, running, failed))
+    contenders = contending(question, generator, finished)
+    lower, upper = _in_order(np.stack([domains.lower, domains.upper]), order, len(law.domains))
+    broad = _in_order(random_mixtures(domains, generator, 60), order, len(law.domains))
+    fresh = np.concatenate([project(contenders, lower, upper), broad])
+    if len(failed):  # a mixture that failed is not tried again
+        fresh = fresh[np.abs(fresh[:, None] - failed[None]).max(axis=2).min(axis=1) > 1e-6]
+    again = np.unique(finished, axis=0)
+    best, fall = choose(question, contenders, np.concatenate([fresh, again]), running, generator)
+    if best >= len(fresh):
+        return Mixture.from_array(domains.names, again[best - len(fresh)][order]), f"replicate, regret -{fall:.2g}"
+    return Mixture.from_array(domains.names, fresh[best][order]), f"regret -{fall:.2g}"
+
+
+def contending(question: Question, generator: np.random.Generator, measured: Array) -> Array:
+    """(n, domains) the predicted optimum first, then optima of posterior draws and mixtures around."""
+    best, _ = solve(question, [], generator)
+    return np.concatenate([best.point[None], drawn_optima(question, best, generator, 24), scattered(question, best.point, generator, 40)])
+
+
+def choose(question: Question, contenders: Array, candidates: Array, running: Array, generator: np.random.Generator) -> tuple[int, float]:
+    """Index of the candidate with the largest score, and its fall of the expected regret (a fraction of the objective).
+
+    Args:
+        contenders: (n, domains), the predicted optimum first.
+        candidates: (m, domains).
+        running: (r, domains) trials whose losses are not known yet.
+    """
+    points = np.concatenate([contenders, candidates, running])
+    posterior = question.posterior(points)
+    for index in range(len(contenders) + len(candidates), len(points)):
+        posterior = posterior.conditioned(index)
+    regret, share = scores(question, posterior, len(contenders), len(candidates), generator)
+    best = int(np.argmax(regret / max(float(regret.max()), 1e-12) + EXPLORATION * share / max(float(share.max()), 1e-300)))
+    return best, float(regret[best])
+
+
+def scores(
+    question: Question, posterior: Posterior, num_contenders: int, num_candidates: int, generator: np.random.Generator
+) -> tuple[Array, Array]:
+    """Of each candidate: fall of the expected regret (fraction of the objective), and share of the candidates' variance removed.
+
+    Args:
+        posterior: of contenders, candidates and anything more, in this order.
+    """
+    there = slice(num_contenders, num_contenders + num_candidates)
+    losses = np.exp(posterior.mean)
+    mean = question.objective(losses)
+    weighted = question.sensitivity(posterior.mean)
+    targets = posterior.covariance.shape[0]
+    noise = np.diag(posterior.run_noise)
+    total = np.einsum("tmm->tm", posterior.covariance)[:, there] + noise[:, None]
+    moves = posterior.covariance[:, :, there] / np.sqrt(total)[:, None, :]
+    half = generator.standard_normal((NUM_DRAWS // 2, targets))
+    draws = np.concatenate([half, -half])
+    decided = weighted[:num_contenders].T[:, :, None] * moves[:, :num_contenders]  # (targets, contenders, candidates)
+    changed = np.tensordot(draws, decided, axes=1) + mean[:num_contenders, None]  # (draws, contenders, candidates)
+    fall = mean[:num_contenders].min() - changed.min(axis=1).mean(axis=0)
+    relevance = question.weights > 0
+    share = (moves[relevance][:, there] ** 2).mean(axis=(0, 1)) / np.maximum(
+        np.einsum("tmm->tm", posterior.covariance)[relevance][:, there].mean(), 1e-300
+    )
+    return np.maximum(fall, 0.0) / float(mean[0]), share
+
+
+def _in_order(rows: Array, order: list[int], count: int) -> Array:
+    """Columns moved to the law's order; a domain that only the law knows is at 0."""
+    out = np.zeros((len(rows), count))
+    out[:, order] = rows
+    return out

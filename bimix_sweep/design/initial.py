@@ -1,0 +1,86 @@
+"""The first mixtures, chosen before any loss is known: uniform, natural, then ones that make the laws identifiable.
+
+What a law must learn is how each loss bends with each proportion over a wide range. So a mixture is seen through
+z(r) = (log((r + e) / (1/D + e)) / log((1 + e) / e), sqrt(r)): the logarithm spreads the small proportions that the
+published law's exponents need, the square root the large ones, and a prior over losses is put on them,
+
+    cov(r, r') = z.z' + .5 exp(-|z - z'|^2 / (2 l^2)),     l^2 = the mean of |z - z'|^2 over random mixtures
+
+(a linear part for the law, a local part for what bends). Each new mixture is the one of many random candidates, sparse
+and dense, whose run would lower the variance most, averaged over all of them: no result is needed for that.
+"""
+
+import numpy as np
+
+from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.simplex import Array, project, sample
+
+SMALLEST_SHARE = 0.02
+"""A first mixture gives every domain at least this part of an equal share where the bounds allow it: the published law is infinite at 0."""
+RUN_VARIANCE = 0.05
+"""Variance of one run under the prior above (its scale is about 1); it only keeps the choice from clinging to corners."""
+
+
+def num_initial(num_domains: int, max_trials: int) -> int:
+    """How many first mixtures: D + 3 determine the transfer law; a small budget keeps at least half for chosen ones."""
+    return max(1, min(max_trials, num_domains + 3, max(4, max_trials // 2)))
+
+
+def random_mixtures(domains: DomainSet, generator: np.random.Generator, count: int) -> Array:
+    """(count, domains) random mixtures inside the bounds, from sparse to dense, around uniform and natural."""
+    centres = (np.full(len(domains), 1 / len(domains)), domains.natural().as_array())
+    lower, upper = domains.lower_array, domains.upper_array
+    concentrations = np.geomspace(1.0, 4.0 * len(domains), 5)
+    each = -(-count // (2 * len(concentrations)))
+    blocks = [sample(generator, each, np.maximum(c, 1e-3), k, lower, upper) for k in concentrations for c in centres]
+    return np.concatenate(blocks)[generator.permutation(each * len(blocks))[:count]]
+
+
+def initial_mixture(domains: DomainSet, seen: Array, generator: np.random.Generator, count: int = 400) -> tuple[Mixture, str]:
+    """The next first mixture and why.
+
+    Args:
+        domains: names and bounds.
+        seen: (runs, domains) mixtures already proposed, finished or not.
+        generator: for the candidates.
+        count: how many candidates to choose from.
+    """
+    for name, mixture in (("uniform", domains.uniform()), ("natural", domains.natural())):
+        shares = mixture.as_array()
+        if not len(seen) or np.abs(seen - shares).max(axis=1).min() > 1e-6:
+            return mixture, f"initial: {name}"
+    candidates = random_mixtures(domains, generator, count)
+    floor = np.clip(SMALLEST_SHARE / len(domains), domains.lower_array, domains.upper_array)
+    if floor.sum() < 1:
+        candidates = project(candidates, floor, domains.upper_array)
+    best = most_informative(candidates, seen)
+    return Mixture.from_array(domains.names, candidates[best]), "initial: space-filling"
+
+
+def most_informative(candidates: Array, seen: Array) -> int:
+    """Index of the candidate whose run lowers the prior variance of all candidates most, after runs at `seen`.
+
+    Args:
+        candidates: (candidates, domains).
+        seen: (runs, domains).
+    """
+    points = _features(np.concatenate([candidates, seen]))
+    square = ((points[:, None] - points[None]) ** 2).sum(axis=2)
+    scale = square[: len(candidates), : len(candidates)].mean()
+    covariance = points @ points.T / points.shape[1] + 0.5 * np.exp(-square / max(2 * scale, 1e-12))
+    here, there = slice(None, len(candidates)), slice(len(candidates), None)
+    if len(seen):
+        gain = np.linalg.solve(covariance[there, there] + RUN_VARIANCE * np.eye(len(seen)), covariance[there, here])
+        posterior = covariance[here, here] - covariance[here, there] @ gain
+    else:
+        posterior = covariance[here, here]
+    fall = (posterior**2).sum(axis=1) / (np.diag(posterior) + RUN_VARIANCE)
+    return int(np.argmax(fall))
+
+
+def _features(proportions: Array) -> Array:
+    """(n, 2 D) the view z of mixtures in the module's first lines, centred at the uniform mixture."""
+    equal = 1 / proportions.shape[1]
+    small = SMALLEST_SHARE * equal
+    logs = np.log((proportions + small) / (equal + small)) / np.log((1 + small) / small)
+    return np.concatenate([logs, np.sqrt(proportions) - np.sqrt(equal)], axis=1)

@@ -1,0 +1,346 @@
+"""The whole loop without a cluster: what was proposed, what was measured, what that says, what to run next.
+
+The life of a trial: `propose` names its mixture and seed (it is running from then on), `record` adds a point of its curve,
+`finish` or `abandon` ends it. `refit` looks at all of it for a person, `decide` says whether to stop.
+
+Everything is a function of the spec and of the sequence of calls. A proposal starts its fit from the one that the last
+proposal with fewer points left behind, which the proposal carries; so a journal of proposals, points and ends, played
+back through `restore_proposal`, `record`, `finish` and `abandon`, goes on exactly as if nothing had happened. Refits never
+touch that chain, so watching a sweep does not change it.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bimix_sweep.design.acquisition import next_mixture
+from bimix_sweep.design.initial import initial_mixture, num_initial
+from bimix_sweep.design.stopping import Decision, StoppingRule
+from bimix_sweep.errors import DivergedError, LawError, SweepError
+from bimix_sweep.law.optimum import Optimum, optimal_mixture
+from bimix_sweep.law.selection import FittedLaw, fit_law
+from bimix_sweep.mixture.curves import LossCurve
+from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.simplex import Array, total_variation
+from bimix_sweep.mixture.table import LossTable
+from bimix_sweep.seeding import rng, seed_for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSpec:
+    """What a sweep is asked to find."""
+
+    domains: DomainSet
+    """Where proxies may be sampled: the config's bounds."""
+    final_domains: DomainSet
+    """Where the optimum may lie: the config's bounds and the token caps of the final run."""
+    targets: tuple[str, ...]
+    """Validation sets, each measured at every point."""
+    weights: Mapping[str, float]
+    """Importance of each target, >= 0; one that is missing counts 0."""
+    own: Mapping[str, str]
+    """Target -> the domain it is the validation split of."""
+    objective: str = "mean"
+    """"mean" or "worst"."""
+    steps: int
+    """Optimizer steps of a proxy; the law is asked about this step."""
+    size: float
+    """Non-embedding parameters of a proxy."""
+    eval_steps: tuple[int, ...] = ()
+    """Steps at which losses are measured."""
+    min_step: int = 0
+    """Points before it (the warm-up) are left out of the fit."""
+    seed: int = 0
+    """Decides everything random."""
+    max_trials: int
+    """Budget of trainings, failed ones counted, the final ones not."""
+    slots: int = 1
+    """Trainings that run at once."""
+    tolerance: float = 0.002
+    """Regret at which to stop, a fraction of the objective."""
+    patience: int = 3
+    """Refits in a row that must agree."""
+
+    def __post_init__(self) -> None:
+        if self.domains.names != self.final_domains.names:
+            raise SweepError(f"the sweep has domains {', '.join(self.domains.names)}, the final run {', '.join(self.final_domains.names)}")
+        if not self.targets:
+            raise SweepError("no targets; need at least one validation set")
+        if self.max_trials < 1:
+            raise SweepError(f"budget.trials is {self.max_trials}; need at least 1")
+        if unknown := [name for name in self.weights if name not in self.targets]:
+            raise SweepError(f"weights name {', '.join(unknown)}; the targets are {', '.join(self.targets)}")
+        if not any(weight > 0 for weight in self.weights.values()):
+            raise SweepError("all target weights are 0; need one above 0")
+
+    @property
+    def num_initial(self) -> int:
+        """First mixtures, chosen before the law is asked."""
+        return num_initial(len(self.domains), self.max_trials)
+
+    @property
+    def rule(self) -> StoppingRule:
+        """When the sweep stops."""
+        return StoppingRule(
+            tolerance=self.tolerance, patience=self.patience, min_trials=self.num_initial, max_trials=self.max_trials
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A training to run, and enough to go on from it after a restart."""
+
+    trial: str
+    """Name of the training."""
+    mixture: Mixture
+    """What to train on."""
+    reason: str
+    """Why this one: `initial: uniform`, `regret -3.1e-4`, `replicate`."""
+    seed: int
+    """Seed of the training. Equal for different mixtures, so that chance cancels in comparisons; each replicate has the next."""
+    num_points: int = 0
+    """Points recorded when it was made."""
+    fit: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of the law it was made from (JSON), where the next fit starts; empty while there is none."""
+
+
+@dataclass(slots=True, kw_only=True)
+class TrialRecord:
+    """One training as far as it is known."""
+
+    trial: str
+    """Name."""
+    mixture: Mixture
+    """What it trains on."""
+    seed: int
+    """Seed of the training."""
+    role: str = "sweep"
+    """"sweep" (proposed by the loop) or "final"."""
+    state: str = "running"
+    """"running", "finished" or "failed"."""
+    failure: str = ""
+    """Why it failed."""
+    points: dict[int, dict[str, float]] = field(default_factory=dict)
+    """Step -> target -> loss."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refit:
+    """What the points recorded so far say."""
+
+    num_points: int
+    """Points recorded."""
+    num_trials: int
+    """Trainings with at least one of them."""
+    law: FittedLaw | None
+    """None while the points determine none."""
+    optimum: Optimum | None
+    """Of that law."""
+    decision: Decision
+    """Whether to stop."""
+    seconds: float
+    """Wall time it took."""
+
+
+class SweepState:
+    """The loop of a sweep. It plans, it does not run anything."""
+
+    def __init__(self, spec: SweepSpec) -> None:
+        self.spec = spec
+        self.trials: dict[str, TrialRecord] = {}
+        self.proposals: list[Proposal] = []
+        self.history: list[Refit] = []
+        self.stopped: Decision | None = None
+        self._num_points = 0
+        self._chain: tuple[tuple[int, int], FittedLaw] | None = None  # (points, failures) and the law fitted to them
+        self._num_counted = 0  # trainings over at the last refit that counted
+        self._watched: FittedLaw | None = None  # law of that refit
+
+    # what happened
+
+    def add_trial(self, proposal: Proposal, role: str) -> None:
+        """Take in a training that the loop did not propose, such as a final one; its points are recorded alike."""
+        if proposal.trial in self.trials:
+            raise SweepError(f"trial {proposal.trial} is already there; need a new name")
+        self.trials[proposal.trial] = TrialRecord(trial=proposal.trial, mixture=proposal.mixture, seed=proposal.seed, role=role)
+
+    def restore_proposal(self, proposal: Proposal) -> None:
+        """Take in a proposal made earlier, from the journal. Nothing is computed."""
+        self.add_trial(proposal, "sweep")
+        self.proposals.append(proposal)
+
+    def restore_decision(self, decision: Decision) -> None:
+        """Take in a decision made earlier, from the journal."""
+        self.stopped = decision if decision.stop else None
+
+    def record(self, trial: str, step: int, losses: Mapping[str, float]) -> bool:
+        """Add one point of a curve.
+
+        Args:
+            trial: a training that was proposed or added.
+            step: optimizer step, >= 1.
+            losses: {target: loss}; nats per token or another positive loss.
+
+        Returns:
+            False where that step of that training is already there: the first value stays.
+
+        Raises:
+            SweepError: unknown training, unknown or missing targets, step < 1.
+            DivergedError: a loss is not a finite number > 0.
+        """
+        record = self._trial(trial)
+        if step < 1:
+            raise SweepError(f"trial {trial}: step is {step}; need at least 1")
+        if set(losses) != set(self.spec.targets):
+            raise SweepError(f"trial {trial}: losses of {', '.join(losses)}; need {', '.join(self.spec.targets)}")
+        for target, loss in losses.items():
+            if not (math.isfinite(loss) and loss > 0):
+                raise DivergedError(f"trial {trial}: loss of {target} is {loss} at step {step}; need a finite number > 0")
+        if step in record.points:
+            return False
+        record.points[int(step)] = {target: float(losses[target]) for target in self.spec.targets}
+        self._num_points += 1
+        return True
+
+    def finish(self, trial: str) -> None:
+        """The training is done."""
+        self._trial(trial).state = "finished"
+
+    def abandon(self, trial: str, reason: str) -> None:
+        """The training failed for good: its points no longer count, and its mixture is not proposed again."""
+        record = self._trial(trial)
+        record.state, record.failure = "failed", reason
+
+    def table(self) -> LossTable:
+        """The curves of finished and running trainings.
+
+        Raises:
+            TableError: nothing was recorded yet.
+        """
+        return LossTable.from_curves(self._curve(record) for record in self.trials.values() if record.points and record.state != "failed")
+
+    # what it says
+
+    def propose(self, trial: str) -> Proposal | None:
+        """The next training, from now on running; None when the sweep stopped or its budget is spent.
+
+        Asked again for a name it already proposed, it answers the same.
+        """
+        if trial in self.trials:
+            return next((proposal for proposal in self.proposals if proposal.trial == trial), None)
+        if self.stopped or len(self.proposals) >= self.spec.max_trials:
+            return None
+        generator = rng(self.spec.seed, "proposal", len(self.proposals))
+        law = self._law_for_proposals() if len(self.proposals) >= self.spec.num_initial else None
+        if law is None:
+            seen = [record.mixture.as_array(self.spec.domains.names) for record in self.trials.values()]
+            mixture, reason = initial_mixture(self.spec.domains, np.reshape(seen, (-1, len(self.spec.domains))), generator)
+        else:
+            mixture, reason = next_mixture(
+                law, self.spec.domains, self.spec.final_domains, weights=self.spec.weights, objective=self.spec.objective,
+                step=self.spec.steps, size=self.spec.size, generator=generator,
+                finished=self._mixtures("finished"), running=self._mixtures("running"), failed=self._mixtures("failed"),
+            )  # fmt: skip
+        proposal = Proposal(
+            trial=trial, mixture=mixture, reason=reason, seed=self._seed(mixture), num_points=self._num_points,
+            fit=law.parameters() if law else {},
+        )  # fmt: skip
+        self.restore_proposal(proposal)
+        return proposal
+
+    def refit(self) -> Refit:
+        """Fit the law to all points, find its optimum and judge whether to stop; appended to `history`."""
+        start = time.perf_counter()
+        over = [record for record in self.trials.values() if record.role == "sweep" and record.state != "running"]
+        before = self.history[-1] if self.history else None
+        law, optimum = self._fit("refit", self._watched), None
+        figures: dict[str, float] = {}
+        if law:
+            optimum = optimal_mixture(
+                law, self.spec.final_domains, weights=self.spec.weights, objective=self.spec.objective, step=self.spec.steps,
+                size=self.spec.size, generator=rng(self.spec.seed, "optimum", self._num_points),
+            )  # fmt: skip
+            figures = {"regret_expected": optimum.regret.expected, "regret_upper95": optimum.regret.upper95}
+            if before and before.optimum:
+                figures["movement_tv"] = total_variation(optimum.mixture.as_array(), before.optimum.mixture.as_array())
+        counts = len(over) > self._num_counted
+        decision = self.spec.rule.judge(
+            before.decision if before else None, num_finished=sum(record.state == "finished" for record in over),
+            num_over=len(over), counts=counts, **figures,
+        )  # fmt: skip
+        if counts:
+            self._num_counted, self._watched = len(over), law
+        num_trials = sum(bool(record.points) and record.state != "failed" for record in self.trials.values())
+        refit = Refit(
+            num_points=self._num_points, num_trials=num_trials, law=law, optimum=optimum, decision=decision,
+            seconds=time.perf_counter() - start,
+        )  # fmt: skip
+        self.history.append(refit)
+        return refit
+
+    def decide(self) -> Decision:
+        """Whether to stop, by the last refit; refits first where a training ended since. A stop is final."""
+        if self.stopped:
+            return self.stopped
+        num_over = sum(record.role == "sweep" and record.state != "running" for record in self.trials.values())
+        refit = self.history[-1] if self.history and self._num_counted == num_over else self.refit()
+        if refit.decision.stop:
+            self.stopped = refit.decision
+        return refit.decision
+
+    # parts
+
+    def _trial(self, trial: str) -> TrialRecord:
+        if trial not in self.trials:
+            raise SweepError(f"trial {trial} is not known; propose or add it before its points are recorded")
+        return self.trials[trial]
+
+    def _curve(self, record: TrialRecord) -> LossCurve:
+        steps = sorted(record.points)
+        return LossCurve(
+            trial=record.trial, mixture=record.mixture, targets=self.spec.targets, steps=np.array(steps, dtype=np.float64),
+            losses=np.array([[record.points[step][target] for target in self.spec.targets] for step in steps]),
+            size=self.spec.size, seed=record.seed,
+        )  # fmt: skip
+
+    def _mixtures(self, state: str) -> Array:
+        rows = [record.mixture.as_array(self.spec.domains.names) for record in self.trials.values() if record.state == state]
+        return np.reshape(rows, (-1, len(self.spec.domains)))
+
+    def _seed(self, mixture: Mixture) -> int:
+        earlier = sum(record.mixture == mixture for record in self.trials.values())
+        return seed_for(self.spec.seed, "training", earlier)
+
+    def _fit(self, purpose: str, previous: FittedLaw | None) -> FittedLaw | None:
+        """The law of all points, None while they determine none."""
+        usable = {
+            record.mixture for record in self.trials.values()
+            if record.state != "failed" and any(step >= self.spec.min_step for step in record.points)
+        }  # fmt: skip
+        if len(usable) < 2:
+            return None
+        try:
+            return fit_law(
+                self.table(), own=self.spec.own, min_step=self.spec.min_step, previous=previous,
+                generator=rng(self.spec.seed, purpose, self._num_points),
+            )  # fmt: skip
+        except LawError:
+            return None
+
+    def _law_for_proposals(self) -> FittedLaw | None:
+        """The law of all points by the chain of fits that proposals carry; None while too few first mixtures have been measured."""
+        measured = {record.mixture for record in self.trials.values() if record.points and record.state != "failed"}
+        if len(measured) < max(2, self.spec.num_initial // 2):
+            return None
+        key = (self._num_points, sum(record.state == "failed" for record in self.trials.values()))
+        if self._chain is None or self._chain[0] != key:
+            fits = [proposal.fit for proposal in self.proposals if proposal.fit and proposal.num_points < self._num_points]
+            law = self._fit("proposal fit", FittedLaw.from_json(dict(fits[-1])) if fits else None)
+            if law is None:
+                return None
+            self._chain = (key, law)
+        return self._chain[1]

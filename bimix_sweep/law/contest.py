@@ -1,0 +1,113 @@
+"""Which mixtures contend for the optimum, and the joint belief about their objective.
+
+Contenders: the predicted optimum; the optima of posterior draws (each draw's gradient at the optimum gives the minimum of
+its quadratic model inside the bounds); the extreme members of the near-optimal region; mixtures scattered around it, near
+and far. The belief about log losses (`Posterior`) becomes one about the objective F = sum_k w_k L_k by its derivative
+w_k L_k, or by exact draws. Errors of different targets correlate as the noise of a training does (they come from the same
+trainings), which independent targets would understate.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bimix_sweep.law.fitted import FittedLaw
+from bimix_sweep.law.minimise import Objective, Solution, quadratic_step
+from bimix_sweep.law.uncertainty import Posterior
+from bimix_sweep.mixture.simplex import Array, sample
+
+CONCENTRATIONS = (1000.0, 200.0, 50.0, 15.0, 5.0)
+"""Of the Dirichlet mixtures scattered around the optimum: from 1 % away to anywhere."""
+NEGLIGIBLE = 1e-9
+"""Added to the diagonal of a covariance, a share of its mean, before it is factorised."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What the law is asked: an objective at one step and size over the law's domains inside bounds."""
+
+    law: FittedLaw
+    weights: Array
+    """(targets,) >= 0: normalised to sum 1 for "mean", relative to their mean for "worst"."""
+    worst: bool
+    step: float
+    size: float | None
+    lower: Array
+    """(law's domains,)."""
+    upper: Array
+    """(law's domains,)."""
+    prior: Array | None = None
+    """(law's domains,) mixture to stay near."""
+    kl: float = 0.0
+    """Strength of that pull."""
+
+    def aim(self, *, parametric: bool) -> Objective:
+        """What the solver minimises: of the parametric law alone, or of law + process."""
+        gradient = self.law.law_gradient if parametric else self.law.gradient
+        return Objective(
+            losses=lambda points: gradient(points, self.step, self.size),
+            weights=self.weights,
+            worst=self.worst,
+            prior=self.prior,
+            kl=self.kl,
+        )
+
+    def objective(self, losses: Array) -> Array:
+        """(..., targets) losses -> (...,) objective."""
+        weighted = losses * self.weights
+        return np.asarray(weighted.max(axis=-1) if self.worst else weighted.sum(axis=-1))
+
+    def sensitivity(self, log_losses: Array) -> Array:
+        """(M, targets) log losses -> (M, targets) derivative of the objective by each; the maximum smoothed over .5 % of it."""
+        weighted = np.exp(log_losses) * self.weights
+        if not self.worst:
+            return np.asarray(weighted)
+        top = weighted.max(axis=1, keepdims=True)
+        chance = np.exp((weighted - top) / (0.005 * top))
+        return np.asarray(weighted * chance / chance.sum(axis=1, keepdims=True))
+
+    def posterior(self, points: Array) -> Posterior:
+        """Belief about the log losses at (M, domains)."""
+        return self.law.posterior(points, self.step, self.size)
+
+
+def correlated_draws(posterior: Posterior, generator: np.random.Generator, count: int) -> Array:
+    """(count, M, targets) log losses drawn jointly over mixtures and, as the noise of trainings correlates, over targets."""
+    targets, mixtures, _ = posterior.covariance.shape
+    sd = np.sqrt(np.maximum(np.diag(posterior.run_noise), 1e-300))
+    mixing = _root((posterior.run_noise / sd[:, None] / sd[None])[None])[0]
+    normal = np.einsum("kt,tmc->kmc", mixing, generator.standard_normal((targets, mixtures, count)))
+    return np.asarray(posterior.mean + np.matmul(_root(posterior.covariance), normal).transpose(2, 1, 0))
+
+
+def drawn_optima(question: Question, best: Solution, generator: np.random.Generator, count: int) -> Array:
+    """(count, domains) optima of posterior draws of the objective, each by its quadratic model at the optimum."""
+    domains = len(best.point)
+    reach = np.clip(0.3 * best.point, 0.003, 0.05)
+    stencil = np.concatenate([best.point[None], best.point + reach[:, None] * (np.eye(domains) - best.point)])
+    posterior = question.posterior(stencil)
+    deviation = correlated_draws(posterior, generator, count) - posterior.mean
+    change = np.einsum("cmt,mt->cm", deviation, question.sensitivity(posterior.mean))
+    slopes = (change[:, 1:] - change[:, :1]) / reach
+    lower, upper = question.lower, question.upper
+    return np.stack([quadratic_step(best.curvature, best.gradient + slope, best.point, lower, upper) for slope in slopes])
+
+
+def scattered(question: Question, centre: Array, generator: np.random.Generator, count: int) -> Array:
+    """(count, domains) random mixtures inside the bounds around a centre, near and far."""
+    spread = np.maximum(0.9 * centre + 0.1 * (question.upper > 0) / max(1, (question.upper > 0).sum()), 1e-6)
+    each = -(-count // len(CONCENTRATIONS))
+    return np.concatenate([sample(generator, each, spread, k, question.lower, question.upper) for k in CONCENTRATIONS])[:count]
+
+
+def _root(covariance: Array) -> Array:
+    """(..., n, n) lower factor of positive semidefinite matrices."""
+    size = covariance.shape[-1]
+    scale = np.trace(covariance, axis1=-2, axis2=-1) / size
+    for lift in (NEGLIGIBLE, 1e-6):
+        try:
+            return np.asarray(np.linalg.cholesky(covariance + (lift * scale + 1e-300)[..., None, None] * np.eye(size)))
+        except np.linalg.LinAlgError:
+            continue
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :])
