@@ -79,8 +79,8 @@ def prepare(
         say(f"tokenising target {name}")
         documents, _ = _collect(name, source, tokenizer, validation_tokens)
         kept = _prefix(documents, validation_tokens)
-        if (count := sum(len(t) for t in kept)) < MIN_TARGET_TOKENS:
-            raise DataError(f"target {name} has {count} tokens; need at least {MIN_TARGET_TOKENS}")
+        if (count := sum(len(t) for t in kept)) < (least := min(MIN_TARGET_TOKENS, validation_tokens)):
+            raise DataError(f"target {name} has {count} tokens; need at least {least}, so give it more text")
         validation[name] = Split(documents=kept, num_bytes=_bytes(kept, width))
         held_out.update(d.key for d in documents)
     candidates: dict[str, list[_Document]] = {}

@@ -1,0 +1,95 @@
+"""Mixtures without training: domains weighed by how much there is to learn in them, as four entropies see it.
+
+With P the frequencies of tokens x and of adjacent pairs (x, x') in a domain, natural logarithms:
+
+    SE  = -sum P(x) log P(x)                  Shannon
+    JE  = -sum P(x, x') log P(x, x')          joint
+    CE  = -sum P(x, x') log P(x' | x)         conditional; the best of the four in the paper
+    VNE = -sum l log l                        von Neumann, l the eigenvalues of K / N, K a kernel of N samples, K_nn = 1
+
+    r_i = exp(H_i) / sum_j exp(H_j)
+
+Source: BiMix, arXiv:2405.14908, section 4 and appendix A.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from bimix_sweep.data.sources import Tokens
+from bimix_sweep.data.store import TokenStore
+from bimix_sweep.errors import DataError
+from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.mixture.simplex import Array
+
+
+def shannon_entropy(tokens: Tokens) -> float:
+    """SE of (tokens,), nats."""
+    _need(tokens, 0)
+    return _entropy(np.bincount(tokens))
+
+
+def joint_entropy(tokens: Tokens) -> float:
+    """JE of (tokens,), nats a pair."""
+    _need(tokens, 1)
+    wide = np.asarray(tokens, dtype=np.uint64)
+    return _entropy(np.unique((wide[:-1] << np.uint64(32)) | wide[1:], return_counts=True)[1])
+
+
+def conditional_entropy(tokens: Tokens) -> float:
+    """CE of (tokens,), nats: JE less the entropy of the pairs' first tokens."""
+    return joint_entropy(tokens) - shannon_entropy(tokens[:-1])
+
+
+def von_neumann_entropy(kernel: Array) -> float:
+    """VNE of an (N, N) symmetric kernel with unit diagonal, nats: from 0 (all samples alike) to log N (all orthogonal)."""
+    if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or not np.allclose(kernel, kernel.T) or not np.allclose(np.diag(kernel), 1):
+        raise DataError(f"the kernel has shape {kernel.shape}; need a symmetric square with a diagonal of ones")
+    return _spectral(np.linalg.eigvalsh(kernel) / len(kernel))
+
+
+def embedding_entropy(embeddings: Array) -> float:
+    """VNE of (N, d) embeddings under the cosine kernel, by the eigenvalues of whichever Gram matrix is smaller."""
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    if embeddings.ndim != 2 or not np.isfinite(lengths).all() or (lengths == 0).any():
+        raise DataError(f"the embeddings have shape {embeddings.shape}; need one finite non-zero row a sample")
+    unit = embeddings / lengths
+    gram = unit @ unit.T if len(unit) <= unit.shape[1] else unit.T @ unit
+    return _spectral(np.linalg.eigvalsh(gram) / len(unit))
+
+
+def entropy_mixture(entropies: Mapping[str, float]) -> Mixture:
+    """r_i = exp(H_i) / sum_j exp(H_j) from {domain: H}."""
+    values = np.array([*entropies.values()], dtype=np.float64)
+    if not np.isfinite(values).all() or not values.size:
+        raise DataError(f"the entropies are {dict(entropies)}; need a finite number for each domain")
+    shares = np.exp(values - values.max())
+    return Mixture.from_array(tuple(entropies), shares / shares.sum())
+
+
+def store_mixtures(store: TokenStore) -> dict[str, Mixture]:
+    """{"SE" | "JE" | "CE": mixture} of a store's training tokens, from as many tokens of each domain as the smallest has.
+
+    Counted entropies grow with the number of tokens counted; equal numbers keep that from favouring large domains.
+    """
+    count = min(store.num_train_tokens(name) for name in store.domains)
+    measures = {"SE": shannon_entropy, "JE": joint_entropy, "CE": conditional_entropy}
+    return {
+        short: entropy_mixture({name: measure(store.train(name)[:count]) for name in store.domains}) for short, measure in measures.items()
+    }
+
+
+def _need(tokens: Tokens, count: int) -> None:
+    if len(tokens) < count + 1:
+        raise DataError(f"{len(tokens)} tokens; need at least {count + 1} to measure an entropy")
+
+
+def _entropy(counts: npt.NDArray[np.int64]) -> float:
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
+
+
+def _spectral(eigenvalues: Array) -> float:
+    positive = eigenvalues[eigenvalues > 0]
+    return float(-(positive * np.log(positive)).sum())
