@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bimix_sweep.law import transfer as tl
-from bimix_sweep.law.priors import FIXED, Prior
+from bimix_sweep.law.priors import FIXED, Common, Prior, Problems
 from bimix_sweep.law.runs import Runs
 from bimix_sweep.mixture.simplex import Array
 
@@ -153,21 +153,22 @@ def minimise(
     return Fit(params=params, noise=noise, cost=cost, converged=settled, iterations=done)
 
 
-def estimate_noise(fit: Fit, prior: Prior, runs: Runs, design: tl.Design, y: Array, weight: Array) -> Noise:
+def estimate_noise(fit: Fit, prior: Prior, variance: Array, runs: Runs, design: tl.Design, y: Array, weight: Array) -> Noise:
     """Offset and point variances from the residuals, each parameter counted as it is used (MacKay's effective number).
 
     Within a training the residuals about their mean hold the point noise, between trainings the means hold the offset.
+
+    Args:
+        variance: (problems, parameters) posterior variances of the fit.
     """
-    law = tl.evaluate(fit.params, design, prior.columns)
+    law = tl.evaluate(fit.params, design, ())
     residual = (y - law.log_loss) * weight
     counts = runs.sums(weight)
     measured = counts > 0
     means = runs.sums(residual) / np.maximum(counts, 1)
     within = ((residual - means[:, runs.run] * weight) ** 2).sum(axis=1)
     num_within = (counts - measured).sum(axis=1)
-    state = normal_equations(fit.params, prior, fit.noise, runs, design, y, weight)
-    covariance = np.linalg.inv(state.hessian)
-    used = (1 - np.einsum("kii->ki", covariance) / prior.sd**2) * (prior.sd > FIXED)
+    used = (1 - variance / prior.sd**2) * (prior.sd > FIXED)
     used_total = used.sum(axis=1)
     used_steps = used[:, [tl.STEP_SCALE, tl.STEP_POWER, tl.STEP_SIZE, tl.SLOPE_STEP]].sum(axis=1)
     default_offset, default_point = NOISE_PRIOR
@@ -183,19 +184,28 @@ def estimate_noise(fit: Fit, prior: Prior, runs: Runs, design: tl.Design, y: Arr
 
 
 def fit_laws(
-    params: Array, prior: Prior, runs: Runs, design: tl.Design, y: Array, weight: Array,
-    *, noise: Noise | None = None, rounds: int = 3, iterations: int = 60,
-) -> Fit:  # fmt: skip
-    """Alternate the fit and the noise estimate.
+    params: Array, problems: Problems, common: Common, runs: Runs, design: tl.Design, y: Array, weight: Array,
+    *, noise: Noise | None = None, rounds: int = 4, iterations: int = 40,
+) -> tuple[Fit, Prior, Common]:  # fmt: skip
+    """Alternate the fits with the estimates of noise and of what the targets have in common.
 
     Args:
+        params: (problems, parameters) start.
+        common: what is believed common to start with.
         noise: start; None starts from the expectation before any run.
-        rounds: fits; the noise is estimated between them. 1 keeps `noise` as it is.
+        rounds: fits; the rest is estimated between them.
     """
     if noise is None:
         noise = Noise(offset=np.full(len(params), NOISE_PRIOR[0] ** 2), point=np.full(len(params), NOISE_PRIOR[1] ** 2))
+    prior = problems.prior(common)
     fit = minimise(params, prior, noise, runs, design, y, weight, iterations=iterations)
     for _ in range(rounds - 1):
-        noise = estimate_noise(fit, prior, runs, design, y, weight)
-        fit = minimise(fit.params, prior, noise, runs, design, y, weight, iterations=iterations, damping=1e-5)
-    return fit
+        state = normal_equations(fit.params, prior, fit.noise, runs, design, y, weight)
+        variance = np.einsum("kii->ki", np.linalg.inv(state.hessian))
+        noise = estimate_noise(fit, prior, variance, runs, design, y, weight)
+        common = problems.pooled(common, prior, fit.params, variance)
+        prior = problems.prior(common)
+        fit = minimise(
+            np.where(prior.sd > FIXED, fit.params, prior.mean), prior, noise, runs, design, y, weight, iterations=iterations, damping=1e-5
+        )
+    return fit, prior, common

@@ -8,18 +8,45 @@ import numpy.typing as npt
 from bimix_sweep.law import transfer as tl
 from bimix_sweep.mixture.simplex import Array
 
-CENTRES = {
-    tl.LEVEL: (1.0, 3.0), tl.SLOPE: (np.log(0.15), 0.7), tl.CURVATURE: (2.0, 1.5), tl.FLOOR: (np.log(0.02), 1.0), tl.FLAT: (-2.0, 1.5),
-    tl.STEP_SCALE: (np.log(0.2), 1.5), tl.STEP_POWER: (np.log(0.5), 0.7), tl.STEP_SIZE: (0.0, 0.3),
-    tl.SIZE_SCALE: (np.log(0.3), 1.5), tl.SIZE_POWER: (np.log(0.3), 0.5), tl.SLOPE_SIZE: (0.0, 0.1), tl.SLOPE_STEP: (0.0, 0.1),
+SHARED = {
+    tl.SLOPE: (np.log(0.1), 0.7), tl.CURVATURE: (0.7, 0.5), tl.FLOOR: (np.log(0.02), 0.5), tl.FLAT: (-6.0, 0.1),
+    tl.STEP_SCALE: (np.log(0.15), 1.0), tl.STEP_POWER: (np.log(0.5), 0.5), tl.STEP_SIZE: (0.0, 0.2),
+    tl.SIZE_SCALE: (np.log(0.3), 1.0), tl.SIZE_POWER: (np.log(0.3), 0.4), tl.SLOPE_SIZE: (0.0, 0.05), tl.SLOPE_STEP: (0.0, 0.05),
 }  # fmt: skip
-"""Column: (centre, standard deviation)."""
-OWN_BONUS = 2.0
-"""How much more log t the own domain has than another, before any run."""
-SPREAD = 1.2
-"""Standard deviation of log t about its centre."""
+"""Column: (centre, standard deviation) of what all targets have in common."""
+APART = {
+    tl.LEVEL: 3.0, tl.SLOPE: 0.3, tl.CURVATURE: 0.7, tl.FLOOR: 1.0, tl.FLAT: 0.5, tl.STEP_SCALE: 0.7, tl.STEP_POWER: 0.5, tl.STEP_SIZE: 0.2,
+    tl.SIZE_SCALE: 0.7, tl.SIZE_POWER: 0.3, tl.SLOPE_SIZE: 0.1, tl.SLOPE_STEP: 0.02,
+}  # fmt: skip
+"""Column: standard deviation of a target about what all have in common."""
+USEFULNESS = 0.7
+"""Standard deviation of a domain's general usefulness: the mean over targets of its log t."""
+OWN_BONUS = (4.0, 1.0)
+"""How much more log t the own domain has than it would for a target without one; centre and standard deviation over tables."""
+SPREAD = 1.5
+"""Standard deviation of a target's log t about usefulness and bonus."""
 FIXED = 1e-6
 """Standard deviation that holds a parameter where it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """What all targets share, one row per law (0 transfer, 1 BiMix); estimated from the runs by `pooled`."""
+
+    columns: Array
+    """(2, NUM_SHARED) centres of the shared columns."""
+    usefulness: Array
+    """(domains,) centres of log t."""
+    bonus: float
+    """What the own domain has on top."""
+
+
+def expected(num_domains: int) -> Common:
+    """Before any run."""
+    columns = np.zeros((2, tl.NUM_SHARED))
+    for column, (centre, _) in SHARED.items():
+        columns[:, column] = centre
+    return Common(columns=columns, usefulness=np.zeros(num_domains), bonus=OWN_BONUS[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,54 +61,89 @@ class Prior:
     """Outer columns free in at least one problem."""
 
 
-def prior(
-    level: Array,
-    own: npt.NDArray[np.int64],
-    bimix: npt.NDArray[np.bool_],
-    num_domains: int,
-    *,
-    has_steps: bool,
-    has_sizes: bool,
-    floor: npt.NDArray[np.bool_],
-) -> Prior:
-    """The prior of each problem.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problems:
+    """Which law is fitted to which target."""
 
-    Args:
-        level: (problems,) mean log loss.
-        own: (problems,) index of the own domain, -1 where there is none.
-        bimix: (problems,) True for the published own-domain law.
-        num_domains: D.
-        has_steps, has_sizes: whether the runs differ in them; otherwise the terms are left out.
-        floor: (problems,) True where the own-domain law needs a floor because the proportion is 0 in some run.
-    """
-    count = len(level)
-    mean, sd = np.empty((count, tl.NUM_SHARED + num_domains)), np.empty((count, tl.NUM_SHARED + num_domains))
-    for column, (centre, spread) in CENTRES.items():
-        mean[:, column], sd[:, column] = centre, spread
-    mean[:, tl.LEVEL] = level
-    mean[:, tl.NUM_SHARED :], sd[:, tl.NUM_SHARED :] = 0.0, SPREAD
-    rows = np.flatnonzero(own >= 0)
-    mean[rows, tl.NUM_SHARED + own[rows]] += OWN_BONUS
+    level: Array
+    """(problems,) mean log loss."""
+    own: npt.NDArray[np.int64]
+    """(problems,) index of the own domain, -1 where there is none."""
+    bimix: npt.NDArray[np.bool_]
+    """(problems,) True for the published own-domain law."""
+    floor: npt.NDArray[np.bool_]
+    """(problems,) True where that law needs a floor because the own proportion is 0 in some run."""
+    num_domains: int
+    has_steps: bool
+    """Whether the runs differ in their steps; else the step factor is left out."""
+    has_sizes: bool
+    """Whether they differ in size."""
 
-    def hold(problems: npt.NDArray[np.bool_], column: int, value: float) -> None:
-        mean[problems, column], sd[problems, column] = value, FIXED
+    def prior(self, common: Common) -> Prior:
+        """The prior of each problem given what targets have in common."""
+        count, law = len(self.level), self.bimix.astype(np.int64)
+        mean, sd = np.empty((count, tl.NUM_SHARED + self.num_domains)), np.empty((count, tl.NUM_SHARED + self.num_domains))
+        for column, apart in APART.items():
+            mean[:, column], sd[:, column] = common.columns[law, column], apart
+        mean[:, tl.LEVEL] = self.level
+        mean[:, tl.NUM_SHARED :], sd[:, tl.NUM_SHARED :] = common.usefulness, SPREAD
+        rows = np.flatnonzero(self.own >= 0)
+        mean[rows, tl.NUM_SHARED + self.own[rows]] += common.bonus
 
-    every = np.ones(count, dtype=bool)
-    if not has_steps:
-        for column, value in ((tl.STEP_SCALE, tl.OFF), (tl.STEP_POWER, 0.0), (tl.SLOPE_STEP, 0.0)):
-            hold(every, column, value)
-    if not has_sizes:
-        for column, value in ((tl.SIZE_SCALE, tl.OFF), (tl.SIZE_POWER, 0.0), (tl.SLOPE_SIZE, 0.0)):
-            hold(every, column, value)
-    if not (has_steps and has_sizes):
-        hold(every, tl.STEP_SIZE, 0.0)
-    if has_steps:
-        hold(every, tl.FLAT, tl.OFF)
-    for column, value in ((tl.CURVATURE, -tl.OFF), (tl.FLAT, tl.OFF), (tl.SLOPE_STEP, 0.0), (tl.SLOPE_SIZE, 0.0)):
-        hold(bimix, column, value)
-    hold(bimix & ~floor, tl.FLOOR, tl.OFF)
-    for domain in range(num_domains):
-        hold(bimix, tl.NUM_SHARED + domain, tl.OFF)
-        hold(bimix & (own == domain), tl.NUM_SHARED + domain, 0.0)
-    columns = tuple(c for c in tl.OUTER_COLUMNS if (sd[:, c] > FIXED).any())
-    return Prior(mean=mean, sd=sd, columns=columns)
+        def hold(problems: npt.NDArray[np.bool_], column: int, value: float) -> None:
+            mean[problems, column], sd[problems, column] = value, FIXED
+
+        every = np.ones(count, dtype=bool)
+        if not self.has_steps:
+            for column, value in ((tl.STEP_SCALE, tl.OFF), (tl.STEP_POWER, 0.0), (tl.SLOPE_STEP, 0.0)):
+                hold(every, column, value)
+        if not self.has_sizes:
+            for column, value in ((tl.SIZE_SCALE, tl.OFF), (tl.SIZE_POWER, 0.0), (tl.SLOPE_SIZE, 0.0)):
+                hold(every, column, value)
+        if not (self.has_steps and self.has_sizes):
+            hold(every, tl.STEP_SIZE, 0.0)
+        if self.has_steps:
+            hold(every, tl.FLAT, tl.OFF)
+        for column, value in ((tl.CURVATURE, -tl.OFF), (tl.FLAT, tl.OFF), (tl.SLOPE_STEP, 0.0), (tl.SLOPE_SIZE, 0.0)):
+            hold(self.bimix, column, value)
+        hold(self.bimix & ~self.floor, tl.FLOOR, tl.OFF)
+        for domain in range(self.num_domains):
+            hold(self.bimix, tl.NUM_SHARED + domain, tl.OFF)
+            hold(self.bimix & (self.own == domain), tl.NUM_SHARED + domain, 0.0)
+        columns = tuple(c for c in tl.OUTER_COLUMNS if (sd[:, c] > FIXED).any())
+        return Prior(mean=mean, sd=sd, columns=columns)
+
+    def pooled(self, common: Common, prior: Prior, params: Array, variance: Array) -> Common:
+        """What the targets have in common, given their fits.
+
+        A target's fit theta with posterior variance V under the prior N(m, s2) is what a measurement of variance u, 1/V = 1/s2 + 1/u,
+        would give; measurements scatter about the common centre with s2 + u, and the centre has a Gaussian prior itself, so
+        m' - m = (sum (theta - m) / s2 - (m - m0) / S2) / (sum (s2 - V) / s2**2 + 1 / S2).
+
+        Args:
+            common: the centres `prior` was made from.
+            params: (problems, parameters) fits under it.
+            variance: (problems, parameters) their posterior variances.
+        """
+        s2 = prior.sd**2
+        free = prior.sd > FIXED
+        pull = np.where(free, (params - prior.mean) / s2, 0.0)
+        known = np.where(free, np.maximum(s2 - variance, 0.0) / s2**2, 0.0)
+        columns = common.columns.copy()
+        for law in (0, 1):
+            rows = self.bimix == bool(law)
+            for column, (centre, spread) in SHARED.items():
+                now = columns[law, column]
+                columns[law, column] += (pull[rows, column].sum() - (now - centre) / spread**2) / (known[rows, column].sum() + spread**-2)
+        apart = np.ones((len(self.own), self.num_domains), dtype=bool)
+        owners = np.flatnonzero((self.own >= 0) & ~self.bimix)
+        apart[owners, self.own[owners]] = False
+        apart[self.bimix] = False
+        pull, known = pull[:, tl.NUM_SHARED :], known[:, tl.NUM_SHARED :]
+        usefulness = common.usefulness + ((pull * apart).sum(axis=0) - common.usefulness / USEFULNESS**2) / (
+            (known * apart).sum(axis=0) + USEFULNESS**-2
+        )
+        centre, spread = OWN_BONUS
+        own_pull, own_known = pull[owners, self.own[owners]].sum(), known[owners, self.own[owners]].sum()
+        bonus = common.bonus + (own_pull - (common.bonus - centre) / spread**2) / (own_known + spread**-2)
+        return Common(columns=columns, usefulness=usefulness, bonus=float(bonus))

@@ -93,7 +93,7 @@ def gather(table: LossTable, min_step: float | None) -> tuple[Runs, Array, tuple
     Raises:
         LawError: nothing is left, or a value is not usable.
     """
-    keep: npt.NDArray[np.bool_] = np.isfinite(table.losses).any(axis=1)
+    keep: npt.NDArray[np.bool_] = np.asarray(np.isfinite(table.losses).any(axis=1))
     notes = []
     if min_step is not None:
         early = table.steps < min_step

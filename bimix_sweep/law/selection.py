@@ -14,7 +14,7 @@ from bimix_sweep.law import transfer as tl
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.fitting import Fit, Noise, fit_laws, minimise, normal_equations
 from bimix_sweep.law.information import patterns, relative_noise, run_information
-from bimix_sweep.law.priors import FIXED, Prior, prior
+from bimix_sweep.law.priors import FIXED, Common, Prior, Problems, expected
 from bimix_sweep.law.runs import Index, Runs, gather
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
@@ -54,14 +54,14 @@ def fit_law(
     runs, y, notes = gather(table, min_step)
     own = _own(table, own)
     runs, y, targets, dropped = _usable(table, runs, y)
-    problems = _problems(table.domains, targets, runs, y, own, law, previous)
-    fit = problems.fit(warm=previous is not None)
-    held_out = _left_out(problems, fit) if previous is not None else _folds(problems, fit, generator)
-    choice, table_of_errors, reasons = _choose(problems, targets, law, held_out)
-    picked = np.array([problems.index(t, choice[name]) for t, name in enumerate(targets)])
+    batch = _batch(table.domains, targets, runs, y, own, law, previous)
+    fit, prior, common = batch.fit(warm=previous is not None)
+    held_out = _left_out(batch, fit, prior) if previous is not None else _folds(batch, fit, prior, generator)
+    choice, table_of_errors, reasons = _choose(batch, targets, law, held_out)
+    picked = np.array([batch.index(t, choice[name]) for t, name in enumerate(targets)])
     return _assemble(
-        problems, fit, picked, domains=table.domains, targets=targets, choice=choice,
-        own={name: own[name] for name in targets if name in own}, notes=(*table.notes, *notes, *dropped, *problems.notes),
+        batch, fit, prior, common, picked, domains=table.domains, targets=targets, choice=choice,
+        own={name: own[name] for name in targets if name in own}, notes=(*table.notes, *notes, *dropped, *batch.notes),
         cross_validation={
             "by_target": table_of_errors, "reason": reasons, "num_mixtures": int(runs.mixture.max()) + 1,
             "method": "linear" if previous is not None else f"{min(MAX_FOLDS, int(runs.mixture.max()) + 1)} folds",
@@ -71,7 +71,7 @@ def fit_law(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Problems:
+class _Batch:
     """Every (target, law) to be fitted, as one batch."""
 
     runs: Runs
@@ -85,11 +85,14 @@ class _Problems:
     weight: Array
     start: Array
     noise: Noise | None
-    prior: Prior
+    problems: Problems
+    common: Common
     notes: tuple[str, ...]
 
-    def fit(self, *, warm: bool) -> Fit:
-        return fit_laws(self.start, self.prior, self.runs, self.design, self.y, self.weight, noise=self.noise, rounds=2 if warm else 3)
+    def fit(self, *, warm: bool) -> tuple[Fit, Prior, Common]:
+        return fit_laws(
+            self.start, self.problems, self.common, self.runs, self.design, self.y, self.weight, noise=self.noise, rounds=2 if warm else 4
+        )
 
     def index(self, target: int, law: str) -> int:
         return int(np.flatnonzero((self.target == target) & (self.bimix == (law == "bimix")))[0])
@@ -130,9 +133,9 @@ def _usable(table: LossTable, runs: Runs, y: Array) -> tuple[Runs, Array, tuple[
     return runs, y[keep], tuple(name for name, k in zip(table.targets, keep, strict=True) if k), notes
 
 
-def _problems(
+def _batch(
     domains: tuple[str, ...], targets: tuple[str, ...], runs: Runs, y: Array, own: Mapping[str, str], law: str, previous: FittedLaw | None
-) -> _Problems:
+) -> _Batch:
     if law == "bimix" and (missing := [t for t in targets if t not in own]):
         raise LawError(f"target {missing[0]} has no own domain, which BiMix needs; name it with own={{{missing[0]!r}: domain}}")
     pairs = [
@@ -160,20 +163,31 @@ def _problems(
     has_sizes = bool(np.ptp(np.nan_to_num(runs.sizes, nan=0.0)) > 0)
     if has_sizes and len(np.unique(runs.sizes)) == 2:
         notes.append("two sizes do not determine how the loss falls with size: a prior decides, see the intervals")
-    beliefs = prior(
-        level[target], own_index[target], bimix, len(domains), floor=lacking[target],
+    problems = Problems(
+        level=level[target], own=own_index[target], bimix=bimix, floor=lacking[target], num_domains=len(domains),
         has_steps=bool(np.ptp(runs.steps) > 0), has_sizes=has_sizes,
     )  # fmt: skip
-    start, noise = _start(beliefs, target, bimix, domains, targets, previous)
-    return _Problems(
+    common = _common(domains, previous)
+    start, noise = _start(problems.prior(common), target, bimix, domains, targets, previous)
+    return _Batch(
         runs=runs, design=tl.design_of(runs, *reference), reference=reference, target=target, bimix=bimix, y=y[target], weight=present[target],
-        start=start, noise=noise, prior=beliefs, notes=tuple(notes),
+        start=start, noise=noise, problems=problems, common=common, notes=tuple(notes),
     )  # fmt: skip
 
 
 def _reference(runs: Runs) -> tuple[float, float]:
     sizes = runs.sizes if not np.isnan(runs.sizes).any() else np.ones(1)
     return float(np.exp(np.log(runs.steps).mean())), float(np.exp(np.log(sizes).mean()))
+
+
+def _common(domains: tuple[str, ...], previous: FittedLaw | None) -> Common:
+    """What targets have in common, as an earlier law found it."""
+    common = expected(len(domains))
+    if previous is None:
+        return common
+    found = dict(zip(previous.domains, previous.hyper["usefulness"], strict=True))
+    usefulness = np.array([found.get(name, 0.0) for name in domains])
+    return Common(columns=np.array(previous.hyper["columns"]), usefulness=usefulness, bonus=float(previous.hyper["bonus"]))
 
 
 def _start(
@@ -204,27 +218,27 @@ def _start(
     return np.where(held, beliefs.mean, start), Noise(offset=offset, point=point)
 
 
-def _folds(problems: _Problems, fit: Fit, generator: np.random.Generator | None) -> Array:
+def _folds(batch: _Batch, fit: Fit, prior: Prior, generator: np.random.Generator | None) -> Array:
     """(problems, rows) log loss each row gets from a fit that saw none of its mixture."""
-    runs = problems.runs
+    runs = batch.runs
     mixtures = int(runs.mixture.max()) + 1
     count = min(MAX_FOLDS, mixtures)
     order = np.arange(mixtures) if generator is None else generator.permutation(mixtures)
     fold_of_row = (order[runs.mixture] % count)[runs.run]
     left = fold_of_row[None, :] != np.arange(count)[:, None]
-    out = np.empty_like(problems.y)
-    num, rows = problems.y.shape
+    out = np.empty_like(batch.y)
+    num, rows = batch.y.shape
     chunk = max(1, BATCH // max(1, rows * num))
     for first in range(0, count, chunk):
         folds = range(first, min(first + chunk, count))
         many = len(folds)
-        weight = np.concatenate([problems.weight * left[f] for f in folds])
+        weight = np.concatenate([batch.weight * left[f] for f in folds])
         noise = Noise(offset=_repeat(many, fit.noise.offset), point=_repeat(many, fit.noise.point))
-        part = Prior(mean=_repeat(many, problems.prior.mean), sd=_repeat(many, problems.prior.sd), columns=problems.prior.columns)
+        part = Prior(mean=_repeat(many, prior.mean), sd=_repeat(many, prior.sd), columns=prior.columns)
         again = minimise(
-            _repeat(many, fit.params), part, noise, runs, problems.design, _repeat(many, problems.y), weight, iterations=25, tolerance=1e-4
+            _repeat(many, fit.params), part, noise, runs, batch.design, _repeat(many, batch.y), weight, iterations=25, tolerance=1e-4
         )
-        law = tl.evaluate(again.params, problems.design, ()).log_loss.reshape(many, num, rows)
+        law = tl.evaluate(again.params, batch.design, ()).log_loss.reshape(many, num, rows)
         for position, f in enumerate(folds):
             out[:, ~left[f]] = law[position][:, ~left[f]]
     return out
@@ -234,21 +248,21 @@ def _repeat(times: int, values: Array) -> Array:
     return np.concatenate([values] * times)
 
 
-def _left_out(problems: _Problems, fit: Fit) -> Array:
+def _left_out(batch: _Batch, fit: Fit, prior: Prior) -> Array:
     """The same from one fit: the linear approximation of leaving out one training at a time."""
-    runs = problems.runs
-    state = normal_equations(fit.params, problems.prior, fit.noise, runs, problems.design, problems.y, problems.weight)
+    runs = batch.runs
+    state = normal_equations(fit.params, prior, fit.noise, runs, batch.design, batch.y, batch.weight)
     covariance = np.linalg.inv(state.hessian)
-    law = tl.evaluate(fit.params, problems.design, problems.prior.columns)
-    counts = runs.sums(problems.weight)
+    law = tl.evaluate(fit.params, batch.design, prior.columns)
+    counts = runs.sums(batch.weight)
     safe = np.maximum(counts, 1)
     mean_residual = runs.sums(state.residual) / safe
-    through = runs.sums(law.by_log_v * problems.weight) / safe
-    outer = law.outer_jacobian * problems.weight[:, :, None]
+    through = runs.sums(law.by_log_v * batch.weight) / safe
+    outer = law.outer_jacobian * batch.weight[:, :, None]
     if len(runs.run) != len(runs.proportions):
         outer = np.add.reduceat(outer, runs.starts, axis=1)
     outer = outer / safe[:, :, None]
-    columns, mixture_columns = list(problems.prior.columns), [*tl.MIXTURE_COLUMNS, *range(tl.NUM_SHARED, fit.params.shape[1])]
+    columns, mixture_columns = list(prior.columns), [*tl.MIXTURE_COLUMNS, *range(tl.NUM_SHARED, fit.params.shape[1])]
     jacobian = np.zeros((*counts.shape, fit.params.shape[1]))
     jacobian[:, :, columns] = outer
     jacobian[:, :, mixture_columns] = through[:, :, None] * law.mixture_jacobian
@@ -259,24 +273,24 @@ def _left_out(problems: _Problems, fit: Fit) -> Array:
 
 
 def _choose(
-    problems: _Problems, targets: tuple[str, ...], law: str, held_out: Array
+    batch: _Batch, targets: tuple[str, ...], law: str, held_out: Array
 ) -> tuple[dict[str, str], dict[str, dict[str, dict[str, float]]], dict[str, str]]:
     """The law with the smaller held-out error for each target, all errors, and the reason in words."""
-    runs = problems.runs
+    runs = batch.runs
     last = np.append(runs.starts[1:], len(runs.run)) - 1
     errors: dict[str, dict[str, dict[str, float]]] = {name: {} for name in targets}
-    for problem, t in enumerate(problems.target):
-        counted = problems.weight[problem] > 0
-        relative = np.abs(np.expm1(held_out[problem] - problems.y[problem]))[counted]
+    for problem, t in enumerate(batch.target):
+        counted = batch.weight[problem] > 0
+        relative = np.abs(np.expm1(held_out[problem] - batch.y[problem]))[counted]
         ends = last[counted[last]]
-        constant = len(ends) < 3 or np.ptp(held_out[problem, ends]) == 0 or np.ptp(problems.y[problem, ends]) == 0
-        errors[targets[t]]["bimix" if problems.bimix[problem] else "transfer"] = {
+        constant = len(ends) < 3 or np.ptp(held_out[problem, ends]) == 0 or np.ptp(batch.y[problem, ends]) == 0
+        errors[targets[t]]["bimix" if batch.bimix[problem] else "transfer"] = {
             "mean_relative_error": float(relative.mean()),
             "worst": float(relative.max()),
-            "last_step": float(np.abs(np.expm1(held_out[problem, ends] - problems.y[problem, ends])).mean())
+            "last_step": float(np.abs(np.expm1(held_out[problem, ends] - batch.y[problem, ends])).mean())
             if ends.size
             else float(relative.mean()),
-            "rank_correlation": 0.0 if constant else float(spearmanr(held_out[problem, ends], problems.y[problem, ends])[0]),
+            "rank_correlation": 0.0 if constant else float(spearmanr(held_out[problem, ends], batch.y[problem, ends])[0]),
         }
     choice, reasons = {}, {}
     for name, by_law in errors.items():
@@ -326,15 +340,15 @@ def _process(
 
 
 def _assemble(
-    problems: _Problems, fit: Fit, picked: Index, *, domains: tuple[str, ...], targets: tuple[str, ...], choice: dict[str, str],
+    batch: _Batch, fit: Fit, prior: Prior, common: Common, picked: Index, *, domains: tuple[str, ...], targets: tuple[str, ...], choice: dict[str, str],
     own: dict[str, str], notes: tuple[str, ...], cross_validation: dict[str, Any], previous: FittedLaw | None,
 ) -> FittedLaw:  # fmt: skip
     """The chosen laws, the process on their residual, and how far the whole must be inflated to match what was left out."""
-    runs, design = problems.runs, problems.design
-    part = Prior(mean=problems.prior.mean[picked], sd=problems.prior.sd[picked], columns=problems.prior.columns)
+    runs, design = batch.runs, batch.design
+    part = Prior(mean=prior.mean[picked], sd=prior.sd[picked], columns=prior.columns)
     noise = Noise(offset=fit.noise.offset[picked], point=fit.noise.point[picked])
-    params, weight = fit.params[picked], problems.weight[picked]
-    state = normal_equations(params, part, noise, runs, design, problems.y[picked], weight)
+    params, weight = fit.params[picked], batch.weight[picked]
+    state = normal_equations(params, part, noise, runs, design, batch.y[picked], weight)
     covariance = np.linalg.inv(state.hessian)
     used = ((1 - np.einsum("kii->ki", covariance) / part.sd**2) * (part.sd > FIXED)).sum(axis=1)
     residual = runs.sums(state.residual) / np.maximum(runs.sums(weight), 1)
@@ -345,8 +359,8 @@ def _assemble(
     draft = FittedLaw(
         domains=domains, targets=targets, own=own, choice=choice, cross_validation=cross_validation, notes=notes, params=params,
         precision=precision, point2=noise.point, amplitude2=carried.amplitude2, offset2=carried.offset2, length=carried.length,
-        inflation=np.ones(count), correlation=np.eye(count), residual=residual, runs=runs, reference=problems.reference,
-        hyper={"offset2": noise.offset.tolist()},
+        inflation=np.ones(count), correlation=np.eye(count), residual=residual, runs=runs, reference=batch.reference,
+        hyper={"offset2": noise.offset.tolist(), "columns": common.columns.tolist(), "usefulness": common.usefulness.tolist(), "bonus": common.bonus},
     )  # fmt: skip
     inflation, correlation = calibrate(draft)
     return replace(draft, inflation=inflation, correlation=correlation)
