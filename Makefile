@@ -17,7 +17,8 @@ setup: .venv/installed
 	@touch $@
 
 demo: setup
-	$(BIN)/bimix-sweep demo --out runs/demo --overwrite
+	rm -rf runs/demo
+	$(BIN)/bimix-sweep demo --out runs/demo
 
 lint: setup
 	$(BIN)/ruff check .

@@ -117,13 +117,17 @@ def fit(
     from bimix_sweep.law.selection import fit_law
     from bimix_sweep.mixture.table import LossTable
 
-    runs = LossTable.read(table)
-    fitted = fit_law(runs, law=law, own=_pairs(own), min_step=min_step)
+    fitted = fit_law(LossTable.read(table), law=law, own=_pairs(own), min_step=min_step)
     files.write_text(out, json.dumps(fitted.to_json()) + "\n")
+    errors, reasons = fitted.cross_validation["by_target"], fitted.cross_validation["reason"]
     rows = [
-        {"target": target, "law": fitted.choice[target], **errors}
-        for target, errors in fitted.cross_validation_summary().items()
-    ]
+        {
+            "target": target, "law": fitted.choice[target],
+            **{f"error {name} %": 100 * result["mean_relative_error"] for name, result in errors[target].items()},
+            "rank correlation": errors[target][fitted.choice[target]]["rank_correlation"], "why": reasons[target],
+        }
+        for target in fitted.targets
+    ]  # fmt: skip
     if as_json:
         _print_json(
             {
@@ -131,12 +135,15 @@ def fit(
                 "targets": rows,
                 "num_trials": fitted.num_trials,
                 "num_mixtures": fitted.num_mixtures,
-                "notes": [*runs.notes, *fitted.notes],
+                "notes": list(fitted.notes),
             }
         )
         return
-    _notes([*runs.notes, *fitted.notes])
+    _notes(list(fitted.notes))
     _print_rows(f"{fitted.num_trials} trainings of {fitted.num_mixtures} mixtures; errors on mixtures left out", rows)
+    for reason in dict.fromkeys(reasons.values()):
+        about = [target for target in fitted.targets if reasons[target] == reason]
+        typer.echo(f"{reason} ({', '.join(about) if len(about) < len(fitted.targets) else 'all targets'})")
     typer.echo(f"wrote {out}")
 
 
@@ -333,17 +340,20 @@ def _print_json(value: Any) -> None:
 
 
 def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
-    for name in rows[0]:
-        table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)  # piped: nothing is cut
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    for name in names:
+        table.add_column(name, justify="left" if isinstance(rows[0].get(name), str) else "right")
     for row in rows:
-        table.add_row(
-            *(value if isinstance(value, str) else f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values())
-        )
-    Console().print(table)
+        table.add_row(*(f"{value:.3g}" if isinstance(value := row.get(name, ""), float) else str(value) for name in names))
+    console.print(table)
 
 
 def _notes(notes: list[str]) -> None:

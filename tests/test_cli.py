@@ -1,0 +1,181 @@
+"""The commands that need no cluster, on a table whose law and optimum are planted."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from typer.testing import CliRunner
+
+from bimix_sweep.cli import app
+from bimix_sweep.mixture.curves import LossCurve
+from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.mixture.table import LossTable
+from bimix_sweep.seeding import rng
+
+DOMAINS = ("web", "code", "math")
+SCALE, EXPONENT = np.array([2.0, 1.5, 1.0]), np.array([0.15, 0.25, 0.35])
+STEPS = np.array([200.0, 283, 400, 566, 800])
+
+
+def planted_losses(proportions, step):
+    """BiMix with A = 1: r^-a (B s^-b + C) for each domain."""
+    return proportions**-EXPONENT * SCALE * (4.0 * step**-0.5 + 1)
+
+
+def planted_optimum():
+    solved = minimize(lambda r: planted_losses(r, 800).mean(), np.full(3, 1 / 3), bounds=[(1e-3, 1)] * 3,
+                      constraints={"type": "eq", "fun": lambda r: r.sum() - 1}, options={"ftol": 1e-14})  # fmt: skip
+    return solved.x
+
+
+@pytest.fixture
+def table(tmp_path):
+    generator = rng(0, "planted table")
+    curves = []
+    for trial in range(14):
+        shares = generator.dirichlet(np.full(3, 2.0)) * 0.94 + 0.02
+        losses = np.stack([planted_losses(shares, step) for step in STEPS]) * np.exp(1e-3 * generator.normal(size=(len(STEPS), 3)))
+        curves.append(
+            LossCurve(trial=f"t{trial}", mixture=Mixture.from_array(DOMAINS, shares), targets=DOMAINS, steps=STEPS, losses=losses)
+        )
+    path = tmp_path / "runs.csv"
+    LossTable.from_curves(curves).write(path)
+    return path
+
+
+def bimix(*words):
+    return CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+
+
+@pytest.fixture
+def law(table, tmp_path):
+    done = bimix("fit", table, "-o", tmp_path / "law.json")
+    assert done.exit_code == 0, done.output
+    return tmp_path / "law.json"
+
+
+def test_fit_says_which_law_was_chosen_for_each_target_and_how_far_it_is_off(table, tmp_path):
+    done = bimix("fit", table, "-o", tmp_path / "law.json", "--json")
+    said = json.loads(done.stdout)
+    assert (said["num_trials"], said["num_mixtures"], set(said["choice"])) == (14, 14, set(DOMAINS))
+    for target in DOMAINS:
+        chosen = said["cross_validation"]["by_target"][target][said["choice"][target]]
+        assert 0 < chosen["mean_relative_error"] < 0.01
+
+
+def test_predictions_of_unseen_mixtures_meet_the_planted_law_and_keep_rows_and_columns(law, tmp_path):
+    shares = rng(1, "unseen").dirichlet(np.full(3, 3.0), size=5) * 0.94 + 0.02
+    lines = ["id,r_math,r_web,r_code,step", *(f"m{i},{m},{w},{c},800" for i, (w, c, m) in enumerate(shares))]
+    (tmp_path / "mixtures.csv").write_text("\n".join(lines) + "\n")
+    done = bimix("predict", law, tmp_path / "mixtures.csv", "-o", tmp_path / "out.csv")
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "out.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == ["id", "r_math", "r_web", "r_code", "step", *(f"{kind}_{d}" for d in DOMAINS for kind in ("loss", "sd"))]
+    assert [row["id"] for row in rows] == [f"m{i}" for i in range(5)]
+    predicted = np.array([[float(row[f"loss_{d}"]) for d in DOMAINS] for row in rows])
+    assert predicted == pytest.approx(planted_losses(shares, 800), rel=0.01)
+    assert all(float(row[f"sd_{d}"]) > 0 for row in rows for d in DOMAINS)
+
+
+def test_the_sd_of_a_measured_run_is_wider_than_that_of_the_mean(law, tmp_path):
+    (tmp_path / "m.csv").write_text("r_web,r_code,r_math\n.4,.3,.3\n")
+    sds = []
+    for flag in ([], ["--noise"]):
+        bimix("predict", law, tmp_path / "m.csv", "-o", tmp_path / "out.csv", *flag)
+        with (tmp_path / "out.csv").open() as stream:
+            sds.append(float(next(csv.DictReader(stream))["sd_web"]))
+    assert sds[1] > sds[0]
+
+
+def test_a_step_beyond_the_fitted_ones_is_said_to_be_extrapolated(law, tmp_path):
+    (tmp_path / "m.csv").write_text("r_web,r_code,r_math,step\n.4,.3,.3,8000\n")
+    assert "1 of 1 rows lie outside the fitted steps 200-800" in bimix("predict", law, tmp_path / "m.csv", "-o", tmp_path / "o.csv").stdout
+
+
+def test_the_optimum_of_the_fit_is_the_planted_one(law, tmp_path):
+    done = bimix("optimum", law, "-o", tmp_path / "RECIPE.json", "--json")
+    recipe = json.loads(done.stdout)
+    assert recipe == json.loads((tmp_path / "RECIPE.json").read_text())
+    found = np.array([recipe["proportions"][d] for d in DOMAINS])
+    best = planted_losses(planted_optimum(), 800).mean()
+    assert planted_losses(found, 800).mean() <= best * 1.001
+    assert recipe["region"]["web"][0] <= found[0] <= recipe["region"]["web"][1]
+    assert recipe["regret"]["upper95"] >= recipe["regret"]["expected"] >= 0
+
+
+def test_bounds_weights_and_token_caps_move_the_optimum(law, tmp_path):
+    (tmp_path / "w.json").write_text('{"math": 1, "web": 0, "code": 0}')
+    (tmp_path / "have.json").write_text('{"web": 1e9, "code": 1e9, "math": 1e8}')
+
+    def optimum(*options):
+        done = bimix("optimum", law, "-o", tmp_path / "r.json", "--json", *options)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)["proportions"]
+
+    assert optimum("--max", "web=.2", "--min", "math=.5") == pytest.approx({"web": 0.2, "math": 0.5, "code": 0.3}, abs=1e-5)
+    assert optimum("--weights", tmp_path / "w.json")["math"] > optimum()["math"] + 0.2
+    assert optimum("--available", tmp_path / "have.json", "--tokens", "2e9", "--repeat", "2")["math"] <= 0.1 + 1e-6
+
+
+def test_export_writes_what_megatron_takes(law, tmp_path):
+    bimix("optimum", law, "-o", tmp_path / "RECIPE.json")
+    (tmp_path / "domains.yaml").write_text("".join(f"{d}: {{path: /data/{d}, tokens_per_document: 100}}\n" for d in DOMAINS))
+    done = bimix(
+        "export", tmp_path / "RECIPE.json", "--to", "megatron-lm", "-o", tmp_path / "blend.txt", "--domains", tmp_path / "domains.yaml"
+    )
+    assert done.exit_code == 0, done.output
+    words = [word for word in (tmp_path / "blend.txt").read_text().split() if not word.startswith("#")]
+    recipe = json.loads((tmp_path / "RECIPE.json").read_text())["proportions"]
+    found = {words[i + 1]: float(words[i]) for i in range(0, len(words) - 1, 2) if words[i + 1].startswith("/data/")}
+    assert found == {f"/data/{d}": share for d, share in recipe.items()}
+    done = bimix(
+        "export", tmp_path / "RECIPE.json", "--to", "all", "-o", tmp_path / "all", "--domains", tmp_path / "domains.yaml", "--json"
+    )
+    assert len(json.loads(done.stdout)["written"]) >= 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fit", "gone.csv", "-o", "x.json"], "gone.csv cannot be read"),
+        (["fit", "{table}", "--own", "web", "-o", "x.json"], "'web' is not NAME=VALUE"),
+        (["fit", "{table}", "--own", "web=wbe", "-o", "x.json"], "wbe"),
+        (["predict", "gone.json", "m.csv", "-o", "x.csv"], "gone.json cannot be read"),
+        (["predict", "{table}", "m.csv", "-o", "x.csv"], "is not JSON"),
+        (["optimum", "{law}", "--max", "wbe=.2", "-o", "x.json"], "wbe is not a domain of the law; it knows web, code, math"),
+        (["optimum", "{law}", "--max", "web=lots", "-o", "x.json"], "--max web=lots is not a number"),
+        (["optimum", "{law}", "--max", "web=.2", "--max", "code=.2", "--max", "math=.2", "-o", "x.json"], "max sum to 0.6"),
+        (["optimum", "{law}", "--tokens", "1e9", "-o", "x.json"], "--available and --tokens go together"),
+        (["optimum", "{law}", "--kl", "1", "-o", "x.json"], "--prior and --kl go together"),
+        (["export", "gone.json", "--to", "json", "-o", "x"], "gone.json cannot be read"),
+        (["run", "gone.yaml"], "gone.yaml cannot be read"),
+    ],
+)
+def test_bad_input_ends_in_one_clear_line_and_writes_nothing(words, message, table, law, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.csv").write_text("r_web,r_code,r_math\n.4,.3,.3\n")
+    before = sorted(tmp_path.rglob("*"))
+    done = bimix(*(word.format(table=table, law=law) for word in words))
+    assert done.exit_code == 1
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_mixture_that_does_not_sum_to_one_is_refused(law, tmp_path):
+    (tmp_path / "m.csv").write_text("r_web,r_code,r_math\n.4,.3,.2\n")
+    done = bimix("predict", law, tmp_path / "m.csv", "-o", tmp_path / "out.csv")
+    assert done.exit_code == 1
+    assert "the proportions of row 1 sum to 0.9; need 1" in done.stderr
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_every_command_has_help_and_the_version_is_told():
+    listed = bimix("--help").stdout
+    for command in ("demo", "run", "resume", "fit", "predict", "optimum", "export", "report"):
+        assert command in listed
+        assert "Usage" in bimix(command, "--help").stdout
+    assert bimix("--version").stdout.startswith("bimix-sweep ")
