@@ -5,6 +5,7 @@ wrong (`regret`), and what the measured final trainings showed (`comparison`). P
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -13,8 +14,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from bimix_sweep import files
+from bimix_sweep.design.comparison import Comparison
 from bimix_sweep.errors import ExportError, MixtureError
-from bimix_sweep.mixture.domains import check_names
+from bimix_sweep.law.fitted import FittedLaw
+from bimix_sweep.law.optimum import Optimum
+from bimix_sweep.mixture.domains import DomainSet, check_names
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE, apportion
 
 DECIMALS = 6
@@ -45,7 +49,7 @@ class Binding(_Part):
 
     domain: str
     bound: Literal["min", "max"]
-    cost: float = Field(description="fall of the weighted loss per unit of proportion if the bound were moved")
+    cost: float = Field(description="fraction by which the objective would fall without it")
 
 
 class Recipe(_Part):
@@ -58,7 +62,7 @@ class Recipe(_Part):
     within: Positive | None = Field(default=None, description="relative rise of the weighted loss that bounds the region")
     predicted_losses: dict[str, Positive] = Field(default={}, description="loss of each target at this mixture, step and size")
     regret: dict[Literal["expected", "upper95"], Annotated[float, Field(ge=0)]] = Field(
-        default={}, description="what this mixture may cost against the true optimum, as fractions of its weighted loss: mean, 95 % bound"
+        default={}, description="what the law's optimum may cost against the true one, as fractions of its weighted loss: mean, 95 % bound"
     )
     certificate: Certificate | None = None
     step: Positive | None = Field(default=None, description="optimizer steps the choice is made for")
@@ -129,6 +133,78 @@ class Recipe(_Part):
     def to_json(self) -> dict[str, Any]:
         """The content of RECIPE.json."""
         return self.model_dump(mode="json")
+
+
+def build_recipe(
+    optimum: Optimum, law: FittedLaw, domains: DomainSet, *, token_budget: float | None = None, comparison: Comparison | None = None,
+    excluded: Mapping[str, str] | None = None, provenance: Mapping[str, Any] | None = None,
+) -> Recipe:  # fmt: skip
+    """The recipe of a sweep or of a law: the law's optimum, or the mixture that the final trainings showed to be better.
+
+    Args:
+        domains: with the tokens available to the final run.
+        token_budget: tokens of the final run; None leaves `tokens` and `epochs` empty.
+        comparison: of the final trainings; None where there were none.
+        excluded: {trial: why it was left out}.
+        provenance: JSON values.
+
+    Raises:
+        ExportError: provenance holds what JSON cannot.
+    """
+    chosen, losses = optimum.mixture, dict(optimum.predicted_losses)
+    if comparison is not None:
+        chosen = next(one.mixture for one in comparison.mixtures if one.role == comparison.recommended)
+        if chosen != optimum.mixture:
+            predicted = law.predict(chosen.as_array(law.domains)[None], np.array([optimum.step]), _one(optimum.size))[0]
+            losses = dict(zip(law.targets, map(float, predicted), strict=True))
+    proportions = rounded({name: chosen.as_dict().get(name, 0.0) for name in domains.names})
+    tokens = {name: share * token_budget for name, share in proportions.items()} if token_budget else {}
+    available = dict(zip(domains.names, domains.tokens, strict=True))
+    try:
+        return Recipe(
+            proportions=proportions, region=_intervals(optimum.region), interval=_intervals(optimum.interval), within=optimum.within,
+            alternatives=[rounded(mixture.as_dict()) for mixture in optimum.alternatives], predicted_losses=losses,
+            regret={"expected": max(optimum.regret.expected, 0.0), "upper95": max(optimum.regret.upper95, 0.0)},
+            certificate=Certificate(gap=max(optimum.gap, 0.0), scope=optimum.scope),  # type: ignore[arg-type]
+            step=optimum.step, size=optimum.size, extrapolation=dict(optimum.extrapolation), tokens=tokens,
+            epochs={name: count / available[name] if math.isfinite(available[name]) else None for name, count in tokens.items()},
+            binding=[Binding(domain=one.domain, bound=one.bound, cost=one.cost) for one in optimum.binding],  # type: ignore[arg-type]
+            law=_law(law), comparison=None if comparison is None else _compared(comparison),
+            excluded=dict(excluded or {}), provenance=dict(provenance or {}),
+        )  # fmt: skip
+    except ValidationError as error:
+        raise ExportError(f"the recipe cannot be written: {explain(error)}") from None
+
+
+def _one(size: float | None) -> np.ndarray | None:
+    return None if size is None else np.array([size])
+
+
+def _intervals(ends: Mapping[str, tuple[float, float]]) -> dict[str, Interval]:
+    """Clipped to [0, 1]: the ends come from a projection and may be off by an ulp."""
+    return {name: (min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0)) for name, (low, high) in ends.items()}
+
+
+def _law(law: FittedLaw) -> dict[str, JsonValue]:
+    return {
+        "choice": dict(law.choice), "cross_validation": json.loads(json.dumps(law.cross_validation)), "residual_process": law.has_process,
+        "num_trials": law.num_trials, "num_mixtures": law.num_mixtures, "steps": list(law.steps),
+        "sizes": None if law.sizes is None else list(law.sizes), "notes": list(law.notes), "digest": law.digest,
+    }  # fmt: skip
+
+
+def _compared(comparison: Comparison) -> dict[str, JsonValue]:
+    return {
+        "sentence": comparison.reason, "recommended": comparison.recommended, "differ": comparison.differ, "seeds": list(comparison.seeds),
+        "noise": comparison.noise,
+        "mixtures": [
+            {
+                "role": one.role, "proportions": dict(rounded(one.mixture.as_dict())), "losses": dict(one.losses), "objective": one.objective,
+                "difference": one.difference, "standard_error": one.standard_error, "differs": one.differs,
+            }
+            for one in comparison.mixtures
+        ],
+    }  # fmt: skip
 
 
 def explain(error: ValidationError) -> str:

@@ -1,0 +1,74 @@
+"""What the page of a sweep shows. Everything a section needs may be missing: a running sweep has a page too."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bimix_sweep.design.comparison import Comparison
+from bimix_sweep.law.fitted import FittedLaw
+from bimix_sweep.law.optimum import Optimum
+from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.table import LossTable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathPoint:
+    """The predicted optimum after some trainings."""
+
+    num_trials: int
+    """Trainings with at least one measured point."""
+    mixture: Mixture
+    """The optimum then."""
+    interval: Mapping[str, tuple[float, float]]
+    """95 % interval of each domain."""
+    regret_expected: float
+    """Fraction of the objective."""
+    regret_upper95: float
+    """Its 95 % bound."""
+    movement_tv: float | None = None
+    """Total variation from the optimum before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportData:
+    """A sweep as far as it has come."""
+
+    name: str
+    """The sweep's name."""
+    domains: DomainSet
+    """With the bounds and token caps of the final run."""
+    table: LossTable | None = None
+    """All measured points, the final trainings' too; None before the first."""
+    roles: Mapping[str, str] = field(default_factory=dict)
+    """{trial: "sweep" or "final"}; a trial it lacks is of the sweep."""
+    states: Mapping[str, str] = field(default_factory=dict)
+    """{trial: "running", "finished" or "failed"}; a trial it lacks is finished."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """{trial: why}."""
+    path: tuple[PathPoint, ...] = ()
+    """The optimum after each refit."""
+    law: FittedLaw | None = None
+    """Of the sweep's trainings."""
+    optimum: Optimum | None = None
+    """Of that law."""
+    comparison: Comparison | None = None
+    """Of the final trainings."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """{target: importance}; empty: all alike."""
+    tolerance: float | None = None
+    """Regret at which the sweep stops."""
+    stop_reason: str = ""
+    """Why it stopped, in words; empty while it runs."""
+    token_budget: float | None = None
+    """Tokens of the final run."""
+    seconds: float | None = None
+    """Wall time of the sweep."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Seed, digests, versions, commit: JSON values."""
+
+    @property
+    def recommended(self) -> Mixture | None:
+        """The mixture to take: what the final trainings recommend, else the predicted optimum."""
+        if self.comparison is not None:
+            return next(one.mixture for one in self.comparison.mixtures if one.role == self.comparison.recommended)
+        return None if self.optimum is None else self.optimum.mixture

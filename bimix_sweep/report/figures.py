@@ -1,0 +1,313 @@
+"""The figures of the page, each from the data to plain plotly JSON."""
+
+import numpy as np
+import numpy.typing as npt
+
+from bimix_sweep.design.comparison import ComparedMixture, Comparison
+from bimix_sweep.law.fitted import FittedLaw
+from bimix_sweep.mixture.simplex import Array
+from bimix_sweep.mixture.table import LossTable
+from bimix_sweep.report.data import PathPoint, ReportData
+from bimix_sweep.report.style import (
+    ACCENT,
+    QUIET,
+    Figure,
+    axis_key,
+    axis_name,
+    between,
+    colour,
+    facet_title,
+    facets,
+    faded,
+    layout,
+    numbers,
+    percent,
+    scale,
+    share,
+    text,
+)  # fmt: skip
+
+MOST_FACETS = 12
+"""Targets drawn as small multiples; the rest are in the tables."""
+MOST_POINTS = 4000
+"""Markers of one figure: beyond it every n-th point is drawn, which the caption says."""
+SHADES = 12
+"""Steps of the colour scale: curves of one shade are one trace, so that a page of 500 trainings stays quick."""
+
+
+def main_targets(table: LossTable, weights: dict[str, float]) -> list[int]:
+    """Indices of the targets to draw: those that weigh most, in the table's order."""
+    order = sorted(range(len(table.targets)), key=lambda t: -weights.get(table.targets[t], 0.0 if weights else 1.0))
+    return sorted(order[:MOST_FACETS])
+
+
+def loss_curves(table: LossTable, own: dict[str, str], weights: dict[str, float]) -> Figure:
+    """Loss against step for each target, coloured by how much of the target's own domain was in the mixture."""
+    targets = main_targets(table, weights)
+    curves = table.curves()
+    columns = min(3, len(targets))
+    height = 285 * -(-len(targets) // columns) + 70
+    places = facets(len(targets), columns, height - 82)
+    domain_of = {t: table.domains.index(own[table.targets[t]]) for t in targets if own.get(table.targets[t]) in table.domains}
+    largest = max((table.proportions[:, d].max() for d in domain_of.values()), default=1.0)
+    traces: list[Figure] = []
+    axes: dict[str, Figure] = {}
+    notes: list[Figure] = []
+    for n, target in enumerate(targets):
+        shades: dict[int, tuple[list[float | None], list[float | None], list[str | None]]] = {}
+        for curve in curves:
+            proportions = curve.mixture.as_array(table.domains)
+            own_share = proportions[domain_of[target]] if target in domain_of else None
+            shade = -1 if own_share is None else min(int(SHADES * own_share / largest), SHADES - 1)
+            x, y, labels = shades.setdefault(shade, ([], [], []))
+            measured = curve.losses[:, target]
+            x += [*numbers(curve.steps), None]
+            y += [*numbers(measured), None]
+            labels += [f"{text(curve.trial)}<br>{_mixture_label(table.domains, proportions)}"] * len(measured) + [None]
+        for shade in sorted(shades):
+            x, y, labels = shades[shade]
+            line = QUIET if shade < 0 else between((shade + 0.5) / SHADES)
+            traces.append({
+                "type": "scatter", "mode": "lines+markers", "x": x, "y": y, "text": labels, "xaxis": axis_name("x", n), "yaxis": axis_name("y", n),
+                "line": {"color": faded(line, 0.85), "width": 1.6}, "marker": {"size": 4, "color": line},
+                "hovertemplate": "%{text}<br>step %{x:,}: loss %{y:.4f}<extra></extra>",
+            })  # fmt: skip
+        axes[axis_key("x", n)] = {
+            "domain": places[n][0],
+            "anchor": axis_name("y", n),
+            "type": "log",
+            "dtick": "D2" if n < 0 else None,
+            "nticks": 5,
+        }
+        axes[axis_key("y", n)] = {"domain": places[n][1], "anchor": axis_name("x", n)}
+        if n >= len(targets) - columns:
+            axes[axis_key("x", n)]["title"] = {"text": "optimizer step"}
+        if n % columns == 0:
+            axes[axis_key("y", n)]["title"] = {"text": "loss"}
+        notes.append(facet_title(text(table.targets[target]), places[n]))
+    figure: Figure = {"data": traces, "layout": layout(height, annotations=notes, **axes)}
+    if domain_of:
+        figure["layout"]["margin"]["r"] = 84
+        figure["layout"]["coloraxis"] = {
+            "cmin": 0, "cmax": float(largest), "colorscale": scale(),
+            "colorbar": {"title": {"text": "own domain"}, "tickformat": ".0%", "thickness": 10, "len": min(1.0, 300 / height), "x": 1.01, "outlinewidth": 0},
+        }  # fmt: skip
+        traces.append({
+            "type": "scatter", "mode": "markers", "x": [None], "y": [None], "marker": {"coloraxis": "coloraxis", "color": [0], "size": 0},
+            "hoverinfo": "skip", "xaxis": "x", "yaxis": "y",
+        })  # fmt: skip
+    return figure
+
+
+def law_against_measurements(table: LossTable, law: FittedLaw) -> Figure:
+    """Left: fitted against measured loss. Right: the error on mixtures left out of the fit, for each law, the chosen one filled."""
+    rows, columns = _fitted_columns(table, law)
+    predicted = law.predict(table.proportions[rows], table.steps[rows], None if law.sizes is None else table.sizes[rows])
+    measured = table.losses[rows][:, columns]
+    height = max(400, 60 + 34 * len(law.targets))
+    every = max(1, int(np.isfinite(measured).sum()) // MOST_POINTS)
+    traces: list[Figure] = []
+    ends = [float(np.nanmin(measured)), float(np.nanmax(measured))]
+    traces.append({
+        "type": "scatter", "mode": "lines", "x": ends, "y": ends, "line": {"color": QUIET, "width": 1, "dash": "dot"}, "hoverinfo": "skip",
+        "showlegend": False,
+    })  # fmt: skip
+    for t, target in enumerate(law.targets):
+        shown = np.flatnonzero(np.isfinite(measured[:, t]))[::every]
+        traces.append({
+            "type": "scatter", "mode": "markers", "name": text(target), "x": numbers(measured[shown, t]), "y": numbers(predicted[shown, t]),
+            "marker": {"size": 5, "color": faded(colour(t), 0.65)},
+            "text": [f"{text(table.trials[rows[n]])}, step {table.steps[rows[n]]:,.0f}" for n in shown],
+            "hovertemplate": "%{text}<br>measured %{x:.4f}<br>law %{y:.4f}<extra>" + text(target) + "</extra>",
+        })  # fmt: skip
+    errors = law.cross_validation.get("by_target", {})
+    for name in ("bimix", "transfer"):
+        known = [t for t in law.targets if name in errors.get(t, {})]
+        if known:
+            traces.append({
+                "type": "bar", "orientation": "h", "xaxis": "x2", "yaxis": "y2", "y": [text(t) for t in known], "name": name, "showlegend": False,
+                "x": numbers(errors[t][name]["mean_relative_error"] for t in known),
+                "marker": {
+                    "color": [faded(colour(law.targets.index(t)), 0.95 if law.choice[t] == name else 0.18) for t in known],
+                    "line": {"width": 1.2, "color": [colour(law.targets.index(t)) for t in known]},
+                },
+                "text": [f"{name} {percent(errors[t][name]['mean_relative_error'])}{' ✓' if law.choice[t] == name else ''}" for t in known],
+                "textposition": "auto", "insidetextanchor": "start", "hovertemplate": "%{y}: %{text}<extra></extra>",
+            })  # fmt: skip
+    return {
+        "data": traces,
+        "layout": layout(
+            height, showlegend=1 < len(law.targets) <= 8, bargap=0.25, bargroupgap=0.08, margin={"l": 58, "r": 18, "t": 44, "b": 48},
+            xaxis={"domain": [0, 0.46], "title": {"text": "measured loss"}}, yaxis={"title": {"text": "loss by the law"}},
+            xaxis2={"domain": [0.60, 1], "anchor": "y2", "title": {"text": "relative error on mixtures left out"}, "tickformat": ".1%", "rangemode": "tozero"},
+            yaxis2={"anchor": "x2", "autorange": "reversed", "type": "category", "automargin": True},
+            annotations=[facet_title("Error on mixtures left out", ([0.60, 1], [0, 1]))],
+        ),
+    }  # fmt: skip
+
+
+def optimum_path(data: ReportData) -> Figure:
+    """Each domain's proportion in the predicted optimum against trainings, with its 95 % interval; at the right, the near-optimal region."""
+    path, names = data.path, data.domains.names
+    trials = [point.num_trials for point in path]
+    shown = sorted(range(len(names)), key=lambda d: -path[-1].mixture.as_array(names)[d])[:10]
+    last = max(trials) if trials else 0
+    beside = last + 0.035 * max(last - min(trials, default=0), 1)
+    traces: list[Figure] = []
+    for d in shown:
+        band = [point.interval.get(names[d], (np.nan, np.nan)) for point in path]
+        traces.append({
+            "type": "scatter", "mode": "lines", "x": [*trials, *trials[::-1]], "y": numbers([b[0] for b in band] + [b[1] for b in band[::-1]]),
+            "fill": "toself", "fillcolor": faded(colour(d), 0.16), "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False,
+        })  # fmt: skip
+    for d in shown:
+        traces.append({
+            "type": "scatter", "mode": "lines+markers", "name": text(names[d]), "x": trials,
+            "y": numbers(point.mixture.as_array(names)[d] for point in path), "line": {"color": colour(d), "width": 2.2}, "marker": {"size": 6},
+            "hovertemplate": "%{y:.1%} after %{x} trainings<extra>" + text(names[d]) + "</extra>",
+        })  # fmt: skip
+    if data.optimum:
+        for n, d in enumerate(shown):
+            low, high = data.optimum.region[names[d]]
+            x = beside + n * 0.018 * max(last - min(trials), 1)
+            traces.append({
+                "type": "scatter", "mode": "lines", "x": [x, x], "y": numbers((low, high)), "line": {"color": faded(colour(d), 0.55), "width": 6},
+                "hovertemplate": f"near-optimal region {share(low)} to {share(high)}<extra>{text(names[d])}</extra>", "showlegend": False,
+            })  # fmt: skip
+    return {
+        "data": traces,
+        "layout": layout(
+            400, showlegend=True, xaxis={"title": {"text": "trainings"}, "tickformat": "d"},
+            yaxis={"title": {"text": "proportion of the predicted optimum"}, "tickformat": ".0%", "rangemode": "tozero"},
+        ),
+    }  # fmt: skip
+
+
+def regret_path(path: tuple[PathPoint, ...], tolerance: float | None) -> Figure:
+    """Expected regret of the predicted optimum and its 95 % bound against trainings, with the tolerance at which the sweep stops."""
+    trials = [point.num_trials for point in path]
+    traces: list[Figure] = []
+    for label, values, dash, width in (
+        ("95 % bound", [point.regret_upper95 for point in path], "solid", 2.4),
+        ("expected", [point.regret_expected for point in path], "dot", 1.8),
+    ):
+        traces.append({
+            "type": "scatter", "mode": "lines+markers", "name": label, "x": trials, "y": numbers(max(v, 1e-9) for v in values),
+            "line": {"color": ACCENT, "width": width, "dash": dash}, "marker": {"size": 6},
+            "hovertemplate": "%{y:.2%} after %{x} trainings<extra>" + label + "</extra>",
+        })  # fmt: skip
+    if tolerance:
+        traces.append({
+            "type": "scatter", "mode": "lines", "name": f"tolerance {percent(tolerance)}", "x": [min(trials), max(trials)], "y": [tolerance] * 2,
+            "line": {"color": QUIET, "width": 1.4, "dash": "dash"}, "hoverinfo": "skip",
+        })  # fmt: skip
+    return {
+        "data": traces,
+        "layout": layout(
+            400, showlegend=True, xaxis={"title": {"text": "trainings"}, "tickformat": "d"},
+            yaxis={"title": {"text": "regret, part of the loss"}, "type": "log", "tickformat": "~%", "nticks": 6},
+        ),
+    }  # fmt: skip
+
+
+def residuals(table: LossTable, law: FittedLaw) -> Figure:
+    """Measured over fitted loss, less 1: left against step, right the mean of each training in the order they began."""
+    rows, columns = _fitted_columns(table, law)
+    predicted = law.predict(table.proportions[rows], table.steps[rows], None if law.sizes is None else table.sizes[rows])
+    relative = table.losses[rows][:, columns] / predicted - 1
+    runs = table.run_ids()[rows]
+    every = max(1, int(np.isfinite(relative).sum()) // MOST_POINTS)
+    traces: list[Figure] = []
+    for t, target in enumerate(law.targets):
+        shown = np.flatnonzero(np.isfinite(relative[:, t]))[::every]
+        jitter = 1 + 0.03 * (t - (len(law.targets) - 1) / 2) / max(1, len(law.targets) / 3)
+        traces.append({
+            "type": "scatter", "mode": "markers", "name": text(target), "legendgroup": text(target), "x": numbers(table.steps[rows][shown] * jitter),
+            "y": numbers(relative[shown, t]), "marker": {"size": 4.5, "color": faded(colour(t), 0.6)},
+            "text": [f"{text(table.trials[rows[n]])}, step {table.steps[rows[n]]:,.0f}" for n in shown],
+            "hovertemplate": "%{text}: %{y:+.2%}<extra>" + text(target) + "</extra>",
+        })  # fmt: skip
+        trainings = [run for run in dict.fromkeys(runs.tolist()) if np.isfinite(relative[runs == run, t]).any()]
+        traces.append({
+            "type": "scatter", "mode": "markers", "legendgroup": text(target), "showlegend": False, "xaxis": "x2", "yaxis": "y2",
+            "x": [run + 1 for run in trainings], "y": numbers(np.nanmean(relative[runs == run, t]) for run in trainings),
+            "marker": {"size": 6, "color": faded(colour(t), 0.8)},
+            "text": [text(table.trials[rows[int(np.flatnonzero(runs == run)[0])]]) for run in trainings],
+            "hovertemplate": "%{text}: %{y:+.2%}<extra>" + text(target) + "</extra>",
+        })  # fmt: skip
+    same = {"tickformat": "+.1%", "zeroline": True}
+    return {
+        "data": traces,
+        "layout": layout(
+            360, showlegend=1 < len(law.targets) <= 8, margin={"l": 58, "r": 18, "t": 44, "b": 48},
+            xaxis={"domain": [0, 0.48], "type": "log", "title": {"text": "optimizer step"}, "nticks": 5},
+            yaxis=same | {"title": {"text": "measured over law, less 1"}},
+            xaxis2={"domain": [0.56, 1], "anchor": "y2", "title": {"text": "training"}, "tickformat": "d"}, yaxis2=same | {"anchor": "x2"},
+        ),
+    }  # fmt: skip
+
+
+def finals(data: ReportData, comparison: Comparison) -> Figure:
+    """Objective of each final mixture relative to the predicted optimum: each seed a line, the mean with its 95 % interval."""
+    own = next(one.objective for one in comparison.mixtures if one.difference == 0 and one.standard_error == 0)
+    labels = [text(_role(one.role)) for one in comparison.mixtures]
+    traces: list[Figure] = []
+    for n, seed in enumerate(comparison.seeds):
+        values = [_final_objective(data, one, seed) for one in comparison.mixtures]
+        if all(np.isfinite(values)):
+            traces.append({
+                "type": "scatter", "mode": "lines+markers", "name": f"seed {n + 1}", "y": labels, "x": numbers(value / own - 1 for value in values),
+                "line": {"width": 1.2, "color": faded(QUIET, 0.7), "dash": ("dot", "dash", "dashdot")[n % 3]},
+                "marker": {"size": 7, "color": QUIET, "symbol": ("circle-open", "square-open", "diamond-open")[n % 3]},
+                "hovertemplate": f"%{{y}}, seed {n + 1}: %{{x:+.3%}}<extra></extra>",
+            })  # fmt: skip
+    traces.append({
+        "type": "scatter", "mode": "markers", "name": "mean, ± 2 standard errors", "y": labels, "x": numbers(one.difference / own for one in comparison.mixtures),
+        "error_x": {"type": "data", "array": numbers(2 * one.standard_error / own for one in comparison.mixtures), "thickness": 2, "width": 5, "color": "#7b8794"},
+        "marker": {
+            "size": 13, "line": {"width": 1.2, "color": "#ffffff"},
+            "color": [ACCENT if one.role == comparison.recommended else "#4d76b8" for one in comparison.mixtures],
+        },
+        "hovertemplate": "%{y}: %{x:+.3%}<extra></extra>",
+    })  # fmt: skip
+    return {
+        "data": traces,
+        "layout": layout(
+            140 + 62 * len(labels), showlegend=True, margin={"l": 58, "r": 18, "t": 44, "b": 48},
+            xaxis={"title": {"text": "loss relative to the predicted optimum"}, "tickformat": "+.2~%", "zeroline": True, "nticks": 6},
+            yaxis={"type": "category", "autorange": "reversed", "automargin": True},
+        ),
+    }  # fmt: skip
+
+
+ROLES = {"predicted": "predicted optimum", "measured": "best measured"}
+"""Roles of final mixtures in words; the others say it themselves."""
+
+
+def _role(role: str) -> str:
+    return ROLES.get(role, role)
+
+
+def _final_objective(data: ReportData, compared: ComparedMixture, seed: int) -> float:
+    """Weighted mean of the last losses of one final training, NaN where the table lacks it."""
+    if data.table is None:
+        return np.nan
+    found = {}
+    for curve in data.table.curves():
+        same = np.allclose(curve.mixture.as_array(data.domains.names), compared.mixture.as_array(data.domains.names), atol=1e-9)
+        if data.roles.get(curve.trial) == "final" and same and curve.seed is not None:
+            weights = np.array([data.weights.get(target, 0.0) if data.weights else 1.0 for target in curve.targets])
+            found[curve.seed] = float(curve.last() @ weights / weights.sum())
+    return found.get(seed, np.nan)
+
+
+def _fitted_columns(table: LossTable, law: FittedLaw) -> tuple[npt.NDArray[np.intp], list[int]]:
+    """Rows inside the fitted steps, and the table's column of each of the law's targets."""
+    rows = np.flatnonzero((table.steps >= law.steps[0]) & (table.steps <= law.steps[1]))
+    return rows, [table.targets.index(target) for target in law.targets]
+
+
+def _mixture_label(domains: tuple[str, ...], proportions: Array) -> str:
+    """The largest shares of a mixture in one line."""
+    largest = np.argsort(-proportions, kind="stable")[:5]
+    return ", ".join(f"{text(domains[d])} {share(proportions[d])}" for d in largest if proportions[d] > 0)

@@ -1,0 +1,123 @@
+"""How figures look: colours that read on light and dark paper, small multiples, numbers short enough for a page."""
+
+import html
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from bimix_sweep.mixture.simplex import Array
+
+Figure = dict[str, Any]
+"""A plotly figure as plain JSON: `data` and `layout`. Colours of text, grid and paper are set by the page, for its theme."""
+
+PALETTE = ("#3f7fd9", "#e0861a", "#2f9e77", "#c9497a", "#8b6fd1", "#7d8f2b", "#d4583b", "#33a3b8", "#a0764a", "#76828f")
+"""Colours of domains and targets, in their order."""
+SHARES = ("#eeb045", "#e0774a", "#c4506d", "#914497", "#4f52c0")
+"""Small to large proportion."""
+QUIET = "#8a929b"
+"""What should not draw the eye."""
+ACCENT = "#d6336c"
+"""The recommended mixture."""
+
+
+def colour(index: int) -> str:
+    """Colour of a domain or target by its position."""
+    return PALETTE[index % len(PALETTE)]
+
+
+def faded(colour_hex: str, alpha: float) -> str:
+    """The colour with an opacity."""
+    red, green, blue = (int(colour_hex[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha:g})"
+
+
+def between(position: float, colours: tuple[str, ...] = SHARES) -> str:
+    """A colour of a scale at a position in [0, 1]."""
+    place = min(max(position, 0.0), 1.0) * (len(colours) - 1)
+    low = min(int(place), len(colours) - 2)
+    ends = [[int(colours[low + n][i : i + 2], 16) for i in (1, 3, 5)] for n in (0, 1)]
+    mixed = (round(a + (b - a) * (place - low)) for a, b in zip(*ends, strict=True))
+    return "#" + "".join(f"{part:02x}" for part in mixed)
+
+
+def scale(colours: tuple[str, ...] = SHARES) -> list[list[float | str]]:
+    """The scale as plotly takes it."""
+    return [[n / (len(colours) - 1), name] for n, name in enumerate(colours)]
+
+
+def text(value: object) -> str:
+    """A name as plotly shows it unchanged: it takes some HTML in labels."""
+    return html.escape(str(value))
+
+
+def numbers(values: Iterable[float] | Array) -> list[float | None]:
+    """Six significant digits, None where there is no number; JSON knows no NaN."""
+    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in np.asarray(list(values), dtype=np.float64)]
+
+
+def percent(value: float) -> str:
+    """A fraction as a percentage of two significant digits: 0.00042 is 0.042 %."""
+    if value == 0:
+        return "0 %"
+    size = 100 * abs(value)
+    digits = 0 if size >= 99.5 else max(0, 1 - math.floor(math.log10(size)))
+    return f"{100 * value:.{min(digits, 6)}f} %"
+
+
+def share(value: float) -> str:
+    """A proportion as a percentage of one decimal."""
+    return f"{100 * value:.1f} %"
+
+
+def layout(height: int, **entries: Any) -> dict[str, Any]:
+    """What all figures share."""
+    common: dict[str, Any] = {
+        "height": height,
+        "margin": {"l": 58, "r": 18, "t": 34, "b": 48},
+        "hovermode": "closest",
+        "showlegend": False,
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+    }
+    return common | entries
+
+
+def facets(
+    count: int, columns: int, height: float, gap: tuple[float, float] = (62, 62), width: float = 1000
+) -> list[tuple[list[float], list[float]]]:
+    """Where small multiples lie, first row on top.
+
+    Args:
+        height, width, gap: pixels; widths are what the page has on a wide screen.
+
+    Returns:
+        For each facet its x and y `domain`, parts of the plotting area.
+    """
+    rows = math.ceil(count / columns)
+    across, down = gap[0] / width, gap[1] / height
+    wide, tall = (1 - across * (columns - 1)) / columns, (1 - down * (rows - 1)) / rows
+    places = []
+    for n in range(count):
+        row, column = divmod(n, columns)
+        left, top = column * (wide + across), 1 - row * (tall + down)
+        places.append(([max(left, 0.0), min(left + wide, 1.0)], [max(top - tall, 0.0), min(top, 1.0)]))
+    return places
+
+
+def axis_name(letter: str, index: int) -> str:
+    """Plotly's short name of a facet's axis: x, x2, ..."""
+    return letter + (str(index + 1) if index else "")
+
+
+def axis_key(letter: str, index: int) -> str:
+    """Plotly's layout key of the same axis: xaxis, xaxis2, ..."""
+    return f"{letter}axis" + (str(index + 1) if index else "")
+
+
+def facet_title(label: str, place: tuple[list[float], list[float]]) -> dict[str, Any]:
+    """A title above a facet, at its left."""
+    return {
+        "text": f"<b>{label}</b>", "showarrow": False, "xref": "paper", "yref": "paper", "x": place[0][0], "y": place[1][1],
+        "xanchor": "left", "yanchor": "bottom", "yshift": 4, "font": {"size": 13},
+    }  # fmt: skip

@@ -1,0 +1,154 @@
+"""The tables of the page, as escaped HTML."""
+
+import html
+import json
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from bimix_sweep.design.comparison import Comparison
+from bimix_sweep.law import transfer
+from bimix_sweep.law.fitted import FittedLaw
+from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.report.data import ReportData
+from bimix_sweep.report.style import percent, share
+
+MOST_TRIALS = 1000
+"""Rows of the table of trainings; the rest is in runs.csv."""
+
+
+def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """An HTML table. All text is escaped; a column is set to the right where its cells are numbers."""
+    numeric = [all(row[n][:1].isdigit() or row[n][:1] in "-+–≤" or not row[n] for row in rows) for n in range(len(header))]
+    classes = [' class="number"' if right else "" for right in numeric]
+    head = "".join(f'<th scope="col"{c}>{html.escape(name)}</th>' for name, c in zip(header, classes, strict=True))
+    body = "".join(
+        f'<tr><th scope="row"{classes[0]}>{html.escape(row[0])}</th>'
+        + "".join(f"<td{c}>{html.escape(cell)}</td>" for cell, c in zip(row[1:], classes[1:], strict=True))
+        + "</tr>\n"
+        for row in rows
+    )
+    return f'<div class="scroll"><table><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'
+
+
+def quantity(value: float | None) -> str:
+    """A count of tokens or parameters in a short form: 4.2T, 30B, 800."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Wall time for a person."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def mixture_table(data: ReportData, recommended: Mixture) -> str:
+    """The recommended mixture: share, region, interval and, where the final run's length is known, tokens and epochs."""
+    if data.optimum is None:
+        return ""
+    header = ["domain", "recommended", "near-optimal region", "95 % interval of the optimum"]
+    if data.token_budget:
+        header += ["tokens", "epochs"]
+    rows = []
+    for name, available in zip(data.domains.names, data.domains.tokens, strict=True):
+        proportion = recommended.as_dict()[name]
+        row = [
+            name,
+            share(proportion),
+            "{} – {}".format(*map(share, data.optimum.region[name])),
+            "{} – {}".format(*map(share, data.optimum.interval[name])),
+        ]
+        if data.token_budget:
+            row += [
+                quantity(proportion * data.token_budget),
+                f"{proportion * data.token_budget / available:.2f}" if math.isfinite(available) else "–",
+            ]
+        rows.append(row)
+    return table("Shares of tokens", header, rows)
+
+
+def binding_table(data: ReportData) -> str:
+    """The bounds that hold the optimum back, empty where none does."""
+    if data.optimum is None or not data.optimum.binding:
+        return ""
+    rows = [[bound.domain, bound.bound, percent(bound.cost)] for bound in data.optimum.binding]
+    return table("Bounds that cost something", ["domain", "bound", "loss that would be saved without it"], rows)
+
+
+def finals_table(comparison: Comparison) -> str:
+    """The final mixtures, best first: mean loss over the seeds and the paired difference to the predicted optimum."""
+    rows = [
+        [one.role, f"{one.objective:.4f}", "0" if one.standard_error == 0 else f"{one.difference:+.4f} ± {2 * one.standard_error:.4f}",
+         "yes" if one.differs else "no"]
+        for one in comparison.mixtures
+    ]  # fmt: skip
+    return table(
+        "Mean loss over the seeds; differences to the predicted optimum ± 2 standard errors",
+        ["mixture", "loss", "difference", "differs"],
+        rows,
+    )
+
+
+def law_table(law: FittedLaw) -> str:
+    """For each target the law chosen, its error on mixtures left out beside the other law's, and its main parameters."""
+    errors = law.cross_validation.get("by_target", {})
+    names = [name for name in ("bimix", "transfer") if any(name in errors.get(target, {}) for target in law.targets)]
+    header = ["target", "law", *(f"error of {name}" for name in names), "rank correlation", "own domain", "a (proportion)", "b (step)"]
+    rows = []
+    for t, target in enumerate(law.targets):
+        held_out = errors.get(target, {})
+        chosen = held_out.get(law.choice[target], {})
+        correlation = chosen.get("rank_correlation")
+        rows.append([
+            target, law.choice[target],
+            *(percent(held_out[name]["mean_relative_error"]) if name in held_out else "–" for name in names),
+            "–" if correlation is None or not math.isfinite(correlation) else f"{correlation:.3f}", law.own.get(target, "–"),
+            f"{math.exp(law.params[t, transfer.SLOPE]):.3f}", f"{math.exp(law.params[t, transfer.STEP_POWER]):.3f}",
+        ])  # fmt: skip
+    return table("The law of each target; errors are relative, on mixtures left out of the fit", header, rows)
+
+
+def reason_table(law: FittedLaw) -> str:
+    """Why each target has its law."""
+    reasons = law.cross_validation.get("reason", {})
+    return table("Why this law", ["target", "reason"], [[target, str(reasons[target])] for target in law.targets if target in reasons])
+
+
+def trial_table(data: ReportData) -> str:
+    """Every training: its mixture, state and last losses; failed ones with the reason."""
+    names, rows = data.domains.names, []
+    targets = data.table.targets if data.table else ()
+    for curve in data.table.curves() if data.table else ():
+        if curve.trial in data.failed:
+            continue
+        shares = curve.mixture.as_array(names)
+        last = ["–" if math.isnan(loss) else f"{loss:.4f}" for loss in curve.last()]
+        rows.append([
+            curve.trial, data.roles.get(curve.trial, "sweep"), data.states.get(curve.trial, "finished"), *(share(value) for value in shares),
+            f"{curve.steps[-1]:,.0f}", *last,
+        ])  # fmt: skip
+    for trial, reason in data.failed.items():
+        rows.append([trial, data.roles.get(trial, "sweep"), f"failed: {reason}", *[""] * (len(names) + 1 + len(targets))])
+    header = ["training", "role", "state", *names, "last step", *(f"loss {target}" for target in targets)]
+    caption = "Trainings" if len(rows) <= MOST_TRIALS else f"The first {MOST_TRIALS} of {len(rows)} trainings; all are in runs.csv"
+    return table(caption, header, rows[:MOST_TRIALS]) if rows else "<p>No training has reported a loss yet.</p>"
+
+
+def provenance_table(data: ReportData) -> str:
+    """Where the numbers come from."""
+    rows = [[str(key), value if isinstance(value, str) else json.dumps(value, default=str)] for key, value in data.provenance.items()]
+    return table("Provenance", ["what", "value"], rows) if rows else "<p>No provenance was recorded.</p>"
+
+
+def held_out_error(law: FittedLaw) -> float:
+    """Mean over targets of the chosen law's relative error on mixtures left out."""
+    errors = law.cross_validation.get("by_target", {})
+    chosen = [errors[t][law.choice[t]]["mean_relative_error"] for t in law.targets if law.choice[t] in errors.get(t, {})]
+    return float(np.mean(chosen)) if chosen else math.nan

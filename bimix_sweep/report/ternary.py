@@ -1,0 +1,120 @@
+"""Three domains in one picture: predicted loss as shades, the near-optimal region, mixtures tried, the optimum's path, the finals."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bimix_sweep.law.fitted import FittedLaw
+from bimix_sweep.law.optimum import Optimum
+from bimix_sweep.mixture.domains import DomainSet
+from bimix_sweep.mixture.simplex import Array
+from bimix_sweep.report.contours import sublevel_loops, triangle_grid
+from bimix_sweep.report.data import ReportData
+from bimix_sweep.report.style import ACCENT, QUIET, Figure, between, faded, layout, numbers, percent, share, text
+
+DIVISIONS = 48
+"""Rows of the triangle's grid."""
+EXCESS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
+"""Contours: predicted loss above the optimum's, as fractions of it."""
+SHADES = ("#2f6fc4", "#e3ebf5")
+"""Near the optimum to far from it."""
+EDGE = 1e-3
+"""The law is asked this far inside the edge of the triangle, where BiMix is infinite."""
+
+
+def ternary(data: ReportData, law: FittedLaw, optimum: Optimum) -> Figure:
+    """The triangle of exactly three domains; a corner is all of one domain."""
+    names = data.domains.names
+    inside = (1 - 3 * EDGE) * triangle_grid(DIVISIONS) + EDGE
+    objective = mean_loss(law, data.domains, data.weights, inside, optimum.step, optimum.size)
+    best = float(mean_loss(law, data.domains, data.weights, optimum.mixture.as_array(names)[None], optimum.step, optimum.size)[0])
+    traces = []
+    levels = sorted({*EXCESS, optimum.within}, reverse=True)
+    for n, excess in enumerate(levels):
+        loops = sublevel_loops(objective, DIVISIONS, best * (1 + excess))
+        if not loops:
+            continue
+        traces.append(_lines(
+            loops, fill="toself", fillcolor=faded(between(1 - n / max(len(levels) - 1, 1), SHADES), 0.5), name=percent(excess),
+            line={"width": 0.7, "color": faded("#2f6fc4", 0.45)}, hoverinfo="skip", showlegend=False,
+        ))  # fmt: skip
+    bounds = (data.domains.lower, data.domains.upper)
+    if region := sublevel_loops(objective, DIVISIONS, best * (1 + optimum.within), *bounds):
+        traces.append(_lines(
+            region, fill="toself", fillcolor=faded(ACCENT, 0.14), name=f"within {percent(optimum.within)} of the best",
+            line={"width": 1.8, "color": ACCENT}, hoverinfo="skip",
+        ))  # fmt: skip
+    if max(bounds[0]) > 0 or min(bounds[1]) < 1:
+        traces.append(_lines(
+            sublevel_loops(np.zeros(len(inside)), DIVISIONS, 1.0, *bounds), mode="lines", name="bounds of the final run",
+            line={"width": 1.4, "color": QUIET, "dash": "dash"}, hoverinfo="skip",
+        ))  # fmt: skip
+    traces += _trainings(data)
+    if data.path:
+        path = np.array([point.mixture.as_array(names) for point in data.path])
+        traces.append(_markers(
+            names, path, [f"optimum after {point.num_trials} trainings" for point in data.path], name="path of the optimum",
+            mode="lines+markers", line={"width": 1.6, "color": faded(ACCENT, 0.8)}, marker={"size": 5, "color": ACCENT},
+        ))  # fmt: skip
+    traces.append(_markers(
+        names, optimum.mixture.as_array(names)[None], ["predicted optimum"], name="predicted optimum",
+        marker={"size": 17, "symbol": "star", "color": ACCENT, "line": {"width": 1.2, "color": "#ffffff"}},
+    ))  # fmt: skip
+    axes = {
+        axis: {"title": {"text": f"<b>{text(name)}</b>"}, "tickformat": ".0%", "min": 0, "nticks": 5, "ticklen": 4}
+        for axis, name in zip(("aaxis", "baxis", "caxis"), names, strict=True)
+    }
+    return {
+        "data": traces,
+        "layout": layout(
+            600, showlegend=True, margin={"l": 40, "r": 40, "t": 70, "b": 50}, ternary={"sum": 1, **axes},
+            legend={"orientation": "v", "x": 0, "y": 1.08, "yanchor": "top"},
+        ),
+    }  # fmt: skip
+
+
+def mean_loss(
+    law: FittedLaw, domains: DomainSet, weights: Mapping[str, float], proportions: Array, step: float, size: float | None
+) -> Array:
+    """(n,) weighted mean of the predicted losses of (n, domains) mixtures in the order of `domains`."""
+    shares = np.zeros((len(proportions), len(law.domains)))
+    shares[:, [law.domains.index(name) for name in domains.names]] = proportions
+    importance = np.array([weights.get(target, 0.0) if weights else 1.0 for target in law.targets])
+    sizes = None if size is None else np.full(len(shares), size)
+    return np.asarray(law.predict(shares, np.full(len(shares), step), sizes) @ (importance / importance.sum()))
+
+
+def _trainings(data: ReportData) -> list[Figure]:
+    """The mixtures of the sweep as small circles, those of the finals as squares."""
+    if data.table is None:
+        return []
+    mixtures: dict[str, dict[tuple[float, ...], list[str]]] = {"sweep": {}, "final": {}}
+    for curve in data.table.curves():
+        shares = tuple(curve.mixture.as_array(data.domains.names).tolist())
+        mixtures[data.roles.get(curve.trial, "sweep")].setdefault(shares, []).append(curve.trial)
+    looks: dict[str, tuple[str, Figure]] = {
+        "sweep": ("mixtures tried", {"size": 8, "color": "#ffffff", "line": {"width": 1.8, "color": "#39424d"}}),
+        "final": ("final trainings", {"size": 10, "symbol": "square", "color": "#f2b632", "line": {"width": 1.4, "color": "#39424d"}}),
+    }
+    return [
+        _markers(data.domains.names, np.array(list(found)), [", ".join(map(text, trials)) for trials in found.values()], name=looks[role][0], marker=looks[role][1])
+        for role, found in mixtures.items()
+        if found
+    ]  # fmt: skip
+
+
+def _lines(loops: list[Array], **entries: object) -> Figure:
+    points = [[*numbers(column), None] for loop in loops for column in loop.T]
+    a, b, c = ([value for column in points[axis::3] for value in column][:-1] for axis in range(3))
+    return {"type": "scatterternary", "mode": "lines", "a": a, "b": b, "c": c, **entries}
+
+
+def _markers(names: tuple[str, ...], points: Array, labels: list[str], **entries: object) -> Figure:
+    a, b, c = (numbers(column) for column in points.T)
+    hover = [
+        f"{label}<br>" + ", ".join(f"{text(n)} {share(r)}" for n, r in zip(names, row, strict=True))
+        for label, row in zip(labels, points, strict=True)
+    ]
+    return {
+        "type": "scatterternary", "mode": "markers", "a": a, "b": b, "c": c, "text": hover, "hovertemplate": "%{text}<extra></extra>", **entries
+    }  # fmt: skip
