@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bimix_sweep.errors import DataError
-from bimix_sweep.proxy.model import CHUNK_ROWS, causal, hidden, rotary, views
+from bimix_sweep.proxy.model import causal, chunk_rows, hidden, rotary, views
 from bimix_sweep.proxy.spec import ProxySpec
 
 BATCH = 8
@@ -17,7 +17,7 @@ BATCH = 8
 
 
 class Evaluation:
-    """Validation sets cut into sequences once, measured in the precision of the training; sums are float64."""
+    """Validation sets cut into sequences once, measured in the precision of the training."""
 
     def __init__(
         self, spec: ProxySpec, validation: Mapping[str, npt.NDArray[np.unsignedinteger[Any]]], device: torch.device, dtype: torch.dtype
@@ -47,17 +47,16 @@ class Evaluation:
             flat: (parameters,) float32.
         """
         weights = views(flat.to(self.dtype), self.spec)
-        out = {}
+        out, chunk = {}, chunk_rows(self.spec.vocabulary)
         for name, sequences in self.sequences.items():
             total, count = 0.0, 0
             for start in range(0, len(sequences), BATCH):
                 batch = sequences[start : start + BATCH]
                 hidden_ND = hidden(weights, batch[:, :-1], self.spec, self.position, self.mask).flatten(0, 1)
                 targets_N = batch[:, 1:].flatten()
-                for first in range(0, len(targets_N), CHUNK_ROWS):
-                    rows, targets = hidden_ND[first : first + CHUNK_ROWS], targets_N[first : first + CHUNK_ROWS]
-                    logits = (rows @ weights["head"].T).float()
-                    total += float((logits.logsumexp(dim=1) - logits.gather(1, targets[:, None])[:, 0]).sum(dtype=torch.float64))
+                for first in range(0, len(targets_N), chunk):
+                    logits = (hidden_ND[first : first + chunk] @ weights["head"].T).float()
+                    total += float(torch.nn.functional.cross_entropy(logits, targets_N[first : first + chunk], reduction="sum"))
                 count += len(targets_N)
             out[name] = total / count
         return out

@@ -17,8 +17,10 @@ from torch import Tensor
 
 from bimix_sweep.proxy.spec import HEAD_WIDTH, ProxySpec
 
-CHUNK_ROWS = 256
-"""Rows of logits alive at once: 2 MB at a vocabulary of 2048, so they stay in the cache."""
+CHUNK_LOGITS = 2**20
+"""Logits alive at once, so that they stay in the cache."""
+EMBEDDING_SCALE = 0.01
+"""Standard deviation of an embedding at the start: RMSNorm makes its size irrelevant but for how fast AdamW turns it."""
 EPSILON = 1e-6
 
 
@@ -47,15 +49,13 @@ def views(flat: Tensor, spec: ProxySpec) -> dict[str, Tensor]:
 
 
 def initial(spec: ProxySpec, generator: torch.Generator) -> Tensor:
-    """(parameters,) float32: unit embeddings, weights of variance 1 / inputs, what writes to the residual stream starts at zero."""
+    """(parameters,) float32: small embeddings, weights of variance 1 / inputs, what writes to the residual stream starts at zero."""
     flat = torch.zeros(num_parameters(spec))
     for name, weight in views(flat, spec).items():
         if name == "embedding":
-            weight.normal_(generator=generator)
-        elif name.endswith((".qkv", ".up")):
+            weight.normal_(std=EMBEDDING_SCALE, generator=generator)
+        elif name == "head" or name.endswith((".qkv", ".up")):
             weight.normal_(std=weight.shape[1] ** -0.5, generator=generator)
-        elif name == "head":
-            weight.normal_(std=0.1 * weight.shape[1] ** -0.5, generator=generator)
     return flat
 
 
@@ -120,34 +120,35 @@ def norm(x: Tensor) -> Tensor:
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Mean cross-entropy of hidden @ head.T; both gradients are made in the forward pass, so no logits are kept."""
+    """Mean cross-entropy of hidden @ head.T; both gradients are made in the forward pass, so no logits are kept.
+
+    The gradient of a row's loss on its logits is softmax(logits) - onehot(target).
+    """
 
     @staticmethod
     def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
         gradient_hidden, gradient_head = torch.empty_like(hidden_ND), torch.zeros_like(head_VD)
-        count = len(targets_N)
-        for start in range(0, count, CHUNK_ROWS):
-            rows, targets = hidden_ND[start : start + CHUNK_ROWS], targets_N[start : start + CHUNK_ROWS, None]
-            logits = (rows @ head_VD.T).float()
-            picked = logits.gather(1, targets)
-            logits -= logits.amax(dim=1, keepdim=True)
-            picked_shifted = logits.gather(1, targets)
-            logits.exp_()
-            mass = logits.sum(dim=1, keepdim=True)
-            total += (mass.log() - picked_shifted).sum()
-            logits *= 1 / (mass * count)
-            logits.scatter_add_(1, targets, torch.full_like(picked, -1 / count))
-            weight = logits.to(head_VD.dtype)
-            torch.mm(weight, head_VD, out=gradient_hidden[start : start + CHUNK_ROWS])
-            gradient_head.addmm_(weight.T, rows)
-        ctx.save_for_backward(gradient_hidden, gradient_head)
+        count, chunk = len(targets_N), chunk_rows(len(head_VD))
+        for start in range(0, count, chunk):
+            rows, targets_N1 = hidden_ND[start : start + chunk], targets_N[start : start + chunk, None]
+            share_NV = (rows @ head_VD.T).softmax(dim=1)
+            total -= share_NV.gather(1, targets_N1).float().log().sum()
+            share_NV.scatter_add_(1, targets_N1, share_NV.new_full(targets_N1.shape, -1))
+            torch.mm(share_NV, head_VD, out=gradient_hidden[start : start + chunk])
+            gradient_head.addmm_(share_NV.T, rows, alpha=1 / count)
+        ctx.save_for_backward(gradient_hidden.mul_(1 / count), gradient_head)
         return total / count
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         gradient_hidden, gradient_head = ctx.saved_tensors
         return gradient_hidden * gradient, gradient_head * gradient, None
+
+
+def chunk_rows(vocabulary: int) -> int:
+    """Rows of logits made at once."""
+    return max(16, CHUNK_LOGITS // vocabulary)
 
 
 def mean_loss(hidden_BTD: Tensor, head_VD: Tensor, targets_BT: Tensor) -> Tensor:

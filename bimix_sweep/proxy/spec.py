@@ -37,7 +37,7 @@ class ProxySpec:
     """Steps over which the rate rises linearly."""
     beta1: float = 0.9
     """AdamW's first moment decay."""
-    beta2: float = 0.95
+    beta2: float = 0.99
     """AdamW's second moment decay."""
     weight_decay: float = 0.1
     """AdamW's decoupled decay."""
