@@ -1,0 +1,414 @@
+"""The LawActor: one writer for journal and state, whatever runs where.
+
+```
+trainings ──record──▶ front (checks, idempotence) ─▶ journal ─▶ acknowledged
+driver ───propose──▶ brain (catches up, fits, decides) ─▶ journal ─▶ proposal
+                     refits in the background for whoever watches
+```
+Front and brain are two copies of the state, both rebuilt from the journal's events and from nothing else. The front does
+only what takes microseconds, so that trainings never wait for a fit; the brain computes. If this process dies, another
+one starts where the journal ends: what was acknowledged is there, and a call that was not is made again by Ray.
+
+The class knows nothing of Ray; `launch` makes an actor of it. It imports no torch.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bimix_sweep.design.state import Proposal, Refit
+from bimix_sweep.design.stopping import Decision
+from bimix_sweep.errors import BimixSweepError, SweepError
+from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.mixture.simplex import SUM_TOLERANCE, total_variation
+from bimix_sweep.seeding import seed_for
+from bimix_sweep.sweep.history import PastTrial, proposal_event, rebuild, refit_event
+from bimix_sweep.sweep.journal import Event, Journal
+from bimix_sweep.sweep.progress import Snapshot, TrialRow, describe, duration
+
+REFIT_SHARE = 0.05
+"""Most of a core's time that refits in between may take."""
+SAME_MIXTURE = 0.005
+"""Final mixtures that differ in less than this share of tokens are trained once."""
+PAIRS = 2
+"""Trainings of each final mixture, each pair with a seed of its own."""
+
+
+class LawActor:
+    """Records what happens, says what to run next."""
+
+    def __init__(self, folder: str, first: Event, lock_seconds: float = 20.0) -> None:
+        """Open or begin the journal in `folder/journal` and rebuild the state; `ready` says how that went.
+
+        Args:
+            first: the `sweep` event of this sweep; where the journal has one, both must agree on config and data.
+            lock_seconds: how long to wait for the writer before.
+        """
+        self._name = first["name"]
+        self._refused: BimixSweepError | None = None
+        self._began = time.monotonic()
+        self._lock = threading.Lock()  # journal order and front
+        self._thinking = threading.Lock()  # brain
+        self._pending: list[Event] = []  # in the journal, not yet in the brain
+        self._attempts: dict[str, float] = {}
+        self._seconds: list[float] = []
+        self._failures_in_a_row: list[str] = []
+        self._changed = threading.Event()
+        try:
+            self._journal, events = Journal.open(Path(folder) / "journal", wait_seconds=lock_seconds)
+            try:
+                self._restore(folder, first, events)
+            except BaseException:
+                self._journal.close()
+                raise
+        except BimixSweepError as error:  # an actor that fails to begin can't tell why, so it begins and tells
+            self._refused = error
+            return
+        threading.Thread(target=self._refit_forever, name="refits", daemon=True).start()
+
+    def _restore(self, folder: str, first: Event, events: list[Event]) -> None:
+        if not events:
+            self._journal.write(first)
+            events = [first]
+        self._front, self._brain = (rebuild(events, folder) for _ in range(2))
+        began = self._front.first
+        for key, what in (("config_digest", "configuration"), ("data", "data")):
+            if began.get(key) != first[key]:
+                raise SweepError(f"{folder}: the {what} is not what this sweep began with; start a new sweep, or bring it back")
+        self._brain.restore_refits()
+        self._last_number = len(events)
+        self._lines = list(self._journal.notes)
+        self._told = len(self._brain.state.history)
+
+    def ready(self) -> None:
+        """Return when calls can be made.
+
+        Raises:
+            JournalError: another sweep writes there, or the journal is damaged.
+            SweepError: the configuration or the data are not those the sweep began with.
+        """
+        if self._refused is not None:
+            raise self._refused
+
+    def __repr__(self) -> str:
+        return f"LawActor({self._name})"
+
+    # what trainings call
+
+    def start(self, trial: str, where: str) -> dict[str, Any]:
+        """An attempt at a training begins.
+
+        Returns:
+            `state` of the training, its `result` for Tune where it ended, the sweep's `precision` (None while nobody chose it).
+        """
+        self._attempts[trial] = time.monotonic()
+        self._commit({"kind": "start", "trial": trial, "where": where})
+        record = self._front.state.trials[trial]
+        result = {"step": max(record.points, default=0), "objective": self._front.objective(trial)}
+        return {
+            "state": record.state, "precision": self._front.precision,
+            "result": result if record.state == "finished" else {"step": 0, "failed": record.failure},
+        }  # fmt: skip
+
+    def settle_precision(self, precision: dict[str, Any]) -> dict[str, Any]:
+        """The first answer counts for the whole sweep."""
+        with self._lock:
+            if self._front.precision is None:
+                self._append({"kind": "precision", "precision": precision})
+            number, settled = self._last_number, self._front.precision
+        self._journal.sync(number)
+        assert settled is not None  # noqa: S101
+        return settled
+
+    def record(self, trial: str, step: int, losses: Mapping[str, float]) -> bool:
+        """Add a point; it is on the disk when this returns.
+
+        Returns:
+            False where that step of that training was there already.
+
+        Raises:
+            DivergedError: a loss is not finite. SweepError: unknown training or targets.
+        """
+        with self._lock:
+            record = self._front.state.trials.get(trial)
+            new = record is None or step not in record.points
+            if new:
+                self._append({"kind": "point", "trial": trial, "step": step, "losses": dict(losses)})
+            number = self._last_number
+        self._journal.sync(number)
+        self._changed.set()
+        return new
+
+    def finish(self, trial: str) -> None:
+        """A training is done."""
+        self._end(trial, "finished", "")
+
+    def abandon(self, trial: str, reason: str) -> None:
+        """A training failed for good."""
+        self._end(trial, "failed", reason)
+
+    # what the driver calls
+
+    def propose(self, trial: str) -> Proposal | None:
+        """The next training, decided from everything recorded; None when the sweep is settled or its budget spent.
+
+        Raises:
+            SweepError: too many trainings in a row failed.
+        """
+        with self._thinking:
+            self._catch_up()
+            if trial in self._brain.proposals:
+                return self._brain.proposals[trial]
+            if len(self._failures_in_a_row) >= max(3, self._brain.spec.slots):
+                raise SweepError(
+                    f"the last {len(self._failures_in_a_row)} trainings failed, the last with: {self._failures_in_a_row[-1]}; "
+                    "mend the cause and go on with resume"
+                )
+            decision = self._brain.state.decide()
+            self._tell_refits("proposal")
+            if decision.stop and self._brain.decision is None:
+                self._commit({"kind": "decision", "decision": asdict(decision)})
+                self._lines.append(f"no more mixtures: {decision.reason}")
+            proposal = self._brain.state.propose(trial)
+            if proposal is not None:
+                self._commit(proposal_event(proposal, "sweep"))
+            return proposal
+
+    def decide(self) -> Decision:
+        """Whether to stop, by everything recorded."""
+        with self._thinking:
+            self._catch_up()
+            decision = self._brain.state.decide()
+            self._tell_refits("proposal")
+            return decision
+
+    def final(self) -> Proposal | None:
+        """The next final training; None while the sweep's own trainings must end first, or when there is no more.
+
+        Uniform and natural mixture do not depend on the outcome: they fill slots that wait for the last trainings.
+
+        Raises:
+            SweepError: no law could be fitted.
+        """
+        with self._thinking:
+            self._catch_up()
+            if self._brain.finals is None and not self._brain.running("sweep"):
+                self._settle_finals()
+            planned = self._reference_finals() if self._brain.finals is None else self._brain.finals["mixtures"]
+            for pair in range(1, PAIRS + 1):
+                for entry in planned:
+                    trial = f"final-{entry['labels'][0]}-{pair}"
+                    if trial not in self._brain.proposals:
+                        proposal = Proposal(
+                            trial=trial, mixture=Mixture.from_mapping(entry["mixture"]), reason=f"final: {', '.join(entry['labels'])}",
+                            seed=seed_for(self._brain.spec.seed, "final", pair), num_points=self._brain.num_points,
+                        )  # fmt: skip
+                        self._commit(proposal_event(proposal, "final"))
+                        return proposal
+            return None
+
+    def over(self) -> bool:
+        """Every final training was started; those that run may still run."""
+        with self._lock:
+            finals = self._front.finals
+            return finals is not None and all(
+                f"final-{entry['labels'][0]}-{pair}" in self._front.proposals
+                for entry in finals["mixtures"]
+                for pair in range(1, PAIRS + 1)
+            )
+
+    def past(self) -> list[PastTrial]:
+        """All trainings so far, for a driver that starts."""
+        with self._lock:
+            return [
+                PastTrial(
+                    proposal=proposal,
+                    role=self._front.state.trials[name].role,
+                    state=self._front.state.trials[name].state,
+                    objective=self._front.objective(name),
+                )
+                for name, proposal in self._front.proposals.items()
+            ]
+
+    def complete(self) -> None:
+        """The results are written."""
+        self._commit({"kind": "complete"})
+
+    def snapshot(self) -> Snapshot:
+        """The sweep now, for a person."""
+        with self._lock:
+            front = self._front
+            rows = [
+                TrialRow(
+                    trial=name,
+                    role=record.role,
+                    reason=front.proposals[name].reason,
+                    state=record.state,
+                    step=max(record.points, default=0),
+                    objective=front.objective(name),
+                    mixture=record.mixture.as_dict(),
+                )
+                for name, record in front.state.trials.items()
+            ]
+            last = next((event for event in reversed(front.refits) if event["optimum"]), None)
+            decision = front.decision.reason if front.decision else front.refits[-1]["decision"]["reason"] if front.refits else ""
+            finals = front.finals["mixtures"] if front.finals else None
+            optimum = last["optimum"] if last else None
+            figures = last["decision"] if last else {}
+            return Snapshot(
+                name=front.first["name"],
+                phase="done" if front.complete else "sweep" if finals is None else "final trainings",
+                steps=front.spec.steps,
+                trials=rows,
+                max_trials=front.spec.max_trials,
+                num_finals=PAIRS * (4 if finals is None else len(finals)),
+                optimum=optimum["mixture"] if optimum else None,
+                region=optimum["region"] if optimum else {},
+                regret_expected=figures.get("regret_expected"),
+                regret_upper95=figures.get("regret_upper95"),
+                movement_tv=figures.get("movement_tv"),
+                decision=decision,
+                elapsed_seconds=time.monotonic() - self._began,
+                training_seconds=sum(self._seconds) / len(self._seconds) if self._seconds else 0.0,
+                slots=front.spec.slots,
+                lines=list(self._lines),
+            )
+
+    def process(self) -> int:
+        """Process id."""
+        return os.getpid()
+
+    def close(self) -> None:
+        """Flush the journal and let go of it."""
+        with self._thinking, self._lock:
+            self._journal.close()
+
+    # parts
+
+    def _append(self, event: Event) -> None:
+        """Check an event by taking it in, then put it in line; `_lock` is held."""
+        self._front.apply(event)
+        self._last_number = self._journal.append(event)
+        self._pending.append(event)
+
+    def _commit(self, event: Event) -> None:
+        """Take an event in and wait until it is on the disk."""
+        with self._lock:
+            self._append(event)
+            number = self._last_number
+        self._journal.sync(number)
+
+    def _end(self, trial: str, state: str, reason: str) -> None:
+        with self._lock:
+            record = self._front.state.trials.get(trial)
+            if record is None or record.state == "running":
+                self._append({"kind": "end", "trial": trial, "state": state, "reason": reason})
+                seconds = time.monotonic() - self._attempts.pop(trial, time.monotonic())
+                if state == "finished":
+                    self._seconds.append(seconds)
+                    self._failures_in_a_row.clear()
+                    loss = self._front.objective(trial)
+                    said = f"loss {loss:.4f}" if loss is not None else "no point"
+                    self._lines.append(
+                        f"{trial} done in {duration(seconds)}: {said}, {describe(self._front.proposals[trial].mixture.as_dict())}"
+                    )
+                else:
+                    self._failures_in_a_row.append(reason)
+                    self._lines.append(f"{trial} failed: {reason}")
+            number = self._last_number
+        self._journal.sync(number)
+        self._changed.set()
+
+    def _catch_up(self) -> None:
+        """Bring the brain to what the front knows; `_thinking` is held."""
+        with self._lock:
+            events, self._pending = self._pending, []
+        for event in events:
+            self._brain.apply(event)
+
+    def _tell_refits(self, by: str) -> None:
+        """Journal and log the brain's refits that were not told yet; `_thinking` is held."""
+        history = self._brain.state.history
+        for number in range(self._told, len(history)):
+            refit = history[number]
+            if refit.law is not None:
+                self._lines.append(_line(number + 1, refit))
+            self._commit(refit_event(refit, self._brain.num_over, by))
+        self._told = len(history)
+
+    def _refit_forever(self) -> None:
+        while True:
+            self._changed.wait()
+            self._changed.clear()
+            seconds = 0.0
+            try:
+                with self._thinking:
+                    self._catch_up()
+                    history = self._brain.state.history
+                    if self._brain.finals is None and (not history or history[-1].num_points < self._brain.num_points):
+                        seconds = self._brain.state.refit().seconds
+                        self._tell_refits("watch")
+            except BimixSweepError as error:  # a watcher's refit: the next proposal meets the same trouble and reports it
+                self._lines.append(f"no refit: {error}")
+            time.sleep(max(1.0, seconds / REFIT_SHARE))
+
+    def _settle_finals(self) -> None:
+        brain = self._brain
+        history = brain.state.history
+        if not history or history[-1].law is None or history[-1].num_points < brain.num_points:
+            brain.state.refit()
+            self._tell_refits("end")
+        law, optimum = history[-1].law, history[-1].optimum
+        if law is None or optimum is None:
+            finished = sum(record.state == "finished" for record in brain.state.trials.values())
+            raise SweepError(f"{finished} finished trainings determine no law; raise budget.trials or mend the ones that failed")
+        mixtures = self._reference_finals()
+        _merge(mixtures, "predicted", optimum.mixture)
+        if (best := self._best_measured()) is not None:
+            _merge(mixtures, "measured", best)
+        self._lines.append(f"the predicted optimum {describe(optimum.mixture.as_dict())} is trained beside the others, {PAIRS} seeds each")
+        self._commit({"kind": "finals", "law": law.to_json(), "num_points": history[-1].num_points, "mixtures": mixtures})
+        self._catch_up()
+
+    def _reference_finals(self) -> list[dict[str, Any]]:
+        mixtures: list[dict[str, Any]] = []
+        _merge(mixtures, "uniform", self._brain.spec.final_domains.uniform())
+        _merge(mixtures, "natural", self._brain.spec.final_domains.natural())
+        return mixtures
+
+    def _best_measured(self) -> Mixture | None:
+        """Mixture of the finished training of the sweep with the lowest loss, of those the final run may use."""
+        domains = self._brain.spec.final_domains
+        found: list[tuple[float, Mixture]] = []
+        for name, record in self._brain.state.trials.items():
+            shares = record.mixture.as_array(domains.names)
+            inside = (shares >= domains.lower_array - SUM_TOLERANCE).all() and (shares <= domains.upper_array + SUM_TOLERANCE).all()
+            loss = self._brain.objective(name)
+            if record.role == "sweep" and record.state == "finished" and inside and loss is not None:
+                found.append((loss, record.mixture))
+        return min(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _merge(mixtures: list[dict[str, Any]], label: str, mixture: Mixture) -> None:
+    """Add a final mixture, or a label where it is there already."""
+    shares = mixture.as_array()
+    for entry in mixtures:
+        if total_variation(shares, Mixture.from_mapping(entry["mixture"]).as_array(mixture.names)) < SAME_MIXTURE:
+            entry["labels"].append(label)
+            return
+    mixtures.append({"labels": [label], "mixture": mixture.as_dict()})
+
+
+def _line(number: int, refit: Refit) -> str:
+    """One refit in a line."""
+    text = f"refit {number}: {refit.num_trials} trainings"
+    if refit.optimum is not None:
+        regret = refit.optimum.regret
+        text += f", optimum {describe(refit.optimum.mixture.as_dict())}, regret {regret.expected:.2%} (<= {regret.upper95:.2%})"
+    if refit.decision.movement_tv is not None:
+        text += f", moved {refit.decision.movement_tv:.3f}"
+    return text

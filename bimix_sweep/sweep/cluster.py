@@ -1,0 +1,96 @@
+"""Ray, quietly: embedded in this process by default, or a cluster at an address."""
+
+import contextlib
+import logging
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bimix_sweep.config import ResourcesConfig
+from bimix_sweep.errors import SweepError
+from bimix_sweep.sweep.remote import NAMESPACE
+
+OBJECT_STORE_BYTES = 100 << 20
+"""Of embedded Ray: nothing large goes through it."""
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # its box is printed even when asked for silence
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # one handler for Ctrl-C and SIGTERM, in `launch`
+    "TUNE_WARN_THRESHOLD_S": "30",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A Ray this process is connected to."""
+
+    slots: int
+    """Trainings at a time."""
+    dashboard: str | None
+    """Where its dashboard listens."""
+
+
+@contextlib.contextmanager
+def cluster(address: str | None, resources: ResourcesConfig) -> Iterator[Cluster]:
+    """Start embedded Ray (or connect to `address`) and leave nothing of it behind.
+
+    Embedded Ray listens on the loopback interface only and asks for a token, as Ray 2.59 and later do by default; a
+    RAY_AUTH_TOKEN_PATH of the user's is respected.
+
+    Raises:
+        SweepError: no Ray answers at the address, or it has too little for one training.
+    """
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    import ray
+
+    folder = None
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        if address is None:
+            folder = tempfile.mkdtemp(prefix="bimix-")
+            cores = len(os.sched_getaffinity(0))
+            asked = 1 if resources.slots == "auto" else resources.slots
+            context = ray.init(
+                address="local", num_cpus=max(cores, math.ceil(asked * resources.cpu)), include_dashboard=True, dashboard_host="127.0.0.1",
+                object_store_memory=OBJECT_STORE_BYTES, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR,
+                configure_logging=False, _temp_dir=folder,
+            )  # fmt: skip
+        else:
+            try:
+                context = ray.init(
+                    address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False
+                )
+            except (ConnectionError, ray.exceptions.RayError, RuntimeError, ValueError) as error:
+                raise SweepError(
+                    f"no Ray cluster answers at {address} ({_first_line(error)}); check the address and RAY_AUTH_TOKEN"
+                ) from error
+        url = getattr(context, "dashboard_url", None)
+        yield Cluster(slots=_slots(resources, ray.cluster_resources()), dashboard=f"http://{url}" if url else None)
+    finally:
+        ray.shutdown()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _slots(resources: ResourcesConfig, available: dict[str, float]) -> int:
+    """How many trainings run at a time."""
+    fits = [math.floor(available.get("CPU", 0.0) / resources.cpu)]
+    if resources.gpu:
+        fits.append(math.floor(available.get("GPU", 0.0) / resources.gpu))
+    if min(fits) < 1:
+        raise SweepError(
+            f"a training needs {resources.cpu:g} CPUs and {resources.gpu:g} GPUs and Ray has {available.get('CPU', 0):g} and "
+            f"{available.get('GPU', 0):g}; lower resources.cpu or resources.gpu"
+        )
+    return min(fits) if resources.slots == "auto" else min(*fits, resources.slots)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

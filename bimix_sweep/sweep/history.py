@@ -1,0 +1,284 @@
+"""The events of a sweep, and the state they rebuild: live, after a restart and for the page, by this one path.
+
+| kind | what it says |
+| --- | --- |
+| `sweep` | the first event: name, digests of config and data, the spec |
+| `precision` | the number format of all trainings |
+| `proposal` | a training was decided: mixture, reason, seed, role, the points and the law it was decided from |
+| `start` | an attempt at it began, and where |
+| `point` | losses of a training at a step |
+| `end` | a training finished or failed |
+| `refit` | what the points said at some moment: predicted optimum, region, regret, decision |
+| `decision` | the sweep stopped proposing, and why |
+| `finals` | the law and optimum that the final trainings test |
+| `complete` | the comparison was made and the results written |
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bimix_sweep.design.state import Proposal, Refit, SweepSpec, SweepState
+from bimix_sweep.design.stopping import Decision
+from bimix_sweep.errors import BimixSweepError, JournalError, SweepError
+from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.sweep.journal import Event, read
+
+MOST_DOMAINS = 10_000
+"""A journal with more is not one anyone made."""
+
+
+def sweep_event(*, name: str, config_digest: str, data: Mapping[str, Any], spec: SweepSpec, versions: Mapping[str, str]) -> Event:
+    """The first event."""
+    return {
+        "kind": "sweep", "name": name, "config_digest": config_digest, "data": dict(data), "spec": _spec_to_json(spec),
+        "versions": dict(versions),
+    }  # fmt: skip
+
+
+def proposal_event(proposal: Proposal, role: str) -> Event:
+    """A training was decided."""
+    return {
+        "kind": "proposal", "trial": proposal.trial, "role": role, "mixture": proposal.mixture.as_dict(), "reason": proposal.reason,
+        "seed": proposal.seed, "num_points": proposal.num_points, "fit": dict(proposal.fit),
+    }  # fmt: skip
+
+
+def refit_event(refit: Refit, num_over: int, by: str) -> Event:
+    """What the points said; `by` tells a decision before a proposal from a look in between."""
+    event: Event = {
+        "kind": "refit", "by": by, "num_points": refit.num_points, "num_trials": refit.num_trials, "num_over": num_over,
+        "seconds": round(refit.seconds, 4), "decision": asdict(refit.decision), "optimum": None,
+    }  # fmt: skip
+    if refit.optimum is not None and refit.law is not None:
+        event["law"] = {"choice": dict(refit.law.choice), "digest": refit.law.digest}
+        event["optimum"] = {
+            "mixture": refit.optimum.mixture.as_dict(),
+            "objective": refit.optimum.objective,
+            "region": {name: list(ends) for name, ends in refit.optimum.region.items()},
+            "interval": {name: list(ends) for name, ends in refit.optimum.interval.items()},
+        }
+    return event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastTrial:
+    """A training as the next driver finds it."""
+
+    proposal: Proposal
+    role: str
+    state: str
+    """"running" (to go on with), "finished" or "failed"."""
+    objective: float | None
+    """Its last weighted loss."""
+
+
+@dataclass(slots=True, kw_only=True)
+class SweepHistory:
+    """Everything that happened so far."""
+
+    first: Event
+    """The `sweep` event."""
+    spec: SweepSpec
+    state: SweepState
+    proposals: dict[str, Proposal] = field(default_factory=dict)
+    """Every training by name, the final ones too, in order."""
+    precision: dict[str, Any] | None = None
+    starts: dict[str, list[Event]] = field(default_factory=dict)
+    """Attempts at each training."""
+    refits: list[Event] = field(default_factory=list)
+    decision: Decision | None = None
+    """Set when the sweep stopped proposing."""
+    finals: Event | None = None
+    complete: bool = False
+    seconds: float = 0.0
+    """Wall time that drivers spent: gaps between them are left out."""
+    _last: tuple[int, float] = (0, 0.0)
+
+    @classmethod
+    def begin(cls, first: Event) -> "SweepHistory":
+        """An empty history from the `sweep` event.
+
+        Raises:
+            JournalError: it is no such event, or its spec cannot be used.
+        """
+        if first.get("kind") != "sweep":
+            raise JournalError(f"the journal begins with a {first.get('kind')} event; need sweep")
+        try:
+            spec = _spec_from_json(first["spec"])
+        except (BimixSweepError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise JournalError(f"the journal's spec cannot be used: {_words(error)}") from error
+        return cls(first=first, spec=spec, state=SweepState(spec))
+
+    def apply(self, event: Event) -> None:
+        """Take in one event.
+
+        Raises:
+            SweepError, DivergedError, MixtureError: it does not fit what happened before; nothing is changed then.
+        """
+        take = getattr(self, f"_take_{event['kind']}", None) if event["kind"].isalpha() else None
+        if take is None:
+            raise SweepError(f"a {event['kind']} event is not known; this journal is of a newer program")
+        take(event)
+        if "at" in event:
+            if event["epoch"] == self._last[0]:
+                self.seconds += max(0.0, event["at"] - self._last[1])
+            self._last = (event["epoch"], event["at"])
+
+    def restore_refits(self) -> None:
+        """Give the state the decisions of earlier refits, so that its streak goes on where it was.
+
+        Refits made since the last training ended are left out: the next one repeats them and would count it twice.
+        """
+        num_over = self.num_over
+        for event in self.refits:
+            if event["num_over"] < num_over:
+                decision = Decision(**event["decision"])
+                self.state.history.append(
+                    Refit(
+                        num_points=event["num_points"],
+                        num_trials=event["num_trials"],
+                        law=None,
+                        optimum=None,
+                        decision=decision,
+                        seconds=event["seconds"],
+                    )
+                )
+
+    @property
+    def num_over(self) -> int:
+        """Trainings of the sweep that finished or failed."""
+        return sum(record.role == "sweep" and record.state != "running" for record in self.state.trials.values())
+
+    @property
+    def num_points(self) -> int:
+        """Points recorded."""
+        return sum(len(record.points) for record in self.state.trials.values())
+
+    def running(self, role: str | None = None) -> list[str]:
+        """Names of trainings that have not ended."""
+        return [name for name, record in self.state.trials.items() if record.state == "running" and role in (None, record.role)]
+
+    def objective(self, trial: str) -> float | None:
+        """Weighted loss at a training's last step; None before its first point."""
+        points = self.state.trials[trial].points
+        return weighted_loss(points[max(points)], self.spec.weights, self.spec.objective) if points else None
+
+    def _take_precision(self, event: Event) -> None:
+        self.precision = event["precision"]
+
+    def _take_proposal(self, event: Event) -> None:
+        proposal = Proposal(
+            trial=event["trial"], mixture=Mixture.from_mapping(event["mixture"]), reason=event["reason"], seed=event["seed"],
+            num_points=event["num_points"], fit=event["fit"],
+        )  # fmt: skip
+        if proposal.trial not in self.state.trials:  # the state that made the proposal has it already
+            if event["role"] == "sweep":
+                self.state.restore_proposal(proposal)
+            else:
+                self.state.add_trial(proposal, event["role"])
+        self.proposals[proposal.trial] = proposal
+
+    def _take_start(self, event: Event) -> None:
+        self.starts.setdefault(event["trial"], []).append(event)
+
+    def _take_point(self, event: Event) -> None:
+        self.state.record(event["trial"], event["step"], event["losses"])
+
+    def _take_end(self, event: Event) -> None:
+        if event["state"] == "finished":
+            self.state.finish(event["trial"])
+        else:
+            self.state.abandon(event["trial"], event["reason"])
+
+    def _take_refit(self, event: Event) -> None:
+        self.refits.append(event)
+
+    def _take_decision(self, event: Event) -> None:
+        self.decision = Decision(**event["decision"])
+        self.state.restore_decision(self.decision)
+
+    def _take_finals(self, event: Event) -> None:
+        self.finals = event
+
+    def _take_complete(self, event: Event) -> None:
+        self.complete = True
+
+
+def weighted_loss(losses: Mapping[str, float], weights: Mapping[str, float], objective: str) -> float:
+    """What is minimised: the weighted mean of the targets' losses, or with "worst" the largest, each times its weight over their mean."""
+    counted = {target: weight for target, weight in weights.items() if weight > 0}
+    if objective == "worst":
+        mean = math.fsum(counted.values()) / len(counted)
+        return max(losses[target] * weight / mean for target, weight in counted.items())
+    return math.fsum(losses[target] * weight for target, weight in counted.items()) / math.fsum(counted.values())
+
+
+def rebuild(events: Iterable[Event], where: str) -> SweepHistory:
+    """The history that events tell.
+
+    Args:
+        where: the journal's folder, for messages.
+
+    Raises:
+        JournalError: there is none, or one does not fit; it is named by its number.
+    """
+    history: SweepHistory | None = None
+    for event in events:
+        try:
+            if history is None:
+                history = SweepHistory.begin(event)
+            else:
+                history.apply(event)
+        except JournalError as error:
+            raise JournalError(f"{where}: {error}") from error
+        except (BimixSweepError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise JournalError(f"{where}: event {event.get('seq')} ({event.get('kind')}) cannot be used: {_words(error)}") from error
+    if history is None:
+        raise JournalError(f"{where} holds no events; nothing was started there")
+    return history
+
+
+def replay(folder: str | Path) -> SweepHistory:
+    """What happened in a sweep's folder, read only.
+
+    Raises:
+        JournalError: the journal is empty, damaged or does not fit together.
+    """
+    journal = Path(folder) / "journal"
+    return rebuild(read(journal).events, str(journal))
+
+
+def _spec_to_json(spec: SweepSpec) -> dict[str, Any]:
+    content = {
+        "targets": list(spec.targets), "weights": dict(spec.weights), "own": dict(spec.own), "objective": spec.objective,
+        "steps": spec.steps, "size": spec.size, "eval_steps": list(spec.eval_steps), "min_step": spec.min_step, "seed": spec.seed,
+        "max_trials": spec.max_trials, "slots": spec.slots, "tolerance": spec.tolerance, "patience": spec.patience,
+    }  # fmt: skip
+    for key, domains in (("domains", spec.domains), ("final_domains", spec.final_domains)):
+        content[key] = {
+            name: {"tokens": tokens if math.isfinite(tokens) else None, "min": low, "max": high}
+            for name, tokens, low, high in zip(domains.names, domains.tokens, domains.lower, domains.upper, strict=True)
+        }
+    return content
+
+
+def _spec_from_json(content: Mapping[str, Any]) -> SweepSpec:
+    fields = dict(content)
+    for key in ("domains", "final_domains"):
+        entries = fields[key]
+        if not 1 <= len(entries) <= MOST_DOMAINS:
+            raise SweepError(f"{key} has {len(entries)} entries; need 1 to {MOST_DOMAINS}")
+        fields[key] = DomainSet(
+            names=tuple(entries),
+            tokens=tuple(math.inf if e["tokens"] is None else float(e["tokens"]) for e in entries.values()),
+            lower=tuple(float(e["min"]) for e in entries.values()),
+            upper=tuple(float(e["max"]) for e in entries.values()),
+        )
+    return SweepSpec(**{**fields, "targets": tuple(fields["targets"]), "eval_steps": tuple(fields["eval_steps"])})
+
+
+def _words(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error)

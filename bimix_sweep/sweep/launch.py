@@ -1,0 +1,248 @@
+"""Run a sweep and go on with one: crash, stop and resume take the same path.
+
+The journal is the truth. A driver that starts, for the first time or again, opens the data, reads the journal through
+the LawActor, and gives Tune a fresh experiment whose searcher first asks for the unfinished trainings; these go on from
+their checkpoints, and finished ones are not run again. Deliberately not done: `Tuner.restore` (its snapshots lag behind
+what happened), Optuna storage as a record (the study is a view).
+"""
+
+import contextlib
+import hashlib
+import platform
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bimix_sweep import files
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.errors import BimixSweepError, SweepError
+from bimix_sweep.export.recipe import Recipe
+from bimix_sweep.sweep.history import sweep_event
+from bimix_sweep.sweep.journal import Event
+from bimix_sweep.sweep.progress import Progress
+from bimix_sweep.sweep.trainers import Prepare, Trainer, prepare_builtin
+
+if TYPE_CHECKING:
+    from bimix_sweep.sweep.interrupt import Interrupt
+
+CONFIG = "config.yaml"
+RETRIES = 20
+"""Further attempts at a training whose worker or node died; each goes on from the last checkpoint."""
+CALLS = 64
+"""Calls the LawActor serves at a time; those that wait for the disk share a flush."""
+LOOK_SECONDS = 1.0
+"""Between looks at the sweep for the progress view."""
+
+
+def run_sweep(
+    config: SweepConfig, *, out: str | Path | None = None, address: str | None = None, prepare: Prepare = prepare_builtin,
+    progress: Progress | None = None,
+) -> Recipe:  # fmt: skip
+    """Run a sweep to its end: proposals, final trainings, comparison, recipe and page.
+
+    Args:
+        config: what to find.
+        out: the sweep's folder, instead of the configuration's.
+        address: of a Ray cluster; default: embedded Ray.
+        prepare: makes the trainer; default: the built-in one.
+        progress: shows how it goes; default: on standard error.
+
+    Raises:
+        SweepError: the folder holds a sweep already, or too many trainings in a row failed.
+        DataError: the text can't be used; nothing is left behind then.
+        KeyboardInterrupt: it was stopped by Ctrl-C or SIGTERM; `resume_sweep` goes on.
+    """
+    folder = _local(out or config.out)
+    if (folder / CONFIG).exists() or (folder / "journal").exists():
+        raise SweepError(f"{folder} holds a sweep already; go on with: bimix-sweep resume {folder}")
+    config = config.anchored(Path.cwd())
+    was_there = folder.exists()
+    with progress or Progress() as shown:
+        try:
+            trainer = prepare(config, folder, shown.say)
+            spec = _spec(config, trainer)
+        except BimixSweepError:
+            if not was_there:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        files.write_text(folder / CONFIG, config.model_copy(update={"out": str(folder)}).to_yaml())
+        return _go(config, folder, trainer, spec, address, shown)
+
+
+def resume_sweep(
+    folder: str | Path, *, address: str | None = None, prepare: Prepare = prepare_builtin, progress: Progress | None = None
+) -> Recipe:
+    """Go on with a sweep after any stop; of a finished one, write the results anew.
+
+    Raises:
+        SweepError: the folder holds no sweep, or configuration or data changed since it began.
+        JournalError: its record is damaged, or another driver runs it.
+        KeyboardInterrupt: as for `run_sweep`.
+    """
+    folder = _local(folder)
+    if not (folder / CONFIG).exists():
+        raise SweepError(f"{folder} holds no sweep (no {CONFIG}); start one with: bimix-sweep run")
+    config = SweepConfig.load(folder / CONFIG)
+    with progress or Progress() as shown:
+        trainer = prepare(config, folder, shown.say)
+        return _go(config, folder, trainer, _spec(config, trainer), address, shown)
+
+
+def write_sweep_report(folder: str | Path) -> Path:
+    """Write the page of a sweep, running or finished, anew.
+
+    Raises:
+        SweepError: the folder holds no sweep. JournalError: its record is damaged.
+    """
+    from bimix_sweep.sweep.results import write_page
+
+    folder = _local(folder)
+    if not (folder / CONFIG).exists():
+        raise SweepError(f"{folder} holds no sweep (no {CONFIG})")
+    return write_page(folder, SweepConfig.load(folder / CONFIG))
+
+
+def _go(config: SweepConfig, folder: Path, trainer: Trainer, spec: SweepSpec, address: str | None, progress: Progress) -> Recipe:
+    """From wherever the journal is to the results."""
+    from bimix_sweep.sweep.cluster import cluster
+    from bimix_sweep.sweep.interrupt import Interrupt
+    from bimix_sweep.sweep.remote import ask
+    from bimix_sweep.sweep.results import write_results
+
+    try:
+        with cluster(address, config.resources) as found, Interrupt() as interrupt:
+            name = f"law-{hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
+            actor = _start_actor(name, folder, _first_event(config, trainer, spec, found.slots))
+            if found.dashboard:
+                progress.say(f"{found.slots} trainings at a time; Ray dashboard at {found.dashboard}")
+            if ask(actor.snapshot.remote()).phase != "done":
+                with _watching(actor, progress):
+                    _run_tune(config, folder, trainer, spec, name, found.slots, ask(actor.past.remote()), interrupt)
+            recipe = write_results(folder, config)
+            ask(actor.complete.remote())
+            ask(actor.close.remote())
+    except KeyboardInterrupt:
+        progress.say(f"stopped; go on with: bimix-sweep resume {folder}")
+        raise
+    return recipe
+
+
+def _run_tune(
+    config: SweepConfig, folder: Path, trainer: Trainer, spec: SweepSpec, actor: str, slots: int, past: list[Any], interrupt: "Interrupt"
+) -> None:
+    """One Tune experiment, from here to the last final training.
+
+    Raises:
+        BimixSweepError: what ended the search early.
+    """
+    from ray import tune
+
+    from bimix_sweep.sweep.remote import RemotePlanner
+    from bimix_sweep.sweep.searcher import SweepSearcher
+    from bimix_sweep.sweep.trainable import Training, proxy_training
+
+    planner = RemotePlanner(actor)
+    searcher = SweepSearcher(planner, spec.domains.names, config.name, past)
+    training = Training(
+        actor=actor, checkpoints=folder / "checkpoints", weights=spec.weights, objective=spec.objective,
+        threads=max(1, int(config.resources.cpu)), trainer=trainer,
+    )  # fmt: skip
+    resources = {"cpu": config.resources.cpu} | ({"gpu": config.resources.gpu} if config.resources.gpu else {})
+    tuner = tune.Tuner(
+        tune.with_resources(proxy_training(training), resources),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher, num_samples=-1, max_concurrent_trials=slots, reuse_actors=True,
+            trial_name_creator=_trial_name, trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name="ray", storage_path=str(folder), verbose=0, stop=interrupt,
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+        ),
+    )  # fmt: skip
+    with interrupt.loop():
+        tuner.fit()
+    if searcher.error is not None:
+        raise searcher.error
+    if not planner.over():
+        raise SweepError(f"Ray Tune ended before the sweep did; go on with: bimix-sweep resume {folder}")
+
+
+def _start_actor(name: str, folder: Path, first: Event) -> Any:
+    """The sweep's LawActor, on this node.
+
+    Raises:
+        SweepError, JournalError: another driver runs the sweep, or the journal does not fit configuration and data.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    from bimix_sweep.sweep.actor import LawActor
+    from bimix_sweep.sweep.remote import NAMESPACE, ask
+
+    options = {
+        "name": name, "namespace": NAMESPACE, "num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "max_concurrency": CALLS,
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
+    }  # fmt: skip
+    try:
+        actor = ray.remote(LawActor).options(**options).remote(str(folder), first)
+    except ValueError as error:
+        raise SweepError(f"{folder}: another driver runs this sweep on the cluster; stop that one first") from error
+    ask(actor.ready.remote())
+    return actor
+
+
+@contextlib.contextmanager
+def _watching(actor: Any, progress: Progress) -> Iterator[None]:
+    """Show the sweep from a thread while the main one is in Tune."""
+    from ray.exceptions import RayError
+
+    from bimix_sweep.sweep.remote import ask
+
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK_SECONDS):
+            with contextlib.suppress(RayError, BimixSweepError):  # the main thread meets the same and reports it
+                progress.show(ask(actor.snapshot.remote()))
+
+    thread = threading.Thread(target=look, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+        progress.show(ask(actor.snapshot.remote()))
+    finally:
+        over.set()
+        thread.join(timeout=5)
+
+
+def _spec(config: SweepConfig, trainer: Trainer) -> SweepSpec:
+    tokens = dict(trainer.domain_tokens)
+    return SweepSpec(
+        domains=config.domain_set(tokens), final_domains=config.final_domain_set(tokens), targets=tuple(config.resolved_targets()),
+        weights=config.weights(), own=config.own(), objective=config.objective, steps=trainer.steps, size=trainer.size,
+        eval_steps=trainer.eval_steps, min_step=trainer.eval_steps[0], seed=config.seed, max_trials=config.budget.trials,
+        tolerance=config.stop.tolerance, patience=config.stop.patience,
+    )  # fmt: skip
+
+
+def _first_event(config: SweepConfig, trainer: Trainer, spec: SweepSpec, slots: int) -> Event:
+    versions = {"python": platform.python_version()} | {
+        name: version(name) for name in ("bimix-sweep", "ray", "optuna", "torch", "numpy", "scipy")
+    }
+    return sweep_event(name=config.name, config_digest=config.digest, data=trainer.data, spec=replace(spec, slots=slots), versions=versions)
+
+
+def _trial_name(trial: Any) -> str:
+    return str(trial.config["trial"])
+
+
+def _local(folder: str | Path) -> Path:
+    """The sweep's folder as an absolute path."""
+    if files.is_uri(folder):
+        raise SweepError(f"{folder} is not a local folder; this version keeps a sweep in a folder, on a shared filesystem for a cluster")
+    return Path(folder).absolute()

@@ -1,0 +1,170 @@
+"""What a person sees while a sweep runs: trainings, the predicted optimum settling, time left.
+
+Driven by plain snapshots, so that it knows nothing of Ray. On a terminal the view is redrawn in place; elsewhere (a log
+file, a job's output) every new line of the sweep's log is printed once.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+SHOWN_TRIALS = 12
+"""Rows of the table; trainings that ended earlier scroll away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRow:
+    """One training."""
+
+    trial: str
+    role: str
+    reason: str
+    state: str
+    step: int
+    """Last step with a point; 0 before the first."""
+    objective: float | None
+    """Weighted loss there."""
+    mixture: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A sweep at one moment."""
+
+    name: str
+    phase: str
+    """In words: `sweep`, `final trainings`, `done`."""
+    steps: int
+    """Optimizer steps of a training."""
+    trials: Sequence[TrialRow]
+    max_trials: int
+    num_finals: int
+    """Final trainings there will be."""
+    optimum: Mapping[str, float] | None
+    """Predicted best mixture."""
+    region: Mapping[str, Sequence[float]]
+    """Ends of each domain over mixtures that are as good within the tolerance of the region."""
+    regret_expected: float | None
+    regret_upper95: float | None
+    movement_tv: float | None
+    decision: str
+    """The last decision in words."""
+    elapsed_seconds: float
+    """Since this driver started."""
+    training_seconds: float
+    """Mean wall time of a finished training; 0 before the first."""
+    slots: int
+    lines: Sequence[str]
+    """The log of this driver: one line for each refit and each training's end."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """If no training is saved by stopping early; None before the first ended."""
+        if not self.training_seconds:
+            return None
+        sweep = sum(row.role == "sweep" and row.state in ("finished", "failed") for row in self.trials)
+        finals = sum(row.role == "final" and row.state in ("finished", "failed") for row in self.trials)
+        to_do = (self.max_trials - sweep if self.phase == "sweep" else 0) + self.num_finals - finals
+        partial = sum(row.step / self.steps for row in self.trials if row.state == "running")
+        return max(0.0, to_do - partial) * self.training_seconds / self.slots
+
+
+def describe(mixture: Mapping[str, float]) -> str:
+    """`python .41 cpp .33 docs .26`."""
+    return " ".join(f"{name} {share:.2f}".replace(" 0.", " .") for name, share in mixture.items())
+
+
+def duration(seconds: float) -> str:
+    """`48 s`, `3 min 20 s`, `5 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+class Progress:
+    """Shows snapshots; use it as a context manager."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._live: Live | None = None
+        self._printed = 0
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def say(self, line: str) -> None:
+        """One line that stays."""
+        self.console.print(Text(line), soft_wrap=True)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """The sweep now."""
+        if not self.console.is_terminal:
+            for line in snapshot.lines[self._printed :]:
+                self.say(line)
+            self._printed = len(snapshot.lines)
+            return
+        if self._live is None:
+            self._live = Live(console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+            self._live.start()
+        self._live.update(view(snapshot), refresh=True)
+
+
+def view(snapshot: Snapshot) -> RenderableType:
+    """The picture of a snapshot."""
+    table = Table(box=None, pad_edge=False, title=_title(snapshot), title_justify="left")
+    for name in ("training", "why", "progress", "loss", "mixture"):
+        table.add_column(name, justify="right" if name == "loss" else "left", no_wrap=True)
+    for row in [*snapshot.trials][-SHOWN_TRIALS:]:
+        table.add_row(
+            row.trial,
+            row.reason,
+            {"finished": "done", "failed": "failed"}.get(row.state, f"{'━' * (8 * row.step // snapshot.steps):8} {row.step}"),
+            "" if row.objective is None else f"{row.objective:.4f}",
+            describe(row.mixture),
+        )
+    parts: list[RenderableType] = [table]
+    if snapshot.optimum is not None:
+        bars = Table(box=None, pad_edge=False, title="predicted optimum and the region that is as good", title_justify="left")
+        for name in ("domain", "proportion", "region", ""):
+            bars.add_column(name, no_wrap=True)
+        for name, share in snapshot.optimum.items():
+            low, high = snapshot.region.get(name, (share, share))
+            bars.add_row(name, f"{share:.3f}", f"{low:.2f}-{high:.2f}", _bar(share, low, high))
+        parts += [Text(), bars]
+    parts += [Text(snapshot.decision), Text(_times(snapshot))]
+    return Group(*parts)
+
+
+def _title(snapshot: Snapshot) -> str:
+    counts = {state: sum(row.state == state for row in snapshot.trials) for state in ("finished", "running", "failed")}
+    return f"{snapshot.name}: {snapshot.phase}, " + ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+
+
+def _bar(share: float, low: float, high: float, width: int = 40) -> str:
+    """A line from 0 to 1 with the region drawn thick and the optimum marked."""
+    cells = ["━" if low <= (cell + 0.5) / width <= high else "─" for cell in range(width)]
+    cells[min(width - 1, int(share * width))] = "●"
+    return "".join(cells)
+
+
+def _times(snapshot: Snapshot) -> str:
+    left = snapshot.seconds_left
+    text = f"{duration(snapshot.elapsed_seconds)} so far"
+    return (
+        text
+        if left is None
+        else f"{text}, at most about {duration(left)} left ({time.strftime('%H:%M', time.localtime(time.time() + left))})"
+    )

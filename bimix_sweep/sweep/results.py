@@ -1,0 +1,150 @@
+"""The end of a sweep, from its journal alone: runs.csv, LAW.json, RECIPE.json, report.html. Each is written whole."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bimix_sweep import files
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.design.comparison import Comparison, compare_finals, objective_noise
+from bimix_sweep.errors import LawError, SweepError
+from bimix_sweep.export.recipe import Recipe, build_recipe
+from bimix_sweep.law.optimum import Optimum, ask, optimal_mixture
+from bimix_sweep.law.selection import FittedLaw, fit_law
+from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.report.data import PathPoint, ReportData
+from bimix_sweep.report.page import write_report
+from bimix_sweep.seeding import rng
+from bimix_sweep.sweep.history import SweepHistory, replay
+
+
+def write_results(folder: Path, config: SweepConfig) -> Recipe:
+    """Everything a finished sweep leaves.
+
+    Raises:
+        SweepError: the final trainings were not reached.
+    """
+    history = replay(folder)
+    if history.finals is None:
+        raise SweepError(f"{folder}: the sweep has not reached its final trainings; go on with resume")
+    law, optimum = _decided(history)
+    comparison = _comparison(history, law, optimum)
+    history.state.table().write(folder / "runs.csv")
+    files.write_text(folder / "LAW.json", json.dumps(law.to_json(), allow_nan=False) + "\n")
+    recipe = build_recipe(
+        optimum, law, history.spec.final_domains, token_budget=config.final.tokens if config.final else None, comparison=comparison,
+        excluded=_failed(history), provenance=_provenance(history, config, law),
+    )  # fmt: skip
+    recipe.write(folder / "RECIPE.json")
+    _write_page(folder, config, history, law, optimum, comparison)
+    return recipe
+
+
+def write_page(folder: Path, config: SweepConfig) -> Path:
+    """The page of a sweep as far as it has come."""
+    history = replay(folder)
+    if history.finals is not None:
+        law, optimum = _decided(history)
+        over = not history.running()
+        return _write_page(folder, config, history, law, optimum, _comparison(history, law, optimum) if over else None)
+    try:
+        law = fit_law(history.state.table(), own=history.spec.own, min_step=history.spec.min_step)
+    except LawError:
+        return _write_page(folder, config, history, None, None, None)
+    return _write_page(folder, config, history, law, _optimum(history, law, history.num_points), None)
+
+
+def _decided(history: SweepHistory) -> tuple[FittedLaw, Optimum]:
+    """The law and the optimum that the final trainings test."""
+    assert history.finals is not None  # noqa: S101
+    law = FittedLaw.from_json(history.finals["law"])
+    return law, _optimum(history, law, history.finals["num_points"])
+
+
+def _optimum(history: SweepHistory, law: FittedLaw, num_points: int) -> Optimum:
+    spec = history.spec
+    return optimal_mixture(
+        law, spec.final_domains, weights=spec.weights, objective=spec.objective, step=spec.steps, size=spec.size,
+        generator=rng(spec.seed, "optimum", num_points),
+    )  # fmt: skip
+
+
+def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comparison | None:
+    """What the final trainings say; None where too many of them failed for that."""
+    assert history.finals is not None  # noqa: S101
+    spec, mixtures, losses = history.spec, {}, {}
+    predicted = ""
+    for entry in history.finals["mixtures"]:
+        role = " = ".join(sorted(entry["labels"], key=lambda label: label != "predicted"))
+        runs = {}
+        for name, record in history.state.trials.items():
+            if record.state == "finished" and record.role == "final" and name.rpartition("-")[0] == f"final-{entry['labels'][0]}":
+                runs[record.seed] = record.points[max(record.points)]
+        if runs:
+            mixtures[role], losses[role] = Mixture.from_mapping(entry["mixture"]), runs
+            predicted = role if "predicted" in entry["labels"] else predicted
+    question = ask(law, spec.final_domains, weights=spec.weights, objective=spec.objective, step=spec.steps, size=spec.size)
+    noise = objective_noise(law, question, optimum.mixture.as_array(law.domains))
+    try:
+        return compare_finals(losses, mixtures, weights=spec.weights, objective=spec.objective, predicted=predicted, noise=noise)
+    except SweepError:
+        return None
+
+
+def _write_page(
+    folder: Path, config: SweepConfig, history: SweepHistory, law: FittedLaw | None, optimum: Optimum | None, comparison: Comparison | None
+) -> Path:
+    records = history.state.trials
+    path = folder / "report.html"
+    data = ReportData(
+        name=config.name, domains=history.spec.final_domains, table=history.state.table() if history.num_points else None,
+        roles={name: record.role for name, record in records.items()}, states={name: record.state for name, record in records.items()},
+        failed=_failed(history), path=tuple(_path(history)), law=law, optimum=optimum, comparison=comparison, weights=history.spec.weights,
+        tolerance=history.spec.tolerance, stop_reason=history.decision.reason if history.decision else "",
+        token_budget=config.final.tokens if config.final else None, seconds=history.seconds,
+        provenance=_provenance(history, config, law),
+    )  # fmt: skip
+    write_report(path, data)
+    return path
+
+
+def _path(history: SweepHistory) -> list[PathPoint]:
+    """The predicted optimum after each training that ended."""
+    last: dict[int, PathPoint] = {}
+    for event in history.refits:
+        if event["optimum"] is not None:
+            decision = event["decision"]
+            last[event["num_over"]] = PathPoint(
+                num_trials=event["num_trials"], mixture=Mixture.from_mapping(event["optimum"]["mixture"]),
+                interval={name: (low, high) for name, (low, high) in event["optimum"]["interval"].items()},
+                regret_expected=decision["regret_expected"], regret_upper95=decision["regret_upper95"],
+                movement_tv=decision["movement_tv"],
+            )  # fmt: skip
+    return list(last.values())
+
+
+def _failed(history: SweepHistory) -> dict[str, str]:
+    return {name: record.failure for name, record in history.state.trials.items() if record.state == "failed"}
+
+
+def _provenance(history: SweepHistory, config: SweepConfig, law: FittedLaw | None) -> dict[str, Any]:
+    return {
+        "config": config.model_dump(mode="json"), "config_digest": config.digest, "seed": config.seed, "data": history.first["data"],
+        "precision": history.precision, "law_digest": law.digest if law else None, "versions": history.first["versions"], **_commit(),
+    }  # fmt: skip
+
+
+def _commit() -> Mapping[str, Any]:
+    """Commit of this program, where it runs from a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return {}
+    answers = [
+        subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)  # noqa: S607
+        for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no", "--", "bimix_sweep"))
+    ]
+    if any(answer.returncode for answer in answers):
+        return {}
+    return {"commit": answers[0].stdout.strip(), "dirty": bool(answers[1].stdout.strip())}

@@ -1,0 +1,113 @@
+"""Tune's searcher: it owns the Optuna study, and the study is a view of the journal.
+
+Tune asks `suggest` when a slot is free. First come the trainings that an earlier driver left unfinished, then what the
+sampler's planner proposes, then the final trainings; after them Tune is told that the search is finished. Nothing of it
+is saved by Tune: a driver that starts again builds the study anew from the journal.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import optuna
+from optuna.trial import TrialState, create_trial
+from ray.tune.search import Searcher
+
+from bimix_sweep.design.state import Proposal
+from bimix_sweep.errors import BimixSweepError
+from bimix_sweep.sweep.history import PastTrial
+from bimix_sweep.sweep.sampler import SHARE, MixtureSampler, Planner, suggest_mixture, trial_name
+
+FINISHED = "FINISHED"
+"""Tune's word for a search that has nothing more to suggest (`Searcher.FINISHED`)."""
+
+
+class SweepPlanner(Planner, Protocol):
+    """A planner that also knows the end of a sweep."""
+
+    def final(self) -> Proposal | None:
+        """The next final training; None when the running trainings must end first or there is no more."""
+        ...
+
+    def over(self) -> bool:
+        """Nothing is left to start."""
+        ...
+
+
+class SweepSearcher(Searcher):  # type: ignore[misc]
+    """Asks and tells one study."""
+
+    def __init__(self, planner: SweepPlanner, domains: Sequence[str], name: str, past: Sequence[PastTrial] = ()) -> None:
+        super().__init__()
+        self._planner = planner
+        self._domains = tuple(domains)
+        self._sampler = MixtureSampler(planner, domains)
+        self._running: dict[str, optuna.Trial] = {}
+        self._unfinished = [trial for trial in past if trial.state == "running"]
+        self.error: BimixSweepError | None = None
+        """Why the search ended early."""
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.study = optuna.create_study(study_name=name, direction="minimize", sampler=self._sampler)
+        for trial in past:
+            if trial.state != "running":
+                self.study.add_trial(self._frozen(trial))
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        try:
+            return self._suggest(trial_id)
+        except BimixSweepError as error:
+            self.error = error
+            return FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        trial = self._running.pop(trial_id, None)
+        if trial is None:
+            return
+        objective = (result or {}).get("objective")
+        reason = (result or {}).get("failed") or ("its worker failed too often" if error else None)
+        try:
+            if reason is None and objective is not None:
+                self.study.tell(trial, objective)
+            else:
+                trial.set_user_attr("failed", reason or "it ended without a point")
+                self.study.tell(trial, state=TrialState.FAIL)
+        except BimixSweepError as problem:
+            self.error = problem
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the record."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the record."""
+
+    def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        role = "sweep"
+        if self.error is not None or self._planner.over():
+            return FINISHED
+        if self._unfinished:
+            past = self._unfinished.pop(0)
+            proposal, role = past.proposal, past.role
+        else:
+            found = self._planner.propose(trial_name(len(self.study.trials)))
+            if found is None:
+                found, role = self._planner.final(), "final"
+            if found is None:
+                return FINISHED if self._planner.over() else None
+            proposal = found
+        self._sampler.give(proposal)
+        trial = self.study.ask()
+        mixture = suggest_mixture(trial, self._domains)
+        for key, value in (("trial", proposal.trial), ("role", role), ("reason", proposal.reason)):
+            trial.set_user_attr(key, value)
+        self._running[trial_id] = trial
+        return {"trial": proposal.trial, "role": role, "seed": proposal.seed, "mixture": mixture.as_dict()}
+
+    def _frozen(self, past: PastTrial) -> optuna.trial.FrozenTrial:
+        shares = past.proposal.mixture.as_array(self._domains).tolist()
+        finished = past.state == "finished" and past.objective is not None
+        return create_trial(
+            state=TrialState.COMPLETE if finished else TrialState.FAIL,
+            value=past.objective if finished else None,
+            params=dict(zip(self._domains, shares, strict=True)),
+            distributions=dict.fromkeys(self._domains, SHARE),
+            user_attrs={"trial": past.proposal.trial, "role": past.role, "reason": past.proposal.reason},
+        )
