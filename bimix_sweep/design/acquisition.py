@@ -47,7 +47,7 @@ def next_mixture(
     question = ask(law, final_domains, weights=weights, objective=objective, step=step, size=size)
     order = [law.domains.index(name) for name in domains.names]
     finished, running, failed = (_in_order(rows, order, len(law.domains)) for rows in (finished, running, failed))
-    contenders = contending(question, generator, finished)
+    contenders = contending(question, generator)
     lower, upper = _in_order(np.stack([domains.lower, domains.upper]), order, len(law.domains))
     broad = _in_order(random_mixtures(domains, generator, 60), order, len(law.domains))
     fresh = np.concatenate([project(contenders, lower, upper), broad])
@@ -60,7 +60,7 @@ def next_mixture(
     return Mixture.from_array(domains.names, fresh[best][order]), f"regret -{fall:.2g}"
 
 
-def contending(question: Question, generator: np.random.Generator, measured: Array) -> Array:
+def contending(question: Question, generator: np.random.Generator) -> Array:
     """(n, domains) the predicted optimum first, then optima of posterior draws and mixtures around."""
     best, _ = solve(question, [], generator)
     return np.concatenate([best.point[None], drawn_optima(question, best, generator, 24), scattered(question, best.point, generator, 40)])

@@ -1,0 +1,158 @@
+"""What the final trainings say: which mixtures differ, by how much, and which to take.
+
+Each mixture was trained with the same seeds, so mixtures are compared within a seed and what a seed does to all of them
+cancels. With y the objective of M mixtures and n seeds, the residuals of y about mixture and seed means have (M - 1)(n - 1)
+degrees of freedom, few for two seeds. The noise the law estimated from all trainings counts as PRIOR_DEGREES more:
+
+    sigma^2 = (PRIOR_DEGREES sigma_law^2 + sum residual^2) / (PRIOR_DEGREES + (M - 1)(n - 1)),   se(difference) = sigma sqrt(2 / n)
+
+and two mixtures differ where |difference| > t se, t the 97.5 % quantile of Student's distribution with as many degrees.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from bimix_sweep.errors import SweepError
+from bimix_sweep.law.contest import Question
+from bimix_sweep.law.selection import FittedLaw
+from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.mixture.simplex import Array
+
+PRIOR_DEGREES = 4
+"""Weight of the law's noise estimate: it comes from many trainings, but not from paired ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedMixture:
+    """One of the mixtures trained at the end."""
+
+    role: str
+    """`predicted`, `measured`, `uniform`, `natural`."""
+    mixture: Mixture
+    """Its proportions."""
+    losses: Mapping[str, float]
+    """Target -> mean loss over its seeds."""
+    objective: float
+    """Mean of the weighted loss over its seeds."""
+    difference: float
+    """Its objective minus the predicted optimum's, mean over shared seeds; 0 for the predicted optimum."""
+    standard_error: float
+    """Of the difference; 0 for the predicted optimum."""
+    differs: bool
+    """The difference is beyond the noise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The final trainings, best objective first, and the recommendation."""
+
+    mixtures: tuple[ComparedMixture, ...]
+    """Sorted by objective."""
+    seeds: tuple[int, ...]
+    """Seeds shared by all of them."""
+    recommended: str
+    """Role of the mixture to take."""
+    reason: str
+    """In words, with the numbers."""
+    noise: float
+    """Standard deviation of one training's objective beyond what its seed does to all."""
+
+    @property
+    def differ(self) -> bool:
+        """Some mixture differs from the predicted optimum."""
+        return any(compared.differs for compared in self.mixtures)
+
+
+def compare_finals(
+    losses: Mapping[str, Mapping[int, Mapping[str, float]]], mixtures: Mapping[str, Mixture], *, weights: Mapping[str, float],
+    objective: str = "mean", predicted: str = "predicted", noise: float | None = None,
+) -> Comparison:  # fmt: skip
+    """Compare the final trainings.
+
+    Args:
+        losses: {role: {seed: {target: loss}}} at the last step.
+        mixtures: {role: mixture}.
+        weights: {target: importance}, normalised here; targets of weight 0 are shown, not weighed.
+        objective: "mean" or "worst".
+        predicted: role of the predicted optimum.
+        noise: the law's standard deviation of one training's objective (`objective_noise`), loss units; None without a law.
+
+    Raises:
+        SweepError: no predicted optimum, no shared seed, or nothing to estimate the noise from.
+    """
+    if predicted not in losses:
+        raise SweepError(f"no final training of the {predicted} optimum; there are {', '.join(losses) or 'none'}")
+    roles = [predicted, *(role for role in losses if role != predicted)]
+    seeds = sorted(set.intersection(*(set(losses[role]) for role in roles)))
+    if not seeds:
+        raise SweepError(f"the final trainings of {', '.join(roles)} share no seed; train each with the same seeds")
+    values = np.array([[_objective(losses[role][seed], weights, objective) for seed in seeds] for role in roles])
+    count = len(seeds)
+    degrees = (len(roles) - 1) * (count - 1)
+    residual = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0, keepdims=True) + values.mean()
+    prior = PRIOR_DEGREES if noise is not None else 0
+    if degrees + prior == 0:
+        raise SweepError(f"{len(roles)} mixtures with {count} shared seed and no law: nothing says how large the noise is; train two seeds")
+    sigma = float(np.sqrt((prior * (noise or 0.0) ** 2 + (residual**2).sum()) / (prior + degrees)))
+    error = sigma * np.sqrt(2 / count)
+    bound = float(stats.t.ppf(0.975, prior + degrees)) * error
+    compared = []
+    for index, role in enumerate(roles):
+        difference = float((values[index] - values[0]).mean())
+        compared.append(
+            ComparedMixture(
+                role=role, mixture=mixtures[role], objective=float(values[index].mean()), difference=difference,
+                losses={t: float(np.mean([losses[role][seed][t] for seed in seeds])) for t in losses[role][seeds[0]]},
+                standard_error=float(error) if index else 0.0, differs=bool(index and abs(difference) > bound),
+            )
+        )  # fmt: skip
+    recommended, reason = _recommend(compared, bound, count)
+    return Comparison(
+        mixtures=tuple(sorted(compared, key=lambda one: one.objective)),
+        seeds=tuple(seeds),
+        recommended=recommended,
+        reason=reason,
+        noise=sigma,
+    )
+
+
+def objective_noise(law: FittedLaw, question: Question, point: Array) -> float:
+    """Standard deviation the law expects of the objective of one training at a mixture (law's domains,), in loss units."""
+    posterior = law.posterior(point[None], question.step, question.size)
+    slope = question.sensitivity(posterior.mean)[0]
+    return float(np.sqrt(slope @ posterior.run_noise @ slope))
+
+
+def _recommend(compared: list[ComparedMixture], bound: float, count: int) -> tuple[str, str]:
+    """The predicted optimum, unless another one was measured better beyond the noise."""
+    own, others = compared[0], compared[1:]
+    better = [one for one in others if one.differs and one.difference < 0]
+    seeds = f"{count} paired seed{'s' if count > 1 else ''}"
+    if better:
+        best = min(better, key=lambda one: one.difference)
+        return (
+            best.role,
+            f"{best.role} was {-best.difference / own.objective:.2%} better than {own.role} in {seeds}, beyond the noise of {bound / own.objective:.2%}",
+        )
+    worse = [one.role for one in others if one.differs]
+    same = [one.role for one in others if not one.differs]
+    noise = f"the noise of {bound / own.objective:.2%}"
+    if not worse:
+        return own.role, f"{own.role} does not differ from {', '.join(same) or 'anything'} by more than {noise} in {seeds}"
+    tail = f"; it does not differ from {', '.join(same)}" if same else ""
+    return own.role, f"{own.role} is better than {', '.join(worse)} beyond {noise} in {seeds}{tail}"
+
+
+def _objective(losses: Mapping[str, float], weights: Mapping[str, float], objective: str) -> float:
+    if missing := [target for target, weight in weights.items() if weight > 0 and target not in losses]:
+        raise SweepError(f"a final training has no loss of {', '.join(missing)}; need every weighted target")
+    counted = {target: weight for target, weight in weights.items() if weight > 0}
+    if not counted:
+        raise SweepError("all target weights are 0; need one above 0")
+    total = sum(counted.values())
+    if objective == "worst":
+        return max(losses[target] * weight * len(counted) / total for target, weight in counted.items())
+    return sum(losses[target] * weight / total for target, weight in counted.items())
