@@ -257,7 +257,7 @@ class SweepState:
         start = time.perf_counter()
         over = [record for record in self.trials.values() if record.role == "sweep" and record.state != "running"]
         before = self.history[-1] if self.history else None
-        law, optimum = self._fit("refit", self._watched), None
+        law, optimum = self._fit("refit", self._warm(self._watched)), None
         figures: dict[str, float] = {}
         if law:
             optimum = optimal_mixture(
@@ -331,6 +331,14 @@ class SweepState:
         except LawError:
             return None
 
+    def _warm(self, previous: FittedLaw | None) -> FittedLaw | None:
+        """The law to start from; None (a cold fit, which chooses everything anew) whenever the trainings have grown by a fifth."""
+        if previous is None:
+            return None
+        num_trials = sum(bool(record.points) and record.state != "failed" for record in self.trials.values())
+        octave = [math.floor(math.log(max(count, 1)) / math.log(1.2)) for count in (previous.num_trials, num_trials)]
+        return previous if octave[0] == octave[1] else None
+
     def _law_for_proposals(self) -> FittedLaw | None:
         """The law of all points by the chain of fits that proposals carry; None while too few first mixtures have been measured."""
         measured = {record.mixture for record in self.trials.values() if record.points and record.state != "failed"}
@@ -339,7 +347,7 @@ class SweepState:
         key = (self._num_points, sum(record.state == "failed" for record in self.trials.values()))
         if self._chain is None or self._chain[0] != key:
             fits = [proposal.fit for proposal in self.proposals if proposal.fit and proposal.num_points < self._num_points]
-            law = self._fit("proposal fit", FittedLaw.from_json(dict(fits[-1])) if fits else None)
+            law = self._fit("proposal fit", self._warm(FittedLaw.from_json(dict(fits[-1])) if fits else None))
             if law is None:
                 return None
             self._chain = (key, law)
