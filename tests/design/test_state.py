@@ -160,7 +160,7 @@ def test_a_point_recorded_twice_counts_once():
     proposal = state.propose("a")
     losses = curve(proposal)[100]
     assert state.record("a", 100, losses)
-    assert not state.record("a", 100, {name: 9.0 for name in NAMES})
+    assert not state.record("a", 100, dict.fromkeys(NAMES, 9.0))
     assert state.trials["a"].points[100] == losses
 
 

@@ -41,7 +41,7 @@ class Planted:
 
 
 def slsqp(objective, planted, extra=()):
-    one = {"type": "eq", "fun": lambda x: x.sum() - 1, "jac": lambda x: np.ones_like(x)}
+    one = {"type": "eq", "fun": lambda x: x.sum() - 1, "jac": np.ones_like}
     found = optimize.minimize(
         lambda x: float(objective.values(x[None])[0]), project(planted.start(), planted.lower, planted.upper),
         jac=lambda x: objective.gradients(x[None])[0], method="SLSQP", bounds=list(zip(planted.lower, planted.upper, strict=True)),
@@ -170,7 +170,7 @@ def test_extreme_members_lie_in_the_region_and_reach_as_far_as_slsqp(domains, se
     members = extreme_members(objective.values, objective.gradients, best, level, planted.lower, planted.upper)
     assert (objective.values(members) <= level * (1 + 1e-12)).all()
     inside = {"type": "ineq", "fun": lambda x: level - objective.values(x[None])[0], "jac": lambda x: -objective.gradients(x[None])[0]}
-    one = {"type": "eq", "fun": lambda x: x.sum() - 1, "jac": lambda x: np.ones_like(x)}
+    one = {"type": "eq", "fun": lambda x: x.sum() - 1, "jac": np.ones_like}
     checked = 0
     for sign, rows in ((1.0, members[:domains]), (-1.0, members[domains:])):
         for domain, member in enumerate(rows):
