@@ -107,6 +107,9 @@ class LawActor:
         """
         self._attempts[trial] = time.monotonic()
         self._commit({"kind": "start", "trial": trial, "where": where})
+        attempts = len(self._front.starts[trial])
+        if attempts > 1:
+            self._lines.append(f"{trial} goes on from its checkpoint on {where} (attempt {attempts})")
         record = self._front.state.trials[trial]
         result = {"step": max(record.points, default=0), "objective": self._front.objective(trial)}
         return {

@@ -21,6 +21,7 @@ SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # its box is printed even when asked for silence
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # one handler for Ctrl-C and SIGTERM, in `launch`
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a lost worker is told by the training that goes on elsewhere
     "TUNE_WARN_THRESHOLD_S": "30",
 }
 
@@ -47,11 +48,10 @@ def cluster(address: str | None, resources: ResourcesConfig) -> Iterator[Cluster
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
     folder = None
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # errors of a training are journalled and told by its reason
     try:
         if address is None:
             folder = tempfile.mkdtemp(prefix="bimix-")

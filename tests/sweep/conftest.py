@@ -1,0 +1,60 @@
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def ray_environment():
+    """Environment of every process that talks to the tests' Ray: a token of its own, one thread a process."""
+    folder = Path(tempfile.mkdtemp(prefix="bimix-test-"))
+    token = folder / "token"
+    token.write_text(secrets.token_hex(32))
+    token.chmod(0o600)
+    environment = os.environ | {
+        "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1", "TMPDIR": str(folder),
+    }  # fmt: skip
+    environment.pop("RAY_ADDRESS", None)
+    yield environment
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def ray_address(ray_environment):
+    """A real Ray of two cores that outlives the drivers connecting to it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir=ray_environment["TMPDIR"]))
+    command = [
+        str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}", "--num-cpus=2",
+        "--include-dashboard=false", "--object-store-memory=100000000", f"--temp-dir={folder}", "--node-ip-address=127.0.0.1",
+        "--disable-usage-stats",
+    ]  # fmt: skip
+    with (folder / "head.log").open("w") as log:
+        head = subprocess.Popen(command, env=ray_environment, stdout=log, stderr=subprocess.STDOUT)
+    _wait_for(port, head, folder / "head.log")
+    yield f"127.0.0.1:{port}"
+    head.send_signal(signal.SIGTERM)
+    head.wait(timeout=30)
+
+
+def _wait_for(port, head, log):
+    for _ in range(600):
+        if head.poll() is not None:
+            pytest.fail(f"ray start ended with {head.returncode}: {log.read_text()[-2000:]}")
+        if "Ray runtime started" in log.read_text():
+            return
+        try:
+            head.wait(timeout=0.1)
+        except subprocess.TimeoutExpired:
+            continue
+    pytest.fail(f"ray did not start in a minute: {log.read_text()[-2000:]}")

@@ -1,0 +1,118 @@
+"""A driver for the tests of faults: run as a script, it sweeps a planted law on a real Ray, so that it can be killed.
+
+python planted_sweep.py run|resume DIR [--address A] [--slots N] [--trials N] [--pause SECONDS] [--diverge TRIAL] [--crash TRIAL]
+
+Each training writes one line a step to DIR/trained.log: what was really computed, in which process.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.errors import BimixSweepError, DivergedError
+from bimix_sweep.sweep.launch import resume_sweep, run_sweep
+from bimix_sweep.sweep.progress import Progress
+
+DOMAINS = ("web", "code", "books")
+NEEDS = (0.10, 0.16, 0.13)
+
+
+@dataclass(frozen=True)
+class PlantedTrainer:
+    log: Path
+    pause: float
+    diverge: str
+    crash: str
+    steps: int = 400
+    eval_steps: tuple[int, ...] = (100, 150, 200, 300, 400)
+    size: float = 1e5
+
+    @property
+    def domain_tokens(self) -> Mapping[str, float]:
+        return {}
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        return {"planted": list(NEEDS)}
+
+    def precision(self):
+        return {"dtype": "planted"}
+
+    def losses(self, job, step):
+        noise = np.random.default_rng([job.seed % 2**31, step]).normal(size=len(DOMAINS))
+        shares = job.mixture.as_array(DOMAINS)
+        return {
+            name: float((share + 0.03) ** -need * (8 * step**-0.45 + 2) * np.exp(0.002 * e))
+            for name, share, need, e in zip(DOMAINS, shares, NEEDS, noise, strict=True)
+        }
+
+    def train(self, job, report):
+        job.checkpoint_dir.mkdir(parents=True, exist_ok=True)
+        checkpoint = job.checkpoint_dir / "step"
+        done = int(checkpoint.read_text()) if checkpoint.exists() else 0
+        for step in self.eval_steps:
+            if step > done:
+                time.sleep(self.pause)
+                with self.log.open("a") as log:
+                    log.write(f"{job.trial} {step} {os.getpid()}\n")
+                if job.trial in self.diverge.split(","):
+                    raise DivergedError(f"the loss of web is nan at step {step}; lower the learning rate")
+                if job.trial == self.crash and step == 200 and not (marker := job.checkpoint_dir / "crashed").exists():
+                    marker.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+                beside = checkpoint.with_suffix(".part")
+                beside.write_text(str(step))
+                beside.replace(checkpoint)
+            report(step, self.losses(job, step))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["run", "resume"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--address")
+    parser.add_argument("--slots", type=int, default=2)
+    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--pause", type=float, default=0.02)
+    parser.add_argument("--diverge", default="")
+    parser.add_argument("--crash", default="")
+    asked = parser.parse_args()
+    config = SweepConfig.parse(
+        {
+            "name": "planted",
+            "domains": {name: {"path": "none"} for name in DOMAINS},
+            "proxy": {"steps": 400},
+            "budget": {"trials": asked.trials},
+            "resources": {"slots": asked.slots},
+            "stop": {"tolerance": 1e-6},
+        }
+    )
+
+    def prepare(config, folder, say):
+        folder.mkdir(parents=True, exist_ok=True)
+        return PlantedTrainer(log=folder / "trained.log", pause=asked.pause, diverge=asked.diverge, crash=asked.crash)
+
+    progress = Progress(Console(stderr=True, force_terminal=False))
+    try:
+        if asked.what == "run":
+            recipe = run_sweep(config, out=asked.folder, address=asked.address, prepare=prepare, progress=progress)
+        else:
+            recipe = resume_sweep(asked.folder, address=asked.address, prepare=prepare, progress=progress)
+    except BimixSweepError as error:
+        sys.exit(f"error: {error}")
+    print(json.dumps(recipe.proportions))
+
+
+if __name__ == "__main__":
+    main()

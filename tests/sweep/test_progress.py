@@ -1,0 +1,66 @@
+from io import StringIO
+
+from rich.console import Console
+
+from bimix_sweep.sweep.progress import Progress, Snapshot, TrialRow, describe, duration, view
+
+
+def row(trial, state="finished", step=400, role="sweep"):
+    return TrialRow(
+        trial=trial, role=role, reason="initial: uniform", state=state, step=step, objective=3.5 if step else None,
+        mixture={"web": 0.4, "code": 0.6},
+    )  # fmt: skip
+
+
+def snapshot(**changes):
+    fields = {
+        "name": "pile", "phase": "sweep", "steps": 400, "trials": [row("t0000"), row("t0001", "running", 200)], "max_trials": 12,
+        "num_finals": 8, "optimum": {"web": 0.41, "code": 0.59}, "region": {"web": (0.3, 0.5), "code": (0.5, 0.7)},
+        "regret_expected": 0.001, "regret_upper95": 0.003, "movement_tv": 0.01, "decision": "regret may be 0.300%",
+        "elapsed_seconds": 100.0, "training_seconds": 30.0, "slots": 2, "lines": ["t0000 done", "refit 1: 1 training"],
+    }  # fmt: skip
+    return Snapshot(**(fields | changes))
+
+
+def drawn(value):
+    console = Console(file=StringIO(), width=140, force_terminal=False)
+    console.print(view(value))
+    return console.file.getvalue()
+
+
+def test_time_left_counts_what_is_still_to_train_over_the_slots():
+    assert snapshot().seconds_left == (11 + 8 - 0.5) * 30 / 2
+    assert snapshot(training_seconds=0.0).seconds_left is None
+    finals = [row(f"final-{i}", role="final") for i in range(6)]
+    assert snapshot(phase="final trainings", trials=[row("t0000"), *finals]).seconds_left == 2 * 30 / 2
+
+
+def test_the_view_shows_trainings_optimum_region_and_time_left():
+    text = drawn(snapshot())
+    for part in (
+        "pile: sweep, 1 finished, 1 running",
+        "t0001",
+        "━━━━",
+        "web .40 code .60",
+        "0.410",
+        "0.30-0.50",
+        "●",
+        "1 min 40 s so far",
+        "left",
+    ):
+        assert part in text
+    assert "predicted optimum" not in drawn(snapshot(optimum=None, region={}))
+
+
+def test_elsewhere_than_on_a_terminal_every_line_is_printed_once_and_whole():
+    console = Console(file=StringIO(), width=20, force_terminal=False)
+    with Progress(console) as progress:
+        progress.show(snapshot())
+        progress.show(snapshot())
+        progress.show(snapshot(lines=["t0000 done", "refit 1: 1 training", "a line that is longer than the console is wide"]))
+    assert console.file.getvalue().splitlines() == ["t0000 done", "refit 1: 1 training", "a line that is longer than the console is wide"]
+
+
+def test_words():
+    assert describe({"web": 1.0, "code": 0.05}) == "web 1.00 code .05"
+    assert [duration(s) for s in (48.4, 200, 18_600)] == ["48 s", "3 min 20 s", "5 h 10 min"]
