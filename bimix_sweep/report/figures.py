@@ -10,6 +10,7 @@ from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.report.data import PathPoint, ReportData
 from bimix_sweep.report.style import (
     ACCENT,
+    LEGEND,
     QUIET,
     Figure,
     axis_key,
@@ -24,6 +25,7 @@ from bimix_sweep.report.style import (
     percent,
     scale,
     share,
+    step_axis,
     text,
 )  # fmt: skip
 
@@ -53,6 +55,7 @@ def loss_curves(table: LossTable, own: dict[str, str], weights: dict[str, float]
     traces: list[Figure] = []
     axes: dict[str, Figure] = {}
     notes: list[Figure] = []
+    steps = step_axis(table.steps.min(), table.steps.max())
     for n, target in enumerate(targets):
         shades: dict[int, tuple[list[float | None], list[float | None], list[str | None]]] = {}
         for curve in curves:
@@ -72,16 +75,10 @@ def loss_curves(table: LossTable, own: dict[str, str], weights: dict[str, float]
                 "line": {"color": faded(line, 0.85), "width": 1.6}, "marker": {"size": 4, "color": line},
                 "hovertemplate": "%{text}<br>step %{x:,}: loss %{y:.4f}<extra></extra>",
             })  # fmt: skip
-        axes[axis_key("x", n)] = {
-            "domain": places[n][0],
-            "anchor": axis_name("y", n),
-            "type": "log",
-            "dtick": "D2" if n < 0 else None,
-            "nticks": 5,
-        }
+        axes[axis_key("x", n)] = steps | {"domain": places[n][0], "anchor": axis_name("y", n)}
         axes[axis_key("y", n)] = {"domain": places[n][1], "anchor": axis_name("x", n)}
-        if n >= len(targets) - columns:
-            axes[axis_key("x", n)]["title"] = {"text": "optimizer step"}
+        if n < len(targets) - columns:
+            del axes[axis_key("x", n)]["title"]
         if n % columns == 0:
             axes[axis_key("y", n)]["title"] = {"text": "loss"}
         notes.append(facet_title(text(table.targets[target]), places[n]))
@@ -90,7 +87,7 @@ def loss_curves(table: LossTable, own: dict[str, str], weights: dict[str, float]
         figure["layout"]["margin"]["r"] = 84
         figure["layout"]["coloraxis"] = {
             "cmin": 0, "cmax": float(largest), "colorscale": scale(),
-            "colorbar": {"title": {"text": "own domain"}, "tickformat": ".0%", "thickness": 10, "len": min(1.0, 300 / height), "x": 1.01, "outlinewidth": 0},
+            "colorbar": {"title": {"text": "own domain", "font": {"size": 12.5}}, "tickformat": ".0%", "thickness": 10, "len": min(1.0, 300 / height), "x": 1.01, "outlinewidth": 0},
         }  # fmt: skip
         traces.append({
             "type": "scatter", "mode": "markers", "x": [None], "y": [None], "marker": {"coloraxis": "coloraxis", "color": [0], "size": 0},
@@ -137,7 +134,7 @@ def law_against_measurements(table: LossTable, law: FittedLaw) -> Figure:
     return {
         "data": traces,
         "layout": layout(
-            height, showlegend=1 < len(law.targets) <= 8, bargap=0.25, bargroupgap=0.08, margin={"l": 58, "r": 18, "t": 44, "b": 48},
+            height, showlegend=1 < len(law.targets) <= 8, legend=LEGEND | {"itemsizing": "constant"}, bargap=0.25, bargroupgap=0.08, margin={"l": 58, "r": 18, "t": 44, "b": 48},
             xaxis={"domain": [0, 0.46], "title": {"text": "measured loss"}}, yaxis={"title": {"text": "loss by the law"}},
             xaxis2={"domain": [0.60, 1], "anchor": "y2", "title": {"text": "relative error on mixtures left out"}, "tickformat": ".1%", "rangemode": "tozero"},
             yaxis2={"anchor": "x2", "autorange": "reversed", "type": "category", "automargin": True},
@@ -151,8 +148,8 @@ def optimum_path(data: ReportData) -> Figure:
     path, names = data.path, data.domains.names
     trials = [point.num_trials for point in path]
     shown = sorted(range(len(names)), key=lambda d: -path[-1].mixture.as_array(names)[d])[:10]
-    last = max(trials) if trials else 0
-    beside = last + 0.035 * max(last - min(trials, default=0), 1)
+    spread = max(max(trials) - min(trials), 1)
+    beside = max(trials) + 0.035 * spread
     traces: list[Figure] = []
     for d in shown:
         band = [point.interval.get(names[d], (np.nan, np.nan)) for point in path]
@@ -169,7 +166,7 @@ def optimum_path(data: ReportData) -> Figure:
     if data.optimum:
         for n, d in enumerate(shown):
             low, high = data.optimum.region[names[d]]
-            x = beside + n * 0.018 * max(last - min(trials), 1)
+            x = beside + n * 0.018 * spread
             traces.append({
                 "type": "scatter", "mode": "lines", "x": [x, x], "y": numbers((low, high)), "line": {"color": faded(colour(d), 0.55), "width": 6},
                 "hovertemplate": f"near-optimal region {share(low)} to {share(high)}<extra>{text(names[d])}</extra>", "showlegend": False,
@@ -177,7 +174,8 @@ def optimum_path(data: ReportData) -> Figure:
     return {
         "data": traces,
         "layout": layout(
-            400, showlegend=True, xaxis={"title": {"text": "trainings"}, "tickformat": "d"},
+            400, showlegend=True,
+            xaxis={"title": {"text": "trainings"}, "tickformat": "d", "range": [min(trials) - 0.03 * spread, beside + 0.02 * len(shown) * spread]},
             yaxis={"title": {"text": "proportion of the predicted optimum"}, "tickformat": ".0%", "rangemode": "tozero"},
         ),
     }  # fmt: skip
@@ -239,8 +237,8 @@ def residuals(table: LossTable, law: FittedLaw) -> Figure:
     return {
         "data": traces,
         "layout": layout(
-            360, showlegend=1 < len(law.targets) <= 8, margin={"l": 58, "r": 18, "t": 44, "b": 48},
-            xaxis={"domain": [0, 0.48], "type": "log", "title": {"text": "optimizer step"}, "nticks": 5},
+            360, showlegend=1 < len(law.targets) <= 8, legend=LEGEND | {"itemsizing": "constant"}, margin={"l": 58, "r": 18, "t": 44, "b": 48},
+            xaxis=step_axis(table.steps[rows].min(), table.steps[rows].max()) | {"domain": [0, 0.48]},
             yaxis=same | {"title": {"text": "measured over law, less 1"}},
             xaxis2={"domain": [0.56, 1], "anchor": "y2", "title": {"text": "training"}, "tickformat": "d"}, yaxis2=same | {"anchor": "x2"},
         ),

@@ -22,7 +22,7 @@ h3 { margin: 0 0 8px; font-size: 12px; font-weight: 600; color: var(--soft); }
 @media (min-width: 900px) { .wide { grid-column: span 7; } .narrow { grid-column: span 5; } .half { grid-column: span 6; } }
 .lead { font-size: 17px; line-height: 1.45; margin: 4px 0 16px; }
 .stack { display: flex; height: 34px; border-radius: 8px; overflow: hidden; margin: 14px 0 18px; gap: 2px; }
-.stack span { display: flex; align-items: center; justify-content: center; color: #fff; font-size: 13px; font-weight: 600; overflow: hidden; white-space: nowrap; min-width: 0; }
+.stack span { line-height: 34px; text-align: center; color: #fff; font-size: 13px; font-weight: 600; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0; padding: 0 4px; }
 .bars { display: grid; grid-template-columns: minmax(70px, max-content) 1fr max-content max-content; gap: 9px 14px; align-items: center; }
 .bars .name { overflow-wrap: anywhere; max-width: 200px; }
 .track { position: relative; height: 16px; background: var(--tint); border-radius: 5px; }
@@ -38,13 +38,14 @@ h3 { margin: 0 0 8px; font-size: 12px; font-weight: 600; color: var(--soft); }
 .facts dd { margin: 0; }
 .facts strong { font-size: 20px; letter-spacing: -.01em; font-variant-numeric: tabular-nums; }
 .plot { width: 100%; margin-top: 6px; }
+.bars + .note { margin-top: 10px; }
 figcaption, .note { color: var(--soft); font-size: 13px; margin: 2px 0 0; }
 .legend { display: inline-block; width: 70px; height: 9px; border-radius: 5px; vertical-align: baseline; margin: 0 4px; }
-.scroll { overflow-x: auto; margin-top: 12px; }
+.scroll { overflow-x: auto; margin-top: 16px; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); font-size: 12px; font-weight: 600; padding-bottom: 5px; }
 th, td { text-align: left; padding: 5px 14px 5px 0; border-top: 1px solid var(--line); vertical-align: top; font-weight: 400; }
-td { overflow-wrap: anywhere; } thead th { border-top: 0; color: var(--soft); font-size: 12px; white-space: nowrap; vertical-align: bottom; } tbody th { font-weight: 600; }
+td, tbody th { overflow-wrap: break-word; } thead th { border-top: 0; color: var(--soft); font-size: 12px; white-space: nowrap; vertical-align: bottom; } tbody th { font-weight: 600; }
 .number { text-align: right; white-space: nowrap; overflow-wrap: normal; }
 th:last-child, td:last-child { padding-right: 0; }
 details { margin-top: 12px; } summary { cursor: pointer; color: var(--soft); font-size: 13.5px; }
@@ -57,15 +58,17 @@ SCRIPT = """
 (() => {
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const font = getComputedStyle(document.body).fontFamily;
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
+  const config = { responsive: true, displayModeBar: false };
   const themed = (layout) => {
     const ink = dark.matches ? "#c9cfd5" : "#3a424b", grid = dark.matches ? "#2c3137" : "#eceeec", line = dark.matches ? "#596169" : "#b9bfc4";
     const axis = { gridcolor: grid, zerolinecolor: line, linecolor: line, tickcolor: line };
     const out = { ...layout, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: font, size: 12.5, color: ink } };
     out.hoverlabel = { font: { family: font, size: 12.5 } };
     out.legend = { bgcolor: "rgba(0,0,0,0)", ...layout.legend };
-    for (const key of Object.keys(layout)) if (/^[xy]axis\\d*$/.test(key)) out[key] = { automargin: true, ...axis, ...layout[key] };
-    for (const key of ["xaxis", "yaxis"]) out[key] = { automargin: true, ...axis, ...layout[key] };
+    for (const key of new Set(["xaxis", "yaxis", ...Object.keys(layout)])) if (/^[xy]axis\\d*$/.test(key)) {
+      const own = layout[key] || {};
+      out[key] = { automargin: true, ...axis, ...own, title: { standoff: 10, ...own.title, font: { size: 12.5 } } };
+    }
     if (layout.ternary) {
       out.ternary = { ...layout.ternary, bgcolor: "rgba(0,0,0,0)" };
       for (const key of ["aaxis", "baxis", "caxis"]) out.ternary[key] = { ...axis, gridcolor: dark.matches ? "rgba(255,255,255,.10)" : "rgba(30,40,50,.10)", ...layout.ternary[key] };

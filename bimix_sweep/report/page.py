@@ -42,7 +42,7 @@ def render(data: ReportData) -> str:
 <main>
 {sections}
 </main>
-<footer><p>Proportions are shares of tokens. Figures zoom by dragging and tell their numbers under the pointer.</p></footer>
+<footer><p>Proportions are shares of tokens. Figures tell their numbers under the pointer; drag to zoom, double-click to go back.</p></footer>
 <script>{SCRIPT}</script>
 </body>
 </html>
@@ -83,9 +83,9 @@ def _answer(data: ReportData) -> str:
 <div class="card wide"><h2>Recommended mixture</h2>
 {_bars(data, mixture)}
 <p class="note">Bars: share of tokens. Brackets: every mixture in the near-optimal region is predicted within
-{percent(data.optimum.within)} of the best loss, so anything inside is as good a choice.</p></div>
+{percent(data.optimum.within)} of the best loss, so anything inside is as good a choice.</p>
+{tables.mixture_table(data, mixture)}{tables.binding_table(data)}</div>
 <div class="card narrow"><h2>How sure</h2><dl class="facts">{facts}</dl></div>
-<div class="card">{tables.mixture_table(data, mixture)}{tables.binding_table(data)}</div>
 </section>"""
 
 
@@ -214,7 +214,7 @@ def _law(data: ReportData) -> str:
         "law", f"The law predicts mixtures it has not seen to {percent(tables.held_out_error(data.law))}",
         figures.law_against_measurements(data.table, data.law),
         "Left: every measured loss against the fitted law. Right: each mixture left out in turn; cross-validation chose the filled law.",
-        "Fitted against measured losses, and errors on mixtures left out; the numbers are in the table.", after=beside, folded=tables.reason_table(data.law),
+        "Fitted against measured losses, and errors on mixtures left out; the numbers are in the table.", after=beside, folded=tables.reason_table(data.law), summary="Why this law",
     ) + "</section>"  # fmt: skip
 
 
@@ -246,10 +246,20 @@ def _record(data: ReportData) -> str:
 <div class="card"><h2>Provenance</h2>{tables.provenance_table(data)}</div></section>"""
 
 
-def _figure(key: str, title: str, figure: Figure, caption: str, said: str, width: str = "", folded: str = "", after: str = "") -> str:
+def _figure(
+    key: str,
+    title: str,
+    figure: Figure,
+    caption: str,
+    said: str,
+    width: str = "",
+    folded: str = "",
+    after: str = "",
+    summary: str = "The numbers",
+) -> str:
     """A card with a figure, its caption, an optional table under it and an optional one folded away."""
     content = json.dumps(figure, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
-    fold = f"<details><summary>The numbers</summary>{folded}</details>" if folded else ""
+    fold = f"<details><summary>{summary}</summary>{folded}</details>" if folded else ""
     return f"""<figure class="card {width}" aria-labelledby="{key}-title"><h2 id="{key}-title">{html.escape(title)}</h2>
 <figcaption>{html.escape(caption)}</figcaption>
 <div class="plot" id="{key}" role="img" aria-label="{html.escape(said, quote=True)}" style="min-height:{figure["layout"]["height"]}px"></div>

@@ -16,6 +16,8 @@ PALETTE = ("#3f7fd9", "#e0861a", "#2f9e77", "#c9497a", "#8b6fd1", "#7d8f2b", "#d
 """Colours of domains and targets, in their order."""
 SHARES = ("#eeb045", "#e0774a", "#c4506d", "#914497", "#4f52c0")
 """Small to large proportion."""
+LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
+"""Above the plot, in a row."""
 QUIET = "#8a929b"
 """What should not draw the eye."""
 ACCENT = "#d6336c"
@@ -78,9 +80,19 @@ def layout(height: int, **entries: Any) -> dict[str, Any]:
         "margin": {"l": 58, "r": 18, "t": 34, "b": 48},
         "hovermode": "closest",
         "showlegend": False,
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "legend": LEGEND,
     }
     return common | entries
+
+
+def step_axis(low: float, high: float) -> dict[str, Any]:
+    """A logarithmic axis of steps with ticks at 1, 2, 5, 10, ... of which at most six are labelled."""
+    ticks = [digit * 10.0**power for power in range(-1, 16) for digit in (1, 2, 5) if low * 0.99 <= digit * 10.0**power <= high * 1.01]
+    ticks = ticks if len(ticks) <= 6 else [tick for tick in ticks if str(f"{tick:e}").startswith("1")]
+    return {
+        "type": "log", "title": {"text": "optimizer step"}, "tickvals": ticks, "ticktext": [f"{tick:,.0f}" for tick in ticks],
+        "range": [math.log10(low) - 0.06, math.log10(high) + 0.06],
+    }  # fmt: skip
 
 
 def facets(

@@ -53,7 +53,7 @@ def mixture_table(data: ReportData, recommended: Mixture) -> str:
     """The recommended mixture: share, region, interval and, where the final run's length is known, tokens and epochs."""
     if data.optimum is None:
         return ""
-    header = ["domain", "recommended", "near-optimal region", "95 % interval of the optimum"]
+    header = ["domain", "share", "near-optimal region", "95 % interval"]
     if data.token_budget:
         header += ["tokens", "epochs"]
     rows = []
@@ -71,7 +71,7 @@ def mixture_table(data: ReportData, recommended: Mixture) -> str:
                 f"{proportion * data.token_budget / available:.2f}" if math.isfinite(available) else "–",
             ]
         rows.append(row)
-    return table("Shares of tokens", header, rows)
+    return table("Shares of tokens, their near-optimal region, and where the true optimum lies (95 %)", header, rows)
 
 
 def binding_table(data: ReportData) -> str:
@@ -137,7 +137,11 @@ def trial_table(data: ReportData) -> str:
     for trial, reason in data.failed.items():
         rows.append([trial, data.roles.get(trial, "sweep"), f"failed: {reason}", *[""] * (len(names) + 1 + len(targets))])
     header = ["training", "role", "state", *names, "last step", *(f"loss {target}" for target in targets)]
-    caption = "Trainings" if len(rows) <= MOST_TRIALS else f"The first {MOST_TRIALS} of {len(rows)} trainings; all are in runs.csv"
+    caption = (
+        "Mixture, state and last losses of each"
+        if len(rows) <= MOST_TRIALS
+        else f"The first {MOST_TRIALS} of {len(rows)} trainings; all are in runs.csv"
+    )
     return table(caption, header, rows[:MOST_TRIALS]) if rows else "<p>No training has reported a loss yet.</p>"
 
 

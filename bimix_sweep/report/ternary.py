@@ -18,6 +18,8 @@ EXCESS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 """Contours: predicted loss above the optimum's, as fractions of it."""
 SHADES = ("#2f6fc4", "#e3ebf5")
 """Near the optimum to far from it."""
+LABELLED = 0.93
+"""Contours are labelled at their largest first proportion, unless that is nearer to the corner than this."""
 EDGE = 1e-3
 """The law is asked this far inside the edge of the triangle, where BiMix is infinite."""
 
@@ -28,7 +30,8 @@ def ternary(data: ReportData, law: FittedLaw, optimum: Optimum) -> Figure:
     inside = (1 - 3 * EDGE) * triangle_grid(DIVISIONS) + EDGE
     objective = mean_loss(law, data.domains, data.weights, inside, optimum.step, optimum.size)
     best = float(mean_loss(law, data.domains, data.weights, optimum.mixture.as_array(names)[None], optimum.step, optimum.size)[0])
-    traces = []
+    traces: list[Figure] = []
+    labels: list[tuple[Array, str]] = []
     levels = sorted({*EXCESS, optimum.within}, reverse=True)
     for n, excess in enumerate(levels):
         loops = sublevel_loops(objective, DIVISIONS, best * (1 + excess))
@@ -38,6 +41,7 @@ def ternary(data: ReportData, law: FittedLaw, optimum: Optimum) -> Figure:
             loops, fill="toself", fillcolor=faded(between(1 - n / max(len(levels) - 1, 1), SHADES), 0.5), name=percent(excess),
             line={"width": 0.7, "color": faded("#2f6fc4", 0.45)}, hoverinfo="skip", showlegend=False,
         ))  # fmt: skip
+        labels.append((max((point for loop in loops for point in loop), key=lambda point: point[0]), f"+{percent(excess)}"))
     bounds = (data.domains.lower, data.domains.upper)
     if region := sublevel_loops(objective, DIVISIONS, best * (1 + optimum.within), *bounds):
         traces.append(_lines(
@@ -49,6 +53,12 @@ def ternary(data: ReportData, law: FittedLaw, optimum: Optimum) -> Figure:
             sublevel_loops(np.zeros(len(inside)), DIVISIONS, 1.0, *bounds), mode="lines", name="bounds of the final run",
             line={"width": 1.4, "color": QUIET, "dash": "dash"}, hoverinfo="skip",
         ))  # fmt: skip
+    inner = [(point, label) for point, label in labels if point[0] < LABELLED and label != f"+{percent(optimum.within)}"]
+    traces.append({
+        "type": "scatterternary", "mode": "text", "a": numbers(p[0] for p, _ in inner), "b": numbers(p[1] for p, _ in inner),
+        "c": numbers(p[2] for p, _ in inner), "text": [label for _, label in inner], "hoverinfo": "skip", "showlegend": False,
+        "textfont": {"size": 10.5, "color": "#2f6fc4"}, "textposition": "top center",
+    })  # fmt: skip
     traces += _trainings(data)
     if data.path:
         path = np.array([point.mixture.as_array(names) for point in data.path])
@@ -61,14 +71,14 @@ def ternary(data: ReportData, law: FittedLaw, optimum: Optimum) -> Figure:
         marker={"size": 17, "symbol": "star", "color": ACCENT, "line": {"width": 1.2, "color": "#ffffff"}},
     ))  # fmt: skip
     axes = {
-        axis: {"title": {"text": f"<b>{text(name)}</b>"}, "tickformat": ".0%", "min": 0, "nticks": 5, "ticklen": 4}
+        axis: {"title": {"text": f"<b>{text(name)}</b>"}, "tickformat": ".0%", "min": 0, "tickvals": [0.2, 0.4, 0.6, 0.8], "ticklen": 4}
         for axis, name in zip(("aaxis", "baxis", "caxis"), names, strict=True)
     }
     return {
         "data": traces,
         "layout": layout(
-            600, showlegend=True, margin={"l": 40, "r": 40, "t": 70, "b": 50}, ternary={"sum": 1, **axes},
-            legend={"orientation": "v", "x": 0, "y": 1.08, "yanchor": "top"},
+            540, showlegend=True, margin={"l": 52, "r": 52, "t": 28, "b": 110}, ternary={"sum": 1, **axes},
+            legend={"orientation": "h", "x": 0, "y": -0.13, "yanchor": "top"},
         ),
     }  # fmt: skip
 

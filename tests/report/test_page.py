@@ -1,0 +1,188 @@
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from bimix_sweep.mixture.domains import DomainSet
+from bimix_sweep.report import figures
+from bimix_sweep.report.data import ReportData
+from bimix_sweep.report.page import render, write_report
+from bimix_sweep.report.style import percent, step_axis
+from bimix_sweep.report.tables import duration, quantity, table
+from bimix_sweep.report.ternary import ternary
+
+
+class Page(HTMLParser):
+    """What a browser finds: tags, attributes, visible text, scripts."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.headings, self.scripts, self.cells, self.text, self.open = [], [], {}, [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "br", "i", "b"):
+            self.open.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag not in ("i", "b"):
+            assert self.open.pop()[0] == tag  # well nested
+
+    def handle_data(self, data):
+        tag, attrs = self.open[-1] if self.open else ("", {})
+        if tag == "script":
+            self.scripts[attrs.get("id", len(self.scripts))] = data
+        elif tag != "style":
+            self.text.append(data)
+            if tag in ("h1", "h2"):
+                self.headings.append(data)
+            if tag in ("td", "th"):
+                self.cells.append(data)
+
+    def figures(self):
+        return {key.removesuffix("-figure"): json.loads(text) for key, text in self.scripts.items() if str(key).endswith("-figure")}
+
+
+@pytest.fixture(scope="module")
+def page(sweep):
+    return Page(render(sweep))
+
+
+def test_the_page_answers_first_and_carries_every_section(page):
+    assert page.headings[:3] == ["planted", "Recommended mixture", "How sure"]
+    assert list(page.figures()) == ["ternary", "finals", "path", "regret", "law", "curves", "residuals"]
+    assert {"Trainings", "Provenance"} <= set(page.headings)
+
+
+def test_the_recommended_proportions_and_their_region_are_in_the_tables(page, sweep):
+    for name, proportion in sweep.recommended.as_dict().items():
+        row = page.cells.index(name)
+        low, high = sweep.optimum.region[name]
+        assert page.cells[row + 1 : row + 3] == [f"{100 * proportion:.1f} %", f"{100 * low:.1f} % – {100 * high:.1f} %"]
+        assert page.cells[row + 4] == quantity(proportion * sweep.token_budget)
+
+
+def test_every_training_is_listed_and_failed_ones_say_why(page, sweep):
+    assert set(sweep.table.trials) <= set(page.cells)
+    assert "failed: its loss was nan at step 75; lower the learning rate" in page.cells
+
+
+def test_every_figure_is_one_plotly_accepts_and_a_screen_reader_can_name(page):
+    plots = [attrs for tag, attrs in page.tags if tag == "div" and attrs.get("class") == "plot"]
+    assert {plot["id"] for plot in plots} == set(page.figures())
+    assert all(plot["role"] == "img" and len(plot["aria-label"]) > 30 for plot in plots)
+    for figure in page.figures().values():
+        assert go.Figure(figure).data
+
+
+def test_plotly_is_inlined_once_and_nothing_is_loaded_from_anywhere(page):
+    assert sum("plotly.js v" in text[:400] for text in page.scripts.values()) == 1
+    assert not [attrs for tag, attrs in page.tags if attrs.get("src")]
+    assert [attrs["href"] for tag, attrs in page.tags if attrs.get("href")] == ["data:,"]
+    (policy,) = [attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'")
+
+
+def test_a_hostile_name_stays_text_wherever_it_is_shown(make_sweep):
+    hostile = "<script>alert(1)<"
+    data = make_sweep((hostile, "</script><img src=x onerror=alert(2)>"[2:].replace("/", ""), "a&b'"), num_trials=6)
+    data = replace(
+        data, name="</title><script>alert(3)</script>", stop_reason="<b>bold</b>", failed={"<i>t</i>": "</td><script>alert(4)</script>"},
+        provenance={"<u>": "</script><script>alert(5)</script>"},
+    )  # fmt: skip
+    plain, nasty = Page(render(make_sweep(("x", "y", "z"), num_trials=6))), Page(render(data))
+    assert [t for t, _ in nasty.tags if t in ("script", "img", "u")] == [t for t, _ in plain.tags if t in ("script", "img", "u")]
+    assert hostile in nasty.cells
+    labels = json.dumps(nasty.figures())
+    assert "<script" not in labels
+    assert "&lt;script&gt;" in labels
+
+
+def test_a_page_with_nothing_measured_says_so(tmp_path):
+    empty = ReportData(name="new", domains=DomainSet(names=("web", "code")))
+    page = Page(render(empty))
+    text = " ".join(page.text)
+    assert "No mixture can be recommended yet" in text
+    assert "No law has been fitted yet" in text
+    assert "No training has reported a loss yet" in text
+    assert page.figures() == {}
+    write_report(tmp_path / "sub" / "report.html", empty)
+    assert [path.name for path in (tmp_path / "sub").iterdir()] == ["report.html"]
+
+
+def test_a_running_sweep_has_curves_before_it_has_a_law_and_no_finals(sweep):
+    early = Page(render(replace(sweep, law=None, optimum=None, comparison=None, path=(), stop_reason="")))
+    assert list(early.figures()) == ["curves"]
+    running = Page(render(replace(sweep, comparison=None, stop_reason="")))
+    assert "finals" not in running.figures()
+    assert "The final trainings have not been run yet." in running.text
+    assert "The sweep is still running." in running.text
+
+
+def test_the_finals_recommendation_is_the_headline(sweep):
+    overruled = replace(sweep, comparison=replace(sweep.comparison, recommended="uniform", reason="uniform was better"))
+    page = Page(render(overruled))
+    assert page.cells[page.cells.index("python") + 1] == "33.3 %"
+    assert "Uniform was better." in page.text
+
+
+def test_many_domains_and_targets_stay_readable(make_sweep):
+    names = tuple(f"domain {n}" for n in range(16))
+    data = make_sweep(names, num_trials=20, failed=False)
+    page = Page(render(data))
+    assert "ternary" not in page.figures()
+    curves = page.figures()["curves"]
+    assert len({trace.get("xaxis") for trace in curves["data"]}) == figures.MOST_FACETS
+    assert any("4 more are in the tables" in text for text in page.text)
+    assert len(json.dumps(page.figures())) < 3e6
+
+
+def test_the_ternary_outline_is_the_region_the_recipe_states(sweep):
+    figure = ternary(sweep, sweep.law, sweep.optimum)
+    (outline,) = [trace for trace in figure["data"] if trace.get("name") == "within 0.50 % of the best"]
+    for axis, name in zip("abc", sweep.domains.names, strict=True):
+        inside = [value for value in outline[axis] if value is not None]
+        assert (min(inside), max(inside)) == pytest.approx(sweep.optimum.region[name], abs=0.012)
+
+
+def test_predicted_and_measured_losses_meet_on_the_diagonal(sweep):
+    figure = figures.law_against_measurements(sweep.table, sweep.law)
+    points = [trace for trace in figure["data"] if trace.get("mode") == "markers"]
+    assert sum(len(trace["x"]) for trace in points) == sweep.table.losses.size
+    for trace in points:
+        np.testing.assert_allclose(trace["y"], trace["x"], rtol=0.02)
+
+
+def test_finals_show_each_seed_and_its_mean(sweep):
+    traces = figures.finals(sweep, sweep.comparison)["data"]
+    assert [trace["name"] for trace in traces] == ["seed 1", "seed 2", "mean, ± 2 standard errors"]
+    np.testing.assert_allclose(np.mean([traces[0]["x"], traces[1]["x"]], axis=0), traces[2]["x"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.00042, "0.042 %"), (0.0123, "1.2 %"), (0, "0 %"), (0.5, "50 %"), (1.5, "150 %"), (1e-7, "0.000010 %")]
+)
+def test_percentages_have_two_significant_digits(value, shown):
+    assert percent(value) == shown
+
+
+def test_quantities_and_durations_are_short():
+    assert [quantity(v) for v in (4.2e12, 3e10, 1.5e6, 800.0, None, float("inf"))] == ["4.2T", "30B", "1.5M", "800", "–", "–"]
+    assert [duration(v) for v in (97.2, 600.0, 9000.0)] == ["97 s", "10 min", "2.5 h"]
+
+
+@pytest.mark.parametrize(("low", "high"), [(50, 800), (1, 1e6), (790, 810), (5000, 30000)])
+def test_step_axes_have_few_round_ticks(low, high):
+    axis = step_axis(low, high)
+    assert len(axis["tickvals"]) <= 7
+    assert all(re.fullmatch(r"[125]0*", text.replace(",", "")) for text in axis["ticktext"])
+
+
+def test_table_cells_are_escaped():
+    assert "<td>&lt;b&gt;&amp;</td>" in table("caption", ["a", "b"], [["x", "<b>&"]])
