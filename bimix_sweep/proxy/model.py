@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding, linear
 
 from bimix_sweep.proxy.spec import HEAD_WIDTH, ProxySpec
 
@@ -59,11 +60,12 @@ def initial(spec: ProxySpec, generator: torch.Generator) -> Tensor:
     return flat
 
 
-def rotary(spec: ProxySpec, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (T, 1, 1, K / 2) of the rotary position embedding."""
+def rotary(spec: ProxySpec, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """(2, T, K) cosines and signed sines of the rotary position embedding, as `rotate` takes them."""
     frequency = 10_000.0 ** -(torch.arange(0, HEAD_WIDTH, 2, dtype=torch.float64) / HEAD_WIDTH)
-    angle = torch.arange(spec.context, dtype=torch.float64)[:, None, None, None] * frequency
-    return angle.cos().to(device, dtype), angle.sin().to(device, dtype)
+    angle = torch.arange(spec.context, dtype=torch.float64)[:, None] * frequency
+    cos, sin = angle.cos(), angle.sin()
+    return torch.stack([torch.cat([cos, cos], dim=1), torch.cat([-sin, sin], dim=1)]).to(device, dtype)
 
 
 def causal(spec: ProxySpec, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -71,30 +73,47 @@ def causal(spec: ProxySpec, device: torch.device, dtype: torch.dtype) -> Tensor:
     return torch.full((1, spec.context, spec.context), -math.inf).triu(1).to(device, dtype)
 
 
-def hidden(weights: Mapping[str, Tensor], tokens_BT: Tensor, spec: ProxySpec, position: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+def hidden(weights: Mapping[str, Tensor], tokens_BT: Tensor, spec: ProxySpec, position: Tensor, mask: Tensor) -> Tensor:
     """(B, T, D) normalised output of the last block, in the dtype of the weights."""
     batch, context = tokens_BT.shape
     heads, key = spec.heads, HEAD_WIDTH
-    x_BTD = norm(torch.nn.functional.embedding(tokens_BT, weights["embedding"]))
+    x_BTD = norm(embedding(tokens_BT, weights["embedding"]))
     for layer in range(spec.layers):
-        qkv = torch.nn.functional.linear(norm(x_BTD), weights[f"{layer}.qkv"]).view(batch, context, 3, heads, key)
-        q_BTHK, k_BTHK = rotate(norm(qkv[:, :, :2]), position).unbind(2)
-        q = q_BTHK.transpose(1, 2).reshape(batch * heads, context, key)
-        k = k_BTHK.transpose(1, 2).reshape(batch * heads, context, key)
-        v = qkv[:, :, 2].transpose(1, 2).reshape(batch * heads, context, key)
-        scores = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=key**-0.5).softmax(dim=-1)
-        attended = (scores @ v).view(batch, heads, context, key).transpose(1, 2).reshape(batch, context, spec.width)
-        x_BTD = x_BTD + torch.nn.functional.linear(attended, weights[f"{layer}.out"])
-        inner = torch.nn.functional.linear(norm(x_BTD), weights[f"{layer}.up"]).relu()
-        x_BTD = x_BTD + torch.nn.functional.linear(inner * inner, weights[f"{layer}.down"])
+        qkv = linear(norm(x_BTD), weights[f"{layer}.qkv"]).view(batch, context, 3, heads, key)
+        qkv_3BHTK = qkv.permute(2, 0, 3, 1, 4).contiguous().view(3, batch * heads, context, key)
+        q, k = rotate(norm(qkv_3BHTK[:2]), position).unbind(0)
+        share = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=key**-0.5).softmax(dim=-1)
+        attended = (share @ qkv_3BHTK[2]).view(batch, heads, context, key).transpose(1, 2).reshape(batch, context, spec.width)
+        x_BTD = x_BTD + linear(attended, weights[f"{layer}.out"])
+        x_BTD = x_BTD + linear(squared_relu(linear(norm(x_BTD), weights[f"{layer}.up"])), weights[f"{layer}.down"])
     return norm(x_BTD)
 
 
-def rotate(x: Tensor, position: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary position embedding of (B, T, ..., K)."""
-    cos, sin = position
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+def rotate(x: Tensor, position: Tensor) -> Tensor:
+    """Rotary position embedding of (..., T, K): halves (a, b) become (a cos - b sin, b cos + a sin)."""
+    cos, sin = position[0], position[1]
+    return torch.addcmul(x * cos, x.roll(HEAD_WIDTH // 2, dims=-1), sin)
+
+
+class _SquaredReLU(torch.autograd.Function):
+    """y = max(x, 0)^2; its gradient is 2 g max(x, 0)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        positive = x.relu()
+        ctx.save_for_backward(positive)
+        return positive * positive
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (positive,) = ctx.saved_tensors
+        return torch.mul(gradient, positive).mul_(2)
+
+
+def squared_relu(x: Tensor) -> Tensor:
+    """max(x, 0)^2."""
+    out: Tensor = _SquaredReLU.apply(x)  # type: ignore[no-untyped-call]
+    return out
 
 
 class _Norm(torch.autograd.Function):
@@ -155,3 +174,8 @@ def mean_loss(hidden_BTD: Tensor, head_VD: Tensor, targets_BT: Tensor) -> Tensor
     """Scalar float32, nats per token, differentiable."""
     out: Tensor = _CrossEntropy.apply(hidden_BTD.flatten(0, 1), head_VD, targets_BT.flatten())  # type: ignore[no-untyped-call]
     return out
+
+
+def sequence_loss(weights: Mapping[str, Tensor], rows: Tensor, spec: ProxySpec, position: Tensor, mask: Tensor) -> Tensor:
+    """Mean loss of (B, T + 1) tokens, each predicted from those before it; nats per token."""
+    return mean_loss(hidden(weights, rows[:, :-1], spec, position, mask), weights["head"], rows[:, 1:])

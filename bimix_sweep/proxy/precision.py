@@ -1,46 +1,60 @@
-"""Which number format a sweep trains in: measured in a moment, recorded, and then the same for all its trials."""
+"""How a sweep computes - number format, compiled or not: measured in a moment, recorded, the same for all its trials."""
 
+import importlib.util
+import shutil
 import time
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bimix_sweep.errors import ConfigError
-from bimix_sweep.proxy.model import causal, hidden, initial, mean_loss, rotary, views
+from bimix_sweep.proxy.model import causal, initial, rotary, sequence_loss, views
 from bimix_sweep.proxy.spec import ProxySpec
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 REPEATS = 3
+COMPILING_PAYS = 600.0
+"""Seconds of training left to each worker from which compiling pays: it takes up to a minute and saves about a third."""
+
+Loss = Callable[[Mapping[str, Tensor], Tensor, ProxySpec, Tensor, Tensor], Tensor]
 
 
-def choose_precision(spec: ProxySpec, device: str = "cpu") -> dict[str, Any]:
+def choose_precision(spec: ProxySpec, device: str = "cpu", *, trainings: int = 1) -> dict[str, Any]:
     """The faster of float32 and bfloat16 for this model on this device, by a few steps of each (tenths of a second).
 
     bfloat16 pays only where the processor multiplies it natively, so this is measured and not guessed. Losses differ a
     little between the two: choose once, store the record, and give it to every trial of the sweep.
 
+    Args:
+        trainings: how many of them one worker will run; many of them are worth compiling, if a compiler is there.
+
     Returns:
-        JSON-able: {"dtype": name, "milliseconds": {name: least time of a forward and backward pass}}.
+        JSON-able: {"dtype": name, "compile": bool, "milliseconds": {name: least time of a forward and backward pass}}.
     """
     place = torch.device(device)
     milliseconds: dict[str, float] = {}
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(0, spec.vocabulary, (spec.batch, spec.context + 1), generator=generator).to(place)
+    rows = torch.randint(0, spec.vocabulary, (spec.batch, spec.context + 1), generator=generator).to(place)
     for name, dtype in DTYPES.items():
         weights = {k: w.detach().requires_grad_() for k, w in views(initial(spec, generator).to(place, dtype), spec).items()}
         position, mask = rotary(spec, place, dtype), causal(spec, place, dtype)
         times = []
         for _ in range(1 + REPEATS):
             start = time.perf_counter()
-            mean_loss(hidden(weights, tokens[:, :-1], spec, position, mask), weights["head"], tokens[:, 1:]).backward()  # type: ignore[no-untyped-call]
+            sequence_loss(weights, rows, spec, position, mask).backward()  # type: ignore[no-untyped-call]
             if place.type == "cuda":
                 torch.cuda.synchronize(place)
             times.append(time.perf_counter() - start)
         milliseconds[name] = round(1e3 * min(times[1:]), 3)
-    return {"dtype": min(milliseconds, key=lambda name: milliseconds[name]), "milliseconds": milliseconds}
+    dtype_name = min(milliseconds, key=lambda name: milliseconds[name])
+    worth = trainings * spec.steps * milliseconds[dtype_name] / 1e3 > COMPILING_PAYS
+    return {"dtype": dtype_name, "compile": worth and _compiler(place), "milliseconds": milliseconds}
 
 
-def dtype_of(precision: dict[str, Any] | None) -> torch.dtype:
+def dtype_of(precision: Mapping[str, Any] | None) -> torch.dtype:
     """The torch dtype of a record of `choose_precision`; float32 without one.
 
     Raises:
@@ -50,3 +64,20 @@ def dtype_of(precision: dict[str, Any] | None) -> torch.dtype:
     if name not in DTYPES:
         raise ConfigError(f"precision is {name!r}; need {' or '.join(DTYPES)}")
     return DTYPES[name]
+
+
+def loss_of(precision: Mapping[str, Any] | None) -> Loss:
+    """`sequence_loss`, compiled where the record says so; a process compiles once for all its trainings of one spec."""
+    return _compiled() if precision is not None and precision.get("compile") else sequence_loss
+
+
+@cache
+def _compiled() -> Loss:
+    return torch.compile(sequence_loss, dynamic=False)
+
+
+def _compiler(place: torch.device) -> bool:
+    """Is there what torch.compile needs: a C++ compiler for the processor, Triton for a GPU?"""
+    if place.type == "cuda":
+        return importlib.util.find_spec("triton") is not None
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))

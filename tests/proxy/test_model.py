@@ -25,6 +25,12 @@ def test_the_gradient_of_the_norm_is_that_of_its_definition():
     torch.testing.assert_close(model.norm(x), plain)
 
 
+def test_the_gradient_of_the_squared_relu_is_that_of_its_definition():
+    x = numbers(5, 7).requires_grad_()
+    assert torch.autograd.gradcheck(model.squared_relu, (x,))
+    torch.testing.assert_close(model.squared_relu(x), x.clamp(min=0) ** 2)
+
+
 @pytest.mark.parametrize("rows", [3, 16, 37])
 def test_the_chunked_cross_entropy_is_the_plain_one_with_its_gradients(rows, monkeypatch):
     monkeypatch.setattr(model, "CHUNK_LOGITS", 1)  # 16 rows at once
@@ -60,9 +66,9 @@ def test_attention_written_out_is_the_fused_kernels():
     weights, position = model.views(lively(), SPEC), model.rotary(SPEC, CPU, torch.float32)
     x = model.norm(weights["embedding"][tokens])
     for layer in range(2):
-        qkv = (model.norm(x) @ weights[f"{layer}.qkv"].T).view(2, 16, 3, SPEC.heads, 32)
-        (q, k), v = model.rotate(model.norm(qkv[:, :, :2]), position).unbind(2), qkv[:, :, 2]
-        mixed = torch.nn.functional.scaled_dot_product_attention(*(t.transpose(1, 2) for t in (q, k, v)), is_causal=True)
+        qkv = (model.norm(x) @ weights[f"{layer}.qkv"].T).view(2, 16, 3, SPEC.heads, 32).permute(2, 0, 3, 1, 4)
+        (q, k), v = model.rotate(model.norm(qkv[:2]), position), qkv[2]
+        mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + mixed.transpose(1, 2).reshape(2, 16, 32) @ weights[f"{layer}.out"].T
         x = x + (model.norm(x) @ weights[f"{layer}.up"].T).relu().square() @ weights[f"{layer}.down"].T
     torch.testing.assert_close(outputs(tokens, lively()), model.norm(x), rtol=1e-4, atol=1e-5)
@@ -70,8 +76,8 @@ def test_attention_written_out_is_the_fused_kernels():
 
 def test_rotated_products_depend_on_the_distance_alone():
     cos_sin = model.rotary(SPEC, CPU, torch.float64)
-    q, k = numbers(32).expand(1, 16, 1, 1, 32), numbers(32, seed=1).expand(1, 16, 1, 1, 32)
-    products = model.rotate(q, cos_sin).flatten(0, 3) @ model.rotate(k, cos_sin).flatten(0, 3).T
+    q, k = numbers(32).expand(16, 32), numbers(32, seed=1).expand(16, 32)
+    products = model.rotate(q, cos_sin) @ model.rotate(k, cos_sin).T
     for distance in (0, 1, 9):
         diagonal = products.diagonal(-distance)
         torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal))
