@@ -1,5 +1,7 @@
 """The figures of the page, each from the data to plain plotly JSON."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -96,8 +98,8 @@ def loss_curves(table: LossTable, own: dict[str, str], weights: dict[str, float]
     return figure
 
 
-def law_against_measurements(table: LossTable, law: FittedLaw) -> Figure:
-    """Left: fitted against measured loss. Right: the error on mixtures left out of the fit, for each law, the chosen one filled."""
+def law_against_measurements(table: LossTable, law: FittedLaw, roles: Mapping[str, str]) -> Figure:
+    """Left: the law against measured losses, final trainings (not in the fit) as diamonds. Right: the error on mixtures left out of the fit, for each law, the chosen one filled."""
     rows, columns = _fitted_columns(table, law)
     predicted = law.predict(table.proportions[rows], table.steps[rows], None if law.sizes is None else table.sizes[rows])
     measured = table.losses[rows][:, columns]
@@ -113,7 +115,7 @@ def law_against_measurements(table: LossTable, law: FittedLaw) -> Figure:
         shown = np.flatnonzero(np.isfinite(measured[:, t]))[::every]
         traces.append({
             "type": "scatter", "mode": "markers", "name": text(target), "x": numbers(measured[shown, t]), "y": numbers(predicted[shown, t]),
-            "marker": {"size": 5, "color": faded(colour(t), 0.65)},
+            "marker": {"size": 5, "color": faded(colour(t), 0.65), "symbol": _symbols(table, roles, rows[shown])},
             "text": [f"{text(table.trials[rows[n]])}, step {table.steps[rows[n]]:,.0f}" for n in shown],
             "hovertemplate": "%{text}<br>measured %{x:.4f}<br>law %{y:.4f}<extra>" + text(target) + "</extra>",
         })  # fmt: skip
@@ -208,8 +210,8 @@ def regret_path(path: tuple[PathPoint, ...], tolerance: float | None) -> Figure:
     }  # fmt: skip
 
 
-def residuals(table: LossTable, law: FittedLaw) -> Figure:
-    """Measured over fitted loss, less 1: left against step, right the mean of each training in the order they began."""
+def residuals(table: LossTable, law: FittedLaw, roles: Mapping[str, str]) -> Figure:
+    """Measured loss over the law, less 1, final trainings (not in the fit) as diamonds: left against step, right the mean of each training in the order they began."""
     rows, columns = _fitted_columns(table, law)
     predicted = law.predict(table.proportions[rows], table.steps[rows], None if law.sizes is None else table.sizes[rows])
     relative = table.losses[rows][:, columns] / predicted - 1
@@ -221,16 +223,17 @@ def residuals(table: LossTable, law: FittedLaw) -> Figure:
         jitter = 1 + 0.03 * (t - (len(law.targets) - 1) / 2) / max(1, len(law.targets) / 3)
         traces.append({
             "type": "scatter", "mode": "markers", "name": text(target), "legendgroup": text(target), "x": numbers(table.steps[rows][shown] * jitter),
-            "y": numbers(relative[shown, t]), "marker": {"size": 4.5, "color": faded(colour(t), 0.6)},
+            "y": numbers(relative[shown, t]), "marker": {"size": 4.5, "color": faded(colour(t), 0.6), "symbol": _symbols(table, roles, rows[shown])},
             "text": [f"{text(table.trials[rows[n]])}, step {table.steps[rows[n]]:,.0f}" for n in shown],
             "hovertemplate": "%{text}: %{y:+.2%}<extra>" + text(target) + "</extra>",
         })  # fmt: skip
         trainings = [run for run in dict.fromkeys(runs.tolist()) if np.isfinite(relative[runs == run, t]).any()]
+        first = np.array([rows[np.flatnonzero(runs == run)[0]] for run in trainings], dtype=np.intp)
         traces.append({
             "type": "scatter", "mode": "markers", "legendgroup": text(target), "showlegend": False, "xaxis": "x2", "yaxis": "y2",
             "x": [run + 1 for run in trainings], "y": numbers(np.nanmean(relative[runs == run, t]) for run in trainings),
-            "marker": {"size": 6, "color": faded(colour(t), 0.8)},
-            "text": [text(table.trials[rows[int(np.flatnonzero(runs == run)[0])]]) for run in trainings],
+            "marker": {"size": 6.5, "color": faded(colour(t), 0.8), "symbol": _symbols(table, roles, first)},
+            "text": [text(table.trials[row]) for row in first],
             "hovertemplate": "%{text}: %{y:+.2%}<extra>" + text(target) + "</extra>",
         })  # fmt: skip
     same = {"tickformat": "+.1%", "zeroline": True}
@@ -279,11 +282,11 @@ def finals(data: ReportData, comparison: Comparison) -> Figure:
 
 
 ROLES = {"predicted": "predicted optimum", "measured": "best measured"}
-"""Roles of final mixtures in words; the others say it themselves."""
+"""Roles of final mixtures in words; the others say it themselves. One mixture may have several."""
 
 
 def _role(role: str) -> str:
-    return ROLES.get(role, role)
+    return " = ".join(ROLES.get(part, part) for part in role.split(" = "))
 
 
 def _final_objective(data: ReportData, compared: ComparedMixture, seed: int) -> float:
@@ -303,6 +306,10 @@ def _fitted_columns(table: LossTable, law: FittedLaw) -> tuple[npt.NDArray[np.in
     """Rows inside the fitted steps, and the table's column of each of the law's targets."""
     rows = np.flatnonzero((table.steps >= law.steps[0]) & (table.steps <= law.steps[1]))
     return rows, [table.targets.index(target) for target in law.targets]
+
+
+def _symbols(table: LossTable, roles: Mapping[str, str], rows: npt.NDArray[np.intp]) -> list[str]:
+    return ["diamond-open" if roles.get(table.trials[row]) == "final" else "circle" for row in rows]
 
 
 def _mixture_label(domains: tuple[str, ...], proportions: Array) -> str:

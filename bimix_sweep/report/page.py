@@ -212,8 +212,8 @@ def _law(data: ReportData) -> str:
     beside = tables.law_table(data.law) + (f'<ul class="notes">{notes}</ul>' if notes else "")
     return '<section class="row">' + _figure(
         "law", f"The law predicts mixtures it has not seen to {percent(tables.held_out_error(data.law))}",
-        figures.law_against_measurements(data.table, data.law),
-        "Left: every measured loss against the fitted law. Right: each mixture left out in turn; cross-validation chose the filled law.",
+        figures.law_against_measurements(data.table, data.law, data.roles),
+        "Left: every measured loss against the fitted law; diamonds are final trainings, which it has not seen. Right: each mixture left out in turn; cross-validation chose the filled law.",
         "Fitted against measured losses, and errors on mixtures left out; the numbers are in the table.", after=beside, folded=tables.reason_table(data.law), summary="Why this law",
     ) + "</section>"  # fmt: skip
 
@@ -235,8 +235,8 @@ def _residuals(data: ReportData) -> str:
     if data.law is None or data.table is None:
         return ""
     return '<section class="row">' + _figure(
-        "residuals", "What the law leaves over", figures.residuals(data.table, data.law),
-        "Measured loss over the fitted law, less 1: by step, and the mean of each training in the order they began.",
+        "residuals", "What the law leaves over", figures.residuals(data.table, data.law, data.roles),
+        "Measured loss over the fitted law, less 1: by step, and the mean of each training in the order they began. Diamonds: final trainings, not in the fit.",
         "Relative residuals of the law by step and by training.",
     ) + "</section>"  # fmt: skip
 

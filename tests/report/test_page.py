@@ -152,10 +152,11 @@ def test_the_ternary_outline_is_the_region_the_recipe_states(sweep):
 
 
 def test_predicted_and_measured_losses_meet_on_the_diagonal(sweep):
-    figure = figures.law_against_measurements(sweep.table, sweep.law)
+    figure = figures.law_against_measurements(sweep.table, sweep.law, sweep.roles)
     points = [trace for trace in figure["data"] if trace.get("mode") == "markers"]
     assert sum(len(trace["x"]) for trace in points) == sweep.table.losses.size
     for trace in points:
+        assert trace["marker"]["symbol"].count("diamond-open") == 8 * 8  # trainings x points
         np.testing.assert_allclose(trace["y"], trace["x"], rtol=0.02)
 
 
