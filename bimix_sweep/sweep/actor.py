@@ -15,7 +15,7 @@ The class knows nothing of Ray; `launch` makes an actor of it. It imports no tor
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE, total_variation
 from bimix_sweep.seeding import seed_for
-from bimix_sweep.sweep.history import PastTrial, proposal_event, rebuild, refit_event
+from bimix_sweep.sweep.history import PAIRS, PastTrial, final_trainings, proposal_event, rebuild, refit_event
 from bimix_sweep.sweep.journal import Event, Journal
 from bimix_sweep.sweep.progress import Snapshot, TrialRow, describe, duration
 
@@ -34,8 +34,6 @@ REFIT_SHARE = 0.05
 """Most of a core's time that refits in between may take."""
 SAME_MIXTURE = 0.005
 """Final mixtures that differ in less than this share of tokens are trained once."""
-PAIRS = 2
-"""Trainings of each final mixture, each pair with a seed of its own."""
 
 
 class LawActor:
@@ -189,8 +187,10 @@ class LawActor:
             self._tell_refits("proposal")
             return decision
 
-    def final(self) -> Proposal | None:
-        """The next final training; None while the sweep's own trainings must end first, or when there is no more.
+    def final(self, started: Collection[str]) -> Proposal | None:
+        """The next final training that is not `started`; None while the sweep's own must end first, or when there is no more.
+
+        The caller says what it has started, so that an answer lost with this process is given again.
 
         Uniform and natural mixture do not depend on the outcome: they fill slots that wait for the last trainings.
 
@@ -202,27 +202,24 @@ class LawActor:
             if self._brain.finals is None and not self._brain.running("sweep"):
                 self._settle_finals()
             planned = self._reference_finals() if self._brain.finals is None else self._brain.finals["mixtures"]
-            for pair in range(1, PAIRS + 1):
-                for entry in planned:
-                    trial = f"final-{entry['labels'][0]}-{pair}"
-                    if trial not in self._brain.proposals:
-                        proposal = Proposal(
-                            trial=trial, mixture=Mixture.from_mapping(entry["mixture"]), reason=f"final: {', '.join(entry['labels'])}",
-                            seed=seed_for(self._brain.spec.seed, "final", pair), num_points=self._brain.num_points,
-                        )  # fmt: skip
-                        self._commit(proposal_event(proposal, "final"))
-                        return proposal
+            for trial, pair, entry in final_trainings(planned):
+                if trial in started:
+                    continue
+                if trial not in self._brain.proposals:
+                    proposal = Proposal(
+                        trial=trial, mixture=Mixture.from_mapping(entry["mixture"]), reason=f"final: {', '.join(entry['labels'])}",
+                        seed=seed_for(self._brain.spec.seed, "final", pair), num_points=self._brain.num_points,
+                    )  # fmt: skip
+                    self._commit(proposal_event(proposal, "final"))
+                    self._catch_up()
+                return self._brain.proposals[trial]
             return None
 
     def over(self) -> bool:
-        """Every final training was started; those that run may still run."""
+        """Every final training was decided; some may still run."""
         with self._lock:
             finals = self._front.finals
-            return finals is not None and all(
-                f"final-{entry['labels'][0]}-{pair}" in self._front.proposals
-                for entry in finals["mixtures"]
-                for pair in range(1, PAIRS + 1)
-            )
+            return finals is not None and all(trial in self._front.proposals for trial, _, _ in final_trainings(finals["mixtures"]))
 
     def past(self) -> list[PastTrial]:
         """All trainings so far, for a driver that starts."""

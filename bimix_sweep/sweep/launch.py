@@ -22,9 +22,10 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.state import SweepSpec
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.export.recipe import Recipe
-from bimix_sweep.sweep.history import sweep_event
+from bimix_sweep.sweep.history import replay, sweep_event
 from bimix_sweep.sweep.journal import Event
 from bimix_sweep.sweep.progress import Progress
+from bimix_sweep.sweep.results import write_page, write_results
 from bimix_sweep.sweep.trainers import Prepare, Trainer, prepare_builtin
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def resume_sweep(
     if not (folder / CONFIG).exists():
         raise SweepError(f"{folder} holds no sweep (no {CONFIG}); start one with: bimix-sweep run")
     config = SweepConfig.load(folder / CONFIG)
+    if any((folder / "journal").glob("*.jsonl")) and replay(folder).complete:
+        return write_results(folder, config)
     with progress or Progress() as shown:
         trainer = prepare(config, folder, shown.say)
         return _go(config, folder, trainer, _spec(config, trainer), address, shown)
@@ -99,8 +102,6 @@ def write_sweep_report(folder: str | Path) -> Path:
     Raises:
         SweepError: the folder holds no sweep. JournalError: its record is damaged.
     """
-    from bimix_sweep.sweep.results import write_page
-
     folder = _local(folder)
     if not (folder / CONFIG).exists():
         raise SweepError(f"{folder} holds no sweep (no {CONFIG})")
@@ -112,7 +113,6 @@ def _go(config: SweepConfig, folder: Path, trainer: Trainer, spec: SweepSpec, ad
     from bimix_sweep.sweep.cluster import cluster
     from bimix_sweep.sweep.interrupt import Interrupt
     from bimix_sweep.sweep.remote import ask
-    from bimix_sweep.sweep.results import write_results
 
     try:
         with cluster(address, config.resources) as found, Interrupt() as interrupt:
@@ -120,9 +120,8 @@ def _go(config: SweepConfig, folder: Path, trainer: Trainer, spec: SweepSpec, ad
             actor = _start_actor(name, folder, _first_event(config, trainer, spec, found.slots))
             if found.dashboard:
                 progress.say(f"{found.slots} trainings at a time; Ray dashboard at {found.dashboard}")
-            if ask(actor.snapshot.remote()).phase != "done":
-                with _watching(actor, progress):
-                    _run_tune(config, folder, trainer, spec, name, found.slots, ask(actor.past.remote()), interrupt)
+            with _watching(actor, progress):
+                _run_tune(config, folder, trainer, spec, name, found.slots, ask(actor.past.remote()), interrupt)
             recipe = write_results(folder, config)
             ask(actor.complete.remote())
             ask(actor.close.remote())

@@ -1,6 +1,6 @@
 """The LawActor from elsewhere: its name on the cluster, and the planner that driver and searcher see."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import ray
@@ -52,8 +52,8 @@ class RemotePlanner:
         decision: Decision = ask(law_actor(self._name).decide.remote())
         return decision
 
-    def final(self) -> Proposal | None:
-        proposal: Proposal | None = ask(law_actor(self._name).final.remote())
+    def final(self, started: Collection[str]) -> Proposal | None:
+        proposal: Proposal | None = ask(law_actor(self._name).final.remote(list(started)))
         return proposal
 
     def over(self) -> bool:

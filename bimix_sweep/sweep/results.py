@@ -17,7 +17,7 @@ from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.report.data import PathPoint, ReportData
 from bimix_sweep.report.page import write_report
 from bimix_sweep.seeding import rng
-from bimix_sweep.sweep.history import SweepHistory, replay
+from bimix_sweep.sweep.history import SweepHistory, final_trainings, replay
 
 
 def write_results(folder: Path, config: SweepConfig) -> Recipe:
@@ -74,16 +74,15 @@ def _optimum(history: SweepHistory, law: FittedLaw, num_points: int) -> Optimum:
 def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comparison | None:
     """What the final trainings say; None where too many of them failed for that."""
     assert history.finals is not None  # noqa: S101
-    spec, mixtures, losses = history.spec, {}, {}
-    predicted = ""
-    for entry in history.finals["mixtures"]:
+    spec, predicted = history.spec, ""
+    mixtures: dict[str, Mixture] = {}
+    losses: dict[str, dict[int, dict[str, float]]] = {}
+    for trial, _, entry in final_trainings(history.finals["mixtures"]):
         role = " = ".join(sorted(entry["labels"], key=lambda label: label != "predicted"))
-        runs = {}
-        for name, record in history.state.trials.items():
-            if record.state == "finished" and record.role == "final" and name.rpartition("-")[0] == f"final-{entry['labels'][0]}":
-                runs[record.seed] = record.points[max(record.points)]
-        if runs:
-            mixtures[role], losses[role] = Mixture.from_mapping(entry["mixture"]), runs
+        record = history.state.trials.get(trial)
+        if record is not None and record.state == "finished" and record.points:
+            mixtures[role] = record.mixture
+            losses.setdefault(role, {})[record.seed] = record.points[max(record.points)]
             predicted = role if "predicted" in entry["labels"] else predicted
     question = ask(law, spec.final_domains, weights=spec.weights, objective=spec.objective, step=spec.steps, size=spec.size)
     noise = objective_noise(law, question, optimum.mixture.as_array(law.domains))

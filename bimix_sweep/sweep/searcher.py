@@ -5,7 +5,7 @@ sampler's planner proposes, then the final trainings; after them Tune is told th
 is saved by Tune: a driver that starts again builds the study anew from the journal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 import optuna
@@ -24,12 +24,12 @@ FINISHED = "FINISHED"
 class SweepPlanner(Planner, Protocol):
     """A planner that also knows the end of a sweep."""
 
-    def final(self) -> Proposal | None:
-        """The next final training; None when the running trainings must end first or there is no more."""
+    def final(self, started: Collection[str]) -> Proposal | None:
+        """The next final training that is not `started`; None when the running trainings must end first or there is no more."""
         ...
 
     def over(self) -> bool:
-        """Nothing is left to start."""
+        """Every final training was decided."""
         ...
 
 
@@ -43,6 +43,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         self._sampler = MixtureSampler(planner, domains)
         self._running: dict[str, optuna.Trial] = {}
         self._unfinished = [trial for trial in past if trial.state == "running"]
+        self._started = {trial.proposal.trial for trial in past}
         self.error: BimixSweepError | None = None
         """Why the search ended early."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -81,7 +82,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
 
     def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         role = "sweep"
-        if self.error is not None or self._planner.over():
+        if self.error is not None:
             return FINISHED
         if self._unfinished:
             past = self._unfinished.pop(0)
@@ -89,7 +90,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         else:
             found = self._planner.propose(trial_name(len(self.study.trials)))
             if found is None:
-                found, role = self._planner.final(), "final"
+                found, role = self._planner.final(self._started), "final"
             if found is None:
                 return FINISHED if self._planner.over() else None
             proposal = found
@@ -99,6 +100,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         for key, value in (("trial", proposal.trial), ("role", role), ("reason", proposal.reason)):
             trial.set_user_attr(key, value)
         self._running[trial_id] = trial
+        self._started.add(proposal.trial)
         return {"trial": proposal.trial, "role": role, "seed": proposal.seed, "mixture": mixture.as_dict()}
 
     def _frozen(self, past: PastTrial) -> optuna.trial.FrozenTrial:

@@ -3,8 +3,8 @@
 Who may crash: this worker, its node, the driver, the actor. Who retries: Tune starts a training anew on another worker,
 Ray repeats calls to an actor that restarts, a person resumes a sweep whose driver died. What makes that safe: a point
 is recorded by the actor before Tune hears of it, recording is idempotent by (trial, step), the training goes on from its
-checkpoint, and a training that the record says is finished is not run. A `TrainingError` is not retried: it would
-come again.
+checkpoint, and a training that the record says is finished is not run. What the trainer itself raises is not retried:
+it would come again.
 """
 
 import os
@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.exceptions import RayError
 
-from bimix_sweep.errors import TrainingError
+from bimix_sweep.errors import BimixSweepError, JournalError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.history import weighted_loss
 from bimix_sweep.sweep.remote import ask, law_actor
@@ -74,10 +75,18 @@ def _run(training: Training, config: Mapping[str, Any]) -> None:
             ),
             report,
         )  # fmt: skip
-    except TrainingError as error:
-        reason = " ".join(str(error).split())
+    except (OSError, RayError, JournalError):
+        raise  # not the training's fault: Tune tries again, from the checkpoint
+    except Exception as error:  # noqa: BLE001 - a trainer's code may fail in any way; the record says how and the sweep goes on
+        reason = _reason(error)
         ask(actor.abandon.remote(trial, reason))
         tune.report({"step": 0, "failed": reason})
     else:
         ask(actor.finish.remote(trial))
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _reason(error: Exception) -> str:
+    """One line."""
+    words = " ".join(str(error).split())
+    return words if isinstance(error, BimixSweepError) else f"{type(error).__name__}: {words}"

@@ -57,9 +57,13 @@ def train(actor, proposal):
     actor.finish(proposal.trial)
 
 
+def next_training(actor, number):
+    return actor.propose(f"t{number:04d}") or actor.final([past.proposal.trial for past in actor.past()])
+
+
 def run_to_the_end(actor):
     for number in range(100):
-        proposal = actor.propose(f"t{number:04d}") or actor.final()
+        proposal = next_training(actor, number)
         if proposal is None:
             return
         train(actor, proposal)
@@ -81,7 +85,7 @@ def test_a_restart_anywhere_changes_neither_proposals_nor_finals(open_actor, tmp
     straight.close()
     actor = open_actor()
     for number in range(restart_after):
-        train(actor, actor.propose(f"t{number:04d}") or actor.final())
+        train(actor, next_training(actor, number))
     run_to_the_end(open_actor())
     expected, found = replay(tmp_path / "straight"), replay(tmp_path)
     assert [*found.proposals.values()] == [*expected.proposals.values()]
@@ -121,13 +125,15 @@ def test_reference_finals_fill_a_slot_that_waits_for_the_last_training(open_acto
     for proposal in proposals[:-1]:
         train(actor, proposal)
     assert actor.propose("t0008") is None
-    waiting = [actor.final() for _ in range(5)]
+    waiting = [actor.final([past.proposal.trial for past in actor.past()]) for _ in range(5)]
     assert [proposal and proposal.trial for proposal in waiting] == [
         "final-uniform-1", "final-natural-1", "final-uniform-2", "final-natural-2", None,
     ]  # fmt: skip
     assert not actor.over()
     train(actor, proposals[-1])
-    assert actor.final().trial.startswith("final-")
+    started = [past.proposal.trial for past in actor.past()]
+    assert actor.final(started) == actor.final(started)  # an answer that was lost is given again
+    assert actor.final(started).trial == "final-predicted-1"
 
 
 def test_bad_points_are_refused_and_leave_no_trace(open_actor, tmp_path):
