@@ -1,6 +1,7 @@
 """The command line: each command reads, calls one floor below, prints; nothing is computed here."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -117,27 +118,27 @@ def fit(
     from bimix_sweep.law.selection import fit_law
     from bimix_sweep.mixture.table import LossTable
 
-    fitted = fit_law(LossTable.read(table), law=law, own=_pairs(own), min_step=min_step)
+    runs = LossTable.read(table)
+    equal = {target: target for target in runs.targets if target in runs.domains}
+    fitted = fit_law(runs, law=law, own=equal | _pairs(own), min_step=min_step)
     files.write_text(out, json.dumps(fitted.to_json()) + "\n")
     errors, reasons = fitted.cross_validation["by_target"], fitted.cross_validation["reason"]
     rows = [
         {
             "target": target, "law": fitted.choice[target],
             **{f"error {name} %": 100 * result["mean_relative_error"] for name, result in errors[target].items()},
-            "rank correlation": errors[target][fitted.choice[target]]["rank_correlation"], "why": reasons[target],
+            "rank correlation": errors[target][fitted.choice[target]]["rank_correlation"],
         }
         for target in fitted.targets
     ]  # fmt: skip
     if as_json:
         _print_json(
             {
-                "law": out,
-                "targets": rows,
-                "num_trials": fitted.num_trials,
-                "num_mixtures": fitted.num_mixtures,
+                "law": out, "choice": dict(fitted.choice), "cross_validation": dict(fitted.cross_validation), "own": dict(fitted.own),
+                "num_trials": fitted.num_trials, "num_mixtures": fitted.num_mixtures, "steps": fitted.steps, "sizes": fitted.sizes,
                 "notes": list(fitted.notes),
             }
-        )
+        )  # fmt: skip
         return
     _notes(list(fitted.notes))
     _print_rows(f"{fitted.num_trials} trainings of {fitted.num_mixtures} mixtures; errors on mixtures left out", rows)
@@ -226,6 +227,40 @@ def optimum(
     _print_recipe(recipe, None, as_json)
     if not as_json:
         typer.echo(f"wrote {out}")
+
+
+@app.command()
+def replay(
+    table: Annotated[str, typer.Argument(help="Finished runs, as for fit.")],
+    runs: Annotated[int, typer.Option(help="How many of its trainings to look at in all.")],
+    out: Annotated[str, typer.Option("-o", "--out", help="CSV: policy, seed, runs, spearman, mre (%), regret.")],
+    start: Annotated[int | None, typer.Option(help="How many before the law is asked; default: domains + 3.")] = None,
+    policy: Annotated[str, typer.Option(help="Comma-separated: informative (as a sweep chooses), random.")] = "informative",
+    slots: Annotated[int, typer.Option(help="Trainings chosen at once.")] = 1,
+    heldout: Annotated[str | None, typer.Option(help="Finished runs to judge on; default: those not looked at.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """What the loop would have done on finished runs, choosing among their mixtures: how soon it would have known as much."""
+    import pyarrow as pa
+
+    from bimix_sweep.design.replay import replay as replay_policy
+    from bimix_sweep.mixture.table import LossTable, write_columns
+
+    finished = LossTable.read(table)
+    judged = None if heldout is None else LossTable.read(heldout)
+    rows = [
+        asdict(row)
+        for name in policy.split(",")
+        for row in replay_policy(finished, runs=runs, start=start, policy=name, slots=slots, heldout=judged, seed=seed)
+    ]
+    write_columns(out, {name: pa.array([row[name] for row in rows], from_pandas=True) for name in rows[0]})
+    if as_json:
+        _print_json([{name: None if value != value else value for name, value in row.items()} for row in rows])
+        return
+    _notes(list(finished.notes))
+    _print_rows(f"judged on {'the trainings not looked at' if heldout is None else heldout}", rows)
+    typer.echo(f"wrote {out}")
 
 
 @app.command()

@@ -151,6 +151,8 @@ def test_export_writes_what_megatron_takes(law, tmp_path):
         (["optimum", "{law}", "--tokens", "1e9", "-o", "x.json"], "--available and --tokens go together"),
         (["optimum", "{law}", "--kl", "1", "-o", "x.json"], "--prior and --kl go together"),
         (["export", "gone.json", "--to", "json", "-o", "x"], "gone.json cannot be read"),
+        (["replay", "{table}", "--runs", "99", "-o", "x.csv"], "runs 99 do not fit a table of 14 runs"),
+        (["replay", "{table}", "--runs", "9", "--policy", "clever", "-o", "x.csv"], "policy 'clever' is not known"),
         (["run", "gone.yaml"], "gone.yaml cannot be read"),
     ],
 )
@@ -171,6 +173,16 @@ def test_a_mixture_that_does_not_sum_to_one_is_refused(law, tmp_path):
     assert done.exit_code == 1
     assert "the proportions of row 1 sum to 0.9; need 1" in done.stderr
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_replay_of_the_planted_table_knows_the_law_after_a_few_runs(table, tmp_path):
+    done = bimix("replay", table, "--runs", "8", "--start", "6", "--policy", "informative,random", "-o", tmp_path / "history.csv")
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "history.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["policy"], row["runs"]) for row in rows] == [(p, str(n)) for p in ("informative", "random") for n in (6, 7, 8)]
+    assert float(rows[2]["mre"]) < 1
+    assert float(rows[2]["spearman"]) > 0.95
 
 
 def test_every_command_has_help_and_the_version_is_told():

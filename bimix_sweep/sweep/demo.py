@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 PROXY = {"sizes": [1.0e5], "steps": 400}
 """The smallest recipe under which the law still predicts unseen mixtures to .2-.9 %."""
-TRIALS = 14
+TRIALS = 16
 """Budget of trainings; the stopping rule may end the sweep before."""
+PATIENCE = 7
+"""With the 6 first mixtures at least 12 trainings: enough for a page with something to see."""
 
 
 def demo_config(folder: Path, *, slots: int | None = None, seed: int = 0) -> SweepConfig:
@@ -32,7 +34,7 @@ def demo_config(folder: Path, *, slots: int | None = None, seed: int = 0) -> Swe
         domains[name] = {"path": str(path.resolve())}
     return SweepConfig.parse(
         {
-            "name": "demo", "seed": seed, "domains": domains, "proxy": PROXY, "budget": {"trials": TRIALS},
+            "name": "demo", "seed": seed, "domains": domains, "proxy": PROXY, "budget": {"trials": TRIALS}, "stop": {"patience": PATIENCE},
             "resources": {"slots": slots or "auto"}, "out": str(folder),
         },
         where="demo",
