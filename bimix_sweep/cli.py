@@ -1,6 +1,7 @@
 """The command line: each command reads, calls one floor below, prints; nothing is computed here."""
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,8 +12,6 @@ from typer.core import TyperGroup
 from bimix_sweep.errors import BimixSweepError, ConfigError, LawError, TableError
 
 if TYPE_CHECKING:
-    import click
-
     from bimix_sweep.export.recipe import Recipe
     from bimix_sweep.law.selection import FittedLaw
     from bimix_sweep.mixture.domains import DomainSet
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 class _OneLineErrors(TyperGroup):
     """Bad input ends with its message on standard error and exit code 1; Ctrl-C with 130."""
 
-    def invoke(self, ctx: "click.Context") -> Any:
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer hands its own subclass to a group
         try:
             return super().invoke(ctx)
         except BimixSweepError as error:
@@ -256,7 +255,9 @@ def replay(
     ]
     write_columns(out, {name: pa.array([row[name] for row in rows], from_pandas=True) for name in rows[0]})
     if as_json:
-        _print_json([{name: None if value != value else value for name, value in row.items()} for row in rows])
+        _print_json(
+            [{name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()} for row in rows]
+        )
         return
     _notes(list(finished.notes))
     _print_rows(f"judged on {'the trainings not looked at' if heldout is None else heldout}", rows)
