@@ -42,7 +42,7 @@ class _Document:
 
 def prepare(
     domains: Mapping[str, Source], targets: Mapping[str, Source] | None = None, *, out: str | Path, vocabulary: int = 2048,
-    max_tokens: Mapping[str, int] | int | None = None, validation_tokens: int = 16_384,
+    max_tokens: Mapping[str, int] | int | None = None, validation_tokens: int = 8_192,
     progress: Callable[[str], None] | None = None,
 ) -> TokenStore:  # fmt: skip
     """Tokenise every domain and target into a store at `out`; a store there that was made of the same inputs is opened instead.

@@ -30,6 +30,8 @@ Tokens = npt.NDArray[np.unsignedinteger[Any]]
 
 CHUNK = 2048
 """Tokens of a document where a pre-tokenised shard does not say where its documents end."""
+LARGEST_TEXT = 64_000_000
+"""Bytes of a plain text file, which is one document; a longer one is a collection that should say where its documents end."""
 COMPRESSED = (".gz", ".zst")
 TOKEN_FILES = (".npy", ".bin")
 
@@ -205,7 +207,13 @@ def _read_texts(filesystem: fs.FileSystem, path: str, column: str) -> Iterator[s
                 for number, entry in enumerate(entries if isinstance(entries, list) else [entries], start=1):
                     yield entry if isinstance(entry, str) else _text_of(entry, column, f"{path} entry {number}")
             else:
-                yield stream.read().decode()
+                data = stream.read(LARGEST_TEXT + 1)
+                if len(data) > LARGEST_TEXT:
+                    raise DataError(
+                        f"{path} is one text of more than {LARGEST_TEXT // 10**6} MB, which would be one document; cut it into documents, "
+                        "one a line of .jsonl or a file each"
+                    )
+                yield data.decode()
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it or leave it out") from error
     except (OSError, EOFError, zlib.error, zstandard.ZstdError, pa.ArrowException) as error:

@@ -125,7 +125,7 @@ def write_store(
     path: str | Path, *, train: Mapping[str, Split], validation: Mapping[str, Split], vocabulary: int,
     tokenizer: str | None = None, inputs: str = "", notes: Mapping[str, Any] | None = None,
 ) -> TokenStore:  # fmt: skip
-    """Write a store beside `path`, then move it there whole; a store already there is replaced.
+    """Write a store beside `path`, then move it there whole; a store already there is replaced, anything else is not.
 
     Args:
         train: one split a domain.
@@ -134,9 +134,14 @@ def write_store(
         tokenizer: its JSON.
         inputs: fingerprint of what it was made of, compared before a store is made anew.
         notes: JSON-able, kept in the manifest.
+
+    Raises:
+        DataError: something else is at `path`, or a domain lacks its validation split.
     """
     path = Path(path)
     check_names(tuple(validation), "target")
+    if path.exists() and not (path.is_dir() and all(_is_ours(entry.name) for entry in path.iterdir())):
+        raise DataError(f"{path} is there and is no token store; need a new folder, or one that holds a store")
     if missing := [name for name in train if name not in validation]:
         raise DataError(f"domain {missing[0]} has no validation split; need one for each domain")
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -170,6 +175,10 @@ def write_store(
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return TokenStore.open(path)
+
+
+def _is_ours(name: str) -> bool:
+    return name in ("manifest.json", "tokenizer.json") or name.endswith((".train.arrow", ".validation.arrow"))
 
 
 def reusable_store(path: str | Path, inputs: str) -> TokenStore | None:

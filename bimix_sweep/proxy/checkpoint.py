@@ -54,11 +54,10 @@ def load(folder: Path, identity: Mapping[str, Any], num_parameters: int) -> Chec
     path = folder / FILE
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        found = Checkpoint(**content)
-        if not isinstance(found.step, int) or any(
-            getattr(found, name).shape != (num_parameters,) or getattr(found, name).dtype != torch.float32 for name in TENSORS
-        ):
-            raise TypeError("shapes or step")
+        found = Checkpoint(
+            identity=dict(content["identity"]), step=int(content["step"]), **{name: content[name] for name in TENSORS},
+            points={int(step): {str(t): float(v) for t, v in losses.items()} for step, losses in content["points"].items()},
+        )  # fmt: skip
     except FileNotFoundError:
         return None
     except (OSError, EOFError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, pickle.UnpicklingError) as error:
@@ -69,4 +68,6 @@ def load(folder: Path, identity: Mapping[str, Any], num_parameters: int) -> Chec
             f"{path} belongs to another training: {differing[0]} is {found.identity.get(differing[0])!r} there and "
             f"{identity[differing[0]]!r} here; give this training another folder"
         )
+    if any(getattr(found, name).shape != (num_parameters,) or getattr(found, name).dtype != torch.float32 for name in TENSORS):
+        raise TrainingError(f"{path} holds no {num_parameters} float32 parameters though it says so; delete it to start this training anew")
     return found

@@ -73,7 +73,7 @@ def train(
     points: dict[int, dict[str, float]] = {}
     if folder is not None and (found := checkpoint.load(folder, identity, len(state.flat))) is not None:
         state.restore(found)
-        points = {int(step): dict(losses) for step, losses in found.points.items()}
+        points = {step: dict(losses) for step, losses in found.points.items()}
         for step, losses in points.items():
             report(step, losses)
 

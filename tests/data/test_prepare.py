@@ -202,3 +202,10 @@ def test_a_store_that_is_unfinished_or_altered_is_not_opened(tmp_path):
     refused(r"is not a token store \(no manifest\.json\)")
     assert quick({"web": Source(documents=invented(16))}, path).digest == manifest["digest"]
     assert [p.name for p in tmp_path.iterdir()] == ["store"]
+
+
+def test_a_folder_that_holds_something_else_is_left_as_it_is(tmp_path):
+    (tmp_path / "thesis.txt").write_text("the only copy")
+    with pytest.raises(DataError, match="is there and is no token store; need a new folder"):
+        quick({"web": Source(documents=invented(17))}, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
