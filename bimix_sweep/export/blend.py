@@ -8,10 +8,10 @@ code: {path: /data/code_text_document, tokens_per_document: 1490, valid: /data/c
 ```
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -20,7 +20,8 @@ from bimix_sweep import files
 from bimix_sweep.errors import ExportError
 from bimix_sweep.export.recipe import Recipe, explain, rounded
 
-UNIT_TOKENS = "Unit of the weights: share of tokens."
+UNIT = "share of tokens"
+"""What every weight is in, unless a trainer's module says otherwise."""
 
 
 class DomainSource(BaseModel):
@@ -99,6 +100,12 @@ class Blend:
         """The sweep's seed, 0 where the recipe names none."""
         seed = self.recipe.provenance.get("seed")
         return seed if isinstance(seed, int) and 0 <= seed < 2**32 else 0
+
+
+def as_yaml(content: Mapping[str, Any], *comments: str) -> str:
+    """YAML with comments on top, keys in the given order, read back alike by any YAML 1.1 parser."""
+    head = "".join(f"# {line}\n" for line in ("Written by bimix-sweep.", *comments))
+    return head + yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, default_flow_style=False, width=10**6)
 
 
 Render = Callable[[Blend], str]

@@ -7,14 +7,37 @@ from types import MappingProxyType
 
 from bimix_sweep import files
 from bimix_sweep.errors import ExportError
-from bimix_sweep.export import hf_datasets, megatron_lm, plain_json
+from bimix_sweep.export import (
+    energon,
+    hf_datasets,
+    levanter,
+    lingua,
+    litgpt,
+    maxtext,
+    megatron_lm,
+    mosaic,
+    nanotron,
+    olmo_core,
+    plain_json,
+    torchtitan,
+)  # fmt: skip
 from bimix_sweep.export.blend import Render, read_blend
 from bimix_sweep.export.recipe import Recipe
 
 TRAINERS: Mapping[str, Mapping[str, Render]] = MappingProxyType(
     {
         "megatron-lm": {".txt": megatron_lm.arguments, ".json": megatron_lm.per_split},
+        "megatron-bridge": {".json": megatron_lm.per_split, ".py": megatron_lm.bridge},
+        "energon": {".yaml": energon.metadataset},
+        "olmo-core": {".yaml": olmo_core.sources},
+        "torchtitan": {".py": torchtitan.snippet},
         "hf-datasets": {".py": hf_datasets.snippet, ".json": hf_datasets.arguments},
+        "mosaic-streaming": {".yaml": mosaic.streams},
+        "litgpt": {".py": litgpt.snippet},
+        "nanotron": {".yaml": nanotron.stage},
+        "levanter": {".yaml": levanter.data},
+        "lingua": {".yaml": lingua.data},
+        "maxtext": {".txt": maxtext.train_files, ".json": maxtext.mixture},
         "json": {".json": plain_json.content},
     }
 )

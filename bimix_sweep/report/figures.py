@@ -145,9 +145,14 @@ def law_against_measurements(table: LossTable, law: FittedLaw, roles: Mapping[st
     }  # fmt: skip
 
 
+def last_of_each(path: tuple[PathPoint, ...]) -> list[PathPoint]:
+    """The last refit after each number of trainings."""
+    return list({point.num_trials: point for point in path}.values())
+
+
 def optimum_path(data: ReportData) -> Figure:
     """Each domain's proportion in the predicted optimum against trainings, with its 95 % interval; at the right, the near-optimal region."""
-    path, names = data.path, data.domains.names
+    path, names = last_of_each(data.path), data.domains.names
     trials = [point.num_trials for point in path]
     shown = sorted(range(len(names)), key=lambda d: -path[-1].mixture.as_array(names)[d])[:10]
     spread = max(max(trials) - min(trials), 1)
@@ -185,11 +190,12 @@ def optimum_path(data: ReportData) -> Figure:
 
 def regret_path(path: tuple[PathPoint, ...], tolerance: float | None) -> Figure:
     """Expected regret of the predicted optimum and its 95 % bound against trainings, with the tolerance at which the sweep stops."""
-    trials = [point.num_trials for point in path]
+    last = last_of_each(path)
+    trials = [point.num_trials for point in last]
     traces: list[Figure] = []
     for label, values, dash, width in (
-        ("95 % bound", [point.regret_upper95 for point in path], "solid", 2.4),
-        ("expected", [point.regret_expected for point in path], "dot", 1.8),
+        ("95 % bound", [point.regret_upper95 for point in last], "solid", 2.4),
+        ("expected", [point.regret_expected for point in last], "dot", 1.8),
     ):
         traces.append({
             "type": "scatter", "mode": "lines+markers", "name": label, "x": trials, "y": numbers(max(v, 1e-9) for v in values),
@@ -293,13 +299,13 @@ def _final_objective(data: ReportData, compared: ComparedMixture, seed: int) -> 
     """Weighted mean of the last losses of one final training, NaN where the table lacks it."""
     if data.table is None:
         return np.nan
-    found = {}
+    found: dict[float, float] = {}
     for curve in data.table.curves():
         same = np.allclose(curve.mixture.as_array(data.domains.names), compared.mixture.as_array(data.domains.names), atol=1e-9)
         if data.roles.get(curve.trial) == "final" and same and curve.seed is not None:
             weights = np.array([data.weights.get(target, 0.0) if data.weights else 1.0 for target in curve.targets])
-            found[curve.seed] = float(curve.last() @ weights / weights.sum())
-    return found.get(seed, np.nan)
+            found[float(curve.seed)] = float(curve.last() @ weights / weights.sum())
+    return found.get(float(seed), np.nan)  # a table holds seeds as float64: equal seeds are equal after the same rounding
 
 
 def _fitted_columns(table: LossTable, law: FittedLaw) -> tuple[npt.NDArray[np.intp], list[int]]:

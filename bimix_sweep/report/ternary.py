@@ -10,6 +10,7 @@ from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.report.contours import sublevel_loops, triangle_grid
 from bimix_sweep.report.data import ReportData
+from bimix_sweep.report.figures import last_of_each
 from bimix_sweep.report.style import ACCENT, QUIET, Figure, between, faded, layout, numbers, percent, share, text
 
 DIVISIONS = 48
@@ -61,9 +62,9 @@ def ternary(data: ReportData, law: FittedLaw, optimum: Optimum) -> Figure:
     })  # fmt: skip
     traces += _trainings(data)
     if data.path:
-        path = np.array([point.mixture.as_array(names) for point in data.path])
+        path = np.array([point.mixture.as_array(names) for point in last_of_each(data.path)])
         traces.append(_markers(
-            names, path, [f"optimum after {point.num_trials} trainings" for point in data.path], name="path of the optimum",
+            names, path, [f"optimum after {point.num_trials} trainings" for point in last_of_each(data.path)], name="path of the optimum",
             mode="lines+markers", line={"width": 1.6, "color": faded(ACCENT, 0.8)}, marker={"size": 5, "color": ACCENT},
         ))  # fmt: skip
     traces.append(_markers(
