@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from bimix_sweep.design.comparison import Comparison
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.optimum import Optimum
 from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 
 
@@ -55,6 +58,8 @@ class ReportData:
     """Of the final trainings."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """{target: importance}; empty: all alike."""
+    objective: str = "mean"
+    """"mean", the weighted mean of the targets' losses, or "worst", the largest (each times its weight over the mean weight)."""
     tolerance: float | None = None
     """Regret at which the sweep stops."""
     stop_reason: str = ""
@@ -65,6 +70,13 @@ class ReportData:
     """Wall time of the sweep."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Seed, digests, versions, commit: JSON values."""
+
+    def objective_of(self, targets: tuple[str, ...], losses: Array) -> Array:
+        """(..., targets) losses -> (...,) objective, as the sweep weighs them."""
+        weights = np.array([self.weights.get(target, 0.0) if self.weights else 1.0 for target in targets])
+        counted = weights > 0
+        weighted = losses[..., counted] * weights[counted] / weights.sum()
+        return np.asarray(weighted.max(axis=-1) * counted.sum() if self.objective == "worst" else weighted.sum(axis=-1))
 
     @property
     def recommended(self) -> Mixture | None:

@@ -120,6 +120,7 @@ def law_against_measurements(table: LossTable, law: FittedLaw, roles: Mapping[st
             "hovertemplate": "%{text}<br>measured %{x:.4f}<br>law %{y:.4f}<extra>" + text(target) + "</extra>",
         })  # fmt: skip
     errors = law.cross_validation.get("by_target", {})
+    largest = max((law_errors["mean_relative_error"] for by_law in errors.values() for law_errors in by_law.values()), default=0.01)
     for name in ("bimix", "transfer"):
         known = [t for t in law.targets if name in errors.get(t, {})]
         if known:
@@ -131,14 +132,14 @@ def law_against_measurements(table: LossTable, law: FittedLaw, roles: Mapping[st
                     "line": {"width": 1.2, "color": [colour(law.targets.index(t)) for t in known]},
                 },
                 "text": [f"{name} {percent(errors[t][name]['mean_relative_error'])}{' ✓' if law.choice[t] == name else ''}" for t in known],
-                "textposition": "auto", "insidetextanchor": "start", "hovertemplate": "%{y}: %{text}<extra></extra>",
+                "textposition": "outside", "cliponaxis": False, "textfont": {"size": 11}, "constraintext": "none", "hovertemplate": "%{y}: %{text}<extra></extra>",
             })  # fmt: skip
     return {
         "data": traces,
         "layout": layout(
             height, showlegend=1 < len(law.targets) <= 8, legend=LEGEND | {"itemsizing": "constant"}, bargap=0.25, bargroupgap=0.08, margin={"l": 58, "r": 18, "t": 44, "b": 48},
             xaxis={"domain": [0, 0.46], "title": {"text": "measured loss"}}, yaxis={"title": {"text": "loss by the law"}},
-            xaxis2={"domain": [0.60, 1], "anchor": "y2", "title": {"text": "relative error on mixtures left out"}, "tickformat": ".1%", "rangemode": "tozero"},
+            xaxis2={"domain": [0.60, 1], "anchor": "y2", "title": {"text": "relative error on mixtures left out"}, "tickformat": ".1%", "range": [0, 1.35 * largest]},
             yaxis2={"anchor": "x2", "autorange": "reversed", "type": "category", "automargin": True},
             annotations=[facet_title("Error on mixtures left out", ([0.60, 1], [0, 1]))],
         ),
@@ -296,15 +297,14 @@ def _role(role: str) -> str:
 
 
 def _final_objective(data: ReportData, compared: ComparedMixture, seed: int) -> float:
-    """Weighted mean of the last losses of one final training, NaN where the table lacks it."""
+    """Objective of the last losses of one final training, NaN where the table lacks it."""
     if data.table is None:
         return np.nan
     found: dict[float, float] = {}
     for curve in data.table.curves():
         same = np.allclose(curve.mixture.as_array(data.domains.names), compared.mixture.as_array(data.domains.names), atol=1e-9)
         if data.roles.get(curve.trial) == "final" and same and curve.seed is not None:
-            weights = np.array([data.weights.get(target, 0.0) if data.weights else 1.0 for target in curve.targets])
-            found[float(curve.seed)] = float(curve.last() @ weights / weights.sum())
+            found[float(curve.seed)] = float(data.objective_of(curve.targets, curve.last()))
     return found.get(float(seed), np.nan)  # a table holds seeds as float64: equal seeds are equal after the same rounding
 
 

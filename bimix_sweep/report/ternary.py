@@ -1,12 +1,9 @@
 """Three domains in one picture: predicted loss as shades, the near-optimal region, mixtures tried, the optimum's path, the finals."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.optimum import Optimum
-from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.report.contours import sublevel_loops, triangle_grid
 from bimix_sweep.report.data import ReportData
@@ -29,8 +26,8 @@ def ternary(data: ReportData, law: FittedLaw, optimum: Optimum) -> Figure:
     """The triangle of exactly three domains; a corner is all of one domain."""
     names = data.domains.names
     inside = (1 - 3 * EDGE) * triangle_grid(DIVISIONS) + EDGE
-    objective = mean_loss(law, data.domains, data.weights, inside, optimum.step, optimum.size)
-    best = float(mean_loss(law, data.domains, data.weights, optimum.mixture.as_array(names)[None], optimum.step, optimum.size)[0])
+    objective = _objective(data, law, optimum, inside)
+    best = float(_objective(data, law, optimum, optimum.mixture.as_array(names)[None])[0])
     traces: list[Figure] = []
     labels: list[tuple[Array, str]] = []
     levels = sorted({*EXCESS, optimum.within}, reverse=True)
@@ -84,15 +81,12 @@ def ternary(data: ReportData, law: FittedLaw, optimum: Optimum) -> Figure:
     }  # fmt: skip
 
 
-def mean_loss(
-    law: FittedLaw, domains: DomainSet, weights: Mapping[str, float], proportions: Array, step: float, size: float | None
-) -> Array:
-    """(n,) weighted mean of the predicted losses of (n, domains) mixtures in the order of `domains`."""
+def _objective(data: ReportData, law: FittedLaw, optimum: Optimum, proportions: Array) -> Array:
+    """(n,) predicted objective of (n, domains) mixtures at the optimum's step and size."""
     shares = np.zeros((len(proportions), len(law.domains)))
-    shares[:, [law.domains.index(name) for name in domains.names]] = proportions
-    importance = np.array([weights.get(target, 0.0) if weights else 1.0 for target in law.targets])
-    sizes = None if size is None else np.full(len(shares), size)
-    return np.asarray(law.predict(shares, np.full(len(shares), step), sizes) @ (importance / importance.sum()))
+    shares[:, [law.domains.index(name) for name in data.domains.names]] = proportions
+    sizes = None if optimum.size is None else np.full(len(shares), optimum.size)
+    return data.objective_of(law.targets, law.predict(shares, np.full(len(shares), optimum.step), sizes))
 
 
 def _trainings(data: ReportData) -> list[Figure]:

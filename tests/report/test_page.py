@@ -187,3 +187,11 @@ def test_step_axes_have_few_round_ticks(low, high):
 
 def test_table_cells_are_escaped():
     assert "<td>&lt;b&gt;&amp;</td>" in table("caption", ["a", "b"], [["x", "<b>&"]])
+
+
+def test_the_objective_weighs_targets_as_the_sweep_does():
+    data = ReportData(name="x", domains=DomainSet(names=("a", "b")), weights={"a": 3, "b": 1})
+    losses = np.array([[2.0, 4.0, np.nan], [3.0, 1.0, np.nan]])
+    np.testing.assert_allclose(data.objective_of(("a", "b", "watched"), losses), [2.5, 2.5])
+    np.testing.assert_allclose(replace(data, objective="worst").objective_of(("a", "b", "watched"), losses), [3.0, 4.5])
+    np.testing.assert_allclose(replace(data, weights={}).objective_of(("a", "b"), losses[:, :2]), [3.0, 2.0])
