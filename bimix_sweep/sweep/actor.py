@@ -12,7 +12,6 @@ one starts where the journal ends: what was acknowledged is there, and a call th
 The class knows nothing of Ray; `launch` makes an actor of it. It imports no torch.
 """
 
-import os
 import threading
 import time
 from collections.abc import Collection, Mapping
@@ -138,7 +137,7 @@ class LawActor:
             record = self._front.state.trials.get(trial)
             new = record is None or step not in record.points
             if new:
-                self._append({"kind": "point", "trial": trial, "step": step, "losses": dict(losses)})
+                self._append({"kind": "point", "trial": trial, "step": int(step), "losses": {t: float(v) for t, v in losses.items()}})
             number = self._last_number
         self._journal.sync(number)
         self._changed.set()
@@ -276,11 +275,8 @@ class LawActor:
                 training_seconds=sum(self._seconds) / len(self._seconds) if self._seconds else 0.0,
                 slots=front.spec.slots,
                 lines=list(self._lines),
+                epoch=self._journal.epoch,
             )
-
-    def process(self) -> int:
-        """Process id."""
-        return os.getpid()
 
     def close(self) -> None:
         """Flush the journal and let go of it."""

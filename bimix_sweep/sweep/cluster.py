@@ -48,6 +48,8 @@ def cluster(address: str | None, resources: ResourcesConfig) -> Iterator[Cluster
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    # RAY_AUTH_MODE is left alone: Ray makes a token for a new local cluster only where it is unset; set by hand on a machine without
+    # ~/.ray/auth_token, the server finds no token and dies, and ray.init waits for it in vain (seen in 2.60)
     import ray
 
     folder = None
@@ -55,10 +57,10 @@ def cluster(address: str | None, resources: ResourcesConfig) -> Iterator[Cluster
     try:
         if address is None:
             folder = tempfile.mkdtemp(prefix="bimix-")
-            cores = len(os.sched_getaffinity(0))
-            asked = 1 if resources.slots == "auto" else resources.slots
+            # trainings are all that runs there; without a wish Ray counts the cores, quotas of containers included
+            num_cpus = None if resources.slots == "auto" else max(1, math.ceil(resources.slots * resources.cpu))
             context = ray.init(
-                address="local", num_cpus=max(cores, math.ceil(asked * resources.cpu)), include_dashboard=True, dashboard_host="127.0.0.1",
+                address="local", num_cpus=num_cpus, include_dashboard=True, dashboard_host="127.0.0.1",
                 object_store_memory=OBJECT_STORE_BYTES, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR,
                 configure_logging=False, _temp_dir=folder,
             )  # fmt: skip

@@ -60,7 +60,9 @@ class Snapshot:
     """Mean wall time of a finished training; 0 before the first."""
     slots: int
     lines: Sequence[str]
-    """The log of this driver: one line for each refit and each training's end."""
+    """The log of this epoch: one line for each refit and each training's end."""
+    epoch: int
+    """Of the journal's writer; one that began anew has a log of its own."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -95,7 +97,7 @@ class Progress:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
         self._live: Live | None = None
-        self._printed = 0
+        self._printed = (0, 0)  # epoch, lines
 
     def __enter__(self) -> "Progress":
         return self
@@ -112,9 +114,10 @@ class Progress:
     def show(self, snapshot: Snapshot) -> None:
         """The sweep now."""
         if not self.console.is_terminal:
-            for line in snapshot.lines[self._printed :]:
+            epoch, count = self._printed
+            for line in snapshot.lines[count if epoch == snapshot.epoch else 0 :]:
                 self.say(line)
-            self._printed = len(snapshot.lines)
+            self._printed = (snapshot.epoch, len(snapshot.lines))
             return
         if self._live is None:
             self._live = Live(console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)

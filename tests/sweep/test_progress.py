@@ -17,7 +17,7 @@ def snapshot(**changes):
         "name": "pile", "phase": "sweep", "steps": 400, "trials": [row("t0000"), row("t0001", "running", 200)], "max_trials": 12,
         "num_finals": 8, "optimum": {"web": 0.41, "code": 0.59}, "region": {"web": (0.3, 0.5), "code": (0.5, 0.7)},
         "regret_expected": 0.001, "regret_upper95": 0.003, "movement_tv": 0.01, "decision": "regret may be 0.300%",
-        "elapsed_seconds": 100.0, "training_seconds": 30.0, "slots": 2, "lines": ["t0000 done", "refit 1: 1 training"],
+        "elapsed_seconds": 100.0, "training_seconds": 30.0, "slots": 2, "lines": ["t0000 done", "refit 1: 1 training"], "epoch": 1,
     }  # fmt: skip
     return Snapshot(**(fields | changes))
 
@@ -58,7 +58,13 @@ def test_elsewhere_than_on_a_terminal_every_line_is_printed_once_and_whole():
         progress.show(snapshot())
         progress.show(snapshot())
         progress.show(snapshot(lines=["t0000 done", "refit 1: 1 training", "a line that is longer than the console is wide"]))
-    assert console.file.getvalue().splitlines() == ["t0000 done", "refit 1: 1 training", "a line that is longer than the console is wide"]
+        progress.show(snapshot(lines=["after a restart"], epoch=2))
+    assert console.file.getvalue().splitlines() == [
+        "t0000 done",
+        "refit 1: 1 training",
+        "a line that is longer than the console is wide",
+        "after a restart",
+    ]
 
 
 def test_words():
