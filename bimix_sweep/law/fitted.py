@@ -115,7 +115,7 @@ class FittedLaw:
         law = self._law(design, bounded=True)
         variance = np.empty(law.log_loss.shape)
         jacobian = law.jacobian(design, tl.OUTER_COLUMNS)
-        for group in self._groups:
+        for group in self.groups:
             cross = kernel(r, self.runs.proportions[group.runs], self.length) @ group.spectrum.basis
             for target in group.targets:
                 weighted = self.amplitude2[target] * cross * group.weights[target]
@@ -163,7 +163,7 @@ class FittedLaw:
         jacobian = law.jacobian(design, tl.OUTER_COLUMNS)
         covariance = np.empty((len(self.targets), n, n))
         inner = kernel(r, r, self.length) if self.has_process else None
-        for group in self._groups:
+        for group in self.groups:
             cross = kernel(r, self.runs.proportions[group.runs], self.length) @ group.spectrum.basis if self.has_process else None
             for target in group.targets:
                 left, amplitude2 = jacobian[target], self.amplitude2[target]
@@ -206,7 +206,7 @@ class FittedLaw:
             found = data.get("format") if isinstance(data, Mapping) else type(data).__name__
             raise LawError(f"not a law file (format {found!r}); need {FORMAT!r}, as fit writes it")
         try:
-            domains, targets = tuple(map(str, data["domains"])), tuple(map(str, data["targets"]))
+            domains, targets = (tuple(map(str, data["domains"])), tuple(map(str, data["targets"])))
             arrays = {name: np.array(data[name], dtype=np.float64) for name in _ARRAYS}
             runs = Runs.from_json(data["runs"], len(targets), len(domains))
             law = cls(
@@ -269,7 +269,7 @@ class FittedLaw:
         return np.asarray(log_v.min(axis=1) - fixed / np.exp(self.params[:, tl.SLOPE]) - share * spread)
 
     @cached_property
-    def _groups(self) -> list[Group]:
+    def groups(self) -> list[Group]:
         return make_groups(
             self.params, self.precision, self.runs, self._fit_design,
             point2=self.point2, offset2=self.offset2, amplitude2=self.amplitude2, length=self.length,
@@ -279,7 +279,7 @@ class FittedLaw:
     def _weights(self) -> Array:
         """(runs, targets) of the process's mean: process(r) = kernel(r, runs) @ weights."""
         weights = np.zeros((len(self.runs.proportions), len(self.targets)))
-        for group in self._groups:
+        for group in self.groups:
             for target in group.targets:
                 basis = group.spectrum.basis
                 solved = basis @ (group.weights[target] * (basis.T @ self.residual[target, group.runs]))

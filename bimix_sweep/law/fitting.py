@@ -5,10 +5,11 @@ their precision is (I - k 11') / sigma2 with k = tau2 / (sigma2 + n tau2). The l
 one number, log v(r), so the normal equations need (rows x few) sums within trainings and (trainings x domains) across.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bimix_sweep.law import jacobian
 from bimix_sweep.law import transfer as tl
 from bimix_sweep.law.priors import FIXED, Common, Prior, Problems
 from bimix_sweep.law.runs import Runs
@@ -18,6 +19,8 @@ MAX_MOVE = 1.5
 """Largest change of a parameter in one step; they are logarithms, so a factor of 4.5."""
 NOISE_PRIOR = (0.008, 0.003)
 """Offset and point noise (standard deviations of log loss) expected before any run: what published proxies show."""
+ROUNDS = 3
+"""Times a cold fit estimates noise and common centres; later ones change predictions by less than their noise."""
 NOISE_COUNT = 3.0
 """How many runs that expectation weighs."""
 
@@ -67,52 +70,21 @@ def normal_equations(params: Array, prior: Prior, noise: Noise, runs: Runs, desi
     """
     law = tl.evaluate(params, design, prior.columns)
     residual = (y - law.log_loss) * weight
-    counts = runs.sums(weight)
-    shrink = noise.offset[:, None] / (noise.point[:, None] + counts * noise.offset[:, None])
-    residual_sums = runs.sums(residual)
-    inverse = 1 / noise.point
-    whitened = residual - (shrink * residual_sums)[:, runs.run] * weight
-
-    outer = law.outer_jacobian * weight[:, :, None]
-    through = law.by_log_v * weight
-    outer_sums = _run_sums(runs, outer)
-    through_sums = runs.sums(through)
-    columns = list(prior.columns)
-    mixture_columns = [*tl.MIXTURE_COLUMNS, *range(tl.NUM_SHARED, params.shape[1])]
-
+    shrink = noise.offset[:, None] / (noise.point[:, None] + runs.sums(weight) * noise.offset[:, None])
+    whitened = residual - (shrink * runs.sums(residual))[:, runs.run] * weight
+    inverse, parameters = 1 / noise.point, params.shape[1]
     move = params - prior.mean
-    gradient = move / prior.sd**2
-    hessian = np.zeros((len(params), params.shape[1], params.shape[1]))
-    diagonal = np.arange(params.shape[1])
-    hessian[:, diagonal, diagonal] = 1 / prior.sd**2
     cost = 0.5 * (inverse * (residual * whitened).sum(axis=1) + (move**2 / prior.sd**2).sum(axis=1))
-
-    gradient[:, columns] -= inverse[:, None] * np.matmul(whitened[:, None, :], outer)[:, 0]
-    per_run = runs.sums(through * whitened)
-    g = law.mixture_jacobian
-    gradient[:, mixture_columns] -= inverse[:, None] * np.matmul(per_run[:, None, :], g)[:, 0]
-
-    outer_block = np.matmul(outer.transpose(0, 2, 1), outer) - np.matmul((outer_sums * shrink[:, :, None]).transpose(0, 2, 1), outer_sums)
-    mixed = _run_sums(runs, outer * through[:, :, None]) - (shrink * through_sums)[:, :, None] * outer_sums
-    mixed_block = np.matmul(mixed.transpose(0, 2, 1), g)
-    information = np.maximum(runs.sums(through**2) - shrink * through_sums**2, 0.0)
-    mixture_block = np.matmul((g * information[:, :, None]).transpose(0, 2, 1), g)
-    scale = inverse[:, None, None]
-    hessian[:, np.array(columns)[:, None], np.array(columns)[None, :]] += scale * outer_block
-    hessian[:, np.array(columns)[:, None], np.array(mixture_columns)[None, :]] += scale * mixed_block
-    hessian[:, np.array(mixture_columns)[:, None], np.array(columns)[None, :]] += scale * mixed_block.transpose(0, 2, 1)
-    hessian[:, np.array(mixture_columns)[:, None], np.array(mixture_columns)[None, :]] += scale * mixture_block
+    gradient = move / prior.sd**2 - inverse[:, None] * jacobian.transposed(law, runs, prior.columns, parameters, whitened)
+    hessian = inverse[:, None, None] * jacobian.information(law, runs, prior.columns, parameters, weight, shrink)
+    diagonal = np.arange(parameters)
+    hessian[:, diagonal, diagonal] += 1 / prior.sd**2
     return Normal(cost=cost, gradient=gradient, hessian=hessian, residual=residual)
-
-
-def _run_sums(runs: Runs, values: Array) -> Array:
-    """(problems, runs, k) sums over each training's rows of (problems, rows, k)."""
-    return values if len(runs.run) == len(runs.proportions) else np.add.reduceat(values, runs.starts, axis=1)
 
 
 def minimise(
     params: Array, prior: Prior, noise: Noise, runs: Runs, design: tl.Design, y: Array, weight: Array,
-    *, iterations: int = 60, tolerance: float = 1e-7, damping: float = 1e-3,
+    *, iterations: int = 40, tolerance: float = 1e-7, damping: float = 1e-3,
 ) -> Fit:  # fmt: skip
     """Levenberg-Marquardt on every problem at once, each with its own damping; settled ones drop out.
 
@@ -142,7 +114,7 @@ def minimise(
         better = fall > 0
         accepted = active[better]
         params[accepted], cost[accepted] = trial[better], new.cost[better]
-        gradient[accepted], hessian[accepted] = new.gradient[better], new.hessian[better]
+        gradient[accepted], hessian[accepted] = (new.gradient[better], new.hessian[better])
         damp[accepted] = np.maximum(damp[accepted] / 8, 1e-9)
         damp[active[~better]] *= 10
         small = (better & (fall < tolerance * (1 + np.abs(new.cost)))) | (damp[active] > 1e8)
@@ -153,16 +125,15 @@ def minimise(
     return Fit(params=params, noise=noise, cost=cost, converged=settled, iterations=done)
 
 
-def estimate_noise(fit: Fit, prior: Prior, variance: Array, runs: Runs, design: tl.Design, y: Array, weight: Array) -> Noise:
+def estimate_noise(fit: Fit, prior: Prior, variance: Array, runs: Runs, *, weight: Array, residual: Array) -> Noise:
     """Offset and point variances from the residuals, each parameter counted as it is used (MacKay's effective number).
 
     Within a training the residuals about their mean hold the point noise, between trainings the means hold the offset.
 
     Args:
         variance: (problems, parameters) posterior variances of the fit.
+        residual: (problems, rows) measured minus law, 0 where not measured.
     """
-    law = tl.evaluate(fit.params, design, ())
-    residual = (y - law.log_loss) * weight
     counts = runs.sums(weight)
     measured = counts > 0
     means = runs.sums(residual) / np.maximum(counts, 1)
@@ -183,29 +154,46 @@ def estimate_noise(fit: Fit, prior: Prior, variance: Array, runs: Runs, design: 
     return Noise(offset=offset, point=point)
 
 
+def turned(problems: Problems, params: Array, design: tl.Design) -> tuple[Problems, Array]:
+    """Move each pivot to the mean of log v over the trainings, with the level that leaves the predictions as they are (where f = 0)."""
+    _, log_v, _ = tl.usefulness(params, design.log_proportions)
+    shift = log_v.mean(axis=1)
+    params = params.copy()
+    params[:, tl.PIVOT] += shift
+    params[:, tl.LEVEL] -= np.exp(params[:, tl.SLOPE]) * shift
+    return replace(problems, pivot=params[:, tl.PIVOT].copy()), params
+
+
 def fit_laws(
-    params: Array, problems: Problems, common: Common, runs: Runs, design: tl.Design, y: Array, weight: Array,
-    *, noise: Noise | None = None, rounds: int = 4, iterations: int = 40,
-) -> tuple[Fit, Prior, Common]:  # fmt: skip
+    params: Array, problems: Problems, common: Common, runs: Runs, design: tl.Design, y: Array, weight: Array, *, noise: Noise | None = None
+) -> tuple[Fit, Prior, Common]:
     """Alternate the fits with the estimates of noise and of what the targets have in common.
 
     Args:
         params: (problems, parameters) start.
         common: what is believed common to start with.
-        noise: start; None starts from the expectation before any run.
-        rounds: fits; the rest is estimated between them.
+        noise: None for a cold fit: it starts from the expectation before any run and alternates `ROUNDS` times. Otherwise the
+            start is nearly right: noise and common are estimated there, and one fit follows.
     """
-    if noise is None:
-        noise = Noise(offset=np.full(len(params), NOISE_PRIOR[0] ** 2), point=np.full(len(params), NOISE_PRIOR[1] ** 2))
     prior = problems.prior(common)
-    fit = minimise(params, prior, noise, runs, design, y, weight, iterations=iterations)
-    for _ in range(rounds - 1):
+    if noise is None:
+        count = len(params)
+        noise = Noise(offset=np.full(count, NOISE_PRIOR[0] ** 2), point=np.full(count, NOISE_PRIOR[1] ** 2))
+        rounds, tolerance = ROUNDS, 1e-7
+        fit = minimise(params, prior, noise, runs, design, y, weight)
+    else:
+        rounds, tolerance = 1, 1e-5
+        fit = Fit(params=params, noise=noise, cost=np.zeros(len(params)), converged=np.zeros(len(params), dtype=bool), iterations=0)
+    for _ in range(rounds):
         state = normal_equations(fit.params, prior, fit.noise, runs, design, y, weight)
         variance = np.einsum("kii->ki", np.linalg.inv(state.hessian))
-        noise = estimate_noise(fit, prior, variance, runs, design, y, weight)
+        noise = estimate_noise(fit, prior, variance, runs, weight=weight, residual=state.residual)
         common = problems.pooled(common, prior, fit.params, variance)
+        start = fit.params
+        if tolerance < 1e-6:
+            problems, start = turned(problems, start, design)
         prior = problems.prior(common)
         fit = minimise(
-            np.where(prior.sd > FIXED, fit.params, prior.mean), prior, noise, runs, design, y, weight, iterations=iterations, damping=1e-5
+            np.where(prior.sd > FIXED, start, prior.mean), prior, noise, runs, design, y, weight, tolerance=tolerance, damping=1e-5
         )
     return fit, prior, common

@@ -9,22 +9,22 @@ from bimix_sweep.law import transfer as tl
 from bimix_sweep.mixture.simplex import Array
 
 SHARED = {
-    tl.SLOPE: (np.log(0.1), 0.7), tl.CURVATURE: (0.7, 0.5), tl.FLOOR: (np.log(0.02), 0.5), tl.FLAT: (-6.0, 0.1),
+    tl.SLOPE: (np.log(0.045), 0.1), tl.CURVATURE: (0.5, 0.3), tl.FLOOR: (np.log(0.02), 0.5), tl.FLAT: (-6.0, 0.1),
     tl.STEP_SCALE: (np.log(0.15), 1.0), tl.STEP_POWER: (np.log(0.5), 0.5), tl.STEP_SIZE: (0.0, 0.2),
-    tl.SIZE_SCALE: (np.log(0.3), 1.0), tl.SIZE_POWER: (np.log(0.3), 0.4), tl.SLOPE_SIZE: (0.0, 0.05), tl.SLOPE_STEP: (0.0, 0.05),
+    tl.SIZE_SCALE: (np.log(0.3), 1.0), tl.SIZE_POWER: (np.log(0.3), 0.4), tl.SLOPE_SIZE: (0.0, 0.05), tl.SLOPE_STEP: (0.0, 0.005),
 }  # fmt: skip
 """Column: (centre, standard deviation) of what all targets have in common."""
 APART = {
-    tl.LEVEL: 3.0, tl.SLOPE: 0.3, tl.CURVATURE: 0.7, tl.FLOOR: 1.0, tl.FLAT: 0.5, tl.STEP_SCALE: 0.7, tl.STEP_POWER: 0.5, tl.STEP_SIZE: 0.2,
-    tl.SIZE_SCALE: 0.7, tl.SIZE_POWER: 0.3, tl.SLOPE_SIZE: 0.1, tl.SLOPE_STEP: 0.02,
+    tl.LEVEL: 3.0, tl.SLOPE: 0.3, tl.CURVATURE: 0.5, tl.FLOOR: 1.0, tl.FLAT: 0.5, tl.STEP_SCALE: 0.7, tl.STEP_POWER: 0.5, tl.STEP_SIZE: 0.2,
+    tl.SIZE_SCALE: 0.7, tl.SIZE_POWER: 0.3, tl.SLOPE_SIZE: 0.1, tl.SLOPE_STEP: 0.003,
 }  # fmt: skip
 """Column: standard deviation of a target about what all have in common."""
-USEFULNESS = 0.7
+USEFULNESS = 0.5
 """Standard deviation of a domain's general usefulness: the mean over targets of its log t."""
 OWN_BONUS = (4.0, 1.0)
 """How much more log t the own domain has than it would for a target without one; centre and standard deviation over tables."""
-SPREAD = 1.5
-"""Standard deviation of a target's log t about usefulness and bonus."""
+SPREAD = (1.5, 10.0)
+"""Standard deviation of a target's log t about usefulness and bonus, and how many measured log t this expectation weighs as."""
 FIXED = 1e-6
 """Standard deviation that holds a parameter where it is."""
 
@@ -39,6 +39,8 @@ class Common:
     """(domains,) centres of log t."""
     bonus: float
     """What the own domain has on top."""
+    spread: float
+    """Standard deviation of a target's log t about these."""
 
 
 def expected(num_domains: int) -> Common:
@@ -46,7 +48,7 @@ def expected(num_domains: int) -> Common:
     columns = np.zeros((2, tl.NUM_SHARED))
     for column, (centre, _) in SHARED.items():
         columns[:, column] = centre
-    return Common(columns=columns, usefulness=np.zeros(num_domains), bonus=OWN_BONUS[0])
+    return Common(columns=columns, usefulness=np.zeros(num_domains), bonus=OWN_BONUS[0], spread=SPREAD[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,8 @@ class Problems:
     """(problems,) True for the published own-domain law."""
     floor: npt.NDArray[np.bool_]
     """(problems,) True where that law needs a floor because the own proportion is 0 in some run."""
+    pivot: Array
+    """(problems,) log v at which the slope turns."""
     num_domains: int
     has_steps: bool
     """Whether the runs differ in their steps; else the step factor is left out."""
@@ -82,11 +86,11 @@ class Problems:
     def prior(self, common: Common) -> Prior:
         """The prior of each problem given what targets have in common."""
         count, law = len(self.level), self.bimix.astype(np.int64)
-        mean, sd = np.empty((count, tl.NUM_SHARED + self.num_domains)), np.empty((count, tl.NUM_SHARED + self.num_domains))
+        mean, sd = (np.empty((count, tl.NUM_SHARED + self.num_domains)), np.empty((count, tl.NUM_SHARED + self.num_domains)))
         for column, apart in APART.items():
             mean[:, column], sd[:, column] = common.columns[law, column], apart
         mean[:, tl.LEVEL] = self.level
-        mean[:, tl.NUM_SHARED :], sd[:, tl.NUM_SHARED :] = common.usefulness, SPREAD
+        mean[:, tl.NUM_SHARED :], sd[:, tl.NUM_SHARED :] = (common.usefulness, common.spread)
         rows = np.flatnonzero(self.own >= 0)
         mean[rows, tl.NUM_SHARED + self.own[rows]] += common.bonus
 
@@ -94,6 +98,7 @@ class Problems:
             mean[problems, column], sd[problems, column] = value, FIXED
 
         every = np.ones(count, dtype=bool)
+        mean[:, tl.PIVOT], sd[:, tl.PIVOT] = self.pivot, FIXED
         if not self.has_steps:
             for column, value in ((tl.STEP_SCALE, tl.OFF), (tl.STEP_POWER, 0.0), (tl.SLOPE_STEP, 0.0)):
                 hold(every, column, value)
@@ -144,6 +149,11 @@ class Problems:
             (known * apart).sum(axis=0) + USEFULNESS**-2
         )
         centre, spread = OWN_BONUS
-        own_pull, own_known = pull[owners, self.own[owners]].sum(), known[owners, self.own[owners]].sum()
+        own_pull, own_known = (pull[owners, self.own[owners]].sum(), known[owners, self.own[owners]].sum())
         bonus = common.bonus + (own_pull - (common.bonus - centre) / spread**2) / (own_known + spread**-2)
-        return Common(columns=columns, usefulness=usefulness, bonus=float(bonus))
+        expected_spread, count = SPREAD
+        free = (prior.sd[:, tl.NUM_SHARED :] > FIXED) & ~self.bimix[:, None]
+        deviation2 = ((params - prior.mean)[:, tl.NUM_SHARED :] ** 2)[free].sum()
+        measured = np.maximum(1 - (variance / s2)[:, tl.NUM_SHARED :], 0.0)[free].sum()
+        spread = float(np.sqrt((deviation2 + count * expected_spread**2) / (measured + count)))
+        return Common(columns=columns, usefulness=usefulness, bonus=float(bonus), spread=spread)

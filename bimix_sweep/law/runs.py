@@ -1,6 +1,7 @@
 """A loss table regrouped for fitting: trainings, the stages (step and size) they were measured at, and log losses."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ LOG_ZERO = -690.0
 """Logarithm used for a proportion of 0: its power is below 1e-59 for every curvature >= .2 the law may take."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Runs:
     """Trainings (one per trial, size and seed) and where each was measured; rows are grouped by training."""
 
@@ -33,12 +34,18 @@ class Runs:
     present: npt.NDArray[np.bool_]
     """(targets, rows) whether the target was measured there."""
 
-    @property
+    @cached_property
     def starts(self) -> Index:
         """(runs,) first row of each training."""
         return np.searchsorted(self.run, np.arange(len(self.proportions)))
 
-    @property
+    @cached_property
+    def even(self) -> int:
+        """Number of rows of every training, 0 where they differ."""
+        counts = np.diff(np.append(self.starts, len(self.run)))
+        return int(counts[0]) if (counts == counts[0]).all() else 0
+
+    @cached_property
     def mixture(self) -> Index:
         """(runs,) number of the mixture of each training; equal mixtures share one."""
         number: dict[bytes, int] = {}
@@ -104,23 +111,33 @@ def gather(table: LossTable, min_step: float | None) -> tuple[Runs, Array, tuple
         before = f" from step {min_step:g} on" if min_step is not None else ""
         raise LawError(f"the table has no measured loss{before}; need at least 2 different mixtures")
     _check(table, keep)
-    part = table.select(keep)
-    ids = part.run_ids()
-    order = np.lexsort((part.steps, ids))
-    run = ids[order]
-    pairs = np.stack([part.steps[order], np.nan_to_num(part.sizes[order], nan=-1.0)], axis=1)
+    rows = np.flatnonzero(keep)
+    ids = _trainings(table, rows)
+    order = np.lexsort((table.steps[rows], ids))
+    run, rows = ids[order], rows[order]
+    pairs = np.stack([table.steps[rows], np.nan_to_num(table.sizes[rows], nan=-1.0)], axis=1)
     stages, stage = np.unique(pairs, axis=0, return_inverse=True)
     starts = np.searchsorted(run, np.arange(run[-1] + 1))
-    losses = part.losses[order].T
+    losses = table.losses[rows].T
     present = np.isfinite(losses)
     runs = Runs(
-        proportions=part.proportions[order][starts], steps=stages[:, 0], sizes=np.where(stages[:, 1] < 0, np.nan, stages[:, 1]),
+        proportions=table.proportions[rows][starts], steps=stages[:, 0], sizes=np.where(stages[:, 1] < 0, np.nan, stages[:, 1]),
         run=run, stage=stage.reshape(-1).astype(np.int64), present=present,
     )  # fmt: skip
     has_size = ~np.isnan(runs.sizes)
     if has_size.any() and not has_size.all():
         raise LawError("some rows have a size and some have none; need it in all rows or in none")
     return runs, np.log(np.where(present, losses, 1.0)), tuple(notes)
+
+
+def _trainings(table: LossTable, rows: Index) -> Index:
+    """(rows,) number of the training of each row: same trial, size and seed, in order of appearance."""
+    number: dict[str, int] = {}
+    trial = np.array([number.setdefault(table.trials[row], len(number)) for row in rows.tolist()])
+    size = np.unique(np.nan_to_num(table.sizes[rows], nan=-1.0), return_inverse=True)[1]
+    seed = np.unique(np.nan_to_num(table.seeds[rows], nan=-1.0), return_inverse=True)[1]
+    _, first, inverse = np.unique((trial * (size.max() + 1) + size) * (seed.max() + 1) + seed, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(first))[inverse], dtype=np.int64)
 
 
 def _check(table: LossTable, keep: npt.NDArray[np.bool_]) -> None:

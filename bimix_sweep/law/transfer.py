@@ -4,7 +4,7 @@
     v_k(r) = e_k + sum_j t_kj r_j**g_k          a = a_k (N/N0)**kN_k (s/s0)**ks_k          t, e > 0,  0 < g <= 1,  0 <= f < 1
 
 v is concave in r (g <= 1) and v**-a convex and falling in v (a > 0), so every target's loss is convex in r at every step
-and size. c carries the scale, so that v is near 1 and log t measures how much more one domain helps than another.
+and size. c carries the scale, so that log t measures how much more one domain helps than another.
 
 Sources: BiMix, arXiv:2405.14908 (t_kj = 0 for j != k, e = f = 0, g = 1: L = A r**-a (B s**-b + C) with one scale redundant).
 The size terms follow Kaplan-type laws, arXiv:2001.08361.
@@ -17,9 +17,10 @@ import numpy as np
 from bimix_sweep.law.runs import LOG_ZERO, Index, Runs
 from bimix_sweep.mixture.simplex import Array
 
-LEVEL, SLOPE, CURVATURE, FLOOR, FLAT, STEP_SCALE, STEP_POWER, STEP_SIZE, SIZE_SCALE, SIZE_POWER, SLOPE_SIZE, SLOPE_STEP = range(12)
-"""Columns of a parameter row: c, log a, logit g, log e, logit f, log B, log b, exponent of N in the step term, log E, log n, kN, ks."""
-NUM_SHARED = 12
+(LEVEL, SLOPE, CURVATURE, FLOOR, FLAT, STEP_SCALE, STEP_POWER, STEP_SIZE, SIZE_SCALE, SIZE_POWER, SLOPE_SIZE, SLOPE_STEP, PIVOT) = range(13)
+"""Columns of a parameter row: c, log a, logit g, log e, logit f, log B, log b, exponent of N in the step term, log E, log n, kN, ks, and the fixed log v at which the
+slope turns (about the mean of the trainings, so that slope and level are told apart)."""
+NUM_SHARED = 13
 """Columns before the (domains,) log t."""
 OFF = -40.0
 """Logarithm or logit of a term that is not there."""
@@ -71,7 +72,7 @@ class Evaluation:
     mixture_jacobian: Array
     """(problems, mixtures, 2 + domains) d log v by CURVATURE, FLOOR and log t."""
     outer_jacobian: Array
-    """(problems, rows, len(columns)) d log L by the outer columns asked for."""
+    """(problems, len(columns), rows) d log L by the outer columns asked for."""
 
     def jacobian(self, design: Design, columns: tuple[int, ...]) -> Array:
         """(problems, rows, NUM_SHARED + domains) d log L / d parameters."""
@@ -80,7 +81,7 @@ class Evaluation:
         through_v = self.by_log_v[:, :, None] * self.mixture_jacobian[:, design.mixture]
         out[:, :, list(MIXTURE_COLUMNS)] = through_v[:, :, :2]
         out[:, :, NUM_SHARED:] = through_v[:, :, 2:]
-        out[:, :, list(columns)] = self.outer_jacobian
+        out[:, :, list(columns)] = self.outer_jacobian.transpose(0, 2, 1)
         return out
 
 
@@ -92,12 +93,12 @@ def usefulness(params: Array, log_r: Array) -> tuple[Array, Array, Array]:
         log_r: (mixtures, domains) from `log_proportions`.
 
     Returns:
-        v and log v (problems, mixtures), terms (problems, mixtures, domains).
+        v and log v - pivot (problems, mixtures), terms (problems, mixtures, domains).
     """
     curvature = _logistic(params[:, CURVATURE])
     terms = np.exp(curvature[:, None, None] * log_r[None] + params[:, None, NUM_SHARED:])
     v = terms.sum(axis=2) + np.exp(params[:, FLOOR])[:, None]
-    return v, np.log(v), terms
+    return v, np.log(v) - params[:, PIVOT, None], terms
 
 
 def evaluate(params: Array, design: Design, columns: tuple[int, ...] = OUTER_COLUMNS, *, smallest_log_v: Array | None = None) -> Evaluation:
@@ -120,42 +121,51 @@ def evaluate(params: Array, design: Design, columns: tuple[int, ...] = OUTER_COL
     mixture_jacobian[:, :, 1] = np.exp(params[:, FLOOR])[:, None] / v
 
     log_step, log_size = design.log_step[None], design.log_size[None]
-    power, size_power = np.exp(params[:, STEP_POWER, None]), np.exp(params[:, SIZE_POWER, None])
+    power, size_power = (np.exp(params[:, STEP_POWER, None]), np.exp(params[:, SIZE_POWER, None]))
     step_term = np.exp(np.minimum(params[:, STEP_SCALE, None] - power * log_step + params[:, STEP_SIZE, None] * log_size, 50))
     size_term = np.exp(np.minimum(params[:, SIZE_SCALE, None] - size_power * log_size, 50))
     factor = 1 + step_term + size_term
     step_share, size_share = step_term / factor, size_term / factor
     slope = np.exp(params[:, SLOPE, None] + params[:, SLOPE_SIZE, None] * log_size + params[:, SLOPE_STEP, None] * log_step)
 
-    row_slope = slope[:, design.stage]
-    row_log_v = log_v[:, design.mixture]
+    stage, mixture = design.stage, design.mixture
+    row_slope = np.take(slope, stage, axis=1)
+    row_log_v = np.take(log_v, mixture, axis=1)
     flat = _logistic(params[:, FLAT])[:, None]
-    falling = (1 - flat) * np.exp(np.minimum(-row_slope * row_log_v, 50))
-    level = flat + falling
-    by_log_v = -row_slope * falling / level
-    log_loss = params[:, LEVEL, None] + np.log(level) + np.log(factor)[:, design.stage]
+    log_loss = params[:, LEVEL, None] + np.take(np.log(factor), stage, axis=1)
+    if (params[:, FLAT] <= OFF).all():
+        by_log_v = -row_slope
+        log_loss += by_log_v * row_log_v
+    else:
+        falling = (1 - flat) * np.exp(np.minimum(-row_slope * row_log_v, 50))
+        level = flat + falling
+        by_log_v = -row_slope * falling / level
+        log_loss += np.log(level)
 
-    outer = np.empty((*log_loss.shape, len(columns)))
+    outer = np.empty((len(params), len(columns), len(stage)))
+    by_log_slope = by_log_v * row_log_v if {SLOPE, SLOPE_SIZE, SLOPE_STEP} & set(columns) else row_log_v
+    stagewise = {
+        STEP_SCALE: step_share,
+        STEP_POWER: -power * log_step * step_share,
+        STEP_SIZE: log_size * step_share,
+        SIZE_SCALE: size_share,
+        SIZE_POWER: -size_power * log_size * size_share,
+    }
     for position, column in enumerate(columns):
         if column == LEVEL:
-            outer[:, :, position] = 1.0
+            outer[:, position] = 1.0
         elif column == SLOPE:
-            outer[:, :, position] = by_log_v * row_log_v
+            outer[:, position] = by_log_slope
         elif column == SLOPE_SIZE:
-            outer[:, :, position] = by_log_v * row_log_v * log_size[:, design.stage]
+            outer[:, position] = by_log_slope * design.log_size[stage]
         elif column == SLOPE_STEP:
-            outer[:, :, position] = by_log_v * row_log_v * log_step[:, design.stage]
-        elif column == FLAT:
-            outer[:, :, position] = flat * (1 - flat - falling) / level
+            outer[:, position] = by_log_slope * design.log_step[stage]
+        elif column != FLAT:
+            outer[:, position] = np.take(stagewise[column], stage, axis=1)
+        elif (params[:, FLAT] <= OFF).all():
+            outer[:, position] = 0.0
         else:
-            stagewise = {
-                STEP_SCALE: step_share,
-                STEP_POWER: -power * log_step * step_share,
-                STEP_SIZE: log_size * step_share,
-                SIZE_SCALE: size_share,
-                SIZE_POWER: -size_power * log_size * size_share,
-            }[column]
-            outer[:, :, position] = stagewise[:, design.stage]
+            outer[:, position] = flat * (1 - flat - falling) / level
     return Evaluation(log_loss=log_loss, by_log_v=by_log_v, log_v=log_v, mixture_jacobian=mixture_jacobian, outer_jacobian=outer)
 
 

@@ -1,0 +1,55 @@
+"""How far the posterior must be widened to match what was left out, and how the targets of one training err together."""
+
+import numpy as np
+
+from bimix_sweep.law.fitted import FittedLaw
+from bimix_sweep.mixture.simplex import Array
+
+INFLATION_COUNT = 20.0
+"""How many trainings of one target weigh as much as all targets' common inflation."""
+INFLATION_BOUND = 10.0
+"""Largest factor on a variance."""
+CORRELATION_COUNT = 15.0
+"""Trainings at which the measured correlation of two targets counts half: fewer say little."""
+
+
+def calibrate(law: FittedLaw, misfit: float) -> tuple[Array, Array]:
+    """Factor on each target's covariance, and the correlation of targets within a training.
+
+    With Q = V^-1 - V^-1 J S J' V^-1 the prediction of training i from the others misses by (Q e)_i / Q_ii and expects a variance of
+    1 / Q_ii, of which the posterior is what noise leaves; it is widened until misses are as large as expected.
+
+    Args:
+        misfit: squared misses of real refits over those of this linear rule, >= 1 where few runs make the law far from linear.
+    """
+    runs, count = len(law.runs.proportions), len(law.targets)
+    miss2, expected, noise = (np.zeros((count, runs)), np.zeros((count, runs)), np.zeros((count, runs)))
+    standard = np.zeros((count, runs))
+    points = law.runs.sums(law.runs.present.astype(np.float64))
+    for group in law.groups:
+        basis = group.spectrum.basis
+        for t in group.targets:
+            half = group.rotated[t] * group.weights[t][:, None]
+            left = basis @ half
+            diagonal = np.maximum(basis**2 @ group.weights[t] - ((left @ group.covariance[t]) * left).sum(axis=1), 1e-12)
+            rotated = basis.T @ law.residual[t, group.runs]
+            solved = basis @ (group.weights[t] * rotated) - left @ (group.covariance[t] @ (half.T @ rotated))
+            standard[t, group.runs] = solved / np.sqrt(diagonal)
+            miss2[t, group.runs] = (solved / diagonal) ** 2
+            expected[t, group.runs] = 1 / diagonal
+            noise[t, group.runs] = law.offset2[t] + law.point2[t] / points[t, group.runs]
+    measured = expected > 0
+    scale2 = np.maximum(expected.sum(axis=1), 1e-300)
+    missed, posterior = (misfit * miss2.sum(axis=1) - noise.sum(axis=1), np.maximum(expected - noise, 0.02 * expected).sum(axis=1))
+    pooled = (missed / scale2).sum() / (posterior / scale2).sum()
+    share = measured.sum(axis=1) / (measured.sum(axis=1) + INFLATION_COUNT)
+    inflation = np.clip(share * missed / posterior + (1 - share) * pooled, 1.0, INFLATION_BOUND)
+
+    num = measured.astype(np.float64) @ measured.T.astype(np.float64)
+    length = np.sqrt(np.maximum((standard**2).sum(axis=1) / np.maximum(measured.sum(axis=1), 1), 1e-12))
+    correlation = standard @ standard.T / np.maximum(num, 1) / (length[:, None] * length[None, :]) * num / (num + CORRELATION_COUNT)
+    np.fill_diagonal(correlation, 1.0)
+    values, vectors = np.linalg.eigh((correlation + correlation.T) / 2)
+    correlation = (vectors * np.maximum(values, 1e-6)) @ vectors.T
+    root = np.sqrt(np.diag(correlation))
+    return inflation, correlation / root[:, None] / root[None, :]
