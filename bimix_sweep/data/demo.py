@@ -15,7 +15,8 @@ PROSE_PACKAGES = ("numpy", "scipy", "sympy", "networkx", "torch")
 """Well documented packages that are always here, dependencies or theirs."""
 CPP_FOLDERS = ("c10", "torch/csrc", "ATen/core", "ATen/native", "torch/headeronly")
 """Written by hand; the rest of torch's headers is generated."""
-LEFT_OUT = {"site-packages", "test", "tests", "testing", "_vendor", "idlelib", "lib2to3", "__pycache__"}
+DIRECTIVES = ("#include", "#pragma", "#if", "#el", "#endif", "#undef", "# ")
+LEFT_OUT = {"site-packages", "test", "tests", "testing", "_vendor", "idlelib", "lib2to3", "encodings", "__pycache__"}
 MIN_CHARACTERS = 400
 """Shorter documents are stubs."""
 
@@ -23,7 +24,8 @@ MIN_CHARACTERS = 400
 def demo_sources(limit_bytes: int = 2_000_000) -> dict[str, Source]:
     """Domains `python`, `cpp` and `english`, up to `limit_bytes` of text each, without any download.
 
-    python: the standard library without docstrings and comments. cpp: headers that come with torch. english: docstrings
+    python: the standard library without docstrings and comments. cpp: headers that come with torch, without includes and
+    conditions of the preprocessor. english: docstrings
     of the standard library and of PROSE_PACKAGES, read from the source, nothing is imported. The text differs between
     machines (versions of these packages); on one machine it is always the same.
 
@@ -38,7 +40,7 @@ def demo_sources(limit_bytes: int = 2_000_000) -> dict[str, Source]:
     headers = [] if torch is None else [path for folder in CPP_FOLDERS for path in _files(torch / "include" / folder, "*.h")]
     return {
         "python": _source("python", modules, _code, limit_bytes, str(library)),
-        "cpp": _source("cpp", headers, str, limit_bytes, "torch/include"),
+        "cpp": _source("cpp", headers, _header, limit_bytes, "torch/include"),
         "english": _source("english", [*modules, *documented], _prose, limit_bytes, f"the docstrings of {', '.join(PROSE_PACKAGES)}"),
     }
 
@@ -85,6 +87,12 @@ def _code(text: str) -> str:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node, clean=False):
             node.body = node.body[1:] or [ast.Pass()]
     return ast.unparse(tree)
+
+
+def _header(text: str) -> str:
+    """A header without the directives that every other header repeats."""
+    kept = [line for line in text.splitlines() if not line.lstrip().startswith(DIRECTIVES)]
+    return "\n".join(kept).strip()
 
 
 def _prose(text: str) -> str:

@@ -26,7 +26,7 @@ MIN_DOCUMENTS = 12
 """Below this a split by document leaves a validation set of one or two voices."""
 MIN_TARGET_TOKENS = 1024
 """A held-out text shorter than this measures little."""
-HELD_OUT_DOCUMENTS = 24
+HELD_OUT_DOCUMENTS = 40
 """About how many documents of a domain validation takes when there are plenty: so many more are read than training may keep."""
 VALIDATION_SHARE = 1 / 3
 """Largest share of a domain's documents that its validation split may take."""
@@ -195,18 +195,23 @@ def _key(content: bytes) -> bytes:
 
 
 def _validation(name: str, documents: list[_Document], need: int) -> tuple[list[Tokens], int]:
-    """The first documents' beginnings, no document giving more than its share, so that one long text is not the whole split."""
+    """From the first documents no more than a share each, so that one long text is not the whole split, and how many they are.
+
+    A longer document gives its middle: beginnings are licences and imports, much the same in every file of a project.
+    """
     total = sum(len(d.tokens) for d in documents)
     if len(documents) < MIN_DOCUMENTS:
         raise DataError(
             f"domain {name} has {len(documents)} different documents ({total} tokens); need at least {MIN_DOCUMENTS} so that validation "
             f"can be split off by document: give more, or cut long ones (one document a line of .jsonl, or a file each)"
         )
-    most = -(-need // max(4, min(16, len(documents) // 4)))
+    most = -(-need // max(4, min(32, len(documents) // 4)))
     kept: list[Tokens] = []
     left = need
     for document in documents[: int(len(documents) * VALIDATION_SHARE)]:
-        kept.append(document.tokens[: min(most, left)])
+        length = min(most, left, len(document.tokens))
+        start = (len(document.tokens) - length) // 2
+        kept.append(document.tokens[start : start + length])
         left -= len(kept[-1])
         if left == 0:
             return kept, len(kept)

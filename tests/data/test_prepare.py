@@ -52,16 +52,16 @@ def texts_of(store, name, split):
 
 
 def test_no_copy_of_a_held_out_document_is_trained_on_in_any_domain(tmp_path):
-    shared, web, books, exam = invented(1), invented(2), invented(3), invented(4, count=8)
+    shared, web, books, exam = invented(1), invented(2), invented(3), invented(4, count=16)
     store = quick(
         {"web": Source(documents=web + shared + web), "books": Source(documents=shared + books + exam)},
-        tmp_path / "store", targets={"exam": Source(documents=exam)},
+        tmp_path / "store", targets={"exam": Source(documents=exam)}, validation_tokens=1_024,
     )  # fmt: skip
     held_out = {t for name in ("web", "books", "exam") for t in texts_of(store, name, "validation")}
     trained = [t for name in ("web", "books") for t in texts_of(store, name, "train")]
     assert len(held_out) > 12
-    for start in held_out:  # a document's beginning
-        assert not any(text.startswith(start) for text in trained)
+    for part in held_out:  # a long document gives its middle
+        assert not any(part in text for text in trained)
     assert len(set(texts_of(store, "web", "train"))) == len(texts_of(store, "web", "train"))
     assert store.manifest["notes"]["domains"]["web"]["repeated_documents"] == len(web)
     assert store.manifest["notes"]["domains"]["books"]["held_out_elsewhere"] >= len(exam)
@@ -106,7 +106,7 @@ def test_bytes_per_token_times_tokens_is_the_length_of_the_text(tmp_path):
     tokens = store.validation("web")
     pieces = [tokenizer.id_to_token(int(t)) for t in tokens if tokenizer.id_to_token(int(t)) != END_OF_TEXT]
     decoded = tokenizer.decode(tokens[:100].tolist(), skip_special_tokens=True)
-    assert decoded.startswith("größer als 文書")
+    assert "größer als 文書" in decoded
     assert store.bytes_per_token("web") * len(tokens) == pytest.approx(sum(map(len, pieces)))
 
 
