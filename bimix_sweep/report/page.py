@@ -8,6 +8,7 @@ from bimix_sweep import files
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.report import figures, tables
 from bimix_sweep.report.data import ReportData
+from bimix_sweep.report.finals import finals
 from bimix_sweep.report.look import POLICY, SCRIPT, STYLE
 from bimix_sweep.report.style import Figure, colour, percent, share
 from bimix_sweep.report.ternary import ternary
@@ -175,7 +176,7 @@ def _finals(data: ReportData, width: str) -> str:
     if data.comparison is None:
         return f'<div class="card {width}"><h2>{title}</h2><p class="note">The final trainings have not been run yet.</p></div>'
     return _figure(
-        "finals", title, figures.finals(data, data.comparison),
+        "finals", title, finals(data, data.comparison),
         f"{_sentence(data.comparison.reason)} Every mixture was trained with the same {_count(len(data.comparison.seeds), 'seed')}.",
         "Loss of each final mixture relative to the predicted optimum; the numbers are in the table.", width,
         after=tables.finals_table(data.comparison),

@@ -10,6 +10,7 @@ import pytest
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.report import figures
 from bimix_sweep.report.data import ReportData
+from bimix_sweep.report.finals import finals
 from bimix_sweep.report.page import render, write_report
 from bimix_sweep.report.style import percent, step_axis
 from bimix_sweep.report.tables import duration, quantity, table
@@ -161,7 +162,7 @@ def test_predicted_and_measured_losses_meet_on_the_diagonal(sweep):
 
 
 def test_finals_show_each_seed_and_its_mean(sweep):
-    traces = figures.finals(sweep, sweep.comparison)["data"]
+    traces = finals(sweep, sweep.comparison)["data"]
     assert [trace["name"] for trace in traces] == ["seed 1", "seed 2", "mean, ± 2 standard errors"]
     np.testing.assert_allclose(np.mean([traces[0]["x"], traces[1]["x"]], axis=0), traces[2]["x"], atol=1e-6)
 

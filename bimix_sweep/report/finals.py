@@ -1,0 +1,60 @@
+"""The figure of the final trainings: what was measured beside the predicted optimum, seed by seed."""
+
+import numpy as np
+
+from bimix_sweep.design.comparison import ComparedMixture, Comparison
+from bimix_sweep.report.data import ReportData
+from bimix_sweep.report.style import ACCENT, QUIET, Figure, faded, layout, numbers, text
+
+
+def finals(data: ReportData, comparison: Comparison) -> Figure:
+    """Objective of each final mixture relative to the predicted optimum: each seed a line, the mean with its 95 % interval."""
+    own = next(one.objective for one in comparison.mixtures if one.difference == 0 and one.standard_error == 0)
+    labels = [text(_role(one.role)) for one in comparison.mixtures]
+    traces: list[Figure] = []
+    for n, seed in enumerate(comparison.seeds):
+        values = [_final_objective(data, one, seed) for one in comparison.mixtures]
+        if all(np.isfinite(values)):
+            traces.append({
+                "type": "scatter", "mode": "lines+markers", "name": f"seed {n + 1}", "y": labels, "x": numbers(value / own - 1 for value in values),
+                "line": {"width": 1.2, "color": faded(QUIET, 0.7), "dash": ("dot", "dash", "dashdot")[n % 3]},
+                "marker": {"size": 7, "color": QUIET, "symbol": ("circle-open", "square-open", "diamond-open")[n % 3]},
+                "hovertemplate": f"%{{y}}, seed {n + 1}: %{{x:+.3%}}<extra></extra>",
+            })  # fmt: skip
+    traces.append({
+        "type": "scatter", "mode": "markers", "name": "mean, ± 2 standard errors", "y": labels, "x": numbers(one.difference / own for one in comparison.mixtures),
+        "error_x": {"type": "data", "array": numbers(2 * one.standard_error / own for one in comparison.mixtures), "thickness": 2, "width": 5, "color": "#7b8794"},
+        "marker": {
+            "size": 13, "line": {"width": 1.2, "color": "#ffffff"},
+            "color": [ACCENT if one.role == comparison.recommended else "#4d76b8" for one in comparison.mixtures],
+        },
+        "hovertemplate": "%{y}: %{x:+.3%}<extra></extra>",
+    })  # fmt: skip
+    return {
+        "data": traces,
+        "layout": layout(
+            140 + 62 * len(labels), showlegend=True, margin={"l": 58, "r": 18, "t": 44, "b": 48},
+            xaxis={"title": {"text": "loss relative to the predicted optimum"}, "tickformat": "+.2~%", "zeroline": True, "nticks": 6},
+            yaxis={"type": "category", "autorange": "reversed", "automargin": True},
+        ),
+    }  # fmt: skip
+
+
+ROLES = {"predicted": "predicted optimum", "measured": "best measured"}
+"""Roles of final mixtures in words; the others say it themselves. One mixture may have several."""
+
+
+def _role(role: str) -> str:
+    return " = ".join(ROLES.get(part, part) for part in role.split(" = "))
+
+
+def _final_objective(data: ReportData, compared: ComparedMixture, seed: int) -> float:
+    """Objective of the last losses of one final training, NaN where the table lacks it."""
+    if data.table is None:
+        return np.nan
+    found: dict[float, float] = {}
+    for curve in data.table.curves():
+        same = np.allclose(curve.mixture.as_array(data.domains.names), compared.mixture.as_array(data.domains.names), atol=1e-9)
+        if data.roles.get(curve.trial) == "final" and same and curve.seed is not None:
+            found[float(curve.seed)] = float(data.objective_of(curve.targets, curve.last()))
+    return found.get(float(seed), np.nan)  # a table holds seeds as float64: equal seeds are equal after the same rounding
