@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from bimix_sweep.errors import LawError
+from bimix_sweep.errors import LawError, MixtureError
 from bimix_sweep.law import transfer as tl
 from bimix_sweep.law.information import Group, make_groups
 from bimix_sweep.law.residual import kernel, kernel_gradient
 from bimix_sweep.law.runs import Runs
 from bimix_sweep.law.uncertainty import Posterior
+from bimix_sweep.mixture.domains import check_names
 from bimix_sweep.mixture.simplex import Array
 
 FORMAT = "bimix-sweep law 1"
@@ -207,6 +208,9 @@ class FittedLaw:
             raise LawError(f"not a law file (format {found!r}); need {FORMAT!r}, as fit writes it")
         try:
             domains, targets = (tuple(map(str, data["domains"])), tuple(map(str, data["targets"])))
+            check_names(domains)
+            check_names(targets, "target")
+            _check_hyper(data["hyper"], len(domains))
             arrays = {name: np.array(data[name], dtype=np.float64) for name in _ARRAYS}
             runs = Runs.from_json(data["runs"], len(targets), len(domains))
             law = cls(
@@ -214,8 +218,10 @@ class FittedLaw:
                 cross_validation=dict(data["cross_validation"]), runs=runs, length=float(data["length"]), hyper=dict(data["hyper"]),
                 reference=(float(data["reference"][0]), float(data["reference"][1])), **arrays,
             )  # fmt: skip
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, MixtureError) as error:
             raise LawError(f"the law file is damaged ({type(error).__name__}: {error}); fit the law again") from error
+        if set(law.choice) != set(targets) or not set(law.choice.values()) <= {"bimix", "transfer"} or not set(law.own) <= set(targets):
+            raise LawError("the law file is damaged (choice or own do not fit its targets); fit the law again")
         parameters = tl.NUM_SHARED + len(domains)
         t, n = len(targets), len(runs.proportions)
         shapes = {"params": (t, parameters), "precision": (t, parameters), "residual": (t, n), "correlation": (t, t)}
@@ -294,3 +300,17 @@ class FittedLaw:
 
 
 _ARRAYS = ("params", "precision", "point2", "amplitude2", "offset2", "inflation", "correlation", "residual")
+
+
+def _check_hyper(hyper: Mapping[str, Any], num_domains: int) -> None:
+    """What a warm refit reads must have its shape."""
+    numbers = [hyper["bonus"], hyper["spread"], *hyper["usefulness"], *(v for row in hyper["columns"] for v in row)]
+    fits = hyper["fits"]
+    numbers += [v for one in fits for v in (one["offset2"], one["point2"], *one["params"])]
+    shapes = [len(hyper["usefulness"]), *(len(one["params"]) - tl.NUM_SHARED for one in fits)]
+    if (
+        np.shape(hyper["columns"]) != (2, tl.NUM_SHARED)
+        or set(shapes) != {num_domains}
+        or not np.isfinite(np.array(numbers, dtype=np.float64)).all()
+    ):
+        raise ValueError("what a refit starts from has another shape, or values that are not finite")

@@ -1,0 +1,218 @@
+"""Planted laws are found again; what cannot be fitted is refused or answered sanely, and said."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bimix_sweep.errors import LawError, MixtureError
+from bimix_sweep.law import bimix
+from bimix_sweep.law.selection import FittedLaw, fit_law
+from bimix_sweep.mixture.table import LossTable
+
+DOMAINS = ("web", "code", "books", "math")
+STEPS = np.array([200.0, 400.0, 700.0, 1000.0])
+NAN = float("nan")
+
+
+def table_of(truth, mixtures, steps=STEPS, *, targets=DOMAINS, offset=0.002, point=0.001, seed=0, sizes=(NAN,)):
+    """A table of log losses truth(r, s, N) -> (targets,) with trial offsets and point noise."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for number, r in enumerate(mixtures):
+        for size in sizes:
+            shift = offset * generator.standard_normal(len(targets))
+            for s in steps:
+                rows.append((f"t{number}", s, size, r, truth(r, s, size) + shift + point * generator.standard_normal(len(targets))))
+    return LossTable(
+        domains=DOMAINS[: len(mixtures[0])], targets=targets, trials=tuple(row[0] for row in rows), steps=np.array([row[1] for row in rows]),
+        sizes=np.array([row[2] for row in rows]), seeds=np.full(len(rows), np.nan), proportions=np.array([row[3] for row in rows]),
+        losses=np.exp(np.array([row[4] for row in rows])),
+    )  # fmt: skip
+
+
+def mixtures_of(count, seed=1, concentration=1.0):
+    return np.random.default_rng(seed).dirichlet(np.full(4, concentration), count)
+
+
+HELP = np.array([[3.0, 0.4, 0.8, 0.2], [0.3, 3.0, 0.1, 0.5], [1.0, 0.1, 3.0, 0.1], [0.3, 1.2, 0.1, 3.0]])
+
+
+def transfer_truth(r, s, size=NAN):
+    v = HELP @ r**0.8 + 0.02
+    return np.log([3.2, 2.4, 3.6, 2.9]) - np.array([0.12, 0.2, 0.1, 0.15]) * np.log(v) + np.log1p(0.2 * (s / 500) ** -0.6)
+
+
+def bimix_truth(r, s, size=NAN):
+    alpha, b, c = np.array([0.05, 0.1, 0.07, 0.12]), np.array([9.0, 12.0, 10.0, 8.0]), np.array([2.5, 1.5, 2.8, 2.0])
+    return -alpha * np.log(r) + np.log(b * s**-0.5 + c)
+
+
+def test_bimix_coefficients_are_found_again():
+    table = table_of(bimix_truth, mixtures_of(12, concentration=3.0), np.geomspace(100, 4000, 10), offset=1e-5, point=1e-5)
+    law = fit_law(table, law="bimix")
+    found = [bimix.coefficients(law, name) for name in DOMAINS]
+    assert [f.alpha for f in found] == pytest.approx([0.05, 0.1, 0.07, 0.12], rel=0.01)
+    assert [f.beta for f in found] == pytest.approx([0.5] * 4, rel=0.02)
+    assert [f.b for f in found] == pytest.approx([9, 12, 10, 8], rel=0.1)
+    assert [f.c for f in found] == pytest.approx([2.5, 1.5, 2.8, 2.0], rel=0.01)
+    r = mixtures_of(3, seed=9, concentration=3.0)
+    own = bimix.predict(found[1], r[:, 1], np.full(3, 1500.0))
+    assert own == pytest.approx(law.law_only(r, np.full(3, 1500.0))[:, 1], rel=1e-12)
+
+
+def test_bimix_is_infinite_at_zero_and_says_so():
+    with pytest.raises(MixtureError, match="mixture 1 gives the own domain proportion 0; need > 0"):
+        bimix.predict(bimix.Coefficients(b=1, c=1, alpha=0.1, beta=0.5), np.array([0.5, 0.0]), np.array([10.0, 10.0]))
+
+
+def test_a_planted_transfer_law_predicts_unseen_mixtures_within_its_noise():
+    law = fit_law(table_of(transfer_truth, mixtures_of(24)), law="transfer")
+    unseen = mixtures_of(40, seed=7)
+    truth = np.exp([transfer_truth(r, 1000.0) for r in unseen])
+    error = np.abs(law.predict(unseen, np.full(40, 1000.0)) / truth - 1)
+    assert error.mean() < 0.002
+    assert not law.notes
+
+
+def test_cross_validation_picks_transfer_where_domains_help_each_other():
+    law = fit_law(table_of(transfer_truth, mixtures_of(20)))
+    assert set(law.choice.values()) == {"transfer"}
+    errors = law.cross_validation["by_target"]["math"]
+    assert errors["transfer"]["mean_relative_error"] < 0.5 * errors["bimix"]["mean_relative_error"]
+    assert "left out" in law.cross_validation["reason"]["math"]
+
+
+def test_with_few_mixtures_of_a_bimix_truth_the_error_is_that_of_bimix():
+    table = table_of(bimix_truth, mixtures_of(4, concentration=3.0))
+    unseen = mixtures_of(40, seed=7, concentration=3.0)
+    truth = np.exp([bimix_truth(r, 1000.0) for r in unseen])
+    errors = [np.abs(fit_law(table, law=name).predict(unseen, np.full(40, 1000.0)) / truth - 1).mean() for name in ("auto", "bimix")]
+    assert errors[1] < 0.01
+    assert errors[0] < 2 * errors[1]
+
+
+def test_a_warm_refit_agrees_with_a_cold_one():
+    table = table_of(transfer_truth, mixtures_of(40))
+    before = fit_law(table.select(np.array([t != "t39" for t in table.trials])))
+    warm, cold = fit_law(table, previous=before), fit_law(table)
+    unseen, steps = mixtures_of(30, seed=3), np.full(30, 1000.0)
+    assert warm.predict(unseen, steps) == pytest.approx(cold.predict(unseen, steps), rel=1e-3)
+
+
+def test_a_refit_from_json_is_the_refit_from_the_law():
+    table = table_of(transfer_truth, mixtures_of(10))
+    before = fit_law(table)
+    again = FittedLaw.from_json(json.loads(json.dumps(before.parameters())))
+    assert fit_law(table, previous=again).digest == fit_law(table, previous=before).digest
+
+
+def test_a_new_domain_and_a_new_target_join_a_warm_refit():
+    table = table_of(transfer_truth, mixtures_of(16))
+    three = table.proportions[:, :3] / table.proportions[:, :3].sum(axis=1, keepdims=True)
+    old = LossTable(
+        domains=DOMAINS[:3], targets=DOMAINS[:3], trials=table.trials, steps=table.steps, sizes=table.sizes, seeds=table.seeds,
+        proportions=three, losses=table.losses[:, :3],
+    )  # fmt: skip
+    warm = fit_law(table, previous=fit_law(old))
+    assert warm.targets == DOMAINS
+    assert warm.cross_validation["by_target"]["math"]["transfer"]["mean_relative_error"] < 0.05
+
+
+def test_a_planted_size_axis_predicts_a_larger_size_inside_its_interval():
+    def truth(r, s, size):
+        scaled = 0.25 * (s / 500) ** -0.5 + 0.4 * (size / 3e7) ** -0.3
+        return np.log(2.0) - 0.12 * np.log(HELP @ r**0.8 + 0.02) + np.log1p(scaled)
+
+    law = fit_law(table_of(truth, mixtures_of(12), sizes=(1e7, 3e7, 9e7)), law="transfer")
+    assert law.sizes == (1e7, 9e7)
+    unseen = mixtures_of(20, seed=8)
+    mean, sd = law.predict_with_sd(unseen, np.full(20, 1000.0), np.full(20, 2.7e8))
+    expected = np.exp([truth(r, 1000.0, 2.7e8) for r in unseen])
+    assert np.abs(mean / expected - 1).max() < 0.03
+    assert (np.abs(mean - expected) < 3 * sd).mean() > 0.9
+    two = fit_law(table_of(truth, mixtures_of(12), sizes=(1e7, 3e7)), law="transfer")
+    assert any("two sizes" in note for note in two.notes)
+
+
+def test_missing_targets_unequal_steps_and_zero_proportions_are_fitted():
+    mixtures = mixtures_of(20)
+    mixtures[::3, 3] = 0
+    mixtures /= mixtures.sum(axis=1, keepdims=True)
+    table = table_of(transfer_truth, mixtures)
+    losses = table.losses.copy()
+    losses[5:30, 1] = np.nan
+    losses[::4, 2] = np.nan
+    ragged = LossTable(
+        domains=DOMAINS, targets=DOMAINS, trials=table.trials, steps=table.steps, sizes=table.sizes, seeds=table.seeds,
+        proportions=table.proportions, losses=losses,
+    ).select(np.arange(len(table)) % 7 != 3)  # fmt: skip
+    law = fit_law(ragged)
+    assert any("infinite where a target's own domain is at 0" in note and "math" in note for note in law.notes)
+    truth = np.exp([transfer_truth(r, 1000.0) for r in mixtures])
+    assert np.abs(law.predict(mixtures, np.full(20, 1000.0)) / truth - 1).mean() < 0.01
+    assert FittedLaw.from_json(json.loads(json.dumps(law.to_json()))).digest == law.digest
+
+
+def test_one_target_and_one_step_are_enough():
+    table = table_of(lambda r, s, n: transfer_truth(r, s)[:1], mixtures_of(15), np.array([1000.0]), targets=("web",))
+    law = fit_law(table)
+    unseen = mixtures_of(20, seed=5)
+    truth = np.exp([transfer_truth(r, 1000.0)[0] for r in unseen])
+    assert np.abs(law.predict(unseen, np.full(20, 1000.0))[:, 0] / truth - 1).mean() < 0.01
+
+
+def test_a_domain_never_varied_and_too_few_mixtures_are_said():
+    mixtures = mixtures_of(5)
+    mixtures[:, 2] = 0.25
+    mixtures[:, [0, 1, 3]] *= 0.75 / mixtures[:, [0, 1, 3]].sum(axis=1, keepdims=True)
+    notes = " / ".join(fit_law(table_of(transfer_truth, mixtures)).notes)
+    assert "never vary books" in notes
+    assert "5 mixtures of 4 domains" in notes
+
+
+def test_rows_before_the_warm_up_are_left_out_and_counted():
+    law = fit_law(table_of(transfer_truth, mixtures_of(6)), min_step=400)
+    assert law.steps == (400.0, 1000.0)
+    assert any(note.startswith("6 of 24 rows are before step 400") for note in law.notes)
+
+
+def _changed(table, **fields):
+    names = ("domains", "targets", "trials", "steps", "sizes", "seeds", "proportions", "losses")
+    return LossTable(**{**{name: getattr(table, name) for name in names}, **fields})
+
+
+GOOD = table_of(transfer_truth, mixtures_of(6))
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "message"),
+    [
+        (table_of(transfer_truth, [mixtures_of(1)[0]] * 5), {}, "all 5 trainings have the same mixture"),
+        (GOOD.select(np.arange(4)), {}, "all 1 trainings have the same mixture; need at least 2"),
+        (_changed(GOOD, domains=("web",), proportions=np.ones((24, 1))), {}, "1 domain"),
+        (_changed(GOOD, losses=np.full((24, 4), np.nan)), {}, "no measured loss"),
+        (_changed(GOOD, losses=np.where(GOOD.losses > 3, np.inf, GOOD.losses)), {}, "has loss inf"),
+        (_changed(GOOD, losses=-GOOD.losses), {}, "need a finite number > 0"),
+        (_changed(GOOD, proportions=-GOOD.proportions), {}, "need numbers >= 0 that sum to 1"),
+        (_changed(GOOD, proportions=GOOD.proportions * 0.9), {}, "need numbers >= 0 that sum to 1"),
+        (_changed(GOOD, steps=-GOOD.steps), {}, "need optimizer steps"),
+        (_changed(GOOD, sizes=np.where(np.arange(24) < 9, 1e6, np.nan)), {}, "some rows have a size and some have none"),
+        (GOOD, {"min_step": 1e9}, "no measured loss from step 1e\\+09 on"),
+        (GOOD, {"law": "cubic"}, "law 'cubic' is not known"),
+        (GOOD, {"own": {"web": "poetry"}}, "domain poetry, which the table lacks"),
+        (GOOD, {"own": {"poetry": "web"}}, "target poetry, which the table lacks"),
+        (GOOD, {"own": {}, "law": "bimix"}, "target web has no own domain"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused_with_its_reason(table, options, message):
+    with pytest.raises(LawError, match=message):
+        fit_law(table, **options)
+
+
+def test_a_target_measured_on_one_mixture_is_left_out_and_said():
+    losses = GOOD.losses.copy()
+    losses[4:, 1] = np.nan
+    law = fit_law(_changed(GOOD, losses=losses))
+    assert law.targets == ("web", "books", "math")
+    assert any("target code was measured on 1 mixture" in note for note in law.notes)
