@@ -83,9 +83,10 @@ def _answer(data: ReportData) -> str:
     return f"""<section class="row" aria-label="The answer">
 <div class="card wide"><h2>Recommended mixture</h2>
 {_bars(data, mixture)}
-<p class="note">Bars: share of tokens. Brackets: every mixture in the near-optimal region is predicted within
-{percent(data.optimum.within)} of the best loss, so anything inside is as good a choice.</p>
-{tables.mixture_table(data, mixture)}{tables.binding_table(data)}</div>
+<p class="note">Bars: share of tokens. Brackets: how far each share ranges over the mixtures predicted within
+{percent(data.optimum.within)} of the best loss. They trade off against each other: take one share from its range, then the rest follow.</p>
+{tables.mixture_table(data, mixture)}{tables.binding_table(data)}
+<details><summary>Other mixtures as good</summary>{tables.alternatives_table(data)}</details></div>
 <div class="card narrow"><h2>How sure</h2><dl class="facts">{facts}</dl></div>
 </section>"""
 

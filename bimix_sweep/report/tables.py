@@ -74,6 +74,14 @@ def mixture_table(data: ReportData, recommended: Mixture) -> str:
     return table("Shares of tokens, their near-optimal region, and where the true optimum lies (95 %)", header, rows)
 
 
+def alternatives_table(data: ReportData) -> str:
+    """Extreme members of the near-optimal region, as whole mixtures."""
+    if data.optimum is None:
+        return ""
+    rows = [[str(n + 1), *map(share, mixture.as_array(data.domains.names))] for n, mixture in enumerate(data.optimum.alternatives)]
+    return table(f"Far apart, and each predicted within {percent(data.optimum.within)} of the best", ["", *data.domains.names], rows)
+
+
 def binding_table(data: ReportData) -> str:
     """The bounds that hold the optimum back, empty where none does."""
     if data.optimum is None or not data.optimum.binding:

@@ -16,7 +16,7 @@ EXCESS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 """Contours: predicted loss above the optimum's, as fractions of it."""
 SHADES = ("#2f6fc4", "#e3ebf5")
 """Near the optimum to far from it."""
-LABELLED = 0.93
+LABELLED = 0.8
 """Contours are labelled at their largest first proportion, unless that is nearer to the corner than this."""
 EDGE = 1e-3
 """The law is asked this far inside the edge of the triangle, where BiMix is infinite."""

@@ -69,6 +69,12 @@ def test_the_recommended_proportions_and_their_region_are_in_the_tables(page, sw
         assert page.cells[row + 4] == quantity(proportion * sweep.token_budget)
 
 
+def test_mixtures_as_good_are_listed_whole(page, sweep):
+    for mixture in sweep.optimum.alternatives:
+        shares = [f"{100 * value:.1f} %" for value in mixture.proportions]
+        assert any(page.cells[n : n + 3] == shares for n in range(len(page.cells)))
+
+
 def test_every_training_is_listed_and_failed_ones_say_why(page, sweep):
     assert set(sweep.table.trials) <= set(page.cells)
     assert "failed: its loss was nan at step 75; lower the learning rate" in page.cells
