@@ -16,7 +16,9 @@ PROSE_PACKAGES = ("numpy", "scipy", "sympy", "networkx", "torch")
 CPP_FOLDERS = ("c10", "torch/csrc", "ATen/core", "ATen/native", "torch/headeronly")
 """Written by hand; the rest of torch's headers is generated."""
 DIRECTIVES = ("#include", "#pragma", "#if", "#el", "#endif", "#undef", "# ")
+"""Lines of a header that say nothing of its own."""
 LEFT_OUT = {"site-packages", "test", "tests", "testing", "_vendor", "idlelib", "lib2to3", "encodings", "__pycache__"}
+"""Folders of text that is not the library's own or much the same in every file."""
 MIN_CHARACTERS = 400
 """Shorter documents are stubs."""
 
@@ -25,9 +27,8 @@ def demo_sources(limit_bytes: int = 2_000_000) -> dict[str, Source]:
     """Domains `python`, `cpp` and `english`, up to `limit_bytes` of text each, without any download.
 
     python: the standard library without docstrings and comments. cpp: headers that come with torch, without includes and
-    conditions of the preprocessor. english: docstrings
-    of the standard library and of PROSE_PACKAGES, read from the source, nothing is imported. The text differs between
-    machines (versions of these packages); on one machine it is always the same.
+    conditions of the preprocessor. english: docstrings of the standard library and of PROSE_PACKAGES, read from the source;
+    nothing is imported. The text differs between machines (versions of these packages); on one machine it is always the same.
 
     Raises:
         DataError: the sources of the standard library or torch's headers are not on this machine.
