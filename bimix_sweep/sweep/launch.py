@@ -120,8 +120,12 @@ def _go(config: SweepConfig, folder: Path, trainer: Trainer, spec: SweepSpec, ad
             actor = _start_actor(name, folder, _first_event(config, trainer, spec, found.slots))
             if found.dashboard:
                 progress.say(f"{found.slots} trainings at a time; Ray dashboard at {found.dashboard}")
-            with _watching(actor, progress):
-                _run_tune(config, folder, trainer, spec, name, found.slots, ask(actor.past.remote()), interrupt)
+            try:
+                with _watching(actor, progress):
+                    _run_tune(config, folder, trainer, spec, name, found.slots, ask(actor.past.remote()), interrupt)
+            except KeyboardInterrupt:
+                _let_go(actor)
+                raise
             recipe = write_results(folder, config)
             ask(actor.complete.remote())
             ask(actor.close.remote())
@@ -193,6 +197,14 @@ def _start_actor(name: str, folder: Path, first: Event) -> Any:
         raise SweepError(f"{folder}: another driver runs this sweep on the cluster; stop that one first") from error
     ask(actor.ready.remote())
     return actor
+
+
+def _let_go(actor: Any) -> None:
+    """Have the journal closed now, so that the next driver need not wait until a cluster notices that this one is gone."""
+    import ray
+
+    with contextlib.suppress(ray.exceptions.RayError):
+        ray.get(actor.close.remote(), timeout=5)
 
 
 @contextlib.contextmanager

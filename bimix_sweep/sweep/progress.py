@@ -147,7 +147,7 @@ def view(snapshot: Snapshot) -> RenderableType:
             low, high = snapshot.region.get(name, (share, share))
             bars.add_row(name, f"{share:.3f}", f"{low:.2f}-{high:.2f}", _bar(share, low, high))
         parts += [Text(), bars]
-    parts += [Text(snapshot.decision), Text(_times(snapshot))]
+    parts += [Text(line) for line in (*snapshot.lines[-1:], snapshot.decision, _times(snapshot)) if line]
     return Group(*parts)
 
 
