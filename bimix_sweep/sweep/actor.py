@@ -25,7 +25,7 @@ from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE, total_variation
 from bimix_sweep.seeding import seed_for
-from bimix_sweep.sweep.history import PAIRS, PastTrial, final_trainings, proposal_event, rebuild, refit_event
+from bimix_sweep.sweep.history import MOST_FINALS, PAIRS, PastTrial, final_trainings, proposal_event, rebuild, refit_event
 from bimix_sweep.sweep.journal import Event, Journal
 from bimix_sweep.sweep.progress import Snapshot, TrialRow, describe, duration
 
@@ -264,7 +264,7 @@ class LawActor:
                 steps=front.spec.steps,
                 trials=rows,
                 max_trials=front.spec.max_trials,
-                num_finals=PAIRS * (4 if finals is None else len(finals)),
+                num_finals=MOST_FINALS if finals is None else PAIRS * len(finals),
                 optimum=optimum["mixture"] if optimum else None,
                 region=optimum["region"] if optimum else {},
                 regret_expected=figures.get("regret_expected"),

@@ -30,6 +30,8 @@ MOST_DOMAINS = 10_000
 """A journal with more is not one anyone made."""
 PAIRS = 2
 """Trainings of each final mixture; those of a pair share a seed."""
+MOST_FINALS = 4 * PAIRS
+"""Final trainings where predicted optimum, best measured, uniform and natural mixture all differ."""
 
 
 def sweep_event(*, name: str, config_digest: str, data: Mapping[str, Any], spec: SweepSpec, versions: Mapping[str, str]) -> Event:

@@ -8,6 +8,7 @@ what happened), Optuna storage as a record (the study is a view).
 
 import contextlib
 import hashlib
+import math
 import platform
 import shutil
 import threading
@@ -22,7 +23,7 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.state import SweepSpec
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.export.recipe import Recipe
-from bimix_sweep.sweep.history import replay, sweep_event
+from bimix_sweep.sweep.history import MOST_FINALS, replay, sweep_event
 from bimix_sweep.sweep.journal import Event
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_page, write_results
@@ -153,7 +154,7 @@ def _run_tune(
     searcher = SweepSearcher(planner, spec.domains.names, config.name, past)
     training = Training(
         actor=actor, checkpoints=folder / "checkpoints", weights=spec.weights, objective=spec.objective,
-        threads=max(1, int(config.resources.cpu)), trainer=trainer,
+        threads=max(1, int(config.resources.cpu)), trainer=trainer, each=math.ceil((spec.max_trials + MOST_FINALS) / slots),
     )  # fmt: skip
     resources = {"cpu": config.resources.cpu} | ({"gpu": config.resources.gpu} if config.resources.gpu else {})
     tuner = tune.Tuner(

@@ -37,6 +37,8 @@ class Training:
     objective: str
     threads: int
     """CPU threads of a training."""
+    each: int
+    """About how many trainings one worker runs."""
     trainer: Trainer
 
 
@@ -67,7 +69,7 @@ def _run(training: Training, config: Mapping[str, Any]) -> None:
     try:
         precision = begun["precision"]
         if precision is None:
-            precision = ask(actor.settle_precision.remote(training.trainer.precision()))
+            precision = ask(actor.settle_precision.remote(training.trainer.precision(training.each)))
         training.trainer.train(
             TrialJob(
                 trial=trial, mixture=Mixture.from_mapping(config["mixture"]), seed=config["seed"], checkpoint_dir=folder,

@@ -60,8 +60,12 @@ class Trainer(Protocol):
         """JSON-able identity of the data: a sweep goes on only with the same."""
         ...
 
-    def precision(self) -> dict[str, Any]:
-        """What is chosen once for all trainings of a sweep, on the machine of the first one; JSON-able."""
+    def precision(self, trainings: int) -> dict[str, Any]:
+        """What is chosen once for all trainings of a sweep, on the machine of the first one; JSON-able.
+
+        Args:
+            trainings: about how many of them one worker will run.
+        """
         ...
 
     def train(self, job: TrialJob, report: Report) -> None:
@@ -105,10 +109,10 @@ class BuiltinTrainer:
     def size(self) -> float:
         return float(self.spec.size)
 
-    def precision(self) -> dict[str, Any]:
+    def precision(self, trainings: int) -> dict[str, Any]:
         from bimix_sweep.proxy.precision import choose_precision
 
-        return choose_precision(self.spec, self.device)
+        return choose_precision(self.spec, self.device, trainings=trainings)
 
     def train(self, job: TrialJob, report: Report) -> None:
         from bimix_sweep.data.store import TokenStore

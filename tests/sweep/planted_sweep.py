@@ -46,7 +46,7 @@ class PlantedTrainer:
     def data(self) -> Mapping[str, Any]:
         return {"planted": list(NEEDS)}
 
-    def precision(self):
+    def precision(self, trainings):
         return {"dtype": "planted"}
 
     def losses(self, job, step):
