@@ -8,6 +8,7 @@ one number, log v(r), so the normal equations need (rows x few) sums within trai
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from bimix_sweep.law import jacobian
 from bimix_sweep.law import transfer as tl
@@ -21,8 +22,8 @@ NOISE_PRIOR = (0.008, 0.003)
 """Offset and point noise (standard deviations of log loss) expected before any run: what published proxies show."""
 ROUNDS = 3
 """Times a cold fit estimates noise and common centres; later ones change predictions by less than their noise."""
-NOISE_COUNT = 3.0
-"""How many runs that expectation weighs."""
+NOISE_COUNT = 4.0
+"""How many runs what is usual among the targets weighs in the estimate of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,12 +126,15 @@ def minimise(
     return Fit(params=params, noise=noise, cost=cost, converged=settled, iterations=done)
 
 
-def estimate_noise(fit: Fit, prior: Prior, variance: Array, runs: Runs, *, weight: Array, residual: Array) -> Noise:
+def estimate_noise(
+    fit: Fit, prior: Prior, bimix: npt.NDArray[np.bool_], variance: Array, runs: Runs, *, weight: Array, residual: Array
+) -> Noise:
     """Offset and point variances from the residuals, each parameter counted as it is used (MacKay's effective number).
 
     Within a training the residuals about their mean hold the point noise, between trainings the means hold the offset.
 
     Args:
+        bimix: (problems,) which law: what is usual is so among the fits of one law.
         variance: (problems, parameters) posterior variances of the fit.
         residual: (problems, rows) measured minus law, 0 where not measured.
     """
@@ -146,7 +150,9 @@ def estimate_noise(fit: Fit, prior: Prior, variance: Array, runs: Runs, *, weigh
     point = (within + NOISE_COUNT * default_point**2) / np.maximum(num_within - used_steps + NOISE_COUNT, 1.0)
     between = (means**2 * measured).sum(axis=1)
     left = np.maximum(measured.sum(axis=1) - (used_total - used_steps), 0.0)
-    offset = (between + NOISE_COUNT * default_offset**2) / (left + NOISE_COUNT)
+    alone = (between + default_offset**2) / (left + 1)
+    usual = np.where(bimix, *(np.exp(np.log(alone[group]).mean()) if group.any() else 1.0 for group in (bimix, ~bimix)))
+    offset = (between + NOISE_COUNT * usual) / (left + NOISE_COUNT)
     share = (1 / np.maximum(counts, 1) * measured).sum(axis=1) / np.maximum(measured.sum(axis=1), 1)
     single = num_within == 0
     offset = np.maximum(offset - np.where(single, 0.0, point * share), 0.05 * offset)
@@ -187,7 +193,7 @@ def fit_laws(
     for _ in range(rounds):
         state = normal_equations(fit.params, prior, fit.noise, runs, design, y, weight)
         variance = np.einsum("kii->ki", np.linalg.inv(state.hessian))
-        noise = estimate_noise(fit, prior, variance, runs, weight=weight, residual=state.residual)
+        noise = estimate_noise(fit, prior, problems.bimix, variance, runs, weight=weight, residual=state.residual)
         common = problems.pooled(common, prior, fit.params, variance)
         start = fit.params
         if tolerance < 1e-6:

@@ -134,10 +134,10 @@ def _batch(
         notes.append("two sizes do not determine how the loss falls with size: a prior decides, see the intervals")
     problems = Problems(
         level=level[target], own=own_index[target], bimix=bimix, floor=lacking[target], num_domains=len(domains), pivot=np.zeros(len(target)),
-        has_steps=bool(np.ptp(runs.steps) > 0), has_sizes=has_sizes,
+        has_steps=bool(np.ptp(runs.steps) > 0), has_sizes=has_sizes, reference_size=reference[1],
     )  # fmt: skip
     design = tl.design_of(runs, *reference)
-    common = _common(domains, previous)
+    common = _common(domains, reference[1], previous)
     problems, start = turned(problems, problems.prior(common).mean, design)
     noise = None
     if previous is not None:
@@ -156,19 +156,17 @@ def _reference(runs: Runs) -> tuple[float, float]:
     return float(np.exp(np.log(runs.steps).mean())), float(np.exp(np.log(sizes).mean()))
 
 
-def _common(domains: tuple[str, ...], previous: FittedLaw | None) -> Common:
+def _common(domains: tuple[str, ...], reference_size: float, previous: FittedLaw | None) -> Common:
     """What targets have in common, as an earlier law found it."""
-    common = expected(len(domains))
+    common = expected(len(domains), reference_size)
     if previous is None:
         return common
     found = dict(zip(previous.domains, previous.hyper["usefulness"], strict=True))
     usefulness = np.array([found.get(name, 0.0) for name in domains])
-    return Common(
-        columns=np.array(previous.hyper["columns"]),
-        usefulness=usefulness,
-        bonus=float(previous.hyper["bonus"]),
-        spread=float(previous.hyper["spread"]),
-    )
+    return replace(
+        common, columns=np.array(previous.hyper["columns"]), usefulness=usefulness,
+        bonus=float(previous.hyper["bonus"]), spread=float(previous.hyper["spread"]),
+    )  # fmt: skip
 
 
 def _start(start: Array, names: list[tuple[str, str]], domains: tuple[str, ...], previous: FittedLaw) -> tuple[Array, Noise]:
@@ -232,7 +230,7 @@ def _assemble(
     covariance = np.linalg.inv(state.hessian)
     used = ((1 - np.einsum("kii->ki", covariance) / part.sd**2) * (part.sd > FIXED)).sum(axis=1)
     residual = runs.sums(state.residual) / np.maximum(runs.sums(weight), 1)
-    precision = 1 / part.sd**2
+    precision = batch.problems.prior(common, widened=True).sd[picked] ** -2.0
     lengths = process.LENGTHS if previous is None else (previous.length,)
     carried = _process(params, precision, runs, design, residual, point2=noise.point, offset2=noise.offset, used=used, lengths=lengths)
     y = batch.y[picked]

@@ -1,7 +1,8 @@
 """The transfer law: every target learns from every domain; BiMix is the case that only its own domain helps.
 
-    log L_k(r, s, N) = c_k + log(f_k + (1 - f_k) v_k(r)**-a) + log(1 + B_k (s/s0)**-b_k (N/N0)**c_k + E_k (N/N0)**-n_k)
-    v_k(r) = e_k + sum_j t_kj r_j**g_k          a = a_k (N/N0)**kN_k (s/s0)**ks_k          t, e > 0,  0 < g <= 1,  0 <= f < 1
+    log L_k(r, s, N) = c_k + log(f_k + (1 - f_k) v_k(r)**-a) + log(1 + B_k (s/s0)**-b + E_k (N/N0)**-n_k)
+    v_k(r) = e_k + sum_j t_kj r_j**g_k    a = a_k (N/N0)**kN_k (s/s0)**ks_k    b = b_k exp(c_k log(N/N0))
+             t, e > 0,  0 < g <= 1,  0 <= f < 1
 
 v is concave in r (g <= 1) and v**-a convex and falling in v (a > 0), so every target's loss is convex in r at every step
 and size. c carries the scale, so that log t measures how much more one domain helps than another.
@@ -18,7 +19,7 @@ from bimix_sweep.law.runs import LOG_ZERO, Index, Runs
 from bimix_sweep.mixture.simplex import Array
 
 (LEVEL, SLOPE, CURVATURE, FLOOR, FLAT, STEP_SCALE, STEP_POWER, STEP_SIZE, SIZE_SCALE, SIZE_POWER, SLOPE_SIZE, SLOPE_STEP, PIVOT) = range(13)
-"""Columns of a parameter row: c, log a, logit g, log e, logit f, log B, log b, exponent of N in the step term, log E, log n, kN, ks, and the fixed log v at which the
+"""Columns of a parameter row: c, log a, logit g, log e, logit f, log B, log b, c (how b grows with size), log E, log n, kN, ks, and the fixed log v at which the
 slope turns (about the mean of the trainings, so that slope and level are told apart)."""
 NUM_SHARED = 13
 """Columns before the (domains,) log t."""
@@ -121,8 +122,9 @@ def evaluate(params: Array, design: Design, columns: tuple[int, ...] = OUTER_COL
     mixture_jacobian[:, :, 1] = np.exp(params[:, FLOOR])[:, None] / v
 
     log_step, log_size = design.log_step[None], design.log_size[None]
-    power, size_power = (np.exp(params[:, STEP_POWER, None]), np.exp(params[:, SIZE_POWER, None]))
-    step_term = np.exp(np.minimum(params[:, STEP_SCALE, None] - power * log_step + params[:, STEP_SIZE, None] * log_size, 50))
+    power = np.exp(params[:, STEP_POWER, None] + params[:, STEP_SIZE, None] * log_size)
+    size_power = np.exp(params[:, SIZE_POWER, None])
+    step_term = np.exp(np.minimum(params[:, STEP_SCALE, None] - power * log_step, 50))
     size_term = np.exp(np.minimum(params[:, SIZE_SCALE, None] - size_power * log_size, 50))
     factor = 1 + step_term + size_term
     step_share, size_share = step_term / factor, size_term / factor
@@ -147,7 +149,7 @@ def evaluate(params: Array, design: Design, columns: tuple[int, ...] = OUTER_COL
     stagewise = {
         STEP_SCALE: step_share,
         STEP_POWER: -power * log_step * step_share,
-        STEP_SIZE: log_size * step_share,
+        STEP_SIZE: -power * log_step * log_size * step_share,
         SIZE_SCALE: size_share,
         SIZE_POWER: -size_power * log_size * size_share,
     }
