@@ -5,7 +5,8 @@ import hashlib
 import importlib.util
 import sysconfig
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bimix_sweep.data.sources import Source
@@ -23,7 +24,17 @@ MIN_CHARACTERS = 400
 """Shorter documents are stubs."""
 
 
-def demo_sources(limit_bytes: int = 2_000_000) -> dict[str, Source]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoText:
+    """One domain of the demo."""
+
+    source: Source
+    """Its documents, up to the limit."""
+    available_bytes: float
+    """About how much of such text this machine has: that of the files read, times the bytes of all files over the bytes of those."""
+
+
+def demo_texts(limit_bytes: int = 2_000_000) -> dict[str, DemoText]:
     """Domains `python`, `cpp` and `english`, up to `limit_bytes` of text each, without any download.
 
     python: the standard library without docstrings and comments. cpp: headers that come with torch, without includes and
@@ -40,9 +51,9 @@ def demo_sources(limit_bytes: int = 2_000_000) -> dict[str, Source]:
     torch = _package("torch")
     headers = [] if torch is None else [path for folder in CPP_FOLDERS for path in _files(torch / "include" / folder, "*.h")]
     return {
-        "python": _source("python", modules, _code, limit_bytes, str(library)),
-        "cpp": _source("cpp", headers, _header, limit_bytes, "torch/include"),
-        "english": _source("english", [*modules, *documented], _prose, limit_bytes, f"the docstrings of {', '.join(PROSE_PACKAGES)}"),
+        "python": _text("python", modules, _code, limit_bytes, str(library)),
+        "cpp": _text("cpp", headers, _header, limit_bytes, "torch/include"),
+        "english": _text("english", [*modules, *documented], _prose, limit_bytes, f"the docstrings of {', '.join(PROSE_PACKAGES)}"),
     }
 
 
@@ -61,10 +72,12 @@ def _files(root: Path, pattern: str) -> list[Path]:
     return [path for _, _, path in sorted(kept, key=lambda entry: entry[:2])]
 
 
-def _source(name: str, paths: Iterable[Path], extract: Callable[[str], str], limit: int, where: str) -> Source:
+def _text(name: str, paths: Sequence[Path], extract: Callable[[str], str], limit: int, where: str) -> DemoText:
     documents: list[str] = []
     size = 0
+    read = 0
     for path in paths:
+        read += path.stat().st_size
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # old modules hold escapes that the compiler warns of
@@ -78,7 +91,8 @@ def _source(name: str, paths: Iterable[Path], extract: Callable[[str], str], lim
             break
     if size < limit / 4:
         raise DataError(f"the demo found {size} bytes of {name} in {where}; need {limit // 4}, so run with your own data instead")
-    return Source(documents=tuple(documents))
+    total = sum(path.stat().st_size for path in paths)
+    return DemoText(source=Source(documents=tuple(documents)), available_bytes=size * total / read)
 
 
 def _code(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.data.demo import demo_sources
+from bimix_sweep.data.demo import demo_texts
 from bimix_sweep.errors import SweepError
 from bimix_sweep.sweep.launch import run_sweep
 
@@ -19,19 +19,21 @@ TRIALS = 16
 """Budget of trainings; the stopping rule may end the sweep before."""
 PATIENCE = 7
 """With the 6 first mixtures at least 12 trainings: enough for a page with something to see."""
+BYTES_PER_TOKEN = 3.3
+"""Of such text with 2048 tokens; the demo's natural mixture needs no better."""
 
 
 def demo_config(folder: Path, *, slots: int | None = None, seed: int = 0) -> SweepConfig:
     """The demo's configuration; writes its three domains as `folder/text/<domain>.jsonl` first.
 
     Raises:
-        DataError: this machine lacks the text (see `demo_sources`).
+        DataError: this machine lacks the text (see `demo_texts`).
     """
     domains = {}
-    for name, source in demo_sources().items():
+    for name, text in demo_texts().items():
         path = folder / "text" / f"{name}.jsonl"
-        files.write_text(path, "".join(json.dumps({"text": text}) + "\n" for text in source.documents))
-        domains[name] = {"path": str(path.resolve())}
+        files.write_text(path, "".join(json.dumps({"text": document}) + "\n" for document in text.source.documents))
+        domains[name] = {"path": str(path.resolve()), "tokens": round(text.available_bytes / BYTES_PER_TOKEN, -4)}
     return SweepConfig.parse(
         {
             "name": "demo", "seed": seed, "domains": domains, "proxy": PROXY, "budget": {"trials": TRIALS}, "stop": {"patience": PATIENCE},

@@ -16,7 +16,7 @@ import torch
 from recording import Claim, record
 from torch.nn import functional
 
-from bimix_sweep.data.demo import demo_sources
+from bimix_sweep.data.demo import demo_texts
 from bimix_sweep.data.prepare import prepare
 from bimix_sweep.data.stream import MixtureStream
 from bimix_sweep.mixture.domains import Mixture
@@ -78,7 +78,7 @@ def main() -> None:
     torch.set_num_threads(1)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        store = prepare(demo_sources(), out=Path(folder) / "store", max_tokens=450_000)
+        store = prepare({name: text.source for name, text in demo_texts().items()}, out=Path(folder) / "store", max_tokens=450_000)
         spec = ProxySpec.for_size(1e5, vocabulary=store.vocabulary)
         validation = {name: store.validation(name) for name in store.domains}
         stream = MixtureStream(store, Mixture.from_array(store.domains, [1 / 3] * 3), batch=spec.batch, context=spec.context, seed=0)

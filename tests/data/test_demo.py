@@ -4,13 +4,16 @@ import ast
 import subprocess
 import sys
 
-from bimix_sweep.data.demo import demo_sources
+import pytest
+
+from bimix_sweep.data.demo import demo_texts
 
 
 def test_three_domains_are_found_twice_alike_and_are_what_they_say():
-    sources = demo_sources(60_000)
+    texts = demo_texts(60_000)
+    sources = {name: text.source for name, text in texts.items()}
     assert list(sources) == ["python", "cpp", "english"]
-    assert demo_sources(60_000) == sources
+    assert demo_texts(60_000) == texts
     for source in sources.values():
         assert sum(map(len, source.documents)) >= 50_000
     for text in sources["python"].documents:
@@ -22,6 +25,13 @@ def test_three_domains_are_found_twice_alike_and_are_what_they_say():
 
 
 def test_torch_is_found_but_not_imported():
-    program = "import sys; from bimix_sweep.data.demo import demo_sources; demo_sources(20_000); print(sorted({'torch', 'scipy', 'sympy'} & {*sys.modules}))"
+    program = "import sys; from bimix_sweep.data.demo import demo_texts; demo_texts(20_000); print(sorted({'torch', 'scipy', 'sympy'} & {*sys.modules}))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_estimate_of_what_the_machine_has_does_not_hang_on_how_much_is_read():
+    few, more = demo_texts(300_000), demo_texts(1_200_000)
+    for name, text in more.items():
+        assert few[name].available_bytes == pytest.approx(text.available_bytes, rel=0.4)
+        assert text.available_bytes > 1_200_000
