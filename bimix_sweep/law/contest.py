@@ -7,7 +7,8 @@ w_k L_k, or by exact draws. Errors of different targets correlate as the noise o
 trainings), which independent targets would understate.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -18,11 +19,15 @@ from bimix_sweep.mixture.simplex import Array, sample
 
 CONCENTRATIONS = (1000.0, 200.0, 50.0, 15.0, 5.0)
 """Of the Dirichlet mixtures scattered around the optimum: from 1 % away to anywhere."""
+SYSTEMATIC = 0.7
+"""Least share of the variance between trainings that is taken for misfit instead of noise."""
+DOUBT = 2.6
+"""Factor on the standard deviations of the belief near an optimum."""
 NEGLIGIBLE = 1e-9
 """Added to the diagonal of a covariance, a share of its mean, before it is factorised."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Question:
     """What the law is asked: an objective at one step and size over the law's domains inside bounds."""
 
@@ -67,8 +72,19 @@ class Question:
         return np.asarray(weighted * chance / chance.sum(axis=1, keepdims=True))
 
     def posterior(self, points: Array) -> Posterior:
-        """Belief about the log losses at (M, domains)."""
-        return self.law.posterior(points, self.step, self.size)
+        """Belief about the log losses at (M, domains), widened as the module's first lines say."""
+        wide = self._wide.posterior(points, self.step, self.size)
+        mean = np.log(
+            self.law.predict(points, np.full(len(points), self.step), None if self.size is None else np.full(len(points), self.size))
+        )
+        return replace(wide, mean=mean, covariance=wide.covariance * DOUBT**2)
+
+    @cached_property
+    def _wide(self) -> FittedLaw:
+        """The law with at least SYSTEMATIC of the scatter between trainings in its process; asked for covariances only."""
+        total = self.law.amplitude2 + self.law.offset2
+        amplitude2 = np.maximum(self.law.amplitude2, SYSTEMATIC * total)
+        return replace(self.law, amplitude2=amplitude2, offset2=np.maximum(total - amplitude2, 0.05 * total))
 
 
 def correlated_draws(posterior: Posterior, generator: np.random.Generator, count: int) -> Array:
