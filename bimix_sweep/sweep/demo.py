@@ -17,8 +17,9 @@ PROXY = {"sizes": [1.0e5], "steps": 400}
 """The smallest recipe under which the law still predicts unseen mixtures to .2-.9 %."""
 TRIALS = 16
 """Budget of trainings; the stopping rule may end the sweep before."""
-PATIENCE = 7
-"""With the 6 first mixtures at least 12 trainings: enough for a page with something to see."""
+STOP = {"tolerance": 0.005, "patience": 7}
+"""Two seeds of one mixture differ by about .3 % at this size, so a finer answer would take more than minutes; a patience of 7
+after the 6 first mixtures gives at least 12 trainings, enough for a page with something to see."""
 BYTES_PER_TOKEN = 3.3
 """Of such text with 2048 tokens; the demo's natural mixture needs no better."""
 
@@ -36,7 +37,7 @@ def demo_config(folder: Path, *, slots: int | None = None, seed: int = 0) -> Swe
         domains[name] = {"path": str(path.resolve()), "tokens": round(text.available_bytes / BYTES_PER_TOKEN, -4)}
     return SweepConfig.parse(
         {
-            "name": "demo", "seed": seed, "domains": domains, "proxy": PROXY, "budget": {"trials": TRIALS}, "stop": {"patience": PATIENCE},
+            "name": "demo", "seed": seed, "domains": domains, "proxy": PROXY, "budget": {"trials": TRIALS}, "stop": STOP,
             "resources": {"slots": slots or "auto"}, "out": str(folder),
         },
         where="demo",

@@ -1,0 +1,68 @@
+"""Writes the tables of measured numbers in README.md and results/README.md from results/benchmarks/*.json: run it after a benchmark."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+BEGIN, END = "<!-- measured: written by tests/benchmarks/tables.py -->", "<!-- end -->"
+HIGHLIGHTS = (
+    ("efficiency", "rank correlation on 256 unseen 1M mixtures, 32 random runs"),
+    ("efficiency", "relative error from 512 runs"),
+    ("efficiency", "rank correlation at 60M from 64 1M runs"),
+    ("curves", "error on mixtures left out"),
+    ("scale", "rank correlation of the mean loss at 60M, 64 1M runs + 4"),
+    ("newdomain", "rank correlation with 4 new runs"),
+    ("overhead", ""),
+    ("proxy", "times as fast as"),
+)
+"""(benchmark, beginning of a claim) shown in README.md; all others are in results/README.md."""
+
+
+def results() -> dict[str, dict[str, Any]]:
+    """{benchmark: its JSON}, by name."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "results" / "benchmarks").glob("*.json"))}
+
+
+def row(name: str, claim: dict[str, Any]) -> str:
+    return f"| `{name}` | {claim['claim']} | {claim['value']:.4g} | {claim['goal']} | {'yes' if claim['holds'] else '**no**'} |"
+
+
+def table(rows: list[str]) -> str:
+    return "\n".join(["| `make bench NAME=` | what | measured | goal | holds |", "| --- | --- | --- | --- | --- |", *rows])
+
+
+def readme_block(found: dict[str, dict[str, Any]]) -> str:
+    """The highlights, between the markers."""
+    rows = [
+        row(name, claim)
+        for name, start in HIGHLIGHTS
+        for claim in found.get(name, {}).get("claims", ())
+        if claim["claim"].startswith(start)
+    ]
+    return f"{BEGIN}\n{table(rows)}\n{END}"
+
+
+def results_page(found: dict[str, dict[str, Any]]) -> str:
+    """Every claim of every benchmark, and on what it was measured."""
+    parts = ["# What was measured\n\nEach table row is a claim of a benchmark in `tests/benchmarks`; goals that were missed stay here.\n"]
+    for name, result in found.items():
+        host = result["host"]
+        parts.append(
+            f"## {name}\n\n{table([row(name, claim) for claim in result['claims']])}\n\n"
+            f"{result['seconds']:g} s on {host['cores']} cores ({host['cpu']}), commit {result['commit'][:12]}{' and uncommitted changes' if result['dirty'] else ''}.\n"
+        )
+    return "\n".join(parts)
+
+
+def with_block(text: str, block: str) -> str:
+    """README.md with the block between the markers replaced."""
+    head, rest = text.split(BEGIN)
+    return head + block + rest.split(END, 1)[1]
+
+
+if __name__ == "__main__":
+    found = results()
+    readme = ROOT / "README.md"
+    readme.write_text(with_block(readme.read_text(), readme_block(found)))
+    (ROOT / "results" / "README.md").write_text(results_page(found))
