@@ -86,7 +86,7 @@ class SweepSpec:
     def rule(self) -> StoppingRule:
         """When the sweep stops."""
         return StoppingRule(
-            tolerance=self.tolerance, patience=self.patience, min_trials=self.num_initial, max_trials=self.max_trials
+            tolerance=self.tolerance, patience=self.patience, min_trials=len(self.domains) + 3, max_trials=self.max_trials
         )  # fmt: skip
 
 

@@ -55,6 +55,6 @@ def test_bounds_that_leave_one_mixture_give_it():
     assert seen == pytest.approx(np.tile([0.3, 0.7], (3, 1)))
 
 
-@pytest.mark.parametrize(("domains", "budget", "count"), [(3, 12, 6), (17, 200, 20), (17, 24, 12), (3, 2, 2), (40, 60, 30)])
-def test_the_first_mixtures_leave_half_of_a_small_budget_to_chosen_ones(domains, budget, count):
+@pytest.mark.parametrize(("domains", "budget", "count"), [(3, 12, 5), (17, 200, 10), (3, 2, 2), (40, 60, 21)])
+def test_the_first_mixtures_are_half_of_what_determines_the_law_within_the_budget(domains, budget, count):
     assert num_initial(domains, budget) == count

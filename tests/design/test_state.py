@@ -76,7 +76,7 @@ def test_the_loop_recovers_a_planted_law_and_stops_before_its_budget():
     state = run(SweepState(SPEC))
     decision, last = state.decide(), state.history[-1]
     assert decision.stop
-    assert SPEC.num_initial <= len(state.proposals) < SPEC.max_trials
+    assert len(NAMES) + 3 <= len(state.proposals) < SPEC.max_trials
     assert decision.regret_upper95 <= SPEC.tolerance
     assert decision.streak >= SPEC.patience
     assert 0 <= decision.movement_tv <= 1
