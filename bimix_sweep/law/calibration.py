@@ -5,7 +5,7 @@ import numpy as np
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.mixture.simplex import Array
 
-INFLATION_COUNT = 20.0
+INFLATION_COUNT = 8.0
 """How many trainings of one target weigh as much as all targets' common inflation."""
 INFLATION_BOUND = 10.0
 """Largest factor on a variance."""
@@ -13,14 +13,15 @@ CORRELATION_COUNT = 15.0
 """Trainings at which the measured correlation of two targets counts half: fewer say little."""
 
 
-def calibrate(law: FittedLaw, misfit: float) -> tuple[Array, Array]:
+def calibrate(law: FittedLaw, missed2: Array, misfit: Array) -> tuple[Array, Array]:
     """Factor on each target's covariance, and the correlation of targets within a training.
 
     With Q = V^-1 - V^-1 J S J' V^-1 the prediction of training i from the others misses by (Q e)_i / Q_ii and expects a variance of
     1 / Q_ii, of which the posterior is what noise leaves; it is widened until misses are as large as expected.
 
     Args:
-        misfit: squared misses of real refits over those of this linear rule, >= 1 where few runs make the law far from linear.
+        missed2: (targets,) sum of squared misses of trainings by real refits without the process.
+        misfit: (targets,) those over the linear rule's, > 1 where few runs make the law far from linear.
     """
     runs, count = len(law.runs.proportions), len(law.targets)
     miss2, expected, noise = (np.zeros((count, runs)), np.zeros((count, runs)), np.zeros((count, runs)))
@@ -40,7 +41,8 @@ def calibrate(law: FittedLaw, misfit: float) -> tuple[Array, Array]:
             noise[t, group.runs] = law.offset2[t] + law.point2[t] / points[t, group.runs]
     measured = expected > 0
     scale2 = np.maximum(expected.sum(axis=1), 1e-300)
-    missed, posterior = (misfit * miss2.sum(axis=1) - noise.sum(axis=1), np.maximum(expected - noise, 0.02 * expected).sum(axis=1))
+    real = np.where(law.amplitude2 > 0, misfit * miss2.sum(axis=1), np.maximum(missed2, miss2.sum(axis=1)))
+    missed, posterior = (real - noise.sum(axis=1), np.maximum(expected - noise, 0.02 * expected).sum(axis=1))
     pooled = (missed / scale2).sum() / (posterior / scale2).sum()
     share = measured.sum(axis=1) / (measured.sum(axis=1) + INFLATION_COUNT)
     inflation = np.clip(share * missed / posterior + (1 - share) * pooled, 1.0, INFLATION_BOUND)

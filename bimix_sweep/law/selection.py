@@ -129,12 +129,12 @@ def _batch(
     mixtures = int(runs.mixture.max()) + 1
     if mixtures < len(domains) + 3 and law != "bimix":
         notes.append(f"{mixtures} mixtures of {len(domains)} domains; from {len(domains) + 3} on the runs decide more than the prior")
-    has_sizes = bool(np.ptp(np.nan_to_num(runs.sizes, nan=0.0)) > 0)
-    if has_sizes and len(np.unique(runs.sizes)) == 2:
+    num_sizes = len(np.unique(runs.sizes[~np.isnan(runs.sizes)]))
+    if num_sizes == 2:
         notes.append("two sizes do not determine how the loss falls with size: a prior decides, see the intervals")
     problems = Problems(
         level=level[target], own=own_index[target], bimix=bimix, floor=lacking[target], num_domains=len(domains), pivot=np.zeros(len(target)),
-        has_steps=bool(np.ptp(runs.steps) > 0), has_sizes=has_sizes, reference_size=reference[1],
+        has_steps=bool(np.ptp(runs.steps) > 0), num_sizes=num_sizes, reference_size=reference[1],
     )  # fmt: skip
     design = tl.design_of(runs, *reference)
     common = _common(domains, reference[1], previous)
@@ -218,7 +218,7 @@ def _process(
 
 
 def _assemble(
-    batch: Batch, fit: Fit, prior: Prior, common: Common, picked: Index, *, misfit: float, domains: tuple[str, ...], targets: tuple[str, ...], choice: dict[str, str],
+    batch: Batch, fit: Fit, prior: Prior, common: Common, picked: Index, *, misfit: tuple[Array, Array], domains: tuple[str, ...], targets: tuple[str, ...], choice: dict[str, str],
     own: dict[str, str], notes: tuple[str, ...], cross_validation: dict[str, Any], previous: FittedLaw | None,
 ) -> FittedLaw:  # fmt: skip
     """The chosen laws, the process on their residual, and how far the whole must be inflated to match what was left out."""
@@ -254,5 +254,5 @@ def _assemble(
             ],
         },
     )  # fmt: skip
-    inflation, correlation = calibrate(draft, misfit)
+    inflation, correlation = calibrate(draft, *misfit)
     return replace(draft, inflation=inflation, correlation=correlation)

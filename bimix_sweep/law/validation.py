@@ -90,8 +90,8 @@ def left_out(batch: Batch, fit: Fit, prior: Prior) -> Array:
     return np.asarray(law.log_loss - shift[:, runs.run])
 
 
-def misfit(batch: Batch, picked: Index, refitted: Array, quick: Array) -> float:
-    """Squared misses of real refits over those of the linear rule, trainings' means, median over targets; in [1, 5].
+def misfit(batch: Batch, picked: Index, refitted: Array, quick: Array) -> tuple[Array, Array]:
+    """(targets,) sum of squared misses of trainings' means by real refits, and the same over those of the linear rule, in [1, 10].
 
     Args:
         picked: problems chosen, one a target.
@@ -99,8 +99,11 @@ def misfit(batch: Batch, picked: Index, refitted: Array, quick: Array) -> float:
     """
     runs, weight = batch.runs, batch.weight[picked]
     counts = np.maximum(runs.sums(weight), 1)
-    missed = [((runs.sums((batch.y[picked] - guess[picked]) * weight) / counts) ** 2).sum(axis=1) for guess in (refitted, quick)]
-    return float(np.clip(np.median(missed[0] / np.maximum(missed[1], 1e-300)), 1.0, 5.0))
+    real, linear = (
+        np.maximum(((runs.sums((batch.y[picked] - guess[picked]) * weight) / counts) ** 2).sum(axis=1), 1e-300)
+        for guess in (refitted, quick)
+    )
+    return real, np.clip(real / linear, 1.0, 10.0)
 
 
 def choose(

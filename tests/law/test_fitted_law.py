@@ -193,7 +193,7 @@ def _problem(size):
     runs, y, _ = gather(table, None)
     problems = Problems(
         level=y.mean(axis=1), own=np.arange(3), bimix=np.array([False, True, False]), floor=np.zeros(3, dtype=bool), pivot=np.full(3, 0.3),
-        num_domains=3, has_steps=True, has_sizes=not np.isnan(size), reference_size=1e6,
+        num_domains=3, has_steps=True, num_sizes=0 if np.isnan(size) else 2, reference_size=1e6,
     )  # fmt: skip
     return runs, y, problems.prior(expected(3, 1e6)), tl.design_of(runs, 500.0, 1e6)
 
