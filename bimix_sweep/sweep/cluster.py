@@ -5,9 +5,12 @@ import logging
 import math
 import os
 import shutil
+import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from bimix_sweep.config import ResourcesConfig
 from bimix_sweep.errors import SweepError
@@ -15,6 +18,7 @@ from bimix_sweep.sweep.remote import NAMESPACE
 
 OBJECT_STORE_BYTES = 100 << 20
 """Of embedded Ray: nothing large goes through it."""
+CONNECT_SECONDS = 10
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -74,11 +78,34 @@ def cluster(address: str | None, resources: ResourcesConfig) -> Iterator[Cluster
                     f"no Ray cluster answers at {address} ({_first_line(error)}); check the address and RAY_AUTH_TOKEN"
                 ) from error
         url = getattr(context, "dashboard_url", None)
-        yield Cluster(slots=_slots(resources, ray.cluster_resources()), dashboard=f"http://{url}" if url else None)
+        with contextlib.redirect_stdout(sys.stderr):  # Ray prints what its daemons complain of; standard output is for results
+            yield Cluster(slots=_slots(resources, ray.cluster_resources()), dashboard=f"http://{url}" if url else None)
     finally:
         ray.shutdown()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_address(address: str | None) -> None:
+    """Ray itself would try for many minutes.
+
+    Raises:
+        SweepError: nothing listens there, or the address is none.
+    """
+    if address is None or address == "auto":
+        return
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not host or not port.isdigit():
+        raise SweepError(f"address {address!r} is not host:port or ray://host:port")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise SweepError(f"nothing listens at {address} ({error}); need the address of a Ray head, usually port 6379") from error
+
+
+def _has_token() -> bool:
+    """Ray has a token of the user's to show to a cluster; it does not look for one unless told to."""
+    return any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")) or (Path.home() / ".ray" / "auth_token").exists()
 
 
 def _slots(resources: ResourcesConfig, available: dict[str, float]) -> int:

@@ -21,7 +21,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -332,8 +332,3 @@ def _check_event(content: Event, epoch: int, seq: int) -> None:
         raise ValueError(f"has number {content.get('seq')}; need {seq}, so lines are missing or doubled")
     if not isinstance(content.get("kind"), str):
         raise ValueError("has no kind")
-
-
-def of_kind(events: list[Event], kind: str) -> Iterator[Event]:
-    """The events of one kind, in order."""
-    return (event for event in events if event["kind"] == kind)

@@ -37,6 +37,8 @@ RETRIES = 20
 """Further attempts at a training whose worker or node died; each goes on from the last checkpoint."""
 CALLS = 64
 """Calls the LawActor serves at a time; those that wait for the disk share a flush."""
+START_SECONDS = 120
+"""For the LawActor to start and read the journal."""
 LOOK_SECONDS = 1.0
 """Between looks at the sweep for the progress view."""
 
@@ -59,9 +61,12 @@ def run_sweep(
         DataError: the text can't be used; nothing is left behind then.
         KeyboardInterrupt: it was stopped by Ctrl-C or SIGTERM; `resume_sweep` goes on.
     """
+    from bimix_sweep.sweep.cluster import check_address
+
     folder = _local(out or config.out)
     if (folder / CONFIG).exists() or (folder / "journal").exists():
         raise SweepError(f"{folder} holds a sweep already; go on with: bimix-sweep resume {folder}")
+    check_address(address)
     config = config.anchored(Path.cwd())
     was_there = folder.exists()
     with progress or Progress() as shown:
@@ -86,12 +91,15 @@ def resume_sweep(
         JournalError: its record is damaged, or another driver runs it.
         KeyboardInterrupt: as for `run_sweep`.
     """
+    from bimix_sweep.sweep.cluster import check_address
+
     folder = _local(folder)
     if not (folder / CONFIG).exists():
         raise SweepError(f"{folder} holds no sweep (no {CONFIG}); start one with: bimix-sweep run")
     config = SweepConfig.load(folder / CONFIG)
     if any((folder / "journal").glob("*.jsonl")) and replay(folder).complete:
         return write_results(folder, config)
+    check_address(address)
     with progress or Progress() as shown:
         trainer = prepare(config, folder, shown.say)
         return _go(config, folder, trainer, _spec(config, trainer), address, shown)
@@ -196,7 +204,10 @@ def _start_actor(name: str, folder: Path, first: Event) -> Any:
         actor = ray.remote(LawActor).options(**options).remote(str(folder), first)
     except ValueError as error:
         raise SweepError(f"{folder}: another driver runs this sweep on the cluster; stop that one first") from error
-    ask(actor.ready.remote())
+    try:
+        ask(actor.ready.remote(), timeout=START_SECONDS)
+    except ray.exceptions.GetTimeoutError as error:
+        raise SweepError(f"{folder}: the LawActor did not start in {START_SECONDS} seconds; look at Ray's logs on this node") from error
     return actor
 
 

@@ -14,10 +14,14 @@ NAMESPACE = "bimix-sweep"
 """All sweeps' actors live in it, each named by its sweep's id."""
 
 
-def ask(reference: Any) -> Any:
-    """The answer of a call to the actor; an error of ours comes back as it was raised there, not wrapped in Ray's."""
+def ask(reference: Any, *, timeout: float | None = None) -> Any:
+    """The answer of a call to the actor; an error of ours comes back as it was raised there, not wrapped in Ray's.
+
+    Args:
+        timeout: seconds after which to raise Ray's GetTimeoutError.
+    """
     try:
-        return ray.get(reference)
+        return ray.get(reference, timeout=timeout)
     except RayTaskError as error:
         if isinstance(error.cause, BimixSweepError):
             raise error.cause from None
