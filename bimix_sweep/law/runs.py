@@ -54,7 +54,12 @@ class Runs:
 
     def sums(self, values: Array) -> Array:
         """(..., runs) sums over each training's rows of (..., rows)."""
-        return values if len(self.run) == len(self.proportions) else np.add.reduceat(values, self.starts, axis=-1)
+        if len(self.run) == len(self.proportions):
+            return values
+        if self.even:
+            total: Array = values.reshape(*values.shape[:-1], -1, self.even) @ np.ones(self.even)
+            return total
+        return np.add.reduceat(values, self.starts, axis=-1)
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists; floats survive exactly."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from bimix_sweep.law import jacobian
 from bimix_sweep.law import transfer as tl
@@ -106,6 +106,10 @@ def misfit(batch: Batch, picked: Index, refitted: Array, quick: Array) -> tuple[
     return real, np.clip(real / linear, 1.0, 10.0)
 
 
+def _rank_correlation(first: Array, second: Array) -> float:
+    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
+
+
 def choose(
     batch: Batch, targets: tuple[str, ...], law: str, held_out: Array
 ) -> tuple[dict[str, str], dict[str, dict[str, dict[str, float]]], dict[str, str]]:
@@ -124,7 +128,7 @@ def choose(
             "last_step": float(np.abs(np.expm1(held_out[problem, ends] - batch.y[problem, ends])).mean())
             if ends.size
             else float(relative.mean()),
-            "rank_correlation": 0.0 if constant else float(spearmanr(held_out[problem, ends], batch.y[problem, ends])[0]),
+            "rank_correlation": 0.0 if constant else _rank_correlation(held_out[problem, ends], batch.y[problem, ends]),
         }
     choice, reasons = {}, {}
     for name, by_law in errors.items():
