@@ -23,16 +23,15 @@ from bimix_sweep.design.state import Proposal, Refit
 from bimix_sweep.design.stopping import Decision
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.mixture.simplex import SUM_TOLERANCE, total_variation
 from bimix_sweep.seeding import seed_for
-from bimix_sweep.sweep.history import MOST_FINALS, PAIRS, PastTrial, final_trainings, proposal_event, rebuild, refit_event
-from bimix_sweep.sweep.journal import Event, Journal
-from bimix_sweep.sweep.progress import Snapshot, TrialRow, describe, duration
+from bimix_sweep.sweep.finals import PAIRS, final_mixtures, final_trainings, reference_mixtures
+from bimix_sweep.sweep.history import PastTrial, proposal_event, rebuild, refit_event
+from bimix_sweep.sweep.journal import Journal
+from bimix_sweep.sweep.segments import Event
+from bimix_sweep.sweep.snapshot import Snapshot, describe, duration, snapshot_of
 
 REFIT_SHARE = 0.05
 """Most of a core's time that refits in between may take."""
-SAME_MIXTURE = 0.005
-"""Final mixtures that differ in less than this share of tokens are trained once."""
 
 
 class LawActor:
@@ -200,7 +199,7 @@ class LawActor:
             self._catch_up()
             if self._brain.finals is None and not self._brain.running("sweep"):
                 self._settle_finals()
-            planned = self._reference_finals() if self._brain.finals is None else self._brain.finals["mixtures"]
+            planned = reference_mixtures(self._brain.spec) if self._brain.finals is None else self._brain.finals["mixtures"]
             for trial, pair, entry in final_trainings(planned):
                 if trial in started:
                     continue
@@ -240,43 +239,11 @@ class LawActor:
     def snapshot(self) -> Snapshot:
         """The sweep now, for a person."""
         with self._lock:
-            front = self._front
-            rows = [
-                TrialRow(
-                    trial=name,
-                    role=record.role,
-                    reason=front.proposals[name].reason,
-                    state=record.state,
-                    step=max(record.points, default=0),
-                    objective=front.objective(name),
-                    mixture=record.mixture.as_dict(),
-                )
-                for name, record in front.state.trials.items()
-            ]
-            last = next((event for event in reversed(front.refits) if event["optimum"]), None)
-            decision = front.decision.reason if front.decision else front.refits[-1]["decision"]["reason"] if front.refits else ""
-            finals = front.finals["mixtures"] if front.finals else None
-            optimum = last["optimum"] if last else None
-            figures = last["decision"] if last else {}
-            return Snapshot(
-                name=front.first["name"],
-                phase="done" if front.complete else "sweep" if finals is None else "final trainings",
-                steps=front.spec.steps,
-                trials=rows,
-                max_trials=front.spec.max_trials,
-                num_finals=MOST_FINALS if finals is None else PAIRS * len(finals),
-                optimum=optimum["mixture"] if optimum else None,
-                region=optimum["region"] if optimum else {},
-                regret_expected=figures.get("regret_expected"),
-                regret_upper95=figures.get("regret_upper95"),
-                movement_tv=figures.get("movement_tv"),
-                decision=decision,
-                elapsed_seconds=time.monotonic() - self._began,
-                training_seconds=sum(self._seconds) / len(self._seconds) if self._seconds else 0.0,
-                slots=front.spec.slots,
-                lines=list(self._lines),
+            seconds = sum(self._seconds) / len(self._seconds) if self._seconds else 0.0
+            return snapshot_of(
+                self._front, elapsed_seconds=time.monotonic() - self._began, training_seconds=seconds, lines=list(self._lines),
                 epoch=self._journal.epoch,
-            )
+            )  # fmt: skip
 
     def close(self) -> None:
         """Flush the journal and let go of it."""
@@ -362,41 +329,10 @@ class LawActor:
         if law is None or optimum is None:
             finished = sum(record.state == "finished" for record in brain.state.trials.values())
             raise SweepError(f"{finished} finished trainings determine no law; raise budget.trials or mend the ones that failed")
-        mixtures = self._reference_finals()
-        _merge(mixtures, "predicted", optimum.mixture)
-        if (best := self._best_measured()) is not None:
-            _merge(mixtures, "measured", best)
+        mixtures = final_mixtures(brain, optimum.mixture)
         self._lines.append(f"the predicted optimum {describe(optimum.mixture.as_dict())} is trained beside the others, {PAIRS} seeds each")
         self._commit({"kind": "finals", "law": law.to_json(), "num_points": history[-1].num_points, "mixtures": mixtures})
         self._catch_up()
-
-    def _reference_finals(self) -> list[dict[str, Any]]:
-        mixtures: list[dict[str, Any]] = []
-        _merge(mixtures, "uniform", self._brain.spec.final_domains.uniform())
-        _merge(mixtures, "natural", self._brain.spec.final_domains.natural())
-        return mixtures
-
-    def _best_measured(self) -> Mixture | None:
-        """Mixture of the finished training of the sweep with the lowest loss, of those the final run may use."""
-        domains = self._brain.spec.final_domains
-        found: list[tuple[float, Mixture]] = []
-        for name, record in self._brain.state.trials.items():
-            shares = record.mixture.as_array(domains.names)
-            inside = (shares >= domains.lower_array - SUM_TOLERANCE).all() and (shares <= domains.upper_array + SUM_TOLERANCE).all()
-            loss = self._brain.objective(name)
-            if record.role == "sweep" and record.state == "finished" and inside and loss is not None:
-                found.append((loss, record.mixture))
-        return min(found, key=lambda pair: pair[0])[1] if found else None
-
-
-def _merge(mixtures: list[dict[str, Any]], label: str, mixture: Mixture) -> None:
-    """Add a final mixture, or a label where it is there already."""
-    shares = mixture.as_array()
-    for entry in mixtures:
-        if total_variation(shares, Mixture.from_mapping(entry["mixture"]).as_array(mixture.names)) < SAME_MIXTURE:
-            entry["labels"].append(label)
-            return
-    mixtures.append({"labels": [label], "mixture": mixture.as_dict()})
 
 
 def _line(number: int, refit: Refit) -> str:

@@ -15,7 +15,7 @@
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,10 @@ from bimix_sweep.design.state import Proposal, Refit, SweepSpec, SweepState
 from bimix_sweep.design.stopping import Decision
 from bimix_sweep.errors import BimixSweepError, JournalError, SweepError
 from bimix_sweep.mixture.domains import DomainSet, Mixture
-from bimix_sweep.sweep.journal import Event, read
+from bimix_sweep.sweep.segments import Event, read
 
 MOST_DOMAINS = 10_000
 """A journal with more is not one anyone made."""
-PAIRS = 2
-"""Trainings of each final mixture; those of a pair share a seed."""
-MOST_FINALS = 4 * PAIRS
-"""Final trainings where predicted optimum, best measured, uniform and natural mixture all differ."""
 
 
 def sweep_event(*, name: str, config_digest: str, data: Mapping[str, Any], spec: SweepSpec, versions: Mapping[str, str]) -> Event:
@@ -218,13 +214,6 @@ def weighted_loss(losses: Mapping[str, float], weights: Mapping[str, float], obj
         mean = math.fsum(counted.values()) / len(counted)
         return max(losses[target] * weight / mean for target, weight in counted.items())
     return math.fsum(losses[target] * weight for target, weight in counted.items()) / math.fsum(counted.values())
-
-
-def final_trainings(mixtures: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
-    """Name, pair and mixture (`labels`, `mixture`) of each final training, in the order they run: first one seed, then the next."""
-    for pair in range(1, PAIRS + 1):
-        for entry in mixtures:
-            yield f"final-{entry['labels'][0]}-{pair}", pair, entry
 
 
 def rebuild(events: Iterable[Event], where: str) -> SweepHistory:

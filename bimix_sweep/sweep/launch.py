@@ -23,16 +23,16 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.state import SweepSpec
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.export.recipe import Recipe
-from bimix_sweep.sweep.history import MOST_FINALS, replay, sweep_event
-from bimix_sweep.sweep.journal import Event
+from bimix_sweep.sweep.finals import MOST_FINALS
+from bimix_sweep.sweep.history import replay, sweep_event
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_page, write_results
-from bimix_sweep.sweep.trainers import Prepare, Trainer, prepare_builtin
+from bimix_sweep.sweep.segments import Event
+from bimix_sweep.sweep.trainers import CONFIG, Prepare, Trainer, prepare_builtin
 
 if TYPE_CHECKING:
     from bimix_sweep.sweep.interrupt import Interrupt
 
-CONFIG = "config.yaml"
 RETRIES = 20
 """Further attempts at a training whose worker or node died; each goes on from the last checkpoint."""
 CALLS = 64

@@ -5,90 +5,16 @@ file, a job's output) every new line of the sweep's log is printed once.
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from bimix_sweep.sweep.snapshot import Snapshot, describe, duration
+
 SHOWN_TRIALS = 12
 """Rows of the table; trainings that ended earlier scroll away."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialRow:
-    """One training."""
-
-    trial: str
-    role: str
-    reason: str
-    state: str
-    step: int
-    """Last step with a point; 0 before the first."""
-    objective: float | None
-    """Weighted loss there."""
-    mixture: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """A sweep at one moment."""
-
-    name: str
-    phase: str
-    """In words: `sweep`, `final trainings`, `done`."""
-    steps: int
-    """Optimizer steps of a training."""
-    trials: Sequence[TrialRow]
-    max_trials: int
-    num_finals: int
-    """Final trainings there will be."""
-    optimum: Mapping[str, float] | None
-    """Predicted best mixture."""
-    region: Mapping[str, Sequence[float]]
-    """Ends of each domain over mixtures that are as good within the tolerance of the region."""
-    regret_expected: float | None
-    regret_upper95: float | None
-    movement_tv: float | None
-    decision: str
-    """The last decision in words."""
-    elapsed_seconds: float
-    """Since this driver started."""
-    training_seconds: float
-    """Mean wall time of a finished training; 0 before the first."""
-    slots: int
-    lines: Sequence[str]
-    """The log of this epoch: one line for each refit and each training's end."""
-    epoch: int
-    """Of the journal's writer; one that began anew has a log of its own."""
-
-    @property
-    def seconds_left(self) -> float | None:
-        """If no training is saved by stopping early; None before the first ended."""
-        if not self.training_seconds:
-            return None
-        sweep = sum(row.role == "sweep" and row.state in ("finished", "failed") for row in self.trials)
-        finals = sum(row.role == "final" and row.state in ("finished", "failed") for row in self.trials)
-        to_do = (self.max_trials - sweep if self.phase == "sweep" else 0) + self.num_finals - finals
-        partial = sum(row.step / self.steps for row in self.trials if row.state == "running")
-        return max(0.0, to_do - partial) * self.training_seconds / self.slots
-
-
-def describe(mixture: Mapping[str, float]) -> str:
-    """`python .41 cpp .33 docs .26`."""
-    return " ".join(f"{name} {share:.2f}".replace(" 0.", " .") for name, share in mixture.items())
-
-
-def duration(seconds: float) -> str:
-    """`48 s`, `3 min 20 s`, `5 h 10 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 class Progress:

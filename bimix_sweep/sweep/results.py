@@ -17,7 +17,8 @@ from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.report.data import PathPoint, ReportData
 from bimix_sweep.report.page import write_report
 from bimix_sweep.seeding import rng
-from bimix_sweep.sweep.history import SweepHistory, final_trainings, replay
+from bimix_sweep.sweep.finals import final_trainings
+from bimix_sweep.sweep.history import SweepHistory, replay
 
 
 def write_results(folder: Path, config: SweepConfig) -> Recipe:

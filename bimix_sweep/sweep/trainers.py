@@ -15,6 +15,8 @@ from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.proxy.spec import ProxySpec
 
+CONFIG = "config.yaml"
+"""In a sweep's folder from when its data are prepared."""
 Report = Callable[[int, dict[str, float]], None]
 """Takes a step and {target: loss}; returns when they are recorded for good. The same point may come twice."""
 
@@ -135,22 +137,26 @@ class BuiltinTrainer:
 
 
 def prepare_builtin(config: SweepConfig, folder: Path, say: Callable[[str], None]) -> BuiltinTrainer:
-    """Tokenise the sweep's text into `folder/store` (or open the store that is there).
+    """Tokenise the sweep's text into `folder/store`, or open the store of a sweep that was begun.
 
     Raises:
         DataError: text is missing or too short for what the configuration asks.
     """
     from bimix_sweep.data.prepare import prepare
     from bimix_sweep.data.sources import Source
+    from bimix_sweep.data.store import TokenStore
 
     targets = config.resolved_targets()
-    store = prepare(
-        {name: Source(path=domain.path) for name, domain in config.domains.items()},
-        {name: Source(path=target.path) for name, target in targets.items() if target.path is not None},
-        out=folder / "store", vocabulary=config.proxy.vocabulary, progress=say,
-        # what a training can use is enough, but a domain whose size nobody stated is counted whole
-        max_tokens={name: math.ceil(config.proxy.tokens * domain.max) for name, domain in config.domains.items() if domain.tokens},
-    )  # fmt: skip
+    if (folder / CONFIG).exists():  # a sweep that goes on needs its store, not the text
+        store = TokenStore.open(folder / "store")
+    else:
+        store = prepare(
+            {name: Source(path=domain.path) for name, domain in config.domains.items()},
+            {name: Source(path=target.path) for name, target in targets.items() if target.path is not None},
+            out=folder / "store", vocabulary=config.proxy.vocabulary, progress=say,
+            # what a training can use is enough, but a domain whose size nobody stated is counted whole
+            max_tokens={name: math.ceil(config.proxy.tokens * domain.max) for name, domain in config.domains.items() if domain.tokens},
+        )  # fmt: skip
     tokens = {name: float(store.num_train_tokens(name)) for name in store.domains}
     limits = config.subsample(tokens)
     for name, limit in (limits or {}).items():

@@ -11,7 +11,8 @@ from bimix_sweep.errors import DivergedError, JournalError, SweepError
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.sweep.actor import LawActor
 from bimix_sweep.sweep.history import replay, sweep_event
-from bimix_sweep.sweep.journal import Journal, read
+from bimix_sweep.sweep.journal import Journal
+from bimix_sweep.sweep.segments import read
 
 NAMES = ("web", "code", "books")
 STEPS = (100, 200, 400)

@@ -75,3 +75,10 @@ def test_missing_text_is_a_data_error(text, tmp_path):
     lacking = config(text, domains={"latin": {"path": str(text / "latin.jsonl")}, "digits": {"path": str(text / "nothing.jsonl")}})
     with pytest.raises(DataError, match=r"nothing\.jsonl"):
         prepare_builtin(lacking, tmp_path, lambda _: None)
+
+
+def test_a_sweep_that_goes_on_needs_its_store_and_not_the_text(text, tmp_path):
+    begun = prepare_builtin(config(text), tmp_path, lambda _: None)
+    (tmp_path / "config.yaml").write_text(config(text).to_yaml())
+    gone = config(text, domains={name: {"path": str(text / "moved" / f"{name}.jsonl")} for name in WORDS})
+    assert prepare_builtin(gone, tmp_path, lambda _: None) == begun

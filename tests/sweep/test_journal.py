@@ -6,7 +6,9 @@ import pytest
 
 from bimix_sweep.errors import JournalError
 from bimix_sweep.sweep import journal as journals
-from bimix_sweep.sweep.journal import Journal, decode, encode, read
+from bimix_sweep.sweep import segments
+from bimix_sweep.sweep.journal import Journal
+from bimix_sweep.sweep.segments import decode, encode, read
 
 
 def point(step):
@@ -100,7 +102,7 @@ def test_a_partial_line_in_an_earlier_segment_is_an_error(tmp_path):
 
 
 def test_another_version_is_refused(tmp_path):
-    tmp_path.joinpath("000001.jsonl").write_bytes(encode({"format": journals.FORMAT, "version": 99, "epoch": 1, "segment": 1}))
+    tmp_path.joinpath("000001.jsonl").write_bytes(encode({"format": segments.FORMAT, "version": 99, "epoch": 1, "segment": 1}))
     with pytest.raises(JournalError, match="line 1: is of version 99"):
         read(tmp_path)
 
@@ -136,7 +138,7 @@ def test_values_that_are_not_plain_and_finite_are_not_written(tmp_path, value):
 def test_hostile_lines_are_refused_even_with_a_good_checksum(tmp_path, body, reason):
     written(tmp_path, 0)
     with (tmp_path / "000001.jsonl").open("ab") as stream:
-        stream.write(f'{body[:-1]},"check":"{journals._checksum(body)}"}}\n'.encode())
+        stream.write(f'{body[:-1]},"check":"{segments._checksum(body)}"}}\n'.encode())
     with pytest.raises(JournalError, match=rf"000001\.jsonl line 2: .*{reason}"):
         read(tmp_path)
 

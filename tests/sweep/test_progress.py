@@ -2,7 +2,8 @@ from io import StringIO
 
 from rich.console import Console
 
-from bimix_sweep.sweep.progress import Progress, Snapshot, TrialRow, describe, duration, view
+from bimix_sweep.sweep.progress import Progress, view
+from bimix_sweep.sweep.snapshot import Snapshot, TrialRow, describe, duration
 
 
 def row(trial, state="finished", step=400, role="sweep"):

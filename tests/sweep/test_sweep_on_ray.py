@@ -12,7 +12,7 @@ from bimix_sweep.errors import JournalError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.sweep.history import replay
-from bimix_sweep.sweep.journal import read
+from bimix_sweep.sweep.segments import read
 
 pytestmark = pytest.mark.cluster
 SCRIPT = Path(__file__).with_name("planted_sweep.py")

@@ -1,0 +1,70 @@
+"""The final trainings: which mixtures are trained beside the predicted optimum, under which names, in which order.
+
+No predicted optimum is recommended before it was trained beside the best measured, the uniform and the natural mixture,
+each with the same two seeds. Where two of these are the same mixture it is trained once and carries both labels.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.mixture.simplex import SUM_TOLERANCE, total_variation
+from bimix_sweep.sweep.history import SweepHistory
+
+PAIRS = 2
+"""Trainings of each final mixture; those of a pair share a seed."""
+MOST_FINALS = 4 * PAIRS
+"""Final trainings where predicted optimum, best measured, uniform and natural mixture all differ."""
+SAME_MIXTURE = 0.005
+"""Final mixtures that differ in less than this share of tokens are trained once."""
+
+FinalMixture = dict[str, Any]
+"""`labels` and `mixture`, as the journal keeps them."""
+
+
+def reference_mixtures(spec: SweepSpec) -> list[FinalMixture]:
+    """Uniform and natural: known before the sweep's outcome."""
+    mixtures: list[FinalMixture] = []
+    _merge(mixtures, "uniform", spec.final_domains.uniform())
+    _merge(mixtures, "natural", spec.final_domains.natural())
+    return mixtures
+
+
+def final_mixtures(history: SweepHistory, predicted: Mixture) -> list[FinalMixture]:
+    """All of them, the reference mixtures first."""
+    mixtures = reference_mixtures(history.spec)
+    _merge(mixtures, "predicted", predicted)
+    if (best := _best_measured(history)) is not None:
+        _merge(mixtures, "measured", best)
+    return mixtures
+
+
+def final_trainings(mixtures: Sequence[FinalMixture]) -> Iterator[tuple[str, int, FinalMixture]]:
+    """Name, pair and mixture (`labels`, `mixture`) of each final training, in the order they run: first one seed, then the next."""
+    for pair in range(1, PAIRS + 1):
+        for entry in mixtures:
+            yield f"final-{entry['labels'][0]}-{pair}", pair, entry
+
+
+def _best_measured(history: SweepHistory) -> Mixture | None:
+    """Mixture of the sweep's finished training with the lowest loss, of those the final run may use."""
+    domains = history.spec.final_domains
+    found: list[tuple[float, Mixture]] = []
+    for name, record in history.state.trials.items():
+        shares = record.mixture.as_array(domains.names)
+        inside = (shares >= domains.lower_array - SUM_TOLERANCE).all() and (shares <= domains.upper_array + SUM_TOLERANCE).all()
+        loss = history.objective(name)
+        if record.role == "sweep" and record.state == "finished" and inside and loss is not None:
+            found.append((loss, record.mixture))
+    return min(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _merge(mixtures: list[FinalMixture], label: str, mixture: Mixture) -> None:
+    """Add a mixture, or a label where it is there already."""
+    shares = mixture.as_array()
+    for entry in mixtures:
+        if total_variation(shares, Mixture.from_mapping(entry["mixture"]).as_array(mixture.names)) < SAME_MIXTURE:
+            entry["labels"].append(label)
+            return
+    mixtures.append({"labels": [label], "mixture": mixture.as_dict()})
