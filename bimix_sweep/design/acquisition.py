@@ -66,20 +66,28 @@ def contending(question: Question, generator: np.random.Generator) -> Array:
     return np.concatenate([best.point[None], drawn_optima(question, best, generator, 24), scattered(question, best.point, generator, 40)])
 
 
-def choose(question: Question, contenders: Array, candidates: Array, running: Array, generator: np.random.Generator) -> tuple[int, float]:
+def choose(
+    question: Question,
+    contenders: Array,
+    candidates: Array,
+    running: Array,
+    generator: np.random.Generator,
+    exploration: float = EXPLORATION,
+) -> tuple[int, float]:
     """Index of the candidate with the largest score, and its fall of the expected regret (a fraction of the objective).
 
     Args:
         contenders: (n, domains), the predicted optimum first.
         candidates: (m, domains).
         running: (r, domains) trials whose losses are not known yet.
+        exploration: weight of the variance over all candidates beside the regret.
     """
     points = np.concatenate([contenders, candidates, running])
     posterior = question.posterior(points)
     for index in range(len(contenders) + len(candidates), len(points)):
         posterior = posterior.conditioned(index)
     regret, share = scores(question, posterior, len(contenders), len(candidates), generator)
-    best = int(np.argmax(regret / max(float(regret.max()), 1e-12) + EXPLORATION * share / max(float(share.max()), 1e-300)))
+    best = int(np.argmax(regret / max(float(regret.max()), 1e-12) + exploration * share / max(float(share.max()), 1e-300)))
     return best, float(regret[best])
 
 

@@ -1,7 +1,8 @@
 """The loop against a finished table: which of its mixtures would it have looked at, and what would it have known by then.
 
 A run of the table is looked at by taking its losses out of the table; nothing is trained. Quality is judged at every run's
-last step on rows not looked at: the held-out table's, else the rest of the table.
+last step on rows not looked at: the held-out table's, else the rest of the table. Since it is judged on predictions of all mixtures,
+the variance over all of them weighs more in the choice than in a sweep, which only has to find the optimum.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from bimix_sweep.seeding import rng
 
 POLICIES = ("informative", "random")
 """informative: as a sweep would choose; random: uniformly."""
+LEARNING = 30.0
+"""Weight of the variance over all mixtures beside the regret, in `acquisition.choose`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +106,7 @@ def _chosen(law: FittedLaw, mixtures: Array, unseen: np.ndarray, count: int, mea
     picked: list[int] = []
     for _ in range(count):
         left = np.setdiff1d(unseen, picked)
-        best, _ = choose(question, contenders, mixtures[left], mixtures[picked], generator)
+        best, _ = choose(question, contenders, mixtures[left], mixtures[picked], generator, LEARNING)
         picked.append(int(left[best]))
     return picked
 
