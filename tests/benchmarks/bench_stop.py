@@ -1,0 +1,64 @@
+"""Claim: with a tolerance of .2 % a sweep stops soon after its regret stays under the tolerance, and rarely before.
+
+Sweeps in the worlds of bench_calibration, refitted after every training; `settled` is the first number of runs from which the realised regret
+stayed within the tolerance until the end of the budget.
+"""
+
+import argparse
+import time
+
+import numpy as np
+from recording import Claim, record
+from truths import FAMILIES, advance, spec, truth
+
+from bimix_sweep.design.state import SweepState
+from bimix_sweep.seeding import rng
+
+TOLERANCE = 0.002
+BUDGET = 80
+EVERY = 4
+"""Runs between refits (as many slots)."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sweeps", type=int, default=4, help="sweeps a family")
+    count = parser.parse_args().sweeps
+    start = time.perf_counter()
+    rows = []
+    for family in FAMILIES:
+        world = truth(family)
+        for seed in range(2000, 2000 + count):
+            noise = float(rng(seed, "stop", family).choice([0.002, 0.005, 0.01]))
+            state = SweepState(spec(world, seed=seed, slots=EVERY, max_trials=BUDGET + 1, tolerance=TOLERANCE))
+            path, stopped = [], None
+            for runs in range(20, BUDGET + 1, EVERY):
+                advance(state, world, noise, runs)
+                refit = state.refit()
+                if refit.optimum is None:
+                    raise RuntimeError(f"no law after {runs} runs")
+                path.append((runs, max(0.0, world.regret(refit.optimum.mixture.as_array(world.domains)))))
+                if refit.decision.stop and stopped is None:
+                    stopped = runs
+            beyond = [runs for runs, regret in path if regret > TOLERANCE]
+            settled = 20 if not beyond else beyond[-1] + EVERY
+            rows.append({"family": family, "seed": seed, "noise": noise, "stopped": stopped, "settled": settled, "path": path})
+            print(family, seed, f"settled {settled} stopped {stopped} end {path[-1][1]:.3%}", flush=True)
+    done = [row for row in rows if row["stopped"] is not None]
+    early = float(np.mean([row["stopped"] is not None and dict(row["path"])[row["stopped"]] > TOLERANCE for row in rows]))
+    ratios = [row["stopped"] / row["settled"] for row in done if row["settled"] <= row["stopped"]]
+    unstopped = [row for row in rows if row["stopped"] is None and row["settled"] * 1.5 < BUDGET]
+    late = sorted(ratios + [BUDGET / row["settled"] for row in unstopped])
+    median = float(np.median(late)) if late else float("nan")
+    claims = [
+        Claim(claim=f"stopped with a regret beyond the tolerance, share of {len(rows)} sweeps", goal="<= .10", value=early, holds=early <= 0.10),
+        Claim(
+            claim="runs at the stop (or the budget, where it did not) over runs when the regret had settled, median", goal="<= 1.5",
+            value=median, spread=[late[0], late[-1]] if late else None, holds=median <= 1.5,
+        ),
+    ]  # fmt: skip
+    record("stop", claims, seconds=time.perf_counter() - start, extra={"sweeps": rows})
+
+
+if __name__ == "__main__":
+    main()
