@@ -28,6 +28,8 @@ EXPLORATION = 0.3
 """Weight of the variance over all mixtures beside the regret."""
 NUM_DRAWS = 48
 """Draws of z, common to all candidates."""
+NUM_REPLICATES = 12
+"""Measured mixtures that may be run again: the ones predicted best."""
 
 
 def next_mixture(
@@ -54,6 +56,7 @@ def next_mixture(
     if len(failed):  # a mixture that failed is not tried again
         fresh = fresh[np.abs(fresh[:, None] - failed[None]).max(axis=2).min(axis=1) > 1e-6]
     again = np.unique(finished, axis=0)
+    again = again[np.argsort(question.objective(law.predict(again, np.full(len(again), question.step))))[:NUM_REPLICATES]]
     best, fall = choose(question, contenders, np.concatenate([fresh, again]), running, generator)
     if best >= len(fresh):
         return Mixture.from_array(domains.names, again[best - len(fresh)][order]), f"replicate, regret -{fall:.2g}"
@@ -62,7 +65,7 @@ def next_mixture(
 
 def contending(question: Question, generator: np.random.Generator) -> Array:
     """(n, domains) the predicted optimum first, then optima of posterior draws and mixtures around."""
-    best, _ = solve(question, [], generator)
+    best, _ = solve(question, [], generator, num_random=0)
     return np.concatenate([best.point[None], drawn_optima(question, best, generator, 24), scattered(question, best.point, generator, 40)])
 
 

@@ -168,15 +168,20 @@ def ask(
     )  # fmt: skip
 
 
-def solve(question: Question, starts: Sequence[Array], generator: np.random.Generator) -> tuple[Solution, str]:
-    """The minimum of the law, or of law + process where there is one, and the scope of its certificate."""
+def solve(question: Question, starts: Sequence[Array], generator: np.random.Generator, num_random: int = 2) -> tuple[Solution, str]:
+    """The minimum of the law, or of law + process where there is one, and the scope of its certificate.
+
+    Args:
+        starts: mixtures (law's domains,) to start from besides the law's own minimum.
+        num_random: and how many of the best random ones.
+    """
     open_to = (question.upper > 0).astype(np.float64)
     convex = minimise(question.aim(parametric=True), question.lower, question.upper, open_to / open_to.sum())
     if not question.law.has_process:
         return convex, "global"
     full = question.aim(parametric=False)
-    cloud = scattered(question, convex.point, generator, 200)
-    ranked = cloud[np.argsort(full.values(cloud))[:2]]
+    cloud = scattered(question, convex.point, generator, 200 if num_random else 0)
+    ranked = cloud[np.argsort(full.values(cloud))[:num_random]] if num_random else cloud
     found = [minimise(full, question.lower, question.upper, start, 1e-7) for start in (convex.point, *ranked, *starts)]
     return min(found, key=lambda solution: solution.value), "local"
 
