@@ -19,6 +19,8 @@ from bimix_sweep.mixture.domains import check_names
 from bimix_sweep.mixture.simplex import Array
 
 FORMAT = "bimix-sweep law 1"
+SIZE_DRIFT = 0.1
+"""Log loss by which a factor of e in size may move every mixture alike where runs have one size: the size term's prior has .04 to .13."""
 MARGIN = (0.1, 0.25)
 """Predictions stay within .1 + .25 x (range of the fitted trainings) of the worst fitted mixture, in log loss: a domain whose help few
 runs drove to 0 must not predict a blow-up."""
@@ -125,7 +127,7 @@ class FittedLaw:
                 variance[target] = np.einsum("np,pq,nq->n", left, group.covariance[target], left) + self.amplitude2[target] * np.maximum(
                     1 - explained, 0.0
                 )
-        variance *= self.inflation[:, None]
+        variance = variance * self.inflation[:, None] + self._drift(design)
         if noise:
             variance += (self.offset2 + self.point2)[:, None]
         mean = np.exp(law.log_loss.T + self._process(r))
@@ -175,7 +177,7 @@ class FittedLaw:
                 else:
                     covariance[target] = 0.0
                 covariance[target] += (left @ group.covariance[target]) @ left.T
-        covariance *= self.inflation[:, None, None]
+        covariance = covariance * self.inflation[:, None, None] + self._drift(design)[0]
         points = np.median(np.bincount(self.runs.run))
         sd = np.sqrt(self.offset2 + self.point2 / points)
         return Posterior(
@@ -261,6 +263,11 @@ class FittedLaw:
 
     def _law(self, design: tl.Design, *, bounded: bool) -> tl.Evaluation:
         return tl.evaluate(self.params, design, tl.OUTER_COLUMNS, smallest_log_v=self._smallest_log_v if bounded else None)
+
+    def _drift(self, design: tl.Design) -> Array:
+        """(n,) variance of the level at a size that runs of one other size say nothing of."""
+        one = self.sizes is not None and self.sizes[0] == self.sizes[1]
+        return np.asarray((SIZE_DRIFT * design.log_size) ** 2 if one else np.zeros(len(design.log_size)))
 
     @cached_property
     def _fit_design(self) -> tl.Design:

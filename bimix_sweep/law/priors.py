@@ -95,7 +95,7 @@ class Problems:
     has_steps: bool
     """Whether the runs differ in their steps; else the step factor is left out."""
     num_sizes: int
-    """How many different sizes they have; below 2 the size terms are left out."""
+    """How many different sizes they have, 0 where none is given; below 2 the size term is left out."""
     reference_size: float
     """N0 of the size term."""
 
@@ -122,9 +122,11 @@ class Problems:
         if not self.has_steps:
             for column, value in ((tl.STEP_SCALE, tl.OFF), (tl.STEP_POWER, 0.0), (tl.SLOPE_STEP, 0.0)):
                 hold(every, column, value)
-        if self.num_sizes < 2:
-            for column, value in ((tl.SIZE_SCALE, tl.OFF), (tl.SIZE_POWER, 0.0), (tl.SLOPE_SIZE, 0.0)):
+        if self.num_sizes < 2:  # one size says nothing of kN, which then keeps its prior: predictions at another size are as uncertain
+            for column, value in ((tl.SIZE_SCALE, tl.OFF), (tl.SIZE_POWER, 0.0)):
                 hold(every, column, value)
+        if self.num_sizes == 0:
+            hold(every, tl.SLOPE_SIZE, 0.0)
         if not (self.has_steps and self.num_sizes > 1):
             hold(every, tl.STEP_SIZE, 0.0)
         if self.has_steps:

@@ -16,8 +16,14 @@ LENGTHS = (0.25, 0.35, 0.5, 0.7)
 """Candidates for the length on the sphere, whose diameter is 1.41."""
 SHARES = np.array([0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 0.93])
 """Candidates for the process's share of the variance between trainings."""
-SHARE_PENALTY = 1.0
-"""Nats a share of 1 must gain over a share of 0."""
+SHARE_PENALTY = 3.0
+"""Nats a share of 1 must gain over a share of 0, before the targets are seen."""
+SHARE_COUNT = 2.0
+"""Targets that this expectation weighs as; the rest of the belief in a share is what the other targets show."""
+SHARE_ROUNDS = 6
+"""Rounds of that estimate; it has settled by then."""
+SHARE_LEAST = 0.03
+"""A smaller share is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,19 +96,28 @@ def choose(
     for length, basis in spectra.items():
         z2 = (residual @ basis.basis) ** 2
         rotated = np.matmul(basis.basis.T[None], jacobian)
-        best = np.full(targets, np.inf)
-        chosen = np.zeros((2, targets))
-        for share in SHARES:
-            ratio = share / (1 - share)
-            weights = 1 / (ratio * basis.values + 1)
+        negative, offsets = np.empty((len(SHARES), targets)), np.empty((len(SHARES), targets))
+        for number, share in enumerate(SHARES):
+            weights = 1 / (share / (1 - share) * basis.values + 1)
             offset2 = np.maximum((z2 * weights).sum(axis=1) / degrees, 1e-12)
             precision = information + np.matmul((rotated * weights[:, None]).transpose(0, 2, 1), rotated) / offset2[:, None, None]
-            negative = (
-                0.5 * (runs * np.log(offset2) - np.log(weights).sum() + log_det_noise + degrees + np.linalg.slogdet(precision)[1])
-                + SHARE_PENALTY * share
+            offsets[number] = offset2
+            negative[number] = 0.5 * (
+                runs * np.log(offset2) - np.log(weights).sum() + log_det_noise + degrees + np.linalg.slogdet(precision)[1]
             )
-            better = negative < best
-            best = np.where(better, negative, best)
-            chosen[:, better] = np.stack([ratio * offset2, offset2])[:, better]
-        evidence[length], variances[length] = best, (chosen[0], chosen[1])
+        log_belief = -SHARE_PENALTY * SHARES
+        log_belief -= np.log(np.exp(log_belief).sum())
+        start = np.exp(log_belief)
+        for _ in range(SHARE_ROUNDS):
+            weighed = log_belief[:, None] - negative
+            best = weighed.max(axis=0)
+            posterior = np.exp(weighed - best)
+            total = posterior.sum(axis=0)
+            posterior /= total
+            log_belief = np.log((posterior.sum(axis=1) + SHARE_COUNT * start) / (targets + SHARE_COUNT))
+        share_mean = SHARES @ posterior
+        variance = (posterior * offsets / (1 - SHARES)[:, None]).sum(axis=0)
+        share_mean = np.where(share_mean < SHARE_LEAST, 0.0, share_mean)
+        evidence[length] = -(best + np.log(total))
+        variances[length] = (share_mean * variance, (1 - share_mean) * variance)
     return evidence, variances

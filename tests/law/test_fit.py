@@ -135,6 +135,17 @@ def test_a_planted_size_axis_predicts_a_larger_size_inside_its_interval():
     assert any("two sizes" in note for note in two.notes)
 
 
+def test_a_prediction_at_another_size_than_the_only_one_is_wide():
+    law = fit_law(table_of(transfer_truth, mixtures_of(20), sizes=(1e6,)), law="transfer")
+    unseen, steps = mixtures_of(10, seed=8), np.full(10, 1000.0)
+    _, here = law.predict_with_sd(unseen, steps, np.full(10, 1e6))
+    mean, there = law.predict_with_sd(unseen, steps, np.full(10, 1e8))
+    assert (here / mean).max() < 0.02
+    assert (there / mean).min() > 0.3
+    wide = law.posterior(unseen, 1000.0, 1e8).covariance
+    assert np.sqrt(np.einsum("tmm->mt", wide)) * mean == pytest.approx(there, rel=1e-6)
+
+
 def test_missing_targets_unequal_steps_and_zero_proportions_are_fitted():
     mixtures = mixtures_of(20)
     mixtures[::3, 3] = 0
