@@ -65,7 +65,7 @@ def next_mixture(
 
 def contending(question: Question, generator: np.random.Generator) -> Array:
     """(n, domains) the predicted optimum first, then optima of posterior draws and mixtures around."""
-    best, _ = solve(question, [], generator, num_random=0)
+    best, _ = solve(question, generator, num_starts=1)
     return np.concatenate([best.point[None], drawn_optima(question, best, generator, 24), scattered(question, best.point, generator, 40)])
 
 

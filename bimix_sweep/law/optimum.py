@@ -17,7 +17,7 @@ from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.minimise import Objective, Solution, minimise
 from bimix_sweep.law.region import extreme_members
 from bimix_sweep.mixture.domains import DomainSet, Mixture
-from bimix_sweep.mixture.simplex import Array, total_variation
+from bimix_sweep.mixture.simplex import Array, project, total_variation
 
 NUM_ALTERNATIVES = 6
 """Extreme members shown, chosen to lie far apart."""
@@ -83,8 +83,7 @@ class Optimum:
 
 def optimal_mixture(
     law: FittedLaw, domains: DomainSet, *, weights: Mapping[str, float] | None = None, objective: str = "mean", step: float | None = None,
-    size: float | None = None, prior: Mixture | None = None, kl: float = 0.0, within: float = 0.005,
-    starts: Sequence[Mixture] = (), generator: np.random.Generator | None = None,
+    size: float | None = None, prior: Mixture | None = None, kl: float = 0.0, within: float = 0.005, generator: np.random.Generator | None = None,
 ) -> Optimum:  # fmt: skip
     """Minimise the predicted objective over mixtures of `domains` inside their bounds.
 
@@ -96,7 +95,6 @@ def optimal_mixture(
         step, size: where to minimise; None = the largest fitted.
         prior, kl: adds kl x KL(mixture || prior), in units of the objective.
         within: width of the near-optimal region, a fraction of the objective.
-        starts: further starts for law + process, such as the best measured mixtures.
         generator: for posterior draws; None = a fixed one.
 
     Raises:
@@ -104,7 +102,7 @@ def optimal_mixture(
     """
     generator = generator or np.random.default_rng(0)
     question = ask(law, domains, weights=weights, objective=objective, step=step, size=size, prior=prior, kl=kl)
-    best, scope = solve(question, [mixture.as_array(law.domains) for mixture in starts], generator)
+    best, scope = solve(question, generator)
     objective_of = question.aim(parametric=scope == "global")
     level = best.value + within * abs(best.value)
     extremes = extreme_members(
@@ -168,21 +166,21 @@ def ask(
     )  # fmt: skip
 
 
-def solve(question: Question, starts: Sequence[Array], generator: np.random.Generator, num_random: int = 2) -> tuple[Solution, str]:
+def solve(question: Question, generator: np.random.Generator, num_starts: int = 3) -> tuple[Solution, str]:
     """The minimum of the law, or of law + process where there is one, and the scope of its certificate.
 
-    Args:
-        starts: mixtures (law's domains,) to start from besides the law's own minimum.
-        num_random: and how many of the best random ones.
+    Law + process is minimised from the law's own minimum and from the best predicted of measured and scattered mixtures, `num_starts` in all.
     """
     open_to = (question.upper > 0).astype(np.float64)
     convex = minimise(question.aim(parametric=True), question.lower, question.upper, open_to / open_to.sum())
     if not question.law.has_process:
         return convex, "global"
-    full = question.aim(parametric=False)
-    cloud = scattered(question, convex.point, generator, 200 if num_random else 0)
-    ranked = cloud[np.argsort(full.values(cloud))[:num_random]] if num_random else cloud
-    found = [minimise(full, question.lower, question.upper, start, 1e-7) for start in (convex.point, *ranked, *starts)]
+    full, starts = question.aim(parametric=False), convex.point[None]
+    if num_starts > 1:
+        measured = project(question.law.runs.proportions, question.lower, question.upper)
+        cloud = np.concatenate([scattered(question, convex.point, generator, 200), measured])
+        starts = np.concatenate([starts, cloud[np.argsort(full.values(cloud))[: num_starts - 1]]])
+    found = [minimise(full, question.lower, question.upper, start, 1e-7) for start in starts]
     return min(found, key=lambda solution: solution.value), "local"
 
 
