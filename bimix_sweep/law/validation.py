@@ -15,6 +15,10 @@ from bimix_sweep.mixture.simplex import Array
 
 MAX_FOLDS = 8
 """Mixtures are left out in at most this many groups."""
+BIMIX_BETTER = 0.85
+"""BiMix is taken where its error on mixtures left out is below this share of the transfer law's. That one contains BiMix, and
+few mixtures flatter the smaller law by chance: on the 17-domain swarm taking the smaller error cost .001 of rank correlation at 32 runs; with
+3 to 6 mixtures of the published curves a stricter rule costs more than it gains."""
 BATCH = 2_000_000
 """Largest problems x rows fitted together, to bound memory."""
 
@@ -132,12 +136,13 @@ def choose(
         }
     choice, reasons = {}, {}
     for name, by_law in errors.items():
-        best = min(by_law, key=lambda one: by_law[one]["mean_relative_error"])
+        best = min(by_law, key=lambda one: by_law[one]["mean_relative_error"] * (BIMIX_BETTER if one == "transfer" else 1.0))
         choice[name] = best
         if len(by_law) == 2:
             other = "bimix" if best == "transfer" else "transfer"
             reasons[name] = (
                 f"{best}: {by_law[best]['mean_relative_error']:.2%} error on mixtures left out, {other} {by_law[other]['mean_relative_error']:.2%}"
+                + (", not enough lower" if by_law[other]["mean_relative_error"] < by_law[best]["mean_relative_error"] else "")
             )
         else:
             reasons[name] = f"{best}: " + ("as asked" if law != "auto" else "it has no domain of its own")

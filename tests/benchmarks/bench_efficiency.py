@@ -23,6 +23,9 @@ def main() -> None:
     started = time.perf_counter()
     train, small, large = swarm("train", "1m"), swarm("test", "1m"), swarm("test", "60m")
     rows: dict[str, dict[str, list[float]]] = {}
+    # shares below .0005 are published as 0, and a little mathematics halves the loss on it: where 512 runs cannot tell, 16 cannot
+    full = [fit_law(train).predict(small.proportions, small.steps), lightgbm(train.proportions, train.losses, small.proportions)]
+    beyond = np.any([np.abs(loss / small.losses - 1) > 0.15 for loss in full], axis=0)
 
     def keep(method: str, n: int, **values: float) -> None:
         slot = rows.setdefault(f"{method} n={n}", {})
@@ -37,6 +40,7 @@ def main() -> None:
             sixty = law.predict(large.proportions, large.steps)
             keep(
                 "ours", n, rho=rank(loss, small.losses), mre=error(loss, small.losses), worst=100 * np.abs(loss / small.losses - 1).max(),
+                worst_knowable=100 * np.abs(loss / small.losses - 1)[~beyond].max(),
                 rho_60m=rank(sixty, large.losses), cover=np.mean(np.abs(loss - small.losses) < 1.96 * sd),
                 median_rho=float(np.median([rank(loss[:, [k]], small.losses[:, [k]]) for k in range(len(small.targets))])),
             )  # fmt: skip
@@ -78,7 +82,22 @@ def main() -> None:
     )
     for n in (16, 20):
         value = max(rows[f"ours n={n}"]["worst"])
-        claims.append(Claim(claim=f"worst single prediction from {n} runs, %", goal="<= 30", value=value, holds=value <= 30))
+        reference = 100 * np.abs(full[1] / small.losses - 1).max()
+        claims.append(
+            Claim(
+                claim=f"worst single prediction from {n} runs, % (from 512: ours {100 * np.abs(full[0] / small.losses - 1).max():.0f}, LightGBM {reference:.0f})",
+                goal="<= 30", value=value, holds=value <= 30,
+            )
+        )  # fmt: skip
+        value = max(rows[f"ours n={n}"]["worst_knowable"])
+        claims.append(
+            Claim(
+                claim=f"the same without the {beyond.sum()} of {beyond.size} that 512 runs miss by > 15 %",
+                goal="<= 30",
+                value=value,
+                holds=value <= 30,
+            )
+        )
     for n, goal in CHOSEN.items():
         value, by_chance = mean(f"informative n={n}", "rho"), mean(f"random n={n}", "rho")
         claims.append(
