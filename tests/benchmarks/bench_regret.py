@@ -2,7 +2,7 @@
 
 Worlds (truths.py): law-like and alien, noise .3 %. Rivals see the same worlds in this process, with the same noise and budget:
 Optuna's TPE, CMA-ES and Gaussian-process samplers over logarithmic coordinates (proportions = normalised exponentials, so that uniform
-coordinates are uniform mixtures), and swarms: random Dirichlet mixtures, then LightGBM or a log-linear law of the mean loss, whose recommendation
+coordinates are uniform mixtures), and swarms: random Dirichlet mixtures, then LightGBM or a log-linear law of every target, whose recommendation
 is the average of the 100 best of 100 000 random mixtures, as the swarm's authors do. A sampler recommends the best it measured.
 Regret is that of the recommendation, without noise.
 """
@@ -24,7 +24,7 @@ from bimix_sweep.seeding import rng
 NOISE = 0.003
 OURS = (32, 64, 96)
 RIVALS = (32, 64, 128, 256)
-GP_RUNS = 64
+GP_RUNS = 128
 """Optuna's GP sampler takes seconds a trial beyond."""
 
 
@@ -79,7 +79,7 @@ def swarm(model: str) -> Callable[[Truth, int], dict[int, float]]:
         generator, domains = rng(seed, "rival", model), len(world.domains)
         mixtures = np.concatenate([generator.dirichlet(np.full(domains, k), max(RIVALS) // 4) for k in (0.1, 0.3, 1.0, 3.0)])
         mixtures = mixtures[generator.permutation(len(mixtures))]
-        losses = np.array([mean_loss(world, row, generator) for row in mixtures])
+        losses = np.array([list(world.measured(row, generator, NOISE).values()) for row in mixtures])
         candidates = np.concatenate([generator.dirichlet(np.full(domains, k), 25_000) for k in (0.1, 0.3, 1.0, 3.0)])
         found = {}
         for count in RIVALS:
@@ -96,17 +96,23 @@ def _boosted(mixtures: Array, losses: Array, candidates: Array) -> Array:
     model = lightgbm.LGBMRegressor(n_estimators=300, learning_rate=0.03, num_leaves=15, min_child_samples=5, verbose=-1, n_jobs=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return np.asarray(model.fit(mixtures, losses).predict(candidates))
+        return np.asarray(model.fit(mixtures, losses.mean(axis=1)).predict(candidates))
 
 
 def _log_linear(mixtures: Array, losses: Array, candidates: Array) -> Array:
-    def residual(p: Array) -> Array:
-        return np.append((p[0] + np.exp(np.clip(p[1] + mixtures @ p[2:], -30, 5)) - losses) / 0.01, 0.1 * p[2:])
+    """c + exp(k + t.r) for each target, relative residuals, a weak pull of t to 0."""
+    total = np.zeros(len(candidates))
+    for values in losses.T:
 
-    best = optimize.least_squares(
-        residual, np.append([losses.min() * 0.9, np.log(np.ptp(losses))], np.zeros(mixtures.shape[1])), max_nfev=300
-    ).x
-    return np.asarray(best[0] + np.exp(np.clip(best[1] + candidates @ best[2:], -30, 5)))
+        def model(p: Array, x: Array) -> Array:
+            return np.asarray(p[0] + np.exp(np.clip(p[1] + x @ p[2:], -30, 4)))
+
+        def residual(p: Array, values: Array = values) -> Array:
+            return np.append((model(p, mixtures) / values - 1) / 0.01, 0.05 * p[2:])
+
+        start = np.append([values.min() * 0.8, np.log(values.mean() * 0.3)], np.zeros(mixtures.shape[1]))
+        total += model(optimize.least_squares(residual, start, max_nfev=100).x, candidates)
+    return total / losses.shape[1]
 
 
 RIVAL = {
