@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from bimix_sweep.errors import BimixSweepError, ConfigError, LawError, TableError
+from bimix_sweep.parsing import parse_json
 
 if TYPE_CHECKING:
     from bimix_sweep.export.recipe import Recipe
@@ -117,6 +118,8 @@ def fit(
     from bimix_sweep.law.selection import fit_law
     from bimix_sweep.mixture.table import LossTable
 
+    if min_step is not None and not min_step >= 0:
+        raise ConfigError(f"--min-step is {min_step:g}; need a number >= 0")
     runs = LossTable.read(table)
     equal = {target: target for target in runs.targets if target in runs.domains}
     fitted = fit_law(runs, law=law, own=equal | _pairs(own), min_step=min_step)
@@ -300,11 +303,13 @@ def _read_law(path: str) -> "FittedLaw":
     from bimix_sweep.law.selection import FittedLaw
 
     try:
-        return FittedLaw.from_json(json.loads(files.read_text(path)))
+        return FittedLaw.from_json(parse_json(files.read_text(path)))
     except OSError as error:
         raise LawError(f"{path} cannot be read ({error.strerror or error}); need a law written by bimix-sweep fit") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise LawError(f"{path} is not JSON ({error}); need a law written by bimix-sweep fit") from error
+    except ValueError as error:
+        raise LawError(f"{path} is {error}; need a law written by bimix-sweep fit") from error
+    except LawError as error:
+        raise LawError(f"{path}: {error}") from error
 
 
 def _pairs(options: list[str] | None) -> dict[str, str]:
@@ -321,12 +326,14 @@ def _pairs(options: list[str] | None) -> dict[str, str]:
 def _numbers(path: Path) -> dict[str, float]:
     """A JSON file {name: number}."""
     try:
-        content = json.loads(path.read_text())
+        content = parse_json(path.read_text())
     except OSError as error:
         raise ConfigError(f'{path} cannot be read ({error.strerror}); need JSON like {{"web": 1.5}}') from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict) or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in content.values()):
+    except ValueError as error:
+        raise ConfigError(f"{path} is {error}") from error
+    if not isinstance(content, dict) or not all(
+        isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e300 for v in content.values()
+    ):
         raise ConfigError(f'{path} needs to hold JSON like {{"web": 1.5, "code": 2}}: names and numbers')
     return {name: float(value) for name, value in content.items()}
 

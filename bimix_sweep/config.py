@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from bimix_sweep import files
 from bimix_sweep.errors import ConfigError, MixtureError
 from bimix_sweep.mixture.domains import DomainSet, check_names
+from bimix_sweep.mixture.simplex import SUM_TOLERANCE
+from bimix_sweep.parsing import parse_yaml
 
 
 class Section(BaseModel):
@@ -24,8 +26,10 @@ class Section(BaseModel):
 class DomainConfig(Section):
     """A source of training text."""
 
-    path: str = Field(description="Text to train proxies on: a file, folder, glob or URI (.txt .jsonl .jsonl.gz .jsonl.zst .parquet)")
-    tokens: float | None = Field(None, gt=0, description="Tokens available to the final run; default: those of the text itself")
+    path: str = Field(
+        min_length=1, description="Text to train proxies on: a file, folder, glob or URI (.txt .jsonl .jsonl.gz .jsonl.zst .parquet)"
+    )
+    tokens: float | None = Field(None, gt=0, le=1e18, description="Tokens available to the final run; default: those of the text itself")
     min: float = Field(0.0, ge=0, le=1, description="Smallest proportion a mixture may give this domain")
     max: float = Field(1.0, ge=0, le=1, description="Largest proportion a mixture may give this domain")
     version: str | None = Field(None, description="Label of this state of the text, kept in the provenance")
@@ -35,8 +39,8 @@ class TargetConfig(Section):
     """A set of held-out text whose loss is measured."""
 
     domain: str | None = Field(None, description="Use this domain's own validation split")
-    path: str | None = Field(None, description="Or any held-out text: a file, folder, glob or URI")
-    weight: float = Field(1.0, ge=0, description="Share in the objective after normalising; 0 = watched, not optimised")
+    path: str | None = Field(None, min_length=1, description="Or any held-out text: a file, folder, glob or URI")
+    weight: float = Field(1.0, ge=0, le=1e6, description="Share in the objective after normalising; 0 = watched, not optimised")
     unit: Literal["nats_per_token", "bits_per_byte"] = Field("nats_per_token", description="Unit of the loss")
 
     @model_validator(mode="after")
@@ -49,9 +53,9 @@ class TargetConfig(Section):
 class FinalConfig(Section):
     """The training run that the mixture is for."""
 
-    tokens: float = Field(gt=0, description="Tokens of the final run")
+    tokens: float = Field(gt=0, le=1e18, description="Tokens of the final run")
     size: float | None = Field(None, gt=0, description="Its non-embedding parameters")
-    max_epochs: float = Field(4.0, gt=0, description="How often a domain's tokens may be repeated: caps its proportion")
+    max_epochs: float = Field(4.0, gt=0, le=1e6, description="How often a domain's tokens may be repeated: caps its proportion")
     match_epochs: bool = Field(True, description="Subsample each domain so that a proxy repeats it as often as the final run would")
 
 
@@ -59,9 +63,9 @@ class ProxyConfig(Section):
     """The small trainings of the sweep."""
 
     sizes: tuple[float, ...] = Field((2.0e5,), description="Non-embedding parameters of the proxies (one size)")
-    steps: int = Field(800, ge=8, description="Optimizer steps of one training")
-    context: int = Field(128, ge=8, description="Tokens of one sequence")
-    batch: int = Field(8, ge=1, description="Sequences of one step")
+    steps: int = Field(800, ge=8, le=10**9, description="Optimizer steps of one training")
+    context: int = Field(128, ge=8, le=65536, description="Tokens of one sequence")
+    batch: int = Field(8, ge=1, le=65536, description="Sequences of one step")
     vocabulary: int = Field(2048, ge=300, le=65536, description="Byte-pair vocabulary trained on the domains")
 
     @field_validator("sizes")
@@ -80,22 +84,22 @@ class ProxyConfig(Section):
 class ResourcesConfig(Section):
     """What one proxy training occupies."""
 
-    cpu: float = Field(1, gt=0, description="CPU cores of a trial")
-    gpu: float = Field(0, ge=0, description="GPUs of a trial; a fraction shares one GPU between trials")
+    cpu: float = Field(1, ge=0.01, le=4096, description="CPU cores of a trial")
+    gpu: float = Field(0, ge=0, le=4096, description="GPUs of a trial; a fraction shares one GPU between trials")
     slots: int | Literal["auto"] = Field("auto", description="Trials at a time; auto = as many as the cluster holds")
 
-    @field_validator("slots")
+    @field_validator("slots", mode="before")
     @classmethod
-    def _positive(cls, slots: int | str) -> int | str:
-        if isinstance(slots, int) and slots < 1:
-            raise ValueError(f"is {slots}; need auto or at least 1")
+    def _positive(cls, slots: Any) -> Any:
+        if slots != "auto" and not (isinstance(slots, int) and not isinstance(slots, bool) and 1 <= slots <= 10**5):
+            raise ValueError(f"is {slots!r}; need auto or a whole number from 1 to 100000")
         return slots
 
 
 class BudgetConfig(Section):
     """When the sweep ends at the latest."""
 
-    trials: int = Field(40, ge=2, description="Most proxy trainings proposed (the final comparison comes on top)")
+    trials: int = Field(40, ge=2, le=10**6, description="Most proxy trainings proposed (the final comparison comes on top)")
     core_hours: None = Field(None, description="Not limited by this version: need null")
     gpu_hours: None = Field(None, description="Not limited by this version: need null")
 
@@ -113,7 +117,7 @@ class SweepConfig(Section):
     name: str = Field(
         "sweep", min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Shown wherever the sweep is"
     )
-    seed: int = Field(0, ge=0, description="Everything random follows from it")
+    seed: int = Field(0, ge=0, lt=2**63, description="Everything random follows from it")
     domains: dict[str, DomainConfig] = Field(description="Sources of training text by name")
     targets: dict[str, TargetConfig] = Field(
         default_factory=dict, description="What is minimised; default: every domain's validation split"
@@ -125,18 +129,22 @@ class SweepConfig(Section):
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     stop: StopConfig = Field(default_factory=StopConfig)
-    out: str = Field("runs/sweep", min_length=1, description="The sweep's folder, relative to where the command runs")
+    out: str = Field(
+        "runs/sweep", min_length=1, pattern=r"^[^\x00-\x1f]+$", description="The sweep's folder, relative to where the command runs"
+    )
 
     @model_validator(mode="after")
     def _names_and_bounds(self) -> Self:
         try:
             check_names(list(self.domains))
             check_names(list(self.targets), "target")
-            self.domain_set()
+            domains = self.domain_set()
         except MixtureError as error:
             raise ValueError(str(error)) from error
         if len(self.domains) < 2:
             raise ValueError(f"domains has {len(self.domains)} entries; need at least 2 to have anything to mix")
+        if sum(domains.lower) > 1 - SUM_TOLERANCE or sum(domains.upper) < 1 + SUM_TOLERANCE:
+            raise ValueError("the domains' min and max leave a single mixture; need room to choose in")
         for name, target in self.targets.items():
             if target.domain is not None and target.domain not in self.domains:
                 raise ValueError(f"targets.{name}.domain is {target.domain!r}; need one of {', '.join(self.domains)}")
@@ -152,11 +160,11 @@ class SweepConfig(Section):
             ConfigError: it is missing, not YAML, or a key or value is not as it must be; all problems, a line each.
         """
         try:
-            raw = yaml.safe_load(files.read_text(path))
+            raw = parse_yaml(files.read_text(path))
         except OSError as error:
             raise ConfigError(f"{path} cannot be read ({error.strerror or error}); need a sweep configuration in YAML") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        except ValueError as error:
+            raise ConfigError(f"{path} is {error}") from error
         if not isinstance(raw, dict):
             raise ConfigError(f"{path} holds {type(raw).__name__}; need a mapping with domains, proxy, budget, ...")
         config = cls.parse(raw, where=str(path))
@@ -178,7 +186,7 @@ class SweepConfig(Section):
         """The same with relative data paths made absolute from `folder`."""
 
         def absolute(path: str | None) -> str | None:
-            return path if path is None or files.is_uri(path) or Path(path).is_absolute() else str(folder / path)
+            return path if path is None or files.is_uri(path) or path.startswith("~") or Path(path).is_absolute() else str(folder / path)
 
         return self.model_copy(
             update={

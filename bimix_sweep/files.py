@@ -1,5 +1,7 @@
 """Files written whole or not at all, on this machine or on any `pyarrow.fs` filesystem named by a URI."""
 
+import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Callable
@@ -29,7 +31,10 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     if is_uri(path):
         from pyarrow import fs
 
-        filesystem, inner = fs.FileSystem.from_uri(str(path))
+        try:
+            filesystem, inner = fs.FileSystem.from_uri(str(path))
+        except ValueError as error:
+            raise OSError(errno.EINVAL, f"is no place to write to ({error}); need a path or a URI that pyarrow knows", str(path)) from error
         filesystem.create_dir(inner.rsplit("/", 1)[0], recursive=True)
         with filesystem.open_output_stream(inner) as stream:
             stream.write(data)
@@ -38,17 +43,26 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def write_local(path: str | Path, write: Callable[[Path], Any]) -> None:
-    """Call `write(beside)` for a local file, make it durable, then rename it to `path`; on any failure nothing is left."""
+    """Call `write(beside)` for a local file, make it durable, then rename it to `path`; on any failure nothing is left.
+
+    Raises:
+        OSError: it cannot be written; the error names `path`.
+    """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if not str(path) or target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is no file name; need one to write to", str(path))
     beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         write(beside)
         with beside.open("rb") as stream:
             os.fsync(stream.fileno())
         beside.replace(target)
+    except OSError as error:
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def read_bytes(path: str | Path) -> bytes:

@@ -153,12 +153,21 @@ def test_export_writes_what_megatron_takes(law, tmp_path):
         (["export", "gone.json", "--to", "json", "-o", "x"], "gone.json cannot be read"),
         (["replay", "{table}", "--runs", "99", "-o", "x.csv"], "runs 99 do not fit a table of 14 runs"),
         (["replay", "{table}", "--runs", "9", "--policy", "clever", "-o", "x.csv"], "policy 'clever' is not known"),
+        (["optimum", "{law}", "--available", "n.json", "--tokens", "1e9", "--repeat", "0", "-o", "x.json"], "at 0 epochs is not possible"),
+        (["optimum", "{law}", "--weights", "huge.json", "-o", "x.json"], "huge.json needs to hold JSON like"),
+        (["optimum", "deep.json", "-o", "x.json"], "nested too deep"),
+        (["optimum", "{law}", "-o", ""], "is no file name"),
+        (["optimum", "{law}", "-o", "foo://x"], "is no place to write to"),
+        (["fit", "{table}", "--min-step", "nan", "-o", "x.json"], "--min-step is nan"),
         (["run", "gone.yaml"], "gone.yaml cannot be read"),
     ],
 )
 def test_bad_input_ends_in_one_clear_line_and_writes_nothing(words, message, table, law, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m.csv").write_text("r_web,r_code,r_math\n.4,.3,.3\n")
+    (tmp_path / "n.json").write_text('{"web": 1e9}')
+    (tmp_path / "huge.json").write_text('{"web": 1' + "0" * 400 + "}")
+    (tmp_path / "deep.json").write_text("[" * 50_000)
     before = sorted(tmp_path.rglob("*"))
     done = bimix(*(word.format(table=table, law=law) for word in words))
     assert done.exit_code == 1

@@ -73,11 +73,18 @@ def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_fi
         ({"targets": {"exam": {"domain": "wbe"}}}, r"targets\.exam\.domain is 'wbe'; need one of web, math"),
         ({"targets": {"web": {"domain": "web", "weight": 0}}}, "every target has weight 0"),
         ({"proxy": {"sizes": [1e5, 1e6]}}, r"proxy\.sizes is \[100000\.0, 1000000\.0\]; need exactly one"),
-        ({"resources": {"slots": 0}}, r"resources\.slots is 0; need auto or at least 1"),
+        ({"resources": {"slots": 0}}, r"resources\.slots is 0; need auto or a whole number from 1"),
         ({"budget": {"gpu_hours": 3}}, r"budget\.gpu_hours is 3; need: None"),
         ({"stop": {"tolerance": float("nan")}}, r"stop\.tolerance is nan"),
         ({"seed": "zero"}, "seed is 'zero'; need: a valid integer"),
         ({"name": "../up"}, "name is '../up'"),
+        ({"domains": {"a": {"path": ""}, "b": {"path": "y"}}}, r"domains\.a\.path is ''"),
+        ({"domains": {"a\u00a0b": {"path": "x"}, "b": {"path": "y"}}}, "not usable; need printable text"),
+        ({"domains": {"a": {"path": "x", "min": 0.4, "max": 0.4}, "b": {"path": "y", "min": 0.6}}}, "leave a single mixture"),
+        ({"resources": {"slots": "x"}}, r"resources\.slots is 'x'; need auto"),
+        ({"resources": {"cpu": 1e-9}}, r"resources\.cpu is 1e-09"),
+        ({"proxy": {"steps": 10**30}}, r"proxy\.steps is 1"),
+        ({"out": "a\0b"}, "out is"),
     ],
 )
 def test_a_bad_key_or_value_is_named_with_what_was_needed(extra, message):
@@ -98,12 +105,20 @@ def test_every_problem_is_told_at_once():
         ("a: [", "is not YAML"),
         ("", "holds NoneType"),
         ("!!python/object/apply:os.system [ls]", "is not YAML"),
+        ("seed: 1\nseed: 2\n", "key 'seed' stands there twice"),
+        ("a: 2024-13-45", "is not YAML"),
+        ("[" * 5000, "nested too deep"),
     ],
 )
 def test_a_file_that_is_no_configuration_is_refused(tmp_path, text, message):
     (tmp_path / "sweep.yaml").write_text(text)
     with pytest.raises(ConfigError, match=message):
         SweepConfig.load(tmp_path / "sweep.yaml")
+
+
+def test_a_home_folder_is_left_for_the_reader_to_expand(tmp_path):
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"domains": {"a": {"path": "~/a"}, "b": {"path": "b"}}}))
+    assert SweepConfig.load(tmp_path / "sweep.yaml").domains["a"].path == "~/a"
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from bimix_sweep import files
 from bimix_sweep.errors import ExportError
 from bimix_sweep.export.recipe import Recipe, explain, rounded
+from bimix_sweep.parsing import parse_yaml
 
 UNIT = "share of tokens"
 """What every weight is in, unless a trainer's module says otherwise."""
@@ -130,11 +131,11 @@ def read_blend(recipe: Recipe, domains_file: str | Path | None = None) -> Blend:
 
 def _read_sources(path: str | Path) -> dict[str, DomainSource]:
     try:
-        content = yaml.safe_load(files.read_text(path))
+        content = parse_yaml(files.read_text(path))
     except OSError as error:
         raise ExportError(f"{path} cannot be read ({error.strerror or error}); need a YAML file of domains") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise ExportError(f"{path} is not readable YAML: {str(error).splitlines()[0]}") from error
+    except ValueError as error:
+        raise ExportError(f"{path} is {error}") from error
     try:
         return _SOURCES.validate_python(content)
     except ValidationError as error:

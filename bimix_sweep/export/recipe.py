@@ -86,8 +86,6 @@ class Recipe(_Part):
             check_names(tuple(self.proportions))
         except MixtureError as error:
             raise ValueError(f"proportions: {error}") from None
-        if hidden := next((name for name in self.proportions if not name.isprintable()), None):
-            raise ValueError(f"proportions: domain name {hidden!r} is not usable; need printable text")
         for where, mixture in (("proportions", self.proportions), *((f"alternatives.{i}", m) for i, m in enumerate(self.alternatives))):
             if abs(sum(mixture.values()) - 1) > SUM_TOLERANCE:
                 raise ValueError(f"{where} sums to {sum(mixture.values()):.6g}; need 1 within {SUM_TOLERANCE:g}")

@@ -13,8 +13,8 @@ from bimix_sweep.mixture.simplex import SUM_TOLERANCE, Array, check_bounds, proj
 def check_names(names: Sequence[str], what: str = "domain") -> None:
     """Refuse names that are empty, repeated or hold a character that columns, files or Ray use themselves."""
     for name in names:
-        if not name or name != name.strip() or any(c in name for c in '/\\,"\n\r\t') or name.startswith("."):
-            raise MixtureError(f'{what} name {name!r} is not usable; need text without / \\ , " or a leading dot')
+        if not name or not name.isprintable() or name != name.strip() or any(c in name for c in '/\\,"\n\r\t') or name.startswith("."):
+            raise MixtureError(f'{what} name {name!r} is not usable; need printable text without / \\ , " or a leading dot')
     if len(set(names)) < len(names):
         twice = next(name for name in names if list(names).count(name) > 1)
         raise MixtureError(f"{what} {twice} is named twice; need distinct names")
@@ -113,6 +113,8 @@ class DomainSet:
         Raises:
             MixtureError: the caps leave no mixture (too few tokens in all), or less than a domain's min.
         """
+        if not (0 < run_tokens < math.inf and 0 < max_epochs < math.inf):
+            raise MixtureError(f"a run of {run_tokens:g} tokens at {max_epochs:g} epochs is not possible; need both above 0 and finite")
         caps = max_epochs * np.array(self.tokens) / run_tokens
         upper = np.minimum(self.upper_array, caps)
         if upper.sum() < 1 - SUM_TOLERANCE:

@@ -241,8 +241,9 @@ def _read_columns(path: str | Path) -> dict[str, pa.Array]:
             table = pa.csv.read_csv(BytesIO(data), convert_options=convert)
     except OSError as error:
         raise TableError(f"{path} cannot be read ({error.strerror or error}); need a CSV or Parquet file") from error
-    except pa.ArrowException as error:
-        raise TableError(f"{path} is not a readable {suffix[1:]} file: {str(error).splitlines()[0]}") from error
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        said = str(error).splitlines()[0].encode("unicode_escape").decode()[:200]
+        raise TableError(f"{path} is not a readable {suffix[1:]} file: {said}") from error
     if len(set(table.column_names)) < len(table.column_names):
         twice = next(name for name in table.column_names if table.column_names.count(name) > 1)
         raise TableError(f"{path}: column {twice} is there twice; need distinct columns")
