@@ -22,8 +22,8 @@ SHARE_COUNT = 2.0
 """Targets that this expectation weighs as; the rest of the belief in a share is what the other targets show."""
 SHARE_ROUNDS = 6
 """Rounds of that estimate; it has settled by then."""
-SHARE_LEAST = 0.03
-"""A smaller share is none."""
+ABSENT_FROM = 0.4
+"""A target has no process where the belief in a share of 0 is this large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ def choose(
             log_belief = np.log((posterior.sum(axis=1) + SHARE_COUNT * start) / (targets + SHARE_COUNT))
         share_mean = SHARES @ posterior
         variance = (posterior * offsets / (1 - SHARES)[:, None]).sum(axis=0)
-        share_mean = np.where(share_mean < SHARE_LEAST, 0.0, share_mean)
+        share_mean = np.where(posterior[0] >= ABSENT_FROM, 0.0, share_mean)
         evidence[length] = -(best + np.log(total))
         variances[length] = (share_mean * variance, (1 - share_mean) * variance)
     return evidence, variances

@@ -113,7 +113,9 @@ def _batch(
     target = np.array([t for t, _ in pairs])
     bimix = np.array([b for _, b in pairs])
     own_index = np.array([domains.index(own[name]) if name in own else -1 for name in targets])
-    reference = previous.reference if previous is not None else _reference(runs)
+    reference = _reference(runs)
+    if previous is not None:  # the earlier one, but for a size axis that is new
+        reference = (previous.reference[0], previous.reference[1] if previous.sizes is not None else reference[1])
     present = runs.present.astype(np.float64)
     level = (y * present).sum(axis=1) / present.sum(axis=1)
     lacking = np.array(
@@ -143,6 +145,9 @@ def _batch(
     if previous is not None:
         start, noise = _start(start, [(targets[t], "bimix" if b else "transfer") for t, b in pairs], domains, previous)
         problems = replace(problems, pivot=start[:, tl.PIVOT].copy())
+        before = (bool(np.ptp(previous.runs.steps) > 0), len(np.unique(previous.runs.sizes)) > 1, previous.domains)
+        if before != (problems.has_steps, problems.num_sizes > 1, domains):
+            noise = None  # a new axis or domain: residuals at the start are misfit, not noise, so alternate as a cold fit does
         beliefs = problems.prior(common)
         start = np.where((beliefs.sd <= FIXED) | (np.abs(start) >= -tl.OFF), beliefs.mean, start)
     return Batch(

@@ -119,6 +119,13 @@ def test_a_new_domain_and_a_new_target_join_a_warm_refit():
     assert warm.cross_validation["by_target"]["math"]["transfer"]["mean_relative_error"] < 0.05
 
 
+def test_a_size_axis_joins_a_warm_refit():
+    one = table_of(transfer_truth, mixtures_of(12), sizes=(1e6,))
+    two = table_of(lambda r, s, n: transfer_truth(r, s) - 0.1 * np.log(n / 1e6), mixtures_of(12), sizes=(1e6, 3e6))
+    warm = fit_law(two, law="transfer", previous=fit_law(one, law="transfer"))
+    assert np.abs(warm.predict(two.proportions, two.steps, two.sizes) / two.losses - 1).mean() < 0.005
+
+
 def test_a_planted_size_axis_predicts_a_larger_size_inside_its_interval():
     def truth(r, s, size):
         scaled = 0.25 * (s / 500) ** -0.5 + 0.4 * (size / 3e7) ** -0.3
