@@ -7,6 +7,7 @@ the splits do not depend on the order of files.
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -30,6 +31,9 @@ HELD_OUT_DOCUMENTS = 40
 """About how many documents of a domain validation takes when there are plenty: so many more are read than training may keep."""
 VALIDATION_SHARE = 1 / 3
 """Largest share of a domain's documents that its validation split may take."""
+PIECE = re.compile(r"(?s).{1,500}(?<=\S)(?=\s)|.{1,500}")
+"""What the tokenizer's training sample is cut into, between words where it can be: training takes a time that grows with the
+square of the longest word, minutes for 1 MB without white space."""
 BATCH_CHARACTERS = 1_000_000
 """Characters encoded at once, so that memory stays small."""
 
@@ -77,7 +81,7 @@ def prepare(
     held_out: set[bytes] = set()
     for name, source in targets.items():
         say(f"tokenising target {name}")
-        documents, _ = _collect(name, source, tokenizer, validation_tokens)
+        documents, _ = _collect(name, source, tokenizer, validation_tokens, held_out_tokens=0)
         kept = _prefix(documents, validation_tokens)
         if (count := sum(len(t) for t in kept)) < (least := min(MIN_TARGET_TOKENS, validation_tokens)):
             raise DataError(f"target {name} has {count} tokens; need at least {least}, so give it more text")
@@ -88,7 +92,7 @@ def prepare(
     for name, source in domains.items():
         say(f"tokenising {name}")
         cap = caps[name]
-        documents, repeated = _collect(name, source, tokenizer, cap)
+        documents, repeated = _collect(name, source, tokenizer, cap, held_out_tokens=validation_tokens)
         split, used = _validation(name, documents, validation_tokens)
         validation[name] = Split(documents=split, num_bytes=_bytes(split, width))
         held_out.update(d.key for d in documents[:used])
@@ -99,9 +103,10 @@ def prepare(
         fresh = [d for d in documents if d.key not in held_out]
         kept = _prefix(fresh, caps[name])
         notes[name]["held_out_elsewhere"] = len(documents) - len(fresh)
-        if (count := sum(len(t) for t in kept)) < validation_tokens:
+        least = min(validation_tokens, cap) if (cap := caps[name]) else validation_tokens
+        if (count := sum(len(t) for t in kept)) < least:
             raise DataError(
-                f"domain {name} has {count} tokens beside its validation split of {validation_tokens}; need at least as many "
+                f"domain {name} has {count} tokens beside its validation split of {validation_tokens}; need at least {least} "
                 f"to train on, so give it more text or lower the validation tokens"
             )
         train[name] = Split(documents=kept)
@@ -141,15 +146,20 @@ def _tokenizer(
 
 def _sample(texts: Iterable[str], num_characters: int) -> Iterator[str]:
     for text in texts:
-        yield text[:num_characters]
+        yield from PIECE.findall(text[:num_characters])
         if (num_characters := num_characters - len(text)) <= 0:
             return
 
 
-def _collect(name: str, source: Source, tokenizer: Tokenizer | None, need: int | None) -> tuple[list[_Document], int]:
-    """Distinct documents in the order of their keys, reading until `need` tokens are left beside validation; and how many were repeated."""
+def _collect(
+    name: str, source: Source, tokenizer: Tokenizer | None, need: int | None, *, held_out_tokens: int
+) -> tuple[list[_Document], int]:  # fmt: skip
+    """Distinct documents in the order of their keys, and how many were repeated.
+
+    Reading ends when validation can be filled and `need` tokens are left beside it; with no `need` all is read.
+    """
     found: dict[bytes, Tokens] = {}
-    total = repeated = 0
+    total = repeated = next_look = 0
     encoded = _encode(source.texts(), tokenizer) if tokenizer is not None else _keyed(source.token_documents())
     for key, tokens in encoded:
         if key in found:
@@ -157,11 +167,19 @@ def _collect(name: str, source: Source, tokenizer: Tokenizer | None, need: int |
             continue
         found[key] = tokens
         total += len(tokens)
-        if need is not None and total * (1 - HELD_OUT_DOCUMENTS / len(found)) >= need:
-            break
+        if need is not None and len(found) >= next_look and total * (1 - HELD_OUT_DOCUMENTS / len(found)) >= need:
+            documents = _in_order(found)
+            held_out = _held_out(documents, held_out_tokens)
+            if sum(map(len, held_out)) == held_out_tokens and sum(len(d.tokens) for d in documents[len(held_out) :]) >= need:
+                break
+            next_look = len(found) * 11 // 10  # each look sorts all
     if not found:
         raise DataError(f"{name} is empty: no text in {source.path}; give it documents")
-    return [_Document(key=key, tokens=found[key]) for key in sorted(found)], repeated
+    return _in_order(found), repeated
+
+
+def _in_order(found: Mapping[bytes, Tokens]) -> list[_Document]:
+    return [_Document(key=key, tokens=found[key]) for key in sorted(found)]
 
 
 def _encode(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[tuple[bytes, Tokens]]:
@@ -176,7 +194,7 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
     batch: list[str] = []
     size = 0
     for text in texts:
-        batch.append(text.encode(errors="replace").decode())  # a lone surrogate from JSON is no text
+        batch.append(text)
         size += len(text)
         if size >= BATCH_CHARACTERS:
             yield batch
@@ -195,30 +213,38 @@ def _key(content: bytes) -> bytes:
 
 
 def _validation(name: str, documents: list[_Document], need: int) -> tuple[list[Tokens], int]:
-    """From the first documents no more than a share each, so that one long text is not the whole split, and how many they are.
-
-    A longer document gives its middle: beginnings are licences and imports, much the same in every file of a project.
-    """
+    """The pieces of the validation split, and how many of the first documents they are of."""
     total = sum(len(d.tokens) for d in documents)
     if len(documents) < MIN_DOCUMENTS:
         raise DataError(
             f"domain {name} has {len(documents)} different documents ({total} tokens); need at least {MIN_DOCUMENTS} so that validation "
             f"can be split off by document: give more, or cut long ones (one document a line of .jsonl, or a file each)"
         )
+    kept = _held_out(documents, need)
+    if (count := sum(map(len, kept))) == need:
+        return kept, len(kept)
+    raise DataError(
+        f"domain {name} has {total} tokens in {len(documents)} documents; its validation split of {need} tokens may take a third of the "
+        f"documents and found {count} there: give it more text or lower the validation tokens"
+    )
+
+
+def _held_out(documents: list[_Document], need: int) -> list[Tokens]:
+    """From the first documents no more than a share each, so that one long text is not the whole split, up to `need` tokens.
+
+    A longer document gives its middle: beginnings are licences and imports, much the same in every file of a project.
+    """
     most = -(-need // max(4, min(32, len(documents) // 4)))
     kept: list[Tokens] = []
     left = need
     for document in documents[: int(len(documents) * VALIDATION_SHARE)]:
+        if left == 0:
+            break
         length = min(most, left, len(document.tokens))
         start = (len(document.tokens) - length) // 2
         kept.append(document.tokens[start : start + length])
-        left -= len(kept[-1])
-        if left == 0:
-            return kept, len(kept)
-    raise DataError(
-        f"domain {name} has {total} tokens in {len(documents)} documents; its validation split of {need} tokens may take a third of the "
-        f"documents and found {need - left} there: give it more text or lower the validation tokens"
-    )
+        left -= length
+    return kept
 
 
 def _prefix(documents: list[_Document], need: int | None) -> list[Tokens]:

@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet
-import zstandard
 from pyarrow import fs
 
 from bimix_sweep import files
@@ -78,14 +77,9 @@ class Source:
         Raises:
             DataError: nothing is at the path, or a file is not what its ending says; it names the file and the line.
         """
-        if self.path is None:
-            yield from (text for text in self.documents if text.strip())
-            return
-        filesystem, found = self._files()
-        for info in found:
-            for text in _read_texts(filesystem, info.path, self.column):
-                if text.strip():
-                    yield text
+        for text in self._texts():
+            if text.strip():
+                yield text.encode(errors="replace").decode()  # a lone surrogate from JSON is no text
 
     def token_documents(self) -> Iterator[Tokens]:
         """The documents of files that hold tokens, each with its `end_of_text` if there is one.
@@ -124,6 +118,14 @@ class Source:
             raise DataError(f"{self.path} has a vocabulary but holds text; need {' or '.join(TOKEN_FILES)} files, or no vocabulary")
         return self.vocabulary is not None or kinds.pop()
 
+    def _texts(self) -> Iterator[str]:
+        if self.path is None:
+            yield from self.documents
+            return
+        filesystem, found = self._files()
+        for info in found:
+            yield from _read_texts(filesystem, info.path, self.column)
+
     def _files(self) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
         return _find(str(self.path))
 
@@ -140,7 +142,7 @@ def _find(path: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
         if top.type == fs.FileType.NotFound:
             raise DataError(f"{path} was not found (looked for {base}); need a file, a folder, a glob or a URI")
         found = [top] if top.type == fs.FileType.File else filesystem.get_file_info(fs.FileSelector(base, recursive=True))
-    except (OSError, pa.ArrowException, ValueError) as error:
+    except (OSError, pa.ArrowException, ValueError, RuntimeError) as error:  # RuntimeError: ~ of nobody
         raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]}); need a file, a folder, a glob or a URI") from error
     kept = []
     for info in found:
@@ -181,11 +183,9 @@ def _kind(path: str) -> str:
 
 
 def _open(filesystem: fs.FileSystem, path: str) -> IO[bytes]:
-    stream: Any = filesystem.open_input_stream(path, compression=None)
+    stream: Any = filesystem.open_input_stream(path, compression="zstd" if path.endswith(".zst") else None)
     if path.endswith(".gz"):
         stream = gzip.GzipFile(fileobj=stream)
-    elif path.endswith(".zst"):
-        stream = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
     return io.BufferedReader(stream, buffer_size=1 << 20)
 
 
@@ -216,7 +216,7 @@ def _read_texts(filesystem: fs.FileSystem, path: str, column: str) -> Iterator[s
                 yield data.decode()
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it or leave it out") from error
-    except (OSError, EOFError, zlib.error, zstandard.ZstdError, pa.ArrowException) as error:
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
 
 

@@ -136,7 +136,7 @@ def write_store(
         notes: JSON-able, kept in the manifest.
 
     Raises:
-        DataError: something else is at `path`, or a domain lacks its validation split.
+        DataError: something else is at `path`, it cannot be written there, or a domain lacks its validation split; nothing is left then.
     """
     path = Path(path)
     check_names(tuple(validation), "target")
@@ -145,8 +145,9 @@ def write_store(
     if missing := [name for name in train if name not in validation]:
         raise DataError(f"domain {missing[0]} has no validation split; need one for each domain")
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    beside.mkdir(parents=True)
+    made = [folder for folder in (beside, *beside.parents) if not folder.exists()]
     try:
+        beside.mkdir(parents=True)
         digest = hashlib.blake2b((tokenizer or f"ready-made {vocabulary}").encode(), digest_size=16)
         if tokenizer is not None:
             (beside / "tokenizer.json").write_text(tokenizer)
@@ -172,6 +173,12 @@ def write_store(
             shutil.rmtree(old)
         else:
             beside.rename(path)
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        for folder in made[1:]:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise DataError(f"{path} cannot be written ({error.strerror or error}); need a folder with room for the tokens") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return TokenStore.open(path)

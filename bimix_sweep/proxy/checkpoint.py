@@ -1,5 +1,6 @@
 """Checkpoints of a proxy training: one file, replaced whole, read without unpickling anything."""
 
+import io
 import logging
 import pickle
 from collections.abc import Mapping
@@ -37,12 +38,18 @@ class Checkpoint:
     """(parameters,) float32, AdamW's."""
 
     def save(self, folder: Path) -> None:
-        """Write beside, then rename: a reader finds the old one or the new one."""
+        """Write beside, then rename: a reader finds the old one or the new one.
+
+        Raises:
+            OSError: the disk is full, or the folder cannot be written.
+        """
         content = {
             "identity": dict(self.identity), "step": self.step, "points": {step: dict(losses) for step, losses in self.points.items()},
             **{name: getattr(self, name).cpu() for name in TENSORS},
         }  # fmt: skip
-        files.write_local(folder / FILE, lambda beside: torch.save(content, beside))
+        buffer = io.BytesIO()  # torch's own writing to a full disk ends in a RuntimeError that does not say so
+        torch.save(content, buffer)
+        files.write_local(folder / FILE, lambda beside: beside.write_bytes(buffer.getbuffer()))
 
 
 def load(folder: Path, identity: Mapping[str, Any], num_parameters: int) -> Checkpoint | None:

@@ -11,6 +11,8 @@ import numpy as np
 
 from bimix_sweep.errors import ConfigError
 
+LARGEST = 10**9
+"""Any count above it is a slip of the hand."""
 HEAD_WIDTH = 32
 """Width of an attention head; the model's width is a multiple of it."""
 
@@ -52,8 +54,8 @@ class ProxySpec:
 
     def __post_init__(self) -> None:
         for name in ("vocabulary", "width", "layers", "context", "batch", "steps", "num_evaluations"):
-            if not (isinstance(value := getattr(self, name), int) and value >= 1):
-                raise ConfigError(f"proxy.{name} is {value!r}; need a whole number of at least 1")
+            if not (isinstance(value := getattr(self, name), int) and 1 <= value <= LARGEST):
+                raise ConfigError(f"proxy.{name} is {value!r}; need a whole number of at least 1 and at most {LARGEST}")
         if self.width % HEAD_WIDTH:
             raise ConfigError(f"proxy.width is {self.width}; need a multiple of {HEAD_WIDTH}, the width of a head")
         if not (self.learning_rate > 0 and self.clip > 0 and self.weight_decay >= 0 and self.warmup >= 0):

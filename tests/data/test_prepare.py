@@ -2,12 +2,15 @@
 
 import itertools
 import json
+import random
+import resource
+import time
 
 import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from bimix_sweep.data.prepare import END_OF_TEXT, prepare
+from bimix_sweep.data.prepare import END_OF_TEXT, PIECE, prepare
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.errors import DataError
@@ -89,6 +92,48 @@ def test_a_cap_keeps_just_so_many_tokens(tmp_path):
     store = quick(source, tmp_path / "store", max_tokens={"web": 3_000})
     assert store.num_train_tokens("web") == 3_000
     assert store.num_train_tokens("books") > 9_000
+
+
+@pytest.mark.parametrize("cap", [400, 4_608])
+def test_a_domain_that_trains_on_little_is_read_until_validation_is_full_too(tmp_path, cap):
+    source = {"web": Source(documents=invented(6, count=4_000, words=10))}
+    store = quick(source, tmp_path / "store", max_tokens={"web": cap}, validation_tokens=8_192)
+    assert (store.num_train_tokens("web"), len(store.validation("web"))) == (cap, 8_192)
+
+
+def test_a_surrogate_without_its_other_half_stops_nothing(tmp_path):
+    texts = [*invented(6), "a lone \ud800 here"]
+    (tmp_path / "web.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    store = quick({"web": Source(path=tmp_path / "web.jsonl")}, tmp_path / "store")
+    assert "a lone ? here" in texts_of(store, "web", "train") + texts_of(store, "web", "validation")
+
+
+def test_a_line_of_a_megabyte_without_white_space_is_learned_from_in_seconds(tmp_path):
+    line = "".join(random.Random(0).choices("abcdefghij", k=3_000_000))
+    begun = time.monotonic()
+    quick({"web": Source(documents=(line, *invented(6, count=200)))}, tmp_path / "store")
+    assert time.monotonic() - begun < 30  # uncut it takes minutes
+
+
+def test_cutting_the_tokenizers_sample_between_words_changes_no_token(tmp_path):
+    text = "  ".join(invented(6))
+    store = quick({"web": Source(documents=invented(6))}, tmp_path / "store")
+    tokenizer = Tokenizer.from_file(str(store.path / "tokenizer.json"))
+    pieces = PIECE.findall(text)
+    assert len(pieces) > 20
+    assert "".join(pieces) == text
+    assert [i for piece in pieces for i in tokenizer.encode(piece).ids] == tokenizer.encode(text).ids
+
+
+def test_a_full_disk_is_named_and_nothing_is_left_on_it(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))  # a file that cannot grow, as on a full disk
+    try:
+        with pytest.raises(DataError, match=r"runs/a/store cannot be written \(.*File too large.*\); need a folder with room"):
+            quick({"web": Source(documents=invented(6, count=500))}, tmp_path / "runs" / "a" / "store")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_order_of_files_and_documents_changes_nothing(tmp_path):

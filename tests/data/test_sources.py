@@ -83,6 +83,8 @@ def test_the_fingerprint_changes_with_the_files_and_with_nothing_else(tmp_path):
         ("a.jsonl", b"[1, 2]\n", r"line 1 has no field 'text'; it is a list"),
         ("a.jsonl.gz", gzip.compress(as_lines(TEXTS))[:-12], r"a\.jsonl\.gz cannot be read"),
         ("a.jsonl.zst", b"not compressed at all", r"a\.jsonl\.zst cannot be read"),
+        ("a.jsonl.zst", zstandard.ZstdCompressor().compress(as_lines(TEXTS * 500))[:1000], r"a\.jsonl\.zst cannot be read: Truncated"),
+        ("a.txt.zst", zstandard.ZstdCompressor().compress(b"some text " * 50)[:-4], r"a\.txt\.zst cannot be read: Truncated"),
         ("a.parquet", b"PAR1 this is no table", r"a\.parquet cannot be read"),
         ("a.txt", b"\xff\xfe\x00bytes", r"a\.txt is not UTF-8 text"),
         ("a.json", b"{", r"a\.json is not JSON"),
@@ -108,6 +110,20 @@ def test_a_parquet_file_without_the_column_says_which_it_has(tmp_path):
 def test_a_path_with_nothing_behind_it_says_what_was_looked_for(tmp_path, path):
     with pytest.raises(DataError, match=r"looked for"):
         list(Source(path=tmp_path / path).texts())
+
+
+def test_half_a_surrogate_pair_is_read_as_a_question_mark(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "before \\ud800 after"}\n')
+    assert list(Source(path=tmp_path).texts()) == ["before ? after"]
+    assert list(Source(documents=("before \ud800 after",)).texts()) == ["before ? after"]
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    write(tmp_path / "data", "jsonl")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert list(Source(path="~/data").texts()) == list(Source(path="~/data/*.jsonl").texts()) == TEXTS
+    with pytest.raises(DataError, match=r"~nobody-of-this-name/data cannot be read"):
+        list(Source(path="~nobody-of-this-name/data").texts())
 
 
 @pytest.mark.parametrize("end_of_text", [None, 9])

@@ -1,6 +1,7 @@
 """A training repeats and resumes to the last bit, refuses what is not its own, and shows what the law is about."""
 
 import json
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -60,6 +61,22 @@ def test_the_same_seeds_give_the_same_losses_to_the_last_bit_and_others_do_not(s
     assert losses_of(store, dtype=dtype) == first
     assert losses_of(store, dtype=dtype, seed=6) != first
     assert losses_of(store, dtype=dtype, stream_seed=4) != first
+
+
+def test_a_full_disk_is_an_error_of_the_disk_and_the_last_checkpoint_stays(store, tmp_path):
+    undisturbed = losses_of(store)
+    calls = iter(range(100))
+    losses_of(store, checkpoint_dir=tmp_path, should_stop=lambda: next(calls) == 50)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))  # a file that cannot grow, as on a full disk
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            losses_of(store, checkpoint_dir=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+    assert losses_of(store, checkpoint_dir=tmp_path) == undisturbed
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
