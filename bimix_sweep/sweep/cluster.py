@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from bimix_sweep.config import ResourcesConfig
 from bimix_sweep.errors import SweepError
@@ -24,6 +23,7 @@ SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # its box is printed even when asked for silence
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_worker_niceness": "0",  # Ray's 15 lets trainings starve beside any ordinary load; who starts a sweep may `nice` all of it
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # one handler for Ctrl-C and SIGTERM, in `launch`
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a lost worker is told by the training that goes on elsewhere
     "TUNE_WARN_THRESHOLD_S": "30",
@@ -101,11 +101,6 @@ def check_address(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise SweepError(f"nothing listens at {address} ({error}); need the address of a Ray head, usually port 6379") from error
-
-
-def _has_token() -> bool:
-    """Ray has a token of the user's to show to a cluster; it does not look for one unless told to."""
-    return any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")) or (Path.home() / ".ray" / "auth_token").exists()
 
 
 def _slots(resources: ResourcesConfig, available: dict[str, float]) -> int:

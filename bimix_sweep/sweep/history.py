@@ -25,6 +25,7 @@ from bimix_sweep.design.stopping import Decision
 from bimix_sweep.errors import BimixSweepError, JournalError, SweepError
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.sweep.segments import Event, read
+from bimix_sweep.sweep.shapes import check_shape
 
 MOST_DOMAINS = 10_000
 """A journal with more is not one anyone made."""
@@ -102,14 +103,11 @@ class SweepHistory:
         """An empty history from the `sweep` event.
 
         Raises:
-            JournalError: it is no such event, or its spec cannot be used.
+            BimixSweepError: it is no such event, or its spec does not fit together.
         """
-        if first.get("kind") != "sweep":
-            raise JournalError(f"the journal begins with a {first.get('kind')} event; need sweep")
-        try:
-            spec = _spec_from_json(first["spec"])
-        except (BimixSweepError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise JournalError(f"the journal's spec cannot be used: {_words(error)}") from error
+        if first["kind"] != "sweep":
+            raise SweepError("the journal begins with it; need a sweep event first")
+        spec = _spec_from_json(first["spec"])
         return cls(first=first, spec=spec, state=SweepState(spec))
 
     def apply(self, event: Event) -> None:
@@ -120,7 +118,7 @@ class SweepHistory:
         """
         take = getattr(self, f"_take_{event['kind']}", None) if event["kind"].isalpha() else None
         if take is None:
-            raise SweepError(f"a {event['kind']} event is not known; this journal is of a newer program")
+            raise SweepError(f"a {event['kind']} event is not known; this journal is of a newer program, so update bimix-sweep")
         take(event)
         if "at" in event:
             if event["epoch"] == self._last[0]:
@@ -154,8 +152,8 @@ class SweepHistory:
 
     @property
     def num_points(self) -> int:
-        """Points recorded."""
-        return sum(len(record.points) for record in self.state.trials.values())
+        """Points recorded of the trainings the law is fitted to."""
+        return sum(len(record.points) for record in self.state.trials.values() if record.role == "sweep")
 
     def running(self, role: str | None = None) -> list[str]:
         """Names of trainings that have not ended."""
@@ -228,14 +226,13 @@ def rebuild(events: Iterable[Event], where: str) -> SweepHistory:
     history: SweepHistory | None = None
     for event in events:
         try:
+            check_shape(event)
             if history is None:
                 history = SweepHistory.begin(event)
             else:
                 history.apply(event)
-        except JournalError as error:
-            raise JournalError(f"{where}: {error}") from error
-        except (BimixSweepError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise JournalError(f"{where}: event {event.get('seq')} ({event.get('kind')}) cannot be used: {_words(error)}") from error
+        except (BimixSweepError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise JournalError(f"{where}: event {event.get('seq')} ({event['kind']}) cannot be used: {error}") from error
     if history is None:
         raise JournalError(f"{where} holds no events; nothing was started there")
     return history
@@ -278,7 +275,3 @@ def _spec_from_json(content: Mapping[str, Any]) -> SweepSpec:
             upper=tuple(float(e["max"]) for e in entries.values()),
         )
     return SweepSpec(**{**fields, "targets": tuple(fields["targets"]), "eval_steps": tuple(fields["eval_steps"])})
-
-
-def _words(error: Exception) -> str:
-    return f"no {error}" if isinstance(error, KeyError) else str(error)

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import math
 import platform
-import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,14 +20,15 @@ from typing import TYPE_CHECKING, Any
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.state import SweepSpec
-from bimix_sweep.errors import BimixSweepError, SweepError
+from bimix_sweep.errors import BimixSweepError, ConfigError, SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.sweep.finals import MOST_FINALS
+from bimix_sweep.sweep.folder import CONFIG, begun, held
 from bimix_sweep.sweep.history import replay, sweep_event
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_page, write_results
 from bimix_sweep.sweep.segments import Event
-from bimix_sweep.sweep.trainers import CONFIG, Prepare, Trainer, prepare_builtin
+from bimix_sweep.sweep.trainers import Prepare, Trainer, prepare_builtin
 
 if TYPE_CHECKING:
     from bimix_sweep.sweep.interrupt import Interrupt
@@ -57,26 +57,21 @@ def run_sweep(
         progress: shows how it goes; default: on standard error.
 
     Raises:
-        SweepError: the folder holds a sweep already, or too many trainings in a row failed.
+        SweepError: the folder holds a sweep already, another driver uses it, or too many trainings in a row failed.
         DataError: the text can't be used; nothing is left behind then.
         KeyboardInterrupt: it was stopped by Ctrl-C or SIGTERM; `resume_sweep` goes on.
     """
     from bimix_sweep.sweep.cluster import check_address
 
     folder = _local(out or config.out)
-    if (folder / CONFIG).exists() or (folder / "journal").exists():
-        raise SweepError(f"{folder} holds a sweep already; go on with: bimix-sweep resume {folder}")
     check_address(address)
     config = config.anchored(Path.cwd())
-    was_there = folder.exists()
-    with progress or Progress() as shown:
-        try:
-            trainer = prepare(config, folder, shown.say)
-            spec = _spec(config, trainer)
-        except BimixSweepError:
-            if not was_there:
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
+    with held(folder), progress or Progress() as shown:
+        if begun(folder):
+            raise SweepError(f"{folder} holds a sweep already; go on with: bimix-sweep resume {folder}")
+        _check_foreign(folder)
+        trainer = prepare(config, folder, shown.say)
+        spec = _spec(config, trainer)
         files.write_text(folder / CONFIG, config.model_copy(update={"out": str(folder)}).to_yaml())
         return _go(config, folder, trainer, spec, address, shown)
 
@@ -87,8 +82,8 @@ def resume_sweep(
     """Go on with a sweep after any stop; of a finished one, write the results anew.
 
     Raises:
-        SweepError: the folder holds no sweep, or configuration or data changed since it began.
-        JournalError: its record is damaged, or another driver runs it.
+        SweepError: the folder holds no sweep, another driver uses it, or configuration or data changed since it began.
+        JournalError: its record is damaged.
         KeyboardInterrupt: as for `run_sweep`.
     """
     from bimix_sweep.sweep.cluster import check_address
@@ -97,10 +92,10 @@ def resume_sweep(
     if not (folder / CONFIG).exists():
         raise SweepError(f"{folder} holds no sweep (no {CONFIG}); start one with: bimix-sweep run")
     config = SweepConfig.load(folder / CONFIG)
-    if any((folder / "journal").glob("*.jsonl")) and replay(folder).complete:
-        return write_results(folder, config)
-    check_address(address)
-    with progress or Progress() as shown:
+    with held(folder), progress or Progress() as shown:
+        if begun(folder) and replay(folder).complete:
+            return write_results(folder, config)
+        check_address(address)
         trainer = prepare(config, folder, shown.say)
         return _go(config, folder, trainer, _spec(config, trainer), address, shown)
 
@@ -109,7 +104,7 @@ def write_sweep_report(folder: str | Path) -> Path:
     """Write the page of a sweep, running or finished, anew.
 
     Raises:
-        SweepError: the folder holds no sweep. JournalError: its record is damaged.
+        SweepError: the folder holds no sweep, or its configuration changed since it began. JournalError: its record is damaged.
     """
     folder = _local(folder)
     if not (folder / CONFIG).exists():
@@ -258,6 +253,21 @@ def _first_event(config: SweepConfig, trainer: Trainer, spec: SweepSpec, slots: 
         name: version(name) for name in ("bimix-sweep", "ray", "optuna", "torch", "numpy", "scipy")
     }
     return sweep_event(name=config.name, config_digest=config.digest, data=trainer.data, spec=replace(spec, slots=slots), versions=versions)
+
+
+def _check_foreign(folder: Path) -> None:
+    """A configuration left by a driver that ended before its sweep began may be overwritten, a file of the user's may not.
+
+    Raises:
+        SweepError: what lies there was not written for this folder.
+    """
+    path = folder / CONFIG
+    try:
+        ours = not path.exists() or Path(SweepConfig.load(path).out) == folder
+    except ConfigError:
+        ours = False
+    if not ours:
+        raise SweepError(f"{path} is not of a sweep in this folder and would be overwritten; take another folder, or move the file away")
 
 
 def _trial_name(trial: Any) -> str:

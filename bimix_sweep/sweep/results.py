@@ -1,5 +1,6 @@
-"""The end of a sweep, from its journal alone: runs.csv, LAW.json, RECIPE.json, report.html. Each is written whole."""
+"""The end of a sweep, from its journal: runs.csv, LAW.json, RECIPE.json, domains.yaml, report.html. Each is written whole."""
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Mapping
@@ -8,8 +9,10 @@ from typing import Any
 
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
+from bimix_sweep.data.store import TokenStore
 from bimix_sweep.design.comparison import Comparison, compare_finals, objective_noise
-from bimix_sweep.errors import LawError, SweepError
+from bimix_sweep.errors import DataError, LawError, SweepError, TableError
+from bimix_sweep.export.blend import as_yaml
 from bimix_sweep.export.recipe import Recipe, build_recipe
 from bimix_sweep.law.optimum import Optimum, ask, optimal_mixture
 from bimix_sweep.law.selection import FittedLaw, fit_law
@@ -18,6 +21,7 @@ from bimix_sweep.report.data import PathPoint, ReportData
 from bimix_sweep.report.page import write_report
 from bimix_sweep.seeding import rng
 from bimix_sweep.sweep.finals import final_trainings
+from bimix_sweep.sweep.folder import CONFIG
 from bimix_sweep.sweep.history import SweepHistory, replay
 
 
@@ -25,9 +29,9 @@ def write_results(folder: Path, config: SweepConfig) -> Recipe:
     """Everything a finished sweep leaves.
 
     Raises:
-        SweepError: the final trainings were not reached.
+        SweepError: the final trainings were not reached, or the configuration is not the one that the sweep began with.
     """
-    history = replay(folder)
+    history = _replay(folder, config)
     if history.finals is None:
         raise SweepError(f"{folder}: the sweep has not reached its final trainings; go on with resume")
     law, optimum = _decided(history)
@@ -39,22 +43,50 @@ def write_results(folder: Path, config: SweepConfig) -> Recipe:
         excluded=_failed(history), provenance=_provenance(history, config, law),
     )  # fmt: skip
     recipe.write(folder / "RECIPE.json")
+    _write_domains(folder, config, history.first["data"].get("store"))
     _write_page(folder, config, history, law, optimum, comparison)
     return recipe
 
 
 def write_page(folder: Path, config: SweepConfig) -> Path:
-    """The page of a sweep as far as it has come."""
-    history = replay(folder)
+    """The page of a sweep as far as it has come.
+
+    Raises:
+        SweepError: the configuration is not the one that the sweep began with.
+    """
+    history = _replay(folder, config)
     if history.finals is not None:
         law, optimum = _decided(history)
         over = not history.running()
         return _write_page(folder, config, history, law, optimum, _comparison(history, law, optimum) if over else None)
     try:
         law = fit_law(history.state.table(), own=history.spec.own, min_step=history.spec.min_step)
-    except LawError:
+    except (LawError, TableError):  # too few points, or none yet
         return _write_page(folder, config, history, None, None, None)
     return _write_page(folder, config, history, law, _optimum(history, law, history.num_points), None)
+
+
+def _replay(folder: Path, config: SweepConfig) -> SweepHistory:
+    """What happened, under the configuration that it happened with: results name that configuration as where they come from."""
+    history = replay(folder)
+    if history.first["config_digest"] != config.digest:
+        raise SweepError(f"{folder}: {CONFIG} is not what this sweep began with; bring it back, or start a new sweep")
+    return history
+
+
+def _write_domains(folder: Path, config: SweepConfig, digest: str | None) -> None:
+    """domains.yaml, as `export --domains` reads it: where each domain's text lies, and the mean length of its documents in the store."""
+    sources: dict[str, dict[str, Any]] = {name: {"path": domain.path} for name, domain in config.domains.items()}
+    with contextlib.suppress(DataError):  # without the store of this sweep nobody knows the lengths
+        store = TokenStore.open(folder / "store")
+        for name in sources if store.digest == digest else ():
+            sources[name]["tokens_per_document"] = round(store.num_train_tokens(name) / (len(store.documents(name)) - 1), 2)
+    text = as_yaml(
+        sources,
+        "For: bimix-sweep export RECIPE.json --to TRAINER --domains domains.yaml",
+        "The paths are those of the text: put in where your trainer's tokens of it lie.",
+    )
+    files.write_text(folder / "domains.yaml", text)
 
 
 def _decided(history: SweepHistory) -> tuple[FittedLaw, Optimum]:
@@ -98,10 +130,12 @@ def _write_page(
 ) -> Path:
     records = history.state.trials
     path = folder / "report.html"
+    counted = any(record.points and record.state != "failed" for record in records.values())
     data = ReportData(
-        name=config.name, domains=history.spec.final_domains, table=history.state.table() if history.num_points else None,
+        name=config.name, domains=history.spec.final_domains, table=history.state.table() if counted else None,
         roles={name: record.role for name, record in records.items()}, states={name: record.state for name, record in records.items()},
         failed=_failed(history), path=tuple(_path(history)), law=law, optimum=optimum, comparison=comparison, weights=history.spec.weights,
+        objective=history.spec.objective,
         tolerance=history.spec.tolerance, stop_reason=history.decision.reason if history.decision else "",
         token_budget=config.final.tokens if config.final else None, seconds=history.seconds,
         provenance=_provenance(history, config, law),

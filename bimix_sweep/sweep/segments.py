@@ -93,6 +93,8 @@ def read(folder: str | Path) -> Reading:
                 else:
                     _check_event(content, epoch, len(events) + 1)
                     events.append(content)
+            except JournalError as error:
+                raise JournalError(f"{path} line {index}: {error}") from error
             except (ValueError, RecursionError) as error:
                 raise JournalError(f"{path} line {index}: {error}; restore the file from a copy") from error
     return Reading(events=events, epoch=epoch, segments=len(paths), torn=torn)
@@ -123,8 +125,11 @@ def _check_header(content: Event, segment: int, epoch: int) -> int:
     """The epoch of a segment."""
     if content.get("format") != FORMAT:
         raise ValueError("is not the header of a journal segment")
-    if content.get("version") != VERSION:
-        raise ValueError(f"is of version {content.get('version')}, this program reads {VERSION}")
+    version = content.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise JournalError(f"is of version {version}, this program reads {VERSION}; update bimix-sweep")
+    if version != VERSION:
+        raise ValueError(f"is of version {version}, this program reads {VERSION}")
     new = content.get("epoch")
     if content.get("segment") != segment or not isinstance(new, int) or new < max(epoch, 1):
         raise ValueError(f"is segment {content.get('segment')} of epoch {new}; need segment {segment} of epoch {max(epoch, 1)} or later")

@@ -14,9 +14,8 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.proxy.spec import ProxySpec
+from bimix_sweep.sweep.folder import begun
 
-CONFIG = "config.yaml"
-"""In a sweep's folder from when its data are prepared."""
 Report = Callable[[int, dict[str, float]], None]
 """Takes a step and {target: loss}; returns when they are recorded for good. The same point may come twice."""
 
@@ -147,7 +146,7 @@ def prepare_builtin(config: SweepConfig, folder: Path, say: Callable[[str], None
     from bimix_sweep.data.store import TokenStore
 
     targets = config.resolved_targets()
-    if (folder / CONFIG).exists():  # a sweep that goes on needs its store, not the text
+    if begun(folder):  # a sweep that goes on needs its store, not the text
         store = TokenStore.open(folder / "store")
     else:
         store = prepare(

@@ -219,15 +219,49 @@ def written(folder, *events):
     ("event", "reason"),
     [
         ({"kind": "point", "trial": "t0", "step": 1, "losses": {}}, r"event 2 \(point\) cannot be used: trial t0 is not known"),
-        ({"kind": "proposal", "trial": "t0"}, r"event 2 \(proposal\) cannot be used: no 'mixture'"),
+        ({"kind": "proposal", "trial": "t0", "role": "sweep"}, r"event 2 \(proposal\) cannot be used: no mixture; need it"),
         ({"kind": "__class__"}, "a __class__ event is not known"),
-        ({"kind": "surprise"}, "a surprise event is not known; this journal is of a newer program"),
-        ({"kind": "decision", "decision": {"stop": True, "evil": 1}}, "unexpected keyword argument 'evil'"),
+        ({"kind": "surprise"}, "a surprise event is not known; this journal is of a newer program, so update bimix-sweep"),
+        ({"kind": "decision", "decision": {"stop": True, "reason": "x", "evil": 1}}, "decision.evil is not a known key"),
+        (
+            {
+                "kind": "proposal",
+                "trial": "t0",
+                "role": "sweep",
+                "mixture": {"web": 1.0},
+                "reason": "x",
+                "seed": "x",
+                "num_points": 0,
+                "fit": {},
+            },
+            r"event 2 \(proposal\) cannot be used: seed is 'x'; input should be a valid integer",
+        ),
+        ({"kind": "finals", "law": {}, "num_points": 1, "mixtures": 3}, r"event 2 \(finals\) cannot be used: mixtures is 3"),
+        (
+            {
+                "kind": "refit",
+                "num_points": 1,
+                "num_trials": 1,
+                "num_over": 0,
+                "seconds": 0.1,
+                "decision": {"stop": False, "reason": "x"},
+                "optimum": 3,
+            },
+            r"event 2 \(refit\) cannot be used: optimum is 3",
+        ),
     ],
 )
 def test_an_event_that_does_not_fit_is_named(tmp_path, event, reason):
     written(tmp_path, first_event(), event)
     with pytest.raises(JournalError, match=reason):
+        replay(tmp_path)
+
+
+@pytest.mark.parametrize(("key", "value"), [("seed", "x"), ("steps", 0), ("eval_steps", 3), ("weights", [1]), ("objective", "best")])
+def test_a_spec_of_wrong_kind_is_named(tmp_path, key, value):
+    first = first_event()
+    written(tmp_path, first | {"spec": first["spec"] | {key: value}})
+    with pytest.raises(JournalError, match=rf"event 1 \(sweep\) cannot be used: spec\.{key} is "):
         replay(tmp_path)
 
 

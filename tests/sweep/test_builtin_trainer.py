@@ -6,6 +6,7 @@ import pytest
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.sweep.journal import Journal
 from bimix_sweep.sweep.trainers import TrialJob, prepare_builtin
 
 WORDS = {"latin": ("lorem", "ipsum", "dolor", "sit", "amet", "consectetur"), "digits": ("one", "two", "three", "four", "five", "six")}
@@ -79,6 +80,8 @@ def test_missing_text_is_a_data_error(text, tmp_path):
 
 def test_a_sweep_that_goes_on_needs_its_store_and_not_the_text(text, tmp_path):
     begun = prepare_builtin(config(text), tmp_path, lambda _: None)
-    (tmp_path / "config.yaml").write_text(config(text).to_yaml())
+    journal, _ = Journal.open(tmp_path / "journal")
+    journal.write({"kind": "sweep"})
+    journal.close()
     gone = config(text, domains={name: {"path": str(text / "moved" / f"{name}.jsonl")} for name in WORDS})
     assert prepare_builtin(gone, tmp_path, lambda _: None) == begun

@@ -1,0 +1,147 @@
+"""What each event of a journal must hold, checked when it is read: a good checksum says nothing about who wrote the line.
+
+Only kinds and ranges of values are checked here; whether an event fits what happened before is for `history`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bimix_sweep.errors import JournalError
+from bimix_sweep.export.recipe import explain
+from bimix_sweep.sweep.segments import Event
+
+Shares = dict[str, float]
+Ends = dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Shape(BaseModel):
+    """Fields of an event that are used; it may have more."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class DomainShape(Shape):
+    tokens: Annotated[float, Field(gt=0)] | None
+    min: float
+    max: float
+
+
+class SpecShape(Shape):
+    domains: dict[str, DomainShape]
+    final_domains: dict[str, DomainShape]
+    targets: list[str]
+    weights: Shares
+    own: dict[str, str]
+    objective: Literal["mean", "worst"]
+    steps: Positive
+    size: Annotated[float, Field(gt=0)]
+    eval_steps: list[Positive]
+    min_step: Count
+    seed: Count
+    max_trials: Positive
+    slots: Positive
+    tolerance: float
+    patience: Positive
+
+
+class SweepShape(Shape):
+    name: str
+    config_digest: str
+    data: dict[str, Any]
+    spec: SpecShape
+    versions: dict[str, str]
+
+
+class PrecisionShape(Shape):
+    precision: dict[str, Any]
+
+
+class ProposalShape(Shape):
+    trial: str
+    role: Literal["sweep", "final"]
+    mixture: Shares
+    reason: str
+    seed: Count
+    num_points: Count
+    fit: dict[str, Any]
+
+
+class StartShape(Shape):
+    trial: str
+    where: str
+
+
+class PointShape(Shape):
+    trial: str
+    step: Positive
+    losses: dict[str, float]
+
+
+class EndShape(Shape):
+    trial: str
+    state: Literal["finished", "failed"]
+    reason: str
+
+
+class OptimumShape(Shape):
+    mixture: Shares
+    objective: float
+    region: Ends
+    interval: Ends
+
+
+class DecisionShape(Shape):
+    model_config = ConfigDict(extra="forbid")
+
+    stop: bool
+    reason: str
+    movement_tv: float | None = None
+    regret_expected: float | None = None
+    regret_upper95: float | None = None
+    streak: Count = 0
+
+
+class RefitShape(Shape):
+    num_points: Count
+    num_trials: Count
+    num_over: Count
+    seconds: float
+    decision: DecisionShape
+    optimum: OptimumShape | None
+
+
+class DecidedShape(Shape):
+    decision: DecisionShape
+
+
+class FinalShape(Shape):
+    labels: Annotated[list[str], Field(min_length=1)]
+    mixture: Shares
+
+
+class FinalsShape(Shape):
+    law: dict[str, Any]
+    num_points: Count
+    mixtures: list[FinalShape]
+
+
+SHAPES: dict[str, type[Shape]] = {
+    "sweep": SweepShape, "precision": PrecisionShape, "proposal": ProposalShape, "start": StartShape, "point": PointShape,
+    "end": EndShape, "refit": RefitShape, "decision": DecidedShape, "finals": FinalsShape, "complete": Shape,
+}  # fmt: skip
+
+
+def check_shape(event: Event) -> None:
+    """Refuse an event that lacks a field or has one of the wrong kind.
+
+    Raises:
+        JournalError: what is wrong, and of what kind it must be.
+    """
+    if (shape := SHAPES.get(event["kind"])) is not None:
+        try:
+            shape.model_validate(event)
+        except ValidationError as error:
+            raise JournalError(explain(error)) from None

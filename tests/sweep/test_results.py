@@ -1,0 +1,107 @@
+import json
+import re
+
+import numpy as np
+import pytest
+import yaml
+
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.data.store import Split, write_store
+from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.errors import SweepError
+from bimix_sweep.export.recipe import Recipe
+from bimix_sweep.export.registry import export_all
+from bimix_sweep.sweep.actor import LawActor
+from bimix_sweep.sweep.history import sweep_event
+from bimix_sweep.sweep.results import write_page, write_results
+
+NAMES = ("web", "code", "books")
+STEPS = (100, 200, 400)
+LENGTHS = {"web": 30, "code": 50, "books": 90}
+
+
+def planted(proposal, step):
+    noise = np.random.default_rng([proposal.seed % 2**31, step]).normal(size=3)
+    shares = proposal.mixture.as_array(NAMES)
+    values = (shares + 0.03) ** -np.array([0.1, 0.16, 0.13]) * (8 * step**-0.45 + 2) * np.exp(0.002 * noise)
+    return dict(zip(NAMES, values.tolist(), strict=True))
+
+
+def swept(folder, trials=7, digest=""):
+    """A sweep of `trials` planted trainings and its finals, or of one point where that is 0; returns its configuration."""
+    config = SweepConfig.parse(
+        {"domains": {name: {"path": f"/text/{name}.jsonl"} for name in NAMES}, "objective": "worst", "budget": {"trials": trials or 7}}
+    )
+    domains = config.domain_set(dict(zip(NAMES, (1e9, 3e9, 2e9), strict=True)))
+    spec = SweepSpec(
+        domains=domains, final_domains=domains, targets=NAMES, weights=config.weights(), own=config.own(), objective="worst", steps=400,
+        size=1e5, eval_steps=STEPS, min_step=100, max_trials=trials or 7, tolerance=1e-7,
+    )  # fmt: skip
+    first = sweep_event(name="s", config_digest=config.digest, data={"store": digest}, spec=spec, versions={})
+    actor = LawActor(str(folder), first, lock_seconds=0)
+    actor.ready()
+    number = 0
+    while (proposal := actor.propose(f"t{number:04d}") or actor.final([past.proposal.trial for past in actor.past()])) is not None:
+        actor.start(proposal.trial, "here")
+        for step in STEPS:
+            actor.record(proposal.trial, step, planted(proposal, step))
+            if not trials:
+                actor.close()
+                return config
+        actor.finish(proposal.trial)
+        number += 1
+    actor.close()
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    documents = {name: Split(documents=[np.arange(length)] * 20) for name, length in LENGTHS.items()}
+    store = write_store(folder / "store", train=documents, validation=documents, vocabulary=300)
+    return folder, swept(folder, digest=store.digest)
+
+
+def test_a_finished_sweep_exports_to_every_trainer_with_the_domains_file_beside_it(finished, tmp_path):
+    folder, config = finished
+    write_results(folder, config)
+    written, skipped = export_all(Recipe.read(folder / "RECIPE.json"), tmp_path, folder / "domains.yaml")
+    assert not skipped
+    assert "/text/code.jsonl" in (tmp_path / "levanter.yaml").read_text()
+    assert str(tmp_path / "megatron-lm.txt") in written
+    assert yaml.safe_load((folder / "domains.yaml").read_text()) == {
+        name: {"path": f"/text/{name}.jsonl", "tokens_per_document": length} for name, length in LENGTHS.items()
+    }
+
+
+def test_results_and_page_refuse_a_configuration_that_the_sweep_did_not_begin_with(finished):
+    folder, config = finished
+    for write in (write_results, write_page):
+        with pytest.raises(SweepError, match=r"config\.yaml is not what this sweep began with"):
+            write(folder, config.model_copy(update={"seed": 7}))
+
+
+def test_the_page_of_a_worst_case_sweep_draws_the_objective_that_was_compared(finished):
+    folder, config = finished
+    write_results(folder, config)
+    figure = re.search(r'id="finals-figure">(.*?)</script>', (folder / "report.html").read_text())
+    first, second, mean = (trace["x"] for trace in json.loads(figure.group(1))["data"])
+    assert (np.array(first) + second) / 2 == pytest.approx(mean, abs=1e-5)
+
+
+@pytest.mark.parametrize("points", [0, 1])
+def test_a_sweep_that_has_just_begun_has_a_page_without_a_law(tmp_path, points):
+    config = swept(tmp_path, trials=0)
+    if not points:
+        segment = tmp_path / "journal" / "000001.jsonl"
+        segment.write_bytes(b"".join(segment.read_bytes().splitlines(keepends=True)[:2]))
+    assert write_page(tmp_path, config).stat().st_size > 1000
+
+
+def test_a_sweep_whose_only_training_failed_has_a_page(tmp_path):
+    config = swept(tmp_path, trials=0)
+    actor = LawActor(str(tmp_path), {"name": "s", "config_digest": config.digest, "data": {"store": ""}}, lock_seconds=0)
+    actor.ready()
+    actor.abandon("t0000", "exploded")
+    actor.close()
+    assert "exploded" in write_page(tmp_path, config).read_text()
