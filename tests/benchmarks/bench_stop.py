@@ -37,15 +37,23 @@ def main() -> None:
                 refit = state.refit()
                 if refit.optimum is None:
                     raise RuntimeError(f"no law after {runs} runs")
-                path.append((runs, max(0.0, world.regret(refit.optimum.mixture.as_array(world.domains)))))
+                regret = refit.optimum.regret
+                path.append((runs, max(0.0, world.regret(refit.optimum.mixture.as_array(world.domains))), regret.expected, regret.upper95))
                 if refit.decision.stop and stopped is None:
                     stopped = runs
-            beyond = [runs for runs, regret in path if regret > TOLERANCE]
+            beyond = [runs for runs, realised, *_ in path if realised > TOLERANCE]
             settled = 20 if not beyond else beyond[-1] + EVERY
             rows.append({"family": family, "seed": seed, "noise": noise, "stopped": stopped, "settled": settled, "path": path})
             print(family, seed, f"settled {settled} stopped {stopped} end {path[-1][1]:.3%}", flush=True)
     done = [row for row in rows if row["stopped"] is not None]
-    early = float(np.mean([row["stopped"] is not None and dict(row["path"])[row["stopped"]] > TOLERANCE for row in rows]))
+    early = float(
+        np.mean(
+            [
+                row["stopped"] is not None and {runs: realised for runs, realised, *_ in row["path"]}[row["stopped"]] > TOLERANCE
+                for row in rows
+            ]
+        )
+    )
     ratios = [row["stopped"] / row["settled"] for row in done if row["settled"] <= row["stopped"]]
     unstopped = [row for row in rows if row["stopped"] is None and row["settled"] * 1.5 < BUDGET]
     late = sorted(ratios + [BUDGET / row["settled"] for row in unstopped])
