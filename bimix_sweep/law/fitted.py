@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from bimix_sweep.errors import LawError, MixtureError
+from bimix_sweep.errors import LawError
 from bimix_sweep.law import transfer as tl
 from bimix_sweep.law.information import Group, make_groups
+from bimix_sweep.law.lawfile import ARRAYS, FORMAT, read_fields
 from bimix_sweep.law.residual import kernel, kernel_gradient
 from bimix_sweep.law.runs import Runs
 from bimix_sweep.law.uncertainty import Posterior
-from bimix_sweep.mixture.domains import check_names
 from bimix_sweep.mixture.simplex import Array
 
-FORMAT = "bimix-sweep law 1"
 SIZE_DRIFT = 0.1
 """Log loss by which a factor of e in size may move every mixture alike where runs have one size: the size term's prior has .04 to .13."""
 MARGIN = (0.1, 0.25)
@@ -195,7 +194,7 @@ class FittedLaw:
             "format": FORMAT, "domains": list(self.domains), "targets": list(self.targets), "own": dict(self.own), "choice": dict(self.choice),
             "cross_validation": dict(self.cross_validation), "notes": list(self.notes), "runs": self.runs.to_json(),
             "length": self.length, "reference": list(self.reference), "hyper": dict(self.hyper),
-            **{name: getattr(self, name).tolist() for name in _ARRAYS},
+            **{name: getattr(self, name).tolist() for name in ARRAYS},
         }  # fmt: skip
 
     @classmethod
@@ -205,37 +204,7 @@ class FittedLaw:
         Raises:
             LawError: it is not a law this version wrote, or its values do not fit together.
         """
-        if not isinstance(data, Mapping) or data.get("format") != FORMAT:
-            found = data.get("format") if isinstance(data, Mapping) else type(data).__name__
-            raise LawError(f"not a law file (format {found!r}); need {FORMAT!r}, as fit writes it")
-        try:
-            domains, targets = (tuple(map(str, data["domains"])), tuple(map(str, data["targets"])))
-            check_names(domains)
-            check_names(targets, "target")
-            _check_hyper(data["hyper"], len(domains))
-            arrays = {name: np.array(data[name], dtype=np.float64) for name in _ARRAYS}
-            runs = Runs.from_json(data["runs"], len(targets), len(domains))
-            law = cls(
-                domains=domains, targets=targets, own=dict(data["own"]), choice=dict(data["choice"]), notes=tuple(map(str, data["notes"])),
-                cross_validation=dict(data["cross_validation"]), runs=runs, length=float(data["length"]), hyper=dict(data["hyper"]),
-                reference=(float(data["reference"][0]), float(data["reference"][1])), **arrays,
-            )  # fmt: skip
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, MixtureError) as error:
-            raise LawError(f"the law file is damaged ({type(error).__name__}: {error}); fit the law again") from error
-        if set(law.choice) != set(targets) or not set(law.choice.values()) <= {"bimix", "transfer"} or not set(law.own) <= set(targets):
-            raise LawError("the law file is damaged (choice or own do not fit its targets); fit the law again")
-        parameters = tl.NUM_SHARED + len(domains)
-        t, n = len(targets), len(runs.proportions)
-        shapes = {"params": (t, parameters), "precision": (t, parameters), "residual": (t, n), "correlation": (t, t)}
-        for name, values in arrays.items():
-            if values.shape != shapes.get(name, (t,)) or not np.isfinite(values).all():
-                raise LawError(
-                    f"the law file is damaged ({name} has shape {values.shape} or values that are not finite); fit the law again"
-                )
-        positive = (law.precision > 0).all() and (law.point2 >= 0).all() and (law.offset2 > 0).all() and (law.amplitude2 >= 0).all()
-        if not (positive and law.length > 0 and min(law.reference) > 0 and (law.inflation > 0).all()):
-            raise LawError("the law file is damaged (a variance or scale is not positive); fit the law again")
-        return law
+        return cls(**read_fields(data))
 
     # ------------------------------------------------------------------ inside
     def _design(self, proportions: Array, steps: Array, sizes: Array | None) -> tuple[tl.Design, Array]:
@@ -304,20 +273,3 @@ class FittedLaw:
         if not self.has_process:
             return np.zeros((len(r), len(self.targets)))
         return kernel(r, self.runs.proportions, self.length) @ self._weights
-
-
-_ARRAYS = ("params", "precision", "point2", "amplitude2", "offset2", "inflation", "correlation", "residual")
-
-
-def _check_hyper(hyper: Mapping[str, Any], num_domains: int) -> None:
-    """What a warm refit reads must have its shape."""
-    numbers = [hyper["bonus"], hyper["spread"], *hyper["usefulness"], *(v for row in hyper["columns"] for v in row)]
-    fits = hyper["fits"]
-    numbers += [v for one in fits for v in (one["offset2"], one["point2"], *one["params"])]
-    shapes = [len(hyper["usefulness"]), *(len(one["params"]) - tl.NUM_SHARED for one in fits)]
-    if (
-        np.shape(hyper["columns"]) != (2, tl.NUM_SHARED)
-        or set(shapes) != {num_domains}
-        or not np.isfinite(np.array(numbers, dtype=np.float64)).all()
-    ):
-        raise ValueError("what a refit starts from has another shape, or values that are not finite")

@@ -1,0 +1,69 @@
+"""`LAW.json` read as a hostile file: every name, shape and number is checked before a law is made of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bimix_sweep.errors import LawError, MixtureError
+from bimix_sweep.law import transfer as tl
+from bimix_sweep.law.runs import Runs
+from bimix_sweep.mixture.domains import check_names
+
+FORMAT = "bimix-sweep law 1"
+ARRAYS = ("params", "precision", "point2", "amplitude2", "offset2", "inflation", "correlation", "residual")
+"""Fields of a fitted law that are arrays."""
+
+
+def read_fields(data: Any) -> dict[str, Any]:
+    """The fields of a `FittedLaw` from what its `to_json` gave.
+
+    Raises:
+        LawError: it is not a law this version wrote, or its values do not fit together.
+    """
+    if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, Mapping) else type(data).__name__
+        raise LawError(f"not a law file (format {found!r}); need {FORMAT!r}, as fit writes it")
+    try:
+        return _fields(data)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, MixtureError) as error:
+        raise LawError(f"the law file is damaged ({type(error).__name__}: {error}); fit the law again") from error
+
+
+def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
+    domains, targets = tuple(map(str, data["domains"])), tuple(map(str, data["targets"]))
+    check_names(domains)
+    check_names(targets, "target")
+    _check_hyper(data["hyper"], len(domains))
+    arrays = {name: np.array(data[name], dtype=np.float64) for name in ARRAYS}
+    runs = Runs.from_json(data["runs"], len(targets), len(domains))
+    choice, own = dict(data["choice"]), dict(data["own"])
+    if set(choice) != set(targets) or not set(choice.values()) <= {"bimix", "transfer"}:
+        raise ValueError("choice does not fit the targets")
+    if not (set(own) <= set(targets) and set(own.values()) <= set(domains)):
+        raise ValueError("own does not fit targets and domains")
+    parameters, t, n = tl.NUM_SHARED + len(domains), len(targets), len(runs.proportions)
+    shapes = {"params": (t, parameters), "precision": (t, parameters), "residual": (t, n), "correlation": (t, t)}
+    for name, values in arrays.items():
+        if values.shape != shapes.get(name, (t,)) or not np.isfinite(values).all():
+            raise ValueError(f"{name} has shape {values.shape} or values that are not finite")
+    length, reference = float(data["length"]), (float(data["reference"][0]), float(data["reference"][1]))
+    positive = all((arrays[name] > 0).all() for name in ("precision", "offset2", "inflation"))
+    if not (positive and (arrays["point2"] >= 0).all() and (arrays["amplitude2"] >= 0).all() and length > 0 and min(reference) > 0):
+        raise ValueError("a variance or scale is not positive")
+    return {
+        "domains": domains, "targets": targets, "own": own, "choice": choice, "notes": tuple(map(str, data["notes"])),
+        "cross_validation": dict(data["cross_validation"]), "runs": runs, "length": length, "hyper": dict(data["hyper"]),
+        "reference": reference, **arrays,
+    }  # fmt: skip
+
+
+def _check_hyper(hyper: Mapping[str, Any], num_domains: int) -> None:
+    """What a warm refit reads must have its shape."""
+    fits = hyper["fits"]
+    numbers = [hyper["bonus"], hyper["spread"], *hyper["usefulness"], *(v for row in hyper["columns"] for v in row)]
+    numbers += [v for one in fits for v in (one["offset2"], one["point2"], *one["params"])]
+    shapes = {len(hyper["usefulness"]), *(len(one["params"]) - tl.NUM_SHARED for one in fits)}
+    finite = np.isfinite(np.array(numbers, dtype=np.float64)).all()
+    if np.shape(hyper["columns"]) != (2, tl.NUM_SHARED) or shapes != {num_domains} or not finite:
+        raise ValueError("what a refit starts from has another shape, or values that are not finite")
