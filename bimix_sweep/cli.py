@@ -101,6 +101,14 @@ def resume(
 
 
 @app.command()
+def schema() -> None:
+    """The JSON Schema of sweep.yaml: every key, its meaning, its default."""
+    from bimix_sweep.config import SweepConfig
+
+    _print_json(SweepConfig.model_json_schema())
+
+
+@app.command()
 def fit(
     table: Annotated[str, typer.Argument(help="Finished runs: CSV or Parquet with trial, step, r_<domain>, loss_<target>.")],
     out: Annotated[str, typer.Option("-o", "--out", help="Where the law goes.")],
@@ -199,7 +207,9 @@ def optimum(
     out: Annotated[str, typer.Option("-o", "--out", help="Where the recipe goes.")],
     step: Annotated[float | None, typer.Option(help="Optimizer step to minimise at; default: the largest fitted.")] = None,
     size: Annotated[float | None, typer.Option(help="Non-embedding parameters; default: the largest fitted.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="JSON {target: weight}; default: 1 each.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="JSON {target: weight}, a target it does not name counts 0; default: 1 each.")
+    ] = None,
     objective: Annotated[Literal["mean", "worst"], typer.Option(help="Weighted mean of the targets' losses, or the worst.")] = "mean",
     maximum: Annotated[list[str] | None, typer.Option("--max", metavar="DOMAIN=X", help="Largest proportion of a domain.")] = None,
     minimum: Annotated[list[str] | None, typer.Option("--min", metavar="DOMAIN=X", help="Smallest proportion of a domain.")] = None,
@@ -236,7 +246,9 @@ def replay(
     table: Annotated[str, typer.Argument(help="Finished runs, as for fit.")],
     runs: Annotated[int, typer.Option(help="How many of its trainings to look at in all.")],
     out: Annotated[str, typer.Option("-o", "--out", help="CSV: policy, seed, runs, spearman, mre (%), regret.")],
-    start: Annotated[int | None, typer.Option(help="How many before the law is asked; default: domains + 3.")] = None,
+    start: Annotated[
+        int | None, typer.Option(help="How many before the law is asked; default: domains + 3, at most half of --runs.")
+    ] = None,
     policy: Annotated[str, typer.Option(help="Comma-separated: informative (as a sweep chooses), random.")] = "informative",
     slots: Annotated[int, typer.Option(help="Trainings chosen at once.")] = 1,
     heldout: Annotated[str | None, typer.Option(help="Finished runs to judge on; default: those not looked at.")] = None,
@@ -366,14 +378,23 @@ def _print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) ->
     if as_json:
         _print_json(recipe.to_json())
         return
-    _print_rows(
-        "the recommended mixture" if folder is not None else "the predicted optimum",
-        [
-            {"domain": name, "proportion": share, "near-optimal": "{:.3f}-{:.3f}".format(*recipe.region[name])}
-            for name, share in recipe.proportions.items()
-        ],
-    )
+    rows = []
+    for name, share in recipe.proportions.items():
+        low, high = recipe.region[name]
+        row = {"domain": name, "proportion": f"{share:.4f}", "near-optimal": f"{low:.3f}-{high:.3f}"}
+        if recipe.tokens:
+            epochs = recipe.epochs[name]
+            row |= {"tokens": f"{recipe.tokens[name]:.3g}", "epochs": "-" if epochs is None else f"{epochs:.2f}"}
+        rows.append(row)
+    _print_rows("the predicted optimum" if folder is None else "the recommended mixture", rows)
     typer.echo(f"regret: expected {recipe.regret['expected']:.2%}, at most {recipe.regret['upper95']:.2%} (95 %)")
+    for bound in recipe.binding:
+        typer.echo(f"the {bound.bound} of {bound.domain} holds it back; without it the loss would be {bound.cost:.2%} lower")
+    for axis, factor in recipe.extrapolation.items():
+        if factor > 1:
+            typer.echo(f"note: {factor:.3g} times the largest fitted {axis}: extrapolated, the regret does not cover that")
+    if recipe.comparison is not None:
+        typer.echo(str(recipe.comparison["sentence"]))
     if folder is not None:
         typer.echo(f"wrote {folder}/RECIPE.json and {folder}/report.html")
 

@@ -148,6 +148,9 @@ class SweepConfig(Section):
         for name, target in self.targets.items():
             if target.domain is not None and target.domain not in self.domains:
                 raise ValueError(f"targets.{name}.domain is {target.domain!r}; need one of {', '.join(self.domains)}")
+        units = {target.unit for target in self.targets.values() if target.weight > 0}
+        if len(units) > 1:
+            raise ValueError(f"targets above weight 0 have units {' and '.join(sorted(units))}; need one unit, their losses are averaged")
         if self.targets and not any(target.weight > 0 for target in self.targets.values()):
             raise ValueError("every target has weight 0; need at least one above 0")
         return self

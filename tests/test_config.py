@@ -69,6 +69,7 @@ def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_fi
         ({"domains": {"a": {"path": "x", "max": 0.2}, "b": {"path": "y", "max": 0.2}}}, "max sum to 0.4"),
         ({"domains": {"a": {"path": "x"}, "b": {}}}, r"domains\.b\.path is missing; need it"),
         ({"domains": {"a/b": {"path": "x"}, "b": {"path": "y"}}}, "name 'a/b' is not usable"),
+        ({"targets": {"a": {"domain": "web"}, "b": {"path": "x", "unit": "bits_per_byte"}}}, "units bits_per_byte and nats_per_token"),
         ({"targets": {"exam": {}}}, r"targets\.exam names both a domain and a path, or neither"),
         ({"targets": {"exam": {"domain": "wbe"}}}, r"targets\.exam\.domain is 'wbe'; need one of web, math"),
         ({"targets": {"web": {"domain": "web", "weight": 0}}}, "every target has weight 0"),

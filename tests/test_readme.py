@@ -37,8 +37,23 @@ def test_the_configuration_it_shows_is_accepted():
     assert set(SweepConfig.parse(yaml.safe_load(text)).domains) == {"web", "code", "math"}
 
 
+def test_the_guide_shows_every_key():
+    guide = (ROOT / "bimix_sweep" / "docs" / "sweeps.md").read_text()
+    (text,) = re.findall(r"```yaml\n(.*?)```", guide, flags=re.DOTALL)
+    shown = yaml.safe_load(text)
+    config = SweepConfig.parse(shown)
+    assert set(shown) == set(SweepConfig.model_fields)
+    for key in ("final", "proxy", "resources", "stop"):
+        assert set(shown[key]) == set(type(getattr(config, key)).model_fields), key
+    assert set(shown["domains"]["web"]) == set(type(config.domains["web"]).model_fields)
+    defaults = SweepConfig.parse({"domains": shown["domains"]})
+    for key in ("seed", "objective", "proxy", "trainer", "resources", "budget", "stop", "out", "name"):
+        assert getattr(config, key) == getattr(defaults, key), key
+
+
 def test_every_command_it_shows_exists():
     known = {command.name or command.callback.__name__ for command in app.registered_commands}
-    shown = set(re.findall(r"^bimix-sweep ([a-z]+)", README, flags=re.MULTILINE))
+    code = "".join(re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL))
+    shown = set(re.findall(r"^bimix-sweep ([a-z]+)", code, flags=re.MULTILINE))
     assert shown
     assert shown <= known

@@ -29,6 +29,9 @@ from bimix_sweep.mixture.simplex import Array, total_variation
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng, seed_for
 
+FINAL = "final"
+"""Role of the trainings at the end; the others have the role "sweep"."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepSpec:
@@ -203,7 +206,7 @@ class SweepState:
         if step in record.points:
             return False
         record.points[int(step)] = {target: float(losses[target]) for target in self.spec.targets}
-        self._num_points += 1
+        self._num_points += record.role != FINAL
         return True
 
     def finish(self, trial: str) -> None:
@@ -216,12 +219,16 @@ class SweepState:
         record.state, record.failure = "failed", reason
 
     def table(self) -> LossTable:
-        """The curves of finished and running trainings.
+        """The curves of finished and running trainings, the final ones among them.
 
         Raises:
             TableError: nothing was recorded yet.
         """
         return LossTable.from_curves(self._curve(record) for record in self.trials.values() if record.points and record.state != "failed")
+
+    def evidence(self) -> list[TrialRecord]:
+        """The trainings the law is fitted to: with points, not failed, and not the final ones, which test it."""
+        return [record for record in self.trials.values() if record.points and record.state != "failed" and record.role != FINAL]
 
     # what it says
 
@@ -274,9 +281,8 @@ class SweepState:
         )  # fmt: skip
         if counts:
             self._num_counted, self._watched = len(over), law
-        num_trials = sum(bool(record.points) and record.state != "failed" for record in self.trials.values())
         refit = Refit(
-            num_points=self._num_points, num_trials=num_trials, law=law, optimum=optimum, decision=decision,
+            num_points=self._num_points, num_trials=len(self.evidence()), law=law, optimum=optimum, decision=decision,
             seconds=time.perf_counter() - start,
         )  # fmt: skip
         self.history.append(refit)
@@ -317,15 +323,13 @@ class SweepState:
 
     def _fit(self, purpose: str, previous: FittedLaw | None) -> FittedLaw | None:
         """The law of all points, None while they determine none."""
-        usable = {
-            record.mixture for record in self.trials.values()
-            if record.state != "failed" and any(step >= self.spec.min_step for step in record.points)
-        }  # fmt: skip
+        evidence = self.evidence()
+        usable = {record.mixture for record in evidence if any(step >= self.spec.min_step for step in record.points)}
         if len(usable) < 2:
             return None
         try:
             return fit_law(
-                self.table(), own=self.spec.own, min_step=self.spec.min_step, previous=previous,
+                LossTable.from_curves(map(self._curve, evidence)), own=self.spec.own, min_step=self.spec.min_step, previous=previous,
                 generator=rng(self.spec.seed, purpose, self._num_points),
             )  # fmt: skip
         except LawError:
@@ -335,13 +339,12 @@ class SweepState:
         """The law to start from; None (a cold fit, which chooses everything anew) whenever the trainings have grown by a fifth."""
         if previous is None:
             return None
-        num_trials = sum(bool(record.points) and record.state != "failed" for record in self.trials.values())
-        octave = [math.floor(math.log(max(count, 1)) / math.log(1.2)) for count in (previous.num_trials, num_trials)]
+        octave = [math.floor(math.log(max(count, 1)) / math.log(1.2)) for count in (previous.num_trials, len(self.evidence()))]
         return previous if octave[0] == octave[1] else None
 
     def _law_for_proposals(self) -> FittedLaw | None:
         """The law of all points by the chain of fits that proposals carry; None while too few first mixtures have been measured."""
-        measured = {record.mixture for record in self.trials.values() if record.points and record.state != "failed"}
+        measured = {record.mixture for record in self.evidence()}
         if len(measured) < max(2, self.spec.num_initial // 2):
             return None
         key = (self._num_points, sum(record.state == "failed" for record in self.trials.values()))

@@ -16,6 +16,8 @@ from bimix_sweep.proxy.spec import ProxySpec
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 REPEATS = 3
+CLEARLY = 0.8
+"""bfloat16 is taken where its time is below this part of float32's: least times of a busy machine scatter by a tenth."""
 COMPILING_PAYS = 600.0
 """Seconds of training left to each worker from which compiling pays: it takes up to a minute and saves about a third."""
 
@@ -26,7 +28,8 @@ def choose_precision(spec: ProxySpec, device: str = "cpu", *, trainings: int = 1
     """The faster of float32 and bfloat16 for this model on this device, by a few steps of each (tenths of a second).
 
     bfloat16 pays only where the processor multiplies it natively, so this is measured and not guessed. Losses differ a
-    little between the two: choose once, store the record, and give it to every trial of the sweep.
+    little between the two: choose once, store the record, and give it to every trial of the sweep. A near tie, which
+    another measurement could turn, is float32.
 
     Args:
         trainings: how many of them one worker will run; many of them are worth compiling, if a compiler is there.
@@ -49,7 +52,7 @@ def choose_precision(spec: ProxySpec, device: str = "cpu", *, trainings: int = 1
                 torch.cuda.synchronize(place)
             times.append(time.perf_counter() - start)
         milliseconds[name] = round(1e3 * min(times[1:]), 3)
-    dtype_name = min(milliseconds, key=lambda name: milliseconds[name])
+    dtype_name = "bfloat16" if milliseconds["bfloat16"] < CLEARLY * milliseconds["float32"] else "float32"
     worth = trainings * spec.steps * milliseconds[dtype_name] / 1e3 > COMPILING_PAYS
     return {"dtype": dtype_name, "compile": worth and _compiler(place), "milliseconds": milliseconds}
 

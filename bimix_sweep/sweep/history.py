@@ -164,6 +164,15 @@ class SweepHistory:
         points = self.state.trials[trial].points
         return weighted_loss(points[max(points)], self.spec.weights, self.spec.objective) if points else None
 
+    def past(self) -> list[PastTrial]:
+        """All trainings so far, for a driver that starts."""
+        return [
+            PastTrial(
+                proposal=proposal, role=self.state.trials[name].role, state=self.state.trials[name].state, objective=self.objective(name)
+            )
+            for name, proposal in self.proposals.items()
+        ]
+
     def _take_precision(self, event: Event) -> None:
         self.precision = event["precision"]
 

@@ -1,8 +1,9 @@
 """Claim: on published curves (7 domains, 22 targets, three sizes) mixtures left out are predicted at every checkpoint, closer than by log-linear.
 
-Five deals of the mixtures into 4 folds. The law's hyper-parameters were chosen on half of the 70M mixtures (law/priors.py) and compared, where
-that could not tell, by folds of all 70M and 160M mixtures: of this benchmark only 305M is untouched. Beside each mean over targets stands the median: the noise of one training (two mixtures that differ by .01 differ by 2 % in some targets) sets a floor, given
-as the error of the same law on the mixtures it was fitted to.
+Five deals of the mixtures into 4 folds. The law's hyper-parameters were chosen on half of the 70M mixtures (law/priors.py); where that could not
+tell, near-equal variants were compared by folds of all 70M and 160M mixtures and partly of 305M, so no size here is fully untouched.
+Beside each mean over targets stands the median: the noise of one training (two mixtures that differ by .01 differ by 2 % in some
+targets) sets a floor, given as the error of the same law on the mixtures it was fitted to.
 """
 
 import time

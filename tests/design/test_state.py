@@ -213,6 +213,15 @@ def test_final_trainings_enter_the_table_but_not_the_budget():
     assert len(state.proposals) == 1
 
 
+def test_a_final_training_that_ran_early_leaves_law_and_proposals_as_they_were():
+    plain, early = run(SweepState(replace(SPEC, max_trials=8))), run(SweepState(replace(SPEC, max_trials=8)))
+    final = Proposal(trial="final", mixture=Mixture.from_array(NAMES, [0.2, 0.3, 0.5]), reason="final: uniform", seed=1)
+    early.add_trial(final, "final")
+    early.record("final", 800, dict.fromkeys(NAMES, 99.0))
+    assert early.refit().law.digest == plain.refit().law.digest
+    assert early.history[-1].num_trials == plain.history[-1].num_trials
+
+
 def test_a_restored_stop_ends_the_proposals():
     done = run(SweepState(replace(SPEC, max_trials=4)))
     again = SweepState(SPEC)
