@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bimix_sweep.design.state import Proposal, Refit
+from bimix_sweep.design.state import Proposal
 from bimix_sweep.design.stopping import Decision
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.mixture.domains import Mixture
@@ -27,8 +27,9 @@ from bimix_sweep.seeding import seed_for
 from bimix_sweep.sweep.finals import PAIRS, final_mixtures, final_trainings, reference_mixtures
 from bimix_sweep.sweep.history import PastTrial, proposal_event, rebuild, refit_event
 from bimix_sweep.sweep.journal import Journal
+from bimix_sweep.sweep.log import SweepLog
 from bimix_sweep.sweep.segments import Event
-from bimix_sweep.sweep.snapshot import Snapshot, describe, duration, snapshot_of
+from bimix_sweep.sweep.snapshot import Snapshot, describe, snapshot_of
 
 REFIT_SHARE = 0.05
 """Most of a core's time that refits in between may take."""
@@ -50,8 +51,7 @@ class LawActor:
         self._lock = threading.Lock()  # journal order and front
         self._thinking = threading.Lock()  # brain
         self._pending: list[Event] = []  # in the journal, not yet in the brain
-        self._attempts: dict[str, float] = {}
-        self._seconds: list[float] = []
+        self._log = SweepLog()
         self._failures_in_a_row: list[str] = []
         self._changed = threading.Event()
         try:
@@ -77,7 +77,8 @@ class LawActor:
                 raise SweepError(f"{folder}: the {what} is not what this sweep began with; start a new sweep, or bring it back")
         self._brain.restore_refits()
         self._last_number = len(events)
-        self._lines = list(self._journal.notes)
+        for note in self._journal.notes:
+            self._log.say(note)
         self._told = len(self._brain.state.history)
 
     def ready(self) -> None:
@@ -101,11 +102,8 @@ class LawActor:
         Returns:
             `state` of the training, its `result` for Tune where it ended, the sweep's `precision` (None while nobody chose it).
         """
-        self._attempts[trial] = time.monotonic()
         self._commit({"kind": "start", "trial": trial, "where": where})
-        attempts = len(self._front.starts[trial])
-        if attempts > 1:
-            self._lines.append(f"{trial} goes on from its checkpoint on {where} (attempt {attempts})")
+        self._log.start(trial, where, len(self._front.starts[trial]))
         record = self._front.state.trials[trial]
         result = {"step": max(record.points, default=0), "objective": self._front.objective(trial)}
         return {
@@ -171,7 +169,7 @@ class LawActor:
             self._tell_refits("proposal")
             if decision.stop and self._brain.decision is None:
                 self._commit({"kind": "decision", "decision": asdict(decision)})
-                self._lines.append(f"no more mixtures: {decision.reason}")
+                self._log.say(f"no more mixtures: {decision.reason}")
             proposal = self._brain.state.propose(trial)
             if proposal is not None:
                 self._commit(proposal_event(proposal, "sweep"))
@@ -222,15 +220,7 @@ class LawActor:
     def past(self) -> list[PastTrial]:
         """All trainings so far, for a driver that starts."""
         with self._lock:
-            return [
-                PastTrial(
-                    proposal=proposal,
-                    role=self._front.state.trials[name].role,
-                    state=self._front.state.trials[name].state,
-                    objective=self._front.objective(name),
-                )
-                for name, proposal in self._front.proposals.items()
-            ]
+            return self._front.past()
 
     def complete(self) -> None:
         """The results are written."""
@@ -239,10 +229,9 @@ class LawActor:
     def snapshot(self) -> Snapshot:
         """The sweep now, for a person."""
         with self._lock:
-            seconds = sum(self._seconds) / len(self._seconds) if self._seconds else 0.0
             return snapshot_of(
-                self._front, elapsed_seconds=time.monotonic() - self._began, training_seconds=seconds, lines=list(self._lines),
-                epoch=self._journal.epoch,
+                self._front, elapsed_seconds=time.monotonic() - self._began, training_seconds=self._log.training_seconds,
+                lines=list(self._log.lines), epoch=self._journal.epoch,
             )  # fmt: skip
 
     def close(self) -> None:
@@ -270,18 +259,12 @@ class LawActor:
             record = self._front.state.trials.get(trial)
             if record is None or record.state == "running":
                 self._append({"kind": "end", "trial": trial, "state": state, "reason": reason})
-                seconds = time.monotonic() - self._attempts.pop(trial, time.monotonic())
                 if state == "finished":
-                    self._seconds.append(seconds)
                     self._failures_in_a_row.clear()
-                    loss = self._front.objective(trial)
-                    said = f"loss {loss:.4f}" if loss is not None else "no point"
-                    self._lines.append(
-                        f"{trial} done in {duration(seconds)}: {said}, {describe(self._front.proposals[trial].mixture.as_dict())}"
-                    )
+                    self._log.finish(trial, self._front.objective(trial), self._front.proposals[trial].mixture)
                 else:
                     self._failures_in_a_row.append(reason)
-                    self._lines.append(f"{trial} failed: {reason}")
+                    self._log.fail(trial, reason)
             number = self._last_number
         self._journal.sync(number)
         self._changed.set()
@@ -297,10 +280,8 @@ class LawActor:
         """Journal and log the brain's refits that were not told yet; `_thinking` is held."""
         history = self._brain.state.history
         for number in range(self._told, len(history)):
-            refit = history[number]
-            if refit.law is not None:
-                self._lines.append(_line(number + 1, refit))
-            self._commit(refit_event(refit, self._brain.num_over, by))
+            self._log.refit(number + 1, history[number])
+            self._commit(refit_event(history[number], self._brain.num_over, by))
         self._told = len(history)
 
     def _refit_forever(self) -> None:
@@ -316,7 +297,7 @@ class LawActor:
                         seconds = self._brain.state.refit().seconds
                         self._tell_refits("watch")
             except BimixSweepError as error:  # a watcher's refit: the next proposal meets the same trouble and reports it
-                self._lines.append(f"no refit: {error}")
+                self._log.say(f"no refit: {error}")
             time.sleep(max(1.0, seconds / REFIT_SHARE))
 
     def _settle_finals(self) -> None:
@@ -330,17 +311,6 @@ class LawActor:
             finished = sum(record.state == "finished" for record in brain.state.trials.values())
             raise SweepError(f"{finished} finished trainings determine no law; raise budget.trials or mend the ones that failed")
         mixtures = final_mixtures(brain, optimum.mixture)
-        self._lines.append(f"the predicted optimum {describe(optimum.mixture.as_dict())} is trained beside the others, {PAIRS} seeds each")
+        self._log.say(f"the predicted optimum {describe(optimum.mixture.as_dict())} is trained beside the others, {PAIRS} seeds each")
         self._commit({"kind": "finals", "law": law.to_json(), "num_points": history[-1].num_points, "mixtures": mixtures})
         self._catch_up()
-
-
-def _line(number: int, refit: Refit) -> str:
-    """One refit in a line."""
-    text = f"refit {number}: {refit.num_trials} trainings"
-    if refit.optimum is not None:
-        regret = refit.optimum.regret
-        text += f", optimum {describe(refit.optimum.mixture.as_dict())}, regret {regret.expected:.2%} (<= {regret.upper95:.2%})"
-    if refit.decision.movement_tv is not None:
-        text += f", moved {refit.decision.movement_tv:.3f}"
-    return text

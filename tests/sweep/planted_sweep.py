@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--address")
     parser.add_argument("--slots", type=int, default=2)
-    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--trials", type=int, default=8)
     parser.add_argument("--pause", type=float, default=0.02)
     parser.add_argument("--diverge", default="")
     parser.add_argument("--crash", default="")

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,6 +17,8 @@ from bimix_sweep.sweep.segments import read
 
 pytestmark = pytest.mark.cluster
 SCRIPT = Path(__file__).with_name("planted_sweep.py")
+PATIENCE = 240
+"""Seconds for what takes ten on two quiet cores."""
 STEPS = [100, 150, 200, 300, 400]
 
 
@@ -39,23 +42,28 @@ def driver(ray_environment):
 
 
 def end(process, code=0):
-    said = process.communicate(timeout=120)[1]
-    assert process.returncode == code, said
+    """What a driver says, which ends with this code; None for any but 0."""
+    try:
+        said = process.communicate(timeout=PATIENCE)[1]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        pytest.fail(f"the driver did not end in {PATIENCE} s; it said: {process.communicate()[1][-2000:]}")
+    assert process.returncode == code or (code is None and process.returncode), said
     return said
 
 
 def until(folder, process, found):
     """Wait until `found(events)` of a running sweep's journal holds."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()[1]
-        try:
+        with contextlib.suppress(JournalError):  # its first segment is being made
             if (folder / "journal").exists() and (answer := found(read(folder / "journal").events)):
                 return answer
-        except JournalError:  # its first segment is being made
-            pass
-        time.sleep(0.02)
-    pytest.fail("the sweep did not get there in a minute")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.02)
+            pytest.fail(f"the driver ended with {process.returncode} before that: {process.communicate()[1][-2000:]}")
+    process.kill()
+    pytest.fail(f"the sweep did not get there in {PATIENCE} s; it said: {process.communicate()[1][-2000:]}")
 
 
 def points(events):
@@ -71,7 +79,7 @@ def trained(folder):
     return Counter(tuple(line.split()[:2]) for line in (folder / "trained.log").read_text().splitlines())
 
 
-def check_complete(folder, trials=10):
+def check_complete(folder, trials=8):
     """A finished sweep: every training has every point once, all results are there."""
     events = read(folder / "journal").events
     history = replay(folder)
@@ -102,21 +110,20 @@ def test_a_sweep_goes_past_a_diverged_training_and_a_killed_worker_to_its_recipe
     assert len(history.starts["t0004"]) == 2  # its worker was killed once, at step 200
     assert len(history.starts["t0002"]) == 1  # a TrainingError is not tried again
     assert trained(folder)["t0004", "150"] == 1  # it went on from its checkpoint
-    assert history.decision.reason.startswith("the budget of 10 trainings is spent")
+    assert history.decision.reason.startswith("the budget of 8 trainings is spent")
     finals = [record for record in history.state.trials.values() if record.role == "final"]
     assert len({record.seed for record in finals}) == 2
     assert len(finals) == 2 * len({record.mixture for record in finals})
     assert recipe.comparison is not None
     assert "Traceback" not in said
-    refused = end(driver("run", folder, "--address", ray_address), code=1)
-    assert f"error: {folder} holds a sweep already; go on with: bimix-sweep resume {folder}" in refused
 
 
 def test_one_slot_and_one_seed_give_the_same_proposals_and_losses(tmp_path, driver, ray_address):
     stories = []
-    for name in ("one", "two"):
-        end(driver("run", tmp_path / name, "--address", ray_address, "--slots", 1, "--trials", 8))
-        history, recipe = check_complete(tmp_path / name, trials=8)
+    drivers = {name: driver("run", tmp_path / name, "--address", ray_address, "--slots", 1) for name in ("one", "two")}
+    for name, process in drivers.items():
+        end(process)
+        history, recipe = check_complete(tmp_path / name)
         stories.append(
             (
                 [(p.trial, p.mixture, p.seed, p.reason, p.num_points, dict(p.fit)) for p in history.proposals.values()],
@@ -154,8 +161,7 @@ def test_a_signal_leaves_a_sweep_that_can_go_on_and_says_how(tmp_path, driver, r
     first = driver("run", folder, "--address", ray_address, "--pause", 0.1)
     until(folder, first, lambda events: len(ended(events)) >= 2)
     first.send_signal(number)
-    said = first.communicate(timeout=20)[1]
-    assert first.returncode != 0
+    said = end(first, code=None)
     assert f"stopped; go on with: bimix-sweep resume {folder}" in said
     if number == signal.SIGTERM:
         before = ended(read(folder / "journal").events)
