@@ -64,7 +64,7 @@ class SweepSpec:
     slots: int = 1
     """Trainings that run at once."""
     tolerance: float = 0.002
-    """Regret at which to stop, a fraction of the objective."""
+    """Expected regret at which to stop, a fraction of the objective."""
     patience: int = 3
     """Refits in a row that must agree."""
 

@@ -1,7 +1,9 @@
 """When to stop: the decision is settled when more runs could not improve it by more than the user cares about.
 
 A refit *counts* when a training finished since the last one that counted. The streak is the number of counting refits in
-a row whose upper bound of the regret is within the tolerance; `patience` of them stop the sweep. How far the predicted
+a row whose expected regret is within the tolerance; `patience` of them stop the sweep. The expectation is calibrated to err
+upwards (on average 1.9 times the realised regret in simulated sweeps); its 95 % bound, about 2 times larger still, is
+reported with it; as the rule it stopped none of 15 simulated sweeps within 80 runs, though 6 had settled by 72. How far the predicted
 optimum moved is reported beside it, and does not decide: where the loss is flat an optimum may wander at no cost.
 """
 
@@ -30,7 +32,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoppingRule:
-    """Stops after `patience` counting refits in a row with an upper bound of the regret within `tolerance`."""
+    """Stops after `patience` counting refits in a row with an expected regret within `tolerance`."""
 
     tolerance: float
     """Largest regret to accept, a fraction of the objective, in (0, 1)."""
@@ -61,18 +63,18 @@ class StoppingRule:
         """
         streak = before.streak if before else 0
         if counts:
-            settled = regret_upper95 is not None and regret_upper95 <= self.tolerance and num_finished >= self.min_trials
+            settled = regret_expected is not None and regret_expected <= self.tolerance and num_finished >= self.min_trials
             streak = streak + 1 if settled else 0
-        if regret_upper95 is None:
+        if regret_expected is None or regret_upper95 is None:
             reason = f"{num_finished} finished trainings; no law yet"
         elif streak >= self.patience:
-            reason = f"regret at most {regret_upper95:.3%} (95 %) in {streak} refits in a row, tolerance {self.tolerance:.3%}"
+            reason = f"expected regret {regret_expected:.3%} (95 % bound {regret_upper95:.3%}) within {self.tolerance:.3%} in {streak} refits in a row"
         elif num_finished < self.min_trials:
             reason = f"{num_finished} finished trainings; {self.min_trials} are needed to determine the law"
         elif streak:
-            reason = f"regret at most {regret_upper95:.3%} (95 %), {streak} of {self.patience} refits within {self.tolerance:.3%}"
+            reason = f"expected regret {regret_expected:.3%} (95 % bound {regret_upper95:.3%}), {streak} of {self.patience} refits within {self.tolerance:.3%}"
         else:
-            reason = f"regret may be {regret_upper95:.3%} (95 %), tolerance {self.tolerance:.3%}"
+            reason = f"expected regret {regret_expected:.3%} (95 % bound {regret_upper95:.3%}), tolerance {self.tolerance:.3%}"
         spent = num_over >= self.max_trials
         if spent and streak < self.patience:
             reason = f"the budget of {self.max_trials} trainings is spent; {reason}"

@@ -1,7 +1,8 @@
 """Claim: with a tolerance of .2 % a sweep stops soon after its regret stays under the tolerance, and rarely before.
 
 Sweeps in the worlds of bench_calibration, refitted after every training; `settled` is the first number of runs from which the realised regret
-stayed within the tolerance until the end of the budget.
+stayed within the tolerance until the end of the budget. The rule (expected regret, three refits) was chosen on 15 other sweeps of the same
+worlds: the 95 % bound in its place stopped none of them within 80 runs, though 6 had settled by 72.
 """
 
 import argparse
@@ -28,7 +29,7 @@ def main() -> None:
     rows = []
     for family in FAMILIES:
         world = truth(family)
-        for seed in range(2000, 2000 + count):
+        for seed in range(3000, 3000 + count):
             noise = float(rng(seed, "stop", family).choice([0.002, 0.005, 0.01]))
             state = SweepState(spec(world, seed=seed, slots=EVERY, max_trials=BUDGET + 1, tolerance=TOLERANCE))
             path, stopped = [], None

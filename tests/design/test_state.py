@@ -77,7 +77,7 @@ def test_the_loop_recovers_a_planted_law_and_stops_before_its_budget():
     decision, last = state.decide(), state.history[-1]
     assert decision.stop
     assert len(NAMES) + 3 <= len(state.proposals) < SPEC.max_trials
-    assert decision.regret_upper95 <= SPEC.tolerance
+    assert decision.regret_expected <= SPEC.tolerance
     assert decision.streak >= SPEC.patience
     assert 0 <= decision.movement_tv <= 1
     assert true_regret(last.optimum.mixture) <= SPEC.tolerance

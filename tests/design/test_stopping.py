@@ -12,7 +12,7 @@ def judged(bounds, *, finished=10, counts=None):
     for turn, bound in enumerate(bounds):
         decision = RULE.judge(
             decision, num_finished=finished + turn, num_over=finished + turn, counts=True if counts is None else counts[turn],
-            movement_tv=0.01, regret_expected=bound / 3, regret_upper95=bound,
+            movement_tv=0.01, regret_expected=bound, regret_upper95=3 * bound,
         )  # fmt: skip
         all_of_them.append(decision)
     return all_of_them
