@@ -17,6 +17,7 @@ from bimix_sweep.export.recipe import Recipe, build_recipe
 from bimix_sweep.law.optimum import Optimum, ask, optimal_mixture
 from bimix_sweep.law.selection import FittedLaw, fit_law
 from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.report.data import PathPoint, ReportData
 from bimix_sweep.report.page import write_report
 from bimix_sweep.seeding import rng
@@ -60,7 +61,9 @@ def write_page(folder: Path, config: SweepConfig) -> Path:
         over = not history.running()
         return _write_page(folder, config, history, law, optimum, _comparison(history, law, optimum) if over else None)
     try:
-        law = fit_law(history.state.table(), own=history.spec.own, min_step=history.spec.min_step)
+        evidence = {record.trial for record in history.state.evidence()}
+        table = LossTable.from_curves(curve for curve in history.state.table().curves() if curve.trial in evidence)
+        law = fit_law(table, own=history.spec.own, min_step=history.spec.min_step)
     except (LawError, TableError):  # too few points, or none yet
         return _write_page(folder, config, history, None, None, None)
     return _write_page(folder, config, history, law, _optimum(history, law, history.num_points), None)

@@ -29,7 +29,7 @@ def config(text, **changes):
     content = {
         "domains": {name: {"path": str(text / f"{name}.jsonl")} for name in WORDS},
         "targets": {
-            "latin": {"domain": "latin"}, "digits": {"domain": "digits"}, "mixed": {"path": str(text / "mixed.jsonl"), "unit": "bits_per_byte"},
+            "latin": {"domain": "latin"}, "digits": {"domain": "digits"}, "mixed": {"path": str(text / "mixed.jsonl"), "unit": "bits_per_byte", "weight": 0},
         },
         "proxy": {"sizes": [2e4], "steps": 16, "context": 16, "batch": 2, "vocabulary": 300},
     }  # fmt: skip
@@ -56,7 +56,7 @@ def test_it_reports_every_target_at_every_evaluation_the_same_each_time_and_agai
 
 
 def test_bits_per_byte_are_nats_per_token_over_ln_2_and_bytes_per_token(text, tmp_path):
-    plain = config(text).targets["mixed"].model_copy(update={"unit": "nats_per_token"})
+    plain = config(text).targets["mixed"].model_copy(update={"unit": "nats_per_token", "weight": 1.0})
     nats = prepare_builtin(config(text, targets={"mixed": plain.model_dump(exclude_none=True)}), tmp_path / "nats", lambda _: None)
     bits = prepare_builtin(config(text), tmp_path / "bits", lambda _: None)
     from bimix_sweep.data.store import TokenStore
