@@ -39,10 +39,10 @@ class ComparedMixture:
     """Mean of the weighted loss over its seeds."""
     difference: float
     """Its objective minus the predicted optimum's, mean over shared seeds; 0 for the predicted optimum."""
-    standard_error: float
-    """Of the difference; 0 for the predicted optimum."""
+    noise95: float
+    """Half width of the 95 % interval of the difference; 0 for the predicted optimum."""
     differs: bool
-    """The difference is beyond the noise."""
+    """The difference is beyond that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ def compare_finals(
             ComparedMixture(
                 role=role, mixture=mixtures[role], objective=float(values[index].mean()), difference=difference,
                 losses={t: float(np.mean([losses[role][seed][t] for seed in seeds])) for t in losses[role][seeds[0]]},
-                standard_error=float(error) if index else 0.0, differs=bool(index and abs(difference) > bound),
+                noise95=bound if index else 0.0, differs=bool(index and abs(difference) > bound),
             )
         )  # fmt: skip
     recommended, reason = _recommend(compared, bound, count)
@@ -126,6 +126,16 @@ def objective_noise(law: FittedLaw, question: Question, point: Array) -> float:
     return float(np.sqrt(slope @ posterior.run_noise @ slope))
 
 
+ROLES = {"predicted": "predicted optimum", "measured": "best measured"}
+"""Roles of final mixtures in words; the others say it themselves. One mixture may have several."""
+
+
+def said(role: str) -> str:
+    """`uniform = measured` as `uniform (also best measured)`."""
+    first, *others = (ROLES.get(part, part) for part in role.split(" = "))
+    return f"{first} (also {' and '.join(others)})" if others else first
+
+
 def _recommend(compared: list[ComparedMixture], bound: float, count: int) -> tuple[str, str]:
     """The predicted optimum, unless another one was measured better beyond the noise."""
     own, others = compared[0], compared[1:]
@@ -135,15 +145,15 @@ def _recommend(compared: list[ComparedMixture], bound: float, count: int) -> tup
         best = min(better, key=lambda one: one.difference)
         return (
             best.role,
-            f"{best.role} was {-best.difference / own.objective:.2%} better than {own.role} in {seeds}, beyond the noise of {bound / own.objective:.2%}",
+            f"{said(best.role)} was {-best.difference / own.objective:.2%} better than {said(own.role)} in {seeds}, beyond the noise of {bound / own.objective:.2%}",
         )
-    worse = [one.role for one in others if one.differs]
-    same = [one.role for one in others if not one.differs]
+    worse = [said(one.role) for one in others if one.differs]
+    same = [said(one.role) for one in others if not one.differs]
     noise = f"the noise of {bound / own.objective:.2%}"
     if not worse:
-        return own.role, f"{own.role} does not differ from {', '.join(same) or 'anything'} by more than {noise} in {seeds}"
+        return own.role, f"{said(own.role)} does not differ from {', '.join(same) or 'anything'} by more than {noise} in {seeds}"
     tail = f"; it does not differ from {', '.join(same)}" if same else ""
-    return own.role, f"{own.role} is better than {', '.join(worse)} beyond {noise} in {seeds}{tail}"
+    return own.role, f"{said(own.role)} is better than {', '.join(worse)} beyond {noise} in {seeds}{tail}"
 
 
 def _objective(losses: Mapping[str, float], weights: Mapping[str, float], objective: str) -> float:

@@ -198,7 +198,7 @@ def _compared(comparison: Comparison) -> dict[str, JsonValue]:
         "mixtures": [
             {
                 "role": one.role, "proportions": dict(rounded(one.mixture.as_dict())), "losses": dict(one.losses), "objective": one.objective,
-                "difference": one.difference, "standard_error": one.standard_error, "differs": one.differs,
+                "difference": one.difference, "noise95": one.noise95, "differs": one.differs,
             }
             for one in comparison.mixtures
         ],

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from bimix_sweep.design.comparison import ComparedMixture, Comparison
+from bimix_sweep.design.comparison import ComparedMixture, Comparison, said
 from bimix_sweep.report.data import ReportData
 from bimix_sweep.report.style import ACCENT, QUIET, Figure, faded, layout, numbers, text
 
 
 def finals(data: ReportData, comparison: Comparison) -> Figure:
     """Objective of each final mixture relative to the predicted optimum: each seed a line, the mean with its 95 % interval."""
-    own = next(one.objective for one in comparison.mixtures if one.difference == 0 and one.standard_error == 0)
-    labels = [text(_role(one.role)) for one in comparison.mixtures]
+    own = next(one.objective for one in comparison.mixtures if one.difference == 0 and one.noise95 == 0)
+    labels = [text(said(one.role)) for one in comparison.mixtures]
     traces: list[Figure] = []
     for n, seed in enumerate(comparison.seeds):
         values = [_final_objective(data, one, seed) for one in comparison.mixtures]
@@ -22,8 +22,8 @@ def finals(data: ReportData, comparison: Comparison) -> Figure:
                 "hovertemplate": f"%{{y}}, seed {n + 1}: %{{x:+.3%}}<extra></extra>",
             })  # fmt: skip
     traces.append({
-        "type": "scatter", "mode": "markers", "name": "mean, ± 2 standard errors", "y": labels, "x": numbers(one.difference / own for one in comparison.mixtures),
-        "error_x": {"type": "data", "array": numbers(2 * one.standard_error / own for one in comparison.mixtures), "thickness": 2, "width": 5, "color": "#7b8794"},
+        "type": "scatter", "mode": "markers", "name": "mean, 95 % interval", "y": labels, "x": numbers(one.difference / own for one in comparison.mixtures),
+        "error_x": {"type": "data", "array": numbers(one.noise95 / own for one in comparison.mixtures), "thickness": 2, "width": 5, "color": "#7b8794"},
         "marker": {
             "size": 13, "line": {"width": 1.2, "color": "#ffffff"},
             "color": [ACCENT if one.role == comparison.recommended else "#4d76b8" for one in comparison.mixtures],
@@ -38,14 +38,6 @@ def finals(data: ReportData, comparison: Comparison) -> Figure:
             yaxis={"type": "category", "autorange": "reversed", "automargin": True},
         ),
     }  # fmt: skip
-
-
-ROLES = {"predicted": "predicted optimum", "measured": "best measured"}
-"""Roles of final mixtures in words; the others say it themselves. One mixture may have several."""
-
-
-def _role(role: str) -> str:
-    return " = ".join(ROLES.get(part, part) for part in role.split(" = "))
 
 
 def _final_objective(data: ReportData, compared: ComparedMixture, seed: int) -> float:

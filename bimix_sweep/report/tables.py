@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bimix_sweep.design.comparison import Comparison
+from bimix_sweep.design.comparison import Comparison, said
 from bimix_sweep.law import transfer
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.mixture.domains import Mixture
@@ -93,12 +93,12 @@ def binding_table(data: ReportData) -> str:
 def finals_table(comparison: Comparison) -> str:
     """The final mixtures, best first: mean loss over the seeds and the paired difference to the predicted optimum."""
     rows = [
-        [one.role, f"{one.objective:.4f}", "0" if one.standard_error == 0 else f"{one.difference:+.4f} ± {2 * one.standard_error:.4f}",
+        [said(one.role), f"{one.objective:.4f}", "0" if one.noise95 == 0 else f"{one.difference:+.4f} ± {one.noise95:.4f}",
          "yes" if one.differs else "no"]
         for one in comparison.mixtures
     ]  # fmt: skip
     return table(
-        "Mean loss over the seeds; differences to the predicted optimum ± 2 standard errors",
+        "Mean loss over the seeds; differences to the predicted optimum with their 95 % interval",
         ["mixture", "loss", "difference", "differs"],
         rows,
     )

@@ -24,7 +24,7 @@ def test_equal_mixtures_are_said_not_to_differ_and_the_predicted_optimum_is_take
     found = compare_finals(trained([3.0] * 4, noise=0.01), MIXTURES, weights=WEIGHTS, noise=0.01)
     assert not found.differ
     assert found.recommended == "predicted"
-    assert "does not differ from measured, uniform, natural" in found.reason
+    assert "predicted optimum does not differ from best measured, uniform, natural" in found.reason
 
 
 def test_a_mixture_measured_better_beyond_the_noise_is_taken_instead():

@@ -169,7 +169,7 @@ def test_predicted_and_measured_losses_meet_on_the_diagonal(sweep):
 
 def test_finals_show_each_seed_and_its_mean(sweep):
     traces = finals(sweep, sweep.comparison)["data"]
-    assert [trace["name"] for trace in traces] == ["seed 1", "seed 2", "mean, ± 2 standard errors"]
+    assert [trace["name"] for trace in traces] == ["seed 1", "seed 2", "mean, 95 % interval"]
     np.testing.assert_allclose(np.mean([traces[0]["x"], traces[1]["x"]], axis=0), traces[2]["x"], atol=1e-6)
 
 
