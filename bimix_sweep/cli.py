@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _OneLineErrors(TyperGroup):
-    """Bad input ends with its message on standard error and exit code 1; Ctrl-C with 130."""
+    """Bad input ends with its message on standard error and exit code 1; Ctrl-C with 130 (a sweep has said by then how to go on)."""
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer hands its own subclass to a group
         try:
@@ -32,7 +32,6 @@ class _OneLineErrors(TyperGroup):
             typer.echo(f"error: {error.filename or 'input/output'}: {error.strerror or error}", err=True)
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
-            typer.echo("interrupted", err=True)
             raise typer.Exit(130) from error
 
 

@@ -124,9 +124,13 @@ def _go(config: SweepConfig, folder: Path, trainer: Trainer, spec: SweepSpec, ad
             actor = _start_actor(name, folder, _first_event(config, trainer, spec, found.slots))
             if found.dashboard:
                 progress.say(f"{found.slots} trainings at a time; Ray dashboard at {found.dashboard}")
+            past = ask(actor.past.remote())
+            if past:
+                running = sum(trial.state == "running" for trial in past)
+                progress.say(f"{len(past) - running} trainings are over and kept, {running} go on")
             try:
                 with _watching(actor, progress):
-                    _run_tune(config, folder, trainer, spec, name, found.slots, ask(actor.past.remote()), interrupt)
+                    _run_tune(config, folder, trainer, spec, name, found.slots, past, interrupt)
             except KeyboardInterrupt:
                 _let_go(actor)
                 raise
@@ -134,6 +138,7 @@ def _go(config: SweepConfig, folder: Path, trainer: Trainer, spec: SweepSpec, ad
             ask(actor.complete.remote())
             ask(actor.close.remote())
     except KeyboardInterrupt:
+        progress.end()
         progress.say(f"stopped; go on with: bimix-sweep resume {folder}")
         raise
     return recipe

@@ -29,7 +29,7 @@ class SweepLog:
         """An attempt at a training begins; only a further one is worth a line."""
         self._began[trial] = time.monotonic()
         if attempts > 1:
-            self.say(f"{trial} goes on from its checkpoint on {where} (attempt {attempts})")
+            self.say(f"{trial} begins again on {where}, from its checkpoint if it left one (attempt {attempts})")
 
     def finish(self, trial: str, loss: float | None, mixture: Mixture) -> None:
         """A training is done; `loss` is its last objective."""

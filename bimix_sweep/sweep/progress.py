@@ -15,6 +15,8 @@ from bimix_sweep.sweep.snapshot import Snapshot, describe, duration
 
 SHOWN_TRIALS = 12
 """Rows of the table; trainings that ended earlier scroll away."""
+SUMMARY_SECONDS = 30.0
+"""Between the lines of a log that say how far the whole sweep is."""
 
 
 class Progress:
@@ -24,11 +26,16 @@ class Progress:
         self.console = console or Console(stderr=True)
         self._live: Live | None = None
         self._printed = (0, 0)  # epoch, lines
+        self._summarised = time.monotonic()
 
     def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """The view stays as it is; lines said from now on stand below it."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -44,6 +51,9 @@ class Progress:
             for line in snapshot.lines[count if epoch == snapshot.epoch else 0 :]:
                 self.say(line)
             self._printed = (snapshot.epoch, len(snapshot.lines))
+            if time.monotonic() - self._summarised > SUMMARY_SECONDS:
+                self._summarised = time.monotonic()
+                self.say(f"{_title(snapshot)}; {_times(snapshot)}")
             return
         if self._live is None:
             self._live = Live(console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)

@@ -71,3 +71,11 @@ def test_elsewhere_than_on_a_terminal_every_line_is_printed_once_and_whole():
 def test_words():
     assert describe({"web": 1.0, "code": 0.05}) == "web 1.00 code .05"
     assert [duration(s) for s in (48.4, 200, 18_600)] == ["48 s", "3 min 20 s", "5 h 10 min"]
+
+
+def test_a_log_says_now_and_then_how_far_the_whole_sweep_is(monkeypatch):
+    monkeypatch.setattr("bimix_sweep.sweep.progress.SUMMARY_SECONDS", -1.0)
+    console = Console(file=StringIO(), width=200, force_terminal=False)
+    with Progress(console) as progress:
+        progress.show(snapshot())
+    assert "pile: sweep, 1 finished, 1 running; 1 min 40 s so far, at most about 4 min" in console.file.getvalue()
