@@ -10,7 +10,7 @@ from bimix_sweep.report.style import ACCENT, QUIET, Figure, faded, layout, numbe
 def finals(data: ReportData, comparison: Comparison) -> Figure:
     """Objective of each final mixture relative to the predicted optimum: each seed a line, the mean with its 95 % interval."""
     own = next(one.objective for one in comparison.mixtures if one.difference == 0 and one.noise95 == 0)
-    labels = [text(said(one.role)) for one in comparison.mixtures]
+    labels = [text(said(one.role)).replace(" (", "<br>(") for one in comparison.mixtures]
     traces: list[Figure] = []
     for n, seed in enumerate(comparison.seeds):
         values = [_final_objective(data, one, seed) for one in comparison.mixtures]
@@ -34,7 +34,7 @@ def finals(data: ReportData, comparison: Comparison) -> Figure:
         "data": traces,
         "layout": layout(
             140 + 62 * len(labels), showlegend=True, margin={"l": 58, "r": 18, "t": 44, "b": 48},
-            xaxis={"title": {"text": "loss relative to the predicted optimum"}, "tickformat": "+.2~%", "zeroline": True, "nticks": 6},
+            xaxis={"title": {"text": "relative to the predicted optimum"}, "tickformat": "+.2~%", "zeroline": True, "nticks": 4, "tickangle": 0},
             yaxis={"type": "category", "autorange": "reversed", "automargin": True},
         ),
     }  # fmt: skip

@@ -32,7 +32,7 @@ h3 { margin: 0 0 8px; font-size: 12px; font-weight: 600; color: var(--soft); }
 .track b::after { right: 0; } .track b::before { left: 0; }
 .value { font-weight: 650; text-align: right; font-variant-numeric: tabular-nums; }
 .range { color: var(--soft); font-size: 13px; text-align: right; font-variant-numeric: tabular-nums; }
-.facts { display: flex; flex-direction: column; gap: 14px; margin: 0; }
+.facts { display: flex; flex-direction: column; gap: 14px; margin: 12px 0 0; }
 .facts > div { border-left: 3px solid var(--line); padding-left: 14px; }
 .facts dt { color: var(--soft); font-size: 12px; font-weight: 600; }
 .facts dd { margin: 0; }

@@ -3,7 +3,7 @@ Ray, / slots) + 15 s of start.
 
 The sweep is the demo's kind: real text of this machine, real proxies, embedded Ray, final trainings, recipe and page. The
 plain process trains exactly the mixtures and seeds the sweep journalled, from the same token store in the same precision,
-under the same scheduling priority (Ray lowers that of its workers), and must arrive at the same losses. The text is
+and must arrive at the same losses. The text is
 tokenised before either is timed. Run on a machine that does nothing else: python tests/benchmarks/bench_overhead.py
 """
 
@@ -20,8 +20,6 @@ from recording import Claim, record
 ROUNDS = 2
 TRIALS = 8
 SLOTS = 2
-WORKER_NICENESS = 15
-"""Ray's default."""
 FACTOR, START_SECONDS = 1.15, 15.0
 
 
@@ -70,10 +68,9 @@ def plain(folder: str) -> None:
     print(json.dumps({"seconds": time.perf_counter() - start, "trainings": len(history.proposals), "differing": differing}))
 
 
-def alone(folder: str, niceness: int) -> dict[str, float]:
+def alone(folder: str) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, __file__, folder], check=True, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: os.nice(niceness),
     )  # fmt: skip
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
@@ -85,7 +82,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             prepared(Path(folder))
             seconds = sweep(folder)
-            same = alone(folder, WORKER_NICENESS)
+            same = alone(folder)
         bound = FACTOR * same["seconds"] / SLOTS + START_SECONDS
         rounds.append({"sweep_seconds": seconds, "plain_seconds": same["seconds"], "bound_seconds": bound, **same})
         print(rounds[-1])
