@@ -225,6 +225,8 @@ def optimum(
     from bimix_sweep.law.optimum import optimal_mixture
     from bimix_sweep.mixture.domains import Mixture
 
+    if not 0 < within < 1:
+        raise ConfigError(f"--within is {within:g}; need a fraction above 0 and below 1")
     fitted = _read_law(law)
     domains = _bounded(fitted, _pairs(minimum), _pairs(maximum), available, tokens, repeat)
     if (prior is None) != (kl is None):

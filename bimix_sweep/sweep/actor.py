@@ -31,7 +31,7 @@ from bimix_sweep.sweep.log import SweepLog
 from bimix_sweep.sweep.segments import Event
 from bimix_sweep.sweep.snapshot import Snapshot, describe, snapshot_of
 
-REFIT_SHARE = 0.05
+REFIT_SHARE = 0.02
 """Most of a core's time that refits in between may take."""
 
 
