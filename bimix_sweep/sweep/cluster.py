@@ -8,6 +8,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -56,6 +57,7 @@ def cluster(address: str | None, resources: ResourcesConfig) -> Iterator[Cluster
     # ~/.ray/auth_token, the server finds no token and dies, and ray.init waits for it in vain (seen in 2.60)
     import ray
 
+    threading.Thread(target=_import_tune, name="import of Tune", daemon=True).start()
     folder = None
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # errors of a training are journalled and told by its reason
     try:
@@ -101,6 +103,12 @@ def check_address(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise SweepError(f"nothing listens at {address} ({error}); need the address of a Ray head, usually port 6379") from error
+
+
+def _import_tune() -> None:
+    """Ray Tune and Optuna take two seconds to import; Ray's own processes start meanwhile."""
+    import optuna  # noqa: F401
+    from ray import tune  # noqa: F401
 
 
 def _slots(resources: ResourcesConfig, available: dict[str, float]) -> int:
