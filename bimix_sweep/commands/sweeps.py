@@ -1,0 +1,57 @@
+"""Commands that run a sweep and look at one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bimix_sweep.commands.common import Address, JsonFlag, print_json, print_recipe
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the demo's sweep; must be new.")] = Path("runs/demo"),
+    slots: Annotated[int | None, typer.Option(min=1, help="Trainings at a time; default: one a core.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """The whole thing on this machine: real text found here, real proxies, embedded Ray, a recipe and a page; minutes on 2 cores."""
+    from bimix_sweep.sweep.demo import run_demo
+
+    print_recipe(run_demo(out, slots=slots, seed=seed), out, as_json)
+
+
+def run(
+    config: Annotated[Path, typer.Argument(help="sweep.yaml")],
+    address: Address = None,
+    out: Annotated[str | None, typer.Option(help="Folder of the sweep, instead of the file's `out`.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run a sweep to its end, here or on a cluster."""
+    from bimix_sweep.config import SweepConfig
+    from bimix_sweep.sweep.launch import run_sweep
+
+    loaded = SweepConfig.load(config)
+    print_recipe(run_sweep(loaded, out=out, address=address), out or loaded.out, as_json)
+
+
+def resume(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")], address: Address = None, as_json: JsonFlag = False
+) -> None:
+    """Go on with a sweep after any stop: finished trainings are kept, running ones go on from their checkpoint."""
+    from bimix_sweep.sweep.launch import resume_sweep
+
+    print_recipe(resume_sweep(folder, address=address), folder, as_json)
+
+
+def report(folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")]) -> None:
+    """Write the page of a sweep, running or finished, anew: DIR/report.html."""
+    from bimix_sweep.sweep.launch import write_sweep_report
+
+    typer.echo(f"wrote {write_sweep_report(folder)}")
+
+
+def schema() -> None:
+    """The JSON Schema of sweep.yaml: every key, its meaning, its default."""
+    from bimix_sweep.config import SweepConfig
+
+    print_json(SweepConfig.model_json_schema())
