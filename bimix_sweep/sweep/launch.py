@@ -1,46 +1,17 @@
-"""Run a sweep and go on with one: crash, stop and resume take the same path.
+"""Run a sweep, go on with one, write its page: what commands and Python users call; `driver` does it."""
 
-The journal is the truth. A driver that starts, for the first time or again, opens the data, reads the journal through
-the LawActor, and gives Tune a fresh experiment whose searcher first asks for the unfinished trainings; these go on from
-their checkpoints, and finished ones are not run again. Deliberately not done: `Tuner.restore` (its snapshots lag behind
-what happened), Optuna storage as a record (the study is a view).
-"""
-
-import contextlib
-import hashlib
-import math
-import platform
-import threading
-from collections.abc import Iterator
-from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.design.state import SweepSpec
-from bimix_sweep.errors import BimixSweepError, ConfigError, SweepError
+from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.export.recipe import Recipe
-from bimix_sweep.sweep.finals import MOST_FINALS
+from bimix_sweep.sweep.driver import drive, sweep_spec
 from bimix_sweep.sweep.folder import CONFIG, begun, held
-from bimix_sweep.sweep.history import replay, sweep_event
+from bimix_sweep.sweep.history import replay
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_page, write_results
-from bimix_sweep.sweep.segments import Event
-from bimix_sweep.sweep.trainers import Prepare, Trainer, prepare_builtin
-
-if TYPE_CHECKING:
-    from bimix_sweep.sweep.interrupt import Interrupt
-
-RETRIES = 20
-"""Further attempts at a training whose worker or node died; each goes on from the last checkpoint."""
-CALLS = 64
-"""Calls the LawActor serves at a time; those that wait for the disk share a flush."""
-START_SECONDS = 120
-"""For the LawActor to start and read the journal."""
-LOOK_SECONDS = 1.0
-"""Between looks at the sweep for the progress view."""
+from bimix_sweep.sweep.trainers import Prepare, prepare_builtin
 
 
 def run_sweep(
@@ -71,9 +42,9 @@ def run_sweep(
             raise SweepError(f"{folder} holds a sweep already; go on with: bimix-sweep resume {folder}")
         _check_foreign(folder)
         trainer = prepare(config, folder, shown.say)
-        spec = _spec(config, trainer)
+        spec = sweep_spec(config, trainer)
         files.write_text(folder / CONFIG, config.model_copy(update={"out": str(folder)}).to_yaml())
-        return _go(config, folder, trainer, spec, address, shown)
+        return drive(config, folder, trainer, spec, address, shown)
 
 
 def resume_sweep(
@@ -97,7 +68,7 @@ def resume_sweep(
             return write_results(folder, config)
         check_address(address)
         trainer = prepare(config, folder, shown.say)
-        return _go(config, folder, trainer, _spec(config, trainer), address, shown)
+        return drive(config, folder, trainer, sweep_spec(config, trainer), address, shown)
 
 
 def write_sweep_report(folder: str | Path) -> Path:
@@ -110,154 +81,6 @@ def write_sweep_report(folder: str | Path) -> Path:
     if not (folder / CONFIG).exists():
         raise SweepError(f"{folder} holds no sweep (no {CONFIG})")
     return write_page(folder, SweepConfig.load(folder / CONFIG))
-
-
-def _go(config: SweepConfig, folder: Path, trainer: Trainer, spec: SweepSpec, address: str | None, progress: Progress) -> Recipe:
-    """From wherever the journal is to the results."""
-    from bimix_sweep.sweep.cluster import cluster
-    from bimix_sweep.sweep.interrupt import Interrupt
-    from bimix_sweep.sweep.remote import ask
-
-    try:
-        with cluster(address, config.resources) as found, Interrupt() as interrupt:
-            name = f"law-{hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
-            actor = _start_actor(name, folder, _first_event(config, trainer, spec, found.slots))
-            if found.dashboard:
-                progress.say(f"{found.slots} trainings at a time; Ray dashboard at {found.dashboard}")
-            past = ask(actor.past.remote())
-            if past:
-                running = sum(trial.state == "running" for trial in past)
-                progress.say(f"{len(past) - running} trainings are over and kept, {running} go on")
-            try:
-                with _watching(actor, progress):
-                    _run_tune(config, folder, trainer, spec, name, found.slots, past, interrupt)
-            except KeyboardInterrupt:
-                _let_go(actor)
-                raise
-            recipe = write_results(folder, config)
-            ask(actor.complete.remote())
-            ask(actor.close.remote())
-    except KeyboardInterrupt:
-        progress.end()
-        progress.say(f"stopped; go on with: bimix-sweep resume {folder}")
-        raise
-    return recipe
-
-
-def _run_tune(
-    config: SweepConfig, folder: Path, trainer: Trainer, spec: SweepSpec, actor: str, slots: int, past: list[Any], interrupt: "Interrupt"
-) -> None:
-    """One Tune experiment, from here to the last final training.
-
-    Raises:
-        BimixSweepError: what ended the search early.
-    """
-    from ray import tune
-
-    from bimix_sweep.sweep.remote import RemotePlanner
-    from bimix_sweep.sweep.searcher import SweepSearcher
-    from bimix_sweep.sweep.trainable import Training, proxy_training
-
-    planner = RemotePlanner(actor)
-    searcher = SweepSearcher(planner, spec.domains.names, config.name, past)
-    training = Training(
-        actor=actor, checkpoints=folder / "checkpoints", weights=spec.weights, objective=spec.objective,
-        threads=max(1, int(config.resources.cpu)), trainer=trainer, each=math.ceil((spec.max_trials + MOST_FINALS) / slots),
-    )  # fmt: skip
-    resources = {"cpu": config.resources.cpu} | ({"gpu": config.resources.gpu} if config.resources.gpu else {})
-    tuner = tune.Tuner(
-        tune.with_resources(proxy_training(training), resources),
-        tune_config=tune.TuneConfig(
-            search_alg=searcher, num_samples=-1, max_concurrent_trials=slots, reuse_actors=True,
-            trial_name_creator=_trial_name, trial_dirname_creator=_trial_name,
-        ),
-        run_config=tune.RunConfig(
-            name="ray", storage_path=str(folder), verbose=0, stop=interrupt,
-            failure_config=tune.FailureConfig(max_failures=RETRIES),
-        ),
-    )  # fmt: skip
-    with interrupt.loop():
-        tuner.fit()
-    if searcher.error is not None:
-        raise searcher.error
-    if not planner.over():
-        raise SweepError(f"Ray Tune ended before the sweep did; go on with: bimix-sweep resume {folder}")
-
-
-def _start_actor(name: str, folder: Path, first: Event) -> Any:
-    """The sweep's LawActor, on this node.
-
-    Raises:
-        SweepError, JournalError: another driver runs the sweep, or the journal does not fit configuration and data.
-    """
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    from bimix_sweep.sweep.actor import LawActor
-    from bimix_sweep.sweep.remote import NAMESPACE, ask
-
-    options = {
-        "name": name, "namespace": NAMESPACE, "num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "max_concurrency": CALLS,
-        "scheduling_strategy": NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
-    }  # fmt: skip
-    try:
-        actor = ray.remote(LawActor).options(**options).remote(str(folder), first)
-    except ValueError as error:
-        raise SweepError(f"{folder}: another driver runs this sweep on the cluster; stop that one first") from error
-    try:
-        ask(actor.ready.remote(), timeout=START_SECONDS)
-    except ray.exceptions.GetTimeoutError as error:
-        raise SweepError(f"{folder}: the LawActor did not start in {START_SECONDS} seconds; look at Ray's logs on this node") from error
-    return actor
-
-
-def _let_go(actor: Any) -> None:
-    """Have the journal closed now, so that the next driver need not wait until a cluster notices that this one is gone."""
-    import ray
-
-    with contextlib.suppress(ray.exceptions.RayError):
-        ray.get(actor.close.remote(), timeout=5)
-
-
-@contextlib.contextmanager
-def _watching(actor: Any, progress: Progress) -> Iterator[None]:
-    """Show the sweep from a thread while the main one is in Tune."""
-    from ray.exceptions import RayError
-
-    from bimix_sweep.sweep.remote import ask
-
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(LOOK_SECONDS):
-            with contextlib.suppress(RayError, BimixSweepError):  # the main thread meets the same and reports it
-                progress.show(ask(actor.snapshot.remote()))
-
-    thread = threading.Thread(target=look, name="progress", daemon=True)
-    thread.start()
-    try:
-        yield
-        progress.show(ask(actor.snapshot.remote()))
-    finally:
-        over.set()
-        thread.join(timeout=5)
-
-
-def _spec(config: SweepConfig, trainer: Trainer) -> SweepSpec:
-    tokens = dict(trainer.domain_tokens)
-    return SweepSpec(
-        domains=config.domain_set(tokens), final_domains=config.final_domain_set(tokens), targets=tuple(config.resolved_targets()),
-        weights=config.weights(), own=config.own(), objective=config.objective, steps=trainer.steps, size=trainer.size,
-        eval_steps=trainer.eval_steps, min_step=trainer.eval_steps[0], seed=config.seed, max_trials=config.budget.trials,
-        tolerance=config.stop.tolerance, patience=config.stop.patience,
-    )  # fmt: skip
-
-
-def _first_event(config: SweepConfig, trainer: Trainer, spec: SweepSpec, slots: int) -> Event:
-    versions = {"python": platform.python_version()} | {
-        name: version(name) for name in ("bimix-sweep", "ray", "optuna", "torch", "numpy", "scipy")
-    }
-    return sweep_event(name=config.name, config_digest=config.digest, data=trainer.data, spec=replace(spec, slots=slots), versions=versions)
 
 
 def _check_foreign(folder: Path) -> None:
@@ -273,10 +96,6 @@ def _check_foreign(folder: Path) -> None:
         ours = False
     if not ours:
         raise SweepError(f"{path} is not of a sweep in this folder and would be overwritten; take another folder, or move the file away")
-
-
-def _trial_name(trial: Any) -> str:
-    return str(trial.config["trial"])
 
 
 def _local(folder: str | Path) -> Path:
