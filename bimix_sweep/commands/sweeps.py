@@ -24,14 +24,19 @@ def run(
     config: Annotated[Path, typer.Argument(help="sweep.yaml")],
     address: Address = None,
     out: Annotated[str | None, typer.Option(help="Folder of the sweep, instead of the file's `out`.")] = None,
+    go_on: Annotated[
+        bool, typer.Option("--resume", help="Go on with the sweep where that folder holds one, for schedulers that start a job again.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a sweep to its end, here or on a cluster."""
     from bimix_sweep.config import SweepConfig
-    from bimix_sweep.sweep.launch import run_sweep
+    from bimix_sweep.sweep.launch import holds_sweep, resume_sweep, run_sweep
 
     loaded = SweepConfig.load(config)
-    print_recipe(run_sweep(loaded, out=out, address=address), out or loaded.out, as_json)
+    folder = out or loaded.out
+    recipe = resume_sweep(folder, address=address) if go_on and holds_sweep(folder) else run_sweep(loaded, out=out, address=address)
+    print_recipe(recipe, folder, as_json)
 
 
 def resume(

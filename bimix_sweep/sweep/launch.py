@@ -71,6 +71,11 @@ def resume_sweep(
         return drive(config, folder, trainer, sweep_spec(config, trainer), address, shown)
 
 
+def holds_sweep(folder: str | Path) -> bool:
+    """A sweep was begun in the folder, so `resume_sweep` goes on with it and `run_sweep` refuses."""
+    return begun(_local(folder))
+
+
 def write_sweep_report(folder: str | Path) -> Path:
     """Write the page of a sweep, running or finished, anew.
 
