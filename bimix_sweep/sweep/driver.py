@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.state import SweepSpec
@@ -23,13 +23,11 @@ from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.sweep.finals import MOST_FINALS
 from bimix_sweep.sweep.history import sweep_event
+from bimix_sweep.sweep.interrupt import Interrupt
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_results
 from bimix_sweep.sweep.segments import Event
 from bimix_sweep.sweep.trainers import Trainer
-
-if TYPE_CHECKING:
-    from bimix_sweep.sweep.interrupt import Interrupt
 
 RETRIES = 20
 """Further attempts at a training whose worker or node died; each goes on from the last checkpoint."""
@@ -41,35 +39,32 @@ LOOK_SECONDS = 1.0
 """Between looks at the sweep for the progress view."""
 
 
-def drive(config: SweepConfig, folder: Path, trainer: Trainer, spec: SweepSpec, address: str | None, progress: Progress) -> Recipe:
+def drive(
+    config: SweepConfig, folder: Path, trainer: Trainer, spec: SweepSpec, address: str | None, progress: Progress, interrupt: Interrupt
+) -> Recipe:  # fmt: skip
     """From wherever the journal is to the results."""
     from bimix_sweep.sweep.cluster import cluster
-    from bimix_sweep.sweep.interrupt import Interrupt
     from bimix_sweep.sweep.remote import ask
 
-    try:
-        with cluster(address, config.resources) as found, Interrupt() as interrupt:
-            name = f"law-{hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
-            actor = _start_actor(name, folder, _first_event(config, trainer, spec, found.slots))
+    with cluster(address, config.resources) as found:
+        interrupt.install()  # Ray has taken SIGTERM over
+        name = f"law-{hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
+        actor = _start_actor(name, folder, _first_event(config, trainer, spec, found.slots))
+        try:
             if found.dashboard:
                 progress.say(f"{found.slots} trainings at a time; Ray dashboard at {found.dashboard}")
             past = ask(actor.past.remote())
             if past:
                 running = sum(trial.state == "running" for trial in past)
                 progress.say(f"{len(past) - running} trainings are over and kept, {running} go on")
-            try:
-                with _watching(actor, progress):
-                    _run_tune(config, folder, trainer, spec, name, found.slots, past, interrupt)
-            except KeyboardInterrupt:
-                _let_go(actor)
-                raise
+            with _watching(actor, progress):
+                _run_tune(config, folder, trainer, spec, name, found.slots, past, interrupt)
             recipe = write_results(folder, config)
             ask(actor.complete.remote())
             ask(actor.close.remote())
-    except KeyboardInterrupt:
-        progress.end()
-        progress.say(f"stopped; go on with: bimix-sweep resume {folder}")
-        raise
+        except KeyboardInterrupt:
+            _let_go(actor)
+            raise
     return recipe
 
 
@@ -91,7 +86,7 @@ def _first_event(config: SweepConfig, trainer: Trainer, spec: SweepSpec, slots: 
 
 
 def _run_tune(
-    config: SweepConfig, folder: Path, trainer: Trainer, spec: SweepSpec, actor: str, slots: int, past: list[Any], interrupt: "Interrupt"
+    config: SweepConfig, folder: Path, trainer: Trainer, spec: SweepSpec, actor: str, slots: int, past: list[Any], interrupt: Interrupt
 ) -> None:
     """One Tune experiment, from here to the last final training.
 
@@ -102,6 +97,7 @@ def _run_tune(
 
     from bimix_sweep.sweep.remote import RemotePlanner
     from bimix_sweep.sweep.searcher import SweepSearcher
+    from bimix_sweep.sweep.stopper import SafePoint
     from bimix_sweep.sweep.trainable import Training, proxy_training
 
     planner = RemotePlanner(actor)
@@ -118,7 +114,7 @@ def _run_tune(
             trial_name_creator=_trial_name, trial_dirname_creator=_trial_name,
         ),
         run_config=tune.RunConfig(
-            name="ray", storage_path=str(folder), verbose=0, stop=interrupt,
+            name="ray", storage_path=str(folder), verbose=0, stop=SafePoint(interrupt),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
         ),
     )  # fmt: skip

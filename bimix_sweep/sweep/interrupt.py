@@ -1,22 +1,27 @@
-"""Ctrl-C and SIGTERM while Tune runs: stop at a safe point, within a step of Tune's loop."""
+"""Ctrl-C and SIGTERM at any moment of a driver's life: stop at the next safe point, and say how to go on.
+
+Nothing needs saving then: the journal and the checkpoints are on the disk. Both signals become a KeyboardInterrupt in the
+main thread, at once or, inside Tune's loop, at its next step; `ray.init` puts a SIGTERM handler of its own in place, so
+`install` is called again after it.
+"""
 
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
-from types import FrameType, TracebackType
-from typing import Any
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, Self
 
-from ray.tune import Stopper
+from bimix_sweep.sweep.progress import Progress
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupt(Stopper):  # type: ignore[misc]
-    """Turns both signals into a KeyboardInterrupt; use it as a context manager in the main thread, after `ray.init`.
+class Interrupt:
+    """Turns both signals into a KeyboardInterrupt; use it as a context manager.
 
-    Nothing needs saving then: the journal and the checkpoints are on the disk. A second signal does not wait for the
-    safe point. In another thread than the main one it does nothing, as Python gives signals to the main thread only.
+    A second signal does not wait for the safe point. In another thread than the main one it does nothing, as Python gives
+    signals to the main thread only.
     """
 
     def __init__(self) -> None:
@@ -24,40 +29,55 @@ class Interrupt(Stopper):  # type: ignore[misc]
         self._in_loop = False
         self._before: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> "Interrupt":
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+            self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        self.install()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def install(self) -> None:
+        """Take the signals over, from whoever has them now."""
+        for number in self._before:
+            signal.signal(number, self._handle)
+
     @contextlib.contextmanager
     def loop(self) -> Iterator[None]:
-        """Inside, a first signal waits until Tune asks `stop_all`."""
+        """Inside, a first signal waits until `check` is called."""
         self._in_loop = True
         try:
             yield
         finally:
             self._in_loop = False
+        self.check()
+
+    def check(self) -> None:
+        """A safe point.
+
+        Raises:
+            KeyboardInterrupt: a signal has come.
+        """
         if self._asked:
             raise KeyboardInterrupt
-
-    def stop_all(self) -> bool:
-        """Asked by Tune in every step of its loop."""
-        if self._asked:
-            raise KeyboardInterrupt
-        return False
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Interrupt, ()  # Tune pickles its arguments; handlers stay here
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._in_loop and not self._asked:
-            self._asked = True
-            return
-        raise KeyboardInterrupt
+        first, self._asked = not self._asked, True
+        if not (first and self._in_loop):
+            raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def stoppable(progress: Progress, advice: Callable[[], str]) -> Iterator[Interrupt]:
+    """Both signals end what is inside with a KeyboardInterrupt, and `advice()` is the last thing said then."""
+    with Interrupt() as interrupt:
+        try:
+            yield interrupt
+        except (KeyboardInterrupt, SystemExit) as error:
+            if isinstance(error, SystemExit) and error.code != signal.SIGTERM:  # Ray's own handler, while it starts
+                raise
+            progress.end()
+            progress.say(f"stopped; {advice()}")
+            raise KeyboardInterrupt from error

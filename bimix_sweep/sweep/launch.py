@@ -9,6 +9,7 @@ from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.sweep.driver import drive, sweep_spec
 from bimix_sweep.sweep.folder import CONFIG, begun, held
 from bimix_sweep.sweep.history import replay
+from bimix_sweep.sweep.interrupt import stoppable
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_page, write_results
 from bimix_sweep.sweep.trainers import Prepare, prepare_builtin
@@ -37,14 +38,14 @@ def run_sweep(
     folder = _local(out or config.out)
     check_address(address)
     config = config.anchored(Path.cwd())
-    with held(folder), progress or Progress() as shown:
+    with progress or Progress() as shown, stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt, held(folder):
         if begun(folder):
             raise SweepError(f"{folder} holds a sweep already; go on with: bimix-sweep resume {folder}")
         _check_foreign(folder)
         trainer = prepare(config, folder, shown.say)
         spec = sweep_spec(config, trainer)
         files.write_text(folder / CONFIG, config.model_copy(update={"out": str(folder)}).to_yaml())
-        return drive(config, folder, trainer, spec, address, shown)
+        return drive(config, folder, trainer, spec, address, shown, interrupt)
 
 
 def resume_sweep(
@@ -63,12 +64,12 @@ def resume_sweep(
     if not (folder / CONFIG).exists():
         raise SweepError(f"{folder} holds no sweep (no {CONFIG}); start one with: bimix-sweep run")
     config = SweepConfig.load(folder / CONFIG)
-    with held(folder), progress or Progress() as shown:
+    with progress or Progress() as shown, stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt, held(folder):
         if begun(folder) and replay(folder).complete:
             return write_results(folder, config)
         check_address(address)
         trainer = prepare(config, folder, shown.say)
-        return drive(config, folder, trainer, sweep_spec(config, trainer), address, shown)
+        return drive(config, folder, trainer, sweep_spec(config, trainer), address, shown, interrupt)
 
 
 def holds_sweep(folder: str | Path) -> bool:
@@ -101,6 +102,12 @@ def _check_foreign(folder: Path) -> None:
         ours = False
     if not ours:
         raise SweepError(f"{path} is not of a sweep in this folder and would be overwritten; take another folder, or move the file away")
+
+
+def _how_to_go_on(folder: Path) -> str:
+    if (folder / CONFIG).exists():
+        return f"go on with: bimix-sweep resume {folder}"
+    return "the sweep had not begun, so start it again as before"
 
 
 def _local(folder: str | Path) -> Path:
