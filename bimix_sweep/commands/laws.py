@@ -12,6 +12,9 @@ from bimix_sweep.commands.common import JsonFlag, print_json, print_notes, print
 from bimix_sweep.errors import ConfigError, LawError, TableError
 from bimix_sweep.parsing import parse_json
 
+FEW = 10
+"""Trainings below which a judgement is called weak."""
+
 if TYPE_CHECKING:
     from bimix_sweep.law.selection import FittedLaw
     from bimix_sweep.mixture.domains import DomainSet
@@ -159,7 +162,7 @@ def replay(
     policy: Annotated[str, typer.Option(help="Comma-separated: informative (as a sweep chooses), random.")] = "informative",
     slots: Annotated[int, typer.Option(help="Trainings chosen at once.")] = 1,
     heldout: Annotated[str | None, typer.Option(help="Finished runs to judge on; default: those not looked at.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Everything random follows from it.")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """What the loop would have done on finished runs, choosing among their mixtures: how soon it would have known as much."""
@@ -182,6 +185,9 @@ def replay(
         )
         return
     print_notes(list(finished.notes))
+    judged_on = len(finished.last_rows()) - runs if judged is None else len(judged.last_rows())
+    if judged_on < FEW:
+        print_notes([f"the last row is judged on {judged_on} trainings: rank correlation and regret say little"])
     print_rows(f"judged on {'the trainings not looked at' if heldout is None else heldout}", rows)
     typer.echo(f"wrote {out}")
 

@@ -11,7 +11,7 @@ from bimix_sweep.commands.common import Address, JsonFlag, print_json, print_rec
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the demo's sweep; must be new.")] = Path("runs/demo"),
     slots: Annotated[int | None, typer.Option(min=1, help="Trainings at a time; default: one a core.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Everything random follows from it.")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """The whole thing on this machine: real text found here, real proxies, embedded Ray, a recipe and a page; minutes on 2 cores."""

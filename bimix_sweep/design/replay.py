@@ -61,7 +61,7 @@ def replay(
         seed: of everything random.
 
     Raises:
-        SweepError: an unknown policy, or more runs than the table has.
+        SweepError: an unknown policy, more runs than the table has, or a held-out table of other domains or targets.
     """
     last = table.last_rows()
     start = max(2, min(len(table.domains) + 3, runs // 2)) if start is None else start
@@ -73,6 +73,8 @@ def replay(
         raise SweepError(f"slots is {slots}; need at least 1")
     if heldout is None and runs == len(last):
         raise SweepError(f"all {runs} runs would be looked at and none is left to judge on; give a held-out table or fewer runs")
+    if heldout is not None:
+        _check_alike(table, heldout)
     run_ids, generator = table.run_ids(), rng(seed, "replay", policy)
     seen = _first(table.proportions[last], start, policy, generator)
     rows: list[ReplayRow] = []
@@ -109,6 +111,15 @@ def _chosen(law: FittedLaw, mixtures: Array, unseen: np.ndarray, count: int, mea
         best, _ = choose(question, contenders, mixtures[left], mixtures[picked], generator, LEARNING)
         picked.append(int(left[best]))
     return picked
+
+
+def _check_alike(table: LossTable, heldout: LossTable) -> None:
+    """Raises SweepError where the held-out runs can't be predicted from the others."""
+    if missing := [name for name in table.targets if name not in heldout.targets]:
+        raise SweepError(f"the held-out runs lack loss_{missing[0]}; need the targets {', '.join(table.targets)}")
+    for column, name in enumerate(heldout.domains):
+        if name not in table.domains and heldout.proportions[:, column].any():
+            raise SweepError(f"the held-out runs hold {name}, the others don't; they know {', '.join(table.domains)}")
 
 
 def _last(table: LossTable) -> LossTable:

@@ -118,7 +118,7 @@ class Recipe(_Part):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            raise ExportError(f"{path}: {explain(error)}") from None
+            raise ExportError(f"{path}: {explain(error)} (a recipe is what a sweep or bimix-sweep optimum writes)") from None
 
     def write(self, path: str | Path) -> None:
         """Write RECIPE.json, whole or not at all."""

@@ -21,6 +21,8 @@ from bimix_sweep.mixture.simplex import Array, project, total_variation
 
 NUM_ALTERNATIVES = 6
 """Extreme members shown, chosen to lie far apart."""
+MOST_PULL = 1e9
+"""Largest `kl`; far less keeps a mixture at its prior."""
 NUM_DRAWS = 600
 """Posterior draws behind interval and regret: a 95 % quantile of them scatters by 10 % of itself."""
 
@@ -146,8 +148,8 @@ def ask(
     for name, value in (("step", step), ("size", size)):
         if value is not None and not (np.isfinite(value) and value > 0):
             raise OptimumError(f"{name} is {value:g}; need a number > 0")
-    if kl < 0 or not np.isfinite(kl):
-        raise OptimumError(f"kl is {kl:g}; need a number >= 0")
+    if not 0 <= kl <= MOST_PULL:
+        raise OptimumError(f"kl is {kl:g}; need a number from 0 to {MOST_PULL:g}")
     if kl > 0 and prior is None:
         raise OptimumError("kl is given without a prior; name the mixture to stay near")
     lower, upper = np.zeros(len(law.domains)), np.zeros(len(law.domains))

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -64,3 +65,11 @@ def test_a_held_out_table_may_name_its_columns_in_another_order():
 def test_what_cannot_be_replayed_is_refused_in_words(arguments, message):
     with pytest.raises(SweepError, match=message):
         replay(planted(), **arguments)
+
+
+def test_held_out_runs_of_other_domains_or_targets_are_refused():
+    table, other = planted(), planted(runs=6, seed=3)
+    with pytest.raises(SweepError, match="lack loss_e"):
+        replay(table, runs=10, heldout=replace(other, targets=tuple("abcd"), losses=other.losses[:, :4]))
+    with pytest.raises(SweepError, match="hold z"):
+        replay(table, runs=10, heldout=replace(other, domains=(*"abcd", "z")))

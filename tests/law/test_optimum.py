@@ -146,6 +146,7 @@ def test_a_domain_left_out_of_the_set_is_at_zero():
         ({"step": 0.0}, "step is 0"),
         ({"kl": 0.1}, "kl is given without a prior"),
         ({"kl": -0.1}, "kl is -0.1"),
+        ({"kl": 1e300}, "kl is 1e\\+300"),
         ({"domains": DomainSet(names=("books", "sport"))}, "never seen sport"),
         (
             {"kl": 0.1, "prior": Mixture.from_array(NAMES, [1.0, 0, 0, 0]), "domains": DomainSet(names=NAMES, upper=(0.5, 1, 1, 1))},
