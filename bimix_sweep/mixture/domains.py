@@ -53,6 +53,15 @@ class Mixture:
         """{domain: proportion} in the order of the names."""
         return dict(zip(self.names, self.proportions, strict=True))
 
+    def moved(self, renamed: Mapping[str, str], names: Sequence[str]) -> "Mixture":
+        """The same over other domains: first {domain: new name}, then in the order of `names`, at 0 where it had none of them.
+
+        Raises:
+            MixtureError: it has a positive share in a domain that `names` lacks.
+        """
+        same = Mixture(names=tuple(renamed.get(name, name) for name in self.names), proportions=self.proportions)
+        return Mixture.from_array(names, same.as_array(names))
+
     def as_array(self, names: Sequence[str] | None = None) -> Array:
         """(domains,) float64 in the order of `names` (default: its own); a domain it does not name is at 0.
 
@@ -129,8 +138,11 @@ class DomainSet:
         return self.nearest(np.full(len(self), 1 / len(self)))
 
     def natural(self) -> Mixture:
-        """Shares proportional to the available tokens, moved into the bounds; uniform where no token count is known."""
-        tokens = np.array(self.tokens)
+        """Shares proportional to the available tokens, moved into the bounds; uniform where a token count is not known.
+
+        Tokens of a domain with max 0 are not available.
+        """
+        tokens = np.where(self.upper_array > 0, self.tokens, 0.0)
         return self.nearest(tokens / tokens.sum()) if np.isfinite(tokens).all() else self.uniform()
 
     def nearest(self, proportions: Array) -> Mixture:
