@@ -14,7 +14,7 @@ The class knows nothing of Ray; `launch` makes an actor of it. It imports no tor
 
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from bimix_sweep.design.stopping import Decision
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.seeding import seed_for
+from bimix_sweep.sweep.figures import Figurer, Figures
 from bimix_sweep.sweep.finals import PAIRS, final_mixtures, final_trainings, reference_mixtures
 from bimix_sweep.sweep.history import PastTrial, proposal_event, rebuild, refit_event
 from bimix_sweep.sweep.journal import Journal
@@ -31,6 +32,8 @@ from bimix_sweep.sweep.log import SweepLog
 from bimix_sweep.sweep.segments import Event
 from bimix_sweep.sweep.snapshot import Snapshot, describe, snapshot_of
 
+PUBLISH_SECONDS = 5.0
+"""Between figures: Ray forgets a gauge that is not set for two reports, 20 s."""
 REFIT_SHARE = 0.02
 """Most of a core's time that refits in between may take."""
 
@@ -38,12 +41,15 @@ REFIT_SHARE = 0.02
 class LawActor:
     """Records what happens, says what to run next."""
 
-    def __init__(self, folder: str, first: Event, lock_seconds: float = 20.0) -> None:
+    def __init__(
+        self, folder: str, first: Event, lock_seconds: float = 20.0, publish: Callable[[Figures], None] | None = None
+    ) -> None:  # fmt: skip
         """Open or begin the journal in `folder/journal` and rebuild the state; `ready` says how that went.
 
         Args:
             first: the `sweep` event of this sweep; where the journal has one, both must agree on config and data.
             lock_seconds: how long to wait for the writer before.
+            publish: is given the sweep's figures every few seconds.
         """
         self._name = first["name"]
         self._refused: BimixSweepError | None = None
@@ -52,6 +58,7 @@ class LawActor:
         self._thinking = threading.Lock()  # brain
         self._pending: list[Event] = []  # in the journal, not yet in the brain
         self._log = SweepLog()
+        self._figurer = Figurer()
         self._failures_in_a_row: list[str] = []
         self._changed = threading.Event()
         try:
@@ -65,6 +72,8 @@ class LawActor:
             self._refused = error
             return
         threading.Thread(target=self._refit_forever, name="refits", daemon=True).start()
+        if publish is not None:
+            threading.Thread(target=self._publish_forever, args=(publish,), name="figures", daemon=True).start()
 
     def _restore(self, folder: str, first: Event, events: list[Event]) -> None:
         if not events:
@@ -234,6 +243,11 @@ class LawActor:
                 lines=list(self._log.lines), epoch=self._journal.epoch,
             )  # fmt: skip
 
+    def figures(self) -> Figures:
+        """The sweep now, in numbers."""
+        with self._lock:
+            return self._figurer.take(self._front, core_hours=0.0, gpu_hours=0.0)
+
     def close(self) -> None:
         """Flush the journal and let go of it."""
         with self._thinking, self._lock:
@@ -299,6 +313,11 @@ class LawActor:
             except BimixSweepError as error:  # a watcher's refit: the next proposal meets the same trouble and reports it
                 self._log.say(f"no refit: {error}")
             time.sleep(max(1.0, seconds / REFIT_SHARE))
+
+    def _publish_forever(self, publish: Callable[[Figures], None]) -> None:
+        while True:
+            publish(self.figures())
+            time.sleep(PUBLISH_SECONDS)
 
     def _settle_finals(self) -> None:
         brain = self._brain

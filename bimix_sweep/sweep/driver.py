@@ -136,6 +136,7 @@ def _start_actor(name: str, folder: Path, first: Event) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     from bimix_sweep.sweep.actor import LawActor
+    from bimix_sweep.sweep.metrics import SweepGauges
     from bimix_sweep.sweep.remote import NAMESPACE, ask
 
     options = {
@@ -143,7 +144,7 @@ def _start_actor(name: str, folder: Path, first: Event) -> Any:
         "scheduling_strategy": NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
     }  # fmt: skip
     try:
-        actor = ray.remote(LawActor).options(**options).remote(str(folder), first)
+        actor = ray.remote(LawActor).options(**options).remote(str(folder), first, publish=SweepGauges(str(folder)))
     except ValueError as error:
         raise SweepError(f"{folder}: another driver runs this sweep on the cluster; stop that one first") from error
     try:

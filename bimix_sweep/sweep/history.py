@@ -2,7 +2,8 @@
 
 | kind | what it says |
 | --- | --- |
-| `sweep` | the first event: name, digests of config and data, the spec |
+| `sweep` | the first event: name, config and its digest, identity of the data, the spec |
+| `change` | the sweep goes on with another config: what changed in words, the same as of `sweep`, and what becomes of trainings so far |
 | `precision` | the number format of all trainings |
 | `proposal` | a training was decided: mixture, reason, seed, role, the points and the law it was decided from |
 | `start` | an attempt at it began, and where |
@@ -15,27 +16,50 @@
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bimix_sweep.design.state import Proposal, Refit, SweepSpec, SweepState
-from bimix_sweep.design.stopping import Decision
+from bimix_sweep.design.stopping import Decision, StoppingRule
 from bimix_sweep.errors import BimixSweepError, JournalError, SweepError
+from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.sweep.segments import Event, read
 from bimix_sweep.sweep.shapes import check_shape
 
 MOST_DOMAINS = 10_000
 """A journal with more is not one anyone made."""
+CHANGED = ("name", "config", "config_digest", "data", "spec")
+"""Of the `sweep` event, what a `change` replaces."""
+LIMITS = ("max_trials", "tolerance", "patience", "core_hours", "gpu_hours", "slots")
+"""Of the spec, what only says how long to go on: the predicted optima and regrets of before stay answers to the question."""
 
 
-def sweep_event(*, name: str, config_digest: str, data: Mapping[str, Any], spec: SweepSpec, versions: Mapping[str, str]) -> Event:
-    """The first event."""
+def sweep_event(
+    *, name: str, config_digest: str, data: Mapping[str, Any], spec: SweepSpec, versions: Mapping[str, str],
+    config: Mapping[str, Any] | None = None,
+) -> Event:  # fmt: skip
+    """The first event; `config` is `SweepConfig.public`, what a change is compared with."""
     return {
-        "kind": "sweep", "name": name, "config_digest": config_digest, "data": dict(data), "spec": _spec_to_json(spec),
-        "versions": dict(versions),
+        "kind": "sweep", "name": name, "config": dict(config or {}), "config_digest": config_digest, "data": dict(data),
+        "spec": _spec_to_json(spec), "versions": dict(versions),
+    }  # fmt: skip
+
+
+def change_event(
+    first: Event, *, what: Sequence[str], renamed: Mapping[str, str], dropped: Sequence[str], ended: Mapping[str, str]
+) -> Event:
+    """The sweep goes on as `first`, a `sweep` event, says.
+
+    Args:
+        what: the change in words, a line each.
+        renamed, dropped, ended: as `SweepState.change` takes them.
+    """
+    return {
+        "kind": "change", "what": list(what), **{key: first[key] for key in CHANGED}, "renamed": dict(renamed), "dropped": list(dropped),
+        "ended": dict(ended),
     }  # fmt: skip
 
 
@@ -54,7 +78,7 @@ def refit_event(refit: Refit, num_over: int, by: str) -> Event:
         "seconds": round(refit.seconds, 4), "decision": asdict(refit.decision), "optimum": None,
     }  # fmt: skip
     if refit.optimum is not None and refit.law is not None:
-        event["law"] = {"choice": dict(refit.law.choice), "digest": refit.law.digest}
+        event["law"] = {"choice": dict(refit.law.choice), "digest": refit.law.digest, "error": _held_out_errors(refit.law)}
         event["optimum"] = {
             "mixture": refit.optimum.mixture.as_dict(),
             "objective": refit.optimum.objective,
@@ -62,6 +86,12 @@ def refit_event(refit: Refit, num_over: int, by: str) -> Event:
             "interval": {name: list(ends) for name, ends in refit.optimum.interval.items()},
         }
     return event
+
+
+def _held_out_errors(law: FittedLaw) -> dict[str, float]:
+    """{target: mean relative error of the chosen law on mixtures left out}, of targets that were cross-validated."""
+    errors = law.cross_validation.get("by_target", {})
+    return {target: errors[target][name]["mean_relative_error"] for target, name in law.choice.items() if name in errors.get(target, {})}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +111,7 @@ class SweepHistory:
     """Everything that happened so far."""
 
     first: Event
-    """The `sweep` event."""
+    """The `sweep` event, with what changes made of it."""
     spec: SweepSpec
     state: SweepState
     proposals: dict[str, Proposal] = field(default_factory=dict)
@@ -94,6 +124,9 @@ class SweepHistory:
     """Set when the sweep stopped proposing."""
     finals: Event | None = None
     complete: bool = False
+    changes: list[Event] = field(default_factory=list)
+    retired: set[str] = field(default_factory=set)
+    """Final trainings from before a change that say nothing about the sweep as it is now: failed, or of other data."""
     seconds: float = 0.0
     """Wall time that drivers spent: gaps between them are left out."""
     _last: tuple[int, float] = (0, 0.0)
@@ -173,6 +206,19 @@ class SweepHistory:
             for name, proposal in self.proposals.items()
         ]
 
+    def _take_change(self, event: Event) -> None:
+        spec = _spec_from_json(event["spec"])
+        same_data = event["data"] == self.first["data"] and not event["renamed"] and not event["dropped"]
+        same_question = same_data and replace(spec, **{name: getattr(self.spec, name) for name in LIMITS}) == self.spec
+        self.state.change(spec, renamed=event["renamed"], dropped=event["dropped"], ended=event["ended"])
+        self.first = {**self.first, **{key: event[key] for key in CHANGED}}
+        self.spec, self.decision, self.finals, self.complete = spec, None, None, False
+        records = self.state.trials
+        self.proposals = {name: replace(proposal, mixture=records[name].mixture) for name, proposal in self.proposals.items()}
+        self.retired |= {n for n, record in records.items() if record.role == "final" and (record.state == "failed" or not same_data)}
+        self.refits = _judged_again(self.refits, spec.rule) if same_question else []
+        self.changes.append(event)
+
     def _take_precision(self, event: Event) -> None:
         self.precision = event["precision"]
 
@@ -201,7 +247,8 @@ class SweepHistory:
             self.state.abandon(event["trial"], event["reason"])
 
     def _take_refit(self, event: Event) -> None:
-        self.refits.append(event)
+        failed = sum(record.role == "sweep" and record.state == "failed" for record in self.state.trials.values())
+        self.refits.append({**event, "num_finished": max(0, event["num_over"] - failed)})
 
     def _take_decision(self, event: Event) -> None:
         self.decision = Decision(**event["decision"])
@@ -212,6 +259,20 @@ class SweepHistory:
 
     def _take_complete(self, event: Event) -> None:
         self.complete = True
+
+
+def _judged_again(refits: Sequence[Event], rule: StoppingRule) -> list[Event]:
+    """The same refits with the decisions that another rule would have made of them."""
+    judged: list[Event] = []
+    before, counted = None, 0
+    for event in refits:
+        figures = {key: event["decision"].get(key) for key in ("movement_tv", "regret_expected", "regret_upper95")}
+        before = rule.judge(
+            before, num_finished=event["num_finished"], num_over=event["num_over"], counts=event["num_over"] > counted, **figures
+        )
+        counted = max(counted, event["num_over"])
+        judged.append({**event, "decision": asdict(before)})
+    return judged
 
 
 def weighted_loss(losses: Mapping[str, float], weights: Mapping[str, float], objective: str) -> float:
@@ -262,6 +323,7 @@ def _spec_to_json(spec: SweepSpec) -> dict[str, Any]:
         "targets": list(spec.targets), "weights": dict(spec.weights), "own": dict(spec.own), "objective": spec.objective,
         "steps": spec.steps, "size": spec.size, "eval_steps": list(spec.eval_steps), "min_step": spec.min_step, "seed": spec.seed,
         "max_trials": spec.max_trials, "slots": spec.slots, "tolerance": spec.tolerance, "patience": spec.patience,
+        "core_hours": spec.core_hours, "gpu_hours": spec.gpu_hours,
     }  # fmt: skip
     for key, domains in (("domains", spec.domains), ("final_domains", spec.final_domains)):
         content[key] = {

@@ -45,14 +45,29 @@ class SpecShape(Shape):
     slots: Positive
     tolerance: float
     patience: Positive
+    core_hours: Annotated[float, Field(gt=0)] | None = None
+    gpu_hours: Annotated[float, Field(gt=0)] | None = None
 
 
 class SweepShape(Shape):
     name: str
+    config: dict[str, Any] = {}
     config_digest: str
     data: dict[str, Any]
     spec: SpecShape
     versions: dict[str, str]
+
+
+class ChangeShape(Shape):
+    what: Annotated[list[str], Field(min_length=1)]
+    name: str
+    config: dict[str, Any]
+    config_digest: str
+    data: dict[str, Any]
+    spec: SpecShape
+    renamed: dict[str, str]
+    dropped: list[str]
+    ended: dict[str, str]
 
 
 class PrecisionShape(Shape):
@@ -104,12 +119,19 @@ class DecisionShape(Shape):
     streak: Count = 0
 
 
+class LawShape(Shape):
+    choice: dict[str, str]
+    digest: str
+    error: Shares = {}
+
+
 class RefitShape(Shape):
     num_points: Count
     num_trials: Count
     num_over: Count
     seconds: float
     decision: DecisionShape
+    law: LawShape | None = None
     optimum: OptimumShape | None
 
 
@@ -129,7 +151,7 @@ class FinalsShape(Shape):
 
 
 SHAPES: dict[str, type[Shape]] = {
-    "sweep": SweepShape, "precision": PrecisionShape, "proposal": ProposalShape, "start": StartShape, "point": PointShape,
+    "sweep": SweepShape, "change": ChangeShape, "precision": PrecisionShape, "proposal": ProposalShape, "start": StartShape, "point": PointShape,
     "end": EndShape, "refit": RefitShape, "decision": DecidedShape, "finals": FinalsShape, "complete": Shape,
 }  # fmt: skip
 
