@@ -3,12 +3,13 @@
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from bimix_sweep import files
 from bimix_sweep.errors import ConfigError, MixtureError
@@ -26,8 +27,10 @@ class Section(BaseModel):
 class DomainConfig(Section):
     """A source of training text."""
 
-    path: str = Field(
-        min_length=1, description="Text to train proxies on: a file, folder, glob or URI (.txt .jsonl .jsonl.gz .jsonl.zst .parquet)"
+    path: str | None = Field(
+        None,
+        min_length=1,
+        description="Text to train proxies on: a file, folder, glob or URI (.txt .jsonl .jsonl.gz .jsonl.zst .parquet); the builtin trainer needs it",
     )
     tokens: float | None = Field(None, gt=0, le=1e18, description="Tokens available to the final run; default: those of the text itself")
     min: float = Field(0.0, ge=0, le=1, description="Smallest proportion a mixture may give this domain")
@@ -42,12 +45,6 @@ class TargetConfig(Section):
     path: str | None = Field(None, min_length=1, description="Or any held-out text: a file, folder, glob or URI")
     weight: float = Field(1.0, ge=0, le=1e6, description="Share in the objective after normalising; 0 = watched, not optimised")
     unit: Literal["nats_per_token", "bits_per_byte"] = Field("nats_per_token", description="Unit of the loss")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.domain is None) == (self.path is None):
-            raise ValueError("names both a domain and a path, or neither; need exactly one of them")
-        return self
 
 
 class FinalConfig(Section):
@@ -81,12 +78,77 @@ class ProxyConfig(Section):
         return self.steps * self.context * self.batch
 
 
+ENTRY_POINT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+"""`module:function`, the module with dots where it lies in a package."""
+
+
+class FunctionConfig(Section):
+    """A trainer written in Python."""
+
+    function: str = Field(description="module:function; it is called with mixture, report and context")
+    folder: str = Field(
+        ".", min_length=1, pattern=r"^[^\x00-\x1f]+$", description="Where the module is looked for first; default: this file's folder"
+    )
+
+    @field_validator("function")
+    @classmethod
+    def _entry_point(cls, function: str) -> str:
+        if not ENTRY_POINT.fullmatch(function):
+            raise ValueError(f"is {function!r}; need module:function")
+        return function
+
+
+class CommandConfig(Section):
+    """A trainer that is a program."""
+
+    command: tuple[str, ...] = Field(
+        min_length=1, description='Program and arguments, run without a shell; "{job}" becomes the path of the job file'
+    )
+    folder: str = Field(".", min_length=1, pattern=r"^[^\x00-\x1f]+$", description="Where it runs; default: this file's folder")
+
+    @field_validator("command")
+    @classmethod
+    def _takes_the_job(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        if not command[0].strip() or any("\0" in word for word in command):
+            raise ValueError(f"is {list(command)}; need the name of a program first, and no null characters")
+        if not any("{job}" in word for word in command):
+            raise ValueError(f'is {list(command)}; need "{{job}}" among the arguments, the program reads its mixture from that file')
+        return command
+
+
+def _trainer_kind(trainer: Any) -> str:
+    """Told by its key, so that errors speak of that kind alone."""
+    if isinstance(trainer, str):
+        return "builtin"
+    return "function" if isinstance(trainer, FunctionConfig) or (isinstance(trainer, dict) and "function" in trainer) else "command"
+
+
+def _allow_entry_point(schema: dict[str, Any]) -> None:
+    """In JSON Schema a trainer may be the string module:function too."""
+    schema["anyOf"] = [*schema.pop("oneOf"), {"type": "string", "pattern": f"^{ENTRY_POINT.pattern}$"}]
+
+
+TrainerConfig = Annotated[
+    Annotated[Literal["builtin"], Tag("builtin")] | Annotated[FunctionConfig, Tag("function")] | Annotated[CommandConfig, Tag("command")],
+    Discriminator(_trainer_kind),
+]
+TRAINER_KINDS: dict[str, type[Section]] = {"function": FunctionConfig, "command": CommandConfig}
+
+
 class ResourcesConfig(Section):
     """What one proxy training occupies."""
 
-    cpu: float = Field(1, ge=0.01, le=4096, description="CPU cores of a trial")
-    gpu: float = Field(0, ge=0, le=4096, description="GPUs of a trial; a fraction shares one GPU between trials")
+    cpu: float = Field(1, ge=0.01, le=4096, description="CPU cores of a trial, on each of its nodes")
+    gpu: float = Field(0, ge=0, le=4096, description="GPUs of a trial, on each of its nodes; a fraction shares one GPU between trials")
+    nodes: int = Field(1, ge=1, le=1024, description="Nodes of a trial; a command trainer is started once on each")
     slots: int | Literal["auto"] = Field("auto", description="Trials at a time; auto = as many as the cluster holds")
+
+    @field_validator("gpu")
+    @classmethod
+    def _part_or_whole(cls, gpu: float) -> float:
+        if (gpu > 1 and gpu != int(gpu)) or 0 < gpu < 1e-3:
+            raise ValueError(f"is {gpu:g}; need a whole number of GPUs, or a part of one from 0.001 to 1")
+        return gpu
 
     @field_validator("slots", mode="before")
     @classmethod
@@ -125,13 +187,46 @@ class SweepConfig(Section):
     objective: Literal["mean", "worst"] = Field("mean", description="Weighted mean of the targets' losses, or the worst of them")
     final: FinalConfig | None = Field(None, description="The run that the mixture is for; default: no token caps")
     proxy: ProxyConfig = Field(default_factory=ProxyConfig)
-    trainer: Literal["builtin"] = Field("builtin", description="Who trains the proxies")
+    trainer: TrainerConfig = Field(
+        "builtin",
+        description="Who trains the proxies: builtin, module:function, or {command: [program, argument, '{job}']}",
+        json_schema_extra=_allow_entry_point,
+    )
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     stop: StopConfig = Field(default_factory=StopConfig)
     out: str = Field(
         "runs/sweep", min_length=1, pattern=r"^[^\x00-\x1f]+$", description="The sweep's folder, relative to where the command runs"
     )
+
+    @field_validator("trainer", mode="before")
+    @classmethod
+    def _entry_point(cls, trainer: Any) -> Any:
+        if isinstance(trainer, str) and trainer != "builtin":
+            if not ENTRY_POINT.fullmatch(trainer):
+                raise ValueError(f"is {trainer!r}; need builtin, module:function or {{command: [...]}}")
+            return {"function": trainer}
+        if not isinstance(trainer, str | dict | FunctionConfig | CommandConfig):
+            raise ValueError(f"is {trainer!r}; need builtin, module:function or {{command: [...]}}")
+        return trainer
+
+    @model_validator(mode="after")
+    def _fits_the_trainer(self) -> Self:
+        builtin = self.trainer == "builtin"
+        for name, domain in self.domains.items():
+            if builtin and domain.path is None:
+                raise ValueError(f"domains.{name}.path is missing; need it, the builtin trainer reads the text")
+        for name, target in self.targets.items():
+            if target.domain is not None and target.path is not None:
+                raise ValueError(f"targets.{name} names both a domain and a path; need one of them")
+            if builtin and target.domain is None and target.path is None:
+                raise ValueError(f"targets.{name} names neither a domain nor a path; the builtin trainer needs one of them")
+        if self.trainer == "builtin" and (self.resources.nodes > 1 or self.resources.gpu > 1):
+            raise ValueError(
+                f"resources ask for {self.resources.nodes} nodes of {self.resources.gpu:g} GPUs a trial; the builtin trainer uses one node "
+                "and at most one GPU, so lower them or bring your own trainer"
+            )
+        return self
 
     @model_validator(mode="after")
     def _names_and_bounds(self) -> Self:
@@ -191,8 +286,12 @@ class SweepConfig(Section):
         def absolute(path: str | None) -> str | None:
             return path if path is None or files.is_uri(path) or path.startswith("~") or Path(path).is_absolute() else str(folder / path)
 
+        trainer = self.trainer
+        if trainer != "builtin":
+            trainer = trainer.model_copy(update={"folder": absolute(trainer.folder)})
         return self.model_copy(
             update={
+                "trainer": trainer,
                 "domains": {k: d.model_copy(update={"path": absolute(d.path)}) for k, d in self.domains.items()},
                 "targets": {k: t.model_copy(update={"path": absolute(t.path)}) for k, t in self.targets.items()},
             }
@@ -204,8 +303,10 @@ class SweepConfig(Section):
 
     @property
     def digest(self) -> str:
-        """Hash of everything that shapes the results: all but where they are written and how many trials run at a time."""
+        """Hash of everything that shapes the results: not where they are written, where the trainer lies, how many trials run at a time."""
         content = self.model_dump(mode="json", exclude={"out", "resources", "name"})
+        if self.trainer != "builtin":
+            del content["trainer"]["folder"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def resolved_targets(self) -> dict[str, TargetConfig]:
@@ -220,7 +321,12 @@ class SweepConfig(Section):
 
     def own(self) -> dict[str, str]:
         """{target: the domain whose validation split it is}."""
-        return {name: target.domain for name, target in self.resolved_targets().items() if target.domain is not None}
+        found = {}
+        for name, target in self.resolved_targets().items():
+            named = name if target.path is None and name in self.domains else None  # a brought trainer may know its targets by name alone
+            if (domain := target.domain or named) is not None:
+                found[name] = domain
+        return found
 
     def domain_set(self, text_tokens: dict[str, float] | None = None) -> DomainSet:
         """The domains with their bounds; `text_tokens` fills in token counts that the file leaves open.
@@ -257,7 +363,9 @@ class SweepConfig(Section):
 def _explain(error: ValidationError) -> Iterator[str]:
     """One line a problem: the path in the file, what arrived, what is needed."""
     for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"])
+        location = item["loc"]
+        kind = location[:1] == ("trainer",) and len(location) > 1  # pydantic names the kind of trainer between the keys
+        where = ".".join(str(part) for part in (location[:1] + location[2:] if kind else location))
         if item["type"] == "extra_forbidden":
             key = str(item["loc"][-1])
             near = difflib.get_close_matches(key, _keys_at(item["loc"][:-1]), n=1)
@@ -275,8 +383,11 @@ def _explain(error: ValidationError) -> Iterator[str]:
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     """Known keys of the section at a path in the file."""
     place: Any = SweepConfig
-    for part in location:
-        if get_origin(place) is dict:
+    parts = iter(location)
+    for part in parts:
+        if part == "trainer":
+            place = TRAINER_KINDS[str(next(parts))]
+        elif get_origin(place) is dict:
             place = get_args(place)[1]
         else:
             annotation = place.model_fields[str(part)].annotation

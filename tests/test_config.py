@@ -70,7 +70,15 @@ def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_fi
         ({"domains": {"a": {"path": "x"}, "b": {}}}, r"domains\.b\.path is missing; need it"),
         ({"domains": {"a/b": {"path": "x"}, "b": {"path": "y"}}}, "name 'a/b' is not usable"),
         ({"targets": {"a": {"domain": "web"}, "b": {"path": "x", "unit": "bits_per_byte"}}}, "units bits_per_byte and nats_per_token"),
-        ({"targets": {"exam": {}}}, r"targets\.exam names both a domain and a path, or neither"),
+        ({"targets": {"exam": {}}}, r"targets\.exam names neither a domain nor a path; the builtin trainer needs one of them"),
+        ({"targets": {"exam": {"domain": "web", "path": "x"}}}, r"targets\.exam names both a domain and a path"),
+        ({"trainer": "train.py"}, r"trainer is 'train\.py'; need builtin, module:function or \{command"),
+        ({"trainer": {"function": "train:"}}, r"trainer\.function is 'train:'; need module:function"),
+        ({"trainer": {"comand": ["x", "{job}"]}}, r"trainer\.comand is not a known key; did you mean command\?"),
+        ({"trainer": {"command": ["train"]}}, r"trainer\.command is \['train'\]; need \"\{job\}\" among the arguments"),
+        ({"trainer": {"command": ["train", 3]}}, r"trainer\.command\.1 is 3; need: a valid string"),
+        ({"resources": {"gpu": 1.5}}, r"resources\.gpu is 1\.5; need a whole number of GPUs, or a part of one"),
+        ({"resources": {"nodes": 2}}, "the builtin trainer uses one node and at most one GPU"),
         ({"targets": {"exam": {"domain": "wbe"}}}, r"targets\.exam\.domain is 'wbe'; need one of web, math"),
         ({"targets": {"web": {"domain": "web", "weight": 0}}}, "every target has weight 0"),
         ({"proxy": {"sizes": [1e5, 1e6]}}, r"proxy\.sizes is \[100000\.0, 1000000\.0\]; need exactly one"),
@@ -125,3 +133,16 @@ def test_a_home_folder_is_left_for_the_reader_to_expand(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"gone\.yaml cannot be read"):
         SweepConfig.load(tmp_path / "gone.yaml")
+
+
+def test_a_brought_trainer_needs_no_paths_and_knows_its_targets_by_name(tmp_path):
+    content = {"domains": {"web": {}, "math": {"tokens": 3e10}}, "targets": {"web": {}, "exam": {}}, "trainer": "train:run"}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
+    config = SweepConfig.load(tmp_path / "sweep.yaml")
+    assert config.own() == {"web": "web"}
+    assert config.trainer.function == "train:run"
+    assert config.trainer.folder == str(tmp_path)
+    assert SweepConfig.parse(yaml.safe_load(config.to_yaml())) == config
+    assert SweepConfig.parse(content).digest == config.digest  # where it lies shapes no result
+    assert SweepConfig.parse(content | {"trainer": "train:other"}).digest != config.digest
+    assert SweepConfig.parse({"domains": content["domains"], "trainer": "train:run"}).own() == {"web": "web", "math": "math"}
