@@ -12,14 +12,11 @@ information does not depend on their results, so a batch is chosen one after ano
 too; running one again is a replicate. Every run of a sweep costs the same, so the fall is also the fall per cost.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from bimix_sweep.design.initial import random_mixtures
 from bimix_sweep.law.contest import Question, drawn_optima, scattered
-from bimix_sweep.law.fitted import FittedLaw
-from bimix_sweep.law.optimum import ask, solve
+from bimix_sweep.law.optimum import solve
 from bimix_sweep.law.uncertainty import Posterior
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import Array, project
@@ -28,39 +25,80 @@ EXPLORATION = 0.3
 """Weight of the variance over all mixtures beside the regret."""
 NUM_DRAWS = 48
 """Draws of z, common to all candidates."""
+NUM_BROAD = 60
+"""Candidates from anywhere inside the bounds."""
 NUM_REPLICATES = 12
 """Measured mixtures that may be run again: the ones predicted best."""
 
 
 def next_mixture(
-    law: FittedLaw, domains: DomainSet, final_domains: DomainSet, *, weights: Mapping[str, float], objective: str, step: float,
-    size: float | None, generator: np.random.Generator, finished: Array, running: Array, failed: Array,
-) -> tuple[Mixture, str]:  # fmt: skip
-    """The next mixture inside `domains`, for the optimum inside `final_domains`, and why.
+    question: Question, domains: DomainSet, *, generator: np.random.Generator, finished: Array, running: Array, failed: Array
+) -> tuple[Mixture, str]:
+    """The next mixture inside `domains`, and why.
 
     Args:
-        law: fitted to everything measured so far.
+        question: what the law of everything measured so far is asked.
         domains: where a run may be.
-        final_domains: where the optimum may be.
-        weights, objective, step, size: what is minimised.
         generator: for candidates and draws.
         finished, running, failed: (n, domains) mixtures of trials so far, columns in the order of `domains`.
     """
-    question = ask(law, final_domains, weights=weights, objective=objective, step=step, size=size)
-    order = [law.domains.index(name) for name in domains.names]
-    finished, running, failed = (_in_order(rows, order, len(law.domains)) for rows in (finished, running, failed))
+    order = [question.law.domains.index(name) for name in domains.names]
+    finished, running, failed = (_in_order(rows, order, len(question.law.domains)) for rows in (finished, running, failed))
     contenders = contending(question, generator)
-    lower, upper = _in_order(np.stack([domains.lower, domains.upper]), order, len(law.domains))
-    broad = _in_order(random_mixtures(domains, generator, 60), order, len(law.domains))
-    fresh = np.concatenate([project(contenders, lower, upper), broad])
-    if len(failed):  # a mixture that failed is not tried again
-        fresh = fresh[np.abs(fresh[:, None] - failed[None]).max(axis=2).min(axis=1) > 1e-6]
-    again = np.unique(finished, axis=0)
-    again = again[np.argsort(question.objective(law.predict(again, np.full(len(again), question.step))))[:NUM_REPLICATES]]
+    fresh = _fresh(question, domains, order, contenders, failed, generator, NUM_BROAD)
+    again = _again(question, finished)
     best, fall = choose(question, contenders, np.concatenate([fresh, again]), running, generator)
     if best >= len(fresh):
         return Mixture.from_array(domains.names, again[best - len(fresh)][order]), f"replicate, regret -{fall:.2g}"
     return Mixture.from_array(domains.names, fresh[best][order]), f"regret -{fall:.2g}"
+
+
+class Batch:
+    """Many proposals from one law: one set of contenders and candidates, their joint belief conditioned on each proposal made.
+
+    A proposal then costs milliseconds, however many trainings the law has seen.
+    """
+
+    def __init__(
+        self, question: Question, domains: DomainSet, *, generator: np.random.Generator, finished: Array, running: Array, failed: Array,
+        size: int,
+    ) -> None:  # fmt: skip
+        """No proposal yet.
+
+        Args:
+            question, domains, finished, running, failed: as for `next_mixture`, when the law was fitted.
+            generator: for candidates.
+            size: about how many proposals there will be; there are more than twice as many candidates.
+        """
+        self._question, self._domains = question, domains
+        self._order = [question.law.domains.index(name) for name in domains.names]
+        finished, running, failed = (_in_order(rows, self._order, len(question.law.domains)) for rows in (finished, running, failed))
+        self._contenders = contending(question, generator)
+        near = np.concatenate([self._contenders, scattered(question, self._contenders[0], generator, size)])
+        fresh = _fresh(question, domains, self._order, near, failed, generator, NUM_BROAD + size)
+        self._candidates = np.concatenate([fresh, _again(question, finished)])
+        self._taken = np.zeros(len(fresh), dtype=bool)
+        self._posterior = conditioned_on(question, np.concatenate([self._contenders, self._candidates]), running)
+        self.made = 0
+        """Proposals made."""
+
+    def next(self, generator: np.random.Generator) -> tuple[Mixture, str]:
+        """The next mixture and why; from then on it counts as seen.
+
+        Args:
+            generator: for the draws that judge candidates.
+        """
+        regret, share = scores(self._question, self._posterior, len(self._contenders), len(self._candidates), generator)
+        total = _total(regret, share, EXPLORATION)
+        total[: len(self._taken)][self._taken] = -np.inf
+        best = int(np.argmax(total))
+        self._posterior = self._posterior.conditioned(len(self._contenders) + best)
+        self.made += 1
+        mixture = Mixture.from_array(self._domains.names, self._candidates[best][self._order])
+        if best >= len(self._taken):
+            return mixture, f"replicate, regret -{regret[best]:.2g}"
+        self._taken[best] = True
+        return mixture, f"regret -{regret[best]:.2g}"
 
 
 def contending(question: Question, generator: np.random.Generator) -> Array:
@@ -85,13 +123,18 @@ def choose(
         running: (r, domains) trials whose losses are not known yet.
         exploration: weight of the variance over all candidates beside the regret.
     """
-    points = np.concatenate([contenders, candidates, running])
-    posterior = question.posterior(points)
-    for index in range(len(contenders) + len(candidates), len(points)):
-        posterior = posterior.conditioned(index)
+    posterior = conditioned_on(question, np.concatenate([contenders, candidates]), running)
     regret, share = scores(question, posterior, len(contenders), len(candidates), generator)
-    best = int(np.argmax(regret / max(float(regret.max()), 1e-12) + exploration * share / max(float(share.max()), 1e-300)))
+    best = int(np.argmax(_total(regret, share, exploration)))
     return best, float(regret[best])
+
+
+def conditioned_on(question: Question, points: Array, running: Array) -> Posterior:
+    """The belief about points (n, domains), the first n of what is returned, after runs at `running` (r, domains) whose losses are not known yet."""
+    posterior = question.posterior(np.concatenate([points, running]))
+    for index in range(len(points), len(points) + len(running)):
+        posterior = posterior.conditioned(index)
+    return posterior
 
 
 def scores(
@@ -120,6 +163,28 @@ def scores(
         np.einsum("tmm->tm", posterior.covariance)[relevance][:, there].mean(), 1e-300
     )
     return np.maximum(fall, 0.0) / float(mean[0]), share
+
+
+def _total(regret: Array, share: Array, exploration: float) -> Array:
+    return np.asarray(regret / max(float(regret.max()), 1e-12) + exploration * share / max(float(share.max()), 1e-300))
+
+
+def _fresh(
+    question: Question, domains: DomainSet, order: list[int], near: Array, failed: Array, generator: np.random.Generator, num_broad: int
+) -> Array:
+    """Candidates inside the bounds: near the optimum and anywhere; a mixture that failed is not tried again."""
+    lower, upper = _in_order(np.stack([domains.lower, domains.upper]), order, len(question.law.domains))
+    broad = _in_order(random_mixtures(domains, generator, num_broad), order, len(question.law.domains))
+    fresh = np.concatenate([project(near, lower, upper), broad])
+    if len(failed):
+        fresh = fresh[np.abs(fresh[:, None] - failed[None]).max(axis=2).min(axis=1) > 1e-6]
+    return fresh
+
+
+def _again(question: Question, finished: Array) -> Array:
+    """Measured mixtures that may be run again."""
+    again = np.unique(finished, axis=0)
+    return again[np.argsort(question.objective(question.law.predict(again, np.full(len(again), question.step))))[:NUM_REPLICATES]]
 
 
 def _in_order(rows: Array, order: list[int], count: int) -> Array:

@@ -3,10 +3,9 @@
 The life of a trial: `propose` names its mixture and seed (it is running from then on), `record` adds a point of its curve,
 `finish` or `abandon` ends it. `refit` looks at all of it for a person, `decide` says whether to stop.
 
-Everything is a function of the spec and of the sequence of calls. A proposal starts its fit from the one that the last
-proposal with fewer points left behind, which the proposal carries; so a journal of proposals, points and ends, played
-back through `restore_proposal`, `record`, `finish` and `abandon`, goes on exactly as if nothing had happened. Refits never
-touch that chain, so watching a sweep does not change it.
+Everything is a function of the spec and of the sequence of calls. Proposals carry the chain of their fits (`chain.py`); so
+a journal of proposals, points and ends, played back through `restore_proposal`, `record`, `finish` and `abandon`, goes
+on exactly as if nothing had happened. Refits never touch that chain, so watching a sweep does not change it.
 """
 
 import math
@@ -17,12 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from bimix_sweep.design.acquisition import next_mixture
+from bimix_sweep.design.acquisition import Batch, next_mixture
+from bimix_sweep.design.chain import LawChain, Moment, due
 from bimix_sweep.design.initial import holding_floor, holding_mixture, initial_mixture, num_initial
 from bimix_sweep.design.stopping import Decision, StoppingRule
 from bimix_sweep.errors import DivergedError, LawError, SweepError
-from bimix_sweep.law.optimum import Optimum, optimal_mixture
+from bimix_sweep.law.contest import Question
+from bimix_sweep.law.optimum import Optimum, ask, optimal_mixture
 from bimix_sweep.law.selection import FittedLaw, fit_law
+from bimix_sweep.law.warm import WarmStart
 from bimix_sweep.mixture.curves import LossCurve
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import Array, total_variation
@@ -117,7 +119,7 @@ class Proposal:
     num_points: int = 0
     """Points recorded when it was made."""
     fit: Mapping[str, Any] = field(default_factory=dict)
-    """Parameters of the law it was made from (JSON), where the next fit starts; empty while there is none."""
+    """What the law it was made from had seen and where the next fit starts (JSON), in the first proposal made from it; else empty."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -149,9 +151,9 @@ class Refit:
     num_trials: int
     """Trainings with at least one of them."""
     law: FittedLaw | None
-    """None while the points determine none."""
+    """None while the points determine none; of the last refit only: laws are large."""
     optimum: Optimum | None
-    """Of that law."""
+    """Of its law."""
     decision: Decision
     """Whether to stop."""
     seconds: float
@@ -167,12 +169,14 @@ class SweepState:
         self.proposals: list[Proposal] = []
         self.history: list[Refit] = []
         self.stopped: Decision | None = None
-        self._num_points = 0
-        self._chain: tuple[tuple[int, int], FittedLaw] | None = None  # (points, failures) and the law fitted to them
+        self._arrivals: list[tuple[str, int]] = []  # (trial, step) of each point that is evidence
+        self._over: list[str] = []  # trainings of the sweep that ended
+        self._chain = LawChain(self._fit_of)
+        self._asked: tuple[Moment, Question] | None = None  # of the law proposals are made from
+        self._batch: tuple[Moment, Batch] | None = None
         self._num_counted = 0  # trainings over at the last refit that counted
-        self._watched: FittedLaw | None = None  # law of that refit
+        self._watched: WarmStart | None = None  # of that refit
         self._joined: tuple[str, ...] = ()  # domains that joined by a change
-        self._first_fit = 0  # proposals before it carry fits of another question
 
     # what happened
 
@@ -185,11 +189,26 @@ class SweepState:
     def restore_proposal(self, proposal: Proposal) -> None:
         """Take in a proposal made earlier, from the journal. Nothing is computed."""
         self.add_trial(proposal, "sweep")
+        if proposal.fit:
+            over = int(proposal.fit.get("num_over", len(self._over)))
+            self._chain.link(self._moment(proposal.num_points, over, len(self.proposals)), proposal.fit)
         self.proposals.append(proposal)
 
     def restore_decision(self, decision: Decision) -> None:
         """Take in a decision made earlier, from the journal."""
         self.stopped = decision if decision.stop else None
+
+    def restore_refit(self, refit: Refit, num_over: int, *, counted: bool) -> None:
+        """Take in a refit made earlier, from the journal, so that the streak goes on where it was.
+
+        Args:
+            refit: without law and optimum.
+            num_over: trainings that had ended then.
+            counted: it was made to decide, not to watch.
+        """
+        self.history.append(refit)
+        if counted:
+            self._num_counted = max(self._num_counted, num_over)
 
     def change(self, spec: SweepSpec, *, renamed: Mapping[str, str], dropped: Collection[str], ended: Mapping[str, str]) -> None:
         """Go on with another spec, from a sweep in any state. The next fit starts cold, and what was decided is open again.
@@ -209,7 +228,7 @@ class SweepState:
         before = {renamed.get(name, name) for name in self.spec.domains.names}
         self._joined = (*(name for name in self._joined if name in spec.domains.names), *(n for n in spec.domains.names if n not in before))
         self.spec, self.history, self.stopped = spec, [], None
-        self._chain, self._watched, self._num_counted, self._first_fit = None, None, 0, len(self.proposals)
+        self._chain, self._asked, self._batch, self._watched, self._num_counted = LawChain(self._fit_of), None, None, None, 0
         self.proposals = [replace(proposal, mixture=mixtures[proposal.trial]) for proposal in self.proposals]
         for name, record in self.trials.items():
             record.mixture = mixtures[name]
@@ -217,7 +236,8 @@ class SweepState:
             record = self._trial(name)
             if record.role == "sweep":
                 record.role = DROPPED
-                self._num_points -= len(record.points)
+        self._arrivals = [arrival for arrival in self._arrivals if self.trials[arrival[0]].role == "sweep"]
+        self._over = [name for name in self._over if self.trials[name].role == "sweep"]
         for name, reason in ended.items():
             self.abandon(name, reason)
 
@@ -247,17 +267,19 @@ class SweepState:
         if step in record.points:
             return False
         record.points[int(step)] = {target: float(losses[target]) for target in self.spec.targets}
-        self._num_points += record.role not in (FINAL, DROPPED)
+        if record.role not in (FINAL, DROPPED):
+            self._arrivals.append((trial, int(step)))
         return True
 
     def finish(self, trial: str) -> None:
         """The training is done."""
-        self._trial(trial).state = "finished"
+        self._end(self._trial(trial), "finished")
 
     def abandon(self, trial: str, reason: str) -> None:
         """The training failed for good: its points no longer count, and its mixture is not proposed again."""
         record = self._trial(trial)
-        record.state, record.failure = "failed", reason
+        self._end(record, "failed")
+        record.failure = reason
 
     def table(self) -> LossTable:
         """The curves of finished and running trainings, the final ones among them.
@@ -291,8 +313,9 @@ class SweepState:
             return None
         generator = rng(self.spec.seed, "proposal", len(self.proposals))
         lacking = self._lacking(("running", "finished"))
-        law = self._law_for_proposals() if self.num_proposed >= self.spec.num_initial and not lacking else None
-        if law is None:
+        found = self._law_for_proposals() if self.num_proposed >= self.spec.num_initial and not lacking else None
+        fit: dict[str, Any] = {}
+        if found is None:
             seen = [record.mixture.as_array(self.spec.domains.names) for record in self.trials.values()]
             seen_rows = np.reshape(seen, (-1, len(self.spec.domains)))
             if lacking:
@@ -300,34 +323,63 @@ class SweepState:
             else:
                 mixture, reason = initial_mixture(self.spec.domains, seen_rows, generator)
         else:
-            mixture, reason = next_mixture(
-                law, self.spec.domains, self.spec.final_domains, weights=self.spec.weights, objective=self.spec.objective,
-                step=self.spec.steps, size=self.spec.size, generator=generator,
-                finished=self._mixtures("finished"), running=self._mixtures("running"), failed=self._mixtures("failed"),
-            )  # fmt: skip
+            fit = self._chain.carried(*found)
+            if due(found[0].num_over) > 1:
+                mixture, reason = self._batch_of(*found).next(generator)
+            else:
+                mixture, reason = next_mixture(
+                    self._question(*found), self.spec.domains, generator=generator,
+                    finished=self._mixtures("finished"), running=self._mixtures("running"), failed=self._mixtures("failed"),
+                )  # fmt: skip
         proposal = Proposal(
-            trial=trial, mixture=mixture, reason=reason, seed=self._seed(mixture), num_points=self._num_points,
-            fit=law.parameters() if law else {},
+            trial=trial, mixture=mixture, reason=reason, seed=self._seed(mixture), num_points=len(self._arrivals), fit=fit
         )  # fmt: skip
         self.restore_proposal(proposal)
         return proposal
 
-    def refit(self) -> Refit:
-        """Fit the law to all points, find its optimum and judge whether to stop; appended to `history`."""
-        start = time.perf_counter()
+    def refit(self, *, watching: bool = False) -> Refit:
+        """Fit the law to all points, find its optimum and judge whether to stop; appended to `history`.
+
+        Args:
+            watching: for a person's eyes: it does not count in the streak that stops the sweep.
+        """
+        law = self._fit("refit", self.evidence(), len(self._arrivals), self._watched)
+        return self._judged(law, watching=watching)
+
+    def decide(self) -> Decision:
+        """Whether to stop, by the last refit; refits first where as many trainings ended since as are due. A stop is final.
+
+        From the moment when more than one is due (`chain.py`) the law is the one that proposals are made from, so that one fit serves both.
+        """
+        if self.stopped:
+            return self.stopped
+        num_over, spent = len(self._over), len(self._over) >= self.spec.max_trials
+        needed = 1 if spent else due(num_over)
+        if not self.history or num_over - self._num_counted >= needed:
+            found = self._chain.law_of(self._now()) if needed > 1 else None
+            refit = self._judged(found[1]) if found else self.refit()
+        else:
+            refit = self.history[-1]
+        if refit.decision.stop:
+            self.stopped = refit.decision
+        return refit.decision
+
+    # parts
+
+    def _judged(self, law: FittedLaw | None, *, watching: bool = False) -> Refit:
+        start, optimum = time.perf_counter(), None
         over = [record for record in self.trials.values() if record.role == "sweep" and record.state != "running"]
         before = self.history[-1] if self.history else None
-        law, optimum = self._fit("refit", self._warm(self._watched)), None
         figures: dict[str, float] = {}
         if law:
             optimum = optimal_mixture(
                 law, self.spec.final_domains, weights=self.spec.weights, objective=self.spec.objective, step=self.spec.steps,
-                size=self.spec.size, generator=rng(self.spec.seed, "optimum", self._num_points),
+                size=self.spec.size, generator=rng(self.spec.seed, "optimum", len(self._arrivals)),
             )  # fmt: skip
             figures = {"regret_expected": optimum.regret.expected, "regret_upper95": optimum.regret.upper95}
             if before and before.optimum:
                 figures["movement_tv"] = total_variation(optimum.mixture.as_array(), before.optimum.mixture.as_array())
-        counts, lacking = len(over) > self._num_counted, self._lacking(("finished",))
+        counts, lacking = len(over) > self._num_counted and not watching, self._lacking(("finished",))
         decision = self.spec.rule.judge(
             before.decision if before else None, num_finished=sum(record.state == "finished" for record in over),
             num_over=len(over), counts=counts, **({} if lacking else figures),
@@ -336,25 +388,15 @@ class SweepState:
             said = ", ".join(f"{name} joined and is held by {count} of {NUM_JOINED} finished trainings" for name, count in lacking.items())
             decision = replace(decision, reason=f"{decision.reason}; {said}" if decision.stop else said)
         if counts:
-            self._num_counted, self._watched = len(over), law
+            self._num_counted, self._watched = len(over), WarmStart.of(law) if law else None
         refit = Refit(
-            num_points=self._num_points, num_trials=len(self.evidence()), law=law, optimum=optimum, decision=decision,
+            num_points=len(self._arrivals), num_trials=len(self.evidence()), law=law, optimum=optimum, decision=decision,
             seconds=time.perf_counter() - start,
         )  # fmt: skip
+        if before is not None:
+            self.history[-1] = replace(before, law=None)
         self.history.append(refit)
         return refit
-
-    def decide(self) -> Decision:
-        """Whether to stop, by the last refit; refits first where a training ended since. A stop is final."""
-        if self.stopped:
-            return self.stopped
-        num_over = sum(record.role == "sweep" and record.state != "running" for record in self.trials.values())
-        refit = self.history[-1] if self.history and self._num_counted == num_over else self.refit()
-        if refit.decision.stop:
-            self.stopped = refit.decision
-        return refit.decision
-
-    # parts
 
     def _trial(self, trial: str) -> TrialRecord:
         if trial not in self.trials:
@@ -391,37 +433,79 @@ class SweepState:
         earlier = sum(record.mixture == mixture for record in self.trials.values())
         return seed_for(self.spec.seed, "training", earlier)
 
-    def _fit(self, purpose: str, previous: FittedLaw | None) -> FittedLaw | None:
-        """The law of all points, None while they determine none."""
-        evidence = self.evidence()
+    def _end(self, record: TrialRecord, state: str) -> None:
+        if record.state == "running" and record.role not in (FINAL, DROPPED):
+            self._over.append(record.trial)
+        record.state = state
+
+    def _moment(self, num_points: int, num_over: int, num_proposals: int) -> Moment:
+        failed = sum(self.trials[name].state == "failed" for name in self._over[:num_over])
+        return Moment(num_points=num_points, num_over=num_over, num_failed=failed, num_proposals=num_proposals)
+
+    def _now(self) -> Moment:
+        return self._moment(len(self._arrivals), len(self._over), len(self.proposals))
+
+    def _evidence_of(self, moment: Moment) -> list[TrialRecord]:
+        """`evidence` as it was."""
+        points: dict[str, dict[int, dict[str, float]]] = {}
+        for trial, step in self._arrivals[: moment.num_points]:
+            points.setdefault(trial, {})[step] = self.trials[trial].points[step]
+        failed = {name for name in self._over[: moment.num_over] if self.trials[name].state == "failed"}
+        return [replace(record, points=points[name]) for name, record in self.trials.items() if name in points and name not in failed]
+
+    def _fit(self, purpose: str, evidence: list[TrialRecord], num_points: int, previous: WarmStart | None) -> FittedLaw | None:
+        """The law of some trainings, None while they determine none.
+
+        It starts from the previous one, but cold, and chooses everything anew, whenever the trainings have grown by a fifth.
+        """
         usable = {record.mixture for record in evidence if any(step >= self.spec.min_step for step in record.points)}
         if len(usable) < 2:
             return None
+        if previous is not None:
+            octave = [math.floor(math.log(max(count, 1)) / math.log(1.2)) for count in (previous.num_trials, len(evidence))]
+            previous = previous if octave[0] == octave[1] else None
         try:
             return fit_law(
                 LossTable.from_curves(map(self._curve, evidence)), own=self.spec.own, min_step=self.spec.min_step, previous=previous,
-                generator=rng(self.spec.seed, purpose, self._num_points),
+                generator=rng(self.spec.seed, purpose, num_points),
             )  # fmt: skip
         except LawError:
             return None
 
-    def _warm(self, previous: FittedLaw | None) -> FittedLaw | None:
-        """The law to start from; None (a cold fit, which chooses everything anew) whenever the trainings have grown by a fifth."""
-        if previous is None:
-            return None
-        octave = [math.floor(math.log(max(count, 1)) / math.log(1.2)) for count in (previous.num_trials, len(self.evidence()))]
-        return previous if octave[0] == octave[1] else None
+    def _fit_of(self, moment: Moment, previous: WarmStart | None) -> FittedLaw | None:
+        return self._fit("proposal fit", self._evidence_of(moment), moment.num_points, previous)
 
-    def _law_for_proposals(self) -> FittedLaw | None:
-        """The law of all points by the chain of fits that proposals carry; None while too few first mixtures have been measured."""
+    def _law_for_proposals(self) -> tuple[Moment, FittedLaw] | None:
+        """The law of the chain of fits that proposals carry; None while too few first mixtures have been measured."""
         measured = {record.mixture for record in self.evidence()}
         if len(measured) < max(2, self.spec.num_initial // 2):
             return None
-        key = (self._num_points, sum(record.state == "failed" for record in self.trials.values()))
-        if self._chain is None or self._chain[0] != key:
-            fits = [proposal.fit for proposal in self.proposals[self._first_fit :] if proposal.fit and proposal.num_points < self._num_points]
-            law = self._fit("proposal fit", self._warm(FittedLaw.from_json(dict(fits[-1])) if fits else None))
-            if law is None:
-                return None
-            self._chain = (key, law)
-        return self._chain[1]
+        return self._chain.law(self._now())
+
+    def _question(self, moment: Moment, law: FittedLaw) -> Question:
+        """What that law is asked; kept, because its beliefs cost as much as a fit."""
+        if self._asked is None or self._asked[0] != moment:
+            question = ask(
+                law, self.spec.final_domains, weights=self.spec.weights, objective=self.spec.objective, step=self.spec.steps,
+                size=self.spec.size,
+            )  # fmt: skip
+            self._asked = (moment, question)
+        return self._asked[1]
+
+    def _batch_of(self, moment: Moment, law: FittedLaw) -> Batch:
+        """The batch that all proposals from that law belong to, as far as it has come."""
+        if self._batch is None or self._batch[0] != moment:
+            names, over = self.spec.domains.names, {name: self.trials[name].state for name in self._over[: moment.num_over]}
+            states: dict[str, list[Array]] = {"running": [], "finished": [], "failed": []}
+            for proposal in self.proposals[: moment.num_proposals]:
+                states[over.get(proposal.trial, "running")].append(proposal.mixture.as_array(names))
+            finished, running, failed = (np.reshape(states[key], (-1, len(names))) for key in ("finished", "running", "failed"))
+            batch = Batch(
+                self._question(moment, law), self.spec.domains, generator=rng(self.spec.seed, "batch", moment.num_proposals),
+                finished=finished, running=running, failed=failed, size=due(moment.num_over),
+            )  # fmt: skip
+            self._batch = (moment, batch)
+        batch = self._batch[1]
+        while (number := moment.num_proposals + batch.made) < len(self.proposals):  # after a restart
+            batch.next(rng(self.spec.seed, "proposal", number))
+        return batch

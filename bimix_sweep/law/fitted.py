@@ -184,10 +184,6 @@ class FittedLaw:
         )  # fmt: skip
 
     # ------------------------------------------------------------------ JSON
-    def parameters(self) -> dict[str, Any]:
-        """All of the fit as JSON, for a journal: `from_json` gives a law that predicts, and refits, to the last bit alike."""
-        return self.to_json()
-
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; floats round-trip exactly."""
         return {

@@ -34,7 +34,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     domains, targets = tuple(map(str, data["domains"])), tuple(map(str, data["targets"]))
     check_names(domains)
     check_names(targets, "target")
-    _check_hyper(data["hyper"], len(domains))
+    check_hyper(data["hyper"], len(domains))
     arrays = {name: np.array(data[name], dtype=np.float64) for name in ARRAYS}
     runs = Runs.from_json(data["runs"], len(targets), len(domains))
     choice, own = dict(data["choice"]), dict(data["own"])
@@ -58,8 +58,12 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _check_hyper(hyper: Mapping[str, Any], num_domains: int) -> None:
-    """What a warm refit reads must have its shape."""
+def check_hyper(hyper: Mapping[str, Any], num_domains: int) -> None:
+    """What a warm refit reads must have its shape.
+
+    Raises:
+        KeyError, TypeError, ValueError: it has not.
+    """
     fits = hyper["fits"]
     numbers = [hyper["bonus"], hyper["spread"], *hyper["usefulness"], *(v for row in hyper["columns"] for v in row)]
     numbers += [v for one in fits for v in (one["offset2"], one["point2"], *one["params"])]

@@ -16,6 +16,7 @@ from bimix_sweep.law.information import patterns, relative_noise, run_informatio
 from bimix_sweep.law.priors import FIXED, Common, Prior, Problems, expected
 from bimix_sweep.law.runs import Index, Runs, gather
 from bimix_sweep.law.validation import MAX_FOLDS, Batch, choose, folds, left_out, misfit
+from bimix_sweep.law.warm import WarmStart
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 
@@ -28,7 +29,7 @@ LAWS = ("auto", "bimix", "transfer")
 
 def fit_law(
     table: LossTable, *, law: str = "auto", own: Mapping[str, str] | None = None, min_step: float | None = None,
-    previous: FittedLaw | None = None, generator: np.random.Generator | None = None,
+    previous: FittedLaw | WarmStart | None = None, generator: np.random.Generator | None = None,
 ) -> FittedLaw:  # fmt: skip
     """Fit a law to every target of a table.
 
@@ -37,7 +38,7 @@ def fit_law(
         law: "bimix", "transfer" or "auto", which lets cross-validation by mixture choose for each target.
         own: {target: domain that is its own}; default: equal names.
         min_step: rows before it are left out.
-        previous: a law of an earlier state of the table; the fit starts from it and is then some ten times faster.
+        previous: a law of an earlier state of the table, or what `WarmStart` keeps of it; the fit starts from it and is then some ten times faster.
         generator: deals mixtures to folds; default: in turn.
 
     Raises:
@@ -45,6 +46,8 @@ def fit_law(
     """
     if law not in LAWS:
         raise LawError(f"law {law!r} is not known; need one of {', '.join(LAWS)}")
+    if isinstance(previous, FittedLaw):
+        previous = WarmStart.of(previous)
     runs, y, notes = gather(table, min_step)
     own = _own(table, own)
     runs, y, targets, dropped = _usable(table, runs, y)
@@ -103,7 +106,7 @@ def _usable(table: LossTable, runs: Runs, y: Array) -> tuple[Runs, Array, tuple[
 
 
 def _batch(
-    domains: tuple[str, ...], targets: tuple[str, ...], runs: Runs, y: Array, own: Mapping[str, str], law: str, previous: FittedLaw | None
+    domains: tuple[str, ...], targets: tuple[str, ...], runs: Runs, y: Array, own: Mapping[str, str], law: str, previous: WarmStart | None
 ) -> Batch:
     if law == "bimix" and (missing := [t for t in targets if t not in own]):
         raise LawError(f"target {missing[0]} has no own domain, which BiMix needs; name it with own={{{missing[0]!r}: domain}}")
@@ -115,7 +118,7 @@ def _batch(
     own_index = np.array([domains.index(own[name]) if name in own else -1 for name in targets])
     reference = _reference(runs)
     if previous is not None:  # the earlier one, but for a size axis that is new
-        reference = (previous.reference[0], previous.reference[1] if previous.sizes is not None else reference[1])
+        reference = (previous.reference[0], previous.reference[1] if previous.sized else reference[1])
     present = runs.present.astype(np.float64)
     level = (y * present).sum(axis=1) / present.sum(axis=1)
     lacking = np.array(
@@ -145,7 +148,7 @@ def _batch(
     if previous is not None:
         start, noise = _start(start, [(targets[t], "bimix" if b else "transfer") for t, b in pairs], domains, previous)
         problems = replace(problems, pivot=start[:, tl.PIVOT].copy())
-        before = (bool(np.ptp(previous.runs.steps) > 0), len(np.unique(previous.runs.sizes)) > 1, previous.domains)
+        before = (previous.many_steps, previous.many_sizes, previous.domains)
         if before != (problems.has_steps, problems.num_sizes > 1, domains):
             noise = None  # a new axis or domain: residuals at the start are misfit, not noise, so alternate as a cold fit does
         beliefs = problems.prior(common)
@@ -161,7 +164,7 @@ def _reference(runs: Runs) -> tuple[float, float]:
     return float(np.exp(np.log(runs.steps).mean())), float(np.exp(np.log(sizes).mean()))
 
 
-def _common(domains: tuple[str, ...], reference_size: float, previous: FittedLaw | None) -> Common:
+def _common(domains: tuple[str, ...], reference_size: float, previous: WarmStart | None) -> Common:
     """What targets have in common, as an earlier law found it."""
     common = expected(len(domains), reference_size)
     if previous is None:
@@ -174,7 +177,7 @@ def _common(domains: tuple[str, ...], reference_size: float, previous: FittedLaw
     )  # fmt: skip
 
 
-def _start(start: Array, names: list[tuple[str, str]], domains: tuple[str, ...], previous: FittedLaw) -> tuple[Array, Noise]:
+def _start(start: Array, names: list[tuple[str, str]], domains: tuple[str, ...], previous: WarmStart) -> tuple[Array, Noise]:
     """Where a warm refit begins: the earlier fits of the same (target, law) names, for domains of the same name."""
     fits = {(one["target"], one["law"]): one for one in previous.hyper["fits"]}
     shared = list(range(tl.NUM_SHARED))
@@ -224,7 +227,7 @@ def _process(
 
 def _assemble(
     batch: Batch, fit: Fit, prior: Prior, common: Common, picked: Index, *, misfit: tuple[Array, Array], domains: tuple[str, ...], targets: tuple[str, ...], choice: dict[str, str],
-    own: dict[str, str], notes: tuple[str, ...], cross_validation: dict[str, Any], previous: FittedLaw | None,
+    own: dict[str, str], notes: tuple[str, ...], cross_validation: dict[str, Any], previous: WarmStart | None,
 ) -> FittedLaw:  # fmt: skip
     """The chosen laws, the process on their residual, and how far the whole must be inflated to match what was left out."""
     runs, design = batch.runs, batch.design
@@ -260,4 +263,6 @@ def _assemble(
         },
     )  # fmt: skip
     inflation, correlation = calibrate(draft, *misfit)
-    return replace(draft, inflation=inflation, correlation=correlation)
+    law = replace(draft, inflation=inflation, correlation=correlation)
+    vars(law)["groups"] = draft.groups  # they do not depend on what calibration sets, and cost the cube of the trainings
+    return law

@@ -12,6 +12,7 @@ from recording import Claim, record
 from scipy.optimize import least_squares
 
 from bimix_sweep.design.acquisition import next_mixture
+from bimix_sweep.law.optimum import ask
 from bimix_sweep.law.selection import fit_law
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.table import LossTable
@@ -69,10 +70,8 @@ def main() -> None:
         again = fit_law(table, previous=law)
         warm.append(time.perf_counter() - clock)
         clock = time.perf_counter()
-        next_mixture(
-            again, space, space, weights=dict.fromkeys(table.targets, 1 / TARGETS), objective="mean", step=float(table.steps.max()), size=None,
-            generator=rng(2, "propose"), finished=mixtures, running=mixtures[:4], failed=mixtures[:0],
-        )  # fmt: skip
+        question = ask(again, space, step=float(table.steps.max()))
+        next_mixture(question, space, generator=rng(2, "propose"), finished=mixtures, running=mixtures[:4], failed=mixtures[:0])
         propose.append(time.perf_counter() - clock)
     clock = time.perf_counter()
     for target in range(TIMED_TARGETS):

@@ -36,10 +36,7 @@ def law():
 def proposed(**changes):
     nothing = np.zeros((0, 3))
     given = {"finished": MIXTURES, "running": nothing, "failed": nothing, **changes}
-    return next_mixture(
-        law(), DOMAINS, DOMAINS, weights=dict.fromkeys(NAMES, 1.0), objective="mean", step=500, size=None,
-        generator=np.random.default_rng(1), **given,
-    )[0].as_array()  # fmt: skip
+    return next_mixture(ask(law(), DOMAINS, step=500), DOMAINS, generator=np.random.default_rng(1), **given)[0].as_array()
 
 
 def test_it_goes_where_nothing_was_measured():

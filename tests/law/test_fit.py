@@ -8,6 +8,7 @@ import pytest
 from bimix_sweep.errors import LawError, MixtureError
 from bimix_sweep.law import bimix
 from bimix_sweep.law.selection import FittedLaw, fit_law
+from bimix_sweep.law.warm import WarmStart
 from bimix_sweep.mixture.table import LossTable
 
 DOMAINS = ("web", "code", "books", "math")
@@ -103,7 +104,7 @@ def test_a_warm_refit_agrees_with_a_cold_one():
 def test_a_refit_from_json_is_the_refit_from_the_law():
     table = table_of(transfer_truth, mixtures_of(10))
     before = fit_law(table)
-    again = FittedLaw.from_json(json.loads(json.dumps(before.parameters())))
+    again = WarmStart.from_json(json.loads(json.dumps(WarmStart.of(before).to_json())))
     assert fit_law(table, previous=again).digest == fit_law(table, previous=before).digest
 
 
