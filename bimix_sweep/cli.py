@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from bimix_sweep.commands import laws, sweeps
+from bimix_sweep.commands import jobs, laws, sweeps
 from bimix_sweep.errors import BimixSweepError
 
 
@@ -48,7 +48,7 @@ def _main(
 
 
 for _command in (
-    sweeps.demo, sweeps.run, sweeps.resume, sweeps.schema,
+    sweeps.demo, sweeps.schema, sweeps.run, sweeps.resume, jobs.submit, jobs.stop, jobs.status, jobs.watch,
     laws.fit, laws.predict, laws.optimum, laws.replay, laws.export, sweeps.report,
 ):  # fmt: skip
     app.command()(_command)

@@ -6,6 +6,7 @@ main thread, at once or, inside Tune's loop, at its next step; `ray.init` puts a
 """
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -15,16 +16,22 @@ from typing import Any, Self
 from bimix_sweep.sweep.progress import Progress
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LATEST_SECONDS = 10.0
+"""After a signal in which the driver must be gone. A signal to a whole process group ends embedded Ray's daemons too, and calls
+to them then wait for minutes; leaving at once is as safe, since what was acknowledged is on the disk."""
 
 
 class Interrupt:
     """Turns both signals into a KeyboardInterrupt; use it as a context manager.
 
+    `leave` ends the process where that has not ended it in time.
     A second signal does not wait for the safe point. In another thread than the main one it does nothing, as Python gives
     signals to the main thread only.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self._leave = threading.Timer(LATEST_SECONDS, leave)
+        self._leave.daemon = True
         self._asked = False
         self._in_loop = False
         self._before: dict[signal.Signals, Any] = {}
@@ -36,6 +43,7 @@ class Interrupt:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._leave.cancel()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -65,6 +73,8 @@ class Interrupt:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         first, self._asked = not self._asked, True
+        if first:
+            self._leave.start()
         if not (first and self._in_loop):
             raise KeyboardInterrupt
 
@@ -72,7 +82,13 @@ class Interrupt:
 @contextlib.contextmanager
 def stoppable(progress: Progress, advice: Callable[[], str]) -> Iterator[Interrupt]:
     """Both signals end what is inside with a KeyboardInterrupt, and `advice()` is the last thing said then."""
-    with Interrupt() as interrupt:
+
+    def leave() -> None:
+        progress.end()
+        progress.say(f"stopped; {advice()}")
+        os._exit(130)
+
+    with Interrupt(leave) as interrupt:
         try:
             yield interrupt
         except (KeyboardInterrupt, SystemExit) as error:

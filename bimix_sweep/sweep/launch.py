@@ -10,6 +10,7 @@ from bimix_sweep.sweep.driver import drive, sweep_spec
 from bimix_sweep.sweep.folder import CONFIG, begun, held
 from bimix_sweep.sweep.history import replay
 from bimix_sweep.sweep.interrupt import stoppable
+from bimix_sweep.sweep.jobs import check_shared
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_page, write_results
 from bimix_sweep.sweep.trainers import Prepare, prepare_builtin
@@ -39,6 +40,7 @@ def run_sweep(
     check_address(address)
     config = config.anchored(Path.cwd())
     with progress or Progress() as shown, stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt, held(folder):
+        check_shared(str(folder), shown.say)
         if begun(folder):
             raise SweepError(f"{folder} holds a sweep already; go on with: bimix-sweep resume {folder}")
         _check_foreign(folder)
@@ -65,6 +67,7 @@ def resume_sweep(
         raise SweepError(f"{folder} holds no sweep (no {CONFIG}); start one with: bimix-sweep run")
     config = SweepConfig.load(folder / CONFIG)
     with progress or Progress() as shown, stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt, held(folder):
+        check_shared(str(folder), shown.say)
         if begun(folder) and replay(folder).complete:
             return write_results(folder, config)
         check_address(address)

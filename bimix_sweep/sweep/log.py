@@ -1,6 +1,7 @@
 """What a person is told while a sweep runs: a line for each training that ends and each refit, and how long trainings take."""
 
 import time
+from collections.abc import Mapping
 
 from bimix_sweep.design.state import Refit
 from bimix_sweep.mixture.domains import Mixture
@@ -35,8 +36,7 @@ class SweepLog:
         """A training is done; `loss` is its last objective."""
         seconds = time.monotonic() - self._began.pop(trial, time.monotonic())
         self._seconds.append(seconds)
-        said = f"loss {loss:.4f}" if loss is not None else "no point"
-        self.say(f"{trial} done in {duration(seconds)}: {said}, {describe(mixture.as_dict())}")
+        self.say(done_line(trial, seconds, loss, mixture.as_dict()))
 
     def fail(self, trial: str, reason: str) -> None:
         """A training failed for good."""
@@ -47,10 +47,24 @@ class SweepLog:
         """What the points say; nothing is said while they determine no law."""
         if refit.law is None:
             return
-        text = f"refit {number}: {refit.num_trials} trainings"
-        if refit.optimum is not None:
-            regret = refit.optimum.regret
-            text += f", optimum {describe(refit.optimum.mixture.as_dict())}, regret {regret.expected:.2%} (<= {regret.upper95:.2%})"
-        if refit.decision.movement_tv is not None:
-            text += f", moved {refit.decision.movement_tv:.3f}"
-        self.say(text)
+        mixture = None if refit.optimum is None else refit.optimum.mixture.as_dict()
+        told = refit.decision
+        self.say(refit_line(number, refit.num_trials, mixture, told.regret_expected, told.regret_upper95, told.movement_tv))
+
+
+def done_line(trial: str, seconds: float, loss: float | None, mixture: Mapping[str, float]) -> str:
+    """A training is done."""
+    said = f"loss {loss:.4f}" if loss is not None else "no point"
+    return f"{trial} done in {duration(seconds)}: {said}, {describe(mixture)}"
+
+
+def refit_line(
+    number: int, num_trials: int, mixture: Mapping[str, float] | None, expected: float | None, upper95: float | None, moved: float | None
+) -> str:  # fmt: skip
+    """What a refit found: its optimum, the regret of taking it, and how far it moved."""
+    text = f"refit {number}: {num_trials} trainings"
+    if mixture is not None:
+        text += f", optimum {describe(mixture)}"
+    if expected is not None and upper95 is not None:
+        text += f", regret {expected:.2%} (<= {upper95:.2%})"
+    return text if moved is None else f"{text}, moved {moved:.3f}"

@@ -19,7 +19,7 @@ from bimix_sweep.law.selection import FittedLaw, fit_law
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.report.data import PathPoint, ReportData
-from bimix_sweep.report.page import write_report
+from bimix_sweep.report.page import render
 from bimix_sweep.seeding import rng
 from bimix_sweep.sweep.finals import final_trainings
 from bimix_sweep.sweep.folder import CONFIG
@@ -45,7 +45,7 @@ def write_results(folder: Path, config: SweepConfig) -> Recipe:
     )  # fmt: skip
     recipe.write(folder / "RECIPE.json")
     _write_domains(folder, config, history.first["data"].get("store"))
-    _write_page(folder, config, history, law, optimum, comparison)
+    files.write_text(files.join(folder, "report.html"), _page(config, history, law, optimum, comparison))
     return recipe
 
 
@@ -55,18 +55,24 @@ def write_page(folder: Path, config: SweepConfig) -> Path:
     Raises:
         SweepError: the configuration is not the one that the sweep began with.
     """
-    history = _replay(folder, config)
+    path = folder / "report.html"
+    files.write_text(path, page(_replay(folder, config), config))
+    return path
+
+
+def page(history: SweepHistory, config: SweepConfig) -> str:
+    """The page of a sweep as far as it has come, as HTML."""
     if history.finals is not None:
         law, optimum = _decided(history)
         over = not history.running()
-        return _write_page(folder, config, history, law, optimum, _comparison(history, law, optimum) if over else None)
+        return _page(config, history, law, optimum, _comparison(history, law, optimum) if over else None)
     try:
         evidence = {record.trial for record in history.state.evidence()}
         table = LossTable.from_curves(curve for curve in history.state.table().curves() if curve.trial in evidence)
         law = fit_law(table, own=history.spec.own, min_step=history.spec.min_step)
     except (LawError, TableError):  # too few points, or none yet
-        return _write_page(folder, config, history, None, None, None)
-    return _write_page(folder, config, history, law, _optimum(history, law, history.num_points), None)
+        return _page(config, history, None, None, None)
+    return _page(config, history, law, _optimum(history, law, history.num_points), None)
 
 
 def _replay(folder: Path, config: SweepConfig) -> SweepHistory:
@@ -113,7 +119,7 @@ def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comp
     spec, predicted = history.spec, ""
     mixtures: dict[str, Mixture] = {}
     losses: dict[str, dict[int, dict[str, float]]] = {}
-    for trial, _, entry in final_trainings(history.finals["mixtures"]):
+    for trial, _, entry in final_trainings(history, history.finals["mixtures"]):
         role = " = ".join(sorted(entry["labels"], key=lambda label: label != "predicted"))
         record = history.state.trials.get(trial)
         if record is not None and record.state == "finished" and record.points:
@@ -128,11 +134,10 @@ def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comp
         return None
 
 
-def _write_page(
-    folder: Path, config: SweepConfig, history: SweepHistory, law: FittedLaw | None, optimum: Optimum | None, comparison: Comparison | None
-) -> Path:
+def _page(
+    config: SweepConfig, history: SweepHistory, law: FittedLaw | None, optimum: Optimum | None, comparison: Comparison | None
+) -> str:  # fmt: skip
     records = history.state.trials
-    path = folder / "report.html"
     counted = any(record.points and record.state != "failed" for record in records.values())
     data = ReportData(
         name=config.name, domains=history.spec.final_domains, table=history.state.table() if counted else None,
@@ -143,8 +148,7 @@ def _write_page(
         token_budget=config.final.tokens if config.final else None, seconds=history.seconds,
         provenance=_provenance(history, config, law),
     )  # fmt: skip
-    write_report(path, data)
-    return path
+    return render(data)
 
 
 def _path(history: SweepHistory) -> list[PathPoint]:

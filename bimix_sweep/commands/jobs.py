@@ -1,0 +1,110 @@
+"""Commands that run a sweep as a Ray job and look at one from anywhere."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bimix_sweep.commands.common import JsonFlag, print_json
+from bimix_sweep.errors import ConfigError
+
+Folder = Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder or URI.")]
+Dashboard = Annotated[str | None, typer.Option(help="Address of the head's dashboard, where it is not the one of submit.")]
+
+
+def submit(
+    config: Annotated[Path, typer.Argument(help="sweep.yaml")],
+    address: Annotated[str, typer.Option(help="Address of the head's dashboard: http://HEAD:8265.")],
+    out: Annotated[
+        str | None, typer.Option(help="Folder or URI of the sweep, as this machine and the cluster both see it; default: the file's out.")
+    ] = None,
+    working_dir: Annotated[
+        Path | None, typer.Option(help="Folder with your trainer's code; it is sent to every node. A .gitignore there is heeded.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run a sweep as a job on a Ray cluster.
+
+    Where the folder holds a sweep that stopped, it goes on. The command returns when the job's driver works; look on with
+    status or watch. The cluster's token is taken from RAY_AUTH_TOKEN or the file RAY_AUTH_TOKEN_PATH (~/.ray/auth_token).
+    """
+    from bimix_sweep.config import SweepConfig
+    from bimix_sweep.sweep import jobs
+    from bimix_sweep.sweep.watch import Follower
+
+    loaded = SweepConfig.load(config)
+    folder = jobs.absolute(out or loaded.out)
+    jobs.check_same(loaded, folder)
+    if (followed := Follower(folder)).poll() is not None and followed.complete:
+        raise ConfigError(f"{folder} holds a sweep that is complete; its results are there, so take another folder for a new one")
+    state = jobs.submit(loaded, folder, address, working_dir=working_dir, say=lambda line: typer.echo(line, err=True))
+    if as_json:
+        print_json({"submission_id": state.job.submission_id, "address": state.job.address, "dir": folder, "state": state.state})
+        return
+    typer.echo(f"{state.state.lower()}; look with: bimix-sweep watch {folder}")
+
+
+def stop(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -> None:
+    """End the job of a sweep, losing nothing: it can go on later."""
+    from bimix_sweep.sweep import jobs
+    from bimix_sweep.sweep.watch import Follower
+
+    folder = jobs.absolute(folder)
+    state = jobs.stop(folder, address=address, say=lambda line: typer.echo(line, err=True))
+    followed = Follower(folder)
+    followed.poll()
+    if as_json:
+        print_json(
+            {"submission_id": state.job.submission_id, "address": state.job.address, "state": state.state, "complete": followed.complete}
+        )
+        return
+    typer.echo(f"job {state.job.submission_id}: {state.state.lower()}{f' ({state.message})' if state.message else ''}")
+    if followed.complete:
+        typer.echo("the sweep is complete")
+    else:
+        typer.echo(jobs.how_to_go_on(folder, state.job.address))
+
+
+def status(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -> None:
+    """How far a sweep is: its trainings, the predicted optimum, its job. Reads the journal only."""
+    from bimix_sweep.sweep import jobs
+    from bimix_sweep.sweep.watch import Follower, as_json_value, print_status
+
+    folder = jobs.absolute(folder)
+    followed = Follower(folder)
+    snapshot = followed.poll()
+    job = jobs.job_state(folder, address=address)
+    if snapshot is None and job is None:
+        raise ConfigError(f"{folder} holds no sweep and no job; start one with: bimix-sweep run, or submit")
+    if as_json:
+        print_json(as_json_value(folder, snapshot, job, followed))
+        return
+    print_status(folder, snapshot, job, followed)
+
+
+def watch(
+    folder: Folder,
+    web: Annotated[bool, typer.Option("--web", help="Serve the sweep's page to a browser on this machine, renewed as it goes.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of --web; 0 takes any free one.")] = 8042,
+    seconds: Annotated[float, typer.Option(min=0.2, help="Between looks at the journal.")] = 2.0,
+) -> None:
+    """Look on while a sweep runs, here or elsewhere.
+
+    Ends when the sweep is complete. Ctrl-C ends the looking and leaves the sweep alone.
+    """
+    from bimix_sweep.sweep import jobs
+    from bimix_sweep.sweep.watch import Follower, watch_in_terminal
+
+    folder = jobs.absolute(folder)
+    try:
+        if web:
+            from bimix_sweep.sweep.web import serve
+
+            with serve(folder, port=port, seconds=max(2.0, seconds)) as url:
+                typer.echo(f"{url}  (Ctrl-C ends the page and leaves the sweep alone)")
+                while True:
+                    time.sleep(3600)
+        watch_in_terminal(Follower(folder), folder, seconds=seconds)
+    except KeyboardInterrupt:
+        typer.echo(f"the sweep in {folder} is left alone", err=True)

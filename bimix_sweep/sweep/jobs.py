@@ -1,0 +1,344 @@
+"""A sweep as a Ray job: submit, stop, look, through Ray's Jobs API with token authentication.
+
+The job runs `bimix-sweep run --resume` beside the cluster's head, with the configuration (and the user's trainer code) in its
+working directory. DIR/job.json, written before the job is submitted, names the job; the driver finds it there or ends at
+once, because then client and head do not see the same DIR. Submission ids count up, so that of two submits at a time the
+head itself refuses one. A stop is a SIGINT and a wait long enough to reach a safe point; nothing is lost by any other end.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from bimix_sweep import files
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.errors import ConfigError, SweepError
+from bimix_sweep.parsing import parse_json
+from bimix_sweep.sweep.folder import CONFIG
+from bimix_sweep.sweep.head import Head
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+JOB = "job.json"
+"""In a sweep's folder: the job that drives it, or drove it last."""
+VARIABLE = "BIMIX_SWEEP_JOB"
+"""Environment variable of a job's driver: its submission id."""
+STOP_SECONDS = 60
+"""A driver may take to reach its safe point and leave."""
+BEGIN_SECONDS = 180
+"""A driver may take to begin, on a head that installs or starts something first."""
+LOOK_SECONDS = 0.5
+"""Between looks at a job that is awaited."""
+ATTEMPTS = 100
+"""At a submission id that the head knows already."""
+OVER = frozenset({"STOPPED", "SUCCEEDED", "FAILED"})
+"""States of a job that has ended; the others are PENDING and RUNNING."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What DIR/job.json says."""
+
+    submission_id: str
+    """As the Jobs page shows it."""
+    address: str
+    """Of the head's dashboard, `http://host:8265`."""
+    attempt: int
+    """Counts the jobs of this sweep."""
+
+    def write(self, folder: str) -> None:
+        """Keep it in the sweep's folder."""
+        files.write_text(files.join(folder, JOB), json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, folder: str) -> Self | None:
+        """The job of a sweep's folder; None where none was submitted.
+
+        Raises:
+            SweepError: the file is damaged.
+        """
+        path = files.join(folder, JOB)
+        try:
+            text = files.read_text(path)
+        except FileNotFoundError:
+            return None
+        try:
+            content = parse_json(text)
+            job = cls(**content)
+        except (ValueError, TypeError) as error:
+            raise SweepError(f"{path} is not what submit writes ({error}); remove it if no job runs") from error
+        if not (isinstance(job.submission_id, str) and isinstance(job.address, str) and isinstance(job.attempt, int)):
+            raise SweepError(f"{path} is not what submit writes; remove it if no job runs")
+        return job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobState:
+    """A job as its head knows it."""
+
+    job: Job
+    state: str
+    """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED; "unknown" where the head has no such job, "unreachable" where it does not answer."""
+    message: str
+    """More about it, one line; may be empty."""
+
+    @property
+    def over(self) -> bool:
+        """It runs no more, as far as anyone can know."""
+        return self.state in OVER or self.state == "unknown"
+
+
+def submit(
+    config: SweepConfig, folder: str, address: str, *, working_dir: Path | None = None, say: Callable[[str], None]
+) -> JobState:  # fmt: skip
+    """Have a sweep driven by a job on the cluster, from its beginning or from where it stopped; returns when its driver works.
+
+    Args:
+        config: what to find; relative data paths are anchored.
+        folder: the sweep's, as this machine and the head both see it.
+        address: of the head's dashboard.
+        working_dir: code of the user's that trainings need; it travels to every node.
+        say: told what happens.
+
+    Raises:
+        SweepError: the head cannot be used, a job runs the sweep already, or the job ended at once; with the reason.
+        ConfigError: `working_dir` is no folder.
+    """
+    if working_dir is not None and not working_dir.is_dir():
+        raise ConfigError(f"--working-dir {working_dir} is no folder; need the one that holds your trainer's code")
+    head = Head.reach(address)
+    client = head.jobs()
+    earlier = Job.read(folder)
+    if earlier is not None and not (state := _look(earlier, _client_of(earlier, head, client))).over:
+        if state.state != "unreachable":
+            raise SweepError(
+                f"{folder} is driven by job {earlier.submission_id} already ({state.state} at {earlier.address}); look with: bimix-sweep "
+                f"watch {folder}, or end it with: bimix-sweep stop {folder}"
+            )
+        say(f"note: the job before, {earlier.submission_id} at {earlier.address}, cannot be asked; if it still runs, this one will say so")
+    fresh = earlier is None
+    made = not files.is_uri(folder) and not Path(folder).exists()
+    job = Job(submission_id="", address=head.address, attempt=earlier.attempt if earlier else 0)
+    with _package(config, folder, working_dir) as package:
+        for _ in range(ATTEMPTS):
+            job = Job(submission_id=_name(config.name, folder, job.attempt + 1), address=head.address, attempt=job.attempt + 1)
+            job.write(folder)
+            try:
+                client.submit_job(
+                    entrypoint=shlex.join(["bimix-sweep", "run", package.config_name, "--address", "auto", "--out", folder, "--resume"]),
+                    submission_id=job.submission_id,
+                    runtime_env={
+                        "working_dir": str(package.path), "excludes": package.excludes,
+                        "env_vars": {VARIABLE: job.submission_id, "RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)},
+                    },
+                    metadata={"sweep": config.name, "dir": folder, "config_digest": config.digest},
+                )  # fmt: skip
+                break
+            except RuntimeError as error:
+                known = _look(job, client)
+                if known.state == "unknown":
+                    _forget(folder, earlier, made)
+                    raise SweepError(f"{head.address} did not take the job: {_last_line(str(error))}") from error
+                if not known.over:
+                    raise SweepError(f"{folder} is driven by job {job.submission_id} already ({known.state} at {head.address})") from error
+    say(f"job {job.submission_id} at {head.address}; waiting for its driver")
+    state = _await_driver(job, client)
+    if state.state == "FAILED" and NOT_SHARED in state.message and fresh:
+        _forget(folder, earlier, made)
+    if state.state in ("FAILED", "STOPPED"):
+        raise SweepError(f"job {job.submission_id} ended: {state.message}")
+    return state
+
+
+def stop(folder: str, *, address: str | None = None, say: Callable[[str], None]) -> JobState:
+    """End the job of a sweep at a safe point and wait until it has ended.
+
+    Args:
+        address: of the head's dashboard, where it is not the one that `submit` was given.
+
+    Raises:
+        SweepError: no job was submitted for the folder, or its head cannot be used.
+    """
+    job = _submitted(folder, address)
+    client = Head.reach(job.address).jobs()
+    state = _look(job, client)
+    if state.over:
+        return state
+    say(f"stopping job {job.submission_id}; it may take some seconds to a safe point")
+    with contextlib.suppress(RuntimeError):  # it ended meanwhile
+        client.stop_job(job.submission_id)
+    until = time.monotonic() + STOP_SECONDS + 30
+    while not (state := _look(job, client)).over:
+        if time.monotonic() > until:
+            raise SweepError(
+                f"job {job.submission_id} is still {state.state} after {STOP_SECONDS + 30} s; look at its log on the Jobs page of {job.address}"
+            )
+        time.sleep(LOOK_SECONDS)
+    return state
+
+
+def job_state(folder: str, *, address: str | None = None) -> JobState | None:
+    """The job of a sweep's folder; None where none was submitted. A head that does not answer is a state, not an error."""
+    job = Job.read(folder)
+    if job is None:
+        return None
+    job = job if address is None else Job(submission_id=job.submission_id, address=Head.normal(address), attempt=job.attempt)
+    try:
+        return _look(job, Head.reach(job.address).jobs())
+    except SweepError as error:
+        return JobState(job=job, state="unreachable", message=str(error))
+
+
+NOT_SHARED = "the head does not see the folder that the job was submitted with"
+
+
+def check_shared(folder: str, say: Callable[[str], None]) -> None:
+    """In a job's driver: the folder must hold the job.json of this very job, written where it was submitted.
+
+    Raises:
+        SweepError: it does not.
+    """
+    submission_id = os.environ.get(VARIABLE)
+    if submission_id is None:
+        return
+    job = Job.read(folder)
+    if job is None:
+        raise SweepError(
+            f"{folder}: {NOT_SHARED} (no {JOB} there); need a folder that is mounted at the same place on both machines, or a URI such "
+            "as s3://bucket/sweep"
+        )
+    if job.submission_id == submission_id:
+        say(_driver_line(job))
+
+
+def _driver_line(job: Job) -> str:
+    return f"job {job.submission_id} drives the sweep"
+
+
+def _await_driver(job: Job, client: "JobSubmissionClient") -> JobState:
+    """When its driver has found the folder, or the job has ended."""
+    until = time.monotonic() + BEGIN_SECONDS
+    while not (state := _look(job, client)).over and time.monotonic() < until:
+        with contextlib.suppress(RuntimeError):
+            if _driver_line(job) in client.get_job_logs(job.submission_id):
+                break
+        time.sleep(LOOK_SECONDS)
+    return state
+
+
+def _look(job: Job, client: "JobSubmissionClient | None") -> JobState:
+    import requests
+
+    if client is None:
+        return JobState(job=job, state="unreachable", message=f"{job.address} does not answer")
+    try:
+        details = client.get_job_info(job.submission_id)
+    except requests.RequestException as error:
+        return JobState(job=job, state="unreachable", message=_last_line(str(error)))
+    except RuntimeError as error:
+        if "404" not in str(error):
+            raise SweepError(f"{job.address} cannot tell about job {job.submission_id}: {_last_line(str(error))}") from error
+        return JobState(job=job, state="unknown", message="the cluster does not know it, so it was started anew since")
+    return JobState(job=job, state=details.status.value, message=_reason(details.message or "") if details.status == "FAILED" else "")
+
+
+def _client_of(earlier: Job, head: Head, client: "JobSubmissionClient") -> "JobSubmissionClient | None":
+    """Of the head that an earlier job ran on, which may be another one or gone."""
+    if earlier.address == head.address:
+        return client
+    with contextlib.suppress(SweepError):
+        return Head.reach(earlier.address).jobs()
+    return None
+
+
+def _submitted(folder: str, address: str | None) -> Job:
+    job = Job.read(folder)
+    if job is None:
+        driver = Path(folder, "driver.lock")
+        here = f" A driver works there: {driver.read_text().strip()}; Ctrl-C or SIGTERM ends it." if driver.exists() else ""
+        raise SweepError(f"{folder} was not submitted as a job (no {JOB}); nothing to stop.{here}")
+    return job if address is None else Job(submission_id=job.submission_id, address=Head.normal(address), attempt=job.attempt)
+
+
+def _forget(folder: str, earlier: Job | None, made: bool) -> None:
+    """Leave the folder as it was before a job that never began."""
+    if earlier is not None:
+        earlier.write(folder)
+        return
+    with contextlib.suppress(OSError):
+        files.delete(files.join(folder, JOB))
+        if made:
+            Path(folder).rmdir()
+
+
+def _name(name: str, folder: str, attempt: int) -> str:
+    """Submission id: the same for whoever submits the same attempt at the same folder."""
+    return f"bimix-{name}-{hashlib.blake2b(folder.encode(), digest_size=4).hexdigest()}-{attempt}"
+
+
+def _reason(message: str) -> str:
+    """What a job's driver said last, of its log: its error where it gave one."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    errors = [line.partition("error: ")[2] for line in lines if line.startswith("error: ")]
+    if any("bimix-sweep: not found" in line or "bimix-sweep: command not found" in line for line in lines):
+        return "bimix-sweep is not installed on the head, or not on the PATH that Ray was started with; install it on every node"
+    return "; ".join(errors) or (lines[-1] if lines else "it said nothing")
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:500] if lines else "it said nothing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Package:
+    path: Path
+    config_name: str
+    excludes: list[str]
+
+
+@contextlib.contextmanager
+def _package(config: SweepConfig, folder: str, working_dir: Path | None) -> Iterator[_Package]:
+    """A folder with the configuration beside links to what the user's folder holds; Ray follows links and heeds .gitignore."""
+    with tempfile.TemporaryDirectory(prefix="bimix-job-") as made:
+        package, excludes = Path(made), [".git", "__pycache__"]
+        name = "sweep.submitted.yaml"
+        for entry in sorted(working_dir.resolve().iterdir()) if working_dir is not None else ():
+            if entry.name != name and not (not files.is_uri(folder) and Path(folder).is_relative_to(entry)):
+                (package / entry.name).symlink_to(entry)
+        files.write_text(package / name, config.model_copy(update={"out": folder}).to_yaml())
+        yield _Package(path=package, config_name=name, excludes=excludes)
+
+
+def check_same(config: SweepConfig, folder: str) -> None:
+    """A sweep that goes on does so with its own configuration.
+
+    Raises:
+        SweepError: the folder holds a sweep of another one.
+    """
+    path = files.join(folder, CONFIG)
+    if files.exists(path) and SweepConfig.load(path).digest != config.digest:
+        raise SweepError(
+            f"{folder} holds a sweep of another configuration ({path}); submit that one to go on with it, or take another folder"
+        )
+
+
+def absolute(folder: str) -> str:
+    """A sweep's folder as every machine may call it: a URI as it stands, a path from the root."""
+    return folder if files.is_uri(folder) else str(Path(folder).expanduser().absolute())
+
+
+def how_to_go_on(folder: str, address: str) -> str:
+    """What a person does after a stop."""
+    begun = files.join(folder, CONFIG)
+    where = begun if files.exists(begun) else "CONFIG"
+    return f"go on with: bimix-sweep submit {where} --address {address} --out {folder}"

@@ -1,0 +1,202 @@
+"""A sweep as its journal tells it, to whoever looks on: from another machine, while it runs or after.
+
+Nothing is written and no Ray is asked. Only what the journal gained since the last look is read, so that looking at a sweep of
+thousands of trainings every other second costs nobody anything.
+"""
+
+import contextlib
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from bimix_sweep import files
+from bimix_sweep.errors import BimixSweepError, JournalError
+from bimix_sweep.sweep.folder import LOCK
+from bimix_sweep.sweep.history import SweepHistory
+from bimix_sweep.sweep.jobs import JobState
+from bimix_sweep.sweep.log import done_line, refit_line
+from bimix_sweep.sweep.progress import Progress, view
+from bimix_sweep.sweep.segments import Event, decode
+from bimix_sweep.sweep.shapes import check_shape
+from bimix_sweep.sweep.snapshot import Snapshot, duration, snapshot_of
+
+MOST_LINES = 200
+"""Of the log that are kept."""
+
+
+class Follower:
+    """Reads a journal on from where it was read last."""
+
+    def __init__(self, folder: str) -> None:
+        self._journal = files.join(folder, "journal")
+        self._read: dict[str, int] = {}
+        self._seconds: list[float] = []
+        self._began: dict[str, float] = {}
+        self._lines: list[str] = []
+        self._epoch = 0
+        self.num_events = 0
+        """Read so far."""
+        self.last_at: float | None = None
+        """When the last of them was written, seconds since 1970."""
+        self.history: SweepHistory | None = None
+        """What they tell; None before the first."""
+
+    @property
+    def complete(self) -> bool:
+        """The sweep's results are written."""
+        return self.history is not None and self.history.complete
+
+    def poll(self) -> Snapshot | None:
+        """The sweep now; None before it began.
+
+        Raises:
+            JournalError: the journal is damaged. OSError: it cannot be read.
+        """
+        for name, size in files.names(self._journal).items():
+            if name.endswith(".jsonl") and size > self._read.get(name, 0):
+                self._take(name)
+        if self.history is None:
+            return None
+        return snapshot_of(
+            self.history, elapsed_seconds=self.history.seconds, training_seconds=sum(self._seconds) / max(1, len(self._seconds)),
+            lines=list(self._lines), epoch=self._epoch,
+        )  # fmt: skip
+
+    def _take(self, name: str) -> None:
+        """What a segment gained; a line that is still being written is left for the next look."""
+        path, done = files.join(self._journal, name), self._read.get(name, 0)
+        if files.is_uri(path):
+            data = files.read_bytes(path)[done:]
+        else:
+            with Path(path).open("rb") as stream:
+                stream.seek(done)
+                data = stream.read()
+        whole = data.rfind(b"\n") + 1
+        for line in data[:whole].split(b"\n")[:-1]:
+            try:
+                event = decode(line)
+                if "format" in event:
+                    self._epoch = event["epoch"]
+                    continue
+                if event["seq"] != self.num_events + 1:
+                    raise ValueError(f"has number {event['seq']}; need {self.num_events + 1}, so lines are missing or doubled")
+                check_shape(event)
+                self._apply(event)
+            except (BimixSweepError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError, RecursionError) as error:
+                raise JournalError(f"{path}: the line after event {self.num_events} cannot be used: {error}") from error
+        self._read[name] = done + whole
+
+    def _apply(self, event: Event) -> None:
+        if self.history is None:
+            self.history = SweepHistory.begin(event)
+        else:
+            self.history.apply(event)
+        self.num_events, self.last_at = event["seq"], event["at"]
+        if event["kind"] == "start":
+            self._began.setdefault(event["trial"], event["at"])
+        elif event["kind"] == "end":
+            seconds = event["at"] - self._began.pop(event["trial"], event["at"])
+            if event["state"] == "finished":
+                self._seconds.append(seconds)
+                mixture = self.history.proposals[event["trial"]].mixture.as_dict()
+                self._say(done_line(event["trial"], seconds, self.history.objective(event["trial"]), mixture))
+            else:
+                self._say(f"{event['trial']} failed: {event['reason']}")
+        elif event["kind"] == "refit" and event["optimum"] is not None:
+            decision = event["decision"]
+            self._say(
+                refit_line(
+                    len(self.history.refits), event["num_trials"], event["optimum"]["mixture"], decision.get("regret_expected"),
+                    decision.get("regret_upper95"), decision.get("movement_tv"),
+                )
+            )  # fmt: skip
+
+    def _say(self, line: str) -> None:
+        self._lines.append(line)
+        if len(self._lines) > MOST_LINES:
+            del self._lines[: MOST_LINES // 2]
+            self._lines[0] = "..."
+
+
+def state_line(folder: str, followed: Follower, now: float | None = None) -> str:
+    """Whether anyone drives the sweep, as far as its folder tells."""
+    if followed.complete:
+        return f"complete; its results are in {folder}"
+    ago = "" if followed.last_at is None else f"last event {duration(max(0.0, (now or time.time()) - followed.last_at))} ago"
+    return ", ".join(part for part in (ago, _driver(folder)) if part)
+
+
+def _driver(folder: str) -> str:
+    """Who holds the driver's lock."""
+    if files.is_uri(folder):
+        return ""
+    try:
+        words = Path(folder, LOCK).read_text().split()
+    except OSError:
+        return f"no driver works on it; go on with: bimix-sweep resume {folder}"
+    if len(words) == 4 and words[1].isdigit() and words[3] == socket.gethostname():
+        with contextlib.suppress(PermissionError):
+            try:
+                os.kill(int(words[1]), 0)
+            except (ProcessLookupError, OverflowError):
+                return f"its driver was killed; go on with: bimix-sweep resume {folder}"
+    return f"driver: {' '.join(words)}"
+
+
+def as_json_value(folder: str, snapshot: Snapshot | None, job: JobState | None, followed: Follower) -> dict[str, Any]:
+    """The status as JSON has it."""
+    value: dict[str, Any] = {"dir": folder, "complete": followed.complete, "events": followed.num_events, "last_event_at": followed.last_at}
+    value["job"] = None if job is None else {
+        "submission_id": job.job.submission_id, "address": job.job.address, "state": job.state, "message": job.message,
+    }  # fmt: skip
+    if snapshot is None:
+        return value
+    states: dict[str, dict[str, int]] = {}
+    for row in snapshot.trials:
+        counts = states.setdefault(row.role, {"running": 0, "finished": 0, "failed": 0})
+        counts[row.state] += 1
+    return value | {
+        "name": snapshot.name, "phase": snapshot.phase, "trials": states, "max_trials": snapshot.max_trials,
+        "running": {row.trial: row.step for row in snapshot.trials if row.state == "running"}, "steps": snapshot.steps,
+        "optimum": None if snapshot.optimum is None else dict(snapshot.optimum),
+        "region": {name: list(ends) for name, ends in snapshot.region.items()},
+        "regret_expected": snapshot.regret_expected, "regret_upper95": snapshot.regret_upper95, "decision": snapshot.decision,
+        "elapsed_seconds": round(snapshot.elapsed_seconds, 3), "seconds_left": snapshot.seconds_left,
+    }  # fmt: skip
+
+
+def print_status(folder: str, snapshot: Snapshot | None, job: JobState | None, followed: Follower) -> None:
+    """The status on one screen."""
+    console = Console(soft_wrap=True)
+    if snapshot is None:
+        console.print(Text(f"{folder}: the sweep has not begun"))
+    else:
+        console.print(view(snapshot))
+        console.print(Text(state_line(folder, followed)))
+    if job is not None:
+        console.print(Text(f"job {job.job.submission_id} at {job.job.address}: {job.state.lower()}"))
+        if job.message:
+            console.print(Text(f"  {job.message}"))
+
+
+def watch_in_terminal(followed: Follower, folder: str, *, seconds: float, progress: Progress | None = None) -> None:
+    """Show the sweep until it is complete."""
+    waiting = False
+    with progress or Progress() as shown:
+        while True:
+            snapshot = followed.poll()
+            if snapshot is not None:
+                shown.show(snapshot)
+            elif not waiting:
+                waiting = True
+                shown.say(f"{folder}: the sweep has not begun; waiting for it")
+            if followed.complete:
+                break
+            time.sleep(seconds)
+        shown.end()
+        shown.say(f"complete; its results are in {folder}")
