@@ -1,0 +1,83 @@
+"""Puts the dashboard of running sweeps into Ray's Metrics tab. On the head, once after each start of it:
+
+    python cluster_configs/grafana/install.py [--temp-dir /tmp/ray]
+
+Ray writes a configuration for Grafana into its session's folder when the head starts, and its Metrics tab frames two of the
+dashboards in it: `Core` and `Ray Data`. Sweeps don't use Ray Data, so ours takes the place of the second one, under the
+identifier that Ray frames. Nothing need be set before Ray starts, and a Grafana that already runs sees the change in seconds.
+It needs nothing but Python.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+DASHBOARD = Path(__file__).with_name("bimix-sweep.json")
+FRAMED = "data_grafana_dashboard.json"
+"""Ray's file of the second framed dashboard."""
+ELSEWHERE = "RAY_METRICS_GRAFANA_DASHBOARD_OUTPUT_DIR"
+"""Ray's variable for another folder of dashboards."""
+
+
+def install(dashboards: Path, wait_seconds: float) -> str:
+    """Replace the framed dashboard in Ray's folder of dashboards.
+
+    Args:
+        wait_seconds: for Ray to write its own, seconds after `ray start` returned.
+
+    Returns:
+        The identifier that the Metrics tab frames.
+
+    Raises:
+        SystemExit: Ray wrote none there.
+    """
+    framed = dashboards / FRAMED
+    until = time.monotonic() + wait_seconds
+    while (uid := _uid(framed)) is None:
+        if time.monotonic() > until:
+            sys.exit(
+                f"error: {framed} is not there; start Ray's head with its dashboard (ray start --head) on this machine first, and give "
+                f"--temp-dir where it has one. Where Ray was started with {ELSEWHERE}, set it for this command too"
+            )
+        time.sleep(0.2)
+    content = json.loads(DASHBOARD.read_text(encoding="utf-8")) | {"uid": uid}
+    handle, part = tempfile.mkstemp(dir=dashboards, prefix=".", suffix=".part")
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        json.dump(content, stream, ensure_ascii=False, indent=2)
+    Path(part).chmod(0o644)  # Grafana may run as another user
+    Path(part).replace(framed)
+    return uid
+
+
+def _uid(path: Path) -> str | None:
+    """Of a dashboard's file; None while it is missing or half written."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["uid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description="Put the dashboard of running sweeps into Ray's Metrics tab.")
+    parser.add_argument("--temp-dir", type=Path, default=Path("/tmp/ray"), help="Ray's temporary folder (default: /tmp/ray)")  # noqa: S108
+    parser.add_argument("--wait", type=float, default=30.0, metavar="SECONDS", help="for a head that is just starting (default: 30)")
+    asked = parser.parse_args()
+    metrics = asked.temp_dir / "session_latest" / "metrics"
+    given = os.environ.get(ELSEWHERE)
+    dashboards = Path(given) if given else metrics / "grafana" / "dashboards"
+    uid = install(dashboards, asked.wait)
+    print(f"{dashboards / FRAMED}: the dashboard of sweeps, framed by Ray's Metrics tab under the name of Ray Data ({uid})")  # noqa: T201
+    print("Prometheus and Grafana, each on this machine alone, where they don't run yet:")  # noqa: T201
+    discovery = asked.temp_dir / "prom_metrics_service_discovery.json"
+    config = Path(__file__).resolve().parents[1] / "prometheus" / "prometheus.yml"
+    print(f"  prometheus --config.file={config} --web.listen-address=127.0.0.1:9090   # its file list: {discovery}")  # noqa: T201
+    print(f"  GF_SERVER_HTTP_ADDR=127.0.0.1 grafana server --config {metrics / 'grafana' / 'grafana.ini'} --homepath GRAFANA_HOME")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
