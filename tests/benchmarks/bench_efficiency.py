@@ -12,11 +12,31 @@ from rivals import error, gaussian_process, lightgbm, log_linear, rank
 
 from bimix_sweep.design.replay import replay
 from bimix_sweep.law.selection import fit_law
+from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng
 
+HARD = "dm_mathematics"
+"""Target of most large misses: a share of .001 lowers its loss by a third, and shares are published with three decimals."""
 SEEDS = 5
 GOALS = {24: 0.965, 32: 0.981, 64: 0.987, 512: 0.992}
 CHOSEN = {20: 0.950, 24: 0.975, 32: 0.985}
+
+
+def hidden_share(small: LossTable, large: LossTable, missed: np.ndarray) -> str:
+    """Whether the misses at a published share of 0 are chance: a mixture that 1M and 60M trainings both find easy holds some of the domain."""
+    target, share = small.targets.index(HARD), small.proportions[:, small.domains.index(HARD)]
+    beside = {trial.rsplit("-", 1)[1]: row for row, trial in enumerate(large.trials)}
+    sixty = np.array([large.losses[beside[trial.rsplit("-", 1)[1]], target] for trial in small.trials])
+    absent, few = share == 0, (share > 0) & (share < 0.0015)
+    easy = absent & missed[:, target]
+    rank_60m = [float((sixty[absent] <= loss).mean()) for loss in sixty[easy]]
+    return (
+        f"Limit: {easy.sum()} of the {missed.sum()} losses that 512 runs miss by more than 15 % are {HARD} at a published share of 0, where the measured loss "
+        f"is {small.losses[easy, target].mean():.2f} against a median of {np.median(small.losses[absent, target]):.2f} of all {absent.sum()} such mixtures and "
+        f"{np.median(small.losses[few, target]):.2f} at a share of .001. The same mixtures trained at 60M are among the lowest {100 * max(rank_60m):.0f} % of those "
+        f"{absent.sum()} again, so it is no chance of one training: they hold a share below .0005 that rounding hides, and no law of the published shares can tell "
+        "them from mixtures without any: from 512 runs ours and LightGBM miss one of them by more than 30 % too, as the claims say."
+    )
 
 
 def main() -> None:
@@ -107,7 +127,9 @@ def main() -> None:
             )
         )  # fmt: skip
     summary = {key: {name: float(np.mean(v)) for name, v in slot.items()} for key, slot in rows.items()}
-    record("efficiency", claims, seconds=time.perf_counter() - started, extra={"methods": summary})
+    record(
+        "efficiency", claims, seconds=time.perf_counter() - started, extra={"methods": summary}, notes=[hidden_share(small, large, beyond)]
+    )
 
 
 if __name__ == "__main__":

@@ -43,8 +43,14 @@ def shared(*parts: str) -> Path:
     return path
 
 
-def record(name: str, claims: Sequence[Claim], *, seconds: float, extra: Mapping[str, Any] | None = None) -> None:
-    """Write results/benchmarks/<name>.json, print the claims, exit 1 where one does not hold."""
+def record(
+    name: str, claims: Sequence[Claim], *, seconds: float, extra: Mapping[str, Any] | None = None, notes: Sequence[str] = ()
+) -> None:
+    """Write results/benchmarks/<name>.json, print the claims, exit 1 where one does not hold.
+
+    Args:
+        notes: sentences that stand under the table of claims: what limits a number, and what was tried.
+    """
     git = lambda *words: subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()  # noqa: E731, S607
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
@@ -54,6 +60,7 @@ def record(name: str, claims: Sequence[Claim], *, seconds: float, extra: Mapping
             continue
     result = {
         "claims": [asdict(claim) for claim in claims],
+        "notes": list(notes),
         "host": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
         "versions": versions,
         "commit": git("rev-parse", "HEAD"),

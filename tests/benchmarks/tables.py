@@ -55,8 +55,9 @@ def results_page(found: dict[str, dict[str, Any]]) -> str:
     parts = ["# What was measured\n\nEach table row is a claim of a benchmark in `tests/benchmarks`; goals that were missed stay here.\n"]
     for name, result in found.items():
         host = result["host"]
+        notes = "".join(f"{note}\n\n" for note in result.get("notes", ()))
         parts.append(
-            f"## {name}\n\n{table([row(name, claim) for claim in result['claims']])}\n\n"
+            f"## {name}\n\n{table([row(name, claim) for claim in result['claims']])}\n\n{notes}"
             f"{result['seconds']:g} s on {host['cores']} cores ({host['cpu']}), commit {result['commit'][:12]}{' and uncommitted changes' if result['dirty'] else ''}.\n"
         )
     return "\n".join(parts)
