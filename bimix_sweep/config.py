@@ -78,6 +78,8 @@ class ProxyConfig(Section):
         return self.steps * self.context * self.batch
 
 
+CREDENTIALS = re.compile(r"://[^/]*@")
+"""User name and password in a URI."""
 ENTRY_POINT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """`module:function`, the module with dots where it lies in a package."""
 
@@ -162,8 +164,10 @@ class BudgetConfig(Section):
     """When the sweep ends at the latest."""
 
     trials: int = Field(40, ge=2, le=10**6, description="Most proxy trainings proposed (the final comparison comes on top)")
-    core_hours: None = Field(None, description="Not limited by this version: need null")
-    gpu_hours: None = Field(None, description="Not limited by this version: need null")
+    core_hours: float | None = Field(
+        None, gt=0, le=1e12, description="Most CPU core-hours of all trainings, the final ones too; a hard limit"
+    )
+    gpu_hours: float | None = Field(None, gt=0, le=1e12, description="Most GPU-hours of all trainings, the final ones too; a hard limit")
 
 
 class StopConfig(Section):
@@ -301,10 +305,18 @@ class SweepConfig(Section):
         """The resolved configuration as YAML; loading it gives an equal one."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
+    def public(self) -> dict[str, Any]:
+        """The configuration as records keep it: JSON-able, everything filled in, user names and passwords taken out of URIs."""
+        content = self.model_dump(mode="json") | {"targets": {n: t.model_dump(mode="json") for n, t in self.resolved_targets().items()}}
+        for entry in (*content["domains"].values(), *content["targets"].values()):
+            entry["path"] = entry["path"] and CREDENTIALS.sub("://", entry["path"])
+        content["out"] = CREDENTIALS.sub("://", content["out"])
+        return content
+
     @property
     def digest(self) -> str:
         """Hash of everything that shapes the results: not where they are written, where the trainer lies, how many trials run at a time."""
-        content = self.model_dump(mode="json", exclude={"out", "resources", "name"})
+        content = {key: value for key, value in self.public().items() if key not in ("out", "resources", "name")}
         if self.trainer != "builtin":
             del content["trainer"]["folder"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -83,7 +83,7 @@ def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_fi
         ({"targets": {"web": {"domain": "web", "weight": 0}}}, "every target has weight 0"),
         ({"proxy": {"sizes": [1e5, 1e6]}}, r"proxy\.sizes is \[100000\.0, 1000000\.0\]; need exactly one"),
         ({"resources": {"slots": 0}}, r"resources\.slots is 0; need auto or a whole number from 1"),
-        ({"budget": {"gpu_hours": 3}}, r"budget\.gpu_hours is 3; need: None"),
+        ({"budget": {"gpu_hours": 0}}, r"budget\.gpu_hours is 0; need: greater than 0"),
         ({"stop": {"tolerance": float("nan")}}, r"stop\.tolerance is nan"),
         ({"seed": "zero"}, "seed is 'zero'; need: a valid integer"),
         ({"name": "../up"}, "name is '../up'"),

@@ -113,8 +113,75 @@ def prepare(
     order = {name: validation[name] for name in (*domains, *targets)}
     return write_store(
         out, train=train, validation=order, vocabulary=vocabulary, tokenizer=tokenizer.to_str() if tokenizer else None, inputs=inputs,
-        notes={"domains": notes, "versions": {name: version(name) for name in ("bimix-sweep", "tokenizers", "pyarrow", "numpy")}},
+        notes={"domains": notes, "held_out": sorted(key.hex() for key in held_out), "versions": _versions()},
     )  # fmt: skip
+
+
+def extend(
+    store: TokenStore, domains: Mapping[str, Source], *, out: str | Path, renamed: Mapping[str, str] | None = None,
+    max_tokens: Mapping[str, int] | None = None, progress: Callable[[str], None] | None = None,
+) -> TokenStore:  # fmt: skip
+    """Write a store with further domains at `out`, in the tokenizer of `store`, whose own splits it takes over as they are.
+
+    No training split of a further domain keeps a document that a validation split of `store` holds.
+
+    Args:
+        store: what is extended; it stays where it is.
+        domains: the further domains.
+        out: where the new store goes.
+        renamed: {domain of `store`: its name in the new one}.
+        max_tokens, progress: as for `prepare`.
+
+    Raises:
+        DataError: a source cannot be read or has too few tokens, a name is taken, or the tokens are of another kind; nothing is written then.
+    """
+    renamed, say, caps = renamed or {}, progress or (lambda _: None), max_tokens or {}
+    there = {name: renamed.get(name, name) for name in (*store.domains, *store.targets)}
+    if taken := [name for name in domains if name in there.values()]:
+        raise DataError(f"domain {taken[0]} is in {store.path} already; rename it")
+    path = store.path / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(path)) if path.exists() else None
+    for name, source in domains.items():
+        if source.holds_tokens() != (tokenizer is None) or (tokenizer is None and source.vocabulary != store.vocabulary):
+            kind = "text" if tokenizer is not None else f"tokens of a vocabulary of {store.vocabulary}"
+            raise DataError(f"domain {name} holds another kind of data than {store.path}; need {kind}")
+    width = _token_bytes(tokenizer) if tokenizer is not None else None
+    held_out = {bytes.fromhex(key) for key in store.manifest["notes"].get("held_out", [])}
+    entries = {**store.manifest["domains"], **store.manifest["targets"]}
+    train = {there[name]: Split(documents=_stored(store, name, "train")) for name in store.domains}
+    validation = {
+        new: Split(documents=_stored(store, name, "validation"), num_bytes=entries[name]["validation"]["bytes"])
+        for name, new in there.items()
+    }
+    need = len(store.validation(store.domains[0]))
+    for name, source in domains.items():
+        say(f"tokenising {name}")
+        documents, _ = _collect(name, source, tokenizer, caps.get(name), held_out_tokens=need)
+        split, used = _validation(name, documents, need)
+        validation[name] = Split(documents=split, num_bytes=_bytes(split, width))
+        kept = _prefix([d for d in documents[used:] if d.key not in held_out], caps.get(name))
+        if (count := sum(map(len, kept))) < (least := min(need, caps.get(name, need))):
+            raise DataError(
+                f"domain {name} has {count} tokens beside validation splits; need at least {least} to train on, so give it more text"
+            )
+        train[name] = Split(documents=kept)
+        held_out.update(d.key for d in documents[:used])
+    inputs = [store.manifest["inputs"], renamed, dict(caps), {name: source.fingerprint() for name, source in domains.items()}]
+    return write_store(
+        out, train=train, validation={**{name: validation[name] for name in train}, **validation}, vocabulary=store.vocabulary,
+        tokenizer=None if tokenizer is None else path.read_text(), inputs=hashlib.blake2b(json.dumps(inputs).encode(), digest_size=16).hexdigest(),
+        notes={**store.manifest["notes"], "held_out": sorted(key.hex() for key in held_out), "versions": _versions()},
+    )  # fmt: skip
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("bimix-sweep", "tokenizers", "pyarrow", "numpy")}
+
+
+def _stored(store: TokenStore, name: str, split: str) -> list[Tokens]:
+    """The documents of a split that a store holds."""
+    tokens = store.train(name) if split == "train" else store.validation(name)
+    return np.split(tokens, store.documents(name, split)[1:-1])
 
 
 def _tokenizer(

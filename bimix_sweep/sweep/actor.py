@@ -5,6 +5,8 @@ trainings ──record──▶ front (checks, idempotence) ─▶ journal ─�
 driver ───propose──▶ brain (catches up, fits, decides) ─▶ journal ─▶ proposal
                      refits in the background for whoever watches
 ```
+A call returns when what it recorded is on the disk, and holds no lock while it waits for that: a slow disk slows who writes, but
+neither fits nor reads.
 Front and brain are two copies of the state, both rebuilt from the journal's events and from nothing else. The front does
 only what takes microseconds, so that trainings never wait for a fit; the brain computes. If this process dies, another
 one starts where the journal ends: what was acknowledged is there, and a call that was not is made again by Ray.
@@ -12,9 +14,10 @@ one starts where the journal ends: what was acknowledged is there, and a call th
 The class knows nothing of Ray; `launch` makes an actor of it. It imports no torch.
 """
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,10 +26,9 @@ from bimix_sweep.design.state import Proposal
 from bimix_sweep.design.stopping import Decision
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.seeding import seed_for
 from bimix_sweep.sweep.figures import Figurer, Figures
 from bimix_sweep.sweep.finals import PAIRS, final_mixtures, final_trainings, reference_mixtures
-from bimix_sweep.sweep.history import PastTrial, proposal_event, rebuild, refit_event
+from bimix_sweep.sweep.history import PastTrial, SweepHistory, proposal_event, rebuild, refit_event
 from bimix_sweep.sweep.journal import Journal
 from bimix_sweep.sweep.log import SweepLog
 from bimix_sweep.sweep.segments import Event
@@ -36,13 +38,16 @@ PUBLISH_SECONDS = 5.0
 """Between figures: Ray forgets a gauge that is not set for two reports, 20 s."""
 REFIT_SHARE = 0.02
 """Most of a core's time that refits in between may take."""
+REFIT_GROWTH = 0.01
+"""Share of further points from which such a refit is worth its place in the journal."""
 
 
 class LawActor:
     """Records what happens, says what to run next."""
 
     def __init__(
-        self, folder: str, first: Event, lock_seconds: float = 20.0, publish: Callable[[Figures], None] | None = None
+        self, folder: str, first: Event, lock_seconds: float = 20.0, publish: Callable[[Figures], None] | None = None,
+        change: Event | None = None,
     ) -> None:  # fmt: skip
         """Open or begin the journal in `folder/journal` and rebuild the state; `ready` says how that went.
 
@@ -50,6 +55,7 @@ class LawActor:
             first: the `sweep` event of this sweep; where the journal has one, both must agree on config and data.
             lock_seconds: how long to wait for the writer before.
             publish: is given the sweep's figures every few seconds.
+            change: the `change` event that makes the journal's sweep the one of `first`; passed over where it is written already.
         """
         self._name = first["name"]
         self._refused: BimixSweepError | None = None
@@ -64,7 +70,7 @@ class LawActor:
         try:
             self._journal, events = Journal.open(Path(folder) / "journal", wait_seconds=lock_seconds)
             try:
-                self._restore(folder, first, events)
+                self._restore(folder, first, events, change)
             except BaseException:
                 self._journal.close()
                 raise
@@ -75,11 +81,18 @@ class LawActor:
         if publish is not None:
             threading.Thread(target=self._publish_forever, args=(publish,), name="figures", daemon=True).start()
 
-    def _restore(self, folder: str, first: Event, events: list[Event]) -> None:
+    def _restore(self, folder: str, first: Event, events: list[Event], change: Event | None) -> None:
         if not events:
             self._journal.write(first)
             events = [first]
-        self._front, self._brain = (rebuild(events, folder) for _ in range(2))
+        self._front = rebuild(events, folder)
+        if change is not None and self._front.first["config_digest"] != first["config_digest"]:
+            self._front = rebuild([*events, change], folder)  # before it is written: what cannot be replayed is not recorded
+            self._journal.write(change)
+            events = [*events, change]
+            for line in change["what"]:
+                self._log.say(f"changed: {line}")
+        self._brain = rebuild(events, folder)
         began = self._front.first
         for key, what in (("config_digest", "configuration"), ("data", "data")):
             if began.get(key) != first[key]:
@@ -165,30 +178,28 @@ class LawActor:
         Raises:
             SweepError: too many trainings in a row failed.
         """
-        with self._thinking:
-            self._catch_up()
-            if trial in self._brain.proposals:
-                return self._brain.proposals[trial]
-            if len(self._failures_in_a_row) >= max(3, self._brain.spec.slots):
+        with self._current() as brain:
+            if trial in brain.proposals:
+                return brain.proposals[trial]
+            if len(self._failures_in_a_row) >= max(3, brain.spec.slots):
                 raise SweepError(
                     f"the last {len(self._failures_in_a_row)} trainings failed, the last with: {self._failures_in_a_row[-1]}; "
                     "mend the cause and go on with resume"
                 )
-            decision = self._brain.state.decide()
+            decision = brain.state.decide()
             self._tell_refits("proposal")
-            if decision.stop and self._brain.decision is None:
-                self._commit({"kind": "decision", "decision": asdict(decision)})
+            if decision.stop and brain.decision is None:
+                self._enter({"kind": "decision", "decision": asdict(decision)})
                 self._log.say(f"no more mixtures: {decision.reason}")
-            proposal = self._brain.state.propose(trial)
+            proposal = brain.state.propose(trial)
             if proposal is not None:
-                self._commit(proposal_event(proposal, "sweep"))
+                self._enter(proposal_event(proposal, "sweep"))
             return proposal
 
     def decide(self) -> Decision:
         """Whether to stop, by everything recorded."""
-        with self._thinking:
-            self._catch_up()
-            decision = self._brain.state.decide()
+        with self._current() as brain:
+            decision = brain.state.decide()
             self._tell_refits("proposal")
             return decision
 
@@ -202,29 +213,30 @@ class LawActor:
         Raises:
             SweepError: no law could be fitted.
         """
-        with self._thinking:
-            self._catch_up()
-            if self._brain.finals is None and not self._brain.running("sweep"):
+        with self._current() as brain:
+            if brain.finals is None and not brain.running("sweep"):
                 self._settle_finals()
-            planned = reference_mixtures(self._brain.spec) if self._brain.finals is None else self._brain.finals["mixtures"]
-            for trial, pair, entry in final_trainings(planned):
+            planned = reference_mixtures(brain.spec) if brain.finals is None else brain.finals["mixtures"]
+            for trial, seed, entry in final_trainings(brain, planned):
                 if trial in started:
                     continue
-                if trial not in self._brain.proposals:
+                if trial not in brain.proposals:
                     proposal = Proposal(
                         trial=trial, mixture=Mixture.from_mapping(entry["mixture"]), reason=f"final: {', '.join(entry['labels'])}",
-                        seed=seed_for(self._brain.spec.seed, "final", pair), num_points=self._brain.num_points,
+                        seed=seed, num_points=brain.num_points,
                     )  # fmt: skip
-                    self._commit(proposal_event(proposal, "final"))
+                    self._enter(proposal_event(proposal, "final"))
                     self._catch_up()
-                return self._brain.proposals[trial]
+                return brain.proposals[trial]
             return None
 
     def over(self) -> bool:
         """Every final training was decided; some may still run."""
         with self._lock:
             finals = self._front.finals
-            return finals is not None and all(trial in self._front.proposals for trial, _, _ in final_trainings(finals["mixtures"]))
+            return finals is not None and all(
+                trial in self._front.proposals for trial, _, _ in final_trainings(self._front, finals["mixtures"])
+            )
 
     def past(self) -> list[PastTrial]:
         """All trainings so far, for a driver that starts."""
@@ -261,11 +273,26 @@ class LawActor:
         self._last_number = self._journal.append(event)
         self._pending.append(event)
 
+    def _enter(self, event: Event) -> None:
+        """Take an event in; it is on the disk some time later."""
+        with self._lock:
+            self._append(event)
+
     def _commit(self, event: Event) -> None:
         """Take an event in and wait until it is on the disk."""
         with self._lock:
             self._append(event)
             number = self._last_number
+        self._journal.sync(number)
+
+    @contextlib.contextmanager
+    def _current(self) -> Iterator[SweepHistory]:
+        """The brain with everything recorded so far. What is entered inside is on the disk at the end; only the caller waits for that."""
+        with self._thinking:
+            self._catch_up()
+            yield self._brain
+            with self._lock:
+                number = self._last_number
         self._journal.sync(number)
 
     def _end(self, trial: str, state: str, reason: str) -> None:
@@ -295,7 +322,7 @@ class LawActor:
         history = self._brain.state.history
         for number in range(self._told, len(history)):
             self._log.refit(number + 1, history[number])
-            self._commit(refit_event(history[number], self._brain.num_over, by))
+            self._enter(refit_event(history[number], self._brain.num_over, by))
         self._told = len(history)
 
     def _refit_forever(self) -> None:
@@ -304,11 +331,10 @@ class LawActor:
             self._changed.clear()
             seconds = 0.0
             try:
-                with self._thinking:
-                    self._catch_up()
-                    history = self._brain.state.history
-                    if self._brain.finals is None and (not history or history[-1].num_points < self._brain.num_points):
-                        seconds = self._brain.state.refit().seconds
+                with self._current() as brain:
+                    seen = brain.state.history[-1].num_points if brain.state.history else 0
+                    if brain.finals is None and brain.num_points >= seen + max(1.0, REFIT_GROWTH * seen):
+                        seconds = brain.state.refit(watching=True).seconds
                         self._tell_refits("watch")
             except BimixSweepError as error:  # a watcher's refit: the next proposal meets the same trouble and reports it
                 self._log.say(f"no refit: {error}")
@@ -321,15 +347,13 @@ class LawActor:
 
     def _settle_finals(self) -> None:
         brain = self._brain
-        history = brain.state.history
-        if not history or history[-1].law is None or history[-1].num_points < brain.num_points:
-            brain.state.refit()
-            self._tell_refits("end")
-        law, optimum = history[-1].law, history[-1].optimum
+        refit = brain.state.refit(anew=True)  # whatever restarts and fits there were, the same points end in the same law
+        self._tell_refits("end")
+        law, optimum = refit.law, refit.optimum
         if law is None or optimum is None:
             finished = sum(record.state == "finished" for record in brain.state.trials.values())
             raise SweepError(f"{finished} finished trainings determine no law; raise budget.trials or mend the ones that failed")
         mixtures = final_mixtures(brain, optimum.mixture)
         self._log.say(f"the predicted optimum {describe(optimum.mixture.as_dict())} is trained beside the others, {PAIRS} seeds each")
-        self._commit({"kind": "finals", "law": law.to_json(), "num_points": history[-1].num_points, "mixtures": mixtures})
+        self._enter({"kind": "finals", "law": law.to_json(), "num_points": refit.num_points, "mixtures": mixtures})
         self._catch_up()

@@ -21,12 +21,14 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.state import SweepSpec
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.export.recipe import Recipe
+from bimix_sweep.sweep.changes import Change
 from bimix_sweep.sweep.finals import MOST_FINALS
 from bimix_sweep.sweep.history import sweep_event
 from bimix_sweep.sweep.interrupt import Interrupt
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_results
 from bimix_sweep.sweep.segments import Event
+from bimix_sweep.sweep.staging import settle
 from bimix_sweep.sweep.trainers import Trainer
 
 RETRIES = 20
@@ -40,16 +42,21 @@ LOOK_SECONDS = 1.0
 
 
 def drive(
-    config: SweepConfig, folder: Path, trainer: Trainer, spec: SweepSpec, address: str | None, progress: Progress, interrupt: Interrupt
+    config: SweepConfig, folder: Path, trainer: Trainer, spec: SweepSpec, address: str | None, progress: Progress, interrupt: Interrupt,
+    change: Change | None = None,
 ) -> Recipe:  # fmt: skip
-    """From wherever the journal is to the results."""
+    """From wherever the journal is, over a change of the sweep where there is one, to the results."""
     from bimix_sweep.sweep.cluster import cluster
     from bimix_sweep.sweep.remote import ask
 
     with cluster(address, config.resources) as found:
         interrupt.install()  # Ray has taken SIGTERM over
         name = f"law-{hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
-        actor = _start_actor(name, folder, _first_event(config, trainer, spec, found.slots))
+        first = _first_event(config, trainer, spec, found.slots)
+        event = change.event(first) if change else None
+        actor = _start_actor(name, folder, first, event)
+        if event is not None:
+            settle(str(folder), event)
         try:
             if found.dashboard:
                 progress.say(f"{found.slots} trainings at a time; Ray dashboard at {found.dashboard}")
@@ -74,7 +81,8 @@ def sweep_spec(config: SweepConfig, trainer: Trainer) -> SweepSpec:
         domains=config.domain_set(tokens), final_domains=config.final_domain_set(tokens), targets=tuple(config.resolved_targets()),
         weights=config.weights(), own=config.own(), objective=config.objective, steps=trainer.steps, size=trainer.size,
         eval_steps=trainer.eval_steps, min_step=trainer.eval_steps[0], seed=config.seed, max_trials=config.budget.trials,
-        tolerance=config.stop.tolerance, patience=config.stop.patience,
+        tolerance=config.stop.tolerance, patience=config.stop.patience, core_hours=config.budget.core_hours,
+        gpu_hours=config.budget.gpu_hours,
     )  # fmt: skip
 
 
@@ -82,7 +90,10 @@ def _first_event(config: SweepConfig, trainer: Trainer, spec: SweepSpec, slots: 
     versions = {"python": platform.python_version()} | {
         name: version(name) for name in ("bimix-sweep", "ray", "optuna", "torch", "numpy", "scipy")
     }
-    return sweep_event(name=config.name, config_digest=config.digest, data=trainer.data, spec=replace(spec, slots=slots), versions=versions)
+    return sweep_event(
+        name=config.name, config_digest=config.digest, data=trainer.data, spec=replace(spec, slots=slots), versions=versions,
+        config=config.public(),
+    )  # fmt: skip
 
 
 def _run_tune(
@@ -126,7 +137,7 @@ def _run_tune(
         raise SweepError(f"Ray Tune ended before the sweep did; go on with: bimix-sweep resume {folder}")
 
 
-def _start_actor(name: str, folder: Path, first: Event) -> Any:
+def _start_actor(name: str, folder: Path, first: Event, change: Event | None) -> Any:
     """The sweep's LawActor, on this node.
 
     Raises:
@@ -144,7 +155,9 @@ def _start_actor(name: str, folder: Path, first: Event) -> Any:
         "scheduling_strategy": NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
     }  # fmt: skip
     try:
-        actor = ray.remote(LawActor).options(**options).remote(str(folder), first, publish=SweepGauges(str(folder)))
+        actor = ray.remote(LawActor).options(**options).remote(
+            str(folder), first, publish=SweepGauges(str(folder)), change=change
+        )
     except ValueError as error:
         raise SweepError(f"{folder}: another driver runs this sweep on the cluster; stop that one first") from error
     try:

@@ -1,7 +1,8 @@
 """The final trainings: which mixtures are trained beside the predicted optimum, under which names, in which order.
 
 No predicted optimum is recommended before it was trained beside the best measured, the uniform and the natural mixture,
-each with the same two seeds. Where two of these are the same mixture it is trained once and carries both labels.
+each with the same two seeds. Where two of these are the same mixture it is trained once and carries both labels. A sweep
+that a change reopened ends in final trainings anew; one of before with the same mixture and seed is taken as it is.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 from bimix_sweep.design.state import SweepSpec
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE, total_variation
+from bimix_sweep.seeding import seed_for
 from bimix_sweep.sweep.history import SweepHistory
 
 PAIRS = 2
@@ -40,11 +42,23 @@ def final_mixtures(history: SweepHistory, predicted: Mixture) -> list[FinalMixtu
     return mixtures
 
 
-def final_trainings(mixtures: Sequence[FinalMixture]) -> Iterator[tuple[str, int, FinalMixture]]:
-    """Name, pair and mixture (`labels`, `mixture`) of each final training, in the order they run: first one seed, then the next."""
+def final_trainings(history: SweepHistory, mixtures: Sequence[FinalMixture]) -> Iterator[tuple[str, int, FinalMixture]]:
+    """Name, seed and mixture (`labels`, `mixture`) of each final training, in the order they run: first one seed, then the next."""
+    names = history.spec.final_domains.names
+    there = {name: record for name, record in history.state.trials.items() if record.role == "final"}
     for pair in range(1, PAIRS + 1):
+        seed = seed_for(history.spec.seed, "final", pair)
+        usable = {n: r.mixture.as_array(names) for n, r in there.items() if r.seed == seed and n not in history.retired}
+        taken: set[str] = set()
         for entry in mixtures:
-            yield f"final-{entry['labels'][0]}-{pair}", pair, entry
+            shares = Mixture.from_mapping(entry["mixture"]).as_array(names)
+            near = {name: total_variation(shares, other) for name, other in usable.items() if name not in taken}
+            trial = min(near, key=lambda name: near[name]) if near else ""
+            if not near or near[trial] >= SAME_MIXTURE:
+                kinds = ("final", *(f"final{number}" for number in range(2, len(there) + 2)))
+                trial = next(n for kind in kinds if (n := f"{kind}-{entry['labels'][0]}-{pair}") not in there and n not in taken)
+            taken.add(trial)
+            yield trial, seed, entry
 
 
 def _best_measured(history: SweepHistory) -> Mixture | None:

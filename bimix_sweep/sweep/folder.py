@@ -15,6 +15,8 @@ from bimix_sweep.errors import SweepError
 
 CONFIG = "config.yaml"
 """In a sweep's folder from when its data are prepared."""
+STORE, NEXT_STORE = "store", "store.next"
+"""The tokens of the built-in trainer; those of a change whose event is not written yet."""
 LOCK = "driver.lock"
 """In a sweep's folder while a driver works there."""
 ATTEMPTS = 10

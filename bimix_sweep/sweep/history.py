@@ -130,6 +130,7 @@ class SweepHistory:
     seconds: float = 0.0
     """Wall time that drivers spent: gaps between them are left out."""
     _last: tuple[int, float] = (0, 0.0)
+    _num_failed: int = 0
 
     @classmethod
     def begin(cls, first: Event) -> "SweepHistory":
@@ -159,24 +160,13 @@ class SweepHistory:
             self._last = (event["epoch"], event["at"])
 
     def restore_refits(self) -> None:
-        """Give the state the decisions of earlier refits, so that its streak goes on where it was.
-
-        Refits made since the last training ended are left out: the next one repeats them and would count it twice.
-        """
-        num_over = self.num_over
+        """Give the state the decisions of earlier refits, so that its streak goes on where it was."""
         for event in self.refits:
-            if event["num_over"] < num_over:
-                decision = Decision(**event["decision"])
-                self.state.history.append(
-                    Refit(
-                        num_points=event["num_points"],
-                        num_trials=event["num_trials"],
-                        law=None,
-                        optimum=None,
-                        decision=decision,
-                        seconds=event["seconds"],
-                    )
-                )
+            refit = Refit(
+                num_points=event["num_points"], num_trials=event["num_trials"], law=None, optimum=None,
+                decision=Decision(**event["decision"]), seconds=event["seconds"],
+            )  # fmt: skip
+            self.state.restore_refit(refit, event["num_over"], counted=event.get("by") != "watch")
 
     @property
     def num_over(self) -> int:
@@ -217,6 +207,7 @@ class SweepHistory:
         self.proposals = {name: replace(proposal, mixture=records[name].mixture) for name, proposal in self.proposals.items()}
         self.retired |= {n for n, record in records.items() if record.role == "final" and (record.state == "failed" or not same_data)}
         self.refits = _judged_again(self.refits, spec.rule) if same_question else []
+        self._num_failed = sum(record.role == "sweep" and record.state == "failed" for record in records.values())
         self.changes.append(event)
 
     def _take_precision(self, event: Event) -> None:
@@ -245,10 +236,10 @@ class SweepHistory:
             self.state.finish(event["trial"])
         else:
             self.state.abandon(event["trial"], event["reason"])
+            self._num_failed += self.state.trials[event["trial"]].role == "sweep"
 
     def _take_refit(self, event: Event) -> None:
-        failed = sum(record.role == "sweep" and record.state == "failed" for record in self.state.trials.values())
-        self.refits.append({**event, "num_finished": max(0, event["num_over"] - failed)})
+        self.refits.append({**event, "num_finished": max(0, event["num_over"] - self._num_failed)})
 
     def _take_decision(self, event: Event) -> None:
         self.decision = Decision(**event["decision"])

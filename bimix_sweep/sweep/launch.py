@@ -6,6 +6,7 @@ from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.export.recipe import Recipe
+from bimix_sweep.sweep.changes import VersionChange, extended
 from bimix_sweep.sweep.driver import drive, sweep_spec
 from bimix_sweep.sweep.folder import CONFIG, begun, held
 from bimix_sweep.sweep.history import replay
@@ -13,6 +14,7 @@ from bimix_sweep.sweep.interrupt import stoppable
 from bimix_sweep.sweep.jobs import check_shared
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_page, write_results
+from bimix_sweep.sweep.staging import check_change, stage, stage_store, take_up
 from bimix_sweep.sweep.trainers import Prepare, prepare_builtin
 
 
@@ -51,13 +53,19 @@ def run_sweep(
 
 
 def resume_sweep(
-    folder: str | Path, *, address: str | None = None, prepare: Prepare = prepare_builtin, progress: Progress | None = None
-) -> Recipe:
-    """Go on with a sweep after any stop; of a finished one, write the results anew.
+    folder: str | Path, *, config: SweepConfig | None = None, versions: VersionChange = "keep", address: str | None = None,
+    prepare: Prepare = prepare_builtin, progress: Progress | None = None,
+) -> Recipe:  # fmt: skip
+    """Go on with a sweep after any stop, perhaps with a changed configuration; of a finished and unchanged one, write the results anew.
+
+    Args:
+        config: what to go on with; default: the folder's config.yaml, which may have been edited. `changes` says what may change.
+        versions: what becomes of trainings on the old version of a domain whose `version` changed.
 
     Raises:
-        SweepError: the folder holds no sweep, another driver uses it, or configuration or data changed since it began.
+        SweepError: the folder holds no sweep, another driver uses it, the data changed, or of the configuration something that may not.
         JournalError: its record is damaged.
+        DataError: the text of a domain that joins can't be used; nothing has changed then.
         KeyboardInterrupt: as for `run_sweep`.
     """
     from bimix_sweep.sweep.cluster import check_address
@@ -65,14 +73,52 @@ def resume_sweep(
     folder = _local(folder)
     if not (folder / CONFIG).exists():
         raise SweepError(f"{folder} holds no sweep (no {CONFIG}); start one with: bimix-sweep run")
-    config = SweepConfig.load(folder / CONFIG)
     with progress or Progress() as shown, stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt, held(folder):
         check_shared(str(folder), shown.say)
-        if begun(folder) and replay(folder).complete:
-            return write_results(folder, config)
+        if not begun(folder):
+            config = config or SweepConfig.load(folder / CONFIG)
+            check_address(address)
+            trainer = prepare(config, folder, shown.say)
+            files.write_text(folder / CONFIG, config.model_copy(update={"out": str(folder)}).to_yaml())
+            return drive(config, folder, trainer, sweep_spec(config, trainer), address, shown, interrupt)
+        history = replay(folder)
+        change = take_up(str(folder), history, config, versions)
+        if history.complete and not change.what:
+            return write_results(folder, change.config)
         check_address(address)
-        trainer = prepare(config, folder, shown.say)
-        return drive(config, folder, trainer, sweep_spec(config, trainer), address, shown, interrupt)
+        stage_store(str(folder), change, shown.say)
+        trainer = prepare(change.config, folder, shown.say)
+        spec = sweep_spec(change.config, trainer)
+        if change.what:
+            check_change(history, change, spec, trainer.data)
+            stage(str(folder), history, change)
+        return drive(change.config, folder, trainer, spec, address, shown, interrupt, change)
+
+
+def extend_sweep(
+    folder: str | Path, runs: int, *, address: str | None = None, prepare: Prepare = prepare_builtin, progress: Progress | None = None
+) -> Recipe:
+    """Go on with a sweep, finished or not, with a budget of so many more trainings.
+
+    Raises:
+        SweepError: no sweep has begun there, or it ended because it was settled, so that more trainings would not be run; as
+            `resume_sweep` otherwise.
+    """
+    folder = _local(folder)
+    if not begun(folder):
+        raise SweepError(f"{folder} holds no sweep that has begun; start one with: bimix-sweep run")
+    history = replay(folder)
+    if history.decision is not None and history.decision.streak >= history.spec.patience:
+        raise SweepError(
+            f"{folder}: the sweep is settled ({history.decision.reason}), so more trainings would not be run; to go on, lower "
+            f"stop.tolerance in {CONFIG} and resume"
+        )
+    if not history.first.get("config"):
+        raise SweepError(f"{folder}: its journal does not hold its configuration; raise budget.trials in {CONFIG} and resume")
+    current = SweepConfig.load(folder / CONFIG)
+    budget = current.budget.model_copy(update={"trials": history.spec.max_trials})
+    wanted = extended(current.model_copy(update={"budget": budget}), runs)
+    return resume_sweep(folder, config=wanted, address=address, prepare=prepare, progress=progress)
 
 
 def holds_sweep(folder: str | Path) -> bool:

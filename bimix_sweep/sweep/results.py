@@ -30,7 +30,7 @@ def write_results(folder: Path, config: SweepConfig) -> Recipe:
     """Everything a finished sweep leaves.
 
     Raises:
-        SweepError: the final trainings were not reached, or the configuration is not the one that the sweep began with.
+        SweepError: the final trainings were not reached, or the configuration is not the one that the sweep ran with.
     """
     history = _replay(folder, config)
     if history.finals is None:
@@ -79,7 +79,7 @@ def _replay(folder: Path, config: SweepConfig) -> SweepHistory:
     """What happened, under the configuration that it happened with: results name that configuration as where they come from."""
     history = replay(folder)
     if history.first["config_digest"] != config.digest:
-        raise SweepError(f"{folder}: {CONFIG} is not what this sweep began with; bring it back, or start a new sweep")
+        raise SweepError(f"{folder}: {CONFIG} was changed since the sweep last ran; resume it to go on with that, or bring it back")
     return history
 
 
@@ -172,7 +172,7 @@ def _failed(history: SweepHistory) -> dict[str, str]:
 
 def _provenance(history: SweepHistory, config: SweepConfig, law: FittedLaw | None) -> dict[str, Any]:
     return {
-        "config": config.model_dump(mode="json"), "config_digest": config.digest, "seed": config.seed, "data": history.first["data"],
+        "config": config.public(), "config_digest": config.digest, "seed": config.seed, "data": history.first["data"],
         "precision": history.precision, "law_digest": law.digest if law else None, "versions": history.first["versions"], **_commit(),
     }  # fmt: skip
 

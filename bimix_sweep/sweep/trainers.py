@@ -14,7 +14,7 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.proxy.spec import ProxySpec
-from bimix_sweep.sweep.folder import begun
+from bimix_sweep.sweep.folder import NEXT_STORE, STORE, begun
 
 Report = Callable[[int, dict[str, float]], None]
 """Takes a step and {target: loss}; returns when they are recorded for good. The same point may come twice."""
@@ -147,12 +147,12 @@ def prepare_builtin(config: SweepConfig, folder: Path, say: Callable[[str], None
 
     targets = config.resolved_targets()
     if begun(folder):  # a sweep that goes on needs its store, not the text
-        store = TokenStore.open(folder / "store")
+        store = TokenStore.open(next((path for path in (folder / NEXT_STORE, folder / STORE) if path.exists()), folder / STORE))
     else:
         store = prepare(
             {name: Source(path=domain.path) for name, domain in config.domains.items()},
             {name: Source(path=target.path) for name, target in targets.items() if target.path is not None},
-            out=folder / "store", vocabulary=config.proxy.vocabulary, progress=say,
+            out=folder / STORE, vocabulary=config.proxy.vocabulary, progress=say,
             # what a training can use is enough, but a domain whose size nobody stated is counted whole
             max_tokens={name: math.ceil(config.proxy.tokens * domain.max) for name, domain in config.domains.items() if domain.tokens},
         )  # fmt: skip
@@ -168,7 +168,7 @@ def prepare_builtin(config: SweepConfig, folder: Path, say: Callable[[str], None
         config.proxy.sizes[0], vocabulary=store.vocabulary, context=config.proxy.context, batch=config.proxy.batch, steps=config.proxy.steps
     )  # fmt: skip
     return BuiltinTrainer(
-        store=folder / "store", spec=spec, limits=limits, device="cuda" if config.resources.gpu else "cpu", domain_tokens=tokens,
+        store=folder / STORE, spec=spec, limits=limits, device="cuda" if config.resources.gpu else "cpu", domain_tokens=tokens,
         sources={name: target.domain or name for name, target in targets.items()},
         bits_per_byte=frozenset(name for name, target in targets.items() if target.unit == "bits_per_byte"),
         data={"store": store.digest, "vocabulary": store.vocabulary, "tokens": tokens},

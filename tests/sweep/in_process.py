@@ -1,0 +1,124 @@
+"""A sweep in this process, without Ray: the LawActor driven as the driver of a cluster does it, on a planted law."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.sweep.actor import LawActor
+from bimix_sweep.sweep.driver import sweep_spec
+from bimix_sweep.sweep.folder import CONFIG, begun
+from bimix_sweep.sweep.history import replay, sweep_event
+from bimix_sweep.sweep.staging import check_change, settle, stage, take_up
+
+STEPS = (100, 200, 400)
+NEEDS = {"web": 0.10, "code": 0.16, "books": 0.13, "exam": 0.2}
+HELP = {"web": {"web": 1.0, "books": 0.3}, "code": {"code": 1.0, "math": 0.4}, "books": {"books": 1.0, "web": 0.2, "math": 0.1}}
+
+
+@dataclass
+class Planted:
+    """What `sweep_spec` asks of a trainer."""
+
+    data: dict = field(default_factory=lambda: {"planted": 1})
+    domain_tokens: dict = field(default_factory=dict)
+    steps: int = 400
+    eval_steps: tuple = STEPS
+    size: float = 1e5
+
+
+def config(trials=8, tolerance=1e-7, domains=("web", "code", "books"), **changes):
+    content = {
+        "domains": {name: {"path": f"/text/{name}"} for name in domains}, "proxy": {"steps": 400}, "budget": {"trials": trials},
+        "stop": {"tolerance": tolerance},
+    }  # fmt: skip
+    for path, value in changes.items():
+        *way, key = path.split("__")
+        place = content
+        for part in way:
+            place = place.setdefault(part, {})
+        place[key] = value
+    return SweepConfig.parse(content)
+
+
+def losses(mixture, seed, step, targets=("web", "code", "books"), noise=0.002):
+    """What a training measures; `web@old` trains like `web`."""
+    shares = {}
+    for name, share in mixture.as_dict().items():
+        shares[name.partition("@")[0]] = shares.get(name.partition("@")[0], 0) + share
+    draw = np.random.default_rng([seed % 2**31, step]).normal(size=len(targets))
+    return {
+        target: float(
+            (0.03 + sum(shares.get(domain, 0) * part for domain, part in HELP[target].items())) ** -NEEDS[target]
+            * (8 * step**-0.45 + 2) * np.exp(noise * e)
+        )
+        for target, e in zip(targets, draw, strict=True)
+    }  # fmt: skip
+
+
+def train(actor, proposal, steps=STEPS):
+    actor.start(proposal.trial, "here")
+    for step in steps:
+        actor.record(proposal.trial, step, losses(proposal.mixture, proposal.seed, step))
+    if steps[-1] == STEPS[-1]:
+        actor.finish(proposal.trial)
+
+
+def open_sweep(folder, given=None, versions="keep", trainer=None, crash=None):
+    """The actor of a sweep in `folder`, begun or taken up again; `crash` ends it before or after the event of a change."""
+    trainer = trainer or Planted()
+    if not begun(folder):
+        folder.mkdir(exist_ok=True)
+        (folder / CONFIG).write_text(given.model_copy(update={"out": str(folder)}).to_yaml())
+        actor = LawActor(str(folder), first(given, trainer), lock_seconds=0)
+        actor.ready()
+        return actor
+    history = replay(folder)
+    change = take_up(str(folder), history, given, versions)
+    event = change.event(first(change.config, trainer))
+    if change.what:
+        check_change(history, change, sweep_spec(change.config, trainer), trainer.data)
+        stage(str(folder), history, change)
+        if crash == "before":
+            return None
+    actor = LawActor(str(folder), first(change.config, trainer), lock_seconds=0, change=event)
+    actor.ready()
+    if crash == "after":
+        actor.close()
+        return None
+    if event is not None:
+        settle(str(folder), event)
+    return actor
+
+
+def first(given, trainer):
+    return sweep_event(
+        name=given.name, config_digest=given.digest, data=trainer.data, spec=sweep_spec(given, trainer), versions={}, config=given.public()
+    )  # fmt: skip
+
+
+def run(actor, most=1000):
+    """Run the sweep's trainings, at most so many; returns their names."""
+    ran = []
+    for past in actor.past():
+        if past.state == "running":
+            train(actor, past.proposal)
+            ran.append(past.proposal.trial)
+    while len(ran) < most:
+        started = [past.proposal.trial for past in actor.past()]
+        proposal = actor.propose(f"t{len(started):04d}") or actor.final(started)
+        if proposal is None:
+            assert actor.over()
+            actor.complete()
+            break
+        train(actor, proposal)
+        ran.append(proposal.trial)
+    return ran
+
+
+def whole(folder, given=None, **options):
+    """Begin or take up a sweep, run it to its end; returns what ran and the history."""
+    actor = open_sweep(folder, given, **options)
+    ran = run(actor)
+    actor.close()
+    return ran, replay(folder)
