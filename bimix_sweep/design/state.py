@@ -337,27 +337,28 @@ class SweepState:
         self.restore_proposal(proposal)
         return proposal
 
-    def refit(self, *, watching: bool = False) -> Refit:
+    def refit(self, *, watching: bool = False, anew: bool = False) -> Refit:
         """Fit the law to all points, find its optimum and judge whether to stop; appended to `history`.
 
         Args:
             watching: for a person's eyes: it does not count in the streak that stops the sweep.
+            anew: start from no earlier fit, so that the law is a function of the points alone, whatever a sweep went through.
         """
-        law = self._fit("refit", self.evidence(), len(self._arrivals), self._watched)
+        law = self._fit("refit", self.evidence(), len(self._arrivals), None if anew else self._watched)
         return self._judged(law, watching=watching)
 
     def decide(self) -> Decision:
         """Whether to stop, by the last refit; refits first where as many trainings ended since as are due. A stop is final.
 
-        From the moment when more than one is due (`chain.py`) the law is the one that proposals are made from, so that one fit serves both.
+        The law is the one that proposals are made from (`chain.py`): one fit serves both, and a restart decides alike.
         """
         if self.stopped:
             return self.stopped
         num_over, spent = len(self._over), len(self._over) >= self.spec.max_trials
         needed = 1 if spent else due(num_over)
         if not self.history or num_over - self._num_counted >= needed:
-            found = self._chain.law_of(self._now()) if needed > 1 else None
-            refit = self._judged(found[1]) if found else self.refit()
+            found = self._chain.law_of(self._now())
+            refit = self._judged(found[1] if found else None)
         else:
             refit = self.history[-1]
         if refit.decision.stop:

@@ -2,7 +2,8 @@
 
 python planted_sweep.py run|resume DIR [--address A] [--slots N] [--trials N] [--pause SECONDS] [--diverge TRIAL] [--crash TRIAL]
 
-Each training writes one line a step to DIR/trained.log: what was really computed, in which process.
+Each training writes one line a step to DIR/trained.log: what was really computed, in which process. With --witness FILE it writes
+JSON lines there instead, each on the disk before it goes on: every step computed, and every acknowledgement that it received.
 """
 
 import argparse
@@ -28,12 +29,30 @@ DOMAINS = ("web", "code", "books")
 NEEDS = (0.10, 0.16, 0.13)
 
 
+def planted_losses(mixture, seed, step):
+    """What a training measures: a function of its arguments and of nothing else."""
+    noise = np.random.default_rng([seed % 2**31, step]).normal(size=len(DOMAINS))
+    shares = mixture.as_array(DOMAINS)
+    return {
+        name: float((share + 0.03) ** -need * (8 * step**-0.45 + 2) * np.exp(0.002 * e))
+        for name, share, need, e in zip(DOMAINS, shares, NEEDS, noise, strict=True)
+    }
+
+
+def testify(witness, what, job, step, losses=None):
+    line = {"what": what, "trial": job.trial, "step": step, "pid": os.getpid(), "at": time.time(), "losses": losses}
+    with witness.open("ab", buffering=0) as log:
+        log.write(json.dumps(line).encode() + b"\n")  # one write a line: lines of several processes do not mix
+        os.fsync(log.fileno())
+
+
 @dataclass(frozen=True)
 class PlantedTrainer:
     log: Path
     pause: float
     diverge: str
     crash: str
+    witness: Path | None = None
     steps: int = 400
     eval_steps: tuple[int, ...] = (100, 150, 200, 300, 400)
     size: float = 1e5
@@ -49,13 +68,12 @@ class PlantedTrainer:
     def precision(self, trainings):
         return {"dtype": "planted"}
 
-    def losses(self, job, step):
-        noise = np.random.default_rng([job.seed % 2**31, step]).normal(size=len(DOMAINS))
-        shares = job.mixture.as_array(DOMAINS)
-        return {
-            name: float((share + 0.03) ** -need * (8 * step**-0.45 + 2) * np.exp(0.002 * e))
-            for name, share, need, e in zip(DOMAINS, shares, NEEDS, noise, strict=True)
-        }
+    def computed(self, job, step):
+        if self.witness is not None:
+            testify(self.witness, "computed", job, step)
+            return
+        with self.log.open("a") as log:
+            log.write(f"{job.trial} {step} {os.getpid()}\n")
 
     def train(self, job, report):
         job.checkpoint_dir.mkdir(parents=True, exist_ok=True)
@@ -64,8 +82,7 @@ class PlantedTrainer:
         for step in self.eval_steps:
             if step > done:
                 time.sleep(self.pause)
-                with self.log.open("a") as log:
-                    log.write(f"{job.trial} {step} {os.getpid()}\n")
+                self.computed(job, step)
                 if job.trial in self.diverge.split(","):
                     raise DivergedError(f"the loss of web is nan at step {step}; lower the learning rate")
                 if job.trial == self.crash and step == 200 and not (marker := job.checkpoint_dir / "crashed").exists():
@@ -74,7 +91,10 @@ class PlantedTrainer:
                 beside = checkpoint.with_suffix(".part")
                 beside.write_text(str(step))
                 beside.replace(checkpoint)
-            report(step, self.losses(job, step))
+            losses = planted_losses(job.mixture, job.seed, step)
+            report(step, losses)
+            if self.witness is not None:
+                testify(self.witness, "acknowledged", job, step, losses)
 
 
 def main() -> None:
@@ -87,21 +107,28 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=0.02)
     parser.add_argument("--diverge", default="")
     parser.add_argument("--crash", default="")
+    parser.add_argument("--witness", type=Path)
+    parser.add_argument("--name", default="planted")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tolerance", type=float, default=1e-6)
     asked = parser.parse_args()
     config = SweepConfig.parse(
         {
-            "name": "planted",
+            "name": asked.name,
+            "seed": asked.seed,
             "domains": {name: {"path": "none"} for name in DOMAINS},
             "proxy": {"steps": 400},
             "budget": {"trials": asked.trials},
             "resources": {"slots": asked.slots},
-            "stop": {"tolerance": 1e-6},
+            "stop": {"tolerance": asked.tolerance},
         }
     )
 
     def prepare(config, folder, say):
         folder.mkdir(parents=True, exist_ok=True)
-        return PlantedTrainer(log=folder / "trained.log", pause=asked.pause, diverge=asked.diverge, crash=asked.crash)
+        return PlantedTrainer(
+            log=folder / "trained.log", pause=asked.pause, diverge=asked.diverge, crash=asked.crash, witness=asked.witness
+        )
 
     progress = Progress(Console(stderr=True, force_terminal=False))
     try:
