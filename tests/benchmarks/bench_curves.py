@@ -4,7 +4,7 @@ One law is fitted to the three sizes together, five deals of the mixtures into 4
 fitted to each size alone, as in earlier versions of this page, stands beside it. The law's hyper-parameters were chosen on half of the 70M
 mixtures (law/priors.py); where that could not tell, near-equal variants were compared by folds of all 70M and 160M mixtures and partly of 305M,
 so no size here is fully untouched. For this page none was changed: 15 variants (process, curvature, floor, slope, how slopes move with
-size and step) compared by three folds inside each of four training sets moved the error there by less than .002 % where they lowered it.
+size and step) compared by three folds inside each of four training sets lowered the error there by .003 % at most.
 
 What limits the numbers is measured in the same run: in worlds where the fitted law is the truth, with the offsets and point noise it estimates,
 the truth itself misses the measurements by so much, and the law fitted by the same folds by so much more. And the error of someone who has trained
