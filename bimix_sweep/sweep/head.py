@@ -82,8 +82,12 @@ class Head:
 
     def jobs(self) -> "JobSubmissionClient":
         """Ray's client for its jobs."""
+        import logging
+
         from ray.job_submission import JobSubmissionClient
 
+        for name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
+            logging.getLogger(name).setLevel(logging.WARNING)  # what it uploads is nobody's news
         with _without(OVERRIDES):
             return JobSubmissionClient(self.address, headers=auth_headers())
 

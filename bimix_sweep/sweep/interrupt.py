@@ -24,28 +24,43 @@ to them then wait for minutes; leaving at once is as safe, since what was acknow
 class Interrupt:
     """Turns both signals into a KeyboardInterrupt; use it as a context manager.
 
-    `leave` ends the process where that has not ended it in time.
-    A second signal does not wait for the safe point. In another thread than the main one it does nothing, as Python gives
-    signals to the main thread only.
+    `leave` ends the process where that has not ended it in time. A second signal does not wait for the safe point. In another
+    thread than the main one it does nothing, as Python gives signals to the main thread only.
     """
 
     def __init__(self, leave: Callable[[], None]) -> None:
-        self._leave = threading.Timer(LATEST_SECONDS, leave)
-        self._leave.daemon = True
+        self._leave = leave
         self._asked = False
         self._in_loop = False
         self._before: dict[signal.Signals, Any] = {}
+        self._over = threading.Event()
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.getsignal(number) for number in SIGNALS}
+            # told by the system's own handler: Python's waits while the main thread is in a call to Ray that does not return
+            told, tell = os.pipe()
+            os.set_blocking(tell, False)
+            self._wakeup = (signal.set_wakeup_fd(tell, warn_on_full_buffer=False), tell)
+            threading.Thread(target=self._watch, args=(told,), name="signals", daemon=True).start()
         self.install()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._leave.cancel()
+        self._over.set()
+        if self._before:
+            before, tell = self._wakeup
+            signal.set_wakeup_fd(before)
+            os.close(tell)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _watch(self, told: int) -> None:
+        """See that the process ends soon after the first signal."""
+        with os.fdopen(told, "rb", buffering=0) as stream:
+            while number := stream.read(1):
+                if number[0] in SIGNALS and not self._over.wait(LATEST_SECONDS):
+                    self._leave()
 
     def install(self) -> None:
         """Take the signals over, from whoever has them now."""
@@ -73,8 +88,6 @@ class Interrupt:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         first, self._asked = not self._asked, True
-        if first:
-            self._leave.start()
         if not (first and self._in_loop):
             raise KeyboardInterrupt
 

@@ -100,7 +100,7 @@ def _bar(share: float, low: float, high: float, width: int = 40) -> str:
 
 
 def _times(snapshot: Snapshot) -> str:
-    left = snapshot.seconds_left
+    left = None if snapshot.phase == "done" else snapshot.seconds_left
     text = f"{duration(snapshot.elapsed_seconds)} so far"
     return (
         text

@@ -172,7 +172,9 @@ def as_json_value(folder: str, snapshot: Snapshot | None, job: JobState | None, 
 
 def print_status(folder: str, snapshot: Snapshot | None, job: JobState | None, followed: Follower) -> None:
     """The status on one screen."""
-    console = Console(soft_wrap=True)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)  # piped: nothing is cut
     if snapshot is None:
         console.print(Text(f"{folder}: the sweep has not begun"))
     else:
