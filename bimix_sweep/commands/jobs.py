@@ -1,6 +1,7 @@
 """Commands that run a sweep as a Ray job and look at one from anywhere."""
 
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -86,7 +87,8 @@ def status(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False)
 def watch(
     folder: Folder,
     web: Annotated[bool, typer.Option("--web", help="Serve the sweep's page to a browser on this machine, renewed as it goes.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of --web; 0 takes any free one.")] = 8042,
+    optuna: Annotated[bool, typer.Option("--optuna", help="Serve optuna-dashboard on the sweep to a browser on this machine.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of --web or --optuna; 0 takes any free one.")] = 8042,
     seconds: Annotated[float, typer.Option(min=0.2, help="Between looks at the journal.")] = 2.0,
 ) -> None:
     """Look on while a sweep runs, here or elsewhere.
@@ -97,14 +99,24 @@ def watch(
     from bimix_sweep.sweep.watch import Follower, watch_in_terminal
 
     folder = jobs.absolute(folder)
+    if web and optuna:
+        raise typer.BadParameter("--web and --optuna are two servers; run watch once for each")
     try:
         if web:
             from bimix_sweep.sweep.web import serve
 
-            with serve(folder, port=port, seconds=max(2.0, seconds)) as url:
-                typer.echo(f"{url}  (Ctrl-C ends the page and leaves the sweep alone)")
-                while True:
-                    time.sleep(3600)
+            _until_interrupted(serve(folder, port=port, seconds=max(2.0, seconds)))
+        if optuna:
+            from bimix_sweep.sweep.study import serve_study
+
+            _until_interrupted(serve_study(folder, port=port))
         watch_in_terminal(Follower(folder), folder, seconds=seconds)
     except KeyboardInterrupt:
         typer.echo(f"the sweep in {folder} is left alone", err=True)
+
+
+def _until_interrupted(served: AbstractContextManager[str]) -> None:
+    with served as url:
+        typer.echo(f"{url}  (Ctrl-C ends the page and leaves the sweep alone)")
+        while True:
+            time.sleep(3600)
