@@ -48,7 +48,7 @@ def _main(
 
 
 for _command in (
-    sweeps.demo, sweeps.schema, sweeps.run, sweeps.resume, jobs.submit, jobs.stop, jobs.status, jobs.watch,
+    sweeps.demo, sweeps.schema, sweeps.run, sweeps.resume, sweeps.extend, jobs.submit, jobs.stop, jobs.status, jobs.watch,
     laws.fit, laws.predict, laws.optimum, laws.replay, laws.export, sweeps.report,
 ):  # fmt: skip
     app.command()(_command)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bimix_sweep.errors import ConfigError
+
 if TYPE_CHECKING:
     from bimix_sweep.export.recipe import Recipe
 
@@ -13,6 +15,17 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON
 Address = Annotated[
     str | None, typer.Option(help="Ray cluster to run on (host:port or ray://host:port); default: embedded Ray on this machine.")
 ]
+
+
+def pairs(options: list[str] | None) -> dict[str, str]:
+    """{name: text} of options NAME=TEXT."""
+    pairs = {}
+    for option in options or []:
+        name, equals, value = option.rpartition("=")
+        if not equals or not name or not value:
+            raise ConfigError(f"{option!r} is not NAME=VALUE")
+        pairs[name] = value
+    return pairs
 
 
 def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bimix_sweep.commands.common import JsonFlag, print_json, print_notes, print_recipe, print_rows
+from bimix_sweep.commands.common import JsonFlag, pairs, print_json, print_notes, print_recipe, print_rows
 from bimix_sweep.errors import ConfigError, LawError, TableError
 from bimix_sweep.parsing import parse_json
 
@@ -41,7 +41,7 @@ def fit(
         raise ConfigError(f"--min-step is {min_step:g}; need a number >= 0")
     runs = LossTable.read(table)
     equal = {target: target for target in runs.targets if target in runs.domains}
-    fitted = fit_law(runs, law=law, own=equal | _pairs(own), min_step=min_step)
+    fitted = fit_law(runs, law=law, own=equal | pairs(own), min_step=min_step)
     files.write_text(out, json.dumps(fitted.to_json()) + "\n")
     errors, reasons = fitted.cross_validation["by_target"], fitted.cross_validation["reason"]
     rows = [
@@ -138,7 +138,7 @@ def optimum(
     if not 0 < within < 1:
         raise ConfigError(f"--within is {within:g}; need a fraction above 0 and below 1")
     fitted = _read_law(law)
-    domains = _bounded(fitted, _pairs(minimum), _pairs(maximum), available, tokens, repeat)
+    domains = _bounded(fitted, pairs(minimum), pairs(maximum), available, tokens, repeat)
     if (prior is None) != (kl is None):
         raise ConfigError("--prior and --kl go together; give both or neither")
     best = optimal_mixture(
@@ -226,17 +226,6 @@ def _read_law(path: str) -> "FittedLaw":
         raise LawError(f"{path} is {error}; need a law written by bimix-sweep fit") from error
     except LawError as error:
         raise LawError(f"{path}: {error}") from error
-
-
-def _pairs(options: list[str] | None) -> dict[str, str]:
-    """{name: text} of options NAME=TEXT."""
-    pairs = {}
-    for option in options or []:
-        name, equals, value = option.rpartition("=")
-        if not equals or not name or not value:
-            raise ConfigError(f"{option!r} is not NAME=VALUE")
-        pairs[name] = value
-    return pairs
 
 
 def _numbers(path: Path) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Commands that run a sweep and look at one."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,12 +40,35 @@ def run(
 
 
 def resume(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")], address: Address = None, as_json: JsonFlag = False
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")],
+    config: Annotated[
+        Path | None, typer.Option(help="Go on with this changed configuration; default: DIR/config.yaml, edited or not.")
+    ] = None,
+    version_change: Annotated[
+        Literal["keep", "drop"],
+        typer.Option(help="Trainings on a domain's old version: kept as evidence under a name of their own, or dropped."),
+    ] = "keep",
+    address: Address = None,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Go on with a sweep after any stop: finished trainings are kept, running ones go on from their checkpoint."""
+    """Go on with a sweep after any stop or change: finished trainings are kept, running ones go on from their checkpoint."""
+    from bimix_sweep.config import SweepConfig
     from bimix_sweep.sweep.launch import resume_sweep
 
-    print_recipe(resume_sweep(folder, address=address), folder, as_json)
+    changed = SweepConfig.load(config) if config else None
+    print_recipe(resume_sweep(folder, config=changed, versions=version_change, address=address), folder, as_json)
+
+
+def extend(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")],
+    runs: Annotated[int, typer.Option(min=1, max=10**6, help="Trainings to add to budget.trials.")],
+    address: Address = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Go on with a sweep, finished or not, with a larger budget: trainings of before are kept."""
+    from bimix_sweep.sweep.launch import extend_sweep
+
+    print_recipe(extend_sweep(folder, runs, address=address), folder, as_json)
 
 
 def report(folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")]) -> None:

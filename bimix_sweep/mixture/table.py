@@ -82,7 +82,11 @@ class LossTable:
         Raises:
             TableError: it is missing, or a row or column is not as the module's first lines say; row 1 is the first after the header.
         """
-        columns = _read_columns(path)
+        return cls.from_columns(path, read_columns(path))
+
+    @classmethod
+    def from_columns(cls, path: str | Path, columns: Mapping[str, pa.Array]) -> "LossTable":
+        """The table of columns as `read_columns` gives them; `path` is for messages. Raises as `read`."""
         for needed in ("trial", "step"):
             if needed not in columns:
                 raise TableError(f"{path}: no column {needed}; need trial, step, r_<domain> and loss_<target> columns")
@@ -197,7 +201,7 @@ class MixtureFile:
         Raises:
             TableError: it is missing, has no mixture, or a row does not sum to 1 within .02.
         """
-        columns = _read_columns(path)
+        columns = read_columns(path)
         domains = tuple(name[2:] for name in columns if name.startswith("r_"))
         if not domains:
             raise TableError(f"{path}: no r_<domain> column; need at least one")
@@ -229,7 +233,12 @@ def _suffix(path: str | Path) -> str:
     return suffix
 
 
-def _read_columns(path: str | Path) -> dict[str, pa.Array]:
+def read_columns(path: str | Path) -> dict[str, pa.Array]:
+    """The columns of a CSV or Parquet file; fields of a CSV file are text, empty ones null.
+
+    Raises:
+        TableError: it is missing or unreadable, or two columns share a name.
+    """
     suffix = _suffix(path)
     try:
         data = files.read_bytes(path)

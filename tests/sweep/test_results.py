@@ -77,7 +77,7 @@ def test_a_finished_sweep_exports_to_every_trainer_with_the_domains_file_beside_
 def test_results_and_page_refuse_a_configuration_that_the_sweep_did_not_begin_with(finished):
     folder, config = finished
     for write in (write_results, write_page):
-        with pytest.raises(SweepError, match=r"config\.yaml is not what this sweep began with"):
+        with pytest.raises(SweepError, match=r"config\.yaml was changed since the sweep last ran"):
             write(folder, config.model_copy(update={"seed": 7}))
 
 
