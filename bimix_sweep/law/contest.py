@@ -8,7 +8,6 @@ trainings), which independent targets would understate.
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -79,12 +78,18 @@ class Question:
         )
         return replace(wide, mean=mean, covariance=wide.covariance * DOUBT**2)
 
-    @cached_property
+    @property
     def _wide(self) -> FittedLaw:
-        """The law with at least SYSTEMATIC of the scatter between trainings in its process; asked for covariances only."""
-        total = self.law.amplitude2 + self.law.offset2
-        amplitude2 = np.maximum(self.law.amplitude2, SYSTEMATIC * total)
-        return replace(self.law, amplitude2=amplitude2, offset2=np.maximum(total - amplitude2, 0.05 * total))
+        """The law with at least SYSTEMATIC of the scatter between trainings in its process; asked for covariances only.
+
+        One for all questions to a law: what covariances need of it costs the cube of the trainings.
+        """
+        kept: dict[str, FittedLaw] = vars(self.law)
+        if "wide" not in kept:
+            total = self.law.amplitude2 + self.law.offset2
+            amplitude2 = np.maximum(self.law.amplitude2, SYSTEMATIC * total)
+            kept["wide"] = replace(self.law, amplitude2=amplitude2, offset2=np.maximum(total - amplitude2, 0.05 * total))
+        return kept["wide"]
 
 
 def correlated_draws(posterior: Posterior, generator: np.random.Generator, count: int) -> Array:

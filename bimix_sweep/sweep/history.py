@@ -258,10 +258,9 @@ def _judged_again(refits: Sequence[Event], rule: StoppingRule) -> list[Event]:
     before, counted = None, 0
     for event in refits:
         figures = {key: event["decision"].get(key) for key in ("movement_tv", "regret_expected", "regret_upper95")}
-        before = rule.judge(
-            before, num_finished=event["num_finished"], num_over=event["num_over"], counts=event["num_over"] > counted, **figures
-        )
-        counted = max(counted, event["num_over"])
+        counts = event["num_over"] > counted and event.get("by") != "watch"
+        before = rule.judge(before, num_finished=event["num_finished"], num_over=event["num_over"], counts=counts, **figures)
+        counted = event["num_over"] if counts else counted
         judged.append({**event, "decision": asdict(before)})
     return judged
 
