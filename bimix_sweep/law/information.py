@@ -33,7 +33,7 @@ class Group:
 
 def make_groups(
     params: Array, precision: Array, runs: Runs, design: tl.Design, *, point2: Array, offset2: Array, amplitude2: Array, length: float,
-    known: list[Group] | None = None,
+    known: list[Group] | None = None, information: tuple[Array, Array, Array] | None = None,
 ) -> list[Group]:  # fmt: skip
     """Everything about the posterior that does not depend on where it is asked for.
 
@@ -42,8 +42,9 @@ def make_groups(
         point2, offset2, amplitude2: (targets,) variances of point noise, trial offset and process.
         length: of the process's kernel.
         known: groups of other parameters under the same variances, whose eigenbases are taken over.
+        information: what `run_information` gave for these parameters; None asks it.
     """
-    mean, within, counts = run_information(params, runs, design, point2)
+    mean, within, counts = run_information(params, runs, design, point2) if information is None else information
     groups = []
     for number, (targets, rows) in enumerate(patterns(counts)):
         if known is None:
@@ -99,8 +100,9 @@ def run_information(params: Array, runs: Runs, design: tl.Design, point2: Array)
 
 
 def settle(
-    params: Array, prior: Prior, runs: Runs, design: tl.Design, y: Array, weight: Array, *, point2: Array, process: Process, steps: int = 2
-) -> Array:
+    params: Array, prior: Prior, runs: Runs, design: tl.Design, y: Array, weight: Array,
+    *, point2: Array, process: Process, information: tuple[Array, Array, Array], steps: int = 2,
+) -> Array:  # fmt: skip
     """Let the parameters give way to the process: Gauss-Newton steps of their posterior mode under the process's covariance.
 
     The fit before it took all misfit for independent offsets; where the process explains a part, the parameters need not.
@@ -109,6 +111,7 @@ def settle(
     Args:
         params: (targets, parameters) from the fit with independent offsets.
         y, weight: (targets, rows) log losses and whether they count.
+        information: of `run_information` at these parameters.
         steps: how many; one that does not lower the cost is not taken.
     """
     moving = process.amplitude2 > 0
@@ -125,10 +128,11 @@ def settle(
         move = (trial - prior.mean) / prior.sd
         cost = 0.5 * ((centred**2).sum(axis=1) / point2 + (move**2).sum(axis=1))
         from_shape = jacobian.transposed(law, runs, prior.columns, params.shape[1], centred) / point2[:, None]
-        groups = make_groups(
-            trial, prior.sd**-2, runs, design, known=groups,
-            point2=point2, offset2=process.offset2, amplitude2=process.amplitude2, length=process.length,
-        )  # fmt: skip
+        if groups is None or number < steps:  # the last turn asks for the cost alone
+            groups = make_groups(
+                trial, prior.sd**-2, runs, design, known=groups, information=information if groups is None else None,
+                point2=point2, offset2=process.offset2, amplitude2=process.amplitude2, length=process.length,
+            )  # fmt: skip
         change = np.zeros_like(params)
         for group in groups:
             for t in group.targets:

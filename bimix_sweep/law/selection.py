@@ -11,7 +11,7 @@ from bimix_sweep.law import residual as process
 from bimix_sweep.law import transfer as tl
 from bimix_sweep.law.calibration import calibrate
 from bimix_sweep.law.fitted import FittedLaw
-from bimix_sweep.law.fitting import Fit, Noise, normal_equations, turned
+from bimix_sweep.law.fitting import Fit, Noise, Normal, normal_equations, turned
 from bimix_sweep.law.information import patterns, relative_noise, run_information, settle
 from bimix_sweep.law.priors import FIXED, Common, Prior, Problems, expected
 from bimix_sweep.law.runs import Index, Runs, gather
@@ -54,13 +54,14 @@ def fit_law(
     batch = _batch(table.domains, targets, runs, y, own, law, previous)
     fit, prior, common = batch.fit()
     mixtures = int(runs.mixture.max()) + 1
-    quick = left_out(batch, fit, prior)
+    state = normal_equations(fit.params, prior, fit.noise, runs, batch.design, batch.y, batch.weight)
+    quick = left_out(batch, fit, prior, state)
     real = previous is None or mixtures <= FOLDS_UP_TO
     held_out = folds(batch, fit, prior, generator) if real else quick
     choice, table_of_errors, reasons = choose(batch, targets, law, held_out)
     picked = np.array([batch.index(t, choice[name]) for t, name in enumerate(targets)])
     return _assemble(
-        batch, fit, prior, common, picked, misfit=misfit(batch, picked, held_out, quick), domains=table.domains, targets=targets, choice=choice,
+        batch, fit, prior, common, state, picked, misfit=misfit(batch, picked, held_out, quick), domains=table.domains, targets=targets, choice=choice,
         own={name: own[name] for name in targets if name in own}, notes=(*table.notes, *notes, *dropped, *batch.notes),
         cross_validation={
             "by_target": table_of_errors, "reason": reasons, "num_mixtures": mixtures,
@@ -193,11 +194,10 @@ def _start(start: Array, names: list[tuple[str, str]], domains: tuple[str, ...],
 
 
 def _process(
-    params: Array,
     precision: Array,
     runs: Runs,
-    design: tl.Design,
     residual: Array,
+    information: tuple[Array, Array, Array],
     *,
     point2: Array,
     offset2: Array,
@@ -205,16 +205,16 @@ def _process(
     lengths: tuple[float, ...],
 ) -> process.Process:
     """Amplitude of the residual process and what is left of the trial offset, by marginal likelihood."""
-    mean, within, counts = run_information(params, runs, design, point2)
-    amplitude2, left2 = np.zeros(len(params)), offset2.copy()
+    mean, within, counts = information
+    amplitude2, left2 = np.zeros(len(precision)), offset2.copy()
     total = dict.fromkeys(lengths, 0.0)
     variances: dict[float, list[tuple[Index, tuple[Array, Array]]]] = {length: [] for length in lengths}
     for targets, rows in patterns(counts):
         relative = relative_noise(point2[targets], offset2[targets], counts[targets][:, rows])
         spectra = {length: process.spectrum(runs.proportions[rows], length, relative) for length in lengths}
-        information = np.stack([np.diag(precision[t]) + within[t] for t in targets])
+        prior_and_shape = np.stack([np.diag(precision[t]) + within[t] for t in targets])
         evidence, chosen = process.choose(
-            spectra, residual[targets][:, rows], mean[targets][:, rows], information, float(np.log(relative).sum()), used[targets]
+            spectra, residual[targets][:, rows], mean[targets][:, rows], prior_and_shape, float(np.log(relative).sum()), used[targets]
         )
         for length in lengths:
             total[length] += float(evidence[length].sum())
@@ -226,7 +226,7 @@ def _process(
 
 
 def _assemble(
-    batch: Batch, fit: Fit, prior: Prior, common: Common, picked: Index, *, misfit: tuple[Array, Array], domains: tuple[str, ...], targets: tuple[str, ...], choice: dict[str, str],
+    batch: Batch, fit: Fit, prior: Prior, common: Common, state: Normal, picked: Index, *, misfit: tuple[Array, Array], domains: tuple[str, ...], targets: tuple[str, ...], choice: dict[str, str],
     own: dict[str, str], notes: tuple[str, ...], cross_validation: dict[str, Any], previous: WarmStart | None,
 ) -> FittedLaw:  # fmt: skip
     """The chosen laws, the process on their residual, and how far the whole must be inflated to match what was left out."""
@@ -234,15 +234,15 @@ def _assemble(
     part = Prior(mean=prior.mean[picked], sd=prior.sd[picked], columns=prior.columns)
     noise = Noise(offset=fit.noise.offset[picked], point=fit.noise.point[picked])
     params, weight = fit.params[picked], batch.weight[picked]
-    state = normal_equations(params, part, noise, runs, design, batch.y[picked], weight)
-    covariance = np.linalg.inv(state.hessian)
+    covariance = np.linalg.inv(state.hessian[picked])
     used = ((1 - np.einsum("kii->ki", covariance) / part.sd**2) * (part.sd > FIXED)).sum(axis=1)
-    residual = runs.sums(state.residual) / np.maximum(runs.sums(weight), 1)
+    residual = runs.sums(state.residual[picked]) / np.maximum(runs.sums(weight), 1)
     precision = batch.problems.prior(common, widened=True).sd[picked] ** -2.0
     lengths = process.LENGTHS if previous is None else (previous.length,)
-    carried = _process(params, precision, runs, design, residual, point2=noise.point, offset2=noise.offset, used=used, lengths=lengths)
+    information = run_information(params, runs, design, noise.point)
+    carried = _process(precision, runs, residual, information, point2=noise.point, offset2=noise.offset, used=used, lengths=lengths)
     y = batch.y[picked]
-    params = settle(params, part, runs, design, y, weight, point2=noise.point, process=carried)
+    params = settle(params, part, runs, design, y, weight, point2=noise.point, process=carried, information=information)
     residual = runs.sums((y - tl.evaluate(params, design, ()).log_loss) * weight) / np.maximum(runs.sums(weight), 1)
     count = len(targets)
     draft = FittedLaw(

@@ -8,7 +8,7 @@ from scipy.stats import rankdata
 
 from bimix_sweep.law import jacobian
 from bimix_sweep.law import transfer as tl
-from bimix_sweep.law.fitting import Fit, Noise, fit_laws, minimise, normal_equations
+from bimix_sweep.law.fitting import Fit, Noise, Normal, fit_laws, minimise
 from bimix_sweep.law.priors import Common, Prior, Problems
 from bimix_sweep.law.runs import Index, Runs
 from bimix_sweep.mixture.simplex import Array
@@ -79,10 +79,9 @@ def _repeat(times: int, values: Array) -> Array:
     return np.concatenate([values] * times)
 
 
-def left_out(batch: Batch, fit: Fit, prior: Prior) -> Array:
-    """The same from one fit: the linear approximation of leaving out one training at a time."""
+def left_out(batch: Batch, fit: Fit, prior: Prior, state: Normal) -> Array:
+    """The same from one fit, `state` its normal equations: the linear approximation of leaving out one training at a time."""
     runs = batch.runs
-    state = normal_equations(fit.params, prior, fit.noise, runs, batch.design, batch.y, batch.weight)
     covariance = np.linalg.inv(state.hessian)
     law = tl.evaluate(fit.params, batch.design, prior.columns)
     safe = np.maximum(runs.sums(batch.weight), 1)
@@ -110,8 +109,23 @@ def misfit(batch: Batch, picked: Index, refitted: Array, quick: Array) -> tuple[
     return real, np.clip(real / linear, 1.0, 10.0)
 
 
-def _rank_correlation(first: Array, second: Array) -> float:
-    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
+def _rank_correlations(first: Array, second: Array, counted: npt.NDArray[np.bool_]) -> Array:
+    """(problems,) Spearman's correlation over the columns that count, 0 where fewer than three do or one side is constant.
+
+    Args:
+        first, second: (problems, runs).
+        counted: (problems, runs).
+    """
+    out = np.zeros(len(first))
+    patterns, member = np.unique(counted, axis=0, return_inverse=True)
+    for number, pattern in enumerate(patterns):
+        problems = np.flatnonzero(member.reshape(-1) == number)
+        if pattern.sum() < 3:
+            continue
+        a, b = (rankdata(side[problems][:, pattern], axis=1) - (pattern.sum() + 1) / 2 for side in (first, second))
+        scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+        out[problems] = np.divide((a * b).sum(axis=1), scale, out=np.zeros(len(problems)), where=scale > 0)
+    return out
 
 
 def choose(
@@ -121,18 +135,18 @@ def choose(
     runs = batch.runs
     last = np.append(runs.starts[1:], len(runs.run)) - 1
     errors: dict[str, dict[str, dict[str, float]]] = {name: {} for name in targets}
+    correlations = _rank_correlations(held_out[:, last], batch.y[:, last], batch.weight[:, last] > 0)
     for problem, t in enumerate(batch.target):
         counted = batch.weight[problem] > 0
         relative = np.abs(np.expm1(held_out[problem] - batch.y[problem]))[counted]
         ends = last[counted[last]]
-        constant = len(ends) < 3 or np.ptp(held_out[problem, ends]) == 0 or np.ptp(batch.y[problem, ends]) == 0
         errors[targets[t]]["bimix" if batch.bimix[problem] else "transfer"] = {
             "mean_relative_error": float(relative.mean()),
             "worst": float(relative.max()),
             "last_step": float(np.abs(np.expm1(held_out[problem, ends] - batch.y[problem, ends])).mean())
             if ends.size
             else float(relative.mean()),
-            "rank_correlation": 0.0 if constant else _rank_correlation(held_out[problem, ends], batch.y[problem, ends]),
+            "rank_correlation": float(correlations[problem]),
         }
     choice, reasons = {}, {}
     for name, by_law in errors.items():
