@@ -1,14 +1,27 @@
-"""Files written whole or not at all, on this machine or on any `pyarrow.fs` filesystem named by a URI."""
+"""Files on this machine or on any `pyarrow.fs` filesystem named by a URI, read whole and written whole or not at all.
+
+A place is an absolute or relative local path, or a URI such as `s3://bucket/sweeps/a?region=eu-central-1`; what follows the
+`?` says how to reach the filesystem and stays at the end of every place inside it. Object stores are asked for nothing but
+put, get, list and delete.
+"""
 
 import contextlib
 import errno
+import functools
 import os
 import secrets
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 # pyarrow.fs is imported inside: a path without "://" needs none of it.
+
+OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
+"""A single put there is whole by itself, and folders need not be made."""
+SECRETS = ("secret", "password", "token", "access_key", "account_key", "credential", "sas", "signature")
+"""In the name of a URI's option: it would be a secret."""
 
 
 def is_uri(path: str | Path) -> bool:
@@ -17,29 +30,111 @@ def is_uri(path: str | Path) -> bool:
 
 
 def join(base: str | Path, *parts: str) -> str:
-    """`base/part/part` for a folder or a URI."""
-    return "/".join([str(base).rstrip("/"), *parts])
+    """`base/part/part` for a folder or a URI, whose options stay at its end; parts are names, not yet quoted."""
+    if not is_uri(base):
+        return "/".join([str(base).rstrip("/"), *parts])
+    place, mark, options = str(base).partition("?")
+    return "/".join([place.rstrip("/"), *(quote(part, safe="/") for part in parts)]) + mark + options
+
+
+def parent(path: str | Path) -> str:
+    """The folder that holds a file or folder."""
+    if not is_uri(path):
+        return str(Path(path).parent)
+    place, mark, options = str(path).partition("?")
+    return place.rstrip("/").rpartition("/")[0] + mark + options
+
+
+def check_uri(uri: str) -> None:
+    """Refuse a URI that carries a secret: it would be written into records that people pass on.
+
+    Raises:
+        ValueError: it does; the message names the place without the secret.
+    """
+    try:
+        parts = urlsplit(uri)
+        keys = [key for key, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    except ValueError as error:
+        raise ValueError(f"is no URI ({error})") from None
+    user, at, host = parts.netloc.rpartition("@")
+    found = [key for key in keys if any(word in key.lower() for word in SECRETS)]
+    if at and (":" in user or parts.scheme == "s3"):
+        found.append("user:password")
+    if found:
+        raise ValueError(
+            f"({parts.scheme}://{host}{parts.path}) carries a secret ({', '.join(found)}), which would be kept in the sweep's records; "
+            "leave it out and give it through the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role"
+        )
+
+
+def exists(path: str | Path) -> bool:
+    """There is such a file; or such a local folder."""
+    if not is_uri(path):
+        return Path(path).exists()
+    from pyarrow import fs
+
+    with _reached(path) as (filesystem, inner):
+        return bool(filesystem.get_file_info(inner).type != fs.FileType.NotFound)
+
+
+def names(folder: str | Path) -> dict[str, int]:
+    """{name: bytes} of the files right in a folder, sorted; empty where there is no such folder.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    if not is_uri(folder):
+        try:
+            with os.scandir(folder) as entries:
+                return {entry.name: entry.stat().st_size for entry in sorted(entries, key=lambda entry: entry.name) if entry.is_file()}
+        except FileNotFoundError:
+            return {}
+    from pyarrow import fs
+
+    with _reached(folder) as (filesystem, inner):
+        found = filesystem.get_file_info(fs.FileSelector(inner, allow_not_found=True))
+        return {info.base_name: info.size for info in sorted(found, key=lambda info: info.path) if info.type == fs.FileType.File}
+
+
+def delete(path: str | Path) -> None:
+    """Remove a file; one that is not there is no error."""
+    if not is_uri(path):
+        Path(path).unlink(missing_ok=True)
+        return
+    with _reached(path) as (filesystem, inner), contextlib.suppress(FileNotFoundError):
+        filesystem.delete_file(inner)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` (UTF-8) beside `path`, then rename over it."""
+    """Write `text` (UTF-8) whole."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write `data` beside `path`, then rename over it; an object store's single put is whole by itself."""
-    if is_uri(path):
-        from pyarrow import fs
+    """Write `data` beside `path`, then rename over it; an object store's single put is whole by itself.
 
-        try:
-            filesystem, inner = fs.FileSystem.from_uri(str(path))
-        except ValueError as error:
-            raise OSError(errno.EINVAL, f"is no place to write to ({error}); need a path or a URI that pyarrow knows", str(path)) from error
-        filesystem.create_dir(inner.rsplit("/", 1)[0], recursive=True)
-        with filesystem.open_output_stream(inner) as stream:
-            stream.write(data)
+    Raises:
+        OSError: it cannot be written; the error names `path`.
+    """
+    if not is_uri(path):
+        write_local(path, lambda beside: beside.write_bytes(data))
         return
-    write_local(path, lambda beside: beside.write_bytes(data))
+    with _reached(path) as (filesystem, inner):
+        if filesystem.type_name in OBJECT_STORES:
+            with filesystem.open_output_stream(inner, compression=None) as stream:
+                stream.write(data)
+            return
+        folder, _, name = inner.rpartition("/")
+        beside = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
+        filesystem.create_dir(folder, recursive=True)
+        try:
+            with filesystem.open_output_stream(beside, compression=None) as stream:
+                stream.write(data)
+            filesystem.move(beside, inner)
+        except OSError:
+            with contextlib.suppress(OSError):
+                filesystem.delete_file(beside)
+            raise
 
 
 def write_local(path: str | Path, write: Callable[[Path], Any]) -> None:
@@ -73,13 +168,68 @@ def read_bytes(path: str | Path) -> bytes:
     """
     if not is_uri(path):
         return Path(path).read_bytes()
-    from pyarrow import fs
-
-    filesystem, inner = fs.FileSystem.from_uri(str(path))
-    with filesystem.open_input_stream(inner) as stream:
+    with _reached(path) as (filesystem, inner), filesystem.open_input_stream(inner, compression=None) as stream:
         return bytes(stream.read())
 
 
 def read_text(path: str | Path) -> str:
     """All of a UTF-8 file."""
     return read_bytes(path).decode()
+
+
+def upload(source: Path, path: str) -> None:
+    """Copy a local file to a URI piece by piece; whoever reads it must be able to tell that its end is there."""
+    with _reached(path) as (filesystem, inner), source.open("rb") as data:
+        if filesystem.type_name not in OBJECT_STORES:
+            filesystem.create_dir(inner.rpartition("/")[0], recursive=True)
+        with filesystem.open_output_stream(inner, compression=None) as stream:
+            shutil.copyfileobj(data, stream, 8 << 20)
+
+
+def download(path: str, target: Path) -> None:
+    """Copy a URI's file to a local one piece by piece.
+
+    Raises:
+        FileNotFoundError: it is not there. OSError: anything else went wrong.
+    """
+    with _reached(path) as (filesystem, inner), filesystem.open_input_stream(inner, compression=None) as stream, target.open("wb") as data:
+        shutil.copyfileobj(stream, data, 8 << 20)
+
+
+@contextlib.contextmanager
+def _reached(uri: str | Path) -> Iterator[tuple[Any, str]]:
+    """The filesystem of a URI and the path in it; what goes wrong inside becomes an OSError that names the URI."""
+    import pyarrow as pa
+
+    place, mark, options = str(uri).partition("?")
+    folder, _, name = place.rstrip("/").rpartition("/")
+    try:
+        check_uri(str(uri))
+    except ValueError as error:
+        raise OSError(errno.EINVAL, f"is no place to write to or read from: {error}", "the URI") from None
+    try:
+        if folder.endswith("/") or folder.endswith(":"):  # a bucket by itself
+            yield _filesystem(str(uri))
+        else:
+            filesystem, inner = _filesystem(folder + mark + options)
+            yield filesystem, f"{inner.rstrip('/')}/{unquote(name)}"
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, "was not found", str(uri)) from error
+    except OSError as error:
+        raise OSError(error.errno or errno.EIO, error.strerror or " ".join(str(error).split()), str(uri)) from error
+    except (pa.ArrowException, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise OSError(
+            errno.EINVAL, f"is no place to write to or read from ({said}); need a path or a URI that pyarrow knows", str(uri)
+        ) from error
+
+
+@functools.lru_cache(maxsize=256)
+def _filesystem(folder: str) -> tuple[Any, str]:
+    """What pyarrow makes of a folder's URI; connections are kept."""
+    from pyarrow import fs
+
+    if folder.startswith("s3://") and "allow_delayed_open" not in folder:
+        folder += ("&" if "?" in folder else "?") + "allow_delayed_open=true"  # a small object is one request instead of three
+    filesystem, inner = fs.FileSystem.from_uri(folder)
+    return filesystem, inner

@@ -1,19 +1,41 @@
 """The append-only record of a sweep: what is not in it did not happen.
 
-`DIR/journal/000001.jsonl`, `000002.jsonl`, ... are segments. Every writer starts one of its own, under an epoch one higher
-than the last; its first line is the header, each further line one event:
+`DIR/journal` holds segments, `DIR` being a local folder or any `pyarrow.fs` URI. Every writer has segments of its own, named by its
+epoch (one higher than any before), a random token and a number: `000002-9f3a1c07-000001.jsonl`. Their first line is the header, each
+further line one event:
 
-    {"format":"bimix-sweep journal","version":1,"epoch":2,"segment":2,"check":"..."}
+    {"format":"bimix-sweep journal","version":2,"writer":"000002-9f3a1c07","part":1,"parent":"000001-0c55e2aa","after":16,"check":"..."}
     {"seq":17,"epoch":2,"at":1767225600.25,"kind":"point",...,"check":"5d41402abc4b2a76"}
 
-`check` is a hash of the line before it, `seq` counts through all segments without a gap. An event is acknowledged
-(`Journal.sync` returns) only when it was flushed to the disk; callers that wait together share one flush. A writer
-killed in the middle of a line leaves a torn tail, which the next writer cuts off; any other damage is an error, because
-acknowledged results would be missing. A lock file keeps a second live writer out.
+`check` is a hash of the line before it, `seq` counts through the record without a gap. An event is acknowledged (`Journal.sync`
+returns) only when it is on the storage; callers that wait together share one flush, and slow storage slows nobody who does not wait.
+
+**Two drivers.** A file lock (on a local folder) and a lease keep a second driver out while the first lives. Neither is relied on: locks
+fail on some network filesystems, and put, get, list and delete can't make a lock. What holds even if both drivers go on is this.
+
+* *Claim, then read.* A writer opens by putting its first segment, empty, under a name that nobody else has, and reads the record
+  only afterwards. It is the newest if no segment's name has a greater (epoch, token).
+* *Put, then look.* After each flush, before it acknowledges, a writer lists the folder. If it is no longer the newest, it is broken
+  for good and acknowledges nothing more.
+* *Say what you read.* The header names the writer that this one continues and the last event it read. The record is the chain from
+  the newest writer with a line down through these names.
+
+An acknowledged event is never lost: its writer X looked after the put and was the newest, so every writer Y above X claimed later, read
+later still, and saw it. Y continues the greatest writer M that it saw, M = X or M above X; if above, M too read after X's last
+acknowledgement, and so on down. A late write never enters: lines that X adds after Y has read have numbers above what Y's header names;
+segments of a writer that is in nobody's chain are in no record; and no name is ever written by two. Of two that open at once both
+may write, but only the greater one can still be the newest when it looks, so one acknowledges. What it takes from the storage: a put is
+seen whole or not at all, by every get and list that begins after it (S3, GCS, Azure, a disk; on NFS turn caching of folders off, or
+rely on its locks).
+
+A writer killed in the middle of a line leaves a torn tail: the next header names the last whole event, and what follows it is passed
+over. Any other damage is an error, because acknowledged results would be missing. Journals of version 1 are read and continued.
 """
 
+import contextlib
 import fcntl
 import os
+import secrets
 import socket
 import threading
 import time
@@ -21,11 +43,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from bimix_sweep.errors import JournalError
-from bimix_sweep.sweep.segments import FORMAT, VERSION, Event, encode, read
+from bimix_sweep import files
+from bimix_sweep.errors import JournalError, SweepError
+from bimix_sweep.sweep.lease import Lease
+from bimix_sweep.sweep.segments import FIRST_FORMAT, Event, encode, header, newest_writer, read, segment_name, writers
+from bimix_sweep.sweep.storage import DiskSegments, ObjectSegments, Segments, patiently
 
-SEGMENT_BYTES = 64 << 20
-"""A segment that has grown past this is followed by another one."""
 RESERVED = frozenset({"seq", "epoch", "at", "check"})
 
 
@@ -33,60 +56,76 @@ RESERVED = frozenset({"seq", "epoch", "at", "check"})
 class Journal:
     """The one writer of a journal; `Journal.open` makes it. Its methods may be called from many threads."""
 
-    folder: Path
-    epoch: int
+    folder: str
+    writer: str
+    """Epoch and token."""
     notes: tuple[str, ...]
-    """What opening repaired, for a person."""
-    _lock_file: int
-    _segment: int
+    """What opening passed over, for a person."""
+    _segments: Segments
+    _lease: Lease
+    _lock_file: int | None
+    _parent: str | None
     _next_seq: int
-    _stream: int = -1
-    _written: int = 0
+    _durable: int
+    _part: int = 0
     _waiting: list[bytes] = field(default_factory=list)
-    _durable: int = 0
     _flushing: bool = False
     _broken: str | None = None
+    _closed: bool = False
     _condition: threading.Condition = field(default_factory=threading.Condition)
 
     @classmethod
     def open(cls, folder: str | Path, *, wait_seconds: float = 0.0) -> tuple[Self, list[Event]]:
-        """Become the writer: wait for the lock, cut a torn tail off, start a segment under a new epoch.
+        """Become the writer, under a new epoch.
 
         Args:
-            wait_seconds: how long a writer that is just ending may keep the lock.
+            folder: a local one, made where it is missing, or a URI.
+            wait_seconds: how long a writer that is just ending may keep its lock or lease; a lease that nobody renews is waited out.
 
         Returns:
             The journal and the events it already holds.
 
         Raises:
-            JournalError: another writer lives, or as for `read`.
+            JournalError: another writer lives, the storage can't be reached, or as for `read`.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        lock_file = _lock(folder, wait_seconds)
+        folder = str(folder)
+        lock_file = claimed = None
+        lease = Lease(files.join(folder, "lease"), folder)
         try:
+            if not files.is_uri(folder):
+                Path(folder).mkdir(parents=True, exist_ok=True)
+                lock_file = _lock(Path(folder), wait_seconds)
+            lease.wait(wait_seconds, locked_here=lock_file is not None)
+            before = writers(folder, files.names(folder))
+            epoch = 1 + max([len(before.get(FIRST_FORMAT, [])), *(int(writer[:6]) for writer in before)])
+            writer = f"{epoch:06d}-{secrets.token_hex(4)}"
+            segments: Segments = ObjectSegments(folder) if files.is_uri(folder) else DiskSegments(folder)
+            segments.claim(claimed := segment_name(writer, 1))
+            lease.hold(writer)
             reading = read(folder)
-            notes: tuple[str, ...] = ()
-            segments = reading.segments
-            if reading.torn is not None:
-                path, whole = reading.torn
-                lost = path.stat().st_size - whole
-                if whole:
-                    os.truncate(path, whole)
-                else:  # killed before its header was whole: nothing is in it
-                    path.unlink()
-                    segments -= 1
-                notes = (f"{path} ended in a partial line of {lost} bytes, never acknowledged; it was cut off",)
-            elif segments and not (folder / f"{segments:06d}.jsonl").stat().st_size:
-                (folder / f"{segments:06d}.jsonl").unlink()
-                segments -= 1
-            journal = cls(folder, reading.epoch + 1, notes, lock_file, segments, len(reading.events) + 1)
-            journal._durable = len(reading.events)
-            journal._start_segment()
-        except BaseException:
-            os.close(lock_file)
+            journal = cls(
+                folder=folder, writer=writer, notes=tuple(reading.notes), _segments=segments, _lease=lease, _lock_file=lock_file,
+                _parent=reading.writer, _next_seq=len(reading.events) + 1, _durable=len(reading.events),
+            )  # fmt: skip
+            journal._check_newest()
+        except BaseException as error:
+            lease.release()
+            if claimed is not None:  # nothing was acknowledged under it
+                with contextlib.suppress(OSError):
+                    files.delete(files.join(folder, claimed))
+            if lock_file is not None:
+                os.close(lock_file)
+            if isinstance(error, SweepError):
+                raise JournalError(str(error)) from error
+            if isinstance(error, OSError):
+                raise JournalError(f"{folder} cannot be used ({error.strerror or error}); need a place to write to") from error
             raise
         return journal, reading.events
+
+    @property
+    def epoch(self) -> int:
+        """How many writers there were, this one included."""
+        return int(self.writer[:6])
 
     def append(self, event: Event) -> int:
         """Put an event in line and return its number for `sync`; the order of calls is the order in the record.
@@ -105,10 +144,10 @@ class Journal:
             return number
 
     def sync(self, number: int) -> None:
-        """Return when event `number` and all before it are on the disk.
+        """Return when event `number` and all before it are on the storage.
 
         Raises:
-            JournalError: writing failed; the journal takes nothing more.
+            JournalError: writing failed, or another driver took the sweep over; the journal takes nothing more.
         """
         with self._condition:
             while self._durable < number:
@@ -123,6 +162,8 @@ class Journal:
                     self._flush(batch)
                 except OSError as error:
                     self._broken = f"{self.folder}: cannot be written ({error.strerror or error}); make room and go on with resume"
+                except JournalError as error:
+                    self._broken = str(error)
                 finally:
                     self._condition.acquire()
                     self._flushing = False
@@ -135,53 +176,44 @@ class Journal:
         self.sync(self.append(event))
 
     def close(self) -> None:
-        """Flush what is in line and give the lock back."""
-        if self._stream < 0:
-            return
+        """Flush what is in line and give lock and lease back."""
+        with self._condition:
+            if self._closed:
+                return
+            self._closed = True
         try:
             if self._broken is None:
                 self.sync(self._next_seq - 1)
         finally:
-            os.close(self._stream)
-            self._stream = -1
+            self._segments.close()
             self._broken = f"{self.folder}: this writer is closed"
-            os.close(self._lock_file)
+            self._lease.release()
+            if self._lock_file is not None:
+                os.close(self._lock_file)
 
     def _check_usable(self) -> None:
         if self._broken is not None:
             raise JournalError(self._broken)
 
     def _flush(self, batch: bytes) -> None:
-        if self._written > SEGMENT_BYTES:
-            self._start_segment()
-        try:
-            self._write_all(batch)
-            os.fsync(self._stream)
-        except OSError:
-            os.ftruncate(self._stream, self._written)  # a full disk leaves part of a line
-            raise
-        self._written += len(batch)
+        """Put a group of events and see that this is still the newest writer; one thread at a time."""
+        if self._part == 0 or self._segments.full:
+            self._part += 1
+            if self._part > 1:
+                self._segments.begin(segment_name(self.writer, self._part))
+            batch = header(self.writer, self._part, self._parent, self._durable) + batch
+        self._segments.add(batch)
+        self._check_newest()
 
-    def _write_all(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._stream, view) :]
-
-    def _start_segment(self) -> None:
-        self._segment += 1
-        path = self.folder / f"{self._segment:06d}.jsonl"
-        if self._stream >= 0:
-            os.close(self._stream)
-        self._stream = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        header = encode({"format": FORMAT, "version": VERSION, "epoch": self.epoch, "segment": self._segment})
-        self._write_all(header)
-        os.fsync(self._stream)
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-        self._written = len(header)
+    def _check_newest(self) -> None:
+        names, _ = patiently(lambda: files.names(self.folder))
+        if (newest := newest_writer(names)) == self.writer:
+            return
+        if newest > self.writer:
+            raise JournalError(
+                f"{self.folder}: another driver took this sweep over ({self._lease.holder()}); what this one does no longer counts"
+            )
+        raise JournalError(f"{self.folder}: the segments of this writer were removed; nothing more can be recorded, so bring them back")
 
 
 def _lock(folder: Path, wait_seconds: float) -> int:

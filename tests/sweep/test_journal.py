@@ -5,8 +5,7 @@ import threading
 import pytest
 
 from bimix_sweep.errors import JournalError
-from bimix_sweep.sweep import journal as journals
-from bimix_sweep.sweep import segments
+from bimix_sweep.sweep import segments, storage
 from bimix_sweep.sweep.journal import Journal
 from bimix_sweep.sweep.segments import decode, encode, read
 
@@ -24,6 +23,17 @@ def written(folder, count):
 
 def steps(folder):
     return [event["step"] for event in read(folder).events]
+
+
+def segment(folder, number):
+    """The segment at a place in the order of their names."""
+    return sorted(folder.glob("*.jsonl"))[number]
+
+
+def written_by_version_1(folder, number, epoch, first, count):
+    lines = [encode({"format": segments.FORMAT, "version": 1, "epoch": epoch, "segment": number})]
+    lines += [encode({"seq": seq, "epoch": epoch, "at": 1.5, **point(seq)}) for seq in range(first, first + count)]
+    (folder / f"{number:06d}.jsonl").write_bytes(b"".join(lines))
 
 
 def test_what_was_written_is_read_back_in_order_through_several_writers(tmp_path):
@@ -50,9 +60,9 @@ def test_an_acknowledged_event_is_in_the_file_before_the_call_returns(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [1, 20, 60])
-def test_a_torn_tail_is_cut_off_and_said_and_writing_goes_on(tmp_path, cut):
+def test_a_torn_tail_is_passed_over_and_said_and_writing_goes_on(tmp_path, cut):
     written(tmp_path, 3)
-    path = tmp_path / "000001.jsonl"
+    path = segment(tmp_path, 0)
     os.truncate(path, path.stat().st_size - cut)
     assert steps(tmp_path) == [1, 2]
     journal, events = Journal.open(tmp_path)
@@ -66,45 +76,79 @@ def test_a_torn_tail_is_cut_off_and_said_and_writing_goes_on(tmp_path, cut):
 @pytest.mark.parametrize("left", [0, 10])
 def test_a_writer_killed_before_its_header_was_whole_leaves_nothing_to_repair(tmp_path, left):
     written(tmp_path, 2)
-    (tmp_path / "000002.jsonl").write_bytes(b'{"format":"bimix-sweep journal"'[:left])
+    (tmp_path / "000002-00000000-000001.jsonl").write_bytes(b'{"format":"bimix-sweep journal"'[:left])
     written(tmp_path, 1)
     assert steps(tmp_path) == [1, 2, 1]
+    assert read(tmp_path).epoch == 3
 
 
 def test_damage_in_the_middle_names_file_and_line(tmp_path):
     written(tmp_path, 5)
-    path = tmp_path / "000001.jsonl"
+    path = segment(tmp_path, 0)
     path.write_bytes(path.read_bytes().replace(b'"step":2', b'"step":7'))
-    with pytest.raises(JournalError, match=r"000001\.jsonl line 3: does not match its checksum"):
+    with pytest.raises(JournalError, match=r"-000001\.jsonl line 3: does not match its checksum"):
         Journal.open(tmp_path)
 
 
 def test_a_missing_line_or_segment_is_an_error(tmp_path):
     written(tmp_path, 3)
     written(tmp_path, 3)
-    first, second = sorted(tmp_path.glob("*.jsonl"))
+    first, second = segment(tmp_path, 0), segment(tmp_path, 1)
     lines = second.read_bytes().splitlines(keepends=True)
     second.write_bytes(b"".join([*lines[:2], lines[3]]))
-    with pytest.raises(JournalError, match=r"000002\.jsonl line 3: has number 6; need 5"):
+    with pytest.raises(JournalError, match=rf"{second.name} line 3: has number 6; need 5"):
+        read(tmp_path)
+    second.write_bytes(b"".join(lines))
+    kept = first.read_bytes()
+    first.write_bytes(b"".join(kept.splitlines(keepends=True)[:3]))
+    with pytest.raises(JournalError, match=rf"{first.name} ends with event 2 and the next writer had read 3: lines are missing"):
         read(tmp_path)
     first.unlink()
-    with pytest.raises(JournalError, match="segment is missing"):
+    with pytest.raises(JournalError, match=rf"{second.name} line 1: continues {first.name}, which is missing"):
         read(tmp_path)
 
 
-def test_a_partial_line_in_an_earlier_segment_is_an_error(tmp_path):
-    written(tmp_path, 3)
-    written(tmp_path, 1)
-    first = tmp_path / "000001.jsonl"
+def test_a_missing_part_of_a_writer_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "DISK_BYTES", 400)
+    written(tmp_path, 20)
+    segment(tmp_path, 1).unlink()
+    with pytest.raises(JournalError, match="comes after 1 parts; a segment is missing"):
+        read(tmp_path)
+
+
+def test_a_partial_line_in_an_earlier_part_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "DISK_BYTES", 400)
+    written(tmp_path, 20)
+    first = segment(tmp_path, 0)
     os.truncate(first, first.stat().st_size - 5)
-    with pytest.raises(JournalError, match=r"000001\.jsonl line 4: ends in a partial line"):
+    with pytest.raises(JournalError, match=rf"{first.name} line \d+: ends in a partial line"):
         read(tmp_path)
+
+
+def test_a_foreign_file_is_an_error(tmp_path):
+    written(tmp_path, 1)
+    (tmp_path / "copy.jsonl").write_bytes(segment(tmp_path, 0).read_bytes())
+    with pytest.raises(JournalError, match=r"copy\.jsonl is not a segment's name"):
+        read(tmp_path)
+
+
+def test_a_journal_of_version_1_is_read_and_continued(tmp_path):
+    written_by_version_1(tmp_path, 1, epoch=1, first=1, count=3)
+    written_by_version_1(tmp_path, 2, epoch=2, first=4, count=2)
+    with (tmp_path / "000002.jsonl").open("ab") as stream:
+        stream.write(b'{"seq":6,"ep')
+    assert steps(tmp_path) == [1, 2, 3, 4, 5]
+    assert (read(tmp_path).epoch, read(tmp_path).segments) == (2, 2)
+    written(tmp_path, 2)
+    assert steps(tmp_path) == [1, 2, 3, 4, 5, 1, 2]
+    assert [event["epoch"] for event in read(tmp_path).events] == [1, 1, 1, 2, 2, 3, 3]
 
 
 def test_another_version_is_refused(tmp_path):
-    tmp_path.joinpath("000001.jsonl").write_bytes(encode({"format": segments.FORMAT, "version": 99, "epoch": 1, "segment": 1}))
-    with pytest.raises(JournalError, match=r"line 1: is of version 99, this program reads 1; update bimix-sweep$"):
-        read(tmp_path)
+    for name in ("000001.jsonl", "000001-00000000-000001.jsonl"):
+        tmp_path.joinpath(name).write_bytes(encode({"format": segments.FORMAT, "version": 99, "epoch": 1, "segment": 1}))
+        with pytest.raises(JournalError, match=rf"{name} line 1: is of version 99, this program reads 2; update bimix-sweep$"):
+            read(tmp_path)
 
 
 def test_a_second_live_writer_is_refused_and_a_gone_one_does_not_stand_in_the_way(tmp_path):
@@ -136,15 +180,47 @@ def test_values_that_are_not_plain_and_finite_are_not_written(tmp_path, value):
     ],
 )
 def test_hostile_lines_are_refused_even_with_a_good_checksum(tmp_path, body, reason):
-    written(tmp_path, 0)
-    with (tmp_path / "000001.jsonl").open("ab") as stream:
-        stream.write(f'{body[:-1]},"check":"{segments._checksum(body)}"}}\n'.encode())
-    with pytest.raises(JournalError, match=rf"000001\.jsonl line 2: .*{reason}"):
+    name = "000001-00000000-000001.jsonl"
+    line = f'{body[:-1]},"check":"{segments._checksum(body)}"}}\n'.encode()
+    (tmp_path / name).write_bytes(segments.header("000001-00000000", 1, None, 0) + line)
+    with pytest.raises(JournalError, match=rf"{name} line 2: .*{reason}"):
         read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("parent", "after", "reason"),
+    [
+        ("000001-00000000", 0, "need one before 000001-00000000"),
+        ("000002-00000000", 0, "need one before 000001-00000000"),
+        ("../../etc/passwd", 0, "which is missing"),
+        (7, 0, "continues writer '7'"),
+        (None, 5, "begins after event 5 of nobody"),
+        (None, -1, "does not say what it continues"),
+        (None, 1e3, "does not say what it continues"),
+    ],
+)
+def test_a_hostile_header_is_refused(tmp_path, parent, after, reason):
+    (tmp_path / "000001-00000000-000001.jsonl").write_bytes(segments.header("000001-00000000", 1, parent, after))
+    with pytest.raises(JournalError, match=rf"line 1: .*{reason}"):
+        read(tmp_path)
+
+
+def test_a_huge_segment_is_refused_unread(tmp_path):
+    with (tmp_path / "000001-00000000-000001.jsonl").open("wb") as stream:
+        stream.truncate(1 << 30)  # a sparse file: one line of a GB
+    with pytest.raises(JournalError, match=r"has 1073741824 bytes; need at most 268435456"):
+        read(tmp_path)
+
+
+def test_a_line_too_long_to_be_read_again_is_not_written(tmp_path):
+    journal, _ = Journal.open(tmp_path)
+    with pytest.raises(JournalError, match=r"a point event of 170000\d\d bytes is too long; need at most 16 MB"):
+        journal.append({"kind": "point", "trial": "x" * 17_000_000})
+    journal.close()
+
+
 def test_a_full_segment_is_followed_by_another(tmp_path, monkeypatch):
-    monkeypatch.setattr(journals, "SEGMENT_BYTES", 400)
+    monkeypatch.setattr(storage, "DISK_BYTES", 400)
     written(tmp_path, 20)
     assert steps(tmp_path) == list(range(1, 21))
     assert read(tmp_path).segments > 3
@@ -190,5 +266,5 @@ def test_a_full_disk_ends_the_writer_and_leaves_whole_lines(tmp_path, monkeypatc
 
 def test_the_lines_are_json(tmp_path):
     written(tmp_path, 2)
-    lines = (tmp_path / "000001.jsonl").read_text().splitlines()
+    lines = segment(tmp_path, 0).read_text().splitlines()
     assert [json.loads(line).get("kind") for line in lines] == [None, "point", "point"]
