@@ -19,13 +19,13 @@ Address = Annotated[
 
 def pairs(options: list[str] | None) -> dict[str, str]:
     """{name: text} of options NAME=TEXT."""
-    pairs = {}
+    found = {}
     for option in options or []:
         name, equals, value = option.rpartition("=")
         if not equals or not name or not value:
             raise ConfigError(f"{option!r} is not NAME=VALUE")
-        pairs[name] = value
-    return pairs
+        found[name] = value
+    return found
 
 
 def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> None:

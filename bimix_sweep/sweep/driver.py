@@ -11,11 +11,11 @@ import hashlib
 import math
 import platform
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.state import SweepSpec
@@ -52,7 +52,7 @@ def drive(
     with cluster(address, config.resources) as found:
         interrupt.install()  # Ray has taken SIGTERM over
         name = f"law-{hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
-        first = _first_event(config, trainer, spec, found.slots)
+        first = first_event(config, trainer.data, spec, found.slots)
         event = change.event(first) if change else None
         actor = _start_actor(name, folder, first, event)
         if event is not None:
@@ -75,7 +75,21 @@ def drive(
     return recipe
 
 
-def sweep_spec(config: SweepConfig, trainer: Trainer) -> SweepSpec:
+class Proxies(Protocol):
+    """What a sweep knows of its trainings beforehand; a `Trainer` says it, too."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def eval_steps(self) -> tuple[int, ...]: ...
+    @property
+    def size(self) -> float: ...
+    @property
+    def domain_tokens(self) -> Mapping[str, float]: ...
+
+
+def sweep_spec(config: SweepConfig, trainer: Proxies) -> SweepSpec:
+    """What a configuration asks, of such proxies."""
     tokens = dict(trainer.domain_tokens)
     return SweepSpec(
         domains=config.domain_set(tokens), final_domains=config.final_domain_set(tokens), targets=tuple(config.resolved_targets()),
@@ -86,12 +100,13 @@ def sweep_spec(config: SweepConfig, trainer: Trainer) -> SweepSpec:
     )  # fmt: skip
 
 
-def _first_event(config: SweepConfig, trainer: Trainer, spec: SweepSpec, slots: int) -> Event:
+def first_event(config: SweepConfig, data: Mapping[str, Any], spec: SweepSpec, slots: int) -> Event:
+    """The `sweep` event of a configuration, of the data as the trainer knows them, and of so many trainings at a time."""
     versions = {"python": platform.python_version()} | {
         name: version(name) for name in ("bimix-sweep", "ray", "optuna", "torch", "numpy", "scipy")
     }
     return sweep_event(
-        name=config.name, config_digest=config.digest, data=trainer.data, spec=replace(spec, slots=slots), versions=versions,
+        name=config.name, config_digest=config.digest, data=data, spec=replace(spec, slots=slots), versions=versions,
         config=config.public(),
     )  # fmt: skip
 
@@ -116,10 +131,14 @@ def _run_tune(
     training = Training(
         actor=actor, checkpoints=folder / "checkpoints", weights=spec.weights, objective=spec.objective,
         threads=max(1, int(config.resources.cpu)), trainer=trainer, each=math.ceil((spec.max_trials + MOST_FINALS) / slots),
+        folder=str(folder), nodes=config.resources.nodes, resources={"cpu": config.resources.cpu, "gpu": config.resources.gpu},
     )  # fmt: skip
-    resources = {"cpu": config.resources.cpu} | ({"gpu": config.resources.gpu} if config.resources.gpu else {})
+    bundle = {"CPU": config.resources.cpu} | ({"GPU": config.resources.gpu} if config.resources.gpu else {})
+    bundles = tune.PlacementGroupFactory(
+        [bundle] * config.resources.nodes, strategy="STRICT_SPREAD" if config.resources.nodes > 1 else "PACK"
+    )
     tuner = tune.Tuner(
-        tune.with_resources(proxy_training(training), resources),
+        tune.with_resources(proxy_training(training), bundles),
         tune_config=tune.TuneConfig(
             search_alg=searcher, num_samples=-1, max_concurrent_trials=slots, reuse_actors=True,
             trial_name_creator=_trial_name, trial_dirname_creator=_trial_name,
@@ -155,9 +174,7 @@ def _start_actor(name: str, folder: Path, first: Event, change: Event | None) ->
         "scheduling_strategy": NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
     }  # fmt: skip
     try:
-        actor = ray.remote(LawActor).options(**options).remote(
-            str(folder), first, publish=SweepGauges(str(folder)), change=change
-        )
+        actor = ray.remote(LawActor).options(**options).remote(str(folder), first, publish=SweepGauges(str(folder)), change=change)
     except ValueError as error:
         raise SweepError(f"{folder}: another driver runs this sweep on the cluster; stop that one first") from error
     try:

@@ -8,18 +8,18 @@ from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.sweep.changes import VersionChange, extended
 from bimix_sweep.sweep.driver import drive, sweep_spec
-from bimix_sweep.sweep.folder import CONFIG, begun, held
+from bimix_sweep.sweep.folder import CONFIG, ELSEWHERE, begun, held
 from bimix_sweep.sweep.history import replay
 from bimix_sweep.sweep.interrupt import stoppable
 from bimix_sweep.sweep.jobs import check_shared
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_page, write_results
 from bimix_sweep.sweep.staging import check_change, stage, stage_store, take_up
-from bimix_sweep.sweep.trainers import Prepare, prepare_builtin
+from bimix_sweep.sweep.trainers import Prepare, prepare_trainer
 
 
 def run_sweep(
-    config: SweepConfig, *, out: str | Path | None = None, address: str | None = None, prepare: Prepare = prepare_builtin,
+    config: SweepConfig, *, out: str | Path | None = None, address: str | None = None, prepare: Prepare = prepare_trainer,
     progress: Progress | None = None,
 ) -> Recipe:  # fmt: skip
     """Run a sweep to its end: proposals, final trainings, comparison, recipe and page.
@@ -38,14 +38,14 @@ def run_sweep(
     """
     from bimix_sweep.sweep.cluster import check_address
 
-    folder = _local(out or config.out)
+    folder = sweep_folder(out or config.out)
     check_address(address)
     config = config.anchored(Path.cwd())
     with progress or Progress() as shown, stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt, held(folder):
         check_shared(str(folder), shown.say)
         if begun(folder):
             raise SweepError(f"{folder} holds a sweep already; go on with: bimix-sweep resume {folder}")
-        _check_foreign(folder)
+        check_foreign(folder)
         trainer = prepare(config, folder, shown.say)
         spec = sweep_spec(config, trainer)
         files.write_text(folder / CONFIG, config.model_copy(update={"out": str(folder)}).to_yaml())
@@ -54,7 +54,7 @@ def run_sweep(
 
 def resume_sweep(
     folder: str | Path, *, config: SweepConfig | None = None, versions: VersionChange = "keep", address: str | None = None,
-    prepare: Prepare = prepare_builtin, progress: Progress | None = None,
+    prepare: Prepare = prepare_trainer, progress: Progress | None = None,
 ) -> Recipe:  # fmt: skip
     """Go on with a sweep after any stop, perhaps with a changed configuration; of a finished and unchanged one, write the results anew.
 
@@ -70,7 +70,7 @@ def resume_sweep(
     """
     from bimix_sweep.sweep.cluster import check_address
 
-    folder = _local(folder)
+    folder = sweep_folder(folder)
     if not (folder / CONFIG).exists():
         raise SweepError(f"{folder} holds no sweep (no {CONFIG}); start one with: bimix-sweep run")
     with progress or Progress() as shown, stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt, held(folder):
@@ -82,6 +82,8 @@ def resume_sweep(
             files.write_text(folder / CONFIG, config.model_copy(update={"out": str(folder)}).to_yaml())
             return drive(config, folder, trainer, sweep_spec(config, trainer), address, shown, interrupt)
         history = replay(folder)
+        if history.first["data"] == ELSEWHERE:
+            raise SweepError(f"{folder}: this sweep's trainings run elsewhere; go on with: bimix-sweep propose {folder}")
         change = take_up(str(folder), history, config, versions)
         if history.complete and not change.what:
             return write_results(folder, change.config)
@@ -96,7 +98,7 @@ def resume_sweep(
 
 
 def extend_sweep(
-    folder: str | Path, runs: int, *, address: str | None = None, prepare: Prepare = prepare_builtin, progress: Progress | None = None
+    folder: str | Path, runs: int, *, address: str | None = None, prepare: Prepare = prepare_trainer, progress: Progress | None = None
 ) -> Recipe:
     """Go on with a sweep, finished or not, with a budget of so many more trainings.
 
@@ -104,7 +106,7 @@ def extend_sweep(
         SweepError: no sweep has begun there, or it ended because it was settled, so that more trainings would not be run; as
             `resume_sweep` otherwise.
     """
-    folder = _local(folder)
+    folder = sweep_folder(folder)
     if not begun(folder):
         raise SweepError(f"{folder} holds no sweep that has begun; start one with: bimix-sweep run")
     history = replay(folder)
@@ -123,7 +125,7 @@ def extend_sweep(
 
 def holds_sweep(folder: str | Path) -> bool:
     """A sweep was begun in the folder, so `resume_sweep` goes on with it and `run_sweep` refuses."""
-    return begun(_local(folder))
+    return begun(sweep_folder(folder))
 
 
 def write_sweep_report(folder: str | Path) -> Path:
@@ -132,13 +134,13 @@ def write_sweep_report(folder: str | Path) -> Path:
     Raises:
         SweepError: the folder holds no sweep, or its configuration changed since it began. JournalError: its record is damaged.
     """
-    folder = _local(folder)
+    folder = sweep_folder(folder)
     if not (folder / CONFIG).exists():
         raise SweepError(f"{folder} holds no sweep (no {CONFIG})")
     return write_page(folder, SweepConfig.load(folder / CONFIG))
 
 
-def _check_foreign(folder: Path) -> None:
+def check_foreign(folder: Path) -> None:
     """A configuration left by a driver that ended before its sweep began may be overwritten, a file of the user's may not.
 
     Raises:
@@ -159,7 +161,7 @@ def _how_to_go_on(folder: Path) -> str:
     return "the sweep had not begun, so start it again as before"
 
 
-def _local(folder: str | Path) -> Path:
+def sweep_folder(folder: str | Path) -> Path:
     """The sweep's folder as an absolute path."""
     if files.is_uri(folder):
         raise SweepError(f"{folder} is not a local folder; this version keeps a sweep in a folder, on a shared filesystem for a cluster")
