@@ -219,14 +219,19 @@ class MixtureFile:
 def write_columns(path: str | Path, columns: Mapping[str, pa.Array]) -> None:
     """Write named columns as CSV or Parquet by the ending of `path`, whole or not at all."""
     table, buffer = pa.table(dict(columns)), BytesIO()
-    if _suffix(path) == ".parquet":
+    if check_ending(path) == ".parquet":
         pa.parquet.write_table(table, buffer)
     else:
         pa.csv.write_csv(table, buffer, pa.csv.WriteOptions(quoting_style="needed"))
     files.write_bytes(path, buffer.getvalue())
 
 
-def _suffix(path: str | Path) -> str:
+def check_ending(path: str | Path) -> str:
+    """`.csv` or `.parquet`.
+
+    Raises:
+        TableError: the file's name ends otherwise.
+    """
     suffix = Path(str(path)).suffix.lower()
     if suffix not in (".csv", ".parquet"):
         raise TableError(f"{path} ends in {suffix or 'nothing'}; need .csv or .parquet")
@@ -239,7 +244,7 @@ def read_columns(path: str | Path) -> dict[str, pa.Array]:
     Raises:
         TableError: it is missing or unreadable, or two columns share a name.
     """
-    suffix = _suffix(path)
+    suffix = check_ending(path)
     try:
         data = files.read_bytes(path)
         if suffix == ".parquet":

@@ -1,0 +1,138 @@
+"""Commands for trainings that somebody else's scheduler runs: mixtures out, losses in."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from bimix_sweep.commands.common import JsonFlag, pairs, print_json, print_notes, print_recipe, print_rows
+from bimix_sweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bimix_sweep.sweep.offline import Asked, Standing
+
+
+def propose(
+    source: Annotated[
+        str, typer.Argument(metavar="CONFIG|DIR|TABLE", help="sweep.yaml begins a sweep, its folder goes on, finished runs are just asked.")
+    ],
+    count: Annotated[int, typer.Option(min=0, max=10**5, help="New trainings; 0 lists the open ones.")],
+    mixtures: Annotated[str, typer.Option("-o", "--mixtures", help="CSV or Parquet: trial, seed, steps, r_<domain>, reason.")],
+    out: Annotated[str | None, typer.Option(help="With CONFIG: folder of the sweep, instead of the file's `out`.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="With DIR: go on with this changed configuration; default: DIR/config.yaml, edited or not.")
+    ] = None,
+    version_change: Annotated[
+        Literal["keep", "drop"], typer.Option(help="With DIR: trainings on a domain's old version are kept as evidence, or dropped.")
+    ] = "keep",
+    maximum: Annotated[list[str] | None, typer.Option("--max", metavar="DOMAIN=X", help="With TABLE: largest proportion.")] = None,
+    minimum: Annotated[list[str] | None, typer.Option("--min", metavar="DOMAIN=X", help="With TABLE: smallest proportion.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**53, help="With TABLE: everything random follows from it.")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """The next mixtures to train, without Ray: run them as you like, then give their losses to `record`."""
+    from bimix_sweep.config import SweepConfig
+    from bimix_sweep.mixture.table import check_ending
+    from bimix_sweep.sweep import offline
+
+    check_ending(mixtures)
+    kind = "TABLE" if source.endswith((".csv", ".parquet")) else "CONFIG" if source.endswith((".yaml", ".yml")) else "DIR"
+    given = {"--out": out, "--config": config, "--max": maximum, "--min": minimum}
+    fitting = {"TABLE": ("--max", "--min"), "CONFIG": ("--out",), "DIR": ("--config",)}[kind]
+    if wrong := [flag for flag, value in given.items() if value and flag not in fitting]:
+        raise ConfigError(f"{wrong[0]} does not go with {source}, which is taken as {kind}; see bimix-sweep propose --help")
+    folder = None
+    if kind == "TABLE":
+        bounds = (
+            {name: _share(flag, name, text) for name, text in pairs(ends).items()}
+            for flag, ends in (("--min", minimum), ("--max", maximum))
+        )
+        lower, upper = bounds
+        asked = offline.propose_from_table(source, count, lower=lower, upper=upper, seed=seed)
+    else:
+        folder = offline.begin(SweepConfig.load(source), out) if kind == "CONFIG" else source
+        changed = SweepConfig.load(config) if config else None
+        asked = offline.propose(folder, count, config=changed, versions=version_change)
+    asked.write(mixtures)
+    if as_json:
+        print_json(_asked_json(asked, folder, mixtures))
+        return
+    print_notes(list(asked.notes))
+    rows = [_row(proposal, asked, "open") for proposal in asked.open] + [_row(proposal, asked, "new") for proposal in asked.new]
+    if rows:
+        print_rows(f"{len(asked.new)} new trainings, {len(asked.open)} still open", rows)
+    if len(asked.new) < count:
+        typer.echo(
+            "nothing more until the open ones are recorded" if asked.open else "the sweep is over; the last record wrote its results"
+        )  # fmt: skip
+    typer.echo(f"wrote {mixtures}")
+    if folder is not None and rows:
+        typer.echo(f"when they are trained: bimix-sweep record {folder} LOSSES.csv")
+
+
+def record(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder, as propose made it.")],
+    table: Annotated[str, typer.Argument(help="CSV or Parquet: trial, step, r_<domain>, loss_<target>; nan for a training that failed.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Take in losses of trainings that propose handed out, and say where the sweep stands; after the last one write its results."""
+    from bimix_sweep.sweep import offline
+
+    standing = offline.record(folder, table)
+    if as_json:
+        print_json(_standing_json(standing))
+        return
+    typer.echo(f"{standing.points} new points; {len(standing.finished)} trainings are finished by them")
+    for trial in standing.failed:
+        typer.echo(f"{trial} is recorded as failed: its loss is nan")
+    if standing.recipe is not None:
+        print_recipe(standing.recipe, folder, as_json=False)
+        return
+    snapshot = standing.snapshot
+    if snapshot.optimum:
+        rows = [
+            {"domain": n, "proportion": f"{x:.4f}", "near-optimal": "{:.3f}-{:.3f}".format(*snapshot.region[n])}
+            for n, x in snapshot.optimum.items()
+        ]
+        print_rows("the predicted optimum so far", rows)
+    if snapshot.decision:
+        typer.echo(snapshot.decision)
+    waiting = sum(row.state == "running" for row in snapshot.trials)
+    typer.echo(f"{waiting} trainings are open; next: bimix-sweep propose {folder} --count K -o MIXTURES.csv")
+
+
+def _share(flag: str, name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"{flag} {name}={text} is not a number") from None
+
+
+def _row(proposal: Any, asked: "Asked", state: str) -> dict[str, Any]:
+    shares = proposal.mixture.as_array(asked.domains)
+    return {
+        "trial": proposal.trial,
+        "state": state,
+        **{n: f"{x:.4f}" for n, x in zip(asked.domains, shares, strict=True)},
+        "why": proposal.reason,
+    }
+
+
+def _asked_json(asked: "Asked", folder: str | None, mixtures: str) -> dict[str, Any]:
+    def plain(proposals: Any) -> list[dict[str, Any]]:
+        return [
+            {"trial": p.trial, "seed": p.seed, "steps": asked.steps, "mixture": p.mixture.as_dict(), "reason": p.reason} for p in proposals
+        ]
+
+    return {"folder": folder, "mixtures": mixtures, "new": plain(asked.new), "open": plain(asked.open), "notes": list(asked.notes)}
+
+
+def _standing_json(standing: "Standing") -> dict[str, Any]:
+    snapshot = standing.snapshot
+    return {
+        "points": standing.points, "finished": list(standing.finished), "failed": list(standing.failed), "phase": snapshot.phase,
+        "decision": snapshot.decision, "optimum": dict(snapshot.optimum) if snapshot.optimum else None,
+        "regret": {"expected": snapshot.regret_expected, "upper95": snapshot.regret_upper95},
+        "open": [row.trial for row in snapshot.trials if row.state == "running"],
+        "recipe": standing.recipe.to_json() if standing.recipe else None,
+    }  # fmt: skip
