@@ -109,7 +109,7 @@ def misfit(batch: Batch, picked: Index, refitted: Array, quick: Array) -> tuple[
     return real, np.clip(real / linear, 1.0, 10.0)
 
 
-def _rank_correlations(first: Array, second: Array, counted: npt.NDArray[np.bool_]) -> Array:
+def rank_correlations(first: Array, second: Array, counted: npt.NDArray[np.bool_]) -> Array:
     """(problems,) Spearman's correlation over the columns that count, 0 where fewer than three do or one side is constant.
 
     Args:
@@ -135,7 +135,7 @@ def choose(
     runs = batch.runs
     last = np.append(runs.starts[1:], len(runs.run)) - 1
     errors: dict[str, dict[str, dict[str, float]]] = {name: {} for name in targets}
-    correlations = _rank_correlations(held_out[:, last], batch.y[:, last], batch.weight[:, last] > 0)
+    correlations = rank_correlations(held_out[:, last], batch.y[:, last], batch.weight[:, last] > 0)
     for problem, t in enumerate(batch.target):
         counted = batch.weight[problem] > 0
         relative = np.abs(np.expm1(held_out[problem] - batch.y[problem]))[counted]
