@@ -19,9 +19,9 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
+from bimix_sweep import files
 from bimix_sweep.design.state import Proposal
 from bimix_sweep.design.stopping import Decision
 from bimix_sweep.errors import BimixSweepError, SweepError
@@ -68,7 +68,7 @@ class LawActor:
         self._failures_in_a_row: list[str] = []
         self._changed = threading.Event()
         try:
-            self._journal, events = Journal.open(Path(folder) / "journal", wait_seconds=lock_seconds)
+            self._journal, events = Journal.open(files.join(folder, "journal"), wait_seconds=lock_seconds)
             try:
                 self._restore(folder, first, events, change)
             except BaseException:
@@ -118,18 +118,20 @@ class LawActor:
 
     # what trainings call
 
-    def start(self, trial: str, where: str) -> dict[str, Any]:
-        """An attempt at a training begins.
+    def start(self, trial: str, where: str, cores: float = 1.0, gpus: float = 0.0) -> dict[str, Any]:
+        """An attempt at a training begins, and holds so many CPU cores and GPUs.
 
         Returns:
-            `state` of the training, its `result` for Tune where it ended, the sweep's `precision` (None while nobody chose it).
+            `state` of the training, its `result` for Tune where it ended, the sweep's `precision` (None while nobody chose it),
+            the steps `recorded` of it, and how many attempts, this one counted, brought no new point (`fruitless`).
         """
-        self._commit({"kind": "start", "trial": trial, "where": where})
+        self._commit({"kind": "start", "trial": trial, "where": where, "cores": cores, "gpus": gpus})
         self._log.start(trial, where, len(self._front.starts[trial]))
         record = self._front.state.trials[trial]
         result = {"step": max(record.points, default=0), "objective": self._front.objective(trial)}
         return {
-            "state": record.state, "precision": self._front.precision,
+            "state": record.state, "precision": self._front.precision, "recorded": sorted(record.points),
+            "fruitless": self._front.fruitless.get(trial, 0),
             "result": result if record.state == "finished" else {"step": 0, "failed": record.failure},
         }  # fmt: skip
 
@@ -258,7 +260,7 @@ class LawActor:
     def figures(self) -> Figures:
         """The sweep now, in numbers."""
         with self._lock:
-            return self._figurer.take(self._front, core_hours=0.0, gpu_hours=0.0)
+            return self._figurer.take(self._front)
 
     def close(self) -> None:
         """Flush the journal and let go of it."""

@@ -68,9 +68,9 @@ class Figurer:
         self._objectives: dict[str, float | None] = {}  # of finished trainings
         self._seen: deque[tuple[float, int]] = deque()  # (monotonic seconds, points)
 
-    def take(self, history: SweepHistory, *, core_hours: float, gpu_hours: float) -> Figures:
-        """The figures now; `core_hours` and `gpu_hours` are what trainings have used."""
-        spec = history.spec
+    def take(self, history: SweepHistory) -> Figures:
+        """The figures now."""
+        spec, core_hours, gpu_hours = history.spec, history.hours.core_hours, history.hours.gpu_hours
         if self._spec is not spec:  # another question: other weights, other domains
             self._spec, self._objectives = spec, {}
         trials = dict.fromkeys(STATES, 0)

@@ -6,7 +6,7 @@
 | `change` | the sweep goes on with another config: what changed in words, the same as of `sweep`, and what becomes of trainings so far |
 | `precision` | the number format of all trainings |
 | `proposal` | a training was decided: mixture, reason, seed, role, the points and the law it was decided from |
-| `start` | an attempt at it began, and where |
+| `start` | an attempt at it began: where, and how many CPU cores and GPUs it holds |
 | `point` | losses of a training at a step |
 | `end` | a training finished or failed |
 | `refit` | what the points said at some moment: predicted optimum, region, regret, decision |
@@ -16,16 +16,19 @@
 """
 
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bimix_sweep import files
 from bimix_sweep.design.state import Proposal, Refit, SweepSpec, SweepState
 from bimix_sweep.design.stopping import Decision, StoppingRule
 from bimix_sweep.errors import BimixSweepError, JournalError, SweepError
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.sweep.hours import Hours
 from bimix_sweep.sweep.segments import Event, read
 from bimix_sweep.sweep.shapes import check_shape
 
@@ -119,6 +122,8 @@ class SweepHistory:
     precision: dict[str, Any] | None = None
     starts: dict[str, list[Event]] = field(default_factory=dict)
     """Attempts at each training."""
+    fruitless: dict[str, int] = field(default_factory=dict)
+    """Attempts at each training since its last point."""
     refits: list[Event] = field(default_factory=list)
     decision: Decision | None = None
     """Set when the sweep stopped proposing."""
@@ -127,6 +132,8 @@ class SweepHistory:
     changes: list[Event] = field(default_factory=list)
     retired: set[str] = field(default_factory=set)
     """Final trainings from before a change that say nothing about the sweep as it is now: failed, or of other data."""
+    hours: Hours = field(default_factory=Hours)
+    """Of compute that trainings used."""
     seconds: float = 0.0
     """Wall time that drivers spent: gaps between them are left out."""
     _last: tuple[int, float] = (0, 0.0)
@@ -154,6 +161,7 @@ class SweepHistory:
         if take is None:
             raise SweepError(f"a {event['kind']} event is not known; this journal is of a newer program, so update bimix-sweep")
         take(event)
+        self.hours.take(event, event.get("at", time.time()))  # the journal sets `at` while it writes
         if "at" in event:
             if event["epoch"] == self._last[0]:
                 self.seconds += max(0.0, event["at"] - self._last[1])
@@ -227,9 +235,11 @@ class SweepHistory:
 
     def _take_start(self, event: Event) -> None:
         self.starts.setdefault(event["trial"], []).append(event)
+        self.fruitless[event["trial"]] = self.fruitless.get(event["trial"], 0) + 1
 
     def _take_point(self, event: Event) -> None:
         self.state.record(event["trial"], event["step"], event["losses"])
+        self.fruitless[event["trial"]] = 0
 
     def _take_end(self, event: Event) -> None:
         if event["state"] == "finished":
@@ -304,8 +314,8 @@ def replay(folder: str | Path) -> SweepHistory:
     Raises:
         JournalError: the journal is empty, damaged or does not fit together.
     """
-    journal = Path(folder) / "journal"
-    return rebuild(read(journal).events, str(journal))
+    journal = files.join(folder, "journal")
+    return rebuild(read(journal).events, journal)
 
 
 def _spec_to_json(spec: SweepSpec) -> dict[str, Any]:

@@ -87,6 +87,8 @@ class ProposalShape(Shape):
 class StartShape(Shape):
     trial: str
     where: str
+    cores: Annotated[float, Field(ge=0, le=1e9)] = 1.0
+    gpus: Annotated[float, Field(ge=0, le=1e9)] = 0.0
 
 
 class PointShape(Shape):
