@@ -9,7 +9,8 @@ BimixSweepError
 ├── ConfigError      a sweep configuration that cannot be used
 ├── DataError        text, tokens or a token store that cannot be used
 ├── TrainingError    a proxy training that failed
-│   └── DivergedError    its loss was not finite
+│   ├── DivergedError    its loss was not finite
+│   └── TryAgainError    it was interrupted; another attempt may do better
 ├── JournalError     a sweep's record that cannot be read or written
 ├── SweepError       a sweep that cannot start or go on
 └── ExportError      a recipe that cannot be written in a trainer's form
@@ -51,6 +52,10 @@ class TrainingError(BimixSweepError):
 
 class DivergedError(TrainingError):
     """`trial 7: loss of web is nan at step 200; lower the learning rate`."""
+
+
+class TryAgainError(TrainingError):
+    """`its node is about to go; the checkpoint is written`. A trainer of yours may raise it too."""
 
 
 class JournalError(BimixSweepError):

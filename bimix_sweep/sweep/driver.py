@@ -14,15 +14,16 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Protocol
 
+from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.state import SweepSpec
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.sweep.changes import Change
 from bimix_sweep.sweep.finals import MOST_FINALS
+from bimix_sweep.sweep.folder import local_part
 from bimix_sweep.sweep.history import sweep_event
 from bimix_sweep.sweep.interrupt import Interrupt
 from bimix_sweep.sweep.progress import Progress
@@ -42,7 +43,7 @@ LOOK_SECONDS = 1.0
 
 
 def drive(
-    config: SweepConfig, folder: Path, trainer: Trainer, spec: SweepSpec, address: str | None, progress: Progress, interrupt: Interrupt,
+    config: SweepConfig, folder: str, trainer: Trainer, spec: SweepSpec, address: str | None, progress: Progress, interrupt: Interrupt,
     change: Change | None = None,
 ) -> Recipe:  # fmt: skip
     """From wherever the journal is, over a change of the sweep where there is one, to the results."""
@@ -51,12 +52,12 @@ def drive(
 
     with cluster(address, config.resources) as found:
         interrupt.install()  # Ray has taken SIGTERM over
-        name = f"law-{hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
+        name = f"law-{hashlib.blake2b(folder.encode(), digest_size=8).hexdigest()}"
         first = first_event(config, trainer.data, spec, found.slots)
         event = change.event(first) if change else None
         actor = _start_actor(name, folder, first, event)
         if event is not None:
-            settle(str(folder), event)
+            settle(folder, event)
         try:
             if found.dashboard:
                 progress.say(f"{found.slots} trainings at a time; Ray dashboard at {found.dashboard}")
@@ -112,7 +113,7 @@ def first_event(config: SweepConfig, data: Mapping[str, Any], spec: SweepSpec, s
 
 
 def _run_tune(
-    config: SweepConfig, folder: Path, trainer: Trainer, spec: SweepSpec, actor: str, slots: int, past: list[Any], interrupt: Interrupt
+    config: SweepConfig, folder: str, trainer: Trainer, spec: SweepSpec, actor: str, slots: int, past: list[Any], interrupt: Interrupt
 ) -> None:
     """One Tune experiment, from here to the last final training.
 
@@ -129,9 +130,9 @@ def _run_tune(
     planner = RemotePlanner(actor)
     searcher = SweepSearcher(planner, spec.domains.names, config.name, past)
     training = Training(
-        actor=actor, checkpoints=folder / "checkpoints", weights=spec.weights, objective=spec.objective,
+        actor=actor, checkpoints=files.join(folder, "checkpoints"), weights=spec.weights, objective=spec.objective,
         threads=max(1, int(config.resources.cpu)), trainer=trainer, each=math.ceil((spec.max_trials + MOST_FINALS) / slots),
-        folder=str(folder), nodes=config.resources.nodes, resources={"cpu": config.resources.cpu, "gpu": config.resources.gpu},
+        folder=folder, nodes=config.resources.nodes, resources={"cpu": config.resources.cpu, "gpu": config.resources.gpu},
     )  # fmt: skip
     bundle = {"CPU": config.resources.cpu} | ({"GPU": config.resources.gpu} if config.resources.gpu else {})
     bundles = tune.PlacementGroupFactory(
@@ -144,7 +145,7 @@ def _run_tune(
             trial_name_creator=_trial_name, trial_dirname_creator=_trial_name,
         ),
         run_config=tune.RunConfig(
-            name="ray", storage_path=str(folder), verbose=0, stop=SafePoint(interrupt),
+            name="ray", storage_path=str(local_part(folder)), verbose=0, stop=SafePoint(interrupt),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
         ),
     )  # fmt: skip
@@ -156,7 +157,7 @@ def _run_tune(
         raise SweepError(f"Ray Tune ended before the sweep did; go on with: bimix-sweep resume {folder}")
 
 
-def _start_actor(name: str, folder: Path, first: Event, change: Event | None) -> Any:
+def _start_actor(name: str, folder: str, first: Event, change: Event | None) -> Any:
     """The sweep's LawActor, on this node.
 
     Raises:
@@ -174,7 +175,7 @@ def _start_actor(name: str, folder: Path, first: Event, change: Event | None) ->
         "scheduling_strategy": NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
     }  # fmt: skip
     try:
-        actor = ray.remote(LawActor).options(**options).remote(str(folder), first, publish=SweepGauges(str(folder)), change=change)
+        actor = ray.remote(LawActor).options(**options).remote(folder, first, publish=SweepGauges(folder), change=change)
     except ValueError as error:
         raise SweepError(f"{folder}: another driver runs this sweep on the cluster; stop that one first") from error
     try:

@@ -8,7 +8,7 @@ from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.sweep.changes import VersionChange, extended
 from bimix_sweep.sweep.driver import drive, sweep_spec
-from bimix_sweep.sweep.folder import CONFIG, ELSEWHERE, begun, held
+from bimix_sweep.sweep.folder import CONFIG, ELSEWHERE, begun, held, sweep_folder
 from bimix_sweep.sweep.history import replay
 from bimix_sweep.sweep.interrupt import stoppable
 from bimix_sweep.sweep.jobs import check_shared
@@ -41,14 +41,14 @@ def run_sweep(
     folder = sweep_folder(out or config.out)
     check_address(address)
     config = config.anchored(Path.cwd())
-    with progress or Progress() as shown, stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt, held(folder):
-        check_shared(str(folder), shown.say)
+    with progress or Progress() as shown, stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt, held(folder, shown.say):
+        check_shared(folder, shown.say)
         if begun(folder):
             raise SweepError(f"{folder} holds a sweep already; go on with: bimix-sweep resume {folder}")
         check_foreign(folder)
         trainer = prepare(config, folder, shown.say)
         spec = sweep_spec(config, trainer)
-        files.write_text(folder / CONFIG, config.model_copy(update={"out": str(folder)}).to_yaml())
+        files.write_text(files.join(folder, CONFIG), config.model_copy(update={"out": folder}).to_yaml())
         return drive(config, folder, trainer, spec, address, shown, interrupt)
 
 
@@ -71,29 +71,29 @@ def resume_sweep(
     from bimix_sweep.sweep.cluster import check_address
 
     folder = sweep_folder(folder)
-    if not (folder / CONFIG).exists():
+    if not files.exists(files.join(folder, CONFIG)):
         raise SweepError(f"{folder} holds no sweep (no {CONFIG}); start one with: bimix-sweep run")
-    with progress or Progress() as shown, stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt, held(folder):
-        check_shared(str(folder), shown.say)
+    with progress or Progress() as shown, stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt, held(folder, shown.say):
+        check_shared(folder, shown.say)
         if not begun(folder):
-            config = config or SweepConfig.load(folder / CONFIG)
+            config = config or SweepConfig.load(files.join(folder, CONFIG))
             check_address(address)
             trainer = prepare(config, folder, shown.say)
-            files.write_text(folder / CONFIG, config.model_copy(update={"out": str(folder)}).to_yaml())
+            files.write_text(files.join(folder, CONFIG), config.model_copy(update={"out": folder}).to_yaml())
             return drive(config, folder, trainer, sweep_spec(config, trainer), address, shown, interrupt)
         history = replay(folder)
         if history.first["data"] == ELSEWHERE:
             raise SweepError(f"{folder}: this sweep's trainings run elsewhere; go on with: bimix-sweep propose {folder}")
-        change = take_up(str(folder), history, config, versions)
+        change = take_up(folder, history, config, versions)
         if history.complete and not change.what:
             return write_results(folder, change.config)
         check_address(address)
-        stage_store(str(folder), change, shown.say)
+        stage_store(folder, change, shown.say)
         trainer = prepare(change.config, folder, shown.say)
         spec = sweep_spec(change.config, trainer)
         if change.what:
             check_change(history, change, spec, trainer.data)
-            stage(str(folder), history, change)
+            stage(folder, history, change)
         return drive(change.config, folder, trainer, spec, address, shown, interrupt, change)
 
 
@@ -117,7 +117,7 @@ def extend_sweep(
         )
     if not history.first.get("config"):
         raise SweepError(f"{folder}: its journal does not hold its configuration; raise budget.trials in {CONFIG} and resume")
-    current = SweepConfig.load(folder / CONFIG)
+    current = SweepConfig.load(files.join(folder, CONFIG))
     budget = current.budget.model_copy(update={"trials": history.spec.max_trials})
     wanted = extended(current.model_copy(update={"budget": budget}), runs)
     return resume_sweep(folder, config=wanted, address=address, prepare=prepare, progress=progress)
@@ -128,41 +128,34 @@ def holds_sweep(folder: str | Path) -> bool:
     return begun(sweep_folder(folder))
 
 
-def write_sweep_report(folder: str | Path) -> Path:
+def write_sweep_report(folder: str | Path) -> str:
     """Write the page of a sweep, running or finished, anew.
 
     Raises:
         SweepError: the folder holds no sweep, or its configuration changed since it began. JournalError: its record is damaged.
     """
     folder = sweep_folder(folder)
-    if not (folder / CONFIG).exists():
+    if not files.exists(files.join(folder, CONFIG)):
         raise SweepError(f"{folder} holds no sweep (no {CONFIG})")
-    return write_page(folder, SweepConfig.load(folder / CONFIG))
+    return write_page(folder, SweepConfig.load(files.join(folder, CONFIG)))
 
 
-def check_foreign(folder: Path) -> None:
+def check_foreign(folder: str) -> None:
     """A configuration left by a driver that ended before its sweep began may be overwritten, a file of the user's may not.
 
     Raises:
         SweepError: what lies there was not written for this folder.
     """
-    path = folder / CONFIG
+    path = files.join(folder, CONFIG)
     try:
-        ours = not path.exists() or Path(SweepConfig.load(path).out) == folder
+        ours = not files.exists(path) or SweepConfig.load(path).out == folder
     except ConfigError:
         ours = False
     if not ours:
         raise SweepError(f"{path} is not of a sweep in this folder and would be overwritten; take another folder, or move the file away")
 
 
-def _how_to_go_on(folder: Path) -> str:
-    if (folder / CONFIG).exists():
+def _how_to_go_on(folder: str) -> str:
+    if files.exists(files.join(folder, CONFIG)):
         return f"go on with: bimix-sweep resume {folder}"
     return "the sweep had not begun, so start it again as before"
-
-
-def sweep_folder(folder: str | Path) -> Path:
-    """The sweep's folder as an absolute path."""
-    if files.is_uri(folder):
-        raise SweepError(f"{folder} is not a local folder; this version keeps a sweep in a folder, on a shared filesystem for a cluster")
-    return Path(folder).absolute()

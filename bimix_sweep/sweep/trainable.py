@@ -3,25 +3,38 @@
 Who may crash: this worker, its node, the driver, the actor. Who retries: Tune starts a training anew on another worker,
 Ray repeats calls to an actor that restarts, a person resumes a sweep whose driver died. What makes that safe: a point
 is recorded by the actor before Tune hears of it, recording is idempotent by (trial, step), the training goes on from its
-checkpoint, and a training that the record says is finished is not run. What the trainer itself raises is not retried:
-it would come again.
+checkpoint, and a training that the record says is finished is not run. What the trainer itself raises is not retried,
+as it would come again, but for TryAgainError and OSError: these are, a few times without a new point in between.
 """
 
+import contextlib
 import os
-import shutil
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from ray.exceptions import RayError
 
-from bimix_sweep.errors import BimixSweepError, JournalError
+from bimix_sweep.errors import BimixSweepError, JournalError, TryAgainError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.history import weighted_loss
+from bimix_sweep.sweep.masking import masked
+from bimix_sweep.sweep.nodes import RayPeers, watching
+from bimix_sweep.sweep.parcels import Checkpoint
 from bimix_sweep.sweep.remote import ask, law_actor
 from bimix_sweep.sweep.trainers import Trainer, TrialJob
+from bimix_sweep.sweep.traininglog import TrainingLog
+
+ATTEMPTS = 12
+"""At a training without a new point in between, the later ones a minute apart; then it has failed."""
+LONGEST_WAIT = 60.0
+"""Seconds before an attempt that follows fruitless ones."""
+LONGEST_REASON = 2000
+"""Characters of a failure's reason in the journal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +43,8 @@ class Training:
 
     actor: str
     """Name of the LawActor."""
-    checkpoints: Path
-    """Each training has a folder here."""
+    checkpoints: str
+    """Each training has a folder here, or a parcel."""
     weights: Mapping[str, float]
     """Of the targets, for the number that Tune and Optuna show."""
     objective: str
@@ -40,6 +53,12 @@ class Training:
     each: int
     """About how many trainings one worker runs."""
     trainer: Trainer
+    folder: str
+    """The sweep's, for logs."""
+    nodes: int
+    """Of a training."""
+    resources: Mapping[str, float]
+    """`cpu` and `gpu` of a training on each of its nodes."""
 
 
 def proxy_training(training: Training) -> Callable[[dict[str, Any]], None]:
@@ -55,40 +74,80 @@ def _run(training: Training, config: Mapping[str, Any]) -> None:
     os.environ["OMP_NUM_THREADS"] = str(training.threads)  # before the first import of torch; two pools on a core collapse
     trial: str = config["trial"]
     actor = law_actor(training.actor)
-    begun = ask(actor.start.remote(trial, f"{os.uname().nodename}:{os.getpid()}"))
+    cores, gpus = (training.nodes * training.resources[name] for name in ("cpu", "gpu"))
+    begun = ask(actor.start.remote(trial, f"{os.uname().nodename}:{os.getpid()}", cores, gpus))
     if begun["state"] != "running":  # it ended, and whoever should have said so to Tune died
         tune.report(begun["result"])
         return
-    folder = training.checkpoints / trial
+    checkpoint = Checkpoint(training.checkpoints, trial)
+    preempted = threading.Event()
 
     def report(step: int, losses: dict[str, float]) -> None:
         ask(actor.record.remote(trial, step, losses))
+        checkpoint.keep()
         objective = weighted_loss(losses, training.weights, training.objective)
-        tune.report({"step": step, "objective": objective, **{f"loss_{target}": loss for target, loss in losses.items()}})
+        shown = {"step": step, "timesteps_total": step, "objective": objective}  # TensorBoard's axis is timesteps_total
+        tune.report({**shown, **{f"loss_{target}": loss for target, loss in losses.items()}})
 
     try:
+        _wait_for_better_times(begun["fruitless"])
         precision = begun["precision"]
         if precision is None:
             precision = ask(actor.settle_precision.remote(training.trainer.precision(training.each)))
-        training.trainer.train(
-            TrialJob(
-                trial=trial, mixture=Mixture.from_mapping(config["mixture"]), seed=config["seed"], checkpoint_dir=folder,
-                precision=precision,
-            ),
-            report,
-        )  # fmt: skip
-    except (OSError, RayError, JournalError):
+        group = ray.util.get_current_placement_group() if training.nodes > 1 else None
+        with watching(_nodes(group), preempted), contextlib.closing(TrainingLog(training.folder, trial)) as log:
+            checkpoint.fetch(log.say)
+            training.trainer.train(
+                TrialJob(
+                    trial=trial, mixture=Mixture.from_mapping(config["mixture"]), seed=config["seed"], checkpoint_dir=checkpoint.folder,
+                    precision=precision, recorded=tuple(begun["recorded"]), preempted=preempted, say=log.say, last_words=log.last_words,
+                    peers=RayPeers(group, training.nodes, training.resources, training.folder, trial) if group is not None else None,
+                ),
+                report,
+            )  # fmt: skip
+    except (RayError, JournalError):
+        checkpoint.close()
         raise  # not the training's fault: Tune tries again, from the checkpoint
+    except (OSError, TryAgainError) as error:
+        reason = _reason(error)
+        if begun["fruitless"] < ATTEMPTS:
+            with contextlib.suppress(OSError):
+                checkpoint.keep(last=True)
+            raise TryAgainError(reason) from None  # what Tune writes down of it is masked
+        reason = f"{begun['fruitless']} attempts in a row brought no new point, the last ended with: {reason}"
+        ask(actor.abandon.remote(trial, reason))
+        tune.report({"step": 0, "failed": reason})
     except Exception as error:  # noqa: BLE001 - a trainer's code may fail in any way; the record says how and the sweep goes on
         reason = _reason(error)
         ask(actor.abandon.remote(trial, reason))
         tune.report({"step": 0, "failed": reason})
     else:
         ask(actor.finish.remote(trial))
-    shutil.rmtree(folder, ignore_errors=True)
+    checkpoint.drop()
+
+
+def _wait_for_better_times(fruitless: int) -> None:
+    """Attempts at what can't go well now follow each other more and more slowly.
+
+    Raises:
+        TryAgainError: there were so many that this one, whose predecessors could not even say why, is not made.
+    """
+    if fruitless > ATTEMPTS:
+        raise TryAgainError("its worker or its node died (out of memory?)")
+    if fruitless > 2:
+        time.sleep(min(LONGEST_WAIT, 2.0 ** (fruitless - 3)))
+
+
+def _nodes(group: Any) -> list[str]:
+    """Ids of the nodes of a training."""
+    if group is None:
+        return [ray.get_runtime_context().get_node_id()]
+    return sorted(ray.util.placement_group_table(group)["bundles_to_node_id"].values())
 
 
 def _reason(error: Exception) -> str:
-    """One line."""
-    words = " ".join(str(error).split())
+    """One line without credentials."""
+    words = masked(" ".join(str(error).split()))
+    if len(words) > LONGEST_REASON:
+        words = words[: LONGEST_REASON // 2] + " ... " + words[-LONGEST_REASON // 2 :]
     return words if isinstance(error, BimixSweepError) else f"{type(error).__name__}: {words}"

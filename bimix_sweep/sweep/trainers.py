@@ -1,23 +1,46 @@
 """Who trains the proxies: what the sweep asks of a trainer, and the built-in one.
 
 A trainer is prepared once in the driver (`Prepare`), travels to the workers, and trains one mixture after another there.
-It knows nothing of Ray, journal or law.
+It knows nothing of Ray, journal or law. `function` and `command` are the trainers that users bring.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from bimix_sweep.config import SweepConfig
-from bimix_sweep.errors import DataError
+from bimix_sweep.config import CommandConfig, FunctionConfig, SweepConfig
+from bimix_sweep.errors import DataError, TrainingError, TryAgainError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.proxy.spec import ProxySpec
-from bimix_sweep.sweep.folder import NEXT_STORE, STORE, begun
+from bimix_sweep.sweep.folder import NEXT_STORE, STORE, begun, local_part
+from bimix_sweep.sweep.parcels import at_hand, keep_store
 
 Report = Callable[[int, dict[str, float]], None]
 """Takes a step and {target: loss}; returns when they are recorded for good. The same point may come twice."""
+
+
+class Peers(Protocol):
+    """The other nodes of a training, each of which runs the same command."""
+
+    @property
+    def master(self) -> str:
+        """Address of this node, as the others reach it."""
+        ...
+
+    def start(self, orders: Sequence[Mapping[str, Any]]) -> None:
+        """Give each of them its order (`supervisor`)."""
+        ...
+
+    def failed(self) -> TrainingError | None:
+        """Why one of them ended before its time, TryAgainError where another attempt may do better; None while all is well."""
+        ...
+
+    def stop(self) -> None:
+        """End them, and return when they have ended."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +54,16 @@ class TrialJob:
     """Its own; a training interrupted earlier left its checkpoint there."""
     precision: Mapping[str, Any]
     """The sweep's, as `Trainer.precision` gave it to the first training."""
+    recorded: tuple[int, ...] = ()
+    """Steps that earlier attempts recorded."""
+    preempted: threading.Event = field(default_factory=threading.Event)
+    """Set when the node is about to go: save and raise TryAgainError."""
+    say: Callable[[str], None] = print
+    """Adds to the training's log."""
+    last_words: Callable[[], str] = str
+    """The end of that log, for a failure's reason."""
+    peers: Peers | None = None
+    """The other nodes of a training on several."""
 
 
 class Trainer(Protocol):
@@ -73,20 +106,38 @@ class Trainer(Protocol):
         """Train, from the checkpoint where there is one.
 
         Raises:
-            TrainingError: this training can't be done, and trying again would not help.
+            TryAgainError, OSError: another attempt may do better; it goes on from the checkpoint.
+            TrainingError, or anything else: this training can't be done, and trying again would not help.
         """
         ...
 
 
-Prepare = Callable[[SweepConfig, Path, Callable[[str], None]], Trainer]
+Prepare = Callable[[SweepConfig, str, Callable[[str], None]], Trainer]
 """Makes the trainer of a sweep: configuration, the sweep's folder, a listener told what is being done."""
+
+
+def prepare_trainer(config: SweepConfig, folder: str, say: Callable[[str], None]) -> Trainer:
+    """The trainer that the configuration names.
+
+    Raises:
+        DataError, ConfigError: its text, function or program can't be used.
+    """
+    from bimix_sweep.sweep.command import prepare_command
+    from bimix_sweep.sweep.function import prepare_function
+
+    if isinstance(config.trainer, CommandConfig):
+        return prepare_command(config, config.trainer)
+    if isinstance(config.trainer, FunctionConfig):
+        return prepare_function(config, config.trainer)
+    return prepare_builtin(config, folder, say)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltinTrainer:
     """The small language model of `bimix_sweep.proxy` on the sweep's own token store."""
 
-    store: Path
+    store: str
+    """A local folder, or the URI of its parcel."""
     spec: ProxySpec
     sources: Mapping[str, str]
     """Target -> name of its validation split in the store."""
@@ -120,7 +171,7 @@ class BuiltinTrainer:
         from bimix_sweep.data.stream import MixtureStream
         from bimix_sweep.proxy.train import train
 
-        store = TokenStore.open(self.store)
+        store = TokenStore.open(at_hand(self.store))
         stream = MixtureStream(
             store, job.mixture, batch=self.spec.batch, context=self.spec.context, seed=job.seed, limits=self.limits
         )  # fmt: skip
@@ -128,14 +179,17 @@ class BuiltinTrainer:
             target: 1 / (math.log(2) * store.bytes_per_token(split)) if target in self.bits_per_byte else 1.0
             for target, split in self.sources.items()
         }
-        train(
+        done = train(
             self.spec, stream, {target: store.validation(split) for target, split in self.sources.items()}, seed=job.seed,
             report=lambda step, losses: report(step, {target: loss * unit[target] for target, loss in losses.items()}),
             device=self.device, precision=dict(job.precision), checkpoint_dir=job.checkpoint_dir, checkpoint_seconds=10.0,
+            should_stop=job.preempted.is_set,
         )  # fmt: skip
+        if not done:
+            raise TryAgainError("its node is about to go; the checkpoint is written")
 
 
-def prepare_builtin(config: SweepConfig, folder: Path, say: Callable[[str], None]) -> BuiltinTrainer:
+def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]) -> BuiltinTrainer:
     """Tokenise the sweep's text into `folder/store`, or open the store of a sweep that was begun.
 
     Raises:
@@ -145,14 +199,14 @@ def prepare_builtin(config: SweepConfig, folder: Path, say: Callable[[str], None
     from bimix_sweep.data.sources import Source
     from bimix_sweep.data.store import TokenStore
 
-    targets = config.resolved_targets()
+    targets, place = config.resolved_targets(), local_part(folder)
     if begun(folder):  # a sweep that goes on needs its store, not the text
-        store = TokenStore.open(next((path for path in (folder / NEXT_STORE, folder / STORE) if path.exists()), folder / STORE))
+        store = TokenStore.open(next((path for path in (place / NEXT_STORE, place / STORE) if path.exists()), place / STORE))
     else:
         store = prepare(
             {name: Source(path=domain.path) for name, domain in config.domains.items()},
             {name: Source(path=target.path) for name, target in targets.items() if target.path is not None},
-            out=folder / STORE, vocabulary=config.proxy.vocabulary, progress=say,
+            out=place / STORE, vocabulary=config.proxy.vocabulary, progress=say,
             # what a training can use is enough, but a domain whose size nobody stated is counted whole
             max_tokens={name: math.ceil(config.proxy.tokens * domain.max) for name, domain in config.domains.items() if domain.tokens},
         )  # fmt: skip
@@ -168,7 +222,7 @@ def prepare_builtin(config: SweepConfig, folder: Path, say: Callable[[str], None
         config.proxy.sizes[0], vocabulary=store.vocabulary, context=config.proxy.context, batch=config.proxy.batch, steps=config.proxy.steps
     )  # fmt: skip
     return BuiltinTrainer(
-        store=folder / STORE, spec=spec, limits=limits, device="cuda" if config.resources.gpu else "cpu", domain_tokens=tokens,
+        store=keep_store(folder, store.path, store.digest), spec=spec, limits=limits, device="cuda" if config.resources.gpu else "cpu", domain_tokens=tokens,
         sources={name: target.domain or name for name, target in targets.items()},
         bits_per_byte=frozenset(name for name, target in targets.items() if target.unit == "bits_per_byte"),
         data={"store": store.digest, "vocabulary": store.vocabulary, "tokens": tokens},

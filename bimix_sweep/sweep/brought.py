@@ -1,0 +1,116 @@
+"""What both trainers that users bring have in common: the steps asked for, the points taken, what identifies them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.errors import DivergedError, TrainingError
+from bimix_sweep.proxy.spec import ProxySpec
+from bimix_sweep.sweep.trainers import Report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brought:
+    """A trainer of the user's: everything of `Trainer` but how it trains."""
+
+    steps: int
+    eval_steps: tuple[int, ...]
+    """Advice: a curve may have other points, but must have the last."""
+    size: float
+    domains: Mapping[str, Mapping[str, Any]]
+    """Per domain `path`, `tokens` (available to the final run), `subsample` (tokens a proxy may see), each None where not known."""
+    targets: Mapping[str, Mapping[str, Any]]
+    """Per target `domain`, `path`, `unit`."""
+    data: Mapping[str, Any]
+
+    @property
+    def domain_tokens(self) -> Mapping[str, float]:
+        return {}
+
+    def precision(self, trainings: int) -> dict[str, Any]:
+        """The user's affair."""
+        return {}
+
+
+def brought(config: SweepConfig, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Brought` that a configuration gives."""
+    limits = config.subsample() or {}
+    own = config.own()
+    return {
+        "steps": config.proxy.steps, "size": config.proxy.sizes[0],
+        "eval_steps": ProxySpec(vocabulary=config.proxy.vocabulary, steps=config.proxy.steps).eval_steps(),
+        "domains": {
+            name: {"path": domain.path, "tokens": domain.tokens, "subsample": limits.get(name)} for name, domain in config.domains.items()
+        },
+        "targets": {
+            name: {"domain": own.get(name), "path": target.path, "unit": target.unit} for name, target in config.resolved_targets().items()
+        },
+        "data": {"trainer": dict(identity)},
+    }  # fmt: skip
+
+
+class Points:
+    """Takes what a trainer reports, refuses what is no point, and knows at the end whether the curve is whole."""
+
+    def __init__(self, trainer: Brought, report: Report, recorded: tuple[int, ...]) -> None:
+        self._trainer, self._report, self._steps = trainer, report, set(recorded)
+
+    def take(self, step: Any, losses: Any) -> None:
+        """Record a point; returns when it is recorded for good. Losses of names that are no targets are left out.
+
+        Args:
+            step: a whole number from 1 to the steps of a training.
+            losses: {target: loss}; anything `float` takes.
+
+        Raises:
+            TrainingError: it is no point, or lacks a target. DivergedError: a loss is not a finite number above 0.
+        """
+        number = _whole(step)
+        if number is None or not 1 <= number <= self._trainer.steps:
+            raise TrainingError(f"a point has step {_shown(step)}; need a whole number from 1 to {self._trainer.steps} (proxy.steps)")
+        if not isinstance(losses, Mapping):
+            raise TrainingError(f"the losses at step {number} are {_shown(losses)}; need {{target: loss}}")
+        values = {}
+        for target in self._trainer.targets:
+            if target not in losses:
+                raise TrainingError(
+                    f"the point at step {number} has no loss of {target}; need one of each target: {', '.join(self._trainer.targets)}"
+                )
+            try:
+                values[target] = math.nan if isinstance(losses[target], str | bool | None) else float(losses[target])
+            except (TypeError, ValueError, OverflowError):
+                values[target] = math.nan
+            if not (math.isfinite(values[target]) and values[target] > 0):
+                raise DivergedError(f"loss of {target} is {_shown(losses[target])} at step {number}; need a finite number above 0")
+        self._report(number, values)
+        self._steps.add(number)
+
+    @property
+    def whole(self) -> bool:
+        """The last step is there."""
+        return self._trainer.steps in self._steps
+
+    def check_whole(self, how: str) -> None:
+        """Raises:
+        TrainingError: the training ended as if done, and its last point is missing.
+        """
+        if not self.whole:
+            reached = f"its last point is at step {max(self._steps)}" if self._steps else "it reported no point"
+            raise TrainingError(f"{how}, but {reached}; need one at step {self._trainer.steps} (proxy.steps), where mixtures are compared")
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, bool | str):
+        return None
+    try:
+        number = int(value)
+        return number if number == value else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else text[:100] + "..."

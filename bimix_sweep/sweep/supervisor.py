@@ -1,0 +1,206 @@
+"""A process that owns a command: whatever becomes of the worker that asked for it, nothing of the command outlives it.
+
+Run as `python -I -S supervisor.py STATUS_FD`, so it imports the standard library alone; it starts in 20 ms. It leaves the
+worker's family at once (Ray kills its workers' process groups with SIGKILL, and with them any chance to save), then reads
+one JSON order from standard input. That pipe stays open while the worker lives: its end means that the worker is gone, and
+a line `stop` asks to end. Either way the command gets SIGTERM, time to save, then SIGKILL. On Linux every descendant is
+found, those in sessions of their own (torchrun's workers are) and orphans too: this process adopts them.
+
+Order: command, folder, job (the job file's content), places ({placeholder: text}), lock (a path or null), grace (seconds).
+Status, JSON lines: {"error": text}, {"busy": seconds}, {"exit": code} (negative: the signal that ended it).
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+SUBREAPER, DEATH_SIGNAL = 36, 1  # of prctl(2)
+LEFTOVERS_SECONDS = 3.0
+"""For processes that a command left behind, between SIGTERM and SIGKILL."""
+LOCK_SECONDS = 10.0
+"""Over the grace period, for an earlier attempt on another node to let go of the checkpoint."""
+
+
+class Control:
+    """What the worker says, and what becomes of children, as one thing to wait for."""
+
+    def __init__(self) -> None:
+        self.stop = False
+        self._open = True
+        self._received = b""
+        self._wake, waker = os.pipe()
+        for end in (self._wake, waker):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._asked)
+
+    def _asked(self, *_: object) -> None:
+        self.stop = True
+
+    def order(self) -> bytes | None:
+        """The first line; None where the worker is gone before it."""
+        while b"\n" not in self._received:
+            if not (data := os.read(0, 1 << 16)):
+                return None
+            self._received += data
+        line, _, self._received = self._received.partition(b"\n")
+        return line
+
+    def wait(self, seconds: float) -> None:
+        """Until something happens, at most so long."""
+        ready, _, _ = select.select([self._wake, *([0] if self._open else [])], [], [], seconds)
+        if self._wake in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake, 4096)
+        if 0 in ready:
+            data = os.read(0, 1 << 16)
+            self._open = bool(data)
+            self.stop = True  # a line, or the end: both mean the same
+
+
+def main() -> None:
+    status = int(sys.argv[1])
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    if libc is not None:
+        libc.prctl(SUBREAPER, 1, 0, 0, 0)
+    control = Control()
+    line = control.order()
+    if line is None:
+        return
+    order = json.loads(line)
+    files = Path(tempfile.mkdtemp(prefix="bimix-job-"))
+    try:
+        tell(status, run(order, files, control, libc))
+    finally:
+        shutil.rmtree(files, ignore_errors=True)
+
+
+def tell(status: int, message: dict[str, object]) -> None:
+    with contextlib.suppress(OSError):  # the worker is gone
+        os.write(status, json.dumps(message).encode() + b"\n")
+
+
+def run(order: dict[str, Any], files: Path, control: Control, libc: "ctypes.CDLL | None") -> dict[str, object]:
+    """The command from its start to the end of its last process; what to tell."""
+    waited = lock(order["lock"], order["grace"] + LOCK_SECONDS, control) if order["lock"] else 0.0
+    if waited is None:
+        return {"busy": order["grace"] + LOCK_SECONDS}
+    if control.stop:
+        return {"exit": -int(signal.SIGTERM)}
+    job = files / "job.json"
+    job.write_text(json.dumps(order["job"], indent=1, ensure_ascii=False))
+    words = [fill(word, {"job": str(job), **order["places"]}) for word in order["command"]]
+
+    def die_with_me() -> None:
+        if libc is not None:
+            libc.prctl(DEATH_SIGNAL, int(signal.SIGTERM), 0, 0, 0)
+
+    try:
+        process = subprocess.Popen(
+            words, cwd=order["folder"], stdin=subprocess.DEVNULL, stdout=1, stderr=2, start_new_session=True,
+            preexec_fn=die_with_me,  # noqa: PLW1509 - there is one thread here
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        return {"error": str(error)}
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 1)  # the pipes end with the command
+    os.dup2(nothing, 2)
+    code, deadline, told = None, None, False
+    while True:
+        reaped = reap()
+        code = reaped.get(process.pid, code)
+        left = descendants() if code is not None or deadline is not None else [process.pid]
+        if code is not None and not left:
+            return {"exit": code}
+        if control.stop and not told:
+            told, deadline = True, time.monotonic() + order["grace"]
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        if code is not None and deadline is None:
+            deadline = time.monotonic() + LEFTOVERS_SECONDS
+            kill(left, signal.SIGTERM)
+        if deadline is not None and time.monotonic() > deadline:
+            kill(left, signal.SIGKILL)
+            if libc is None:  # there the group is all that is known
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        control.wait(0.05 if deadline is not None else 3600.0)
+
+
+def fill(word: str, places: dict[str, str]) -> str:
+    for name, text in places.items():
+        word = word.replace("{" + name + "}", text)
+    return word
+
+
+def lock(path: str, seconds: float, control: Control) -> float | None:
+    """Be the only one at the checkpoint, until this process ends; None where another stays there, 0 where files cannot be locked."""
+    began = time.monotonic()
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        while not control.stop:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() - began > seconds:
+                    return None
+                control.wait(0.2)
+            else:
+                break
+    except OSError:
+        pass
+    return time.monotonic() - began
+
+
+def reap() -> dict[int, int]:
+    """{pid: exit code} of children, adopted ones too, that ended."""
+    found = {}
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            found[pid] = os.waitstatus_to_exitcode(status)
+    return found
+
+
+def descendants() -> list[int]:
+    """All living processes below this one; on systems without /proc none is known beyond the command's own."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                children.setdefault(int(parent), []).append(int(entry.name))
+    found, ahead = [], [os.getpid()]
+    while ahead:
+        below = children.get(ahead.pop(), [])
+        found += below
+        ahead += below
+    return found
+
+
+def kill(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+if __name__ == "__main__":
+    main()
