@@ -1,11 +1,14 @@
 """Tune's searcher: it owns the Optuna study, and the study is a view of the journal.
 
-Tune asks `suggest` when a slot is free. First come the trainings that an earlier driver left unfinished, then what the
+Tune asks `suggest` when a slot is free, in the loop that also hears of every training's reports. So a proposal that waits
+for a fit is decided in a thread, and Tune is told to ask again. First come the trainings that an earlier driver left unfinished, then what the
 sampler's planner proposes, then the final trainings; after them Tune is told that the search is finished. Nothing of it
 is saved by Tune: a driver that starts again builds the study anew from the journal.
 """
 
-from collections.abc import Collection, Sequence
+import concurrent.futures
+import threading
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 import optuna
@@ -19,6 +22,8 @@ from bimix_sweep.sweep.sampler import SHARE, MixtureSampler, Planner, suggest_mi
 
 FINISHED = "FINISHED"
 """Tune's word for a search that has nothing more to suggest (`Searcher.FINISHED`)."""
+FIRST_SECONDS, AGAIN_SECONDS = 0.05, 0.002
+"""How long Tune's loop waits for a proposal when it asks for it, and when it asks again."""
 
 
 class SweepPlanner(Planner, Protocol):
@@ -44,6 +49,8 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         self._running: dict[str, optuna.Trial] = {}
         self._unfinished = [trial for trial in past if trial.state == "running"]
         self._started = {trial.proposal.trial for trial in past}
+        self._number = len(past) - len(self._unfinished)  # trials of the study, which copies all of them to count them
+        self._deciding: concurrent.futures.Future[tuple[Proposal | None, str, bool]] | None = None
         self.error: BimixSweepError | None = None
         """Why the search ended early."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -81,18 +88,18 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         """Nothing: the journal is the record."""
 
     def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        role = "sweep"
         if self.error is not None:
             return FINISHED
         if self._unfinished:
             past = self._unfinished.pop(0)
             proposal, role = past.proposal, past.role
         else:
-            found = self._planner.propose(trial_name(len(self.study.trials)))
+            decided = self._decided()
+            if decided is None:
+                return None
+            found, role, over = decided
             if found is None:
-                found, role = self._planner.final(self._started), "final"
-            if found is None:
-                return FINISHED if self._planner.over() else None
+                return FINISHED if over else None
             proposal = found
         self._sampler.give(proposal)
         trial = self.study.ask()
@@ -101,7 +108,29 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             trial.set_user_attr(key, value)
         self._running[trial_id] = trial
         self._started.add(proposal.trial)
+        self._number += 1
         return {"trial": proposal.trial, "role": role, "seed": proposal.seed, "mixture": mixture.as_dict()}
+
+    def _decided(self) -> tuple[Proposal | None, str, bool] | None:
+        """What `_decide` found, None while it is at it."""
+        seconds: float | None = AGAIN_SECONDS
+        if self._deciding is None:
+            self._deciding, seconds = concurrent.futures.Future(), FIRST_SECONDS
+            threading.Thread(target=_settle, args=(self._deciding, self._decide), name="proposal", daemon=True).start()
+        if not self._running:  # nobody else needs Tune's loop
+            seconds = None
+        concurrent.futures.wait([self._deciding], timeout=seconds)
+        if not self._deciding.done():
+            return None
+        decided, self._deciding = self._deciding, None
+        return decided.result()
+
+    def _decide(self) -> tuple[Proposal | None, str, bool]:
+        """The next training and its role; where there is none, whether there never will be."""
+        if (found := self._planner.propose(trial_name(self._number))) is not None:
+            return found, "sweep", False
+        found = self._planner.final(self._started)
+        return found, "final", found is None and self._planner.over()
 
     def _frozen(self, past: PastTrial) -> optuna.trial.FrozenTrial:
         shares = past.proposal.mixture.as_array(self._domains).tolist()
@@ -113,3 +142,11 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             distributions=dict.fromkeys(self._domains, SHARE),
             user_attrs={"trial": past.proposal.trial, "role": past.role, "reason": past.proposal.reason},
         )
+
+
+def _settle(future: "concurrent.futures.Future[Any]", call: Callable[[], Any]) -> None:
+    """Give a future what a call returns or raises."""
+    try:
+        future.set_result(call())
+    except Exception as error:  # noqa: BLE001 - it is raised where the future is read
+        future.set_exception(error)
