@@ -1,7 +1,9 @@
 """How a sweep computes - number format, compiled or not: measured in a moment, recorded, the same for all its trials."""
 
 import importlib.util
+import os
 import shutil
+import socket
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -55,6 +57,20 @@ def choose_precision(spec: ProxySpec, device: str = "cpu", *, trainings: int = 1
     dtype_name = "bfloat16" if milliseconds["bfloat16"] < CLEARLY * milliseconds["float32"] else "float32"
     worth = trainings * spec.steps * milliseconds[dtype_name] / 1e3 > COMPILING_PAYS
     return {"dtype": dtype_name, "compile": worth and _compiler(place), "milliseconds": milliseconds}
+
+
+def check_device(device: str) -> None:
+    """Say in words what torch would say in a traceback.
+
+    Raises:
+        ConfigError: a GPU was asked for and torch finds none on this machine.
+    """
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        raise ConfigError(
+            f"resources.gpu asks for a GPU and torch {torch.__version__} sees no CUDA device on {socket.gethostname()} "
+            f"(CUDA_VISIBLE_DEVICES {'is not set' if visible is None else f'= {visible!r}'}); need a driver and a torch with CUDA there, or resources.gpu: 0"
+        )
 
 
 def dtype_of(precision: Mapping[str, Any] | None) -> torch.dtype:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from bimix_sweep.config import ResourcesConfig
 from bimix_sweep.errors import SweepError
 from bimix_sweep.sweep.remote import NAMESPACE
+from bimix_sweep.sweep.slots import Slots, ray_slots
 
 OBJECT_STORE_BYTES = 100 << 20
 """Of embedded Ray: nothing large goes through it."""
@@ -26,6 +27,7 @@ SETTINGS = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_worker_niceness": "0",  # Ray's 15 lets trainings starve beside any ordinary load; who starts a sweep may `nice` all of it
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # one handler for Ctrl-C and SIGTERM, in `launch`
+    "TUNE_MAX_PENDING_TRIALS_PG": "100000",  # the searcher says how many
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a lost worker is told by the training that goes on elsewhere
     "TUNE_WARN_THRESHOLD_S": "30",
 }
@@ -35,8 +37,8 @@ SETTINGS = {
 class Cluster:
     """A Ray this process is connected to."""
 
-    slots: int
-    """Trainings at a time."""
+    slots: Slots
+    """Trainings at a time, as nodes come and go."""
     dashboard: str | None
     """Where its dashboard listens."""
 
@@ -81,7 +83,7 @@ def cluster(address: str | None, resources: ResourcesConfig) -> Iterator[Cluster
                 ) from error
         url = getattr(context, "dashboard_url", None)
         with contextlib.redirect_stdout(sys.stderr):  # Ray prints what its daemons complain of; standard output is for results
-            yield Cluster(slots=_slots(resources, ray.cluster_resources()), dashboard=f"http://{url}" if url else None)
+            yield Cluster(slots=ray_slots(resources), dashboard=f"http://{url}" if url else None)
     finally:
         ray.shutdown()
         if folder is not None:
@@ -109,19 +111,6 @@ def _import_tune() -> None:
     """Ray Tune and Optuna take two seconds to import; Ray's own processes start meanwhile."""
     import optuna  # noqa: F401
     from ray import tune  # noqa: F401
-
-
-def _slots(resources: ResourcesConfig, available: dict[str, float]) -> int:
-    """How many trainings run at a time."""
-    fits = [math.floor(available.get("CPU", 0.0) / resources.cpu)]
-    if resources.gpu:
-        fits.append(math.floor(available.get("GPU", 0.0) / resources.gpu))
-    if min(fits) < 1:
-        raise SweepError(
-            f"a training needs {resources.cpu:g} CPUs and {resources.gpu:g} GPUs and Ray has {available.get('CPU', 0):g} and "
-            f"{available.get('GPU', 0):g}; lower resources.cpu or resources.gpu"
-        )
-    return min(fits) if resources.slots == "auto" else min(*fits, resources.slots)
 
 
 def _first_line(error: Exception) -> str:

@@ -29,6 +29,7 @@ from bimix_sweep.sweep.interrupt import Interrupt
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_results
 from bimix_sweep.sweep.segments import Event
+from bimix_sweep.sweep.slots import Slots
 from bimix_sweep.sweep.staging import settle
 from bimix_sweep.sweep.trainers import Trainer
 
@@ -53,14 +54,14 @@ def drive(
     with cluster(address, config.resources) as found:
         interrupt.install()  # Ray has taken SIGTERM over
         name = f"law-{hashlib.blake2b(folder.encode(), digest_size=8).hexdigest()}"
-        first = first_event(config, trainer.data, spec, found.slots)
+        first = first_event(config, trainer.data, spec, found.slots())
         event = change.event(first) if change else None
         actor = _start_actor(name, folder, first, event)
         if event is not None:
             settle(folder, event)
         try:
             if found.dashboard:
-                progress.say(f"{found.slots} trainings at a time; Ray dashboard at {found.dashboard}")
+                progress.say(f"{found.slots()} trainings at a time; Ray dashboard at {found.dashboard}")
             past = ask(actor.past.remote())
             if past:
                 running = sum(trial.state == "running" for trial in past)
@@ -113,7 +114,7 @@ def first_event(config: SweepConfig, data: Mapping[str, Any], spec: SweepSpec, s
 
 
 def _run_tune(
-    config: SweepConfig, folder: str, trainer: Trainer, spec: SweepSpec, actor: str, slots: int, past: list[Any], interrupt: Interrupt
+    config: SweepConfig, folder: str, trainer: Trainer, spec: SweepSpec, actor: str, slots: Slots, past: list[Any], interrupt: Interrupt
 ) -> None:
     """One Tune experiment, from here to the last final training.
 
@@ -128,10 +129,10 @@ def _run_tune(
     from bimix_sweep.sweep.trainable import Training, proxy_training
 
     planner = RemotePlanner(actor)
-    searcher = SweepSearcher(planner, spec.domains.names, config.name, past)
+    searcher = SweepSearcher(planner, spec.domains.names, config.name, past, slots)
     training = Training(
         actor=actor, checkpoints=files.join(folder, "checkpoints"), weights=spec.weights, objective=spec.objective,
-        threads=max(1, int(config.resources.cpu)), trainer=trainer, each=math.ceil((spec.max_trials + MOST_FINALS) / slots),
+        threads=max(1, int(config.resources.cpu)), trainer=trainer, each=math.ceil((spec.max_trials + MOST_FINALS) / slots()),
         folder=folder, nodes=config.resources.nodes, resources={"cpu": config.resources.cpu, "gpu": config.resources.gpu},
     )  # fmt: skip
     bundle = {"CPU": config.resources.cpu} | ({"GPU": config.resources.gpu} if config.resources.gpu else {})
@@ -141,7 +142,7 @@ def _run_tune(
     tuner = tune.Tuner(
         tune.with_resources(proxy_training(training), bundles),
         tune_config=tune.TuneConfig(
-            search_alg=searcher, num_samples=-1, max_concurrent_trials=slots, reuse_actors=True,
+            search_alg=searcher, num_samples=-1, reuse_actors=True,
             trial_name_creator=_trial_name, trial_dirname_creator=_trial_name,
         ),
         run_config=tune.RunConfig(

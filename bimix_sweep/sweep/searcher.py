@@ -41,9 +41,16 @@ class SweepPlanner(Planner, Protocol):
 class SweepSearcher(Searcher):  # type: ignore[misc]
     """Asks and tells one study."""
 
-    def __init__(self, planner: SweepPlanner, domains: Sequence[str], name: str, past: Sequence[PastTrial] = ()) -> None:
+    def __init__(
+        self,
+        planner: SweepPlanner,
+        domains: Sequence[str],
+        name: str,
+        past: Sequence[PastTrial] = (),
+        slots: Callable[[], int] | None = None,
+    ) -> None:
         super().__init__()
-        self._planner = planner
+        self._planner, self._slots = planner, slots
         self._domains = tuple(domains)
         self._sampler = MixtureSampler(planner, domains)
         self._running: dict[str, optuna.Trial] = {}
@@ -90,6 +97,8 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
     def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self.error is not None:
             return FINISHED
+        if self._slots is not None and len(self._running) >= self._slots():
+            return None
         if self._unfinished:
             past = self._unfinished.pop(0)
             proposal, role = past.proposal, past.role

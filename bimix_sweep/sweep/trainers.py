@@ -162,15 +162,18 @@ class BuiltinTrainer:
         return float(self.spec.size)
 
     def precision(self, trainings: int) -> dict[str, Any]:
-        from bimix_sweep.proxy.precision import choose_precision
+        from bimix_sweep.proxy.precision import check_device, choose_precision
 
+        check_device(self.device)
         return choose_precision(self.spec, self.device, trainings=trainings)
 
     def train(self, job: TrialJob, report: Report) -> None:
         from bimix_sweep.data.store import TokenStore
         from bimix_sweep.data.stream import MixtureStream
+        from bimix_sweep.proxy.precision import check_device
         from bimix_sweep.proxy.train import train
 
+        check_device(self.device)  # of each worker: their nodes may differ
         store = TokenStore.open(at_hand(self.store))
         stream = MixtureStream(
             store, job.mixture, batch=self.spec.batch, context=self.spec.context, seed=job.seed, limits=self.limits
