@@ -254,7 +254,7 @@ class LawActor:
         with self._lock:
             return snapshot_of(
                 self._front, elapsed_seconds=time.monotonic() - self._began, training_seconds=self._log.training_seconds,
-                lines=list(self._log.lines), epoch=self._journal.epoch,
+                lines=list(self._log.lines), num_lines=self._log.num_lines, epoch=self._journal.epoch,
             )  # fmt: skip
 
     def figures(self) -> Figures:

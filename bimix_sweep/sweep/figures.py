@@ -11,9 +11,9 @@ import numpy as np
 
 from bimix_sweep.design.state import SweepSpec
 from bimix_sweep.sweep.history import SweepHistory
+from bimix_sweep.sweep.snapshot import STATES
 
 PHASES = ("sweep", "final trainings", "done")
-STATES = ("running", "finished", "failed")
 RATE_SECONDS = 60.0
 """Points per second are counted over it."""
 

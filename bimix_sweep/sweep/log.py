@@ -1,30 +1,38 @@
 """What a person is told while a sweep runs: a line for each training that ends and each refit, and how long trainings take."""
 
 import time
+from collections import deque
 from collections.abc import Mapping
 
 from bimix_sweep.design.state import Refit
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.snapshot import describe, duration
 
+MOST_LINES = 500
+"""Kept: whoever prints them looks every second."""
+
 
 class SweepLog:
     """The log of one driver's time with a sweep."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
-        """One each, in order."""
+        self.lines: deque[str] = deque(maxlen=MOST_LINES)
+        """The last of them, one each, in order."""
+        self.num_lines = 0
+        """All that were said."""
         self._began: dict[str, float] = {}
-        self._seconds: list[float] = []
+        self._seconds = 0.0
+        self._finished = 0
 
     @property
     def training_seconds(self) -> float:
         """Mean wall time of a finished training; 0 before the first."""
-        return sum(self._seconds) / len(self._seconds) if self._seconds else 0.0
+        return self._seconds / self._finished if self._finished else 0.0
 
     def say(self, line: str) -> None:
         """Anything else."""
         self.lines.append(line)
+        self.num_lines += 1
 
     def start(self, trial: str, where: str, attempts: int) -> None:
         """An attempt at a training begins; only a further one is worth a line."""
@@ -35,7 +43,8 @@ class SweepLog:
     def finish(self, trial: str, loss: float | None, mixture: Mixture) -> None:
         """A training is done; `loss` is its last objective."""
         seconds = time.monotonic() - self._began.pop(trial, time.monotonic())
-        self._seconds.append(seconds)
+        self._seconds += seconds
+        self._finished += 1
         self.say(done_line(trial, seconds, loss, mixture.as_dict()))
 
     def fail(self, trial: str, reason: str) -> None:

@@ -48,9 +48,10 @@ class Progress:
         """The sweep now."""
         if not self.console.is_terminal:
             epoch, count = self._printed
-            for line in snapshot.lines[count if epoch == snapshot.epoch else 0 :]:
+            new = snapshot.num_lines - (count if epoch == snapshot.epoch else 0)
+            for line in [*snapshot.lines][-new:] if new else ():
                 self.say(line)
-            self._printed = (snapshot.epoch, len(snapshot.lines))
+            self._printed = (snapshot.epoch, snapshot.num_lines)
             if time.monotonic() - self._summarised > SUMMARY_SECONDS:
                 self._summarised = time.monotonic()
                 self.say(f"{_title(snapshot)}; {_times(snapshot)}")
@@ -88,7 +89,7 @@ def view(snapshot: Snapshot) -> RenderableType:
 
 
 def _title(snapshot: Snapshot) -> str:
-    counts = {state: sum(row.state == state for row in snapshot.trials) for state in ("finished", "running", "failed")}
+    counts = {state: sum(by_state.get(state, 0) for by_state in snapshot.counts.values()) for state in ("finished", "running", "failed")}
     return f"{snapshot.name}: {snapshot.phase}, " + ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 

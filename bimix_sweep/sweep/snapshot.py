@@ -1,10 +1,19 @@
-"""A sweep at one moment, as plain values: for the progress view, and for whoever else watches."""
+"""A sweep at one moment, as plain values: for the progress view, and for whoever else watches.
 
+It is taken and sent every second while trainings record, so it holds what changes and the last of what does not: its size
+and the time it takes hardly grow with the sweep.
+"""
+
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bimix_sweep.sweep.finals import MOST_FINALS, PAIRS
 from bimix_sweep.sweep.history import SweepHistory
+
+STATES = ("running", "finished", "failed")
+RECENT = 20
+"""Trainings decided last that are in a snapshot whether or not they run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +41,9 @@ class Snapshot:
     steps: int
     """Optimizer steps of a training."""
     trials: Sequence[TrialRow]
+    """Those that run and the `RECENT` decided last, in order."""
+    counts: Mapping[str, Mapping[str, int]]
+    """{role: {state: all trainings in it}}."""
     max_trials: int
     num_finals: int
     """Final trainings there will be."""
@@ -50,7 +62,9 @@ class Snapshot:
     """Mean wall time of a finished training; 0 before the first."""
     slots: int
     lines: Sequence[str]
-    """The log of this epoch: one line for each refit and each training's end."""
+    """The log of this epoch, as far as it is kept: one line for each refit and each training's end."""
+    num_lines: int
+    """All that were said in this epoch."""
     epoch: int
     """Of the journal's writer; one that began anew has a log of its own."""
 
@@ -59,8 +73,7 @@ class Snapshot:
         """If no training is saved by stopping early; None before the first ended."""
         if not self.training_seconds:
             return None
-        sweep = sum(row.role == "sweep" and row.state in ("finished", "failed") for row in self.trials)
-        finals = sum(row.role == "final" and row.state in ("finished", "failed") for row in self.trials)
+        sweep, finals = (sum(self.counts.get(role, {}).get(state, 0) for state in ("finished", "failed")) for role in ("sweep", "final"))
         to_do = (self.max_trials - sweep if self.phase == "sweep" else 0) + self.num_finals - finals
         partial = sum(row.step / self.steps for row in self.trials if row.state == "running")
         return max(0.0, to_do - partial) * self.training_seconds / self.slots
@@ -82,25 +95,33 @@ def duration(seconds: float) -> str:
 
 
 def snapshot_of(
-    history: SweepHistory, *, elapsed_seconds: float, training_seconds: float, lines: Sequence[str], epoch: int
+    history: SweepHistory, *, elapsed_seconds: float, training_seconds: float, lines: Sequence[str], num_lines: int, epoch: int
 ) -> Snapshot:  # fmt: skip
     """The snapshot of a history and of what only its driver knows."""
+    records = history.state.trials
+    counts: dict[str, dict[str, int]] = {}
+    for record in records.values():
+        states = counts.setdefault(record.role, dict.fromkeys(STATES, 0))
+        states[record.state] += 1
+    recent = set(itertools.islice(reversed(records), RECENT))
     rows = [
         TrialRow(
             trial=name, role=record.role, reason=history.proposals[name].reason, state=record.state, step=max(record.points, default=0),
             objective=history.objective(name), mixture=record.mixture.as_dict(),
         )
-        for name, record in history.state.trials.items()
+        for name, record in records.items()
+        if record.state == "running" or name in recent
     ]  # fmt: skip
     finals = history.finals["mixtures"] if history.finals else None
     last = next((event for event in reversed(history.refits) if event["optimum"]), None)
     decision = history.decision.reason if history.decision else history.refits[-1]["decision"]["reason"] if history.refits else ""
     return Snapshot(
         name=history.first["name"], phase="done" if history.complete else "sweep" if finals is None else "final trainings",
-        steps=history.spec.steps, trials=rows, max_trials=history.spec.max_trials,
+        steps=history.spec.steps, trials=rows, counts=counts, max_trials=history.spec.max_trials,
         num_finals=MOST_FINALS if finals is None else PAIRS * len(finals), decision=decision,
         optimum=last["optimum"]["mixture"] if last else None, region=last["optimum"]["region"] if last else {},
         regret_expected=last["decision"]["regret_expected"] if last else None,
         regret_upper95=last["decision"]["regret_upper95"] if last else None, movement_tv=last["decision"]["movement_tv"] if last else None,
-        elapsed_seconds=elapsed_seconds, training_seconds=training_seconds, slots=history.spec.slots, lines=lines, epoch=epoch,
+        elapsed_seconds=elapsed_seconds, training_seconds=training_seconds, slots=history.spec.slots, lines=lines, num_lines=num_lines,
+        epoch=epoch,
     )  # fmt: skip

@@ -8,6 +8,7 @@ import contextlib
 import os
 import socket
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,11 @@ from bimix_sweep.errors import BimixSweepError, JournalError
 from bimix_sweep.sweep.folder import LOCK
 from bimix_sweep.sweep.history import SweepHistory
 from bimix_sweep.sweep.jobs import JobState
-from bimix_sweep.sweep.log import done_line, refit_line
+from bimix_sweep.sweep.log import MOST_LINES, done_line, refit_line
 from bimix_sweep.sweep.progress import Progress, view
 from bimix_sweep.sweep.segments import Event, decode
 from bimix_sweep.sweep.shapes import check_shape
 from bimix_sweep.sweep.snapshot import Snapshot, duration, snapshot_of
-
-MOST_LINES = 200
-"""Of the log that are kept."""
 
 
 class Follower:
@@ -37,7 +35,8 @@ class Follower:
         self._read: dict[str, int] = {}
         self._seconds: list[float] = []
         self._began: dict[str, float] = {}
-        self._lines: list[str] = []
+        self._lines: deque[str] = deque(maxlen=MOST_LINES)
+        self._num_lines = 0
         self._epoch = 0
         self.num_events = 0
         """Read so far."""
@@ -64,7 +63,7 @@ class Follower:
             return None
         return snapshot_of(
             self.history, elapsed_seconds=self.history.seconds, training_seconds=sum(self._seconds) / max(1, len(self._seconds)),
-            lines=list(self._lines), epoch=self._epoch,
+            lines=list(self._lines), num_lines=self._num_lines, epoch=self._epoch,
         )  # fmt: skip
 
     def _take(self, name: str) -> None:
@@ -118,9 +117,7 @@ class Follower:
 
     def _say(self, line: str) -> None:
         self._lines.append(line)
-        if len(self._lines) > MOST_LINES:
-            del self._lines[: MOST_LINES // 2]
-            self._lines[0] = "..."
+        self._num_lines += 1
 
 
 def state_line(folder: str, followed: Follower, now: float | None = None) -> str:
@@ -156,12 +153,8 @@ def as_json_value(folder: str, snapshot: Snapshot | None, job: JobState | None, 
     }  # fmt: skip
     if snapshot is None:
         return value
-    states: dict[str, dict[str, int]] = {}
-    for row in snapshot.trials:
-        counts = states.setdefault(row.role, {"running": 0, "finished": 0, "failed": 0})
-        counts[row.state] += 1
     return value | {
-        "name": snapshot.name, "phase": snapshot.phase, "trials": states, "max_trials": snapshot.max_trials,
+        "name": snapshot.name, "phase": snapshot.phase, "trials": {role: dict(states) for role, states in snapshot.counts.items()}, "max_trials": snapshot.max_trials,
         "running": {row.trial: row.step for row in snapshot.trials if row.state == "running"}, "steps": snapshot.steps,
         "optimum": None if snapshot.optimum is None else dict(snapshot.optimum),
         "region": {name: list(ends) for name, ends in snapshot.region.items()},

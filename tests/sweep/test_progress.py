@@ -1,3 +1,4 @@
+from collections import Counter
 from io import StringIO
 
 from rich.console import Console
@@ -14,11 +15,16 @@ def row(trial, state="finished", step=400, role="sweep"):
 
 
 def snapshot(**changes):
+    trials = changes.setdefault("trials", [row("t0000"), row("t0001", "running", 200)])
+    lines = changes.setdefault("lines", ["t0000 done", "refit 1: 1 training"])
+    counts = {}
+    for one in trials:
+        counts.setdefault(one.role, Counter())[one.state] += 1
     fields = {
-        "name": "pile", "phase": "sweep", "steps": 400, "trials": [row("t0000"), row("t0001", "running", 200)], "max_trials": 12,
+        "name": "pile", "phase": "sweep", "steps": 400, "counts": counts, "max_trials": 12,
         "num_finals": 8, "optimum": {"web": 0.41, "code": 0.59}, "region": {"web": (0.3, 0.5), "code": (0.5, 0.7)},
         "regret_expected": 0.001, "regret_upper95": 0.003, "movement_tv": 0.01, "decision": "regret may be 0.300%",
-        "elapsed_seconds": 100.0, "training_seconds": 30.0, "slots": 2, "lines": ["t0000 done", "refit 1: 1 training"], "epoch": 1,
+        "elapsed_seconds": 100.0, "training_seconds": 30.0, "slots": 2, "num_lines": len(lines), "epoch": 1,
     }  # fmt: skip
     return Snapshot(**(fields | changes))
 
@@ -59,11 +65,13 @@ def test_elsewhere_than_on_a_terminal_every_line_is_printed_once_and_whole():
         progress.show(snapshot())
         progress.show(snapshot())
         progress.show(snapshot(lines=["t0000 done", "refit 1: 1 training", "a line that is longer than the console is wide"]))
+        progress.show(snapshot(lines=["of which only the end is kept"], num_lines=4))
         progress.show(snapshot(lines=["after a restart"], epoch=2))
     assert console.file.getvalue().splitlines() == [
         "t0000 done",
         "refit 1: 1 training",
         "a line that is longer than the console is wide",
+        "of which only the end is kept",
         "after a restart",
     ]
 
