@@ -24,7 +24,7 @@ def nodes(count: int, cpus: int) -> Iterator[str]:
     )  # fmt: skip
     from ray.cluster_utils import Cluster
 
-    Path("/tmp/ray").mkdir(exist_ok=True)  # noqa: S108 - Cluster writes its address there
+    Path("/tmp/ray").mkdir(exist_ok=True)
 
     cluster = Cluster(
         initialize_head=True,
