@@ -19,7 +19,7 @@ from bimix_sweep.law.contest import Question, drawn_optima, scattered
 from bimix_sweep.law.optimum import solve
 from bimix_sweep.law.uncertainty import Posterior
 from bimix_sweep.mixture.domains import DomainSet, Mixture
-from bimix_sweep.mixture.simplex import Array, project
+from bimix_sweep.mixture.simplex import SUM_TOLERANCE, Array, project
 
 EXPLORATION = 0.3
 """Weight of the variance over all mixtures beside the regret."""
@@ -46,7 +46,7 @@ def next_mixture(
     finished, running, failed = (_in_order(rows, order, len(question.law.domains)) for rows in (finished, running, failed))
     contenders = contending(question, generator)
     fresh = _fresh(question, domains, order, contenders, failed, generator, NUM_BROAD)
-    again = _again(question, finished)
+    again = _again(question, domains, order, finished)
     best, fall = choose(question, contenders, np.concatenate([fresh, again]), running, generator)
     if best >= len(fresh):
         return Mixture.from_array(domains.names, again[best - len(fresh)][order]), f"replicate, regret -{fall:.2g}"
@@ -76,7 +76,7 @@ class Batch:
         self._contenders = contending(question, generator)
         near = np.concatenate([self._contenders, scattered(question, self._contenders[0], generator, size)])
         fresh = _fresh(question, domains, self._order, near, failed, generator, NUM_BROAD + size)
-        self._candidates = np.concatenate([fresh, _again(question, finished)])
+        self._candidates = np.concatenate([fresh, _again(question, domains, self._order, finished)])
         self._taken = np.zeros(len(fresh), dtype=bool)
         self._posterior = conditioned_on(question, np.concatenate([self._contenders, self._candidates]), running)
         self.made = 0
@@ -181,9 +181,13 @@ def _fresh(
     return fresh
 
 
-def _again(question: Question, finished: Array) -> Array:
-    """Measured mixtures that may be run again."""
-    again = np.unique(finished, axis=0)
+def _again(question: Question, domains: DomainSet, order: list[int], finished: Array) -> Array:
+    """Measured mixtures that may be run again: bounds may have been others when they were chosen."""
+    shares = finished[:, order]
+    inside = (shares >= domains.lower_array - SUM_TOLERANCE) & (shares <= domains.upper_array + SUM_TOLERANCE)
+    again = np.unique(finished[inside.all(axis=1)], axis=0)
+    if not len(again):
+        return again
     return again[np.argsort(question.objective(question.law.predict(again, np.full(len(again), question.step))))[:NUM_REPLICATES]]
 
 

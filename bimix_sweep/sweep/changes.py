@@ -77,11 +77,13 @@ def compare(history: SweepHistory, given: SweepConfig, versions: VersionChange =
         for name, domain in old.domains.items()
         if name in given.domains and given.domains[name].version != domain.version
     }
+    gone = [name for name in old.domains if name not in given.domains and not _is_old_version(name, old)]
     config = _completed(old, given, renamed)
     before, after = _flat(old.public()), _flat(config.public())
     differing = [path for path in dict.fromkeys((*before, *after)) if before.get(path) != after.get(path)]
     joined = tuple(name for name in config.domains if name not in old.domains and name not in renamed.values())
-    refused = [line for path in differing if (line := _refusal(path, before, after, config, renamed, joined))]
+    refused = [f"domains.{name} is gone; trainings hold it, so keep it, with max: 0 for no new mixture to do so" for name in gone]
+    refused += [line for path in differing if (line := _refusal(path, before, after, renamed, joined))]
     joined = (*joined, *renamed)
     dropped = tuple(
         name
@@ -108,11 +110,11 @@ def extended(config: SweepConfig, runs: int) -> SweepConfig:
 
 
 def _completed(old: SweepConfig, given: SweepConfig, renamed: Mapping[str, str]) -> SweepConfig:
-    """What is given, with the domains that earlier changes made of old versions, and with the targets that the sweep began with."""
+    """What is given, with the domains that it leaves out (old versions need not be named), and with the targets that the sweep began with."""
     content = given.model_dump(mode="json")
     domains = {name: domain.model_dump(mode="json") for name, domain in old.domains.items()}
     for name in old.domains:
-        if name not in content["domains"] and _is_old_version(name, old):
+        if name not in content["domains"]:
             content["domains"][name] = domains[name]
     for name, other in renamed.items():
         content["domains"][other] = domains[name] | {"min": 0.0, "max": 0.0}
@@ -151,8 +153,7 @@ def _flat(content: Any, path: Path = ()) -> dict[Path, Any]:
 
 
 def _refusal(
-    path: Path, before: Mapping[Path, Any], after: Mapping[Path, Any], config: SweepConfig, renamed: Mapping[str, str],
-    joined: tuple[str, ...],
+    path: Path, before: Mapping[Path, Any], after: Mapping[Path, Any], renamed: Mapping[str, str], joined: tuple[str, ...]
 ) -> str | None:  # fmt: skip
     """Why this key may not change; None where it may."""
     if path[0] in FREE or path in SILENT:
@@ -160,8 +161,6 @@ def _refusal(
     key, change = ".".join(path), f"was {_said(before.get(path))} and is now {_said(after.get(path))}"
     if path[0] == "domains":
         _, name, field = path
-        if name not in config.domains:
-            return f"domains.{name} is gone; trainings hold it, so keep it, with max: 0 for no new mixture to do so"
         if name in (*joined, *renamed, *renamed.values()) or field in ("min", "max", "tokens"):
             return None
         return (
