@@ -1,5 +1,6 @@
 """A sweep too large for a fit before every proposal: `EACH` is lowered here, so that a few dozen trainings are many."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -100,7 +101,7 @@ def test_a_law_serves_until_enough_trainings_have_ended_and_one_proposal_carries
     sweep.go_on(50)
     carrying = [number for number, proposal in enumerate(sweep.state.proposals) if proposal.fit]
     over = [sweep.state.proposals[number].fit["num_over"] for number in carrying]
-    later = [(before, after) for before, after in zip(over, over[1:], strict=False) if before > 12]
+    later = [(before, after) for before, after in itertools.pairwise(over) if before > 12]
     assert later
     assert all(after - before >= due(after) > 1 for before, after in later)
     mixtures = {proposal.mixture.proportions for proposal in sweep.state.proposals[carrying[-1] :]}
