@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from bimix_sweep.commands import jobs, laws, offline, sweeps
+from bimix_sweep.commands import jobs, laws, offline, setup, sweeps
 from bimix_sweep.errors import BimixSweepError
 
 
@@ -48,7 +48,7 @@ def _main(
 
 
 for _command in (
-    sweeps.demo, sweeps.schema, sweeps.run, sweeps.resume, sweeps.extend, jobs.submit, jobs.stop, jobs.status, jobs.watch,
+    sweeps.demo, setup.init, setup.doctor, sweeps.schema, setup.plan, sweeps.run, sweeps.resume, sweeps.extend, jobs.submit, jobs.stop, jobs.status, jobs.watch,
     offline.propose, offline.record,
     laws.fit, laws.predict, laws.optimum, laws.replay, laws.export, sweeps.report,
 ):  # fmt: skip

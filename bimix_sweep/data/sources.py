@@ -71,6 +71,14 @@ class Source:
             digest.update(json.dumps([found, self.column, self.vocabulary, self.end_of_text, self.dtype]).encode())
         return digest.hexdigest()
 
+    def stored_bytes(self) -> float:
+        """About how much text the files hold, by their sizes; compressed ones are taken to grow threefold.
+
+        Raises:
+            DataError: nothing is at the path.
+        """
+        return float(sum(f.size * (3.0 if f.path.endswith((*COMPRESSED, ".parquet")) else 1.0) for f in self._files()[1]))
+
     def texts(self) -> Iterator[str]:
         """The documents, in an order that depends on the names of the files only; blank ones are left out.
 

@@ -63,7 +63,7 @@ def train(
         )
     if stream.store.vocabulary > spec.vocabulary:
         raise TrainingError(f"the store has {stream.store.vocabulary} token ids and the proxy {spec.vocabulary}; need as many")
-    state = _State(spec, seed, torch.device(device), precision)
+    state = TrainingState(spec, seed, torch.device(device), precision)
     evaluation = Evaluation(spec, validation, state.device, state.dtype)
     identity = {
         "spec": spec.to_json(), "seed": seed, "dtype": str(state.dtype), "compiled": bool((precision or {}).get("compile")),
@@ -105,7 +105,7 @@ def train(
     return True
 
 
-class _State:
+class TrainingState:
     """Weights, their average and AdamW's moments, each one flat float32 vector, and the copy the model computes with."""
 
     def __init__(self, spec: ProxySpec, seed: int, device: torch.device, precision: Mapping[str, Any] | None) -> None:

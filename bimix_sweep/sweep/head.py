@@ -80,6 +80,16 @@ class Head:
             raise SweepError(f"address {address!r} is not of a dashboard; need one such as http://HEAD:8265")
         return full
 
+    def resources(self) -> dict[str, float]:
+        """{"CPU": all of the cluster's now, "GPU": ...}; empty where the dashboard does not tell."""
+        request = urllib.request.Request(f"{self.address}/api/cluster_status", headers=auth_headers())  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
+                usage = json.loads(answer.read(10_000_000))["data"]["clusterStatus"]["loadMetricsReport"]["usage"]
+            return {name: float(pair[1]) for name, pair in usage.items()}
+        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError):
+            return {}
+
     def jobs(self) -> "JobSubmissionClient":
         """Ray's client for its jobs."""
         import logging
@@ -98,16 +108,21 @@ def auth_token() -> str | None:
         return None
     if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
         return token
-    named = os.environ.get("RAY_AUTH_TOKEN_PATH", "")
-    path = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    path = token_file()
     try:
         return path.read_text().strip() or None
     except FileNotFoundError:
-        if named:
+        if os.environ.get("RAY_AUTH_TOKEN_PATH"):
             raise SweepError(f"RAY_AUTH_TOKEN_PATH names {path}, which is not there; need the file with the cluster's token") from None
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise SweepError(f"the token file {path} cannot be read ({error}); need the cluster's token in it") from error
+
+
+def token_file() -> Path:
+    """Where the token lies unless RAY_AUTH_TOKEN holds it."""
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH", "")
+    return Path(named) if named else Path.home() / ".ray" / "auth_token"
 
 
 def auth_headers() -> dict[str, str]:

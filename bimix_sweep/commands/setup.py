@@ -1,0 +1,119 @@
+"""Commands before a sweep: a first configuration, what is missing here, what it will cost."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bimix_sweep.commands.common import JsonFlag, print_json, print_rows
+from bimix_sweep.errors import ConfigError
+
+
+def init(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Text of one domain each: a folder, file, glob or URI.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write; it must be new.")] = Path("sweep.yaml"),
+    name: Annotated[str, typer.Option(help="Name of the sweep.")] = "sweep",
+) -> None:
+    """Write a commented sweep.yaml for your own text.
+
+    Looks into each path, names its domain after it, and chooses the size of the proxies by how much text there is.
+    """
+    from bimix_sweep import files
+    from bimix_sweep.config import SweepConfig
+    from bimix_sweep.sweep.starter import find, yaml_text
+
+    if out.exists():
+        raise ConfigError(f"{out} is there already and will not be overwritten; give another name with -o")
+    found = find(paths, out)
+    text = yaml_text(found, f"runs/{name}", name)
+    import yaml
+
+    SweepConfig.parse(yaml.safe_load(text), where=str(out))
+    files.write_text(out, text)
+    for domain in found:
+        typer.echo(f"{domain.name}: about {domain.tokens:.2g} tokens{f'; {domain.note}' if domain.note else ''}")
+    typer.echo(f"wrote {out}; see what it costs with: bimix-sweep plan {out}")
+
+
+def doctor(
+    config: Annotated[str | None, typer.Argument(help="sweep.yaml, to look at what it needs.", show_default=False)] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Cluster to look at: http://HEAD:8265, or host:port as for run.", show_default=False)
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what is missing here for a sweep, and what to do about it.
+
+    Looks at Python and packages, cores, memory, shared memory, GPUs, the cluster's token, where the sweep will lie, the
+    configuration and its text, and the cluster. Exits with 1 where something must be mended first.
+    """
+    from bimix_sweep.sweep.doctor import examine
+
+    findings = examine(config, address)
+    problems = sum(finding.state == "problem" for finding in findings)
+    if as_json:
+        print_json({"problems": problems, "findings": [asdict(finding) for finding in findings]})
+    else:
+        width = max(len(finding.what) for finding in findings)
+        for finding in findings:
+            typer.echo(f"{finding.state:8} {finding.what:{width}}  {finding.said}")
+        typer.echo("nothing is in the way" if not problems else f"{problems} problem{'s' if problems > 1 else ''} to mend first")
+    if problems:
+        raise typer.Exit(1)
+
+
+def plan(
+    config: Annotated[str, typer.Argument(help="sweep.yaml")],
+    slots: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Trainings at a time where it will run; default: the file's, or this machine's.")
+    ] = None,
+    hours: Annotated[
+        float | None, typer.Option(help="Wall time of one training, in hours; default: timed here for the built-in trainer.")
+    ] = None,
+    noise: Annotated[
+        float, typer.Option(min=1e-6, max=1.0, help="Relative scatter of a loss between two seeds, for the simulation.")
+    ] = 0.003,
+    seconds: Annotated[float, typer.Option(min=0.0, help="For the simulation; 0 leaves it out.")] = 20.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what a sweep will cost and may find out, before it runs.
+
+    The cost of the built-in trainer is measured here: some real steps of the proxy. What the sweep may find out is simulated,
+    on laws drawn from what bimix-sweep believes before any run, with this file's domains, targets, bounds and slots.
+    """
+    from bimix_sweep.config import SweepConfig
+    from bimix_sweep.sweep.plan import make_plan
+
+    if hours is not None and not 0 < hours < 1e6:
+        raise ConfigError(f"--hours is {hours:g}; need the wall time of one training, above 0")
+    made = make_plan(SweepConfig.load(config), slots=slots, hours=hours, noise=noise, seconds=seconds)
+    if as_json:
+        print_json(made.to_json())
+        return
+    from bimix_sweep.sweep.snapshot import duration
+
+    typer.echo(f"{made.trials} trainings at most, and up to {made.final_trials} final ones; {made.slots} at a time")
+    typer.echo(f"each {made.steps:,} steps, {made.tokens:.3g} tokens" if made.measured else f"each {made.steps:,} steps")
+    if made.training_hours is None or made.wall_hours is None:
+        typer.echo("how long a training takes is not known here; give --hours for the cost")
+    else:
+        how = "as timed here" if made.measured else "as told"
+        typer.echo(f"one training {duration(3600 * made.training_hours)} ({how}), all of it at most {duration(3600 * made.wall_hours)}")
+        typer.echo(f"cost: {made.core_hours:.3g} core-hours" + (f", {made.gpu_hours:.3g} GPU-hours" if made.gpu_hours else ""))
+    for line in made.limits:
+        typer.echo(line)
+    if not made.regret:
+        return
+    typer.echo("")
+    rows = [
+        {"trainings": look.runs, "regret %": 100 * look.mean, "worst %": 100 * look.worst, "expects of itself %": 100 * look.stated}
+        for look in made.regret
+    ]
+    count = made.regret[0].num_sweeps
+    print_rows(f"regret of the predicted optimum in {count} simulated sweep{'s' if count > 1 else ''}", rows)
+    when = f"after about {made.stops_at} trainings" if made.stops_at else "not before its budget is spent"
+    typer.echo(f"simulated sweeps stop by themselves (stop.tolerance {made.tolerance:.2%}) {when}")
+    typer.echo("A simulation, on drawn laws: your text may be easier or harder.")

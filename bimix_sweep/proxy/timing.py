@@ -1,0 +1,44 @@
+"""How long a proxy training takes here: some real steps and one real evaluation, timed."""
+
+import time
+
+import numpy as np
+import torch
+
+from bimix_sweep.proxy.evaluate import Evaluation
+from bimix_sweep.proxy.precision import choose_precision
+from bimix_sweep.proxy.spec import ProxySpec
+from bimix_sweep.proxy.train import TrainingState
+
+STEPS = 8
+"""Timed, after as many that are not."""
+
+
+def training_seconds(spec: ProxySpec, *, device: str, num_targets: int, validation_tokens: int) -> float:
+    """About how long a training of this spec takes by itself, on random tokens, uncompiled.
+
+    Args:
+        device: "cpu" or "cuda".
+        num_targets: validation sets measured at each point.
+        validation_tokens: tokens of each.
+    """
+    generator = np.random.default_rng(0)
+    state = TrainingState(spec, 0, torch.device(device), {**choose_precision(spec, device), "compile": False})
+    rows = torch.from_numpy(generator.integers(0, spec.vocabulary, (spec.batch, spec.context + 1)))
+    times = []
+    for _ in range(2 * STEPS):
+        start = time.perf_counter()
+        float(state.advance(rows))  # waits for a GPU
+        times.append(time.perf_counter() - start)
+    step = float(np.median(times[STEPS:]))
+    held_out = {"text": generator.integers(0, spec.vocabulary, validation_tokens).astype(np.uint16)}
+    evaluation = Evaluation(spec, held_out, state.device, state.dtype)
+    start = time.perf_counter()
+    evaluation.losses(state.average)
+    point = num_targets * (time.perf_counter() - start)
+    return spec.steps * step + len(spec.eval_steps()) * point
+
+
+def visible_gpus() -> list[str]:
+    """Names of the GPUs that torch can use."""
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []

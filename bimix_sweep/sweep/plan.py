@@ -1,0 +1,154 @@
+"""What a sweep will cost and may find out, told before anything runs."""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.design.planning import PlannedRegret, simulate
+from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.errors import ConfigError
+from bimix_sweep.proxy.spec import ProxySpec
+from bimix_sweep.sweep.driver import sweep_spec
+from bimix_sweep.sweep.finals import MOST_FINALS
+
+NOISE = 0.003
+"""Relative standard deviation of a loss between two seeds of one mixture, as small proxies on real text have it."""
+SIMULATION_SECONDS = 20.0
+"""A simulation may take by default."""
+VALIDATION_TOKENS = 8192
+"""Of a validation split, as `prepare` makes them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A sweep before it runs."""
+
+    trials: int
+    """Proxy trainings at most."""
+    final_trials: int
+    """Final trainings at most."""
+    steps: int
+    """Optimizer steps of each."""
+    tokens: float
+    """Tokens of each."""
+    slots: int
+    """Trainings at a time."""
+    training_hours: float | None
+    """Wall time of one; None where it is not known."""
+    measured: bool
+    """It was timed here, not told."""
+    core_hours: float | None
+    """Of all trainings."""
+    gpu_hours: float | None
+    """Of all trainings."""
+    wall_hours: float | None
+    """Of the whole sweep, at most."""
+    limits: tuple[str, ...]
+    """What a limit of the budget does to it."""
+    regret: tuple[PlannedRegret, ...]
+    """Simulated."""
+    tolerance: float
+    """Expected regret at which the sweep stops by itself."""
+    noise: float
+    """That the simulation had."""
+
+    @property
+    def stops_at(self) -> int | None:
+        """Trainings after which simulated sweeps would have stopped by themselves, roughly; None if not within the budget."""
+        return next((look.runs for look in self.regret if look.stated <= self.tolerance), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields."""
+        return asdict(self) | {"limits": list(self.limits), "regret": [asdict(look) for look in self.regret], "stops_at": self.stops_at}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Proxies:
+    """What a spec needs to know of trainings, before any trainer was prepared."""
+
+    steps: int
+    size: float
+    eval_steps: tuple[int, ...]
+    domain_tokens: Mapping[str, float] = field(default_factory=dict)
+
+
+def make_plan(
+    config: SweepConfig, *, slots: int | None = None, hours: float | None = None, noise: float = NOISE, seconds: float = SIMULATION_SECONDS
+) -> Plan:  # fmt: skip
+    """Cost and expected regret of a sweep.
+
+    Args:
+        config: what to find.
+        slots: trainings at a time on the cluster that will run it; default: the configuration's, else what this machine holds.
+        hours: wall time of one training; default: timed here for the built-in trainer, unknown for others.
+        noise: relative standard deviation of a loss between two seeds.
+        seconds: for the simulation; 0 leaves it out.
+
+    Raises:
+        ConfigError: the built-in trainer's proxies need a GPU and none is here.
+    """
+    at_once = slots or (config.resources.slots if config.resources.slots != "auto" else _slots_here(config))
+    measured = hours is None and config.trainer == "builtin"
+    if measured:
+        hours = _timed(config) / 3600
+    count = config.budget.trials + MOST_FINALS
+    cores, gpus = (
+        None if hours is None else count * hours * each * config.resources.nodes for each in (config.resources.cpu, config.resources.gpu)
+    )
+    rounds = math.ceil(config.budget.trials / at_once) + math.ceil(MOST_FINALS / at_once)
+    steps = config.proxy.steps
+    proxies = _Proxies(steps=steps, size=config.proxy.sizes[0], eval_steps=(steps,))
+    regret: list[PlannedRegret] = []
+    if seconds > 0:
+        regret = simulate(_unlimited(sweep_spec(config, proxies), at_once), noise=noise, seconds=seconds)
+    return Plan(
+        trials=config.budget.trials, final_trials=MOST_FINALS, steps=steps, tokens=float(config.proxy.tokens), slots=at_once,
+        training_hours=hours, measured=measured, core_hours=cores, gpu_hours=gpus, wall_hours=None if hours is None else rounds * hours,
+        limits=tuple(_limits(config, hours, cores, gpus)), regret=tuple(regret), tolerance=config.stop.tolerance, noise=noise,
+    )  # fmt: skip
+
+
+def _unlimited(spec: SweepSpec, slots: int) -> SweepSpec:
+    return replace(spec, slots=min(slots, spec.max_trials), core_hours=None, gpu_hours=None)
+
+
+def _timed(config: SweepConfig) -> float:
+    """Seconds of one training here, with the threads that it will have."""
+    os.environ["OMP_NUM_THREADS"] = str(max(1, int(config.resources.cpu)))  # before the first import of torch
+    from bimix_sweep.proxy.timing import training_seconds, visible_gpus
+
+    spec = ProxySpec.for_size(
+        config.proxy.sizes[0], vocabulary=config.proxy.vocabulary, context=config.proxy.context, batch=config.proxy.batch,
+        steps=config.proxy.steps,
+    )  # fmt: skip
+    device = "cuda" if config.resources.gpu else "cpu"
+    if device == "cuda" and not visible_gpus():
+        raise ConfigError(
+            "resources.gpu is set and torch sees no GPU here, so a training cannot be timed; plan on a machine that has one, or give --hours"
+        )
+    return training_seconds(spec, device=device, num_targets=len(config.resolved_targets()), validation_tokens=VALIDATION_TOKENS)
+
+
+def _slots_here(config: SweepConfig) -> int:
+    return max(1, math.floor(len(os.sched_getaffinity(0)) / config.resources.cpu))
+
+
+def _limits(config: SweepConfig, hours: float | None, cores: float | None, gpus: float | None) -> list[str]:
+    """In words, of each limit that is set."""
+    said = []
+    for name, limit, cost, each in (
+        ("core_hours", config.budget.core_hours, cores, config.resources.cpu), ("gpu_hours", config.budget.gpu_hours, gpus, config.resources.gpu),
+    ):  # fmt: skip
+        if limit is None:
+            continue
+        if hours is None or cost is None:
+            said.append(f"budget.{name} is {limit:g}; how many trainings that pays for is not known")
+        elif cost <= limit:
+            said.append(f"budget.{name} is {limit:g}, enough for all of it")
+        else:
+            paid = math.floor(limit / (hours * each * config.resources.nodes))
+            said.append(f"budget.{name} is {limit:g}, which pays for about {paid} of {config.budget.trials + MOST_FINALS} trainings")
+    return said

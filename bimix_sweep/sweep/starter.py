@@ -1,0 +1,136 @@
+"""A first sweep.yaml from the user's own folders and files, with sizes that suit the text found there."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bimix_sweep import files
+from bimix_sweep.data.prepare import MIN_DOCUMENTS
+from bimix_sweep.data.sources import Source
+from bimix_sweep.errors import ConfigError, DataError
+
+BYTES_PER_TOKEN = 3.5
+"""Of text with 2048 tokens."""
+SAMPLED_BYTES = 1_000_000
+"""Text read of each place, to see that it can be read."""
+TOKENS_PER_STEP = 1024
+"""8 sequences of 128 tokens."""
+MOST_REPEATS = 2.0
+"""A proxy on one domain alone repeats it about so often at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A domain to be."""
+
+    name: str
+    path: str
+    """As the file says it."""
+    tokens: float
+    """About how many there are."""
+    note: str
+    """What is wrong with it, or nothing."""
+
+
+def find(paths: Sequence[str], out: Path) -> list[Found]:
+    """Look at each path.
+
+    Raises:
+        DataError: nothing readable is at one of them. ConfigError: fewer than two, or one of them twice.
+    """
+    if len(paths) < 2:
+        raise ConfigError(f"{len(paths)} path given; need at least two domains, a folder, file, glob or URI each")
+    if len(set(paths)) < len(paths):
+        raise ConfigError("one path is given twice; need another for each domain")
+    names: list[str] = []
+    found = []
+    for path in paths:
+        tokens, note = _look(path)
+        names.append(_name(path, names))
+        found.append(Found(name=names[-1], path=_written(path, out.resolve().parent), tokens=tokens, note=note))
+    return found
+
+
+def yaml_text(found: Sequence[Found], folder: str, name: str) -> str:
+    """The commented file."""
+    smallest = min(domain.tokens for domain in found)
+    steps = int(min(800, max(100, MOST_REPEATS * smallest / TOKENS_PER_STEP // 50 * 50)))
+    trials = max(24, 4 * len(found))
+    longest = max(len(domain.name) for domain in found) + 1
+    lines = [
+        "# A sweep for bimix-sweep: which mixture of these domains trains the best model?",
+        "#   bimix-sweep plan FILE      what it costs and may find out",
+        "#   bimix-sweep run FILE       here; or submit it to a Ray cluster",
+        "# All keys: bimix-sweep schema",
+        f"name: {name}",
+        "seed: 0                # everything random follows from it",
+        "domains:               # tokens: those available to your final run; default: those of the text itself",
+    ]
+    for domain in found:
+        note = f"; {domain.note}" if domain.note else ""
+        lines.append(
+            f"  {domain.name + ':':{longest}} {{path: {json.dumps(domain.path, ensure_ascii=False)}}}   # about {domain.tokens:.2g} tokens{note}"
+        )
+    lines += [
+        "# Bounds and sizes go beside the path, such as: {path: ..., tokens: 4.0e12, min: 0.0, max: 0.5}",
+        "",
+        "# targets:             # what is minimised; default: held-out text of every domain, weight 1",
+        f"#   {found[0].name}: {{domain: {found[0].name}}}",
+        "#   exam: {path: eval/exam.jsonl, weight: 2}",
+        "",
+        "# final: {tokens: 1.0e12, max_epochs: 4}   # the run the mixture is for: no domain is then repeated more often than that",
+        "",
+        f"proxy: {{sizes: [2.0e5], steps: {steps}, context: 128, batch: 8}}   # one training: {steps * TOKENS_PER_STEP:,} tokens",
+        "resources: {cpu: 1, gpu: 0, slots: auto}   # of one training; slots: at a time",
+        f"budget: {{trials: {trials}}}           # at most; 8 final trainings come on top",
+        "stop: {tolerance: 0.002, patience: 3}      # expected regret, as a fraction of the loss, that is good enough",
+        f"out: {json.dumps(folder, ensure_ascii=False)}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _look(path: str) -> tuple[float, str]:
+    """About how many tokens are at a path, and what is wrong with them."""
+    source = Source(path=path)
+    if source.holds_tokens():
+        raise DataError(f"{path} holds tokens (.npy, .bin); need text here: .txt .jsonl .jsonl.gz .jsonl.zst .parquet")
+    stored = source.stored_bytes()
+    documents = size = 0
+    for text in source.texts():
+        documents, size = documents + 1, size + len(text.encode())
+        if size > SAMPLED_BYTES:
+            break
+    if not documents:
+        raise DataError(f"{path} holds no text; need documents of .txt .jsonl .jsonl.gz .jsonl.zst .parquet")
+    if size > SAMPLED_BYTES:
+        return max(size, stored) / BYTES_PER_TOKEN, ""
+    tokens = size / BYTES_PER_TOKEN
+    if documents < MIN_DOCUMENTS:
+        return tokens, f"TOO FEW documents ({documents}), need {MIN_DOCUMENTS}"
+    return tokens, ""
+
+
+def _name(path: str, taken: Sequence[str]) -> str:
+    """Of the last part of a path that says something: letters, digits, - and _."""
+    parts = [part for part in re.split(r"[/\\]+", path.partition("?")[0]) if part and not any(c in part for c in "*?[")]
+    stem = parts[-1].split(".")[0] if parts else ""
+    if not stem and parts:
+        stem = parts[-1]
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_") or "domain"
+    if name.lower() in ("null", "true", "false", "yes", "no", "on", "off", "y", "n", "~") or not name[0].isalpha():
+        name = f"d-{name}"  # YAML would read something else than a name
+    number, tried = 1, name
+    while tried in taken:
+        number += 1
+        tried = f"{name}-{number}"
+    return tried
+
+
+def _written(path: str, folder: Path) -> str:
+    """Relative to the file's own folder where it lies in it."""
+    if files.is_uri(path):
+        return path
+    full = Path(path).expanduser().absolute()
+    return str(full.relative_to(folder)) if full.is_relative_to(folder) and full != folder else str(full)
