@@ -1,17 +1,23 @@
-"""A sweep's folder: who drives it, and whether a sweep was begun in it.
+"""A sweep's folder, an absolute local path or a URI: who drives it, and whether a sweep was begun in it.
 
 Begun means that the journal holds an event. Before that nothing happened that could be lost: `run` may begin anew there.
 """
 
 import contextlib
 import fcntl
+import hashlib
 import os
+import secrets
 import shutil
 import socket
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bimix_sweep.errors import SweepError
+from bimix_sweep import files
+from bimix_sweep.errors import ConfigError, SweepError
+from bimix_sweep.sweep.lease import Lease
+from bimix_sweep.sweep.segments import holds_events
 
 CONFIG = "config.yaml"
 """In a sweep's folder from when its data are prepared."""
@@ -20,30 +26,86 @@ STORE, NEXT_STORE = "store", "store.next"
 ELSEWHERE = {"trainings": "elsewhere"}
 """Identity of the data of a sweep whose trainings are not run by this program; trainings run by both do not mix in a sweep."""
 LOCK = "driver.lock"
-"""In a sweep's folder while a driver works there."""
+"""In a sweep's local folder while a driver works there."""
+LEASE = "driver.lease"
+"""The same in a URI."""
 ATTEMPTS = 10
 """At a folder or lock that others remove at the same time."""
 
 
-def begun(folder: Path) -> bool:
+def sweep_folder(folder: str | Path) -> str:
+    """The sweep's folder as all of this package names it: an absolute path, or the URI as it stands.
+
+    Raises:
+        ConfigError: the URI carries a secret.
+    """
+    if not files.is_uri(folder):
+        return str(Path(folder).absolute())
+    try:
+        files.check_uri(str(folder))
+    except ValueError as error:
+        raise ConfigError(f"the sweep's folder {error}") from None
+    place, mark, options = str(folder).partition("?")
+    return place.rstrip("/") + mark + options
+
+
+def cache_folder() -> Path:
+    """A folder of this user on this machine for copies of what lies in URIs: in $TMPDIR, or the system's place for such.
+
+    Raises:
+        OSError: it cannot be made, or belongs to somebody else.
+    """
+    place = Path(tempfile.gettempdir()) / f"bimix-sweep-{os.getuid()}"
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if place.is_symlink() or place.stat().st_uid != os.getuid():
+        raise OSError(f"{place} belongs to somebody else; set TMPDIR to a folder of your own")
+    return place
+
+
+def local_part(folder: str) -> Path:
+    """Where the driver keeps what must be local files: the sweep's folder itself, or for a URI a scratch folder of this machine."""
+    if not files.is_uri(folder):
+        return Path(folder)
+    place = cache_folder() / "sweeps" / hashlib.blake2b(folder.encode(), digest_size=8).hexdigest()
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def begun(folder: str | Path) -> bool:
     """The journal holds an event, or what may once have been one; a header without its events does not count."""
-    for path in (folder / "journal").glob("*.jsonl"):
-        with path.open("rb") as stream:
-            stream.readline()
-            if stream.readline().endswith(b"\n"):
-                return True
-    return False
+    return holds_events(files.join(folder, "journal"))
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Be the only driver in `folder`, made here where it is missing; the kernel lets go of it however this process ends.
+def held(folder: str | Path, say: Callable[[str], None] = lambda line: None) -> Iterator[None]:
+    """Be the only driver in `folder`, a local one being made here where it is missing; however this process ends, it lets go.
+
+    A local folder is locked by the kernel. In a URI a lease is held, which a driver that died keeps for half a minute; `say` is told
+    when that is waited for.
 
     A folder made here disappears again with an exception, unless configuration or journal were written by then.
 
     Raises:
         SweepError: another driver is there, or the folder cannot be made or written.
     """
+    if files.is_uri(folder):
+        lease = Lease(files.join(folder, LEASE), str(folder))
+        try:
+            lease.wait(0.0, say=say)
+            lease.hold(secrets.token_hex(8))
+        except OSError as error:
+            raise SweepError(f"{folder} cannot be used ({error.strerror or error}); need a place to write to") from error
+        try:
+            yield
+        finally:
+            lease.release()
+        return
+    with _held_here(Path(folder)):
+        yield
+
+
+@contextlib.contextmanager
+def _held_here(folder: Path) -> Iterator[None]:
     parents = [parent for parent in folder.parents if not parent.exists()]
     try:
         lock_file, made = _lock(folder)

@@ -31,7 +31,7 @@ from bimix_sweep.seeding import rng, seed_for
 from bimix_sweep.sweep.actor import LawActor
 from bimix_sweep.sweep.changes import VersionChange
 from bimix_sweep.sweep.driver import first_event, sweep_spec
-from bimix_sweep.sweep.folder import CONFIG, ELSEWHERE, begun, held
+from bimix_sweep.sweep.folder import CONFIG, ELSEWHERE, begun, held, sweep_folder
 from bimix_sweep.sweep.history import SweepHistory, replay
 from bimix_sweep.sweep.results import write_results
 from bimix_sweep.sweep.snapshot import Snapshot
@@ -102,10 +102,10 @@ def begin(config: SweepConfig, out: str | None = None) -> str:
     Raises:
         SweepError: the folder holds a sweep already, or something else.
     """
-    from bimix_sweep.sweep.launch import check_foreign, sweep_folder
+    from bimix_sweep.sweep.launch import check_foreign
 
     folder = sweep_folder(out or config.out)
-    config = config.anchored(Path.cwd()).model_copy(update={"out": str(folder)})
+    config = config.anchored(Path.cwd()).model_copy(update={"out": folder})
     with held(folder):
         if begun(folder):
             raise SweepError(f"{folder} holds a sweep already; go on with: bimix-sweep propose {folder}")
@@ -113,7 +113,7 @@ def begin(config: SweepConfig, out: str | None = None) -> str:
         files.write_text(files.join(folder, CONFIG), config.to_yaml())
         with _acting(folder, config):
             pass
-    return str(folder)
+    return folder
 
 
 def propose(folder: str, count: int, *, config: SweepConfig | None = None, versions: VersionChange = "keep") -> Asked:
@@ -245,10 +245,10 @@ def _taken_up(folder: str, given: SweepConfig | None, versions: VersionChange) -
 
 
 @contextlib.contextmanager
-def _acting(folder: Path, config: SweepConfig, change: dict[str, Any] | None = None) -> Iterator[LawActor]:
+def _acting(folder: str, config: SweepConfig, change: dict[str, Any] | None = None) -> Iterator[LawActor]:
     trainer = _elsewhere(config)
     spec = replace(sweep_spec(config, trainer), min_step=0)
-    actor = LawActor(str(folder), first_event(config, trainer.data, spec, spec.slots), lock_seconds=0, change=change)
+    actor = LawActor(folder, first_event(config, trainer.data, spec, spec.slots), lock_seconds=0, change=change)
     actor.ready()
     try:
         yield actor
@@ -260,9 +260,7 @@ def _elsewhere(config: SweepConfig) -> Elsewhere:
     return Elsewhere(steps=config.proxy.steps, size=config.proxy.sizes[0])
 
 
-def _path(folder: str) -> Path:
-    from bimix_sweep.sweep.launch import sweep_folder
-
+def _path(folder: str) -> str:
     return sweep_folder(folder)
 
 

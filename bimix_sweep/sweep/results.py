@@ -22,11 +22,11 @@ from bimix_sweep.report.data import PathPoint, ReportData
 from bimix_sweep.report.page import render
 from bimix_sweep.seeding import rng
 from bimix_sweep.sweep.finals import final_trainings
-from bimix_sweep.sweep.folder import CONFIG
+from bimix_sweep.sweep.folder import CONFIG, STORE, local_part
 from bimix_sweep.sweep.history import SweepHistory, replay
 
 
-def write_results(folder: Path, config: SweepConfig) -> Recipe:
+def write_results(folder: str, config: SweepConfig) -> Recipe:
     """Everything a finished sweep leaves.
 
     Raises:
@@ -37,25 +37,25 @@ def write_results(folder: Path, config: SweepConfig) -> Recipe:
         raise SweepError(f"{folder}: the sweep has not reached its final trainings; go on with resume")
     law, optimum = _decided(history)
     comparison = _comparison(history, law, optimum)
-    history.state.table().write(folder / "runs.csv")
-    files.write_text(folder / "LAW.json", json.dumps(law.to_json(), allow_nan=False) + "\n")
+    history.state.table().write(files.join(folder, "runs.csv"))
+    files.write_text(files.join(folder, "LAW.json"), json.dumps(law.to_json(), allow_nan=False) + "\n")
     recipe = build_recipe(
         optimum, law, history.spec.final_domains, token_budget=config.final.tokens if config.final else None, comparison=comparison,
         excluded=_failed(history), provenance=_provenance(history, config, law),
     )  # fmt: skip
-    recipe.write(folder / "RECIPE.json")
+    recipe.write(files.join(folder, "RECIPE.json"))
     _write_domains(folder, config, history.first["data"].get("store"))
     files.write_text(files.join(folder, "report.html"), _page(config, history, law, optimum, comparison))
     return recipe
 
 
-def write_page(folder: Path, config: SweepConfig) -> Path:
+def write_page(folder: str, config: SweepConfig) -> str:
     """The page of a sweep as far as it has come.
 
     Raises:
         SweepError: the configuration is not the one that the sweep began with.
     """
-    path = folder / "report.html"
+    path = files.join(folder, "report.html")
     files.write_text(path, page(_replay(folder, config), config))
     return path
 
@@ -75,7 +75,7 @@ def page(history: SweepHistory, config: SweepConfig) -> str:
     return _page(config, history, law, _optimum(history, law, history.num_points), None)
 
 
-def _replay(folder: Path, config: SweepConfig) -> SweepHistory:
+def _replay(folder: str, config: SweepConfig) -> SweepHistory:
     """What happened, under the configuration that it happened with: results name that configuration as where they come from."""
     history = replay(folder)
     if history.first["config_digest"] != config.digest:
@@ -83,11 +83,11 @@ def _replay(folder: Path, config: SweepConfig) -> SweepHistory:
     return history
 
 
-def _write_domains(folder: Path, config: SweepConfig, digest: str | None) -> None:
+def _write_domains(folder: str, config: SweepConfig, digest: str | None) -> None:
     """domains.yaml, as `export --domains` reads it: where each domain's text lies, and the mean length of its documents in the store."""
     sources: dict[str, dict[str, Any]] = {name: {"path": domain.path} for name, domain in config.domains.items()}
     with contextlib.suppress(DataError):  # without the store of this sweep nobody knows the lengths
-        store = TokenStore.open(folder / "store")
+        store = TokenStore.open(local_part(folder) / STORE)
         for name in sources if store.digest == digest else ():
             sources[name]["tokens_per_document"] = round(store.num_train_tokens(name) / (len(store.documents(name)) - 1), 2)
     text = as_yaml(
@@ -95,7 +95,7 @@ def _write_domains(folder: Path, config: SweepConfig, digest: str | None) -> Non
         "For: bimix-sweep export RECIPE.json --to TRAINER --domains domains.yaml",
         "The paths are those of the text: put in where your trainer's tokens of it lie.",
     )
-    files.write_text(folder / "domains.yaml", text)
+    files.write_text(files.join(folder, "domains.yaml"), text)
 
 
 def _decided(history: SweepHistory) -> tuple[FittedLaw, Optimum]:

@@ -18,8 +18,9 @@ from bimix_sweep.data.store import TokenStore
 from bimix_sweep.design.state import SweepSpec
 from bimix_sweep.errors import ConfigError, DataError, SweepError
 from bimix_sweep.sweep.changes import Change, VersionChange, compare
-from bimix_sweep.sweep.folder import CONFIG, NEXT_STORE, STORE
+from bimix_sweep.sweep.folder import CONFIG, NEXT_STORE, STORE, local_part
 from bimix_sweep.sweep.history import SweepHistory
+from bimix_sweep.sweep.parcels import bring_store, discard
 from bimix_sweep.sweep.segments import Event
 
 NEXT_CONFIG = "config.next.yaml"
@@ -68,9 +69,9 @@ def stage(folder: str, history: SweepHistory, change: Change) -> None:
     Their checkpoints are of the old store; the batches are the same, so the points they recorded come again.
     """
     files.write_text(files.join(folder, NEXT_CONFIG), change.config.to_yaml())
-    if change.joined and not files.is_uri(folder):
+    if change.joined:
         for name in history.running():
-            shutil.rmtree(Path(folder) / "checkpoints" / name, ignore_errors=True)
+            discard(files.join(folder, "checkpoints"), name)
 
 
 def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None:
@@ -82,8 +83,8 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
     from bimix_sweep.data.prepare import extend
     from bimix_sweep.data.sources import Source
 
-    place = Path(folder)
-    if not change.joined or files.is_uri(folder) or not (place / STORE).exists():
+    place = local_part(folder)
+    if not change.joined or not (place / STORE).exists():
         return
     domains = {name: change.config.domains[name] for name in change.joined}
     extend(
@@ -103,8 +104,10 @@ def settle(folder: str, first: Event) -> None:
         OSError: the folder cannot be written.
     """
     ready = files.join(folder, NEXT_CONFIG)
-    if not files.is_uri(folder):
-        _settle_store(Path(folder), first["data"].get("store"))
+    if (digest := first["data"].get("store")) is not None:
+        _settle_store(local_part(folder), digest)
+        if files.is_uri(folder):
+            bring_store(folder, digest)
     if files.exists(ready):
         with contextlib.suppress(ConfigError):
             config = SweepConfig.load(ready)
@@ -113,7 +116,7 @@ def settle(folder: str, first: Event) -> None:
         files.delete(ready)
 
 
-def _settle_store(folder: Path, digest: str | None) -> None:
+def _settle_store(folder: Path, digest: str) -> None:
     ready, store = folder / NEXT_STORE, folder / STORE
     try:
         wanted = TokenStore.open(ready).digest == digest

@@ -22,6 +22,7 @@ from rich.console import Console
 
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import BimixSweepError, DivergedError
+from bimix_sweep.sweep.folder import local_part
 from bimix_sweep.sweep.launch import resume_sweep, run_sweep
 from bimix_sweep.sweep.progress import Progress
 
@@ -39,7 +40,7 @@ def planted_losses(mixture, seed, step):
     }
 
 
-def testify(witness, what, job, step, losses=None):
+def testify(witness, what, job, step, losses):
     line = {"what": what, "trial": job.trial, "step": step, "pid": os.getpid(), "at": time.time(), "losses": losses}
     with witness.open("ab", buffering=0) as log:
         log.write(json.dumps(line).encode() + b"\n")  # one write a line: lines of several processes do not mix
@@ -70,7 +71,7 @@ class PlantedTrainer:
 
     def computed(self, job, step):
         if self.witness is not None:
-            testify(self.witness, "computed", job, step)
+            testify(self.witness, "computed", job, step, None)
             return
         with self.log.open("a") as log:
             log.write(f"{job.trial} {step} {os.getpid()}\n")
@@ -100,7 +101,7 @@ class PlantedTrainer:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["run", "resume"])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder")
     parser.add_argument("--address")
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--trials", type=int, default=8)
@@ -125,6 +126,7 @@ def main() -> None:
     )
 
     def prepare(config, folder, say):
+        folder = local_part(folder)
         folder.mkdir(parents=True, exist_ok=True)
         return PlantedTrainer(
             log=folder / "trained.log", pause=asked.pause, diverge=asked.diverge, crash=asked.crash, witness=asked.witness

@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -13,9 +14,11 @@ from bimix_sweep.sweep.folder import begun, held
 from bimix_sweep.sweep.journal import Journal
 from bimix_sweep.sweep.launch import resume_sweep, run_sweep
 from bimix_sweep.sweep.progress import Progress
-from bimix_sweep.sweep.segments import FORMAT, VERSION, encode
+from bimix_sweep.sweep.segments import encode, header, segment_name
 
-HEADER = encode({"format": FORMAT, "version": VERSION, "epoch": 1, "segment": 1})
+WRITER = "000001-0123abcd"
+SEGMENT = segment_name(WRITER, 1)
+HEADER = header(WRITER, 1, None, 0)
 EVENT = encode({"seq": 1, "epoch": 1, "kind": "sweep"})
 
 
@@ -32,7 +35,7 @@ def stop_there(config, folder, say):
 
 
 def no_text(config, folder, say):
-    (folder / "store").mkdir()
+    Path(folder, "store").mkdir()
     raise DataError("no text")
 
 
@@ -50,7 +53,7 @@ def left_by_a_driver(folder, segment):
     (folder / "config.yaml").write_text(config(out=str(folder)).to_yaml())
     if segment is not None:
         (folder / "journal").mkdir()
-        (folder / "journal" / "000001.jsonl").write_bytes(segment)
+        (folder / "journal" / SEGMENT).write_bytes(segment)
 
 
 def test_a_second_driver_is_refused_at_once_and_takes_nothing_away(tmp_path):
@@ -90,12 +93,14 @@ def test_a_run_without_its_data_removes_the_folder_it_made_and_no_other(tmp_path
 
 def test_what_another_driver_wrote_meanwhile_stays_when_preparing_fails(tmp_path):
     def begun_elsewhere(config, folder, say):
-        Journal.open(folder / "journal")[0].close()
+        journal, _ = Journal.open(Path(folder, "journal"))
+        journal.write({"kind": "sweep"})
+        journal.close()
         raise DataError("no text")
 
     with pytest.raises(DataError):
         run(tmp_path / "sweep", begun_elsewhere)
-    assert (tmp_path / "sweep" / "journal" / "000001.jsonl").exists()
+    assert begun(tmp_path / "sweep")
 
 
 @pytest.mark.parametrize("segment", [None, b"", HEADER[:20], HEADER, HEADER + EVENT[:20]])
