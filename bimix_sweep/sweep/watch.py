@@ -8,7 +8,6 @@ import contextlib
 import os
 import socket
 import time
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +19,27 @@ from bimix_sweep.errors import BimixSweepError, JournalError
 from bimix_sweep.sweep.folder import LOCK
 from bimix_sweep.sweep.history import SweepHistory
 from bimix_sweep.sweep.jobs import JobState
-from bimix_sweep.sweep.log import MOST_LINES, done_line, refit_line
+from bimix_sweep.sweep.log import done_line, refit_line
 from bimix_sweep.sweep.progress import Progress, view
-from bimix_sweep.sweep.segments import Event, decode
+from bimix_sweep.sweep.segments import Event, decode, read, writers
 from bimix_sweep.sweep.shapes import check_shape
 from bimix_sweep.sweep.snapshot import Snapshot, duration, snapshot_of
 
 
 class Follower:
-    """Reads a journal on from where it was read last."""
+    """Reads a journal on from where it was read last; when another writer takes over, anew."""
 
     def __init__(self, folder: str) -> None:
         self._journal = files.join(folder, "journal")
+        self._writer = ""
+        self._begin()
+
+    def _begin(self) -> None:
         self._read: dict[str, int] = {}
         self._seconds: list[float] = []
         self._began: dict[str, float] = {}
         self._lines: deque[str] = deque(maxlen=MOST_LINES)
         self._num_lines = 0
-        self._epoch = 0
         self.num_events = 0
         """Read so far."""
         self.last_at: float | None = None
@@ -56,17 +58,35 @@ class Follower:
         Raises:
             JournalError: the journal is damaged. OSError: it cannot be read.
         """
-        for name, size in files.names(self._journal).items():
-            if name.endswith(".jsonl") and size > self._read.get(name, 0):
-                self._take(name)
+        names = files.names(self._journal)
+        parts = writers(self._journal, names)
+        newest = max((writer for writer, group in parts.items() if names[group[0]]), default="")
+        if newest != self._writer:
+            self._read_anew(newest)
+        for name in parts[newest] if newest == self._writer != "" else ():
+            if names[name] > self._read.get(name, 0):
+                self._read_on(name)
         if self.history is None:
             return None
         return snapshot_of(
             self.history, elapsed_seconds=self.history.seconds, training_seconds=sum(self._seconds) / max(1, len(self._seconds)),
-            lines=list(self._lines), num_lines=self._num_lines, epoch=self._epoch,
+            lines=list(self._lines), num_lines=self._num_lines, epoch=self._epoch(),
         )  # fmt: skip
 
-    def _take(self, name: str) -> None:
+    def _epoch(self) -> int:
+        return int(self._writer[:6] or 0)
+
+    def _read_anew(self, newest: str) -> None:
+        """All of it: the new writer may have passed over the last lines of the one before."""
+        reading = read(self._journal)
+        if reading.writer != newest:  # its first line is still being written
+            return
+        self._begin()
+        self._writer = newest
+        for event in reading.events:
+            self._take(event)
+
+    def _read_on(self, name: str) -> None:
         """What a segment gained; a line that is still being written is left for the next look."""
         path, done = files.join(self._journal, name), self._read.get(name, 0)
         if files.is_uri(path):
@@ -79,16 +99,20 @@ class Follower:
         for line in data[:whole].split(b"\n")[:-1]:
             try:
                 event = decode(line)
-                if "format" in event:
-                    self._epoch = event["epoch"]
-                    continue
-                if event["seq"] != self.num_events + 1:
-                    raise ValueError(f"has number {event['seq']}; need {self.num_events + 1}, so lines are missing or doubled")
-                check_shape(event)
-                self._apply(event)
-            except (BimixSweepError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError, RecursionError) as error:
-                raise JournalError(f"{path}: the line after event {self.num_events} cannot be used: {error}") from error
+            except (ValueError, RecursionError) as error:
+                raise JournalError(f"{path}: the line after event {self.num_events} {error}; restore the file from a copy") from error
+            if "format" not in event and event.get("seq", 0) > self.num_events:
+                self._take(event)
         self._read[name] = done + whole
+
+    def _take(self, event: Event) -> None:
+        try:
+            if event["seq"] != self.num_events + 1:
+                raise ValueError(f"need number {self.num_events + 1}, so lines are missing")
+            check_shape(event)
+            self._apply(event)
+        except (BimixSweepError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError) as error:
+            raise JournalError(f"{self._journal}: event {event.get('seq')} ({event.get('kind')}) cannot be used: {error}") from error
 
     def _apply(self, event: Event) -> None:
         if self.history is None:
