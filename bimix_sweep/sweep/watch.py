@@ -8,6 +8,7 @@ import contextlib
 import os
 import socket
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from bimix_sweep.errors import BimixSweepError, JournalError
 from bimix_sweep.sweep.folder import LOCK
 from bimix_sweep.sweep.history import SweepHistory
 from bimix_sweep.sweep.jobs import JobState
-from bimix_sweep.sweep.log import done_line, refit_line
+from bimix_sweep.sweep.log import MOST_LINES, done_line, refit_line
 from bimix_sweep.sweep.progress import Progress, view
 from bimix_sweep.sweep.segments import Event, decode, read, writers
 from bimix_sweep.sweep.shapes import check_shape
