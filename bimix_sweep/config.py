@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from bimix_sweep import files
 from bimix_sweep.errors import ConfigError, MixtureError
@@ -24,10 +24,20 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _without_secrets(place: str) -> str:
+    if files.is_uri(place):
+        files.check_uri(place)
+    return place
+
+
+Place = Annotated[str, AfterValidator(_without_secrets)]
+"""A path or a URI; one with a secret in it would put that into everything the sweep keeps."""
+
+
 class DomainConfig(Section):
     """A source of training text."""
 
-    path: str | None = Field(
+    path: Place | None = Field(
         None,
         min_length=1,
         description="Text to train proxies on: a file, folder, glob or URI (.txt .jsonl .jsonl.gz .jsonl.zst .parquet); the builtin trainer needs it",
@@ -42,7 +52,7 @@ class TargetConfig(Section):
     """A set of held-out text whose loss is measured."""
 
     domain: str | None = Field(None, description="Use this domain's own validation split")
-    path: str | None = Field(None, min_length=1, description="Or any held-out text: a file, folder, glob or URI")
+    path: Place | None = Field(None, min_length=1, description="Or any held-out text: a file, folder, glob or URI")
     weight: float = Field(1.0, ge=0, le=1e6, description="Share in the objective after normalising; 0 = watched, not optimised")
     unit: Literal["nats_per_token", "bits_per_byte"] = Field("nats_per_token", description="Unit of the loss")
 
@@ -78,8 +88,6 @@ class ProxyConfig(Section):
         return self.steps * self.context * self.batch
 
 
-CREDENTIALS = re.compile(r"://[^/]*@")
-"""User name and password in a URI."""
 ENTRY_POINT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """`module:function`, the module with dots where it lies in a package."""
 
@@ -199,7 +207,7 @@ class SweepConfig(Section):
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     stop: StopConfig = Field(default_factory=StopConfig)
-    out: str = Field(
+    out: Place = Field(
         "runs/sweep", min_length=1, pattern=r"^[^\x00-\x1f]+$", description="The sweep's folder, relative to where the command runs"
     )
 
@@ -306,12 +314,8 @@ class SweepConfig(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
     def public(self) -> dict[str, Any]:
-        """The configuration as records keep it: JSON-able, everything filled in, user names and passwords taken out of URIs."""
-        content = self.model_dump(mode="json") | {"targets": {n: t.model_dump(mode="json") for n, t in self.resolved_targets().items()}}
-        for entry in (*content["domains"].values(), *content["targets"].values()):
-            entry["path"] = entry["path"] and CREDENTIALS.sub("://", entry["path"])
-        content["out"] = CREDENTIALS.sub("://", content["out"])
-        return content
+        """The configuration as records keep it: JSON-able, everything filled in."""
+        return self.model_dump(mode="json") | {"targets": {n: t.model_dump(mode="json") for n, t in self.resolved_targets().items()}}
 
     @property
     def digest(self) -> str:

@@ -146,3 +146,22 @@ def test_a_brought_trainer_needs_no_paths_and_knows_its_targets_by_name(tmp_path
     assert SweepConfig.parse(content).digest == config.digest  # where it lies shapes no result
     assert SweepConfig.parse(content | {"trainer": "train:other"}).digest != config.digest
     assert SweepConfig.parse({"domains": content["domains"], "trainer": "train:run"}).own() == {"web": "web", "math": "math"}
+
+
+@pytest.mark.parametrize("uri", ["s3://AKIA:hush@bucket/x", "s3://bucket/x?region=us-east-1&secret_key=hush", "abfs://:hush@account/x"])
+@pytest.mark.parametrize("where", ["domains.a.path", "targets.held.path", "out"])
+def test_a_secret_in_a_uri_is_refused_and_not_repeated(uri, where):
+    content = {"domains": {"a": {"path": "a"}, "b": {"path": "b"}}, "targets": {"a": {"domain": "a"}, "held": {"path": "held"}}, "out": "o"}
+    *keys, last = where.split(".")
+    place = content
+    for key in keys:
+        place = place[key]
+    place[last] = uri
+    with pytest.raises(ConfigError, match=rf"{where} \(\w+://.*carries a secret .* through the environment") as refused:
+        SweepConfig.parse(content)
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize("uri", ["gs://anonymous@bucket/x", "abfs://container@account/x", "s3://bucket/x?region=eu-west-1&scheme=http"])
+def test_a_uri_without_a_secret_is_taken(uri):
+    assert SweepConfig.parse({"domains": {"a": {"path": uri}, "b": {"path": "b"}}, "out": uri}).out == uri

@@ -184,7 +184,12 @@ class Checkpoint:
         if now == self._sent:
             return
         packed = self.folder.with_name(f".{self.folder.name}.tar")
-        pack(self.folder, packed)
+        try:
+            pack(self.folder, packed)
+        except OSError:
+            if last:
+                raise
+            return
         if last:
             files.upload(packed, self._uri)
             packed.unlink()

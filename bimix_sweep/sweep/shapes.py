@@ -11,7 +11,11 @@ from bimix_sweep.errors import JournalError
 from bimix_sweep.export.recipe import explain
 from bimix_sweep.sweep.segments import Event
 
-Shares = dict[str, float]
+MOST_SHARES = 10_000
+"""A mixture with more domains is not one anyone made."""
+Shares = Annotated[dict[str, float], Field(max_length=MOST_SHARES)]
+TrialName = Annotated[str, Field(pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,199}$")]
+"""Checkpoints and logs are named by it, so that it must not lead anywhere else."""
 Ends = dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -75,7 +79,7 @@ class PrecisionShape(Shape):
 
 
 class ProposalShape(Shape):
-    trial: str
+    trial: TrialName
     role: Literal["sweep", "final"]
     mixture: Shares
     reason: str

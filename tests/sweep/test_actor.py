@@ -236,6 +236,35 @@ def written(folder, *events):
             },
             r"event 2 \(proposal\) cannot be used: seed is 'x'; input should be a valid integer",
         ),
+        *(
+            (
+                {
+                    "kind": "proposal",
+                    "trial": name,
+                    "role": "sweep",
+                    "mixture": {"web": 1.0},
+                    "reason": "x",
+                    "seed": 1,
+                    "num_points": 0,
+                    "fit": {},
+                },
+                r"event 2 \(proposal\) cannot be used: trial is",
+            )
+            for name in ("../x", "/etc/x", "a/../b", "..", "a\0b", "a\\b", "", "x" * 300)
+        ),
+        (
+            {
+                "kind": "proposal",
+                "trial": "t0",
+                "role": "sweep",
+                "mixture": {f"d{number}": 0.0 for number in range(20_000)},
+                "reason": "x",
+                "seed": 1,
+                "num_points": 0,
+                "fit": {},
+            },
+            r"event 2 \(proposal\) cannot be used: mixture",
+        ),
         ({"kind": "finals", "law": {}, "num_points": 1, "mixtures": 3}, r"event 2 \(finals\) cannot be used: mixtures is 3"),
         (
             {

@@ -284,16 +284,6 @@ def test_another_share_of_the_text_is_told(tmp_path):
     actor.close()
 
 
-def test_credentials_in_a_uri_reach_no_journal_and_may_change(tmp_path):
-    folder = tmp_path / "sweep"
-    open_sweep(folder, config(8, domains__web__path="s3://key:secret@bucket/web")).close()
-    assert "secret" not in "".join(path.read_text() for path in (folder / "journal").glob("*.jsonl"))
-    open_sweep(folder, config(8, domains__web__path="s3://other:password@bucket/web")).close()
-    assert replay(folder).changes == []
-    with pytest.raises(SweepError, match=r"domains\.web\.path was s3://bucket/web and is now s3://bucket/other"):
-        open_sweep(folder, config(8, domains__web__path="s3://key:secret@bucket/other"))
-
-
 def test_a_change_event_of_wrong_kind_is_refused(finished):
     from bimix_sweep.errors import JournalError
     from bimix_sweep.sweep.journal import Journal
