@@ -32,12 +32,12 @@ def submit(
     """
     from bimix_sweep.config import SweepConfig
     from bimix_sweep.sweep import jobs
+    from bimix_sweep.sweep.folder import sweep_folder
     from bimix_sweep.sweep.watch import Follower
 
     loaded = SweepConfig.load(config)
-    folder = jobs.absolute(out or loaded.out)
-    jobs.check_same(loaded, folder)
-    if (followed := Follower(folder)).poll() is not None and followed.complete:
+    folder = sweep_folder(out or loaded.out)
+    if (followed := Follower(folder)).poll() is not None and followed.complete and jobs.unchanged(loaded, folder):
         raise ConfigError(f"{folder} holds a sweep that is complete; its results are there, so take another folder for a new one")
     state = jobs.submit(loaded, folder, address, working_dir=working_dir, say=lambda line: typer.echo(line, err=True))
     if as_json:
@@ -49,9 +49,10 @@ def submit(
 def stop(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -> None:
     """End the job of a sweep, losing nothing: it can go on later."""
     from bimix_sweep.sweep import jobs
+    from bimix_sweep.sweep.folder import sweep_folder
     from bimix_sweep.sweep.watch import Follower
 
-    folder = jobs.absolute(folder)
+    folder = sweep_folder(folder)
     state = jobs.stop(folder, address=address, say=lambda line: typer.echo(line, err=True))
     followed = Follower(folder)
     followed.poll()
@@ -70,9 +71,10 @@ def stop(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -
 def status(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -> None:
     """How far a sweep is: its trainings, the predicted optimum, its job. Reads the journal only."""
     from bimix_sweep.sweep import jobs
+    from bimix_sweep.sweep.folder import sweep_folder
     from bimix_sweep.sweep.watch import Follower, as_json_value, print_status
 
-    folder = jobs.absolute(folder)
+    folder = sweep_folder(folder)
     followed = Follower(folder)
     snapshot = followed.poll()
     job = jobs.job_state(folder, address=address)
@@ -95,10 +97,10 @@ def watch(
 
     Ends when the sweep is complete. Ctrl-C ends the looking and leaves the sweep alone.
     """
-    from bimix_sweep.sweep import jobs
+    from bimix_sweep.sweep.folder import sweep_folder
     from bimix_sweep.sweep.watch import Follower, watch_in_terminal
 
-    folder = jobs.absolute(folder)
+    folder = sweep_folder(folder)
     if web and optuna:
         raise typer.BadParameter("--web and --optuna are two servers; run watch once for each")
     try:

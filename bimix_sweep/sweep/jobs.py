@@ -1,6 +1,6 @@
 """A sweep as a Ray job: submit, stop, look, through Ray's Jobs API with token authentication.
 
-The job runs `bimix-sweep run --resume` beside the cluster's head, with the configuration (and the user's trainer code) in its
+The job runs `bimix-sweep run` or `resume` beside the cluster's head, with the configuration (and the user's trainer code) in its
 working directory. DIR/job.json, written before the job is submitted, names the job; the driver finds it there or ends at
 once, because then client and head do not see the same DIR. Submission ids count up, so that of two submits at a time the
 head itself refuses one. A stop is a SIGINT and a wait long enough to reach a safe point; nothing is lost by any other end.
@@ -22,7 +22,7 @@ from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.parsing import parse_json
-from bimix_sweep.sweep.folder import CONFIG
+from bimix_sweep.sweep.folder import CONFIG, LOCK, begun
 from bimix_sweep.sweep.head import Head
 
 if TYPE_CHECKING:
@@ -129,12 +129,16 @@ def submit(
     made = not files.is_uri(folder) and not Path(folder).exists()
     job = Job(submission_id="", address=head.address, attempt=earlier.attempt if earlier else 0)
     with _package(config, folder, working_dir) as package:
+        if begun(folder):  # with the configuration as it is now, which may have changed
+            words = ["bimix-sweep", "resume", folder, "--config", package.config_name, "--address", "auto"]
+        else:
+            words = ["bimix-sweep", "run", package.config_name, "--out", folder, "--resume", "--address", "auto"]
         for _ in range(ATTEMPTS):
             job = Job(submission_id=_name(config.name, folder, job.attempt + 1), address=head.address, attempt=job.attempt + 1)
             job.write(folder)
             try:
                 client.submit_job(
-                    entrypoint=shlex.join(["bimix-sweep", "run", package.config_name, "--address", "auto", "--out", folder, "--resume"]),
+                    entrypoint=shlex.join(words),
                     submission_id=job.submission_id,
                     runtime_env={
                         "working_dir": str(package.path), "excludes": package.excludes,
@@ -263,8 +267,9 @@ def _client_of(earlier: Job, head: Head, client: "JobSubmissionClient") -> "JobS
 def _submitted(folder: str, address: str | None) -> Job:
     job = Job.read(folder)
     if job is None:
-        driver = Path(folder, "driver.lock")
-        here = f" A driver works there: {driver.read_text().strip()}; Ctrl-C or SIGTERM ends it." if driver.exists() else ""
+        here = ""
+        with contextlib.suppress(OSError):
+            here = f" A driver works there: {files.read_text(files.join(folder, LOCK)).strip()}; Ctrl-C or SIGTERM ends it."
         raise SweepError(f"{folder} was not submitted as a job (no {JOB}); nothing to stop.{here}")
     return job if address is None else Job(submission_id=job.submission_id, address=Head.normal(address), attempt=job.attempt)
 
@@ -315,26 +320,16 @@ def _package(config: SweepConfig, folder: str, working_dir: Path | None) -> Iter
         for entry in sorted(working_dir.resolve().iterdir()) if working_dir is not None else ():
             if entry.name != name and not (not files.is_uri(folder) and Path(folder).is_relative_to(entry)):
                 (package / entry.name).symlink_to(entry)
-        files.write_text(package / name, config.model_copy(update={"out": folder}).to_yaml())
+        files.write_text(package / name, _sent(config, working_dir).model_copy(update={"out": folder}).to_yaml())
         yield _Package(path=package, config_name=name, excludes=excludes)
 
 
-def check_same(config: SweepConfig, folder: str) -> None:
-    """A sweep that goes on does so with its own configuration.
-
-    Raises:
-        SweepError: the folder holds a sweep of another one.
-    """
-    path = files.join(folder, CONFIG)
-    if files.exists(path) and SweepConfig.load(path).digest != config.digest:
-        raise SweepError(
-            f"{folder} holds a sweep of another configuration ({path}); submit that one to go on with it, or take another folder"
-        )
-
-
-def absolute(folder: str) -> str:
-    """A sweep's folder as every machine may call it: a URI as it stands, a path from the root."""
-    return folder if files.is_uri(folder) else str(Path(folder).expanduser().absolute())
+def _sent(config: SweepConfig, working_dir: Path | None) -> SweepConfig:
+    """With the trainer's folder named inside the package where it lies in it."""
+    if working_dir is None or config.trainer == "builtin" or not Path(config.trainer.folder).is_relative_to(working_dir.resolve()):
+        return config
+    inside = str(Path(config.trainer.folder).relative_to(working_dir.resolve()))
+    return config.model_copy(update={"trainer": config.trainer.model_copy(update={"folder": inside})})
 
 
 def how_to_go_on(folder: str, address: str) -> str:
@@ -342,3 +337,8 @@ def how_to_go_on(folder: str, address: str) -> str:
     begun = files.join(folder, CONFIG)
     where = begun if files.exists(begun) else "CONFIG"
     return f"go on with: bimix-sweep submit {where} --address {address} --out {folder}"
+
+
+def unchanged(config: SweepConfig, folder: str) -> bool:
+    """The folder's sweep has this configuration."""
+    return SweepConfig.load(files.join(folder, CONFIG)).digest == config.digest
