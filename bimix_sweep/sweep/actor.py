@@ -18,14 +18,15 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from bimix_sweep import files
 from bimix_sweep.design.state import Proposal
 from bimix_sweep.design.stopping import Decision
-from bimix_sweep.errors import BimixSweepError, SweepError
+from bimix_sweep.errors import BimixSweepError, SweepError, TrainingError
 from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.sweep.budget import no_final, no_more, overspent
 from bimix_sweep.sweep.figures import Figurer, Figures
 from bimix_sweep.sweep.finals import PAIRS, final_mixtures, final_trainings, reference_mixtures
 from bimix_sweep.sweep.history import PastTrial, SweepHistory, proposal_event, rebuild, refit_event
@@ -36,6 +37,8 @@ from bimix_sweep.sweep.snapshot import Snapshot, describe, snapshot_of
 
 PUBLISH_SECONDS = 5.0
 """Between figures: Ray forgets a gauge that is not set for two reports, 20 s."""
+ENFORCE_SECONDS = 1.0
+"""Between looks at a budget in hours."""
 REFIT_SHARE = 0.02
 """Most of a core's time that refits in between may take."""
 REFIT_GROWTH = 0.01
@@ -67,6 +70,7 @@ class LawActor:
         self._figurer = Figurer()
         self._failures_in_a_row: list[str] = []
         self._changed = threading.Event()
+        self._closed = threading.Event()
         try:
             self._journal, events = Journal.open(files.join(folder, "journal"), wait_seconds=lock_seconds)
             try:
@@ -74,10 +78,12 @@ class LawActor:
             except BaseException:
                 self._journal.close()
                 raise
-        except BimixSweepError as error:  # an actor that fails to begin can't tell why, so it begins and tells
-            self._refused = error
+        except Exception as error:  # noqa: BLE001 - an actor that fails to begin is begun anew for ever and can't tell why; so it begins and tells
+            self._refused = error if isinstance(error, BimixSweepError) else SweepError(f"{folder}: {type(error).__name__}: {error}")
             return
         threading.Thread(target=self._refit_forever, name="refits", daemon=True).start()
+        if self._limited:
+            threading.Thread(target=self._enforce_forever, name="budget", daemon=True).start()
         if publish is not None:
             threading.Thread(target=self._publish_forever, args=(publish,), name="figures", daemon=True).start()
 
@@ -116,6 +122,12 @@ class LawActor:
     def __repr__(self) -> str:
         return f"LawActor({self._name})"
 
+    def __getattr__(self, name: str) -> Any:
+        """Journal and state are missing where it could not begin; calls that were on their way to the one before it learn why."""
+        if (refused := self.__dict__.get("_refused")) is not None and not name.startswith("__"):
+            raise refused
+        raise AttributeError(name)
+
     # what trainings call
 
     def start(self, trial: str, where: str, cores: float = 1.0, gpus: float = 0.0) -> dict[str, Any]:
@@ -123,7 +135,8 @@ class LawActor:
 
         Returns:
             `state` of the training, its `result` for Tune where it ended, the sweep's `precision` (None while nobody chose it),
-            the steps `recorded` of it, and how many attempts, this one counted, brought no new point (`fruitless`).
+            the steps `recorded` of it, how many attempts, this one counted, brought no new point (`fruitless`), and whether it may be
+            ended by a budget in hours (`limited`), so that it should ask `alive` now and then.
         """
         self._commit({"kind": "start", "trial": trial, "where": where, "cores": cores, "gpus": gpus})
         self._log.start(trial, where, len(self._front.starts[trial]))
@@ -131,7 +144,7 @@ class LawActor:
         result = {"step": max(record.points, default=0), "objective": self._front.objective(trial)}
         return {
             "state": record.state, "precision": self._front.precision, "recorded": sorted(record.points),
-            "fruitless": self._front.fruitless.get(trial, 0),
+            "fruitless": self._front.fruitless.get(trial, 0), "limited": self._limited,
             "result": result if record.state == "finished" else {"step": 0, "failed": record.failure},
         }  # fmt: skip
 
@@ -152,17 +165,24 @@ class LawActor:
             False where that step of that training was there already.
 
         Raises:
-            DivergedError: a loss is not finite. SweepError: unknown training or targets.
+            DivergedError: a loss is not finite. SweepError: unknown training or targets. TrainingError: the training was ended.
         """
         with self._lock:
             record = self._front.state.trials.get(trial)
             new = record is None or step not in record.points
+            if new and record is not None and record.state == "failed":
+                raise TrainingError(record.failure)
             if new:
                 self._append({"kind": "point", "trial": trial, "step": int(step), "losses": {t: float(v) for t, v in losses.items()}})
             number = self._last_number
         self._journal.sync(number)
         self._changed.set()
         return new
+
+    def alive(self, trial: str) -> bool:
+        """The training has not ended: its budget was not spent meanwhile."""
+        with self._lock:
+            return self._front.state.trials[trial].state == "running"
 
     def finish(self, trial: str) -> None:
         """A training is done."""
@@ -190,6 +210,9 @@ class LawActor:
                 )
             decision = brain.state.decide()
             self._tell_refits("proposal")
+            if not decision.stop and (reason := self._told_of_budget(no_more)):
+                decision = replace(decision, stop=True, reason=f"{reason}; {decision.reason}")
+                brain.state.restore_decision(decision)
             if decision.stop and brain.decision is None:
                 self._enter({"kind": "decision", "decision": asdict(decision)})
                 self._log.say(f"no more mixtures: {decision.reason}")
@@ -227,8 +250,14 @@ class LawActor:
                         trial=trial, mixture=Mixture.from_mapping(entry["mixture"]), reason=f"final: {', '.join(entry['labels'])}",
                         seed=seed, num_points=brain.num_points,
                     )  # fmt: skip
+                    reason = self._told_of_budget(no_final)
                     self._enter(proposal_event(proposal, "final"))
+                    if reason is not None:
+                        self._enter({"kind": "end", "trial": trial, "state": "failed", "reason": reason})
+                        self._log.fail(trial, reason)
                     self._catch_up()
+                    if reason is not None:
+                        continue
                 return brain.proposals[trial]
             return None
 
@@ -264,6 +293,7 @@ class LawActor:
 
     def close(self) -> None:
         """Flush the journal and let go of it."""
+        self._closed.set()
         with self._thinking, self._lock:
             self._journal.close()
 
@@ -312,6 +342,32 @@ class LawActor:
         self._journal.sync(number)
         self._changed.set()
 
+    @property
+    def _limited(self) -> bool:
+        return self._front.spec.core_hours is not None or self._front.spec.gpu_hours is not None
+
+    def _told_of_budget(self, question: Callable[[SweepHistory, float], str | None]) -> str | None:
+        """The answer to a question about the budget, as things stand now."""
+        if not self._limited:
+            return None
+        with self._lock:
+            return question(self._front, time.time())
+
+    def enforce(self) -> None:
+        """End the running trainings where they have passed a limit of the budget."""
+        with self._lock:
+            reason = overspent(self._front, time.time()) if self._limited else None
+            for trial in self._front.running() if reason else ():
+                self._append({"kind": "end", "trial": trial, "state": "failed", "reason": str(reason)})
+                self._log.fail(trial, str(reason))
+            number = self._last_number
+        self._journal.sync(number)
+
+    def _enforce_forever(self) -> None:
+        with contextlib.suppress(BimixSweepError):  # the journal is broken, which callers are told
+            while not self._closed.wait(ENFORCE_SECONDS):
+                self.enforce()
+
     def _catch_up(self) -> None:
         """Bring the brain to what the front knows; `_thinking` is held."""
         with self._lock:
@@ -354,7 +410,7 @@ class LawActor:
         law, optimum = refit.law, refit.optimum
         if law is None or optimum is None:
             finished = sum(record.state == "finished" for record in brain.state.trials.values())
-            raise SweepError(f"{finished} finished trainings determine no law; raise budget.trials or mend the ones that failed")
+            raise SweepError(f"{finished} finished trainings determine no law; raise the budget or mend the ones that failed")
         mixtures = final_mixtures(brain, optimum.mixture)
         self._log.say(f"the predicted optimum {describe(optimum.mixture.as_dict())} is trained beside the others, {PAIRS} seeds each")
         self._enter({"kind": "finals", "law": law.to_json(), "num_points": refit.num_points, "mixtures": mixtures})

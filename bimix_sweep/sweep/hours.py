@@ -15,16 +15,32 @@ class Hours:
         """CPU core-hours."""
         self.gpu_hours = 0.0
         """GPU-hours."""
+        self.trials: dict[str, tuple[float, float]] = {}
+        """Core-hours and GPU-hours of each training that gave a sign."""
         self._attempts: dict[str, tuple[float, float, float]] = {}  # last sign, cores, GPUs
+        self._alive: set[str] = set()  # trainings whose last sign came while this process looked on
 
     def take(self, event: Event, at: float) -> None:
         """Take in an event that happened at `at`, seconds since 1970."""
+        if event["kind"] not in ("start", "point", "end"):
+            return
+        (self._alive.discard if "at" in event else self._alive.add)(event["trial"])  # with a time it is read from the journal
         if event["kind"] == "start":
             self._attempts[event["trial"]] = (at, event.get("cores", 1.0), event.get("gpus", 0.0))
-        elif event["kind"] in ("point", "end") and (attempt := self._attempts.pop(event["trial"], None)):
+        elif attempt := self._attempts.pop(event["trial"], None):
             since, cores, gpus = attempt
             hours = max(0.0, at - since) / 3600
             self.core_hours += hours * cores
             self.gpu_hours += hours * gpus
+            before = self.trials.get(event["trial"], (0.0, 0.0))
+            self.trials[event["trial"]] = (before[0] + hours * cores, before[1] + hours * gpus)
             if event["kind"] == "point":
                 self._attempts[event["trial"]] = (at, cores, gpus)
+
+    def since_last_sign(self, now: float) -> dict[str, tuple[float, float]]:
+        """Core-hours and GPU-hours of each attempt since its last sign, of those whose sign this process saw come."""
+        return {
+            trial: (max(0.0, now - at) / 3600 * cores, max(0.0, now - at) / 3600 * gpus)
+            for trial, (at, cores, gpus) in self._attempts.items()
+            if trial in self._alive
+        }

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -21,8 +21,10 @@ END_SECONDS = 10.0
 
 
 @contextlib.contextmanager
-def watching(nodes: Sequence[str], preempted: threading.Event) -> Iterator[None]:
+def watching(nodes: Sequence[str], preempted: threading.Event, ended: Callable[[], bool] | None = None) -> Iterator[None]:
     """Set `preempted` when Ray drains one of these nodes (autoscaler, KubeRay, `ray drain-node`, a cloud's notice passed on).
+
+    Or when the sweep has `ended` the training, because its budget is spent.
 
     No signal tells a worker so. And where its driver stops, a worker gets SIGTERM and is killed within .1 s, whatever
     RAY_kill_worker_timeout_milliseconds says; `ray.kill` sends SIGKILL alone (measured with Ray 2.60).
@@ -32,7 +34,7 @@ def watching(nodes: Sequence[str], preempted: threading.Event) -> Iterator[None]
     def look() -> None:
         while not over.wait(LOOK_SECONDS):
             with contextlib.suppress(RayError, OSError, RuntimeError):  # the head is away: ask again
-                if draining().intersection(nodes):
+                if draining().intersection(nodes) or (ended is not None and ended()):
                     preempted.set()
                     return
 

@@ -21,7 +21,7 @@ from ray.exceptions import RayError
 
 from bimix_sweep.errors import BimixSweepError, JournalError, TryAgainError
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.sweep.history import weighted_loss
+from bimix_sweep.sweep.losses import weighted_loss
 from bimix_sweep.sweep.masking import masked
 from bimix_sweep.sweep.nodes import RayPeers, watching
 from bimix_sweep.sweep.parcels import Checkpoint
@@ -95,7 +95,8 @@ def _run(training: Training, config: Mapping[str, Any]) -> None:
         if precision is None:
             precision = ask(actor.settle_precision.remote(training.trainer.precision(training.each)))
         group = ray.util.get_current_placement_group() if training.nodes > 1 else None
-        with watching(_nodes(group), preempted), contextlib.closing(TrainingLog(training.folder, trial)) as log:
+        ended = (lambda: not ask(actor.alive.remote(trial))) if begun["limited"] else None
+        with watching(_nodes(group), preempted, ended), contextlib.closing(TrainingLog(training.folder, trial)) as log:
             checkpoint.fetch(log.say)
             training.trainer.train(
                 TrialJob(
