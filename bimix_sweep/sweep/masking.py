@@ -12,7 +12,7 @@ SHORTEST = 6
 SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASS|CREDENTIAL|AUTH|PWD$|DSN$|COOKIE|PRIVATE|SIGNATURE", re.IGNORECASE)
 PLACE_NAME = re.compile(r"(_PATH|_FILE|_DIR|_SOCK|_MODE|_HOME|^PWD|^OLDPWD)$", re.IGNORECASE)
 """It says where a credential lies, or how one is used, and holds none."""
-IN_ADDRESS = re.compile(r"(\w+://[^\s/:@]*:)[^\s/@]+@")
+IN_ADDRESS = re.compile(r"([A-Za-z][\w+.-]{0,20}://[^\s/:@]{0,200}:)[^\s/@]{1,500}@")
 """scheme://user:password@host."""
 
 
