@@ -35,12 +35,13 @@ GAUGES: dict[str, tuple[str, str | None]] = {
 
 
 class SweepGauges:
-    """Sets the gauges of one sweep. It can be sent to the process that shall do so: nothing of Ray is touched before the first call."""
+    """Sets the gauges of one sweep. It can be sent to the process that shall do so: nothing of Ray is touched before the first call.
+
+    Args:
+        folder: of the sweep; tells apart two sweeps of one name.
+    """
 
     def __init__(self, folder: str) -> None:
-        """Args:
-        folder: of the sweep; tells apart two sweeps of one name.
-        """
         self._folder = folder
         self._gauges: dict[str, Any] = {}
 

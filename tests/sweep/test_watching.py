@@ -1,6 +1,7 @@
 """A real sweep on a real Ray head, looked at with what a user has: Prometheus, Ray's dashboard, TensorBoard, optuna-dashboard."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def watched(ray_environment, tmp_path_factory):
             assert driver.poll() is None, (folder / "driver.log").read_text()[-2000:]
         finally:
             driver.send_signal(signal.SIGTERM)
-            driver.wait(timeout=60)
+            driver.wait(timeout=120)
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_every_query_of_the_dashboard_returns_data_of_a_running_sweep(ask):
         return not missing
 
     try:
-        wait_until("data for every query", all_there, 120)
+        wait_until("data for every query", all_there, 300)
     except AssertionError:
         pytest.fail(f"no data for {list(missing)}")
 
@@ -198,3 +199,18 @@ def test_no_gauge_is_set_that_the_dashboard_does_not_show(ask):
     unseen = [name for name in GAUGES if f"ray_{name}{{" not in shown]
     assert unseen == ["bimix_points"]  # only their rate is worth a curve
     assert ask("ray_bimix_points")
+
+
+def test_the_gauges_go_on_when_the_actor_is_killed(ask, watched):
+    """Last: Ray reports the dead worker's values for a while beside the new one's, and the dashboard takes the larger."""
+
+    def points():
+        return {one["metric"]["WorkerId"]: float(one["value"][1]) for one in ask("ray_bimix_points")}
+
+    [(worker, before)] = wait_until("points", points).items()
+    [actor] = [one for one in watched.head.api("/api/v0/actors?detail=1")["data"]["result"]["result"] if one["class_name"] == "LawActor"]
+    os.kill(actor["pid"], signal.SIGKILL)
+    after = wait_until("another worker's gauges", lambda: points() if points().keys() - {worker} else None)
+    assert all(value >= before for value in after.values())
+    [shown] = ask("max by (sweep, folder) (ray_bimix_points)")
+    assert float(shown["value"][1]) >= before

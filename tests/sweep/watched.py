@@ -55,7 +55,7 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def wait_until(what: str, asked: Callable[[], Any], seconds: float = 90.0) -> Any:
+def wait_until(what: str, asked: Callable[[], Any], seconds: float = 180.0) -> Any:
     """The first answer of `asked` that is true."""
     until, last = time.monotonic() + seconds, "nothing"
     while time.monotonic() < until:
