@@ -1,6 +1,7 @@
 """Claim: n 1M runs and 4 runs at 60M predict the mean loss of other 60M runs, and the pick among them is right (17-domain swarm).
 
-Five draws. The mean loss over targets is what is minimised; 20 random weightings of the targets beside it.
+Thirty draws: means over five of them scatter by .005 of rank correlation, .15 % of error and .15 % of regret, more than the law's distance from
+a goal. The mean loss over targets is what is minimised; 20 random weightings of the targets beside it.
 """
 
 import time
@@ -13,7 +14,9 @@ from scipy.stats import spearmanr
 from bimix_sweep.law.selection import fit_law
 from bimix_sweep.seeding import rng
 
-SEEDS = 5
+SEEDS = 30
+FIRST = 5
+"""Draws whose mean stands beside the mean of all."""
 GOALS = {32: (0.955, 2.9), 64: (0.970, 2.3)}
 
 
@@ -42,6 +45,8 @@ def main() -> None:
                 for key, value in values.items():
                     rows.setdefault(f"{n} + {k}", {}).setdefault(key, []).append(float(value))
     mean = {key: {what: float(np.mean(v)) for what, v in slot.items()} for key, slot in rows.items()}
+    few = {key: {what: float(np.mean(v[:FIRST])) for what, v in slot.items()} for key, slot in rows.items()}
+    error = {key: {what: float(np.std(v) / np.sqrt(len(v) - 1)) for what, v in slot.items()} for key, slot in rows.items()}
     for key, values in mean.items():
         print(key, {what: round(v, 4) for what, v in values.items()})
     claims = []
@@ -55,7 +60,14 @@ def main() -> None:
             Claim(claim=f"regret of the pick, {n} + 4, %", goal="<= .4", value=got["regret"], holds=got["regret"] <= 0.4),
             Claim(claim=f"regret of the pick, random target weights, {n} + 4, %", goal="<= .4", value=got["regret, random weights"], holds=got["regret, random weights"] <= 0.4),
         ]  # fmt: skip
-    record("scale", claims, seconds=time.perf_counter() - started, extra={"1M runs + 60M runs": mean})
+    notes = [
+        f"Means of {SEEDS} draws. Standard errors at {n} + 4: rank correlation {error[f'{n} + 4']['rho']:.4f}, error {error[f'{n} + 4']['mre']:.2f} %, share inside "
+        f"{error[f'{n} + 4']['cover']:.3f}, regret {error[f'{n} + 4']['regret']:.2f} %; the first {FIRST} draws alone give {few[f'{n} + 4']['rho']:.4f}, "
+        f"{few[f'{n} + 4']['mre']:.2f} %, {few[f'{n} + 4']['cover']:.3f} and {few[f'{n} + 4']['regret']:.2f} %."
+        for n in GOALS
+    ]  # fmt: skip
+    extra = {"1M runs + 60M runs": mean, f"first {FIRST} draws": few, "standard errors": error}
+    record("scale", claims, seconds=time.perf_counter() - started, extra=extra, notes=notes)
 
 
 if __name__ == "__main__":
