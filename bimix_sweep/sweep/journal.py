@@ -89,6 +89,11 @@ class Journal:
             JournalError: another writer lives, the storage can't be reached, or as for `read`.
         """
         folder = str(folder)
+        if files.is_uri(folder):
+            try:
+                files.check_uri(folder)
+            except ValueError as error:
+                raise JournalError(f"the place of the journal {error}") from None
         lock_file = claimed = None
         lease = Lease(files.join(folder, "lease"), folder)
         try:

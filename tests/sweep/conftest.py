@@ -1,3 +1,5 @@
+import http.client
+import logging
 import os
 import secrets
 import shutil
@@ -25,6 +27,32 @@ def ray_environment():
     environment.pop("RAY_ADDRESS", None)
     yield environment
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def object_store():
+    """Makes the URI of a new bucket on a real S3 server of this process; credentials are in the environment."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    secrets_of_it = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_EC2_METADATA_DISABLED": "true"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in secrets_of_it.items():
+            patch.setenv(name, value)
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+
+        def bucket():
+            name = f"b{secrets.token_hex(6)}"
+            client = http.client.HTTPConnection(host, port, timeout=30)
+            client.request("PUT", f"/{name}")
+            assert client.getresponse().status == 200
+            client.close()
+            return f"s3://{name}/sweep?endpoint_override=http%3A%2F%2F{host}%3A{port}&scheme=http&region=us-east-1"
+
+        yield bucket
+        server.stop()
 
 
 @pytest.fixture(scope="module")
