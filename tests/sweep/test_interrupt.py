@@ -1,0 +1,106 @@
+"""Signals at every moment of a driver: it is gone within seconds, and its last words say how to go on."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+SCRIPT = Path(__file__).with_name("planted_sweep.py")
+PATIENCE = 240
+STUCK = """
+import os, signal, sys, time
+from rich.console import Console
+from bimix_sweep.sweep import interrupt
+from bimix_sweep.sweep.progress import Progress
+
+interrupt.LATEST_SECONDS = 0.5
+progress = Progress(Console(stderr=True, force_terminal=False))
+with interrupt.stoppable(progress, lambda: "go on as before") as stop, stop.loop():
+    signal.signal(signal.SIGTERM, lambda *_: None)  # another handler took the signal over, as Ray's does
+    print("ready", flush=True)
+    while True:
+        time.sleep(0.1)  # and no safe point comes
+"""
+PREPARING = """
+import sys, time
+from pathlib import Path
+from rich.console import Console
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.sweep.launch import run_sweep
+from bimix_sweep.sweep.progress import Progress
+
+def prepare(config, folder, say):
+    print("ready", flush=True)
+    time.sleep(60)
+
+config = SweepConfig.parse({"domains": {"a": {"path": "none"}, "b": {"path": "none"}}})
+try:
+    run_sweep(config, out=sys.argv[1], prepare=prepare, progress=Progress(Console(stderr=True, force_terminal=False)))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def started(*words, env=None):
+    return subprocess.Popen(
+        [sys.executable, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, start_new_session=True
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_while_data_are_prepared(tmp_path, number):
+    process = started("-c", PREPARING, tmp_path / "runs" / "sweep")
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    said = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 130
+    assert said == "stopped; the sweep had not begun, so start it again as before\n"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_driver_that_reaches_no_safe_point_leaves_all_the_same():
+    process = started("-c", STUCK)
+    assert process.stdout.readline() == "ready\n"
+    process.terminate()
+    said = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 130
+    assert said == "stopped; go on as before\n"
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + PATIENCE
+    while not any(path.parent.glob(path.name)):
+        assert time.monotonic() < deadline
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.05)
+            pytest.fail(process.communicate()[1])
+
+
+@pytest.mark.parametrize("moment", ["Ray starts", "the journal begins"])
+def test_while_ray_starts_and_later_a_signal_to_the_whole_group_ends_it_and_leaves_no_process(tmp_path, ray_environment, moment):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    folder = tmp_path / "sweep"
+    process = started(SCRIPT, "run", folder, "--pause", "0.2", env=ray_environment | {"TMPDIR": str(temporary)})
+    wait_for(temporary / "bimix-*" if moment == "Ray starts" else folder / "journal" / "*.jsonl", process)
+    os.killpg(process.pid, signal.SIGTERM)
+    said = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode
+    assert said.count(f"stopped; go on with: bimix-sweep resume {folder}") == 1
+    deadline = time.monotonic() + 60
+    while left := [p for p in Path("/proc").glob("[0-9]*") if _speaks_of(p, str(temporary))]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)
+
+
+def _speaks_of(process, place):
+    try:
+        return place in (process / "cmdline").read_text(errors="replace")
+    except OSError:
+        return False

@@ -1,0 +1,143 @@
+"""What comes before a sweep: init, doctor, plan."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from bimix_sweep.cli import app
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.design.initial import random_mixtures
+from bimix_sweep.design.planning import World, simulate
+from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.mixture.domains import DomainSet
+from bimix_sweep.seeding import rng
+from bimix_sweep.sweep.trainers import prepare_trainer
+
+
+def bimix(*words, code=0):
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+@pytest.fixture
+def texts(tmp_path):
+    generator = rng(0, "texts")
+    for name, letters in (("web pages", "abcdefgh"), ("código", "ijklmnop")):
+        words = ["".join(generator.choice(list(letters), 5)) for _ in range(300)]
+        folder = tmp_path / name
+        folder.mkdir()
+        with (folder / "part.jsonl").open("w") as stream:
+            for number in range(400):
+                stream.write(json.dumps({"text": f"{number} {' '.join(generator.choice(words, 150))}"}) + "\n")
+    return tmp_path
+
+
+def test_init_writes_a_file_that_loads_prepares_and_says_what_it_found(texts, monkeypatch):
+    monkeypatch.chdir(texts)
+    said = bimix("init", "web pages", "código", "-o", "sweep.yaml")
+    assert "web-pages: about 1" in said
+    config = SweepConfig.load("sweep.yaml")
+    assert list(config.domains) == ["web-pages", "c-digo"]
+    assert yaml.safe_load((texts / "sweep.yaml").read_text())["domains"]["web-pages"] == {"path": "web pages"}  # relative to the file
+    smallest = 400 * 900 / 3.5
+    assert 100 <= config.proxy.steps <= 800
+    assert config.proxy.tokens <= 2.5 * smallest
+    trainer = prepare_trainer(config, str(texts / "sweep"), lambda line: None)
+    assert all(tokens > 10_000 for tokens in trainer.domain_tokens.values())
+
+
+@pytest.mark.parametrize(
+    ("paths", "said"),
+    [
+        (["web pages"], "need at least two domains"),
+        (["web pages", "web pages"], "one path is given twice"),
+        (["web pages", "nowhere"], "nowhere was not found"),
+    ],
+)
+def test_init_refuses_what_makes_no_sweep_and_writes_nothing(texts, monkeypatch, paths, said):
+    monkeypatch.chdir(texts)
+    assert said in bimix("init", *paths, code=1)
+    assert not (texts / "sweep.yaml").exists()
+
+
+def test_init_overwrites_nothing(texts, monkeypatch):
+    monkeypatch.chdir(texts)
+    (texts / "sweep.yaml").write_text("mine")
+    assert "will not be overwritten" in bimix("init", "web pages", "código", code=1)
+    assert (texts / "sweep.yaml").read_text() == "mine"
+
+
+def test_doctor_finds_nothing_in_the_way_and_names_what_is(texts, monkeypatch):
+    monkeypatch.chdir(texts)
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    bimix("init", "web pages", "código")
+    well = json.loads(bimix("doctor", "sweep.yaml", "--json"))
+    states = {finding["what"]: finding["state"] for finding in well["findings"]}
+    assert well["problems"] == 0
+    assert states["python"] == states["packages"] == states["configuration"] == states["domain web-pages"] == "ok"
+
+    raw = yaml.safe_load((texts / "sweep.yaml").read_text())
+    raw["domains"]["c-digo"]["path"] = "gone"
+    raw["out"] = "/proc/no/sweep"
+    raw["resources"] = {"gpu": 1, "cpu": 100_0}
+    (texts / "ill.yaml").write_text(yaml.safe_dump(raw, allow_unicode=True))
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(texts / "no-token"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    ill = json.loads(bimix("doctor", "ill.yaml", "--address", "http://127.0.0.1:1", "--json", code=1))
+    problems = {finding["what"]: finding["said"] for finding in ill["findings"] if finding["state"] == "problem"}
+    assert set(problems) == {"token", "out", "domain c-digo", "cluster"}
+    assert "gone was not found" in problems["domain c-digo"]
+    alone = json.loads(bimix("doctor", "ill.yaml", "--json", code=1))
+    assert {"cores", "gpu"} <= {finding["what"] for finding in alone["findings"] if finding["state"] == "problem"}
+    assert "problem  configuration  nothing.yaml cannot be read" in bimix("doctor", "nothing.yaml", code=1)
+
+
+def test_plan_multiplies_what_a_training_takes(texts, monkeypatch):
+    monkeypatch.chdir(texts)
+    bimix("init", "web pages", "código")
+    raw = yaml.safe_load((texts / "sweep.yaml").read_text())
+    raw |= {"budget": {"trials": 20, "core_hours": 7}, "resources": {"cpu": 2, "slots": 4}}
+    (texts / "sweep.yaml").write_text(yaml.safe_dump(raw, allow_unicode=True))
+    plan = json.loads(bimix("plan", "sweep.yaml", "--hours", 0.5, "--seconds", 0, "--json"))
+    assert (plan["trials"], plan["final_trials"], plan["slots"]) == (20, 8, 4)
+    assert (plan["core_hours"], plan["gpu_hours"], plan["wall_hours"]) == (28 * 0.5 * 2, 0, (5 + 2) * 0.5)
+    assert plan["limits"] == ["budget.core_hours is 7, which pays for about 7 of 28 trainings"]
+    assert not plan["measured"]
+    timed = json.loads(bimix("plan", "sweep.yaml", "--seconds", 0, "--json"))
+    assert timed["measured"]
+    assert 0 < timed["training_hours"] < 1
+    assert "need the wall time of one training" in bimix("plan", "sweep.yaml", "--hours", 0, code=1)
+
+
+@pytest.fixture
+def spec():
+    names = ("web", "code", "math")
+    domains = DomainSet(names=names, tokens=(float("inf"),) * 3, lower=(0.0, 0.1, 0.0), upper=(1.0, 1.0, 0.3))
+    return SweepSpec(
+        domains=domains, final_domains=domains, targets=names, weights=dict.fromkeys(names, 1.0), own={name: name for name in names},
+        steps=400, size=1e5, max_trials=12, slots=2,
+    )  # fmt: skip
+
+
+def test_a_drawn_world_has_its_optimum_inside_the_bounds_and_nothing_below_it(spec):
+    for number in range(3):
+        world = World.draw(spec, 0.003, rng(number, "world"))
+        best = world.best(spec, rng(number, "best"))
+        values = world.objective(random_mixtures(spec.final_domains, rng(number, "others"), 5000))
+        assert best <= values.min() * (1 + 1e-6)
+        assert best > values.min() * 0.99
+        more_web = world.losses(np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]]))
+        assert more_web[0, 0] < more_web[1, 0]  # more of its own domain, less loss
+
+
+def test_simulated_sweeps_learn(spec):
+    looks = simulate(spec, noise=0.003, seconds=8)
+    assert [look.runs for look in looks] == [8, 12]
+    assert all(0 <= look.mean <= look.worst < 0.05 for look in looks)
+    assert looks[0].num_sweeps == looks[1].num_sweeps >= 1
+    assert all(look.stated > 0 for look in looks)
