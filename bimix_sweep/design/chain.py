@@ -6,17 +6,29 @@ a law carries where the next fit starts and what the law had seen, so proposals 
 a restart, which fits that law once more.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.warm import WarmStart
+
+T = TypeVar("T")
 
 EACH = 100
 """Trainings up to which nothing is put off."""
 GROWTH = 0.05
 """Share of the trainings beyond that must end before the next fit: at 2000 of them one fit for 95 proposals."""
+
+
+FIRST, LAST = 200, 800
+"""Trainings that a law sees while the sweep goes on: where there are more, the first ones, which spread widely, and the last, chosen for what
+was open then. A fit takes the cube of them in time and the square in memory. The law that the final trainings test sees all."""
+
+
+def in_view(evidence: Sequence[T]) -> Sequence[T]:
+    """Of trainings in the order they were proposed, those that a law sees while the sweep goes on."""
+    return evidence if len(evidence) <= FIRST + LAST else [*evidence[:FIRST], *evidence[-LAST:]]
 
 
 def due(num_over: int) -> int:

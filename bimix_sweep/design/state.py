@@ -10,14 +10,14 @@ on exactly as if nothing had happened. Refits never touch that chain, so watchin
 
 import math
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from bimix_sweep.design.acquisition import Batch, next_mixture
-from bimix_sweep.design.chain import LawChain, Moment, due
+from bimix_sweep.design.chain import LawChain, Moment, due, in_view
 from bimix_sweep.design.initial import holding_floor, holding_mixture, initial_mixture, num_initial
 from bimix_sweep.design.stopping import Decision, StoppingRule
 from bimix_sweep.errors import DivergedError, LawError, SweepError
@@ -342,9 +342,10 @@ class SweepState:
 
         Args:
             watching: for a person's eyes: it does not count in the streak that stops the sweep.
-            anew: start from no earlier fit, so that the law is a function of the points alone, whatever a sweep went through.
+            anew: start from no earlier fit and see all trainings (`chain.in_view`), so that the law is a function of the points alone, whatever a sweep went through.
         """
-        law = self._fit("refit", self.evidence(), len(self._arrivals), None if anew else self._watched)
+        evidence = self.evidence()
+        law = self._fit("refit", evidence if anew else in_view(evidence), len(self._arrivals), None if anew else self._watched)
         return self._judged(law, watching=watching)
 
     def decide(self) -> Decision:
@@ -454,7 +455,7 @@ class SweepState:
         failed = {name for name in self._over[: moment.num_over] if self.trials[name].state == "failed"}
         return [replace(record, points=points[name]) for name, record in self.trials.items() if name in points and name not in failed]
 
-    def _fit(self, purpose: str, evidence: list[TrialRecord], num_points: int, previous: WarmStart | None) -> FittedLaw | None:
+    def _fit(self, purpose: str, evidence: Sequence[TrialRecord], num_points: int, previous: WarmStart | None) -> FittedLaw | None:
         """The law of some trainings, None while they determine none.
 
         It starts from the previous one, but cold, and chooses everything anew, whenever the trainings have grown by a fifth.
@@ -474,7 +475,7 @@ class SweepState:
             return None
 
     def _fit_of(self, moment: Moment, previous: WarmStart | None) -> FittedLaw | None:
-        return self._fit("proposal fit", self._evidence_of(moment), moment.num_points, previous)
+        return self._fit("proposal fit", in_view(self._evidence_of(moment)), moment.num_points, previous)
 
     def _law_for_proposals(self) -> tuple[Moment, FittedLaw] | None:
         """The law of the chain of fits that proposals carry; None while too few first mixtures have been measured."""

@@ -29,6 +29,7 @@ from bimix_sweep.errors import BimixSweepError, JournalError, SweepError
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.sweep.hours import Hours
+from bimix_sweep.sweep.losses import weighted_loss
 from bimix_sweep.sweep.segments import Event, read
 from bimix_sweep.sweep.shapes import check_shape
 
@@ -273,15 +274,6 @@ def _judged_again(refits: Sequence[Event], rule: StoppingRule) -> list[Event]:
         counted = event["num_over"] if counts else counted
         judged.append({**event, "decision": asdict(before)})
     return judged
-
-
-def weighted_loss(losses: Mapping[str, float], weights: Mapping[str, float], objective: str) -> float:
-    """What is minimised: the weighted mean of the targets' losses, or with "worst" the largest, each times its weight over their mean."""
-    counted = {target: weight for target, weight in weights.items() if weight > 0}
-    if objective == "worst":
-        mean = math.fsum(counted.values()) / len(counted)
-        return max(losses[target] * weight / mean for target, weight in counted.items())
-    return math.fsum(losses[target] * weight for target, weight in counted.items()) / math.fsum(counted.values())
 
 
 def rebuild(events: Iterable[Event], where: str) -> SweepHistory:

@@ -1,14 +1,16 @@
 """The LawActor from elsewhere: its name on the cluster, and the planner that driver and searcher see."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import RayTaskError
 
-from bimix_sweep.design.state import Proposal
-from bimix_sweep.design.stopping import Decision
 from bimix_sweep.errors import BimixSweepError
+
+if TYPE_CHECKING:  # workers load this too, and need no law
+    from bimix_sweep.design.state import Proposal
+    from bimix_sweep.design.stopping import Decision
 
 NAMESPACE = "bimix-sweep"
 """All sweeps' actors live in it, each named by its sweep's id."""
@@ -39,7 +41,7 @@ class RemotePlanner:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def propose(self, trial: str) -> Proposal | None:
+    def propose(self, trial: str) -> "Proposal | None":
         proposal: Proposal | None = ask(law_actor(self._name).propose.remote(trial))
         return proposal
 
@@ -52,11 +54,11 @@ class RemotePlanner:
     def abandon(self, trial: str, reason: str) -> None:
         ask(law_actor(self._name).abandon.remote(trial, reason))
 
-    def decide(self) -> Decision:
+    def decide(self) -> "Decision":
         decision: Decision = ask(law_actor(self._name).decide.remote())
         return decision
 
-    def final(self, started: Collection[str]) -> Proposal | None:
+    def final(self, started: Collection[str]) -> "Proposal | None":
         proposal: Proposal | None = ask(law_actor(self._name).final.remote(list(started)))
         return proposal
 

@@ -21,7 +21,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from bimix_sweep.design.state import SweepSpec, TrialRecord
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.sweep.figures import phase
-from bimix_sweep.sweep.history import SweepHistory, weighted_loss
+from bimix_sweep.sweep.history import SweepHistory
+from bimix_sweep.sweep.losses import weighted_loss
 from bimix_sweep.sweep.sampler import SHARE
 from bimix_sweep.sweep.watch import Follower
 from bimix_sweep.sweep.web import LOOPBACK

@@ -149,3 +149,15 @@ def test_what_was_evidence_at_a_moment_stays_known():
     assert sweep.state.trials["t18"].state == "failed"
     assert {record.trial: record.points for record in sweep.state._evidence_of(moment)} == then
     assert {record.trial: record.points for record in sweep.state.evidence()} != then
+
+
+def test_while_the_sweep_goes_on_a_law_sees_the_first_and_the_last_trainings_and_in_the_end_all(monkeypatch):
+    monkeypatch.setattr(chain, "FIRST", 4)
+    monkeypatch.setattr(chain, "LAST", 6)
+    sweep = Recorded(SPEC)
+    sweep.go_on(16)
+    seen = sweep.state.refit(watching=True).law
+    finished = sweep.state.evidence()
+    assert seen.num_trials == 10 < len(finished)
+    assert [tuple(row) for row in seen.runs.proportions] == [record.mixture.proportions for record in [*finished[:4], *finished[-6:]]]
+    assert sweep.state.refit(anew=True).law.num_trials == len(finished)
