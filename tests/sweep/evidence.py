@@ -4,6 +4,7 @@ Nothing here uses the package's reader or replay, except where the law of the re
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,20 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def events(folder: Path) -> list[dict[str, Any]]:
-    """The events of a sweep's journal, in the order of its segments; headers left out, torn tails too."""
-    found = []
+    """The events of a sweep's journal: each writer's up to where the next one says that it read, beginning with the newest that wrote."""
+    headers: dict[str, dict[str, Any]] = {}
+    written: dict[str, list[dict[str, Any]]] = {}
     for path in sorted((folder / "journal").glob("*.jsonl")):
-        found += [line for line in lines(path) if "kind" in line]
-    return found
+        header, *found = lines(path) or [None]
+        if header is not None:
+            headers.setdefault(header["writer"], header)
+            written.setdefault(header["writer"], []).extend(found)
+    record: list[dict[str, Any]] = []
+    writer, last = max(headers, default=None), math.inf
+    while writer is not None:
+        record = [event for event in written[writer] if event["seq"] <= last] + record
+        writer, last = headers[writer]["parent"], headers[writer]["after"]
+    return record
 
 
 def investigate(folder: Path, witness: Path, steps: tuple[int, ...]) -> Findings:

@@ -180,6 +180,22 @@ def test_a_second_writer_other_data_or_another_configuration_is_refused(open_act
     open_actor()
 
 
+def test_an_actor_that_could_not_begin_tells_every_call_why(open_actor, tmp_path):
+    open_actor().propose("t0000")
+    for folder in (tmp_path, "/proc/no/such/place"):  # another writer lives; nothing can be written
+        late = LawActor(str(folder), first_event(), lock_seconds=0)
+        calls = (
+            late.ready,
+            late.past,
+            late.complete,
+            lambda late=late: late.propose("t0001"),
+            lambda late=late: late.start("t0000", "here"),
+        )
+        for call in (*calls, lambda late=late: late.record("t0000", 100, {"web": 1.0, "code": 1.0, "books": 1.0})):
+            with pytest.raises(JournalError, match=r"being written by|cannot be used"):
+                call()
+
+
 def test_precision_is_settled_by_the_first_training(open_actor):
     actor = open_actor()
     actor.propose("t0000")
