@@ -54,7 +54,8 @@ class RayPeers:
     """The other nodes of a training: an actor in each further bundle of its placement group runs the command there."""
 
     def __init__(self, group: Any, num_nodes: int, resources: Mapping[str, float], folder: str, trial: str) -> None:
-        self.master = str(ray.util.get_node_ip_address())
+        here = ray.get_runtime_context().get_node_id()
+        self.master = str(next(node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] == here))
         self._actors = [
             ray.remote(_Peer)
             .options(

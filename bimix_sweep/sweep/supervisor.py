@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import fcntl
 import json
+import math
 import os
 import select
 import shutil
@@ -26,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 SUBREAPER, DEATH_SIGNAL = 36, 1  # of prctl(2)
-LEFTOVERS_SECONDS = 3.0
-"""For processes that a command left behind, between SIGTERM and SIGKILL."""
+LEFTOVERS_SECONDS = 5.0
+"""For processes that a command left behind when it ended, between SIGTERM and SIGKILL."""
 LOCK_SECONDS = 10.0
 """Over the grace period, for an earlier attempt on another node to let go of the checkpoint."""
 
@@ -121,7 +122,7 @@ def run(order: dict[str, Any], files: Path, control: Control, libc: "ctypes.CDLL
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 1)  # the pipes end with the command
     os.dup2(nothing, 2)
-    code, deadline, told = None, None, False
+    code, deadline, told, cleared = None, None, False, False
     while True:
         reaped = reap()
         code = reaped.get(process.pid, code)
@@ -132,8 +133,9 @@ def run(order: dict[str, Any], files: Path, control: Control, libc: "ctypes.CDLL
             told, deadline = True, time.monotonic() + order["grace"]
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
-        if code is not None and deadline is None:
-            deadline = time.monotonic() + LEFTOVERS_SECONDS
+        if code is not None and not cleared:
+            cleared = True
+            deadline = min(deadline or math.inf, time.monotonic() + LEFTOVERS_SECONDS)
             kill(left, signal.SIGTERM)
         if deadline is not None and time.monotonic() > deadline:
             kill(left, signal.SIGKILL)
