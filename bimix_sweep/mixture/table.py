@@ -232,7 +232,8 @@ def check_ending(path: str | Path) -> str:
     Raises:
         TableError: the file's name ends otherwise.
     """
-    suffix = Path(str(path)).suffix.lower()
+    place = str(path).partition("?")[0] if files.is_uri(path) else str(path)
+    suffix = Path(place).suffix.lower()
     if suffix not in (".csv", ".parquet"):
         raise TableError(f"{path} ends in {suffix or 'nothing'}; need .csv or .parquet")
     return suffix

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import math
 import platform
+import shlex
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -155,7 +156,7 @@ def _run_tune(
     if searcher.error is not None:
         raise searcher.error
     if not planner.over():
-        raise SweepError(f"Ray Tune ended before the sweep did; go on with: bimix-sweep resume {folder}")
+        raise SweepError(f"Ray Tune ended before the sweep did; go on with: bimix-sweep resume {shlex.quote(folder)}")
 
 
 def _start_actor(name: str, folder: str, first: Event, change: Event | None) -> Any:

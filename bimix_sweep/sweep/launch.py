@@ -1,5 +1,6 @@
 """Run a sweep, go on with one, write its page: what commands and Python users call; `driver` does it."""
 
+import shlex
 from pathlib import Path
 
 from bimix_sweep import files
@@ -44,7 +45,7 @@ def run_sweep(
     with progress or Progress() as shown, stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt, held(folder, shown.say):
         check_shared(folder, shown.say)
         if begun(folder):
-            raise SweepError(f"{folder} holds a sweep already; go on with: bimix-sweep resume {folder}")
+            raise SweepError(f"{folder} holds a sweep already; go on with: bimix-sweep resume {shlex.quote(folder)}")
         check_foreign(folder)
         trainer = prepare(config, folder, shown.say)
         spec = sweep_spec(config, trainer)
@@ -157,5 +158,5 @@ def check_foreign(folder: str) -> None:
 
 def _how_to_go_on(folder: str) -> str:
     if files.exists(files.join(folder, CONFIG)):
-        return f"go on with: bimix-sweep resume {folder}"
+        return f"go on with: bimix-sweep resume {shlex.quote(folder)}"
     return "the sweep had not begun, so start it again as before"
