@@ -1,0 +1,76 @@
+"""The searcher between Tune's loop and a planner that takes its time."""
+
+import threading
+
+import pytest
+
+from bimix_sweep.design.state import SweepSpec, SweepState
+from bimix_sweep.errors import SweepError
+from bimix_sweep.mixture.domains import DomainSet
+from bimix_sweep.sweep.searcher import FINISHED, SweepSearcher
+
+NAMES = ("web", "code", "books")
+DOMAINS = DomainSet(names=NAMES)
+SPEC = SweepSpec(
+    domains=DOMAINS, final_domains=DOMAINS, targets=NAMES, weights=dict.fromkeys(NAMES, 1.0), own={}, steps=400, size=1e5, max_trials=3,
+    slots=2,
+)  # fmt: skip
+
+
+class Slow(SweepState):
+    """Proposes when it is told to."""
+
+    def __init__(self):
+        super().__init__(SPEC)
+        self.asked, self.go = 0, threading.Event()
+
+    def propose(self, trial):
+        self.asked += 1
+        assert self.go.wait(60)
+        return super().propose(trial)
+
+    def final(self, started):
+        return None
+
+    def over(self):
+        return all(record.state != "running" for record in self.trials.values())
+
+
+@pytest.fixture
+def planner():
+    planner = Slow()
+    yield planner
+    planner.go.set()
+
+
+def test_tunes_loop_goes_on_while_a_proposal_is_decided_and_asks_for_it_once(planner):
+    searcher = SweepSearcher(planner, NAMES, "s")
+    planner.go.set()
+    assert searcher.suggest("first")["trial"] == "t0000"  # waited for: nothing else runs
+    planner.go.clear()
+    assert [searcher.suggest("second") for _ in range(5)] == [None] * 5
+    assert planner.asked == 2
+    searcher.on_trial_complete(trial_id="first", result={"objective": 2.0})  # heard meanwhile
+    planner.go.set()
+    assert searcher.suggest("second")["trial"] == "t0001"
+    assert planner.trials["t0000"].state == "finished"
+    assert len(searcher.study.trials) == 2
+
+
+def test_names_go_on_after_what_was_there_and_the_search_ends_with_the_budget(planner):
+    planner.go.set()
+    searcher = SweepSearcher(planner, NAMES, "s")
+    for number in range(3):
+        assert searcher.suggest(f"id{number}")["trial"] == f"t{number:04d}"
+        searcher.on_trial_complete(trial_id=f"id{number}", result={"objective": 2.0})
+    assert searcher.suggest("more") == FINISHED
+
+
+def test_what_goes_wrong_while_a_proposal_is_decided_ends_the_search_and_is_kept():
+    class Failing(Slow):
+        def propose(self, trial):
+            raise SweepError("the last 3 trainings failed")
+
+    searcher = SweepSearcher(Failing(), NAMES, "s")
+    assert searcher.suggest("first") == FINISHED
+    assert str(searcher.error) == "the last 3 trainings failed"
