@@ -1,6 +1,7 @@
 """Trainers that users bring, on a Ray of two nodes: two cores each, the second with two GPUs that are only counted."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -47,8 +48,10 @@ signal.signal(signal.SIGTERM, stop)
 print("key", os.environ["STORE_API_KEY"])
 if rank != "0":
     said("begins")
-    time.sleep(600 if job["trial"] == "t0000" else 0)
+    (here / "joined").touch()
     sys.exit(0)
+while nodes != "1" and not (here / "joined").exists():
+    time.sleep(.05)
 said("goes on" if (here / "saved").exists() else "begins")
 if job["trial"] == "t0000" and not (here / "saved").exists():
     child = subprocess.Popen(["sleep", "600"], start_new_session=True)
@@ -177,6 +180,16 @@ def test_a_command_on_two_nodes_loses_its_worker_leaves_nothing_and_goes_on(tmp_
     process.communicate(timeout=PATIENCE)
     assert "key ***" in (tmp_path / "out" / "logs" / "t0000.rank1.log").read_text()
     assert holds_no_secret(tmp_path / "out")
+
+
+def test_a_gpu_that_is_only_counted_is_said_by_the_builtin_trainer(tmp_path, sweep, second_node):
+    domains = {}
+    for name, words in (("web", "one two three four "), ("code", "for x in range ")):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": words * 20 + str(number)}) + "\n" for number in range(400)))
+        domains[name] = {"path": f"{name}.jsonl"}
+    proxy = {"sizes": [2e4], "steps": 8, "context": 16, "batch": 2, "vocabulary": 300}
+    said = sweep(trainer="builtin", domains=domains, proxy=proxy, resources={"gpu": 0.5}).communicate(timeout=PATIENCE)[0]
+    assert re.search(r"trainings failed, the last with: resources\.gpu asks for a GPU and torch \S+ sees no CUDA device on", said), said
 
 
 def test_a_drained_node_tells_its_training(tmp_path, sweep, second_node, ray_environment, ray_address):
