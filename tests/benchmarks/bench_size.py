@@ -85,7 +85,7 @@ def main() -> None:
         f"Limit: over the {len(last)} mixtures the losses of the same 305M runs at the checkpoint before the last rank those at the last at {steady.mean():.3f} "
         f"(mean over targets), and the law fitted to all 305M runs ranks them at {itself.mean():.3f}. What drags the mean are "
         + " and ".join(f"{large.targets[k]} ({steady[k]:.2f} between those checkpoints, ours {rho[k]:.2f})" for k in np.flatnonzero(unsteady))
-        + f": their order over mixtures is noise of a few checkpoints. Without them the mean is {rho[~unsteady].mean():.3f}, that of the law fitted to the 305M "
+        + f": their order over mixtures changes from one checkpoint to the next. Without them the mean is {rho[~unsteady].mean():.3f}, that of the law fitted to the 305M "
         f"runs {itself[~unsteady].mean():.3f}. Carrying over what the law missed on the same "
         f"mixture and step at 160M, in full (the share that is best in hindsight), gives {carried.mean():.3f}: also short of the goal, so the law stays without it.",
     ]  # fmt: skip
