@@ -69,7 +69,10 @@ def stop(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -
 
 
 def status(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -> None:
-    """How far a sweep is: its trainings, the predicted optimum, its job. Reads the journal only."""
+    """Say how far a sweep is.
+
+    Its trainings, the predicted optimum, its job. Reads the journal, and asks the job's head where there is one.
+    """
     from bimix_sweep.sweep import jobs
     from bimix_sweep.sweep.folder import sweep_folder
     from bimix_sweep.sweep.watch import Follower, as_json_value, print_status

@@ -32,7 +32,10 @@ def fit(
     min_step: Annotated[float | None, typer.Option(help="Leave out points before this step (warm-up).")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Fit a mixing law to finished runs; says which law, how well it predicts mixtures it has not seen, and why."""
+    """Fit a mixing law to finished runs.
+
+    Says which law, how well it predicts mixtures it has not seen, and why.
+    """
     from bimix_sweep import files
     from bimix_sweep.law.selection import fit_law
     from bimix_sweep.mixture.table import LossTable
@@ -130,7 +133,10 @@ def optimum(
     within: Annotated[float, typer.Option(help="The region holds every mixture within this fraction of the best.")] = 0.005,
     as_json: JsonFlag = False,
 ) -> None:
-    """The mixture with the lowest predicted loss, its near-optimal region, expected regret and certificate."""
+    """Find the mixture with the lowest predicted loss.
+
+    Gives its near-optimal region, expected regret and certificate too.
+    """
     from bimix_sweep.export.recipe import build_recipe
     from bimix_sweep.law.optimum import optimal_mixture
     from bimix_sweep.mixture.domains import Mixture
@@ -165,7 +171,10 @@ def replay(
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Everything random follows from it.")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """What the loop would have done on finished runs, choosing among their mixtures: how soon it would have known as much."""
+    """What a sweep would have done on finished runs.
+
+    It chooses among their mixtures; the result tells how soon it would have known as much.
+    """
     import pyarrow as pa
 
     from bimix_sweep.design.replay import replay as replay_policy

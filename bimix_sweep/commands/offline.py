@@ -30,7 +30,10 @@ def propose(
     seed: Annotated[int, typer.Option(min=0, max=2**53, help="With TABLE: everything random follows from it.")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """The next mixtures to train, without Ray: run them as you like, then give their losses to `record`."""
+    """The next mixtures to train, without Ray.
+
+    Run them as you like, then give their losses to `record`.
+    """
     from bimix_sweep.config import SweepConfig
     from bimix_sweep.mixture.table import check_ending
     from bimix_sweep.sweep import offline
@@ -75,7 +78,10 @@ def record(
     table: Annotated[str, typer.Argument(help="CSV or Parquet: trial, step, r_<domain>, loss_<target>; nan for a training that failed.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Take in losses of trainings that propose handed out, and say where the sweep stands; after the last one write its results."""
+    """Take in losses of trainings that propose gave.
+
+    Says where the sweep stands; after the last training it writes the results.
+    """
     from bimix_sweep.sweep import offline
 
     standing = offline.record(folder, table)

@@ -14,7 +14,10 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Everything random follows from it.")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """The whole thing on this machine: real text found here, real proxies, embedded Ray, a recipe and a page; minutes on 2 cores."""
+    """The whole thing on this machine, in minutes.
+
+    Real text found here, real proxies, embedded Ray, a recipe and a page; minutes on 2 cores.
+    """
     from bimix_sweep.sweep.demo import run_demo
 
     print_recipe(run_demo(out, slots=slots, seed=seed), out, as_json)
@@ -51,7 +54,10 @@ def resume(
     address: Address = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Go on with a sweep after any stop or change: finished trainings are kept, running ones go on from their checkpoint."""
+    """Go on with a sweep after any stop or change.
+
+    Finished trainings are kept, running ones go on from their checkpoint.
+    """
     from bimix_sweep.config import SweepConfig
     from bimix_sweep.sweep.launch import resume_sweep
 
@@ -65,21 +71,30 @@ def extend(
     address: Address = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Go on with a sweep, finished or not, with a larger budget: trainings of before are kept."""
+    """Go on with a sweep with a larger budget.
+
+    The sweep may be finished or not; trainings of before are kept.
+    """
     from bimix_sweep.sweep.launch import extend_sweep
 
     print_recipe(extend_sweep(folder, runs, address=address), folder, as_json)
 
 
 def report(folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")]) -> None:
-    """Write the page of a sweep, running or finished, anew: DIR/report.html."""
+    """Write the page of a sweep anew.
+
+    The sweep may run or be finished; the page is DIR/report.html.
+    """
     from bimix_sweep.sweep.launch import write_sweep_report
 
     typer.echo(f"wrote {write_sweep_report(folder)}")
 
 
 def schema() -> None:
-    """The JSON Schema of sweep.yaml: every key, its meaning, its default."""
+    """Print the JSON Schema of sweep.yaml.
+
+    Every key, its meaning, its default.
+    """
     from bimix_sweep.config import SweepConfig
 
     print_json(SweepConfig.model_json_schema())

@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -82,10 +84,16 @@ def wait_for(path, process):
             pytest.fail(process.communicate()[1])
 
 
+@pytest.fixture
+def temporary():
+    """A place for Ray's sockets, whose paths must be short."""
+    folder = Path(tempfile.mkdtemp(prefix="bimix-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.mark.parametrize("moment", ["Ray starts", "the journal begins"])
-def test_while_ray_starts_and_later_a_signal_to_the_whole_group_ends_it_and_leaves_no_process(tmp_path, ray_environment, moment):
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
+def test_while_ray_starts_and_later_a_signal_to_the_whole_group_ends_it_and_leaves_no_process(tmp_path, temporary, ray_environment, moment):
     folder = tmp_path / "sweep"
     process = started(SCRIPT, "run", folder, "--pause", "0.2", env=ray_environment | {"TMPDIR": str(temporary)})
     wait_for(temporary / "bimix-*" if moment == "Ray starts" else folder / "journal" / "*.jsonl", process)
