@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bimix_sweep.sweep.finals import MOST_FINALS, PAIRS
+from bimix_sweep.sweep.finals import MOST_FINALS, PAIRS, final_trainings, reference_mixtures
 from bimix_sweep.sweep.history import SweepHistory
 
 STATES = ("running", "finished", "failed")
@@ -46,7 +46,7 @@ class Snapshot:
     """{role: {state: all trainings in it}}."""
     max_trials: int
     num_finals: int
-    """Final trainings there will be."""
+    """Final trainings there will be, those from before a change among them."""
     optimum: Mapping[str, float] | None
     """Predicted best mixture."""
     region: Mapping[str, Sequence[float]]
@@ -118,10 +118,19 @@ def snapshot_of(
     return Snapshot(
         name=history.first["name"], phase="done" if history.complete else "sweep" if finals is None else "final trainings",
         steps=history.spec.steps, trials=rows, counts=counts, max_trials=history.spec.max_trials,
-        num_finals=MOST_FINALS if finals is None else PAIRS * len(finals), decision=decision,
+        num_finals=(MOST_FINALS if finals is None else PAIRS * len(finals)) + _earlier_finals(history), decision=decision,
         optimum=last["optimum"]["mixture"] if last else None, region=last["optimum"]["region"] if last else {},
         regret_expected=last["decision"]["regret_expected"] if last else None,
         regret_upper95=last["decision"]["regret_upper95"] if last else None, movement_tv=last["decision"]["movement_tv"] if last else None,
         elapsed_seconds=elapsed_seconds, training_seconds=training_seconds, slots=history.spec.slots, lines=lines, num_lines=num_lines,
         epoch=epoch,
     )  # fmt: skip
+
+
+def _earlier_finals(history: SweepHistory) -> int:
+    """Final trainings from before a change that are not taken as they are."""
+    if not history.changes:
+        return 0
+    planned = history.finals["mixtures"] if history.finals else reference_mixtures(history.spec)
+    counted = {trial for trial, _, _ in final_trainings(history, planned)}
+    return sum(record.role == "final" and name not in counted for name, record in history.state.trials.items())

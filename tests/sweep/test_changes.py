@@ -47,8 +47,13 @@ def finals(history):
 
 def test_a_larger_budget_runs_the_rest_and_keeps_every_training_of_before(finished):
     before = replay(finished)
-    ran, after = whole(finished, config(11))
+    actor = open_sweep(finished, config(11))
+    ran = run(actor)
+    shown = actor.snapshot()
+    actor.close()
+    after = replay(finished)
     assert len(sweep_trainings(ran)) == 3
+    assert shown.num_finals == sum(shown.counts["final"].values())  # all there will be are there, those of before counted
     assert not set(ran) & set(before.proposals)
     assert after.complete
     assert after.changes[0]["what"] == ["budget.trials 8 -> 11"]
