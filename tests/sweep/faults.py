@@ -24,7 +24,7 @@ PATIENCE = 600.0
 """Seconds for what takes ten on two quiet cores."""
 
 
-ATTEMPTS = 4
+ATTEMPTS = 8
 """At starting a node."""
 
 
@@ -116,6 +116,15 @@ def writer(folder: Path) -> int | None:
 # a Ray of several nodes
 
 
+def free_ports(count: int) -> list[int]:
+    """Different ones that nobody listens at now."""
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in taken:
+            one.bind(("", 0))
+        return [one.getsockname()[1] for one in taken]
+
+
 @dataclass
 class Nodes:
     """A head without CPUs and worker nodes, each a process tree that can be killed."""
@@ -136,9 +145,7 @@ class Nodes:
 
     def start(self) -> None:
         """All nodes, the head first."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._port = free_ports(1)[0]
         self._head = self._node(
             "head", "--head", f"--port={self._port}", f"--num-cpus={self.head_cpus}", "--node-ip-address=127.0.0.1",
             "--include-dashboard=false", f"--temp-dir={self.folder}",
@@ -184,6 +191,9 @@ class Nodes:
     def _try_node(self, name: str, *words: str) -> subprocess.Popen[bytes]:
         self._started += 1
         log = self.folder / f"{name}-{self._started}.log"
+        # without ports a raylet waits 15 s for its agents to name theirs, and ends: too short on a busy machine
+        names = ("metrics-export-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port", "runtime-env-agent-port")
+        words = (*words, *(f"--{one}={port}" for one, port in zip(names, free_ports(len(names)), strict=True)))
         command = [
             str(Path(sys.executable).with_name("ray")), "start", "--block", "--disable-usage-stats", "--object-store-memory=80000000", *words,
         ]  # fmt: skip
