@@ -108,6 +108,7 @@ def test_plan_multiplies_what_a_training_takes(texts, monkeypatch):
     assert (plan["core_hours"], plan["gpu_hours"], plan["wall_hours"]) == (28 * 0.5 * 2, 0, (5 + 2) * 0.5)
     assert plan["limits"] == ["budget.core_hours is 7, which pays for about 7 of 28 trainings"]
     assert not plan["measured"]
+    assert plan["earliest_stop"] == 2 + 3 + 3 - 1  # the first training that settles at the earliest, and two more that agree
     timed = json.loads(bimix("plan", "sweep.yaml", "--seconds", 0, "--json"))
     assert timed["measured"]
     assert 0 < timed["training_hours"] < 1

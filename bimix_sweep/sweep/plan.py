@@ -52,13 +52,16 @@ class Plan:
     """Simulated."""
     tolerance: float
     """Expected regret at which the sweep stops by itself."""
+    earliest_stop: int
+    """Trainings before which the stopping rule never stops."""
     noise: float
     """That the simulation had."""
 
     @property
     def stops_at(self) -> int | None:
         """Trainings after which simulated sweeps would have stopped by themselves, roughly; None if not within the budget."""
-        return next((look.runs for look in self.regret if look.stated <= self.tolerance), None)
+        found = next((max(look.runs, self.earliest_stop) for look in self.regret if look.stated <= self.tolerance), None)
+        return found if found is not None and found <= self.trials else None
 
     def to_json(self) -> dict[str, Any]:
         """All fields."""
@@ -101,13 +104,13 @@ def make_plan(
     rounds = math.ceil(config.budget.trials / at_once) + math.ceil(MOST_FINALS / at_once)
     steps = config.proxy.steps
     proxies = _Proxies(steps=steps, size=config.proxy.sizes[0], eval_steps=(steps,))
-    regret: list[PlannedRegret] = []
-    if seconds > 0:
-        regret = simulate(_unlimited(sweep_spec(config, proxies), at_once), noise=noise, seconds=seconds)
+    spec = _unlimited(sweep_spec(config, proxies), at_once)
+    regret = simulate(spec, noise=noise, seconds=seconds) if seconds > 0 else []
     return Plan(
         trials=config.budget.trials, final_trials=MOST_FINALS, steps=steps, tokens=float(config.proxy.tokens), slots=at_once,
         training_hours=hours, measured=measured, core_hours=cores, gpu_hours=gpus, wall_hours=None if hours is None else rounds * hours,
-        limits=tuple(_limits(config, hours, cores, gpus)), regret=tuple(regret), tolerance=config.stop.tolerance, noise=noise,
+        limits=tuple(_limits(config, hours, cores, gpus)), regret=tuple(regret), tolerance=config.stop.tolerance,
+        earliest_stop=spec.rule.min_trials + spec.patience - 1, noise=noise,
     )  # fmt: skip
 
 
