@@ -38,7 +38,10 @@ def run(
 
     loaded = SweepConfig.load(config)
     folder = out or loaded.out
-    recipe = resume_sweep(folder, address=address) if go_on and holds_sweep(folder) else run_sweep(loaded, out=out, address=address)
+    if go_on and holds_sweep(folder):
+        recipe = resume_sweep(folder, config=loaded, address=address)
+    else:
+        recipe = run_sweep(loaded, out=out, address=address)
     print_recipe(recipe, folder, as_json)
 
 
