@@ -9,6 +9,7 @@ what happened), Optuna storage as a record (the study is a view).
 import contextlib
 import hashlib
 import math
+import pickle
 import platform
 import shlex
 import threading
@@ -151,8 +152,17 @@ def _run_tune(
             failure_config=tune.FailureConfig(max_failures=RETRIES),
         ),
     )  # fmt: skip
-    with interrupt.loop():
-        tuner.fit()
+    try:
+        with interrupt.loop():
+            tuner.fit()
+    except OSError as error:
+        if searcher.error is None:
+            raise SweepError(
+                f"{folder}: {error.strerror or error}; make room or mend it, and go on with: bimix-sweep resume {shlex.quote(folder)}"
+            ) from error
+    except (EOFError, pickle.UnpicklingError):  # on a full disk Tune trips over its own half-written files
+        if searcher.error is None:
+            raise
     if searcher.error is not None:
         raise searcher.error
     if not planner.over():

@@ -134,9 +134,9 @@ class Storm:
             wait_for(f"the driver of {sweep.folder.name} gives up on a full disk", lambda: not sweep.alive(), every=0.2)
         finally:
             ballast.unlink()
-        if sweep.complete():
-            return False
         said = sweep.log.read_text(errors="replace")
+        if sweep.complete() or any(other in said for other in ("nothing listens", "the nodes have", "Failed to connect to GCS")):
+            return False
         if "make room" not in said:
             self.troubles.append(f"full disk, but the driver said: {said[-600:]}")
         return True

@@ -121,10 +121,17 @@ def undisturbed_law(happened: list[dict[str, Any]], steps: tuple[int, ...]) -> d
 
 
 def decisions(folder: Path) -> list[Any]:
-    """What a sweep of one slot decided, in order: the same for the same config and seed, whatever happened to it."""
+    """What a sweep of one slot decided, in order: the same for the same config and seed, whatever happened to it.
+
+    Left out is how far the optimum moved since the fit before, which may have been one that only a watcher asked for.
+    """
     kept = {
         "proposal": ("trial", "role", "mixture", "seed", "reason", "num_points", "fit"),
         "decision": ("decision",),
         "finals": ("law", "mixtures"),
     }
-    return [[event["kind"], *(event[key] for key in kept[event["kind"]])] for event in events(folder) if event["kind"] in kept]
+    found = [[event["kind"], *(event[key] for key in kept[event["kind"]])] for event in events(folder) if event["kind"] in kept]
+    for kind, *content in found:
+        if kind == "decision":
+            content[0].pop("movement_tv")
+    return found
