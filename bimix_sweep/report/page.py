@@ -2,9 +2,7 @@
 
 import html
 import json
-from pathlib import Path
 
-from bimix_sweep import files
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.report import figures, tables
 from bimix_sweep.report.data import ReportData
@@ -14,13 +12,8 @@ from bimix_sweep.report.style import Figure, colour, percent, share
 from bimix_sweep.report.ternary import ternary
 
 
-def write_report(path: str | Path, data: ReportData) -> None:
-    """Write the page, whole or not at all. It needs no network and no other file."""
-    files.write_text(path, render(data))
-
-
 def render(data: ReportData) -> str:
-    """The page as HTML; all text of the user's is escaped."""
+    """The page as HTML that needs no network and no other file; all text of the user's is escaped."""
     from plotly.offline import get_plotlyjs
 
     title = html.escape(f"{data.name} – bimix-sweep")

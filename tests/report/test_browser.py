@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from bimix_sweep.report.page import write_report
+from bimix_sweep.report.page import render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; the page's HTML is tested without it")
@@ -20,7 +20,7 @@ FLAGS = (
 def folder(sweep, tmp_path_factory):
     """Holds the page, and one that does what the page must not."""
     folder = tmp_path_factory.mktemp("pages")
-    write_report(folder / "report.html", sweep)
+    (folder / "report.html").write_text(render(sweep))
     (folder / "talks.html").write_text('<img src="http://elsewhere.invalid/a.png"><script>fetch("http://elsewhere.invalid/b")</script>')
     return folder
 
