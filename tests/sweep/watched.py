@@ -73,7 +73,8 @@ def ray_head(environment: dict[str, str], **settings: str) -> Iterator[Head]:
     """`ray start --head` with its dashboard, on the loopback interface alone; `settings` are further environment."""
     port, dashboard, listen, grpc, export, own = free_ports(6)
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir=environment["TMPDIR"]))
-    environment = environment | {"DASHBOARD_METRIC_PORT": str(own), "RAY_metrics_report_interval_ms": "1000"} | settings
+    # Ray forgets a gauge after two reports; a sweep sets its own every 5 s
+    environment = environment | {"DASHBOARD_METRIC_PORT": str(own), "RAY_metrics_report_interval_ms": "5000"} | settings
     command = [
         str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}", "--num-cpus=2", "--node-ip-address=127.0.0.1",
         "--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={listen}",
