@@ -1,6 +1,7 @@
 """Ray, quietly: embedded in this process by default, or a cluster at an address."""
 
 import contextlib
+import fcntl
 import logging
 import math
 import os
@@ -11,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from bimix_sweep.config import ResourcesConfig
 from bimix_sweep.errors import SweepError
@@ -60,17 +62,17 @@ def cluster(address: str | None, resources: ResourcesConfig) -> Iterator[Cluster
     import ray
 
     threading.Thread(target=_import_tune, name="import of Tune", daemon=True).start()
-    folder = None
+    stack = contextlib.ExitStack()
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # errors of a training are journalled and told by its reason
     try:
         if address is None:
-            folder = tempfile.mkdtemp(prefix="bimix-")
+            folder = stack.enter_context(_own_folder())
             # trainings are all that runs there; without a wish Ray counts the cores, quotas of containers included
             num_cpus = None if resources.slots == "auto" else max(1, math.ceil(resources.slots * resources.cpu))
             context = ray.init(
                 address="local", num_cpus=num_cpus, include_dashboard=True, dashboard_host="127.0.0.1",
                 object_store_memory=OBJECT_STORE_BYTES, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR,
-                configure_logging=False, _temp_dir=folder,
+                configure_logging=False, _temp_dir=str(folder),
             )  # fmt: skip
         else:
             try:
@@ -86,8 +88,32 @@ def cluster(address: str | None, resources: ResourcesConfig) -> Iterator[Cluster
             yield Cluster(slots=ray_slots(resources), dashboard=f"http://{url}" if url else None)
     finally:
         ray.shutdown()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        stack.close()
+
+
+@contextlib.contextmanager
+def _own_folder() -> Iterator[Path]:
+    """A temporary folder of this process; those that killed processes left are removed.
+
+    Whose process lives is told by its lock on a file in it, of which the kernel lets go however the process ends.
+    """
+    for left in Path(tempfile.gettempdir()).glob("bimix-*/driver.lock"):
+        with contextlib.suppress(OSError):
+            lock_file = os.open(left, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left.parent, ignore_errors=True)
+            finally:
+                os.close(lock_file)
+    folder = Path(tempfile.mkdtemp(prefix="bimix-"))
+    lock_file = os.open(folder / "making", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
+        (folder / "making").rename(folder / "driver.lock")  # locked before anybody finds it
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock_file)
 
 
 def check_address(address: str | None) -> None:
