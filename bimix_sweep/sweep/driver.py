@@ -53,7 +53,7 @@ def drive(
     from bimix_sweep.sweep.cluster import cluster
     from bimix_sweep.sweep.remote import ask
 
-    with cluster(address, config.resources) as found:
+    with cluster(address, config.resources) as found, _storage_told(folder):
         interrupt.install()  # Ray has taken SIGTERM over
         name = f"law-{hashlib.blake2b(folder.encode(), digest_size=8).hexdigest()}"
         first = first_event(config, trainer.data, spec, found.slots())
@@ -155,18 +155,30 @@ def _run_tune(
     try:
         with interrupt.loop():
             tuner.fit()
-    except OSError as error:
-        if searcher.error is None:
-            raise SweepError(
-                f"{folder}: {error.strerror or error}; make room or mend it, and go on with: bimix-sweep resume {shlex.quote(folder)}"
-            ) from error
-    except (EOFError, pickle.UnpicklingError):  # on a full disk Tune trips over its own half-written files
+    except (OSError, EOFError, pickle.UnpicklingError):  # on a full disk Tune trips over its own half-written files
         if searcher.error is None:
             raise
     if searcher.error is not None:
         raise searcher.error
     if not planner.over():
         raise SweepError(f"Ray Tune ended before the sweep did; go on with: bimix-sweep resume {shlex.quote(folder)}")
+
+
+@contextlib.contextmanager
+def _storage_told(folder: str) -> Iterator[None]:
+    """What Tune or the results meet on a full or broken disk ends in one line, too.
+
+    Raises:
+        SweepError: the storage failed.
+    """
+    try:
+        yield
+    except (ConnectionError, TimeoutError):  # of Ray, not of the storage
+        raise
+    except OSError as error:
+        raise SweepError(
+            f"{folder} cannot be used ({error.strerror or error}); make room or mend it, and go on with: bimix-sweep resume {shlex.quote(folder)}"
+        ) from error
 
 
 def _start_actor(name: str, folder: str, first: Event, change: Event | None) -> Any:

@@ -137,7 +137,7 @@ class Storm:
         said = sweep.log.read_text(errors="replace")
         if sweep.complete() or any(other in said for other in ("nothing listens", "the nodes have", "Failed to connect to GCS")):
             return False
-        if "make room" not in said:
+        if "error: " not in said or "No space left on device" not in said.rpartition("error: ")[2]:  # a traceback, or another reason
             self.troubles.append(f"full disk, but the driver said: {said[-600:]}")
         return True
 

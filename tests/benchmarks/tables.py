@@ -21,6 +21,10 @@ HIGHLIGHTS = (
     ("stop", "runs at the stop"),
     ("optimum", "largest excess over SLSQP, relative, 17 domains, 13 targets"),
     ("overhead", "(sweep wall time"),
+    ("faults", "random faults"),
+    ("faults", "acknowledged points lost"),
+    ("faults", "finished trainings run again"),
+    ("soak", "random faults"),
     ("proxy", "times as fast as"),
 )
 """(benchmark, beginning of a claim) shown in README.md; all others are in results/README.md."""
