@@ -271,7 +271,7 @@ def _cluster(address: str, config: SweepConfig | None) -> Iterator[Finding]:
     fits = [cpus // config.resources.cpu] + ([gpus // config.resources.gpu] if config.resources.gpu else [])
     slots = int(min(fits)) // config.resources.nodes
     yield (
-        _ok("cluster", f"{said}, so {slots} trainings at a time")
+        _ok("cluster", f"{said}, so at most {slots} trainings at a time")
         if slots
         else _warning(
             "cluster",

@@ -11,6 +11,8 @@ from bimix_sweep.errors import SweepError
 
 COUNT_SECONDS = 5.0
 """Between counts of the nodes."""
+WAIT_SECONDS = 60.0
+"""For the first worker of a cluster that just came up, where its head trains nothing."""
 WHOLE = 1e-9
 """Shares of a CPU or GPU are decimals: 1 / .1 holds ten."""
 
@@ -51,7 +53,10 @@ class Slots:
             SweepError: no node holds a training, and none will come.
         """
         self._resources, self._nodes, self._scales = resources, nodes, scales
-        found = nodes()
+        until, found = time.monotonic() + WAIT_SECONDS, nodes()
+        while not scales and not any(node.get("CPU", 0.0) for node in found) and time.monotonic() < until:
+            time.sleep(1)
+            found = nodes()
         self._fit, self._counted = fitting(found, resources), time.monotonic()
         if not self._fit and not scales:
             shown = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in found[:8]) or "none"

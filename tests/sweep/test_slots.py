@@ -49,3 +49,13 @@ def test_a_training_that_fits_no_node_is_said_with_the_nodes():
     ):
         Slots(ResourcesConfig(cpu=2), lambda: [{"CPU": 1}, {"CPU": 1}], scales=False)
     assert Slots(ResourcesConfig(gpu=1), list, scales=True)() == 1  # a cluster that has scaled to nothing wakes up
+
+
+def test_a_cluster_whose_head_trains_nothing_is_given_time_for_its_first_worker(monkeypatch):
+    monkeypatch.setattr("bimix_sweep.sweep.slots.time.sleep", lambda seconds: None)
+    counts = iter([[{"CPU": 0.0}], [{"CPU": 0.0}], [{"CPU": 0.0}, {"CPU": 4.0}]])
+    assert Slots(ResourcesConfig(), lambda: next(counts), scales=False)() == 4
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr("bimix_sweep.sweep.slots.time.monotonic", lambda: next(clock))
+    with pytest.raises(SweepError, match="the nodes have 0 CPUs"):
+        Slots(ResourcesConfig(), lambda: [{"CPU": 0.0}], scales=False)
