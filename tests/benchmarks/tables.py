@@ -23,8 +23,11 @@ HIGHLIGHTS = (
     ("overhead", "(sweep wall time"),
     ("faults", "random faults"),
     ("faults", "acknowledged points lost"),
+    ("faults", "points, proposals or ends twice"),
     ("faults", "finished trainings run again"),
     ("soak", "random faults"),
+    ("ingest", "points a second"),
+    ("ingest", "seconds within which"),
     ("proxy", "times as fast as"),
 )
 """(benchmark, beginning of a claim) shown in README.md; all others are in results/README.md."""
