@@ -23,8 +23,8 @@ from faults import PATIENCE, STEPS, Nodes, Stuck, Supervised, wait_for
 
 NAMESPACE = "BIMIX_FAULTS_NAMESPACE"
 KINDS = ("trial worker", "worker node", "LawActor", "driver", "driver during a journal write", "disk full", "head node")
-DISK_BYTES = 24 << 20
-"""Of the small filesystem that is filled up."""
+DISK_BYTES = 256 << 20
+"""Of the small filesystem that is filled up: holds some thirty finished sweeps, 7 MB each with their pages."""
 REPLACED_SECONDS = 4.0
 """Until another worker node stands in for a lost one."""
 
