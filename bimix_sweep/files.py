@@ -86,9 +86,15 @@ def names(folder: str | Path) -> dict[str, int]:
     if not is_uri(folder):
         try:
             with os.scandir(folder) as entries:
-                return {entry.name: entry.stat().st_size for entry in sorted(entries, key=lambda entry: entry.name) if entry.is_file()}
+                listed = sorted(entries, key=lambda entry: entry.name)
         except FileNotFoundError:
             return {}
+        found = {}
+        for entry in listed:
+            with contextlib.suppress(FileNotFoundError):  # it was renamed or removed since; the others are still there
+                if entry.is_file():
+                    found[entry.name] = entry.stat().st_size
+        return found
     from pyarrow import fs
 
     with _reached(folder) as (filesystem, inner):

@@ -68,6 +68,29 @@ def test_what_is_acknowledged_is_read_back_at_once_and_by_the_next_writers(place
     assert not any("lease" in name for name in files.names(place))
 
 
+def test_files_that_come_and_go_beside_the_segments_do_not_stop_the_writer(tmp_path):
+    """As the lease does when it is renewed: between the look at a folder and at a file in it, the file may be gone."""
+    over = threading.Event()
+
+    def renew(number):
+        while not over.is_set():
+            files.write_text(tmp_path / f"neighbour{number}", "renewed")
+
+    neighbours = [threading.Thread(target=renew, args=(number,)) for number in range(3)]
+    journal, _ = Journal.open(tmp_path)
+    for thread in neighbours:
+        thread.start()
+    try:
+        for value in range(400):
+            journal.write(point(value))
+    finally:
+        over.set()
+        for thread in neighbours:
+            thread.join()
+        journal.close()
+    assert values(tmp_path) == list(range(400))
+
+
 def test_an_orphan_that_goes_on_after_a_takeover_is_acknowledged_nothing(place, unguarded):
     orphan, _ = Journal.open(place)
     for value in (1, 2, 3):
