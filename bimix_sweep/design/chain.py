@@ -1,7 +1,8 @@
 """Which law a proposal is made from: the chain of fits that proposals carry.
 
-Up to EACH trainings every proposal is made from a law of everything recorded. A fit costs the square to the cube of the
-trainings, so beyond, a law serves until GROWTH of further trainings have ended; those that began since count as seen. The first proposal made from
+Up to EACH trainings every proposal is made from a law of everything recorded, and where many run at once from one that lacks the last few
+of those that ended (SHARE). A fit costs the square to the cube of the trainings, so beyond, a law serves until GROWTH of further trainings have
+ended; those that began since count as seen. The first proposal made from
 a law carries where the next fit starts and what the law had seen, so proposals stay a function of the record, also after
 a restart, which fits that law once more.
 """
@@ -19,7 +20,9 @@ EACH = 100
 """Trainings up to which nothing is put off."""
 GROWTH = 0.05
 """Share of the trainings beyond that must end before the next fit: at 2000 of them one fit for 95 proposals."""
-
+SHARE = 1 / 16
+"""Of the slots: so many trainings at least must end before the next fit. With 64 slots a proposal lacks the results of 64 that run anyway, so 4 more
+change little, and where trainings are short their slots would wait for fits."""
 
 FIRST, LAST = 200, 800
 """Trainings that a law sees while the sweep goes on: where there are more, the first ones, which spread widely, and the last, chosen for what
@@ -31,9 +34,9 @@ def in_view(evidence: Sequence[T]) -> Sequence[T]:
     return evidence if len(evidence) <= FIRST + LAST else [*evidence[:FIRST], *evidence[-LAST:]]
 
 
-def due(num_over: int) -> int:
-    """How many trainings must have ended since the last fit for the next one, where so many are over."""
-    return max(1, int(GROWTH * (num_over - EACH)))
+def due(num_over: int, slots: int) -> int:
+    """How many trainings must have ended since the last fit for the next one, where so many are over and `slots` run at a time."""
+    return max(1, int(SHARE * slots), int(GROWTH * (num_over - EACH)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +56,9 @@ class Moment:
 class LawChain:
     """The laws of proposals, one after another, each fitted from the start that an earlier one left."""
 
-    def __init__(self, fit: Callable[[Moment, WarmStart | None], FittedLaw | None]) -> None:
-        """An empty chain; `fit` gives the law of what was recorded at a moment, None where that determines none."""
-        self._fit = fit
+    def __init__(self, fit: Callable[[Moment, WarmStart | None], FittedLaw | None], slots: int) -> None:
+        """An empty chain of a sweep with so many slots; `fit` gives the law of what was recorded at a moment, None where that determines none."""
+        self._fit, self._slots = fit, slots
         self._links: list[tuple[Moment, Mapping[str, Any]]] = []
         self._last: tuple[Moment, FittedLaw] | None = None
 
@@ -87,4 +90,5 @@ class LawChain:
         of = self._links[-1][0]
         if (of.num_points, of.num_failed) == (now.num_points, now.num_failed):
             return False
-        return now.num_over - of.num_over >= due(now.num_over) or due(now.num_over) == 1
+        needed = due(now.num_over, self._slots)
+        return needed == 1 or now.num_over - of.num_over >= needed

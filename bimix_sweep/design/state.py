@@ -171,7 +171,7 @@ class SweepState:
         self.stopped: Decision | None = None
         self._arrivals: list[tuple[str, int]] = []  # (trial, step) of each point that is evidence
         self._over: list[str] = []  # trainings of the sweep that ended
-        self._chain = LawChain(self._fit_of)
+        self._chain = LawChain(self._fit_of, self.spec.slots)
         self._asked: tuple[Moment, Question] | None = None  # of the law proposals are made from
         self._batch: tuple[Moment, Batch] | None = None
         self._num_counted = 0  # trainings over at the last refit that counted
@@ -228,7 +228,7 @@ class SweepState:
         before = {renamed.get(name, name) for name in self.spec.domains.names}
         self._joined = (*(name for name in self._joined if name in spec.domains.names), *(n for n in spec.domains.names if n not in before))
         self.spec, self.history, self.stopped = spec, [], None
-        self._chain, self._asked, self._batch, self._watched, self._num_counted = LawChain(self._fit_of), None, None, None, 0
+        self._chain, self._asked, self._batch, self._watched, self._num_counted = LawChain(self._fit_of, self.spec.slots), None, None, None, 0
         self.proposals = [replace(proposal, mixture=mixtures[proposal.trial]) for proposal in self.proposals]
         for name, record in self.trials.items():
             record.mixture = mixtures[name]
@@ -324,7 +324,7 @@ class SweepState:
                 mixture, reason = initial_mixture(self.spec.domains, seen_rows, generator)
         else:
             fit = self._chain.carried(*found)
-            if due(found[0].num_over) > 1:
+            if due(found[0].num_over, self.spec.slots) > 1:
                 mixture, reason = self._batch_of(*found).next(generator)
             else:
                 mixture, reason = next_mixture(
@@ -356,7 +356,7 @@ class SweepState:
         if self.stopped:
             return self.stopped
         num_over, spent = len(self._over), len(self._over) >= self.spec.max_trials
-        needed = 1 if spent else due(num_over)
+        needed = 1 if spent else due(num_over, self.spec.slots)
         if not self.history or num_over - self._num_counted >= needed:
             found = self._chain.law_of(self._now())
             refit = self._judged(found[1] if found else None)
@@ -504,7 +504,7 @@ class SweepState:
             finished, running, failed = (np.reshape(states[key], (-1, len(names))) for key in ("finished", "running", "failed"))
             batch = Batch(
                 self._question(moment, law), self.spec.domains, generator=rng(self.spec.seed, "batch", moment.num_proposals),
-                finished=finished, running=running, failed=failed, size=due(moment.num_over),
+                finished=finished, running=running, failed=failed, size=due(moment.num_over, self.spec.slots),
             )  # fmt: skip
             self._batch = (moment, batch)
         batch = self._batch[1]

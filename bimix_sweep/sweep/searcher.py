@@ -22,8 +22,9 @@ from bimix_sweep.sweep.sampler import SHARE, MixtureSampler, Planner, suggest_mi
 
 FINISHED = "FINISHED"
 """Tune's word for a search that has nothing more to suggest (`Searcher.FINISHED`)."""
-FIRST_SECONDS, AGAIN_SECONDS = 0.05, 0.002
-"""How long Tune's loop waits for a proposal when it asks for it, and when it asks again."""
+FIRST_SECONDS, AGAIN_SECONDS = 1.0, 0.02
+"""How long Tune's loop waits for a proposal when it asks for it, and when it asks again. A worker whose training ends while none is at hand is
+let go, and the next one costs two seconds of a core to start, so the loop rather waits for a fit, if not for a long one."""
 
 
 class SweepPlanner(Planner, Protocol):

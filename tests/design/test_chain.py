@@ -76,8 +76,8 @@ class Recorded:
 
 
 def test_small_sweeps_put_nothing_off():
-    assert {due(count) for count in range(140)} == {1}
-    assert due(2000) == 95
+    assert {due(count, slots) for count in range(140) for slots in (1, 31)} == {1}
+    assert (due(2000, 64), due(100, 64), due(180, 64)) == (95, 4, 4)
 
 
 @pytest.mark.usefixtures("early")
@@ -103,7 +103,7 @@ def test_a_law_serves_until_enough_trainings_have_ended_and_one_proposal_carries
     over = [sweep.state.proposals[number].fit["num_over"] for number in carrying]
     later = [(before, after) for before, after in itertools.pairwise(over) if before > 12]
     assert later
-    assert all(after - before >= due(after) > 1 for before, after in later)
+    assert all(after - before >= due(after, 1) > 1 for before, after in later)
     mixtures = {proposal.mixture.proportions for proposal in sweep.state.proposals[carrying[-1] :]}
     assert len(mixtures) == len(sweep.state.proposals) - carrying[-1] > 3
 
