@@ -24,7 +24,7 @@ SHARE = 1 / 16
 """Of the slots: so many trainings at least must end before the next fit. With 64 slots a proposal lacks the results of 64 that run anyway, so 4 more
 change little, and where trainings are short their slots would wait for fits."""
 
-FIRST, LAST = 200, 800
+FIRST, LAST = 150, 450
 """Trainings that a law sees while the sweep goes on: where there are more, the first ones, which spread widely, and the last, chosen for what
 was open then. A fit takes the cube of them in time and the square in memory. The law that the final trainings test sees all."""
 
