@@ -70,11 +70,19 @@ def cluster(address: str | None, resources: ResourcesConfig) -> Iterator[Cluster
             folder = stack.enter_context(_own_folder())
             # trainings are all that runs there; without a wish Ray counts the cores, quotas of containers included
             num_cpus = None if resources.slots == "auto" else max(1, math.ceil(resources.slots * resources.cpu))
-            context = ray.init(
-                address="local", num_cpus=num_cpus, include_dashboard=True, dashboard_host="127.0.0.1",
-                object_store_memory=OBJECT_STORE_BYTES, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR,
-                configure_logging=False, _temp_dir=str(folder),
-            )  # fmt: skip
+            try:
+                with contextlib.chdir(
+                    folder
+                ):  # Ray's processes import from where they start: a cmd.py of the user's would pass for Python's
+                    context = ray.init(
+                        address="local", num_cpus=num_cpus, include_dashboard=True, dashboard_host="127.0.0.1",
+                        object_store_memory=OBJECT_STORE_BYTES, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR,
+                        configure_logging=False, _temp_dir=str(folder),
+                    )  # fmt: skip
+            except Exception as error:  # of its own processes Ray raises plain exceptions with their logs
+                raise SweepError(
+                    f"Ray could not be started on this machine ({_line(error, -1)}); see: bimix-sweep doctor CONFIG"
+                ) from error
         else:
             try:
                 context = ray.init(
@@ -82,7 +90,7 @@ def cluster(address: str | None, resources: ResourcesConfig) -> Iterator[Cluster
                 )
             except (ConnectionError, ray.exceptions.RayError, RuntimeError, ValueError) as error:
                 raise SweepError(
-                    f"no Ray cluster answers at {address} ({_first_line(error)}); check the address and RAY_AUTH_TOKEN"
+                    f"no Ray cluster answers at {address} ({_line(error, 0)}); check the address and RAY_AUTH_TOKEN"
                 ) from error
         url = getattr(context, "dashboard_url", None)
         with contextlib.redirect_stdout(sys.stderr):  # Ray prints what its daemons complain of; standard output is for results
@@ -140,5 +148,7 @@ def _import_tune() -> None:
     from ray import tune  # noqa: F401
 
 
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _line(error: Exception, place: int) -> str:
+    """The first or last line (0 or -1) of what an exception says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[place] if lines else type(error).__name__

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -32,3 +33,36 @@ def test_the_folder_of_a_killed_driver_is_removed_by_the_next_and_that_of_a_live
         with _own_folder() as other:
             assert {path.parent for path in tmp_path.glob("bimix-*/driver.lock")} == {mine, other}
     assert [path.name for path in tmp_path.iterdir()] == ["bimix-of-the-user"]
+
+
+START = """
+from bimix_sweep.config import ResourcesConfig
+from bimix_sweep.errors import SweepError
+from bimix_sweep.sweep.cluster import cluster
+try:
+    with cluster(None, ResourcesConfig(slots=1)) as found:
+        slots = found.slots()
+    print(f"{slots} slot")
+except SweepError as error:
+    print(error)
+"""
+
+
+def test_a_trainer_named_like_a_module_of_python_does_not_keep_ray_from_starting(tmp_path, ray_environment):
+    for name in ("cmd", "code", "token"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a trainer, not a module')\n")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "start.py").write_text(START)  # as a console script, whose own folder is the one that is imported from
+    done = subprocess.run(
+        [sys.executable, tmp_path / "bin" / "start.py"], cwd=tmp_path, env=ray_environment, capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert done.stdout == "1 slot\n", done.stderr
+
+
+def test_ray_that_cannot_be_started_is_told_in_one_line(tmp_path, ray_environment):
+    deep = tmp_path / ("d" * 90)  # Ray's sockets lie in the temporary folder, and a socket's path has at most 107 bytes
+    deep.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", START], env=ray_environment | {"TMPDIR": str(deep)}, capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert re.fullmatch(r"Ray could not be started on this machine \(.*107 bytes.*\); see: bimix-sweep doctor CONFIG\n", done.stdout)
