@@ -1,8 +1,8 @@
-"""Where Ray Tune may be stopped by a signal: between two steps of its loop."""
+"""What hangs on Ray Tune's loop: where a signal may stop it, and what it need not keep of trainings that ended."""
 
 from typing import Any
 
-from ray.tune import Stopper
+from ray.tune import Callback, Stopper
 
 from bimix_sweep.sweep.interrupt import Interrupt
 
@@ -24,3 +24,12 @@ class SafePoint(Stopper):  # type: ignore[misc]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SafePoint, ()  # Tune pickles its arguments; handlers stay here
+
+
+class Forgetting(Callback):  # type: ignore[misc]
+    """Lets go of the running averages that Tune keeps of every metric of every ended training: 35 KB each at seven targets."""
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Called by Tune after the training's last report."""
+        trial.metric_analysis.clear()
+        trial.metric_n_steps.clear()
