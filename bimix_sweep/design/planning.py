@@ -111,7 +111,7 @@ class World:
         ).prior(drawn)  # fmt: skip
         params = prior.mean + prior.sd * generator.standard_normal(prior.mean.shape)
         params[:, tl.LEVEL] = 0.0
-        params[:, tl.PIVOT] = tl.usefulness(params, tl.log_proportions(spec.domains.uniform().as_array()[None]))[1][:, 0]
+        params[:, tl.PIVOT] = tl.usefulness(params, tl.log_proportions(spec.domains.uniform().as_array()[None]), np.zeros(1))[1][:, 0]
         weights = np.array([spec.weights.get(target, 0.0) for target in targets])
         belief = np.exp(-residual.SHARE_PENALTY * residual.SHARES)
         share = generator.choice(residual.SHARES, size=count, p=belief / belief.sum())

@@ -142,7 +142,7 @@ class FittedLaw:
         n = len(np.atleast_2d(proportions))
         design, r = self._design(proportions, np.full(n, step), None if size is None else np.full(n, size))
         law = self._law(design, bounded=False)
-        _, by_r = tl.log_v_gradient(self.params, r)
+        _, by_r = tl.log_v_gradient(self.params, r, design.log_size)
         loss = np.exp(law.log_loss)
         return loss.T, ((loss * law.by_log_v)[:, :, None] * by_r).transpose(1, 0, 2)
 
@@ -241,7 +241,7 @@ class FittedLaw:
     @cached_property
     def _smallest_log_v(self) -> Array:
         """(targets,) log v at which predictions stop rising."""
-        _, log_v, _ = tl.usefulness(self.params, self._fit_design.log_proportions)
+        _, log_v, _ = tl.usefulness(self.params, self._fit_design.log_proportions, self._fit_design.mixture_log_size)
         fixed, share = MARGIN
         spread = log_v.max(axis=1) - log_v.min(axis=1)
         return np.asarray(log_v.min(axis=1) - fixed / np.exp(self.params[:, tl.SLOPE]) - share * spread)

@@ -162,7 +162,7 @@ def estimate_noise(
 
 def turned(problems: Problems, params: Array, design: tl.Design) -> tuple[Problems, Array]:
     """Move each pivot to the mean of log v over the trainings, with the level that leaves the predictions as they are (where f = 0)."""
-    _, log_v, _ = tl.usefulness(params, design.log_proportions)
+    _, log_v, _ = tl.usefulness(params, design.log_proportions, design.mixture_log_size)
     shift = log_v.mean(axis=1)
     params = params.copy()
     params[:, tl.PIVOT] += shift

@@ -42,7 +42,8 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("choice does not fit the targets")
     if not (set(own) <= set(targets) and set(own.values()) <= set(domains)):
         raise ValueError("own does not fit targets and domains")
-    parameters, t, n = tl.NUM_SHARED + len(domains), len(targets), len(runs.proportions)
+    parameters, t, n = arrays["params"].shape[-1], len(targets), len(runs.proportions)
+    check_width(parameters, len(domains))
     shapes = {"params": (t, parameters), "precision": (t, parameters), "residual": (t, n), "correlation": (t, t)}
     for name, values in arrays.items():
         if values.shape != shapes.get(name, (t,)) or not np.isfinite(values).all():
@@ -67,7 +68,18 @@ def check_hyper(hyper: Mapping[str, Any], num_domains: int) -> None:
     fits = hyper["fits"]
     numbers = [hyper["bonus"], hyper["spread"], *hyper["usefulness"], *(v for row in hyper["columns"] for v in row)]
     numbers += [v for one in fits for v in (one["offset2"], one["point2"], *one["params"])]
-    shapes = {len(hyper["usefulness"]), *(len(one["params"]) - tl.NUM_SHARED for one in fits)}
+    (parameters,) = {len(one["params"]) for one in fits}
+    check_width(parameters, num_domains)
     finite = np.isfinite(np.array(numbers, dtype=np.float64)).all()
-    if np.shape(hyper["columns"]) != (2, tl.NUM_SHARED) or shapes != {num_domains} or not finite:
+    if np.shape(hyper["columns"]) != (2, tl.NUM_SHARED) or len(hyper["usefulness"]) != num_domains or not finite:
         raise ValueError("what a refit starts from has another shape, or values that are not finite")
+
+
+def check_width(parameters: int, num_domains: int) -> None:
+    """A row of parameters has log t and, where runs differ in size, how it moves with size.
+
+    Raises:
+        ValueError: it has another length.
+    """
+    if parameters - tl.NUM_SHARED not in (num_domains, 2 * num_domains):
+        raise ValueError(f"a row of parameters has {parameters} values")

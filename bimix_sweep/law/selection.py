@@ -181,9 +181,13 @@ def _common(domains: tuple[str, ...], reference_size: float, previous: WarmStart
 def _start(start: Array, names: list[tuple[str, str]], domains: tuple[str, ...], previous: WarmStart) -> tuple[Array, Noise]:
     """Where a warm refit begins: the earlier fits of the same (target, law) names, for domains of the same name."""
     fits = {(one["target"], one["law"]): one for one in previous.hyper["fits"]}
-    shared = list(range(tl.NUM_SHARED))
-    mine = shared + [tl.NUM_SHARED + domains.index(name) for name in previous.domains if name in domains]
-    theirs = shared + [tl.NUM_SHARED + d for d, name in enumerate(previous.domains) if name in domains]
+    before = len(previous.hyper["fits"][0]["params"])
+    blocks = min((start.shape[1] - tl.NUM_SHARED) // len(domains), (before - tl.NUM_SHARED) // len(previous.domains))
+    common = [(domains.index(name), d) for d, name in enumerate(previous.domains) if name in domains]
+    mine, theirs = list(range(tl.NUM_SHARED)), list(range(tl.NUM_SHARED))
+    for block in range(blocks):  # log t, and d where both have it
+        mine += [tl.NUM_SHARED + block * len(domains) + d for d, _ in common]
+        theirs += [tl.NUM_SHARED + block * len(previous.domains) + d for _, d in common]
     start = start.copy()
     offset, point = (np.full(len(names), float(np.median([one[key] for one in fits.values()]))) for key in ("offset2", "point2"))
     for problem, name in enumerate(names):

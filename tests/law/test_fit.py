@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from bimix_sweep.errors import LawError, MixtureError
 from bimix_sweep.law import bimix
+from bimix_sweep.law import transfer as tl
 from bimix_sweep.law.selection import FittedLaw, fit_law
 from bimix_sweep.law.warm import WarmStart
 from bimix_sweep.mixture.table import LossTable
@@ -141,6 +143,46 @@ def test_a_planted_size_axis_predicts_a_larger_size_inside_its_interval():
     assert (np.abs(mean - expected) < 3 * sd).mean() > 0.9
     two = fit_law(table_of(truth, mixtures_of(12), sizes=(1e7, 3e7)), law="transfer")
     assert any("two sizes" in note for note in two.notes)
+
+
+GROWS = np.array([0.0, 0.08, -0.06, 0.0])
+
+
+def shifted_truth(r, s, size):
+    """Code helps every target more, books less, the larger the model."""
+    v = HELP @ ((size / 1e7) ** GROWS * r**0.8) + 0.02
+    scaled = 0.2 * (s / 500) ** -0.6 + 0.4 * (size / 3e7) ** -0.3
+    return np.log([3.2, 2.4, 3.6, 2.9]) - np.array([0.12, 0.2, 0.1, 0.15]) * np.log(v) + np.log1p(scaled)
+
+
+def test_a_domain_that_helps_more_the_larger_the_model_is_found_and_carried_to_a_larger_one():
+    law = fit_law(table_of(shifted_truth, mixtures_of(40), sizes=(1e6, 1e7), offset=1e-4, point=1e-4), law="transfer")
+    shift = law.params[:, tl.NUM_SHARED + 4 :]
+    expected = np.tile(GROWS - GROWS.mean(), (4, 1))  # a part that all domains share is in the size term
+    assert shift - shift.mean(axis=1, keepdims=True) == pytest.approx(expected, abs=0.02)
+    unseen, steps, size = mixtures_of(20, seed=8), np.full(20, 1000.0), np.full(20, 1e8)
+    mean, sd = law.predict_with_sd(unseen, steps, size)
+    expected = np.exp([shifted_truth(r, 1000.0, 1e8) for r in unseen])
+    assert (np.abs(mean - expected) < 2 * sd).mean() > 0.9
+    order = [spearmanr(a, b)[0] for a, b in zip(mean.T, expected.T, strict=True)]
+    assert min(order) > 0.99
+
+
+def test_several_sizes_and_a_new_domain_join_a_warm_refit():
+    table = table_of(shifted_truth, mixtures_of(20), sizes=(1e6, 1e7))
+    with_math = table.proportions[:, 3] > 0.1
+    few = table.select(~with_math)
+    three = few.proportions[:, :3] / few.proportions[:, :3].sum(axis=1, keepdims=True)
+    old = LossTable(
+        domains=DOMAINS[:3], targets=DOMAINS, trials=few.trials, steps=few.steps, sizes=few.sizes, seeds=few.seeds, proportions=three,
+        losses=few.losses,
+    )  # fmt: skip
+    warm = fit_law(table, law="transfer", previous=WarmStart.from_json(json.loads(json.dumps(fit_law(old, law="transfer").to_json()))))
+    assert warm.params.shape == (4, tl.NUM_SHARED + 8)
+    cold = fit_law(table, law="transfer")
+    assert warm.predict(table.proportions, table.steps, table.sizes) == pytest.approx(
+        cold.predict(table.proportions, table.steps, table.sizes), rel=3e-3
+    )
 
 
 def test_a_prediction_at_another_size_than_the_only_one_is_wide():

@@ -69,6 +69,23 @@ def test_gradients_agree_with_differences(law):
         assert slope @ direction == pytest.approx(difference, rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.parametrize("size", [1e6, 5e7])
+def test_gradients_agree_with_differences_at_every_size(size):
+    def truth(r, s):
+        return lawful(r * np.array([1.0, 0.5, 1.5]), s) - 0.1
+
+    tables = [table_of(lawful, 12, size=1e6), table_of(truth, 6, size=1e7, seed=1)]
+    both = {name: np.concatenate([getattr(t, name) for t in tables]) for name in ("steps", "sizes", "seeds", "proportions", "losses")}
+    trials = tuple(f"{t.sizes[0]:g} {name}" for t in tables for name in t.trials)
+    law = fit_law(LossTable(domains=NAMES, targets=NAMES, trials=trials, **both), law="transfer")
+    direction, r = np.array([1.0, -2.0, 1.0]), 0.8 * POINTS + 0.2 / 3
+    steps, sizes, move = np.full(len(r), 1000.0), np.full(len(r), size), 1e-5 * direction
+    value, slope = law.law_gradient(r, 1000.0, size)
+    assert value == pytest.approx(law.law_only(r, steps, sizes), rel=1e-12)
+    difference = (law.law_only(r + move, steps, sizes) - law.law_only(r - move, steps, sizes)) / 2e-5
+    assert slope @ direction == pytest.approx(difference, rel=1e-4, abs=1e-6)
+
+
 def test_no_prediction_leaves_the_range_of_the_runs_by_much():
     few = fit_law(table_of(lawful, 4, seed=3))
     corners = np.eye(3)
