@@ -21,6 +21,8 @@ from bimix_sweep.sweep.slots import Slots, ray_slots
 
 OBJECT_STORE_BYTES = 100 << 20
 """Of embedded Ray: nothing large goes through it."""
+EMBEDDED, LOCK = "bimix-ray-", "embedded-ray.lock"
+"""Prefix of its temporary folder, and the file there by which its owner is known to live."""
 CONNECT_SECONDS = 10
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -104,21 +106,23 @@ def cluster(address: str | None, resources: ResourcesConfig) -> Iterator[Cluster
 def _own_folder() -> Iterator[Path]:
     """A temporary folder of this process; those that killed processes left are removed.
 
-    Whose process lives is told by its lock on a file in it, of which the kernel lets go however the process ends.
+    Whose process lives is told by its lock on a file in it, of which the kernel lets go however the process ends. Prefix and file are names
+    that nothing else has: a sweep may lie in the temporary folder, too, and has a lock of its own.
     """
-    for left in Path(tempfile.gettempdir()).glob("bimix-*/driver.lock"):
+    for left in Path(tempfile.gettempdir()).glob(f"{EMBEDDED}*/{LOCK}"):
         with contextlib.suppress(OSError):
-            lock_file = os.open(left, os.O_RDWR | os.O_CLOEXEC)
+            lock_file = os.open(left, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
                 fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(left.parent, ignore_errors=True)
+                if os.fstat(lock_file).st_uid == os.getuid():
+                    shutil.rmtree(left.parent, ignore_errors=True)
             finally:
                 os.close(lock_file)
-    folder = Path(tempfile.mkdtemp(prefix="bimix-"))
+    folder = Path(tempfile.mkdtemp(prefix=EMBEDDED))
     lock_file = os.open(folder / "making", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX)
-        (folder / "making").rename(folder / "driver.lock")  # locked before anybody finds it
+        (folder / "making").rename(folder / LOCK)  # locked before anybody finds it
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

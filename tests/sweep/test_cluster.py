@@ -25,14 +25,18 @@ def test_an_address_without_ray_is_said_at_once(address, said):
 def test_the_folder_of_a_killed_driver_is_removed_by_the_next_and_that_of_a_live_one_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "bimix-of-the-user").mkdir()
+    (tmp_path / "bimix-of-the-user" / "driver.lock").write_text("a sweep's, whose driver was killed")
+    (tmp_path / "bimix-ray-and-bounds").mkdir()
+    (tmp_path / "bimix-ray-and-bounds" / "driver.lock").touch()
     script = "import os, signal; from bimix_sweep.sweep.cluster import _own_folder as f\nwith f(): os.kill(os.getpid(), signal.SIGKILL)"
     with _own_folder() as mine:
         for _ in range(2):
             subprocess.run([sys.executable, "-c", script], env={"TMPDIR": str(tmp_path)}, check=False)
-        assert len(list(tmp_path.glob("bimix-*/driver.lock"))) == 2  # mine, and the second killed one's
+        assert len(list(tmp_path.glob("bimix-ray-*/embedded-ray.lock"))) == 2  # mine, and the second killed one's
         with _own_folder() as other:
-            assert {path.parent for path in tmp_path.glob("bimix-*/driver.lock")} == {mine, other}
-    assert [path.name for path in tmp_path.iterdir()] == ["bimix-of-the-user"]
+            assert {path.parent for path in tmp_path.glob("bimix-ray-*/embedded-ray.lock")} == {mine, other}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bimix-of-the-user", "bimix-ray-and-bounds"]
+    assert (tmp_path / "bimix-of-the-user" / "driver.lock").exists()
 
 
 START = """
