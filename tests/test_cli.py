@@ -201,3 +201,13 @@ def test_every_command_has_help_and_the_version_is_told():
         assert command in listed
         assert "Usage" in bimix(command, "--help").stdout
     assert bimix("--version").stdout.startswith("bimix-sweep ")
+
+
+def test_a_size_means_nothing_to_a_law_without_sizes_and_that_is_said(law, tmp_path):
+    done = bimix("optimum", law, "-o", tmp_path / "r.json", "--size", "1e9")
+    assert done.exit_code == 1
+    assert "size is 1e+09, and this law was fitted without sizes; leave it out" in done.output
+    assert not (tmp_path / "r.json").exists()
+    (tmp_path / "m.csv").write_text("r_web,r_code,r_math,size\n.4,.3,.3,1e9\n")
+    said = bimix("predict", law, tmp_path / "m.csv", "-o", tmp_path / "o.csv").stdout
+    assert "this law was fitted without sizes; the size column changes nothing" in said

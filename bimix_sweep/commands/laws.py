@@ -107,6 +107,8 @@ def predict(
         notes.append(
             f"{outside.sum()} of {len(sizes)} rows lie outside the fitted sizes {fitted.sizes[0]:g}-{fitted.sizes[1]:g}: extrapolated"
         )
+    if fitted.sizes is None and not np.isnan(asked.sizes).all():
+        notes.append("this law was fitted without sizes; the size column changes nothing")
     if as_json:
         print_json({"out": out, "rows": len(steps), "notes": notes})
         return
@@ -239,8 +241,10 @@ def _read_law(path: str) -> "FittedLaw":
 
 def _numbers(path: Path) -> dict[str, float]:
     """A JSON file {name: number}."""
+    from bimix_sweep import files
+
     try:
-        content = parse_json(path.read_text())
+        content = parse_json(files.read_text(path))
     except OSError as error:
         raise ConfigError(f'{path} cannot be read ({error.strerror}); need JSON like {{"web": 1.5}}') from error
     except ValueError as error:

@@ -83,14 +83,21 @@ def extend(
     print_recipe(extend_sweep(folder, runs, address=address), folder, as_json)
 
 
-def report(folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")]) -> None:
+def report(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")],
+    as_json: JsonFlag = False,
+) -> None:
     """Write the page of a sweep anew.
 
     The sweep may run or be finished; the page is DIR/report.html.
     """
     from bimix_sweep.sweep.launch import write_sweep_report
 
-    typer.echo(f"wrote {write_sweep_report(folder)}")
+    written = write_sweep_report(folder)
+    if as_json:
+        print_json({"report": written})
+        return
+    typer.echo(f"wrote {written}")
 
 
 def schema() -> None:

@@ -228,7 +228,7 @@ class SweepState:
         before = {renamed.get(name, name) for name in self.spec.domains.names}
         self._joined = (*(name for name in self._joined if name in spec.domains.names), *(n for n in spec.domains.names if n not in before))
         self.spec, self.history, self.stopped = spec, [], None
-        self._chain, self._asked, self._batch, self._watched, self._num_counted = LawChain(self._fit_of, self.spec.slots), None, None, None, 0
+        self._chain, self._asked, self._batch, self._watched, self._num_counted = LawChain(self._fit_of, self.spec.slots), None, None, None, 0  # fmt: skip
         self.proposals = [replace(proposal, mixture=mixtures[proposal.trial]) for proposal in self.proposals]
         for name, record in self.trials.items():
             record.mixture = mixtures[name]

@@ -13,6 +13,7 @@ from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.changes import compare, extended
 from bimix_sweep.sweep.history import replay
+from bimix_sweep.sweep.launch import extension
 from bimix_sweep.sweep.segments import read
 from bimix_sweep.sweep.staging import NEXT_CONFIG
 
@@ -114,6 +115,24 @@ def test_an_actor_that_starts_again_after_the_event_does_not_write_it_twice(fini
         actor.ready()
         actor.close()
     assert [e["kind"] for e in read(finished / "journal").events].count("change") == 1
+
+
+def test_a_settled_sweep_is_extended_only_with_a_tolerance_that_opens_it(tmp_path):
+    folder = tmp_path / "sweep"
+    whole(folder, config(20, tolerance=0.5, stop__patience=1))
+    assert replay(folder).decision.streak == 1
+    text = (folder / "config.yaml").read_text()
+    for tolerance in (0.5, 0.4):
+        (folder / "config.yaml").write_text(text.replace("tolerance: 0.5", f"tolerance: {tolerance}"))
+        with pytest.raises(SweepError, match=r"the sweep is settled .*lower stop.tolerance in config.yaml below that regret"):
+            extension(str(folder), 5)
+    (folder / "config.yaml").write_text(text.replace("tolerance: 0.5", "tolerance: 1.0e-7"))
+    wanted = extension(str(folder), 5)
+    assert wanted.budget.trials == 25
+    settled_after = len(sweep_trainings(replay(folder).proposals))
+    ran, after = whole(folder, wanted)
+    assert len(sweep_trainings(ran)) == 25 - settled_after > 0
+    assert after.complete
 
 
 def test_a_tolerance_that_is_met_already_stops_at_once_and_a_smaller_one_reopens(tmp_path):
