@@ -14,6 +14,7 @@ from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.changes import compare, extended
 from bimix_sweep.sweep.history import replay
 from bimix_sweep.sweep.launch import extension
+from bimix_sweep.sweep.results import _comparison, _decided
 from bimix_sweep.sweep.segments import read
 from bimix_sweep.sweep.staging import NEXT_CONFIG
 
@@ -115,6 +116,32 @@ def test_an_actor_that_starts_again_after_the_event_does_not_write_it_twice(fini
         actor.ready()
         actor.close()
     assert [e["kind"] for e in read(finished / "journal").events].count("change") == 1
+
+
+def test_final_trainings_of_before_that_are_near_enough_stand_for_the_optimum_and_that_is_said(finished):
+    actor = open_sweep(finished, config(8, tolerance=1e-8))
+    ran = run(actor)
+    lines = actor.snapshot().lines
+    actor.close()
+    assert not ran
+    assert any("is not trained anew: earlier final trainings stand for it, distance 0.000" in line for line in lines)
+
+
+def test_a_recipe_whose_optimum_moved_since_it_was_trained_recommends_the_trained_one_and_says_so(finished):
+    before = replay(finished)
+    changed = config(8, tolerance=1e-8)
+    ran, after = whole(finished, changed)
+    assert not ran
+    [entry] = [entry for entry in after.finals["mixtures"] if "predicted" in entry["labels"]]
+    trained = next(before.state.trials[name].mixture for name in finals(before) if "predicted" in name)
+    moved = {name: share + change for (name, share), change in zip(entry["mixture"].items(), (0.003, -0.003, 0.0), strict=True)}
+    for name, record in after.state.trials.items():
+        if "predicted" in name:
+            record.mixture = Mixture.from_mapping(moved)
+    comparison = _comparison(after, *_decided(after))
+    assert trained.as_dict() == entry["mixture"]
+    assert "the predicted optimum compared is the one trained earlier, 0.003 from the present one" in comparison.reason
+    assert next(one.mixture for one in comparison.mixtures if "predicted" in one.role).as_dict() == moved
 
 
 def test_a_settled_sweep_is_extended_only_with_a_tolerance_that_opens_it(tmp_path):
