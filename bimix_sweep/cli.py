@@ -6,6 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from bimix_sweep.commands import jobs, laws, offline, setup, sweeps
+from bimix_sweep.commands.common import WithTrainers
 from bimix_sweep.errors import BimixSweepError
 
 
@@ -15,6 +16,9 @@ class _OneLineErrors(TyperGroup):
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer hands its own subclass to a group
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # of the library that parses options
+            raise
         except BimixSweepError as error:
             for line in str(error).splitlines():
                 typer.echo(f"error: {line}", err=True)
@@ -52,4 +56,4 @@ for _command in (
     offline.propose, offline.record,
     laws.fit, laws.predict, laws.optimum, laws.replay, laws.export, sweeps.report,
 ):  # fmt: skip
-    app.command()(_command)
+    app.command(cls=WithTrainers if _command is laws.export else None)(_command)

@@ -182,7 +182,9 @@ class StopConfig(Section):
     """When the predicted optimum counts as settled."""
 
     tolerance: float = Field(0.002, gt=0, lt=1, description="Largest regret of the optimum, as a fraction of its loss, that is good enough")
-    patience: int = Field(3, ge=1, description="Finished trials in a row after which that must hold")
+    patience: int = Field(
+        3, ge=1, description="Refits in a row that must agree, each made after trainings newly ended (without Ray, one a record)"
+    )
 
 
 class SweepConfig(Section):
@@ -276,7 +278,8 @@ class SweepConfig(Section):
         except ValueError as error:
             raise ConfigError(f"{path} is {error}") from error
         if not isinstance(raw, dict):
-            raise ConfigError(f"{path} holds {type(raw).__name__}; need a mapping with domains, proxy, budget, ...")
+            what = "is empty" if raw is None else f"holds {type(raw).__name__}"
+            raise ConfigError(f"{path} {what}; need a mapping with domains, proxy, budget, ...")
         config = cls.parse(raw, where=str(path))
         return config if files.is_uri(path) else config.anchored(Path(path).resolve().parent)
 

@@ -179,8 +179,15 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def read_text(path: str | Path) -> str:
-    """All of a UTF-8 file."""
-    return read_bytes(path).decode()
+    """All of a UTF-8 file.
+
+    Raises:
+        ValueError: it is something else. OSError: as `read_bytes`.
+    """
+    try:
+        return read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 text ({error.reason} at byte {error.start})") from error
 
 
 def upload(source: Path, path: str) -> None:

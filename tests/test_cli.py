@@ -2,13 +2,17 @@
 
 import csv
 import json
+from importlib.metadata import version
 
 import numpy as np
 import pytest
+from in_process import config as planted_config
+from in_process import whole
 from scipy.optimize import minimize
 from typer.testing import CliRunner
 
 from bimix_sweep.cli import app
+from bimix_sweep.export.registry import TRAINERS
 from bimix_sweep.mixture.curves import LossCurve
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.table import LossTable
@@ -161,6 +165,17 @@ def test_export_writes_what_megatron_takes(law, tmp_path):
         (["optimum", "{law}", "--within", "nan", "-o", "x.json"], "--within is nan; need a fraction"),
         (["fit", "{table}", "--min-step", "nan", "-o", "x.json"], "--min-step is nan"),
         (["run", "gone.yaml"], "gone.yaml cannot be read"),
+        (["watch", "nosuch"], "nosuch holds no sweep and no job; start one with: bimix-sweep run, or submit"),
+        (
+            ["optimum", "{law}", "--weights", "latin.json", "-o", "x.json"],
+            "latin.json is not UTF-8 text (unexpected end of data at byte 2)",
+        ),
+        (["predict", "latin.json", "m.csv", "-o", "x.csv"], "latin.json is not UTF-8 text"),
+        (
+            ["fit", "bare.csv", "-o", "x.json"],
+            "no r_<domain> column; need at least one (if web, code are proportions, call them r_web, r_code)",
+        ),
+        (["predict", "{law}", "bare.csv", "-o", "x.csv"], "(if web, code are proportions, call them r_web, r_code)"),
     ],
 )
 def test_bad_input_ends_in_one_clear_line_and_writes_nothing(words, message, table, law, tmp_path, monkeypatch):
@@ -169,6 +184,8 @@ def test_bad_input_ends_in_one_clear_line_and_writes_nothing(words, message, tab
     (tmp_path / "n.json").write_text('{"web": 1e9}')
     (tmp_path / "huge.json").write_text('{"web": 1' + "0" * 400 + "}")
     (tmp_path / "deep.json").write_text("[" * 50_000)
+    (tmp_path / "latin.json").write_bytes(b'{"\xe9')
+    (tmp_path / "bare.csv").write_text("trial,step,web,code,loss_web\nt,800,.4,.6,0.9\n")
     before = sorted(tmp_path.rglob("*"))
     done = bimix(*(word.format(table=table, law=law) for word in words))
     assert done.exit_code == 1
@@ -201,3 +218,70 @@ def test_every_command_has_help_and_the_version_is_told():
         assert command in listed
         assert "Usage" in bimix(command, "--help").stdout
     assert bimix("--version").stdout.startswith("bimix-sweep ")
+
+
+def test_a_size_means_nothing_to_a_law_without_sizes_and_that_is_said(law, tmp_path):
+    done = bimix("optimum", law, "-o", tmp_path / "r.json", "--size", "1e9")
+    assert done.exit_code == 1
+    assert "size is 1e+09, and this law was fitted without sizes; leave it out" in done.output
+    assert not (tmp_path / "r.json").exists()
+    (tmp_path / "m.csv").write_text("r_web,r_code,r_math,size\n.4,.3,.3,1e9\n")
+    said = bimix("predict", law, tmp_path / "m.csv", "-o", tmp_path / "o.csv").stdout
+    assert "this law was fitted without sizes; the size column changes nothing" in said
+
+
+def test_what_holds_the_optimum_back_is_named_as_the_cap_it_is(law, tmp_path):
+    (tmp_path / "have.json").write_text('{"web": 1e9, "code": 1e9, "math": 1e8}')
+    words = ("optimum", law, "-o", tmp_path / "r.json")
+    capped = bimix(*words, "--available", tmp_path / "have.json", "--tokens", "2e9", "--repeat", "4").stdout
+    assert "the limit of 4 epochs of math's 1e+08 tokens holds it back" in capped
+    both = bimix(*words, "--available", tmp_path / "have.json", "--tokens", "2e9", "--repeat", "4", "--max", "math=.1").stdout
+    assert "the max of math holds it back" in both
+
+
+def test_with_a_pull_the_regret_is_said_to_hold_what_the_pull_costs(law, tmp_path):
+    (tmp_path / "prior.json").write_text('{"web": 0.9, "code": 0.05, "math": 0.05}')
+    said = bimix("optimum", law, "-o", tmp_path / "r.json", "--prior", tmp_path / "prior.json", "--kl", "1").stdout
+    assert "the regret is of the loss alone, without the pull, so it holds what staying near --prior costs" in said
+    recipe = json.loads((tmp_path / "r.json").read_text())
+    free = bimix("optimum", law, "-o", tmp_path / "free.json")
+    assert "without the pull" not in free.stdout
+    assert recipe["regret"]["expected"] > 0.05 > json.loads((tmp_path / "free.json").read_text())["regret"]["expected"]
+
+
+def test_an_optimum_says_what_it_comes_from_and_no_regret_reads_as_nothing(law, tmp_path):
+    said = bimix("optimum", law, "-o", tmp_path / "r.json", "--max", "web=.9").stdout
+    provenance = json.loads((tmp_path / "r.json").read_text())["provenance"]
+    assert provenance["law_digest"] == json.loads((tmp_path / "r.json").read_text())["law"]["digest"]
+    assert provenance["versions"]["bimix-sweep"] == version("bimix-sweep")
+    assert provenance["question"]["max"] == {"web": 0.9}
+    assert provenance["targets"] == list(DOMAINS)
+    assert "regret: expected <0.01%" in said
+    assert "0.00%" not in said
+
+
+def test_the_help_of_export_lists_every_id():
+    said = " ".join(bimix("export", "--help").stdout.split())
+    assert ", ".join(TRAINERS) in said
+    assert len(TRAINERS) == 13
+
+
+def test_an_option_with_a_wrong_value_says_which_there_are(table):
+    done = bimix("fit", table, "-o", "x.json", "--law", "bmix")
+    assert done.exit_code == 2
+    assert "Invalid value for '--law': 'bmix' is not one of 'auto', 'bimix', 'transfer'." in done.stderr
+
+
+def test_two_mixtures_are_said_to_be_too_few_to_judge(table, tmp_path):
+    runs = LossTable.read(table)
+    runs.select([trial in ("t0", "t1") for trial in runs.trials]).write(tmp_path / "two.csv")
+    said = bimix("fit", tmp_path / "two.csv", "-o", tmp_path / "law.json").stdout
+    assert "2 mixtures are too few to judge" in said
+    assert "not enough lower" not in said
+    assert "too few to judge" not in bimix("fit", table, "-o", tmp_path / "law.json").stdout
+
+
+def test_report_prints_json_when_asked(tmp_path):
+    whole(tmp_path / "sweep", planted_config(7))
+    said = json.loads(bimix("report", tmp_path / "sweep", "--json").stdout)
+    assert said == {"report": str(tmp_path / "sweep" / "report.html")}

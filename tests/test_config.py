@@ -112,15 +112,16 @@ def test_every_problem_is_told_at_once():
     [
         ("- a\n", "holds list; need a mapping"),
         ("a: [", "is not YAML"),
-        ("", "holds NoneType"),
+        ("", "is empty; need a mapping"),
         ("!!python/object/apply:os.system [ls]", "is not YAML"),
         ("seed: 1\nseed: 2\n", "key 'seed' stands there twice"),
         ("a: 2024-13-45", "is not YAML"),
         ("[" * 5000, "nested too deep"),
+        ("name: caf\xe9\n", r"sweep.yaml is not UTF-8 text \(invalid continuation byte at byte 9\)$"),
     ],
 )
 def test_a_file_that_is_no_configuration_is_refused(tmp_path, text, message):
-    (tmp_path / "sweep.yaml").write_text(text)
+    (tmp_path / "sweep.yaml").write_text(text, encoding="latin-1")
     with pytest.raises(ConfigError, match=message):
         SweepConfig.load(tmp_path / "sweep.yaml")
 

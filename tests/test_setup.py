@@ -1,6 +1,7 @@
 """What comes before a sweep: init, doctor, plan."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -95,6 +96,55 @@ def test_doctor_finds_nothing_in_the_way_and_names_what_is(texts, monkeypatch):
     alone = json.loads(bimix("doctor", "ill.yaml", "--json", code=1))
     assert {"cores", "gpu"} <= {finding["what"] for finding in alone["findings"] if finding["state"] == "problem"}
     assert "problem  configuration  nothing.yaml cannot be read" in bimix("doctor", "nothing.yaml", code=1)
+
+
+def test_doctor_counts_a_function_that_run_would_refuse_as_in_the_way(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "good.py").write_text("def train(mixture, report, context): ...\n")
+    (tmp_path / "bad.py").write_text("import nowhere_at_all\n\n\ndef train(mixture, report, context): ...\n")
+    for name, problems in (("good", 0), ("bad", 1), ("absent", 1)):
+        (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"domains": {"web": {}, "code": {}}, "trainer": f"{name}:train"}))
+        said = json.loads(bimix("doctor", "sweep.yaml", "--json", code=problems))
+        found = next(finding for finding in said["findings"] if finding["what"] == "trainer")
+        assert (said["problems"], found["state"]) == (problems, "problem" if problems else "ok")
+    assert "absent:train: its module cannot be imported" in found["said"]
+
+
+def test_plan_names_text_that_is_not_there(texts, monkeypatch):
+    monkeypatch.chdir(texts)
+    bimix("init", "web pages", "código")
+    raw = yaml.safe_load((texts / "sweep.yaml").read_text())
+    raw["domains"]["c-digo"]["path"] = "gone"
+    (texts / "sweep.yaml").write_text(yaml.safe_dump(raw, allow_unicode=True))
+    said = bimix("plan", "sweep.yaml", "--hours", 1, "--seconds", 0, code=1)
+    assert said.startswith("error: domain c-digo: ")
+    assert "gone was not found; need a file, a folder, a glob or a URI" in said
+    assert said.count("\n") == 1
+
+
+def test_plan_says_on_how_many_simulated_sweeps_its_figures_rest(texts, monkeypatch):
+    monkeypatch.chdir(texts)
+    bimix("init", "web pages", "código")
+    raw = yaml.safe_load((texts / "sweep.yaml").read_text()) | {"budget": {"trials": 9}}
+    (texts / "sweep.yaml").write_text(yaml.safe_dump(raw, allow_unicode=True))
+    assert "came far enough in 0.001 s to say anything; give --seconds more" in bimix(
+        "plan", "sweep.yaml", "--hours", 1, "--seconds", 0.001
+    )
+    said = bimix("plan", "sweep.yaml", "--hours", 1, "--seconds", 2)
+    assert re.search(r"the figures rest on \d simulated sweeps?, so they say little; give --seconds more", said)
+    assert ("worst %" in said) == ("rest on 1 simulated sweep," not in said)
+    figures = re.findall(r"\d\.\d+", said.partition("simulated sweep")[2].partition("figures rest")[0])
+    assert figures
+    assert all(len(figure.replace(".", "").lstrip("0")) <= 2 for figure in figures)
+
+
+def test_init_prints_json_when_asked(texts, monkeypatch):
+    monkeypatch.chdir(texts)
+    said = json.loads(bimix("init", "web pages", "código", "--json"))
+    assert said["config"] == "sweep.yaml"
+    assert said["domains"]["web-pages"]["tokens"] > 10_000
 
 
 def test_plan_multiplies_what_a_training_takes(texts, monkeypatch):

@@ -5,11 +5,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from bimix_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
-    from bimix_sweep.export.recipe import Recipe
+    from bimix_sweep.export.recipe import Binding, Recipe
+
+
+class WithTrainers(TyperCommand):
+    """Ends its help with the ids of the registry, which is loaded only then."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from bimix_sweep.export.registry import TRAINERS
+
+        with formatter.section("Ids"):
+            formatter.write_text(", ".join(TRAINERS))
+
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Address = Annotated[
@@ -41,9 +53,12 @@ def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> 
             row |= {"tokens": f"{recipe.tokens[name]:.3g}", "epochs": "-" if epochs is None else f"{epochs:.2f}"}
         rows.append(row)
     print_rows("the predicted optimum" if folder is None else "the recommended mixture", rows)
-    typer.echo(f"regret: expected {recipe.regret['expected']:.2%}, at most {recipe.regret['upper95']:.2%} (95 %)")
+    typer.echo(f"regret: expected {percent(recipe.regret['expected'])}, at most {percent(recipe.regret['upper95'])} (95 %)")
+    question: dict[str, Any] = dict(recipe.provenance).get("question") or {}  # type: ignore[assignment]
+    if question.get("kl"):
+        typer.echo("note: the regret is of the loss alone, without the pull, so it holds what staying near --prior costs")
     for bound in recipe.binding:
-        typer.echo(f"the {bound.bound} of {bound.domain} holds it back; without it the loss would be {bound.cost:.2%} lower")
+        typer.echo(f"{_limit(bound, recipe)} holds it back; without it the loss would be {percent(bound.cost)} lower")
     for axis, factor in recipe.extrapolation.items():
         if factor > 1:
             typer.echo(f"note: {factor:.3g} times the largest fitted {axis}: extrapolated, the regret does not cover that")
@@ -51,6 +66,25 @@ def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> 
         typer.echo(str(recipe.comparison["sentence"]))
     if folder is not None:
         typer.echo(f"wrote {folder}/RECIPE.json and {folder}/report.html")
+
+
+def percent(share: float) -> str:
+    """`0.12%`; what would read as 0 is `<0.01%`."""
+    return "<0.01%" if 0 <= share < 5e-5 else f"{share:.2%}"
+
+
+def _limit(bound: "Binding", recipe: "Recipe") -> str:
+    """`the max of math`, or `the limit of 4 epochs of math's 3e+10 tokens` where that is what caps it."""
+    provenance: dict[str, Any] = dict(recipe.provenance)
+    question, config = provenance.get("question") or {}, provenance.get("config") or {}
+    most = question.get("repeat") or (config.get("final") or {}).get("max_epochs")
+    given = (question.get("max") or {}).get(bound.domain, config.get("domains", {}).get(bound.domain, {}).get("max", 1.0))
+    epochs = recipe.epochs.get(bound.domain)
+    if bound.bound == "max" and most and epochs:
+        available = recipe.tokens[bound.domain] / epochs
+        if most * available < given * sum(recipe.tokens.values()):
+            return f"the limit of {most:g} epochs of {bound.domain}'s {available:.3g} tokens"
+    return f"the {bound.bound} of {bound.domain}"
 
 
 def print_json(value: Any) -> None:

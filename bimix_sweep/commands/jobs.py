@@ -100,10 +100,13 @@ def watch(
 
     Ends when the sweep is complete. Ctrl-C ends the looking and leaves the sweep alone.
     """
+    from bimix_sweep import files
     from bimix_sweep.sweep.folder import sweep_folder
     from bimix_sweep.sweep.watch import Follower, watch_in_terminal
 
     folder = sweep_folder(folder)
+    if not files.exists(folder):  # where a sweep was submitted to or has only just been started, the folder is there
+        raise ConfigError(f"{folder} holds no sweep and no job; start one with: bimix-sweep run, or submit")
     if web and optuna:
         raise typer.BadParameter("--web and --optuna are two servers; run watch once for each")
     try:

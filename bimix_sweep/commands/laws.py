@@ -51,7 +51,7 @@ def fit(
         {
             "target": target, "law": fitted.choice[target],
             **{f"error {name} %": 100 * result["mean_relative_error"] for name, result in errors[target].items()},
-            "rank correlation": errors[target][fitted.choice[target]]["rank_correlation"],
+            "rank correlation": errors[target][fitted.choice[target]]["rank_correlation"] if fitted.num_mixtures > 2 else "-",
         }
         for target in fitted.targets
     ]  # fmt: skip
@@ -107,6 +107,8 @@ def predict(
         notes.append(
             f"{outside.sum()} of {len(sizes)} rows lie outside the fitted sizes {fitted.sizes[0]:g}-{fitted.sizes[1]:g}: extrapolated"
         )
+    if fitted.sizes is None and not np.isnan(asked.sizes).all():
+        notes.append("this law was fitted without sizes; the size column changes nothing")
     if as_json:
         print_json({"out": out, "rows": len(steps), "notes": notes})
         return
@@ -137,6 +139,7 @@ def optimum(
 
     Gives its near-optimal region, expected regret and certificate too.
     """
+    from bimix_sweep.export.provenance import commit, versions
     from bimix_sweep.export.recipe import build_recipe
     from bimix_sweep.law.optimum import optimal_mixture
     from bimix_sweep.mixture.domains import Mixture
@@ -144,14 +147,25 @@ def optimum(
     if not 0 < within < 1:
         raise ConfigError(f"--within is {within:g}; need a fraction above 0 and below 1")
     fitted = _read_law(law)
-    domains = _bounded(fitted, pairs(minimum), pairs(maximum), available, tokens, repeat)
+    at_least, at_most = _ends("--min", pairs(minimum)), _ends("--max", pairs(maximum))
+    counts = _numbers(available) if available else None
+    domains = _bounded(fitted, at_least, at_most, counts, tokens, repeat)
     if (prior is None) != (kl is None):
         raise ConfigError("--prior and --kl go together; give both or neither")
+    importance, near = _numbers(weights) if weights else None, _numbers(prior) if prior else None
     best = optimal_mixture(
-        fitted, domains, weights=_numbers(weights) if weights else None, objective=objective, step=step, size=size,
-        prior=Mixture.from_mapping(_numbers(prior)) if prior else None, kl=kl or 0.0, within=within,
+        fitted, domains, weights=importance, objective=objective, step=step, size=size,
+        prior=Mixture.from_mapping(near) if near else None, kl=kl or 0.0, within=within,
     )  # fmt: skip
-    recipe = build_recipe(best, fitted, domains, token_budget=tokens, provenance={"law_file": law})
+    question = {
+        "weights": importance, "objective": objective, "min": at_least, "max": at_most, "available": counts, "tokens": tokens,
+        "repeat": None if tokens is None else repeat, "prior": near, "kl": kl,
+    }  # fmt: skip
+    provenance = {
+        "law_file": law, "law_digest": fitted.digest, "targets": list(fitted.targets), "question": question,
+        "versions": versions("bimix-sweep", "numpy", "scipy"), **commit(),
+    }  # fmt: skip
+    recipe = build_recipe(best, fitted, domains, token_budget=tokens, provenance=provenance)
     recipe.write(out)
     print_recipe(recipe, None, as_json)
     if not as_json:
@@ -203,7 +217,7 @@ def replay(
 
 def export(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE.json")],
-    to: Annotated[str, typer.Option(help="A trainer's id, or all.")],
+    to: Annotated[str, typer.Option(help="A trainer's id (they are listed below), or all.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The file; with --to all a folder.")],
     domains: Annotated[Path | None, typer.Option(help="YAML {domain: {path:, tokens_per_document:}} as the trainer sees them.")] = None,
     as_json: JsonFlag = False,
@@ -239,8 +253,10 @@ def _read_law(path: str) -> "FittedLaw":
 
 def _numbers(path: Path) -> dict[str, float]:
     """A JSON file {name: number}."""
+    from bimix_sweep import files
+
     try:
-        content = parse_json(path.read_text())
+        content = parse_json(files.read_text(path))
     except OSError as error:
         raise ConfigError(f'{path} cannot be read ({error.strerror}); need JSON like {{"web": 1.5}}') from error
     except ValueError as error:
@@ -252,21 +268,26 @@ def _numbers(path: Path) -> dict[str, float]:
     return {name: float(value) for name, value in content.items()}
 
 
+def _ends(flag: str, given: dict[str, str]) -> dict[str, float]:
+    ends = {}
+    for name, value in given.items():
+        try:
+            ends[name] = float(value)
+        except ValueError:
+            raise ConfigError(f"{flag} {name}={value} is not a number") from None
+    return ends
+
+
 def _bounded(
-    law: "FittedLaw", minimum: dict[str, str], maximum: dict[str, str], available: Path | None, tokens: float | None, repeat: float
-) -> "DomainSet":
+    law: "FittedLaw", minimum: dict[str, float], maximum: dict[str, float], available: dict[str, float] | None, tokens: float | None,
+    repeat: float,
+) -> "DomainSet":  # fmt: skip
     from bimix_sweep.mixture.domains import DomainSet
 
     if (available is None) != (tokens is None):
         raise ConfigError("--available and --tokens go together; give both or neither")
-    counts = _numbers(available) if available else {}
-    lower, upper = (dict.fromkeys(law.domains, end) for end in (0.0, 1.0))
-    for bounds, given, flag in ((lower, minimum, "--min"), (upper, maximum, "--max")):
-        for name, value in given.items():
-            try:
-                bounds[name] = float(value)
-            except ValueError:
-                raise ConfigError(f"{flag} {name}={value} is not a number") from None
+    counts = available or {}
+    lower, upper = dict.fromkeys(law.domains, 0.0) | minimum, dict.fromkeys(law.domains, 1.0) | maximum
     if unknown := [name for name in (*minimum, *maximum, *counts) if name not in law.domains]:
         raise ConfigError(f"{unknown[0]} is not a domain of the law; it knows {', '.join(law.domains)}")
     domains = DomainSet(

@@ -64,10 +64,8 @@ def propose(
     rows = [_row(proposal, asked, "open") for proposal in asked.open] + [_row(proposal, asked, "new") for proposal in asked.new]
     if rows:
         print_rows(f"{len(asked.new)} new trainings, {len(asked.open)} still open", rows)
-    if len(asked.new) < count:
-        typer.echo(
-            "nothing more until the open ones are recorded" if asked.open else "the sweep is over; the last record wrote its results"
-        )  # fmt: skip
+    if asked.finals or len(asked.new) < count:
+        typer.echo(_no_more(asked))
     typer.echo(f"wrote {mixtures}")
     if folder is not None and rows:
         typer.echo(f"when they are trained: bimix-sweep record {folder} LOSSES.csv")
@@ -107,6 +105,15 @@ def record(
     typer.echo(f"{waiting} trainings are open; next: bimix-sweep propose {folder} --count K -o MIXTURES.csv")
 
 
+def _no_more(asked: "Asked") -> str:
+    """Why there are no more trainings to hand out."""
+    if asked.open or asked.new:
+        return "these are the final trainings; record them to get RECIPE.json" if asked.finals else "nothing more until these are recorded"
+    if asked.complete:
+        return "the sweep is over; the last record wrote its results"
+    return "every training is recorded and the results are not written; record the last losses once more to get RECIPE.json"
+
+
 def _share(flag: str, name: str, text: str) -> float:
     try:
         return float(text)
@@ -130,7 +137,10 @@ def _asked_json(asked: "Asked", folder: str | None, mixtures: str) -> dict[str, 
             {"trial": p.trial, "seed": p.seed, "steps": asked.steps, "mixture": p.mixture.as_dict(), "reason": p.reason} for p in proposals
         ]
 
-    return {"folder": folder, "mixtures": mixtures, "new": plain(asked.new), "open": plain(asked.open), "notes": list(asked.notes)}
+    return {
+        "folder": folder, "mixtures": mixtures, "new": plain(asked.new), "open": plain(asked.open), "finals": asked.finals,
+        "complete": asked.complete, "notes": list(asked.notes),
+    }  # fmt: skip
 
 
 def _standing_json(standing: "Standing") -> dict[str, Any]:

@@ -9,6 +9,9 @@ import typer
 from bimix_sweep.commands.common import JsonFlag, print_json, print_rows
 from bimix_sweep.errors import ConfigError
 
+FEW = 10
+"""Simulated sweeps below which their mean regret is called weak."""
+
 
 def init(
     paths: Annotated[
@@ -16,6 +19,7 @@ def init(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The file to write; it must be new.")] = Path("sweep.yaml"),
     name: Annotated[str, typer.Option(help="Name of the sweep.")] = "sweep",
+    as_json: JsonFlag = False,
 ) -> None:
     """Write a commented sweep.yaml for your own text.
 
@@ -33,6 +37,9 @@ def init(
 
     SweepConfig.parse(yaml.safe_load(text), where=str(out))
     files.write_text(out, text)
+    if as_json:
+        print_json({"config": str(out), "domains": {domain.name: {"tokens": domain.tokens, "note": domain.note} for domain in found}})
+        return
     for domain in found:
         typer.echo(f"{domain.name}: about {domain.tokens:.2g} tokens{f'; {domain.note}' if domain.note else ''}")
     typer.echo(f"wrote {out}; see what it costs with: bimix-sweep plan {out}")
@@ -76,7 +83,7 @@ def plan(
     noise: Annotated[
         float, typer.Option(min=1e-6, max=1.0, help="Relative scatter of a loss between two seeds, for the simulation.")
     ] = 0.003,
-    seconds: Annotated[float, typer.Option(min=0.0, help="For the simulation; 0 leaves it out.")] = 20.0,
+    seconds: Annotated[float, typer.Option(min=0.0, help="For the simulation; 0 leaves it out.")] = 45.0,
     as_json: JsonFlag = False,
 ) -> None:
     """Say what a sweep will cost and may find out, before it runs.
@@ -105,15 +112,23 @@ def plan(
         typer.echo(f"cost: {made.core_hours:.3g} core-hours" + (f", {made.gpu_hours:.3g} GPU-hours" if made.gpu_hours else ""))
     for line in made.limits:
         typer.echo(line)
+    if seconds == 0:
+        return
     if not made.regret:
+        typer.echo(f"no simulated sweep came far enough in {seconds:g} s to say anything; give --seconds more")
         return
     typer.echo("")
-    rows = [
-        {"trainings": look.runs, "regret %": 100 * look.mean, "worst %": 100 * look.worst, "expects of itself %": 100 * look.stated}
-        for look in made.regret
-    ]
     count = made.regret[0].num_sweeps
+    rows = [
+        {
+            "trainings": look.runs, "regret %": f"{100 * look.mean:.2g}", **({"worst %": f"{100 * look.worst:.2g}"} if count > 1 else {}),
+            "expects of itself %": f"{100 * look.stated:.2g}",
+        }
+        for look in made.regret
+    ]  # fmt: skip
     print_rows(f"regret of the predicted optimum in {count} simulated sweep{'s' if count > 1 else ''}", rows)
+    if count < FEW:
+        typer.echo(f"the figures rest on {count} simulated sweep{'s' if count > 1 else ''}, so they say little; give --seconds more")
     when = f"after about {made.stops_at} trainings" if made.stops_at else "not before its budget is spent"
     typer.echo(f"simulated sweeps stop by themselves (stop.tolerance {made.tolerance:.2%}) {when}")
     typer.echo("A simulation, on drawn laws: your text may be easier or harder.")

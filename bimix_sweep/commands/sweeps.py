@@ -1,5 +1,7 @@
 """Commands that run a sweep and look at one."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -33,15 +35,18 @@ def run(
     as_json: JsonFlag = False,
 ) -> None:
     """Run a sweep to its end, here or on a cluster."""
-    from bimix_sweep.config import SweepConfig
-    from bimix_sweep.sweep.launch import holds_sweep, resume_sweep, run_sweep
+    with _early_stop_told():
+        from bimix_sweep.config import SweepConfig
 
-    loaded = SweepConfig.load(config)
-    folder = out or loaded.out
-    if go_on and holds_sweep(folder):
-        recipe = resume_sweep(folder, config=loaded, address=address)
-    else:
-        recipe = run_sweep(loaded, out=out, address=address)
+        loaded = SweepConfig.load(config)
+        folder = out or loaded.out
+        typer.echo(f"{loaded.name}: starting in {folder}", err=True)
+        from bimix_sweep.sweep.launch import holds_sweep, resume_sweep, run_sweep
+
+        if go_on and holds_sweep(folder):
+            recipe = resume_sweep(folder, config=loaded, address=address)
+        else:
+            recipe = run_sweep(loaded, out=out, address=address)
     print_recipe(recipe, folder, as_json)
 
 
@@ -61,11 +66,13 @@ def resume(
 
     Finished trainings are kept, running ones go on from their checkpoint.
     """
-    from bimix_sweep.config import SweepConfig
-    from bimix_sweep.sweep.launch import resume_sweep
+    with _early_stop_told():
+        from bimix_sweep.config import SweepConfig
+        from bimix_sweep.sweep.launch import resume_sweep
 
-    changed = SweepConfig.load(config) if config else None
-    print_recipe(resume_sweep(folder, config=changed, versions=version_change, address=address), folder, as_json)
+        changed = SweepConfig.load(config) if config else None
+        recipe = resume_sweep(folder, config=changed, versions=version_change, address=address)
+    print_recipe(recipe, folder, as_json)
 
 
 def extend(
@@ -78,19 +85,39 @@ def extend(
 
     The sweep may be finished or not; trainings of before are kept.
     """
-    from bimix_sweep.sweep.launch import extend_sweep
+    with _early_stop_told():
+        from bimix_sweep.sweep.launch import extend_sweep
 
-    print_recipe(extend_sweep(folder, runs, address=address), folder, as_json)
+        recipe = extend_sweep(folder, runs, address=address)
+    print_recipe(recipe, folder, as_json)
 
 
-def report(folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")]) -> None:
+@contextlib.contextmanager
+def _early_stop_told() -> Iterator[None]:
+    """Ctrl-C before the driver took the signals over; from then on it says itself how to go on (`sweep.interrupt`)."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if error.__cause__ is None:
+            typer.echo("stopped before anything was begun; start it again as before", err=True)
+        raise
+
+
+def report(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")],
+    as_json: JsonFlag = False,
+) -> None:
     """Write the page of a sweep anew.
 
     The sweep may run or be finished; the page is DIR/report.html.
     """
     from bimix_sweep.sweep.launch import write_sweep_report
 
-    typer.echo(f"wrote {write_sweep_report(folder)}")
+    written = write_sweep_report(folder)
+    if as_json:
+        print_json({"report": written})
+        return
+    typer.echo(f"wrote {written}")
 
 
 def schema() -> None:

@@ -148,7 +148,8 @@ def _find(path: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
         base, pattern = _split_glob(inner)
         top = filesystem.get_file_info(base)
         if top.type == fs.FileType.NotFound:
-            raise DataError(f"{path} was not found (looked for {base}); need a file, a folder, a glob or a URI")
+            looked = f" (looked for {base})" if base != str(path) else ""
+            raise DataError(f"{path} was not found{looked}; need a file, a folder, a glob or a URI")
         found = [top] if top.type == fs.FileType.File else filesystem.get_file_info(fs.FileSelector(base, recursive=True))
     except (OSError, pa.ArrowException, ValueError, RuntimeError) as error:  # RuntimeError: ~ of nobody
         raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]}); need a file, a folder, a glob or a URI") from error

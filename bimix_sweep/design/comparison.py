@@ -68,7 +68,7 @@ class Comparison:
 
 def compare_finals(
     losses: Mapping[str, Mapping[int, Mapping[str, float]]], mixtures: Mapping[str, Mixture], *, weights: Mapping[str, float],
-    objective: str = "mean", predicted: str = "predicted", noise: float | None = None,
+    objective: str = "mean", predicted: str = "predicted", noise: float | None = None, regret: float | None = None,
 ) -> Comparison:  # fmt: skip
     """Compare the final trainings.
 
@@ -79,6 +79,7 @@ def compare_finals(
         objective: "mean" or "worst".
         predicted: role of the predicted optimum.
         noise: the law's standard deviation of one training's objective (`objective_noise`), loss units; None without a law.
+        regret: what the law expects the predicted optimum to cost, a fraction of its objective; for the words only.
 
     Raises:
         SweepError: no predicted optimum, no shared seed, or nothing to estimate the noise from.
@@ -109,7 +110,7 @@ def compare_finals(
                 noise95=bound if index else 0.0, differs=bool(index and abs(difference) > bound),
             )
         )  # fmt: skip
-    recommended, reason = _recommend(compared, bound, count)
+    recommended, reason = _recommend(compared, bound, count, regret)
     return Comparison(
         mixtures=tuple(sorted(compared, key=lambda one: one.objective)),
         seeds=tuple(seeds),
@@ -136,7 +137,7 @@ def said(role: str) -> str:
     return f"{first} (also {' and '.join(others)})" if others else first
 
 
-def _recommend(compared: list[ComparedMixture], bound: float, count: int) -> tuple[str, str]:
+def _recommend(compared: list[ComparedMixture], bound: float, count: int, regret: float | None) -> tuple[str, str]:
     """The predicted optimum, unless another one was measured better beyond the noise."""
     own, others = compared[0], compared[1:]
     better = [one for one in others if one.differs and one.difference < 0]
@@ -149,11 +150,22 @@ def _recommend(compared: list[ComparedMixture], bound: float, count: int) -> tup
         )
     worse = [said(one.role) for one in others if one.differs]
     same = [said(one.role) for one in others if not one.differs]
-    noise = f"the noise of {bound / own.objective:.2%}"
-    if not worse:
-        return own.role, f"{said(own.role)} does not differ from {', '.join(same) or 'anything'} by more than {noise} in {seeds}"
-    tail = f"; it does not differ from {', '.join(same)}" if same else ""
-    return own.role, f"{said(own.role)} is better than {', '.join(worse)} beyond {noise} in {seeds}{tail}"
+    noise = f"the noise of ±{bound / own.objective:.2%}"
+    if worse:
+        told = f"{said(own.role)} is better than {', '.join(worse)} beyond {noise} in {seeds}"
+        told += f"; it does not differ from {', '.join(same)}" if same else ""
+    else:
+        told = f"{said(own.role)} does not differ from {', '.join(same) or 'anything'} by more than {noise} in {seeds}"
+    if others:
+        told += f": {', '.join(f'{said(one.role)} was {_apart(one.difference / own.objective)}' for one in others)}"
+    if same and regret is not None and regret < bound / own.objective:
+        told += f"; the expected regret of {regret:.2%} is below that noise, so {seeds} cannot tell such mixtures apart at that precision"
+    return own.role, told
+
+
+def _apart(difference: float) -> str:
+    """`0.13% lower`."""
+    return f"{abs(difference):.2%} {'lower' if difference < 0 else 'higher'}"
 
 
 def _objective(losses: Mapping[str, float], weights: Mapping[str, float], objective: str) -> float:

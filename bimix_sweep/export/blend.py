@@ -80,7 +80,10 @@ class Blend:
         if part.source.path is not None:
             return part.source.path
         if self.given:
-            raise ExportError(f"the domains file gives domain {part.domain} no path; need {part.domain}: {{path: ...}}")
+            raise ExportError(
+                f"the domains file gives domain {part.domain} no path; need {part.domain}: {{path: ...}}, "
+                "where your trainer's tokens of it lie"
+            )
         return part.domain
 
     def tokens_per_document(self, part: Part) -> float:

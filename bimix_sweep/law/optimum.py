@@ -103,7 +103,8 @@ def optimal_mixture(
         generator: for posterior draws; None = a fixed one.
 
     Raises:
-        OptimumError: unknown domains or targets, weights without a positive one, or a prior the bounds exclude.
+        OptimumError: unknown domains or targets, weights without a positive one, a size the law knows nothing of, or a prior the
+            bounds exclude.
     """
     generator = generator or np.random.default_rng(0)
     question = ask(law, domains, weights=weights, objective=objective, step=step, size=size, prior=prior, kl=kl)
@@ -151,6 +152,8 @@ def ask(
     for name, value in (("step", step), ("size", size)):
         if value is not None and not (np.isfinite(value) and value > 0):
             raise OptimumError(f"{name} is {value:g}; need a number > 0")
+    if size is not None and law.sizes is None:
+        raise OptimumError(f"size is {size:g}, and this law was fitted without sizes; leave it out, or fit runs that give their size")
     if not 0 <= kl <= MOST_PULL:
         raise OptimumError(f"kl is {kl:g}; need a number from 0 to {MOST_PULL:g}")
     if kl > 0 and prior is None:

@@ -15,6 +15,8 @@ from bimix_sweep.mixture.simplex import Array
 
 MAX_FOLDS = 8
 """Mixtures are left out in at most this many groups."""
+JUDGED_FROM = 4
+"""Mixtures from which held-out errors judge between laws: of fewer, each is predicted from two at most."""
 BIMIX_BETTER = 0.85
 """BiMix is taken where its error on mixtures left out is below this share of the transfer law's. That one contains BiMix, and
 few mixtures flatter the smaller law by chance: on the 17-domain swarm taking the smaller error cost .001 of rank correlation at 32 runs; with
@@ -148,11 +150,13 @@ def choose(
             else float(relative.mean()),
             "rank_correlation": float(correlations[problem]),
         }
-    choice, reasons = {}, {}
+    choice, reasons, mixtures = {}, {}, int(runs.mixture.max()) + 1
     for name, by_law in errors.items():
         best = min(by_law, key=lambda one: by_law[one]["mean_relative_error"] * (BIMIX_BETTER if one == "transfer" else 1.0))
         choice[name] = best
-        if len(by_law) == 2:
+        if len(by_law) == 2 and mixtures < JUDGED_FROM:
+            reasons[name] = f"{best}: {mixtures} mixtures are too few to judge; it missed the ones left out by less, which says little"
+        elif len(by_law) == 2:
             other = "bimix" if best == "transfer" else "transfer"
             reasons[name] = (
                 f"{best}: {by_law[best]['mean_relative_error']:.2%} error on mixtures left out, {other} {by_law[other]['mean_relative_error']:.2%}"

@@ -93,7 +93,9 @@ class LossTable:
         domains = tuple(name[2:] for name in columns if name.startswith("r_"))
         targets = tuple(name[5:] for name in columns if name.startswith("loss_"))
         if not domains or not targets:
-            raise TableError(f"{path}: {'no r_<domain>' if not domains else 'no loss_<target>'} column; need at least one")
+            raise TableError(
+                f"{path}: {'no r_<domain>' if not domains else 'no loss_<target>'} column; need at least one{'' if domains else _hint(columns)}"
+            )
         check_names(domains)
         check_names(targets, "target")
         trials = tuple("" if value is None else str(value) for value in columns["trial"].to_pylist())
@@ -130,7 +132,7 @@ class LossTable:
         columns: dict[str, pa.Array] = {"trial": pa.array(self.trials, pa.string()), "step": pa.array(self.steps)}
         for name, values in (("size", self.sizes), ("seed", self.seeds)):
             if not np.isnan(values).all():
-                columns[name] = pa.array(values, from_pandas=True)
+                columns[name] = _whole(values) if name == "seed" else pa.array(values, from_pandas=True)
         for index, name in enumerate(self.domains):
             columns[f"r_{name}"] = pa.array(self.proportions[:, index])
         for index, name in enumerate(self.targets):
@@ -204,7 +206,7 @@ class MixtureFile:
         columns = read_columns(path)
         domains = tuple(name[2:] for name in columns if name.startswith("r_"))
         if not domains:
-            raise TableError(f"{path}: no r_<domain> column; need at least one")
+            raise TableError(f"{path}: no r_<domain> column; need at least one{_hint(columns)}")
         check_names(domains)
         proportions, notes = _proportions(path, columns, domains)
         if not len(proportions):
@@ -263,6 +265,32 @@ def read_columns(path: str | Path) -> dict[str, pa.Array]:
         twice = next(name for name in table.column_names if table.column_names.count(name) > 1)
         raise TableError(f"{path}: column {twice} is there twice; need distinct columns")
     return {name: table.column(name).combine_chunks() for name in table.column_names}
+
+
+def _whole(values: Array) -> pa.Array:
+    """int64 where every number is whole, so that no reader meets 7.01e+14; NaN becomes empty."""
+    given = ~np.isnan(values)
+    if (np.abs(values[given]) < 2.0**63).all() and (values[given] == np.trunc(values[given])).all():
+        return pa.array([int(value) if there else None for value, there in zip(values, given, strict=True)], pa.int64())
+    return pa.array(values, from_pandas=True)
+
+
+def _hint(columns: Mapping[str, pa.Array]) -> str:
+    """Columns that may be proportions by another name: numbers from 0 to 1."""
+    found = []
+    for name in columns:
+        try:
+            values = [float(value) for value in columns[name].to_pylist() if value is not None]
+        except (TypeError, ValueError):
+            continue
+        if (
+            values
+            and not name.startswith("loss_")
+            and name not in ("trial", "step", "size", "seed")
+            and 0 <= min(values) <= max(values) <= 1
+        ):
+            found.append(name)
+    return f" (if {', '.join(found[:8])} are proportions, call them {', '.join(f'r_{name}' for name in found[:8])})" if found else ""
 
 
 def _numbers(

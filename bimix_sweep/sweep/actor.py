@@ -28,7 +28,7 @@ from bimix_sweep.errors import BimixSweepError, SweepError, TrainingError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.budget import no_final, no_more, overspent
 from bimix_sweep.sweep.figures import Figurer, Figures
-from bimix_sweep.sweep.finals import PAIRS, final_mixtures, final_trainings, reference_mixtures
+from bimix_sweep.sweep.finals import PAIRS, final_mixtures, final_trainings, reference_mixtures, stands_for
 from bimix_sweep.sweep.history import PastTrial, SweepHistory, proposal_event, rebuild, refit_event
 from bimix_sweep.sweep.journal import Journal
 from bimix_sweep.sweep.log import SweepLog
@@ -412,6 +412,10 @@ class LawActor:
             finished = sum(record.state == "finished" for record in brain.state.trials.values())
             raise SweepError(f"{finished} finished trainings determine no law; raise the budget or mend the ones that failed")
         mixtures = final_mixtures(brain, optimum.mixture)
-        self._log.say(f"the predicted optimum {describe(optimum.mixture.as_dict())} is trained beside the others, {PAIRS} seeds each")
+        optimum_said = f"the predicted optimum {describe(optimum.mixture.as_dict())}"
+        if (distance := stands_for(brain, mixtures)) is None:
+            self._log.say(f"{optimum_said} is trained beside the others, {PAIRS} seeds each")
+        else:
+            self._log.say(f"{optimum_said} is not trained anew: earlier final trainings stand for it, distance {distance:.3f}")
         self._enter({"kind": "finals", "law": law.to_json(), "num_points": refit.num_points, "mixtures": mixtures})
         self._catch_up()

@@ -55,7 +55,7 @@ def examine(config_path: str | None, address: str | None) -> list[Finding]:
     findings += [_cores(config, elsewhere), _memory(config, elsewhere), _shm(elsewhere), _gpu(config, elsewhere)]
     findings.append(_store(config.out if config else "runs"))
     if config is not None:
-        findings += [*_texts(config), *_trainer(config)]
+        findings += [*_texts(config), *_trainer(config, elsewhere)]
     if address is not None:
         findings += _cluster(address, config)
     return findings
@@ -226,7 +226,7 @@ def _texts(config: SweepConfig) -> Iterator[Finding]:
                 yield _ok(what, f"about {tokens:.2g} tokens at {path}")
 
 
-def _trainer(config: SweepConfig) -> Iterator[Finding]:
+def _trainer(config: SweepConfig, elsewhere: bool) -> Iterator[Finding]:
     trainer = config.trainer
     if trainer == "builtin":
         return
@@ -240,13 +240,14 @@ def _trainer(config: SweepConfig) -> Iterator[Finding]:
             _ok("trainer", f"program {program}") if found else _problem("trainer", f"program {program} is not on the PATH nor in {folder}")
         )
     else:
-        module = trainer.function.partition(":")[0].replace(".", "/")
-        there = any((folder / f"{module}{end}").exists() for end in (".py", "/__init__.py"))
-        yield (
-            _ok("trainer", f"{trainer.function} in {folder}")
-            if there
-            else _warning("trainer", f"module {module.replace('/', '.')} is not in {folder}; it must be installed on every node")
-        )
+        from bimix_sweep.sweep.function import prepare_function
+
+        try:
+            prepare_function(config, trainer)
+            yield _ok("trainer", f"{trainer.function} can be imported and called")
+        except ConfigError as error:  # a cluster may have what this machine lacks
+            said = str(error).removeprefix("trainer ")
+            yield _warning("trainer", f"{said}; it must be there on every node") if elsewhere else _problem("trainer", said)
 
 
 def _cluster(address: str, config: SweepConfig | None) -> Iterator[Finding]:

@@ -215,7 +215,7 @@ class SweepHistory:
         records = self.state.trials
         self.proposals = {name: replace(proposal, mixture=records[name].mixture) for name, proposal in self.proposals.items()}
         self.retired |= {n for n, record in records.items() if record.role == "final" and (record.state == "failed" or not same_data)}
-        self.refits = _judged_again(self.refits, spec.rule) if same_question else []
+        self.refits = judged_again(self.refits, spec.rule) if same_question else []
         self._num_failed = sum(record.role == "sweep" and record.state == "failed" for record in records.values())
         self.changes.append(event)
 
@@ -263,7 +263,7 @@ class SweepHistory:
         self.complete = True
 
 
-def _judged_again(refits: Sequence[Event], rule: StoppingRule) -> list[Event]:
+def judged_again(refits: Sequence[Event], rule: StoppingRule) -> list[Event]:
     """The same refits with the decisions that another rule would have made of them."""
     judged: list[Event] = []
     before, counted = None, 0

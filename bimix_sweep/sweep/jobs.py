@@ -68,12 +68,9 @@ class Job:
         """
         path = files.join(folder, JOB)
         try:
-            text = files.read_text(path)
+            job = cls(**parse_json(files.read_text(path)))
         except FileNotFoundError:
             return None
-        try:
-            content = parse_json(text)
-            job = cls(**content)
         except (ValueError, TypeError) as error:
             raise SweepError(f"{path} is not what submit writes ({error}); remove it if no job runs") from error
         if not (isinstance(job.submission_id, str) and isinstance(job.address, str) and isinstance(job.attempt, int)):

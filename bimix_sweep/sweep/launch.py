@@ -1,16 +1,18 @@
 """Run a sweep, go on with one, write its page: what commands and Python users call; `driver` does it."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
+from bimix_sweep.design.stopping import Decision
 from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.sweep.changes import VersionChange, extended
 from bimix_sweep.sweep.driver import drive, sweep_spec
 from bimix_sweep.sweep.folder import CONFIG, ELSEWHERE, begun, held, sweep_folder
-from bimix_sweep.sweep.history import replay
+from bimix_sweep.sweep.history import SweepHistory, judged_again, replay
 from bimix_sweep.sweep.interrupt import stoppable
 from bimix_sweep.sweep.jobs import check_shared
 from bimix_sweep.sweep.progress import Progress
@@ -104,24 +106,45 @@ def extend_sweep(
     """Go on with a sweep, finished or not, with a budget of so many more trainings.
 
     Raises:
-        SweepError: no sweep has begun there, or it ended because it was settled, so that more trainings would not be run; as
-            `resume_sweep` otherwise.
+        SweepError: as `extension` and `resume_sweep`.
     """
     folder = sweep_folder(folder)
+    return resume_sweep(folder, config=extension(folder, runs), address=address, prepare=prepare, progress=progress)
+
+
+def extension(folder: str, runs: int) -> SweepConfig:
+    """The folder's configuration, edited or not, with a budget of so many more trainings than the journal's.
+
+    Raises:
+        SweepError: no sweep has begun there, or it is settled by that configuration too, so that more trainings would not be run.
+    """
     if not begun(folder):
         raise SweepError(f"{folder} holds no sweep that has begun; start one with: bimix-sweep run")
     history = replay(folder)
-    if history.decision is not None and history.decision.streak >= history.spec.patience:
-        raise SweepError(
-            f"{folder}: the sweep is settled ({history.decision.reason}), so more trainings would not be run; to go on, lower "
-            f"stop.tolerance in {CONFIG} and resume"
-        )
     if not history.first.get("config"):
         raise SweepError(f"{folder}: its journal does not hold its configuration; raise budget.trials in {CONFIG} and resume")
     current = SweepConfig.load(files.join(folder, CONFIG))
     budget = current.budget.model_copy(update={"trials": history.spec.max_trials})
     wanted = extended(current.model_copy(update={"budget": budget}), runs)
-    return resume_sweep(folder, config=wanted, address=address, prepare=prepare, progress=progress)
+    if (settled := _settled(history, wanted)) is not None:
+        raise SweepError(
+            f"{folder}: the sweep is settled ({settled.reason}), so more trainings would not be run; to go on, lower stop.tolerance in "
+            f"{CONFIG} below that regret and extend again"
+        )
+    return wanted
+
+
+def _settled(history: SweepHistory, wanted: SweepConfig) -> Decision | None:
+    """The decision by which the sweep would end at once under a configuration of which only budget and stopping are new."""
+    began = SweepConfig.parse(history.first["config"], where="the configuration in the journal")
+    if history.decision is None or wanted.model_copy(update={"budget": began.budget, "stop": began.stop}).digest != began.digest:
+        return None
+    rule = replace(
+        history.spec.rule, tolerance=wanted.stop.tolerance, patience=wanted.stop.patience, max_trials=wanted.budget.trials
+    )  # fmt: skip
+    judged = judged_again(history.refits, rule)
+    last = Decision(**judged[-1]["decision"]) if judged else None
+    return last if last is not None and last.streak >= rule.patience else None
 
 
 def holds_sweep(folder: str | Path) -> bool:

@@ -66,6 +66,10 @@ class Asked:
     domains: tuple[str, ...]
     steps: int
     notes: Sequence[str]
+    finals: bool = False
+    """The last final training was handed out: when all are recorded the sweep has its results."""
+    complete: bool = False
+    """The results are written."""
 
     def write(self, path: str | Path) -> None:
         """As CSV or Parquet: trial, seed, steps, r_<domain>, reason; the open ones first."""
@@ -143,6 +147,8 @@ def propose(folder: str, count: int, *, config: SweepConfig | None = None, versi
             domains=tuple(current.domains),
             steps=current.proxy.steps,
             notes=[*_notes(current), *actor.snapshot().lines],
+            finals=actor.over(),
+            complete=actor.snapshot().phase == "done",
         )
 
 

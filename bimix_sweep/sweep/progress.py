@@ -90,7 +90,10 @@ def view(snapshot: Snapshot) -> RenderableType:
 
 def _title(snapshot: Snapshot) -> str:
     counts = {state: sum(by_state.get(state, 0) for by_state in snapshot.counts.values()) for state in ("finished", "running", "failed")}
-    return f"{snapshot.name}: {snapshot.phase}, " + ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    said = [f"{count} {state}" for state, count in counts.items() if count]
+    if not said:
+        return f"{snapshot.name}: {'done' if snapshot.phase == 'done' else 'starting'}"
+    return f"{snapshot.name}: " + ", ".join(said if snapshot.phase == snapshot.name else [snapshot.phase, *said])
 
 
 def _bar(share: float, low: float, high: float, width: int = 40) -> str:

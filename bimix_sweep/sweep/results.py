@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import subprocess
-from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from bimix_sweep import files
@@ -13,10 +11,12 @@ from bimix_sweep.data.store import TokenStore
 from bimix_sweep.design.comparison import Comparison, compare_finals, objective_noise
 from bimix_sweep.errors import DataError, LawError, SweepError, TableError
 from bimix_sweep.export.blend import as_yaml
+from bimix_sweep.export.provenance import commit
 from bimix_sweep.export.recipe import Recipe, build_recipe
 from bimix_sweep.law.optimum import Optimum, ask, optimal_mixture
 from bimix_sweep.law.selection import FittedLaw, fit_law
 from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.mixture.simplex import total_variation
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.report.data import PathPoint, ReportData
 from bimix_sweep.report.page import render
@@ -24,6 +24,9 @@ from bimix_sweep.seeding import rng
 from bimix_sweep.sweep.finals import final_trainings
 from bimix_sweep.sweep.folder import CONFIG, STORE, local_part
 from bimix_sweep.sweep.history import SweepHistory, replay
+
+MOVED = 5e-4
+"""Share of tokens from which a predicted optimum is said to have moved since it was trained."""
 
 
 def write_results(folder: str, config: SweepConfig) -> Recipe:
@@ -85,7 +88,9 @@ def _replay(folder: str, config: SweepConfig) -> SweepHistory:
 
 def _write_domains(folder: str, config: SweepConfig, digest: str | None) -> None:
     """domains.yaml, as `export --domains` reads it: where each domain's text lies, and the mean length of its documents in the store."""
-    sources: dict[str, dict[str, Any]] = {name: {"path": domain.path} for name, domain in config.domains.items()}
+    sources: dict[str, dict[str, Any]] = {
+        name: {} if domain.path is None else {"path": domain.path} for name, domain in config.domains.items()
+    }
     with contextlib.suppress(DataError):  # without the store of this sweep nobody knows the lengths
         store = TokenStore.open(local_part(folder) / STORE)
         for name in sources if store.digest == digest else ():
@@ -93,7 +98,9 @@ def _write_domains(folder: str, config: SweepConfig, digest: str | None) -> None
     text = as_yaml(
         sources,
         "For: bimix-sweep export RECIPE.json --to TRAINER --domains domains.yaml",
-        "The paths are those of the text: put in where your trainer's tokens of it lie.",
+        "The paths are those of the text: put in where your trainer's tokens of it lie."
+        if any("path" in source for source in sources.values())
+        else "The sweep knew no paths: fill in where your trainer's tokens lie, as in  web: {path: /data/web_text_document}",
     )
     files.write_text(files.join(folder, "domains.yaml"), text)
 
@@ -129,9 +136,23 @@ def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comp
     question = ask(law, spec.final_domains, weights=spec.weights, objective=spec.objective, step=spec.steps, size=spec.size)
     noise = objective_noise(law, question, optimum.mixture.as_array(law.domains))
     try:
-        return compare_finals(losses, mixtures, weights=spec.weights, objective=spec.objective, predicted=predicted, noise=noise)
+        comparison = compare_finals(
+            losses,
+            mixtures,
+            weights=spec.weights,
+            objective=spec.objective,
+            predicted=predicted,
+            noise=noise,
+            regret=optimum.regret.expected,
+        )
     except SweepError:
         return None
+    moved = total_variation(mixtures[predicted].as_array(law.domains), optimum.mixture.as_array(law.domains))
+    if moved < MOVED:
+        return comparison
+    return replace(
+        comparison, reason=f"{comparison.reason}; the predicted optimum compared is the one trained earlier, {moved:.3f} from the present one"
+    )  # fmt: skip
 
 
 def _page(
@@ -173,19 +194,5 @@ def _failed(history: SweepHistory) -> dict[str, str]:
 def _provenance(history: SweepHistory, config: SweepConfig, law: FittedLaw | None) -> dict[str, Any]:
     return {
         "config": config.public(), "config_digest": config.digest, "seed": config.seed, "data": history.first["data"],
-        "precision": history.precision, "law_digest": law.digest if law else None, "versions": history.first["versions"], **_commit(),
+        "precision": history.precision, "law_digest": law.digest if law else None, "versions": history.first["versions"], **commit(),
     }  # fmt: skip
-
-
-def _commit() -> Mapping[str, Any]:
-    """Commit of this program, where it runs from a checkout."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return {}
-    answers = [
-        subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)  # noqa: S607
-        for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no", "--", "bimix_sweep"))
-    ]
-    if any(answer.returncode for answer in answers):
-        return {}
-    return {"commit": answers[0].stdout.strip(), "dirty": bool(answers[1].stdout.strip())}

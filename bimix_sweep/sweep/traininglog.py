@@ -78,7 +78,7 @@ class TrainingLog:
     def _keep(self, lines: list[str]) -> None:
         if self._kept is None:
             self._kept = deque()
-            with contextlib.suppress(OSError, UnicodeDecodeError):  # the first attempt finds none
+            with contextlib.suppress(OSError, ValueError):  # ValueError: half a character; the first attempt finds none
                 lines = [files.read_text(self.place), *lines]
         for line in lines:
             self._kept.append(line)

@@ -108,7 +108,7 @@ def test_a_parquet_file_without_the_column_says_which_it_has(tmp_path):
 
 @pytest.mark.parametrize("path", ["nowhere", "nowhere/*.txt", "*.jsonl", "."])
 def test_a_path_with_nothing_behind_it_says_what_was_looked_for(tmp_path, path):
-    with pytest.raises(DataError, match=r"looked for"):
+    with pytest.raises(DataError, match=r"looked for|nowhere was not found; need"):  # the path itself is not said twice
         list(Source(path=tmp_path / path).texts())
 
 

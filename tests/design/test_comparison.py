@@ -34,6 +34,19 @@ def test_a_mixture_measured_better_beyond_the_noise_is_taken_instead():
     assert found.mixtures[0].role == "measured"
 
 
+def test_the_sentence_says_by_how_much_each_mixture_was_apart_and_what_two_seeds_cannot_tell():
+    losses = {role: {s: dict.fromkeys(WEIGHTS, level) for s in (1, 2)} for role, level in zip(ROLES, (2.0, 1.998, 2.002, 2.2), strict=True)}
+    found = compare_finals(losses, MIXTURES, weights=WEIGHTS, noise=0.01, regret=0.0004)
+    noise = found.mixtures[0].noise95 / 2.0
+    assert found.reason == (
+        f"predicted optimum is better than natural beyond the noise of ±{noise:.2%} in 2 paired seeds; it does not differ from best measured, "
+        "uniform: best measured was 0.10% lower, uniform was 0.10% higher, natural was 10.00% higher; the expected regret of 0.04% is below "
+        "that noise, so 2 paired seeds cannot tell such mixtures apart at that precision"
+    )
+    finer = compare_finals(losses, MIXTURES, weights=WEIGHTS, noise=0.01, regret=0.05)
+    assert "cannot tell" not in finer.reason
+
+
 def test_one_that_is_better_within_the_noise_is_not():
     found = compare_finals(trained([3.0, 2.995, 3.2, 3.1], noise=0.01), MIXTURES, weights=WEIGHTS, noise=0.01)
     assert found.recommended == "predicted"

@@ -36,6 +36,23 @@ def test_a_table_comes_back_from_disk_as_it_was(tmp_path, ending):
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_seeds_are_written_as_whole_numbers_and_come_back_exact(tmp_path, ending):
+    seeds = [701_234_567_890_123, 2**53 - 1, None]
+    curves = [
+        LossCurve(trial=f"t{n}", mixture=Mixture.from_mapping({"a": 0.5, "b": 0.5}), targets=("a",), steps=np.array([100.0]),
+                  losses=np.array([[3.0]]), seed=seed)
+        for n, seed in enumerate(seeds)
+    ]  # fmt: skip
+    path = tmp_path / f"runs.{ending}"
+    LossTable.from_curves(curves).write(path)
+    if ending == "csv":
+        assert [line.split(",")[2] for line in path.read_text().splitlines()] == ['"seed"', "701234567890123", "9007199254740991", ""]
+    else:
+        assert pa.parquet.read_table(path).column("seed").to_pylist() == seeds
+    assert [curve.seed for curve in LossTable.read(path).curves()] == seeds
+
+
 def test_curves_and_tables_hold_the_same_points():
     first, second = LossTable.from_curves(two_curves()).curves()
     assert first.mixture.as_dict() == {"a": 0.25, "b": 0.75}

@@ -13,6 +13,8 @@ from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.changes import compare, extended
 from bimix_sweep.sweep.history import replay
+from bimix_sweep.sweep.launch import extension
+from bimix_sweep.sweep.results import _comparison, _decided
 from bimix_sweep.sweep.segments import read
 from bimix_sweep.sweep.staging import NEXT_CONFIG
 
@@ -114,6 +116,50 @@ def test_an_actor_that_starts_again_after_the_event_does_not_write_it_twice(fini
         actor.ready()
         actor.close()
     assert [e["kind"] for e in read(finished / "journal").events].count("change") == 1
+
+
+def test_final_trainings_of_before_that_are_near_enough_stand_for_the_optimum_and_that_is_said(finished):
+    actor = open_sweep(finished, config(8, tolerance=1e-8))
+    ran = run(actor)
+    lines = actor.snapshot().lines
+    actor.close()
+    assert not ran
+    assert any("is not trained anew: earlier final trainings stand for it, distance 0.000" in line for line in lines)
+
+
+def test_a_recipe_whose_optimum_moved_since_it_was_trained_recommends_the_trained_one_and_says_so(finished):
+    before = replay(finished)
+    changed = config(8, tolerance=1e-8)
+    ran, after = whole(finished, changed)
+    assert not ran
+    [entry] = [entry for entry in after.finals["mixtures"] if "predicted" in entry["labels"]]
+    trained = next(before.state.trials[name].mixture for name in finals(before) if "predicted" in name)
+    moved = {name: share + change for (name, share), change in zip(entry["mixture"].items(), (0.003, -0.003, 0.0), strict=True)}
+    for name, record in after.state.trials.items():
+        if "predicted" in name:
+            record.mixture = Mixture.from_mapping(moved)
+    comparison = _comparison(after, *_decided(after))
+    assert trained.as_dict() == entry["mixture"]
+    assert "the predicted optimum compared is the one trained earlier, 0.003 from the present one" in comparison.reason
+    assert next(one.mixture for one in comparison.mixtures if "predicted" in one.role).as_dict() == moved
+
+
+def test_a_settled_sweep_is_extended_only_with_a_tolerance_that_opens_it(tmp_path):
+    folder = tmp_path / "sweep"
+    whole(folder, config(20, tolerance=0.5, stop__patience=1))
+    assert replay(folder).decision.streak == 1
+    text = (folder / "config.yaml").read_text()
+    for tolerance in (0.5, 0.4):
+        (folder / "config.yaml").write_text(text.replace("tolerance: 0.5", f"tolerance: {tolerance}"))
+        with pytest.raises(SweepError, match=r"the sweep is settled .*lower stop.tolerance in config.yaml below that regret"):
+            extension(str(folder), 5)
+    (folder / "config.yaml").write_text(text.replace("tolerance: 0.5", "tolerance: 1.0e-7"))
+    wanted = extension(str(folder), 5)
+    assert wanted.budget.trials == 25
+    settled_after = len(sweep_trainings(replay(folder).proposals))
+    ran, after = whole(folder, wanted)
+    assert len(sweep_trainings(ran)) == 25 - settled_after > 0
+    assert after.complete
 
 
 def test_a_tolerance_that_is_met_already_stops_at_once_and_a_smaller_one_reopens(tmp_path):

@@ -66,6 +66,17 @@ def test_while_data_are_prepared(tmp_path, number):
     assert not (tmp_path / "runs").exists()
 
 
+def test_right_after_the_first_line(tmp_path):
+    (tmp_path / "sweep.yaml").write_text("name: pile\ndomains: {a: {path: none}, b: {path: none}}\n")
+    process = started("-c", "from bimix_sweep.cli import app; app()", "run", tmp_path / "sweep.yaml", "--out", tmp_path / "runs" / "sweep")
+    assert process.stderr.readline() == f"pile: starting in {tmp_path}/runs/sweep\n"
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 130
+    assert said == "stopped before anything was begun; start it again as before\n"
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_driver_that_reaches_no_safe_point_leaves_all_the_same():
     process = started("-c", STUCK)
     assert process.stdout.readline() == "ready\n"

@@ -192,6 +192,22 @@ def test_a_larger_budget_in_the_folder_s_configuration_goes_on_after_the_results
     assert "2 new trainings" in said
 
 
+def test_propose_says_that_the_final_trainings_are_handed_out_and_only_then_that_the_sweep_is_over(tmp_path, sweep_yaml):
+    folder, mixtures, table = tmp_path / "sweep", tmp_path / "m.csv", tmp_path / "l.csv"
+    said = call("propose", sweep_yaml, "--count", 100, "-o", mixtures)
+    assert "nothing more until these are recorded" in said
+    assert "the sweep is over" not in said
+    call("record", folder, train(mixtures, table))
+    said = call("propose", folder, "--count", 100, "-o", mixtures)
+    assert "these are the final trainings; record them to get RECIPE.json" in said
+    assert "the sweep is over" not in said
+    assert "these are the final trainings" in call("propose", folder, "--count", 0, "-o", mixtures)
+    assert json.loads(call("record", folder, train(mixtures, table), "--json"))["recipe"]
+    said = call("propose", folder, "--count", 1, "-o", mixtures)
+    assert "the sweep is over; the last record wrote its results" in said
+    assert "these are the final trainings" not in said
+
+
 def test_finished_runs_of_no_sweep_are_answered_inside_the_bounds_and_nothing_is_kept(tmp_path):
     _, history = whole(tmp_path / "sweep", planted_config(8))
     history.state.table().write(tmp_path / "runs.csv")

@@ -76,6 +76,11 @@ def test_elsewhere_than_on_a_terminal_every_line_is_printed_once_and_whole():
     ]
 
 
+def test_a_sweep_without_trainings_is_starting_and_its_name_is_not_said_twice():
+    assert drawn(snapshot(trials=[])).startswith("pile: starting")
+    assert drawn(snapshot(name="sweep")).startswith("sweep: 1 finished, 1 running")
+
+
 def test_words():
     assert describe({"web": 1.0, "code": 0.05}) == "web 1.00 code .05"
     assert [duration(s) for s in (48.4, 200, 18_600)] == ["48 s", "3 min 20 s", "5 h 10 min"]

@@ -9,12 +9,12 @@ import yaml
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.store import Split, write_store
 from bimix_sweep.design.state import SweepSpec
-from bimix_sweep.errors import SweepError
+from bimix_sweep.errors import ExportError, SweepError
 from bimix_sweep.export.recipe import Recipe
-from bimix_sweep.export.registry import export_all
+from bimix_sweep.export.registry import export_all, export_recipe
 from bimix_sweep.sweep.actor import LawActor
 from bimix_sweep.sweep.history import sweep_event
-from bimix_sweep.sweep.results import write_page, write_results
+from bimix_sweep.sweep.results import _write_domains, write_page, write_results
 
 NAMES = ("web", "code", "books")
 STEPS = (100, 200, 400)
@@ -73,6 +73,18 @@ def test_a_finished_sweep_exports_to_every_trainer_with_the_domains_file_beside_
     assert yaml.safe_load((folder / "domains.yaml").read_text()) == {
         name: {"path": f"/text/{name}.jsonl", "tokens_per_document": length} for name, length in LENGTHS.items()
     }
+
+
+def test_without_paths_the_domains_file_leaves_them_out_and_says_what_to_fill_in(finished, tmp_path):
+    config = SweepConfig.parse({"domains": {name: {} for name in NAMES}, "trainer": "mine:train"})
+    _write_domains(str(tmp_path), config, None)
+    text = (tmp_path / "domains.yaml").read_text()
+    assert yaml.safe_load(text) == {name: {} for name in NAMES}
+    assert "fill in where your trainer's tokens lie" in text
+    recipe = Recipe(proportions={"web": 0.5, "code": 0.5, "books": 0.0})
+    assert export_recipe(recipe, "json", tmp_path / "mix.json", tmp_path / "domains.yaml")
+    with pytest.raises(ExportError, match=r"gives domain web no path; need web: \{path: ...\}, where your trainer's tokens"):
+        export_recipe(recipe, "megatron-lm", tmp_path / "mix.txt", tmp_path / "domains.yaml")
 
 
 def test_results_and_page_refuse_a_configuration_that_the_sweep_did_not_begin_with(finished):
