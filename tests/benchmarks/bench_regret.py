@@ -154,9 +154,9 @@ def main() -> None:
     worst_step = max(row[b] / row[a] for row in every["alien"]["ours"] for a, b in ((32, 96),))
     batch = easy["ours, batches of 16"][BATCHED] / easy["ours"][32]
     claims = [
-        Claim(claim="law-like: mean regret at 32 runs", goal=f"<= {third:.3%} (a third of the best rival's at 256)", value=easy["ours"][32], holds=easy["ours"][32] <= third),
-        Claim(claim="alien: mean regret at 32 runs", goal=f"<= {best_rival('alien', 64):.3%} (the best rival's at 64)", value=hard["ours"][32], holds=hard["ours"][32] <= best_rival("alien", 64)),
-        Claim(claim="alien: mean regret at 96 runs", goal=f"<= {best_rival('alien', 256):.3%} (the best rival's at 256)", value=hard["ours"][96], holds=hard["ours"][96] <= best_rival("alien", 256)),
+        Claim(claim="law-like: mean regret at 32 runs, %", goal=f"<= {100 * third:.3f} (a third of the best rival's at 256)", value=100 * easy["ours"][32], holds=easy["ours"][32] <= third),
+        Claim(claim="alien: mean regret at 32 runs, %", goal=f"<= {100 * best_rival('alien', 64):.3f} (the best rival's at 64)", value=100 * hard["ours"][32], holds=hard["ours"][32] <= best_rival("alien", 64)),
+        Claim(claim="alien: mean regret at 96 runs, %", goal=f"<= {100 * best_rival('alien', 256):.3f} (the best rival's at 256)", value=100 * hard["ours"][96], holds=hard["ours"][96] <= best_rival("alien", 256)),
         Claim(claim="alien: largest regret at 96 runs over that at 32 (a stall is 1)", goal="< 1", value=worst_step, holds=worst_step < 1),
         Claim(claim=f"law-like: regret of batches of 16 at {BATCHED} runs over one at a time at 32", goal="<= 1 (within 1.3 x the runs)", value=batch, holds=batch <= 1),
     ]  # fmt: skip
