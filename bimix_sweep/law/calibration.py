@@ -9,10 +9,8 @@ INFLATION_COUNT = 8.0
 """How many trainings of one target weigh as much as all targets' common inflation."""
 INFLATION_BOUND = 10.0
 """Largest factor on a variance."""
-CORRELATION_COUNT = 2.0
-"""Trainings at which the measured correlation of two targets counts half. Between 0 and 4: of 276 decisions in real pools (`contest.ROUGHNESS`) 95 and
-93 % were inside a bound of 4.1 and 3.9 times the realised regret; with 6 and 15 it was 93 and 91 %, of 3.8 and 3.5 times.
-"""
+CORRELATION_COUNT = 15.0
+"""Trainings at which the measured correlation of two targets counts half: fewer say little."""
 
 
 def calibrate(law: FittedLaw, missed2: Array, misfit: Array) -> tuple[Array, Array]:

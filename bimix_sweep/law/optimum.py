@@ -27,8 +27,8 @@ NUM_DRAWS = 600
 """Posterior draws behind interval and regret: a 95 % quantile of them scatters by 10 % of itself."""
 REALISED = 0.7
 """What is expected over the mean of the draws, whose width is set by their 95 % quantile: real regrets have the longer tail. The realised
-mean was .51 of it on 432 refits of 27 simulated sweeps (seeds 7000 to 7005; five worlds, 20 to 80 runs, noise .2 to 1 %; .91 in the
-boosted, .44 in the alien world). With .6 a sweep stopped early in 5 of them, with .7 and .8 in 3.
+mean was about half of it on 27 simulated sweeps (seeds 7000 to 7005; five worlds, 20 to 80 runs, noise .2 to 1 %): .9 in the boosted, .4 in the
+alien world, so what is expected errs upwards. With .6 a sweep stopped early in 5 of them, with .7 and .8 in 3.
 """
 
 
