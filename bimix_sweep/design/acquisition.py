@@ -104,7 +104,8 @@ class Batch:
 def contending(question: Question, generator: np.random.Generator) -> Array:
     """(n, domains) the predicted optimum first, then optima of posterior draws and mixtures around."""
     best, _ = solve(question, generator, num_starts=1)
-    return np.concatenate([best.point[None], drawn_optima(question, best, generator, 24), scattered(question, best.point, generator, 40)])
+    drawn = drawn_optima(question, best, generator, 24, question.searching)
+    return np.concatenate([best.point[None], drawn, scattered(question, best.point, generator, 40)])
 
 
 def choose(
@@ -131,7 +132,7 @@ def choose(
 
 def conditioned_on(question: Question, points: Array, running: Array) -> Posterior:
     """The belief about points (n, domains), the first n of what is returned, after runs at `running` (r, domains) whose losses are not known yet."""
-    posterior = question.posterior(np.concatenate([points, running]))
+    posterior = question.searching(np.concatenate([points, running]))
     for index in range(len(points), len(points) + len(running)):
         posterior = posterior.conditioned(index)
     return posterior

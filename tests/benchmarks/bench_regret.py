@@ -28,6 +28,10 @@ BATCHED = 41
 RIVALS = (32, 64, 128, 256)
 GP_RUNS = 128
 """Optuna's GP sampler takes seconds a trial beyond."""
+NOTES = (
+    "Five seeds scatter: on 10 others (100 to 109) the law-like world's mean regret at 32 runs is .112 % (standard error .009). Tried there without gain: "
+    "1.5 times the fitted length of the process in the choice of runs (.151 %), .4 times (.230 %).",
+)
 
 
 def ours(world: Truth, seed: int, slots: int, counts: tuple[int, ...]) -> dict[int, float]:
@@ -154,13 +158,13 @@ def main() -> None:
     worst_step = max(row[b] / row[a] for row in every["alien"]["ours"] for a, b in ((32, 96),))
     batch = easy["ours, batches of 16"][BATCHED] / easy["ours"][32]
     claims = [
-        Claim(claim="law-like: mean regret at 32 runs", goal=f"<= {third:.3%} (a third of the best rival's at 256)", value=easy["ours"][32], holds=easy["ours"][32] <= third),
-        Claim(claim="alien: mean regret at 32 runs", goal=f"<= {best_rival('alien', 64):.3%} (the best rival's at 64)", value=hard["ours"][32], holds=hard["ours"][32] <= best_rival("alien", 64)),
-        Claim(claim="alien: mean regret at 96 runs", goal=f"<= {best_rival('alien', 256):.3%} (the best rival's at 256)", value=hard["ours"][96], holds=hard["ours"][96] <= best_rival("alien", 256)),
+        Claim(claim="law-like: mean regret at 32 runs, %", goal=f"<= {100 * third:.3f} (a third of the best rival's at 256)", value=100 * easy["ours"][32], holds=easy["ours"][32] <= third),
+        Claim(claim="alien: mean regret at 32 runs, %", goal=f"<= {100 * best_rival('alien', 64):.3f} (the best rival's at 64)", value=100 * hard["ours"][32], holds=hard["ours"][32] <= best_rival("alien", 64)),
+        Claim(claim="alien: mean regret at 96 runs, %", goal=f"<= {100 * best_rival('alien', 256):.3f} (the best rival's at 256)", value=100 * hard["ours"][96], holds=hard["ours"][96] <= best_rival("alien", 256)),
         Claim(claim="alien: largest regret at 96 runs over that at 32 (a stall is 1)", goal="< 1", value=worst_step, holds=worst_step < 1),
         Claim(claim=f"law-like: regret of batches of 16 at {BATCHED} runs over one at a time at 32", goal="<= 1 (within 1.3 x the runs)", value=batch, holds=batch <= 1),
     ]  # fmt: skip
-    record("regret", claims, seconds=time.perf_counter() - start, extra={"mean_regret": means, "by_seed": every})
+    record("regret", claims, seconds=time.perf_counter() - start, extra={"mean_regret": means, "by_seed": every}, notes=NOTES)
 
 
 if __name__ == "__main__":
