@@ -413,7 +413,7 @@ class LawActor:
             raise SweepError(f"{finished} finished trainings determine no law; raise the budget or mend the ones that failed")
         mixtures = final_mixtures(brain, optimum.mixture)
         optimum_said = f"the predicted optimum {describe(optimum.mixture.as_dict())}"
-        if (distance := stands_for(brain, mixtures)) is None:
+        if (distance := stands_for(brain, mixtures, optimum.mixture)) is None:
             self._log.say(f"{optimum_said} is trained beside the others, {PAIRS} seeds each")
         else:
             self._log.say(f"{optimum_said} is not trained anew: earlier final trainings stand for it, distance {distance:.3f}")
