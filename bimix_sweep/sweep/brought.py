@@ -7,6 +7,7 @@ from typing import Any
 
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import DivergedError, TrainingError
+from bimix_sweep.mixture.curves import LEAST_LOSS, LOSS_NEEDED, MOST_LOSS
 from bimix_sweep.proxy.spec import ProxySpec
 from bimix_sweep.sweep.trainers import Report
 
@@ -65,7 +66,7 @@ class Points:
             losses: {target: loss}; anything `float` takes.
 
         Raises:
-            TrainingError: it is no point, or lacks a target. DivergedError: a loss is not a finite number above 0.
+            TrainingError: it is no point, or lacks a target. DivergedError: a loss is not between LEAST_LOSS and MOST_LOSS.
         """
         number = _whole(step)
         if number is None or not 1 <= number <= self._trainer.steps:
@@ -82,8 +83,8 @@ class Points:
                 values[target] = math.nan if isinstance(losses[target], str | bool | None) else float(losses[target])
             except (TypeError, ValueError, OverflowError):
                 values[target] = math.nan
-            if not (math.isfinite(values[target]) and values[target] > 0):
-                raise DivergedError(f"loss of {target} is {_shown(losses[target])} at step {number}; need a finite number above 0")
+            if not LEAST_LOSS < values[target] < MOST_LOSS:
+                raise DivergedError(f"loss of {target} is {_shown(losses[target])} at step {number}; need {LOSS_NEEDED}")
         self._report(number, values)
         self._steps.add(number)
 

@@ -119,7 +119,7 @@ class Follower:
         if self.history is None:
             self.history = SweepHistory.begin(event)
         else:
-            self.history.apply(event)
+            self.history.replay(event)
         self.num_events, self.last_at = event["seq"], event["at"]
         if event["kind"] == "start":
             self._began.setdefault(event["trial"], event["at"])

@@ -108,8 +108,9 @@ def test_a_command_is_given_the_training_and_its_points_are_taken(program):
 @pytest.mark.parametrize(
     ("point", "error", "message"),
     [
-        ('{"step": 8, "losses": {"web": NaN, "code": 1}}', DivergedError, "loss of web is nan at step 8; need a finite number above 0"),
+        ('{"step": 8, "losses": {"web": NaN, "code": 1}}', DivergedError, "loss of web is nan at step 8; need a number between 1e-06 and 1e\\+06"),
         ('{"step": 8, "losses": {"web": -1, "code": 1}}', DivergedError, "loss of web is -1 at step 8"),
+        ('{"step": 8, "losses": {"web": 1e200, "code": 1}}', DivergedError, "loss of web is 1e\\+200 at step 8; need a number between"),
         ('{"step": 8, "losses": {"web": "2", "code": 1}}', DivergedError, "loss of web is '2'"),
         ('{"step": 8, "losses": {"web": 1}}', TrainingError, "the point at step 8 has no loss of code; need one of each target: web, code"),
         ('{"step": 8, "losses": [1, 2]}', TrainingError, r"the losses at step 8 are \[1, 2\]"),
