@@ -235,13 +235,13 @@ def write_columns(path: str | Path, columns: Mapping[str, pa.Array]) -> None:
 
 
 def check_ending(path: str | Path) -> str:
-    """`.csv` or `.parquet`.
+    """`.csv` or `.parquet`; a device or pipe without an ending takes CSV.
 
     Raises:
         TableError: the file's name ends otherwise.
     """
     place = str(path).partition("?")[0] if files.is_uri(path) else str(path)
-    suffix = Path(place).suffix.lower()
+    suffix = Path(place).suffix.lower() or (".csv" if files.is_stream(path) else "")
     if suffix not in (".csv", ".parquet"):
         raise TableError(f"{path} ends in {suffix or 'nothing'}; need .csv or .parquet")
     return suffix
