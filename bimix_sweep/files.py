@@ -196,6 +196,46 @@ def _write_into(target: Path, data: bytes) -> None:
         raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(target)) from error
 
 
+def open_lock(path: Path) -> int:
+    """A local file to lock, made where it is missing. In a folder that somebody passed on its name may lead anywhere.
+
+    Raises:
+        OSError: it cannot be opened, or is a link or anything else but a file.
+    """
+    try:
+        lock_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise _no_file(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(lock_file).st_mode):
+        os.close(lock_file)
+        raise _no_file(path)
+    return lock_file
+
+
+def peek(path: Path, most: int) -> str:
+    """The beginning of a local file, bytes that are no text as replacement characters; never waits.
+
+    Raises:
+        OSError: it cannot be read, or is a link or anything else but a file.
+    """
+    try:
+        found = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise _no_file(path) if error.errno == errno.ELOOP else error from None
+    try:
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            raise _no_file(path)
+        return os.read(found, most).decode(errors="replace")
+    finally:
+        os.close(found)
+
+
+def _no_file(path: Path) -> OSError:
+    return OSError(errno.EINVAL, f"{path.name} is a link or no file; look where it leads, then remove it", str(path))
+
+
 def read_bytes(path: str | Path) -> bytes:
     """All of a file.
 

@@ -22,7 +22,7 @@ from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.parsing import parse_json
-from bimix_sweep.sweep.folder import CONFIG, LOCK, begun
+from bimix_sweep.sweep.folder import CONFIG, begun, driver
 from bimix_sweep.sweep.head import Head
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ def _submitted(folder: str, address: str | None) -> Job:
     if job is None:
         here = ""
         with contextlib.suppress(OSError):
-            here = f" A driver works there: {files.read_text(files.join(folder, LOCK)).strip()}; Ctrl-C or SIGTERM ends it."
+            here = f" A driver works there: {driver(folder)}; Ctrl-C or SIGTERM ends it."
         raise SweepError(f"{folder} was not submitted as a job (no {JOB}); nothing to stop.{here}")
     return job if address is None else Job(submission_id=job.submission_id, address=Head.normal(address), attempt=job.attempt)
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from bimix_sweep import files
 from bimix_sweep.errors import BimixSweepError, JournalError
-from bimix_sweep.sweep.folder import LOCK
+from bimix_sweep.sweep.folder import driver
 from bimix_sweep.sweep.history import SweepHistory
 from bimix_sweep.sweep.jobs import JobState
 from bimix_sweep.sweep.log import MOST_LINES, done_line, refit_line
@@ -158,16 +158,17 @@ def _driver(folder: str) -> str:
     if files.is_uri(folder):
         return ""
     try:
-        words = Path(folder, LOCK).read_text().split()
+        said = driver(folder)
     except OSError:
         return f"no driver works on it; go on with: bimix-sweep resume {folder}"
-    if len(words) == 4 and words[1].isdigit() and words[3] == socket.gethostname():
+    _, pid, _, host = said.split()
+    if host == socket.gethostname():
         with contextlib.suppress(PermissionError):
             try:
-                os.kill(int(words[1]), 0)
+                os.kill(int(pid), 0)
             except (ProcessLookupError, OverflowError):
                 return f"its driver was killed; go on with: bimix-sweep resume {folder}"
-    return f"driver: {' '.join(words)}"
+    return f"driver: {said}"
 
 
 def as_json_value(folder: str, snapshot: Snapshot | None, job: JobState | None, followed: Follower) -> dict[str, Any]:
