@@ -10,6 +10,7 @@ from bimix_sweep.errors import DivergedError, TrainingError
 from bimix_sweep.mixture.curves import LEAST_LOSS, LOSS_NEEDED, MOST_LOSS
 from bimix_sweep.proxy.spec import ProxySpec
 from bimix_sweep.sweep.trainers import Report
+from bimix_sweep.text import shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +71,9 @@ class Points:
         """
         number = _whole(step)
         if number is None or not 1 <= number <= self._trainer.steps:
-            raise TrainingError(f"a point has step {_shown(step)}; need a whole number from 1 to {self._trainer.steps} (proxy.steps)")
+            raise TrainingError(f"a point has step {shown(step)}; need a whole number from 1 to {self._trainer.steps} (proxy.steps)")
         if not isinstance(losses, Mapping):
-            raise TrainingError(f"the losses at step {number} are {_shown(losses)}; need {{target: loss}}")
+            raise TrainingError(f"the losses at step {number} are {shown(losses)}; need {{target: loss}}")
         values = {}
         for target in self._trainer.targets:
             if target not in losses:
@@ -84,7 +85,7 @@ class Points:
             except (TypeError, ValueError, OverflowError):
                 values[target] = math.nan
             if not LEAST_LOSS < values[target] < MOST_LOSS:
-                raise DivergedError(f"loss of {target} is {_shown(losses[target])} at step {number}; need {LOSS_NEEDED}")
+                raise DivergedError(f"loss of {target} is {shown(losses[target])} at step {number}; need {LOSS_NEEDED}")
         self._report(number, values)
         self._steps.add(number)
 
@@ -110,8 +111,3 @@ def _whole(value: Any) -> int | None:
         return number if number == value else None
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else text[:100] + "..."

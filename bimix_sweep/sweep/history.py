@@ -27,14 +27,12 @@ from bimix_sweep.design.state import Proposal, Refit, SweepSpec, SweepState
 from bimix_sweep.design.stopping import Decision, StoppingRule
 from bimix_sweep.errors import BimixSweepError, DivergedError, JournalError, SweepError
 from bimix_sweep.law.fitted import FittedLaw
-from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.domains import MOST_DOMAINS, DomainSet, Mixture
 from bimix_sweep.sweep.hours import Hours
 from bimix_sweep.sweep.losses import weighted_loss
 from bimix_sweep.sweep.segments import Event, read
 from bimix_sweep.sweep.shapes import check_shape
 
-MOST_DOMAINS = 10_000
-"""A journal with more is not one anyone made."""
 CHANGED = ("name", "config", "config_digest", "data", "spec")
 """Of the `sweep` event, what a `change` replaces."""
 LIMITS = ("max_trials", "tolerance", "patience", "core_hours", "gpu_hours", "slots")
@@ -308,7 +306,7 @@ def rebuild(events: Iterable[Event], where: str) -> SweepHistory:
             else:
                 history.replay(event)
         except (BimixSweepError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            raise JournalError(f"{where}: event {event.get('seq')} ({event['kind']}) cannot be used: {error}") from error
+            raise JournalError(f"{where}: event {event.get('seq', 1)} ({event['kind']}) cannot be used: {error}") from error
     if history is None:
         raise JournalError(f"{where} holds no events; nothing was started there")
     return history

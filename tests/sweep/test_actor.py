@@ -10,10 +10,11 @@ import pytest
 
 from bimix_sweep.design import state
 from bimix_sweep.design.state import SweepSpec
-from bimix_sweep.errors import DivergedError, JournalError, SweepError
+from bimix_sweep.errors import BimixSweepError, DivergedError, JournalError, SweepError
 from bimix_sweep.law.optimum import optimal_mixture
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.sweep.actor import LawActor
+from bimix_sweep.sweep.folder import begun
 from bimix_sweep.sweep.history import replay, sweep_event
 from bimix_sweep.sweep.journal import Journal
 from bimix_sweep.sweep.segments import read
@@ -188,6 +189,15 @@ def test_a_regret_that_overflowed_is_not_known_and_its_refit_can_be_written(open
 
 def _overflowed(optimum):
     return replace(optimum, regret=replace(optimum.regret, expected=math.inf, upper95=math.nan))
+
+
+@pytest.mark.parametrize("changes", [{"patience": 10**23}, {"weights": {"nobody": 1.0}}])
+def test_a_sweep_whose_journal_could_not_be_read_again_does_not_begin(tmp_path, changes):
+    first = first_event()
+    first["spec"] |= changes
+    with pytest.raises(BimixSweepError):
+        LawActor(str(tmp_path), first, lock_seconds=0).ready()
+    assert not begun(tmp_path)
 
 
 def test_failures_in_a_row_end_the_proposals_until_somebody_resumes(open_actor):
