@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from bimix_sweep.errors import SweepError
+from bimix_sweep.text import printable
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -55,7 +56,7 @@ class Head:
         """
         address = cls.normal(address)
         try:
-            version = str(json.loads(_get(f"{address}/api/version", trusted, 10_000))["ray_version"])[:40]
+            version = printable(str(json.loads(_get(f"{address}/api/version", trusted, 10_000))["ray_version"])[:40])
         except urllib.error.HTTPError as error:
             error.close()
             if error.code in (401, 403):

@@ -25,6 +25,7 @@ from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.parsing import parse_json
 from bimix_sweep.sweep.folder import CONFIG, begun, driver
 from bimix_sweep.sweep.head import Head, Unanswered, remember, submitted_to, understood
+from bimix_sweep.text import printable
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -303,7 +304,7 @@ def _name(name: str, folder: str, attempt: int) -> str:
 
 def _reason(message: str) -> str:
     """What a job's driver said last, of its log: its error where it gave one."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    lines = [printable(line.strip()) for line in message.splitlines() if line.strip()]
     errors = [line.partition("error: ")[2] for line in lines if line.startswith("error: ")]
     if any("bimix-sweep: not found" in line or "bimix-sweep: command not found" in line for line in lines):
         return "bimix-sweep is not installed on the head, or not on the PATH that Ray was started with; install it on every node"
@@ -311,7 +312,7 @@ def _reason(message: str) -> str:
 
 
 def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [printable(line.strip()) for line in text.splitlines() if line.strip()]
     return lines[-1][:500] if lines else "it said nothing"
 
 

@@ -25,6 +25,7 @@ from bimix_sweep.sweep.progress import Progress, view
 from bimix_sweep.sweep.segments import Event, decode, read, writers
 from bimix_sweep.sweep.shapes import check_shape
 from bimix_sweep.sweep.snapshot import Snapshot, duration, snapshot_of
+from bimix_sweep.text import printable
 
 
 class Follower:
@@ -200,9 +201,9 @@ def print_status(folder: str, snapshot: Snapshot | None, job: JobState | None, f
         console.print(view(snapshot))
         console.print(Text(state_line(folder, followed)))
     if job is not None:
-        console.print(Text(f"job {job.job.submission_id} at {job.job.address}: {job.state.lower()}"))
+        console.print(Text(printable(f"job {job.job.submission_id} at {job.job.address}: {job.state.lower()}")))
         if job.message:
-            console.print(Text(f"  {job.message}"))
+            console.print(Text(printable(f"  {job.message}")))
 
 
 def watch_in_terminal(followed: Follower, folder: str, *, seconds: float, progress: Progress | None = None) -> None:

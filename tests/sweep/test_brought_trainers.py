@@ -14,7 +14,7 @@ import pytest
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError, DivergedError, TrainingError, TryAgainError
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.sweep import command
+from bimix_sweep.sweep import command, masking
 from bimix_sweep.sweep.masking import masked
 from bimix_sweep.sweep.trainers import TrialJob, prepare_trainer
 from bimix_sweep.sweep.traininglog import LONGEST_LINE, MOST_BYTES, TrainingLog
@@ -314,6 +314,14 @@ def test_the_example_of_torchrun_trains_in_two_processes(tmp_path, texts):
     points = attempt.train()
     assert set(points) == set(attempt.trainer.eval_steps), attempt.log
     assert points[30]["web"] < points[min(points)]["web"]
+
+
+def test_the_environment_is_searched_for_credentials_once_and_again_where_it_changed(monkeypatch):
+    masking._secrets.cache_clear()
+    assert [masked(f"line {number}") for number in range(100)][-1] == "line 99"
+    assert masking._secrets.cache_info().misses == 1
+    monkeypatch.setenv("LATER_TOKEN", "set-by-the-trainer")
+    assert masked("set-by-the-trainer") == "***"
 
 
 def test_credentials_are_masked_in_text():
