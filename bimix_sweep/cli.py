@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 from bimix_sweep.commands import jobs, laws, offline, setup, sweeps
 from bimix_sweep.commands.common import WithTrainers
 from bimix_sweep.errors import BimixSweepError
+from bimix_sweep.text import printable
 
 
 class _OneLineErrors(TyperGroup):
@@ -21,10 +22,10 @@ class _OneLineErrors(TyperGroup):
             raise
         except BimixSweepError as error:
             for line in str(error).splitlines():
-                typer.echo(f"error: {line}", err=True)
+                typer.echo(f"error: {printable(line)}", err=True)
             raise typer.Exit(1) from error
         except OSError as error:
-            typer.echo(f"error: {error.filename or 'input/output'}: {error.strerror or error}", err=True)
+            typer.echo(printable(f"error: {error.filename or 'input/output'}: {error.strerror or error}"), err=True)
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
             raise typer.Exit(130) from error

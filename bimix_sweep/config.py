@@ -13,9 +13,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 
 from bimix_sweep import files
 from bimix_sweep.errors import ConfigError, MixtureError
-from bimix_sweep.mixture.domains import DomainSet, check_names
+from bimix_sweep.mixture.domains import MOST_DOMAINS, DomainSet, check_names
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE
 from bimix_sweep.parsing import parse_yaml
+from bimix_sweep.text import shown
+
+MOST_PROBLEMS = 20
+"""Of a file, said at once."""
 
 
 class Section(BaseModel):
@@ -42,7 +46,7 @@ class DomainConfig(Section):
         min_length=1,
         description="Text to train proxies on: a file, folder, glob or URI (.txt .jsonl .jsonl.gz .jsonl.zst .parquet); the builtin trainer needs it",
     )
-    tokens: float | None = Field(None, gt=0, le=1e18, description="Tokens available to the final run; default: those of the text itself")
+    tokens: float | None = Field(None, ge=1, le=1e18, description="Tokens available to the final run; default: those of the text itself")
     min: float = Field(0.0, ge=0, le=1, description="Smallest proportion a mixture may give this domain")
     max: float = Field(1.0, ge=0, le=1, description="Largest proportion a mixture may give this domain")
     version: str | None = Field(None, description="Label of this state of the text, kept in the provenance")
@@ -60,9 +64,9 @@ class TargetConfig(Section):
 class FinalConfig(Section):
     """The training run that the mixture is for."""
 
-    tokens: float = Field(gt=0, le=1e18, description="Tokens of the final run")
-    size: float | None = Field(None, gt=0, description="Its non-embedding parameters")
-    max_epochs: float = Field(4.0, gt=0, le=1e6, description="How often a domain's tokens may be repeated: caps its proportion")
+    tokens: float = Field(ge=1, le=1e18, description="Tokens of the final run")
+    size: float | None = Field(None, ge=1, le=1e18, description="Its non-embedding parameters")
+    max_epochs: float = Field(4.0, ge=1e-6, le=1e6, description="How often a domain's tokens may be repeated: caps its proportion")
     match_epochs: bool = Field(True, description="Subsample each domain so that a proxy repeats it as often as the final run would")
 
 
@@ -78,8 +82,8 @@ class ProxyConfig(Section):
     @field_validator("sizes")
     @classmethod
     def _one_size(cls, sizes: tuple[float, ...]) -> tuple[float, ...]:
-        if len(sizes) != 1 or not sizes[0] >= 1e3:
-            raise ValueError(f"is {list(sizes)}; need exactly one size of at least 1e3 parameters")
+        if len(sizes) != 1 or not 1e3 <= sizes[0] <= 1e15:
+            raise ValueError(f"is {shown(list(sizes))}; need exactly one size of at least 1e3 parameters, at most 1e15")
         return sizes
 
     @property
@@ -104,7 +108,7 @@ class FunctionConfig(Section):
     @classmethod
     def _entry_point(cls, function: str) -> str:
         if not ENTRY_POINT.fullmatch(function):
-            raise ValueError(f"is {function!r}; need module:function")
+            raise ValueError(f"is {shown(function)}; need module:function")
         return function
 
 
@@ -120,9 +124,9 @@ class CommandConfig(Section):
     @classmethod
     def _takes_the_job(cls, command: tuple[str, ...]) -> tuple[str, ...]:
         if not command[0].strip() or any("\0" in word for word in command):
-            raise ValueError(f"is {list(command)}; need the name of a program first, and no null characters")
+            raise ValueError(f"is {shown(list(command))}; need the name of a program first, and no null characters")
         if not any("{job}" in word for word in command):
-            raise ValueError(f'is {list(command)}; need "{{job}}" among the arguments, the program reads its mixture from that file')
+            raise ValueError(f'is {shown(list(command))}; need "{{job}}" among the arguments, the program reads its mixture from that file')
         return command
 
 
@@ -164,7 +168,7 @@ class ResourcesConfig(Section):
     @classmethod
     def _positive(cls, slots: Any) -> Any:
         if slots != "auto" and not (isinstance(slots, int) and not isinstance(slots, bool) and 1 <= slots <= 10**5):
-            raise ValueError(f"is {slots!r}; need auto or a whole number from 1 to 100000")
+            raise ValueError(f"is {shown(slots)}; need auto or a whole number from 1 to 100000")
         return slots
 
 
@@ -183,7 +187,7 @@ class StopConfig(Section):
 
     tolerance: float = Field(0.002, gt=0, lt=1, description="Largest regret of the optimum, as a fraction of its loss, that is good enough")
     patience: int = Field(
-        3, ge=1, description="Refits in a row that must agree, each made after trainings newly ended (without Ray, one a record)"
+        3, ge=1, le=10**6, description="Refits in a row that must agree, each made after trainings newly ended (without Ray, one a record)"
     )
 
 
@@ -194,9 +198,9 @@ class SweepConfig(Section):
         "sweep", min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Shown wherever the sweep is"
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Everything random follows from it")
-    domains: dict[str, DomainConfig] = Field(description="Sources of training text by name")
+    domains: dict[str, DomainConfig] = Field(max_length=MOST_DOMAINS, description="Sources of training text by name")
     targets: dict[str, TargetConfig] = Field(
-        default_factory=dict, description="What is minimised; default: every domain's validation split"
+        default_factory=dict, max_length=MOST_DOMAINS, description="What is minimised; default: every domain's validation split"
     )
     objective: Literal["mean", "worst"] = Field("mean", description="Weighted mean of the targets' losses, or the worst of them")
     final: FinalConfig | None = Field(None, description="The run that the mixture is for; default: no token caps")
@@ -218,10 +222,10 @@ class SweepConfig(Section):
     def _entry_point(cls, trainer: Any) -> Any:
         if isinstance(trainer, str) and trainer != "builtin":
             if not ENTRY_POINT.fullmatch(trainer):
-                raise ValueError(f"is {trainer!r}; need builtin, module:function or {{command: [...]}}")
+                raise ValueError(f"is {shown(trainer)}; need builtin, module:function or {{command: [...]}}")
             return {"function": trainer}
         if not isinstance(trainer, str | dict | FunctionConfig | CommandConfig):
-            raise ValueError(f"is {trainer!r}; need builtin, module:function or {{command: [...]}}")
+            raise ValueError(f"is {shown(trainer)}; need builtin, module:function or {{command: [...]}}")
         return trainer
 
     @model_validator(mode="after")
@@ -256,7 +260,7 @@ class SweepConfig(Section):
             raise ValueError("the domains' min and max leave a single mixture; need room to choose in")
         for name, target in self.targets.items():
             if target.domain is not None and target.domain not in self.domains:
-                raise ValueError(f"targets.{name}.domain is {target.domain!r}; need one of {', '.join(self.domains)}")
+                raise ValueError(f"targets.{name}.domain is {shown(target.domain)}; need one of {', '.join([*self.domains][:20])}")
         units = {target.unit for target in self.targets.values() if target.weight > 0}
         if len(units) > 1:
             raise ValueError(f"targets above weight 0 have units {' and '.join(sorted(units))}; need one unit, their losses are averaged")
@@ -381,12 +385,15 @@ class SweepConfig(Section):
 
 def _explain(error: ValidationError) -> Iterator[str]:
     """One line a problem: the path in the file, what arrived, what is needed."""
-    for item in error.errors():
+    problems = error.errors()
+    if len(problems) > MOST_PROBLEMS:
+        yield f"{len(problems)} problems; the first {MOST_PROBLEMS}:"
+    for item in problems[:MOST_PROBLEMS]:
         location = item["loc"]
         kind = location[:1] == ("trainer",) and len(location) > 1  # pydantic names the kind of trainer between the keys
-        where = ".".join(str(part) for part in (location[:1] + location[2:] if kind else location))
+        where = ".".join(str(part)[:80] for part in (location[:1] + location[2:] if kind else location))
         if item["type"] == "extra_forbidden":
-            key = str(item["loc"][-1])
+            key = str(item["loc"][-1])[:80]
             near = difflib.get_close_matches(key, _keys_at(item["loc"][:-1]), n=1)
             yield f"{where} is not a known key" + (
                 f"; did you mean {near[0]}?" if near else f"; known are {', '.join(_keys_at(item['loc'][:-1]))}"
@@ -396,7 +403,7 @@ def _explain(error: ValidationError) -> Iterator[str]:
         elif item["type"] == "value_error":
             yield f"{where} {item['ctx']['error']}".strip()
         else:
-            yield f"{where} is {item['input']!r}; need: {item['msg'].removeprefix('Input should be ')}"
+            yield f"{where} is {shown(item['input'])}; need: {item['msg'].removeprefix('Input should be ')}"
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:

@@ -11,6 +11,7 @@ import functools
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -117,13 +118,16 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write `data` beside `path`, then rename over it; an object store's single put is whole by itself.
+    """Write `data` beside `path`, then rename over it; an object store's single put is whole by itself. A stream is written into.
 
     Raises:
         OSError: it cannot be written; the error names `path`.
     """
     if not is_uri(path):
-        write_local(path, lambda beside: beside.write_bytes(data))
+        if is_stream(path):
+            _write_into(Path(path), data)
+        else:
+            write_local(path, lambda beside: beside.write_bytes(data))
         return
     with _reached(path) as (filesystem, inner):
         if filesystem.type_name in OBJECT_STORES:
@@ -152,6 +156,8 @@ def write_local(path: str | Path, write: Callable[[Path], Any]) -> None:
     target = Path(path)
     if not str(path) or target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is no file name; need one to write to", str(path))
+    if is_stream(path):
+        raise FileExistsError(errno.EEXIST, "is a device, pipe or socket; need a file to write to", str(path))
     beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -164,6 +170,70 @@ def write_local(path: str | Path, write: Callable[[Path], Any]) -> None:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def is_stream(path: str | Path) -> bool:
+    """A device, pipe or socket, which a rename would destroy; or a link of the system's to one or to a file, such as /dev/stdout.
+
+    Links elsewhere are no streams: a folder that somebody passed on must not say what is written into.
+    """
+    if is_uri(path) or not str(path):
+        return False
+    try:
+        mode = Path(path).lstat().st_mode
+    except OSError:
+        return False
+    if stat.S_ISLNK(mode):
+        return Path(path).absolute().parts[1] in ("dev", "proc")
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _write_into(target: Path, data: bytes) -> None:
+    try:
+        with os.fdopen(os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), "wb") as stream:
+            stream.write(data)
+    except OSError as error:
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(target)) from error
+
+
+def open_lock(path: Path) -> int:
+    """A local file to lock, made where it is missing. In a folder that somebody passed on its name may lead anywhere.
+
+    Raises:
+        OSError: it cannot be opened, or is a link or anything else but a file.
+    """
+    try:
+        lock_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise _no_file(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(lock_file).st_mode):
+        os.close(lock_file)
+        raise _no_file(path)
+    return lock_file
+
+
+def peek(path: Path, most: int) -> str:
+    """The beginning of a local file, bytes that are no text as replacement characters; never waits.
+
+    Raises:
+        OSError: it cannot be read, or is a link or anything else but a file.
+    """
+    try:
+        found = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise _no_file(path) if error.errno == errno.ELOOP else error from None
+    try:
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            raise _no_file(path)
+        return os.read(found, most).decode(errors="replace")
+    finally:
+        os.close(found)
+
+
+def _no_file(path: Path) -> OSError:
+    return OSError(errno.EINVAL, f"{path.name} is a link or no file; look where it leads, then remove it", str(path))
 
 
 def read_bytes(path: str | Path) -> bytes:

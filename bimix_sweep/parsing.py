@@ -5,16 +5,40 @@ from typing import Any
 
 import yaml
 
+from bimix_sweep.text import shown
 
-class _UniqueKeys(yaml.SafeLoader):
-    """A key that stands twice in a mapping is refused instead of the last one winning silently."""
+MOST_NODES = 1_000_000
+"""Values in a document, those that aliases repeat counted each time; a few aliases of aliases make billions."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values of a bounded number; a key that stands twice in a mapping is refused instead of the last one winning silently."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        mark, alias = self.peek_event().start_mark, self.check_event(yaml.AliasEvent)  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
+        if alias and id(node) not in self._sizes:
+            raise yaml.composer.ComposerError(None, None, "an alias stands for what it is a part of; write it out", mark)
+        if node is not None and not alias:
+            entries = node.value if isinstance(node, yaml.CollectionNode) else []
+            parts = [part for entry in entries for part in (entry if isinstance(entry, tuple) else (entry,))]
+            size = self._sizes[id(node)] = 1 + sum(self._sizes[id(part)] for part in parts)
+            if size > MOST_NODES:
+                raise yaml.composer.ComposerError(None, None, f"more than {MOST_NODES} values, aliases counted; write fewer", mark)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str | int | float) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands there twice; need it once", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {shown(key)} stands there twice; need it once", key_node.start_mark
+                )
             seen.add(key if isinstance(key, str | int | float) else id(key_node))
         return super().construct_mapping(node, deep)
 
@@ -26,7 +50,7 @@ def parse_yaml(text: str) -> Any:
         ValueError: it is not that.
     """
     try:
-        return yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, ValueError, AttributeError, TypeError, RecursionError, OverflowError) as error:
         raise ValueError(f"not YAML: {_one_line(error)}") from error
 

@@ -5,6 +5,7 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError
 
 TWO = {"domains": {"web": {"path": "web/"}, "math": {"path": "math/", "tokens": 3e10, "max": 0.2}}}
+BOMB = "a0: &a0 [0]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))
 
 
 def parsed(**extra):
@@ -94,11 +95,30 @@ def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_fi
         ({"resources": {"cpu": 1e-9}}, r"resources\.cpu is 1e-09"),
         ({"proxy": {"steps": 10**30}}, r"proxy\.steps is 1"),
         ({"out": "a\0b"}, "out is"),
+        ({"stop": {"patience": 10**23}}, r"stop\.patience is 1"),
+        ({"final": {"tokens": 1e-300}}, r"final\.tokens is 1e-300; need: greater than or equal to 1"),
+        ({"final": {"tokens": 1e12, "size": 1e300}}, r"final\.size is 1e\+300"),
+        ({"proxy": {"sizes": [1e300]}}, r"proxy\.sizes is \[1e\+300\]; need exactly one"),
+        ({"domains": {f"d{number}": {"path": "x"} for number in range(10_001)}}, "domains is .*at most 10000 items"),
     ],
 )
 def test_a_bad_key_or_value_is_named_with_what_was_needed(extra, message):
     with pytest.raises(ConfigError, match=message):
         parsed(**extra)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"seed": [["x" * 10**6] * 100] * 10**4}, {"trainer": [0] * 10**7}, {"resources": {"slots": "9" * 10**7}}, {"x" * 10**7: 1},
+        {"trainer": {"command": ["x" * 10**7]}}, {"seed": int("f" * 5000, 16)}, {f"key{number}": 1 for number in range(10**5)},
+    ],
+)  # fmt: skip
+def test_a_problem_of_any_size_is_said_in_a_few_words(extra):
+    with pytest.raises(ConfigError) as caught:
+        parsed(**extra)
+    assert max(map(len, str(caught.value).splitlines())) < 400
+    assert len(str(caught.value).splitlines()) <= 21
 
 
 def test_every_problem_is_told_at_once():
@@ -117,6 +137,9 @@ def test_every_problem_is_told_at_once():
         ("seed: 1\nseed: 2\n", "key 'seed' stands there twice"),
         ("a: 2024-13-45", "is not YAML"),
         ("[" * 5000, "nested too deep"),
+        (BOMB, "more than 1000000 values, aliases counted"),
+        ("a: &a [*a]", "an alias stands for what it is a part of"),
+        ("a: *b", "is not YAML"),
         ("name: caf\xe9\n", r"sweep.yaml is not UTF-8 text \(invalid continuation byte at byte 9\)$"),
     ],
 )
@@ -124,6 +147,12 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path, text, message):
     (tmp_path / "sweep.yaml").write_text(text, encoding="latin-1")
     with pytest.raises(ConfigError, match=message):
         SweepConfig.load(tmp_path / "sweep.yaml")
+
+
+def test_values_that_several_domains_share_are_written_once_and_referred_to(tmp_path):
+    text = "domains: {a: &common {max: 0.9, tokens: 1.0e9}, b: *common}\ntrainer: 'train:run'\n"
+    (tmp_path / "sweep.yaml").write_text(text)
+    assert [domain.max for domain in SweepConfig.load(tmp_path / "sweep.yaml").domains.values()] == [0.9, 0.9]
 
 
 def test_a_home_folder_is_left_for_the_reader_to_expand(tmp_path):

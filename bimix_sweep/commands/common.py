@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperCommand
 
 from bimix_sweep.errors import ConfigError
+from bimix_sweep.text import printable
 
 if TYPE_CHECKING:
     from bimix_sweep.export.recipe import Binding, Recipe
@@ -65,7 +66,7 @@ def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> 
         if factor > 1:
             typer.echo(f"note: {factor:.3g} times the largest fitted {axis}: extrapolated, the regret does not cover that")
     if recipe.comparison is not None:
-        typer.echo(str(recipe.comparison["sentence"]))
+        typer.echo(printable(str(recipe.comparison["sentence"])))
     if folder is not None:
         typer.echo(f"wrote {folder}/RECIPE.json and {folder}/report.html")
 
@@ -92,19 +93,21 @@ def print_rows(title: str, rows: list[dict[str, Any]]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)  # piped: nothing is cut
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    table = Table(title=Text(printable(title), style="bold"), title_justify="left", box=SIMPLE_HEAD)
     names = list(dict.fromkeys(name for row in rows for name in row))
     for name in names:
-        table.add_column(name, justify="left" if isinstance(rows[0].get(name), str) else "right")
+        table.add_column(Text(printable(name)), justify="left" if isinstance(rows[0].get(name), str) else "right")
     for row in rows:
-        table.add_row(*(f"{value:.3g}" if isinstance(value := row.get(name, ""), float) else str(value) for name in names))
+        cells = (f"{value:.3g}" if isinstance(value := row.get(name, ""), float) else str(value) for name in names)
+        table.add_row(*(Text(printable(cell)) for cell in cells))  # Text: brackets are no markup
     console.print(table)
 
 
 def print_notes(notes: list[str]) -> None:
     for note in notes:
-        typer.echo(f"note: {note}")
+        typer.echo(printable(f"note: {note}"))

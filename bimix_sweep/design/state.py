@@ -25,7 +25,7 @@ from bimix_sweep.law.contest import Question
 from bimix_sweep.law.optimum import Optimum, ask, optimal_mixture
 from bimix_sweep.law.selection import FittedLaw, fit_law
 from bimix_sweep.law.warm import WarmStart
-from bimix_sweep.mixture.curves import LossCurve
+from bimix_sweep.mixture.curves import LEAST_LOSS, LOSS_NEEDED, MOST_LOSS, LossCurve
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import Array, total_variation
 from bimix_sweep.mixture.table import LossTable
@@ -255,7 +255,7 @@ class SweepState:
 
         Raises:
             SweepError: unknown training, unknown or missing targets, step < 1.
-            DivergedError: a loss is not a finite number > 0.
+            DivergedError: a loss is not between LEAST_LOSS and MOST_LOSS.
         """
         record = self._trial(trial)
         if step < 1:
@@ -263,8 +263,8 @@ class SweepState:
         if set(losses) != set(self.spec.targets):
             raise SweepError(f"trial {trial}: losses of {', '.join(losses)}; need {', '.join(self.spec.targets)}")
         for target, loss in losses.items():
-            if not (math.isfinite(loss) and loss > 0):
-                raise DivergedError(f"trial {trial}: loss of {target} is {loss} at step {step}; need a finite number > 0")
+            if not LEAST_LOSS < loss < MOST_LOSS:
+                raise DivergedError(f"trial {trial}: loss of {target} is {loss} at step {step}; need {LOSS_NEEDED}")
         if step in record.points:
             return False
         record.points[int(step)] = {target: float(losses[target]) for target in self.spec.targets}
@@ -379,7 +379,8 @@ class SweepState:
                 law, self.spec.final_domains, weights=self.spec.weights, objective=self.spec.objective, step=self.spec.steps,
                 size=self.spec.size, generator=rng(self.spec.seed, "optimum", len(self._arrivals)),
             )  # fmt: skip
-            figures = {"regret_expected": optimum.regret.expected, "regret_upper95": optimum.regret.upper95}
+            regret = {"regret_expected": optimum.regret.expected, "regret_upper95": optimum.regret.upper95}
+            figures = {name: value for name, value in regret.items() if math.isfinite(value)}  # what overflowed is not known
             if before and before.optimum:
                 figures["movement_tv"] = total_variation(optimum.mixture.as_array(), before.optimum.mixture.as_array())
         counts, lacking = len(over) > self._num_counted and not watching, self._lacking(("finished",))

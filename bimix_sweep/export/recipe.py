@@ -18,13 +18,12 @@ from bimix_sweep.design.comparison import Comparison
 from bimix_sweep.errors import ExportError, MixtureError
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.optimum import Optimum
-from bimix_sweep.mixture.domains import DomainSet, check_names
+from bimix_sweep.mixture.domains import MOST_DOMAINS, DomainSet, check_names
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE, apportion
+from bimix_sweep.text import shown
 
 DECIMALS = 6
 """Proportions are written in millionths, so that they sum to 1 exactly as written."""
-MOST_DOMAINS = 10_000
-"""A file with more domains than this is not a recipe anyone made."""
 MOST_BYTES = 64 * 2**20
 """A file larger than this is refused before it is parsed."""
 
@@ -95,7 +94,7 @@ class Recipe(_Part):
         keyed += [(key, getattr(self, key)) for key in ("region", "interval", "tokens", "epochs")]
         for where, values in keyed:
             if unknown := next((name for name in values if name not in self.proportions), None):
-                raise ValueError(f"{where} names domain {unknown!r}; need domains of proportions")
+                raise ValueError(f"{where} names domain {shown(unknown)}; need domains of proportions")
         for key in ("region", "interval"):
             for name, (low, high) in getattr(self, key).items():
                 if low > high:
@@ -208,17 +207,15 @@ def _compared(comparison: Comparison) -> dict[str, JsonValue]:
 def explain(error: ValidationError) -> str:
     """One line of the first thing pydantic found: the key, what arrived, what is needed."""
     first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part)[:80] for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if not where:
         return message
-    arrived = repr(first.get("input"))
-    arrived = arrived if len(arrived) <= 60 else arrived[:57] + "..."
     if first["type"] == "extra_forbidden":
         return f"{where} is not a known key"
     if first["type"] == "missing":
         return f"no {where}; need it"
-    return f"{where} is {arrived}; {message[0].lower()}{message[1:]}"
+    return f"{where} is {shown(first.get('input'))}; {message[0].lower()}{message[1:]}"
 
 
 def rounded(proportions: Mapping[str, float], decimals: int = DECIMALS) -> dict[str, float]:

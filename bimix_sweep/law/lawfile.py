@@ -9,6 +9,7 @@ from bimix_sweep.errors import LawError, MixtureError
 from bimix_sweep.law import transfer as tl
 from bimix_sweep.law.runs import Runs
 from bimix_sweep.mixture.domains import check_names
+from bimix_sweep.text import shown
 
 FORMAT = "bimix-sweep law 1"
 ARRAYS = ("params", "precision", "point2", "amplitude2", "offset2", "inflation", "correlation", "residual")
@@ -23,11 +24,11 @@ def read_fields(data: Any) -> dict[str, Any]:
     """
     if not isinstance(data, Mapping) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, Mapping) else type(data).__name__
-        raise LawError(f"not a law file (format {found!r}); need {FORMAT!r}, as fit writes it")
+        raise LawError(f"not a law file (format {shown(found)}); need {FORMAT!r}, as fit writes it")
     try:
         return _fields(data)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, MixtureError) as error:
-        raise LawError(f"the law file is damaged ({type(error).__name__}: {error}); fit the law again") from error
+        raise LawError(f"the law file is damaged ({type(error).__name__}: {str(error)[:200]}); fit the law again") from error
 
 
 def _fields(data: Mapping[str, Any]) -> dict[str, Any]:

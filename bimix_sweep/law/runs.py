@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bimix_sweep.errors import LawError
+from bimix_sweep.mixture.curves import LEAST_LOSS, LOSS_NEEDED, MOST_LOSS
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 
@@ -147,12 +148,12 @@ def _trainings(table: LossTable, rows: Index) -> Index:
 
 def _check(table: LossTable, keep: npt.NDArray[np.bool_]) -> None:
     """A table built in Python has not been through the reader's checks."""
-    bad = np.argwhere(~(np.isnan(table.losses) | (np.isfinite(table.losses) & (table.losses > 0))) & keep[:, None])
+    bad = np.argwhere(~(np.isnan(table.losses) | ((table.losses > LEAST_LOSS) & (table.losses < MOST_LOSS))) & keep[:, None])
     if bad.size:
         row, target = bad[0]
         raise LawError(
             f"trial {table.trials[row]} has loss {table.losses[row, target]:g} of {table.targets[target]} at step {table.steps[row]:g}; "
-            "need a finite number > 0, or NaN where not measured"
+            f"need {LOSS_NEEDED}, or NaN where not measured"
         )
     r = table.proportions[keep]
     if not (np.isfinite(r).all() and (r >= 0).all() and np.abs(r.sum(axis=1) - 1).max() < 1e-3):

@@ -8,6 +8,10 @@ from bimix_sweep.errors import TableError
 from bimix_sweep.mixture.domains import Mixture, check_names
 from bimix_sweep.mixture.simplex import Array
 
+LEAST_LOSS, MOST_LOSS = 1e-6, 1e6
+"""A loss outside measures nothing (a uniform guess costs log(vocabulary), below 20 nats; rounding is about 1e-6), and fits would overflow on it."""
+LOSS_NEEDED = f"a number between {LEAST_LOSS:g} and {MOST_LOSS:g}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossCurve:
@@ -22,7 +26,7 @@ class LossCurve:
     steps: Array
     """(points,) optimizer steps, > 0, rising."""
     losses: Array
-    """(points, targets), > 0 and finite, NaN where not measured; nats per token or another positive loss."""
+    """(points, targets), between LEAST_LOSS and MOST_LOSS, NaN where not measured; nats per token or another positive loss."""
     size: float | None = None
     """Non-embedding parameters."""
     seed: int | None = None
@@ -36,11 +40,11 @@ class LossCurve:
             )
         if not (np.isfinite(self.steps).all() and (self.steps > 0).all() and (np.diff(self.steps) > 0).all()):
             raise TableError(f"trial {self.trial}: steps are {self.steps.tolist()}; need rising numbers > 0")
-        if (bad := np.argwhere(~(np.isnan(self.losses) | (np.isfinite(self.losses) & (self.losses > 0))))).size:
+        if (bad := np.argwhere(~(np.isnan(self.losses) | ((self.losses > LEAST_LOSS) & (self.losses < MOST_LOSS))))).size:
             point, target = bad[0]
             raise TableError(
                 f"trial {self.trial}: loss of {self.targets[target]} is {self.losses[point, target]:g} at step "
-                f"{self.steps[point]:g}; need a finite number > 0"
+                f"{self.steps[point]:g}; need {LOSS_NEEDED}"
             )
 
     def last(self) -> Array:

@@ -8,13 +8,17 @@ import numpy as np
 
 from bimix_sweep.errors import MixtureError
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE, Array, check_bounds, project
+from bimix_sweep.text import shown
+
+MOST_DOMAINS = 10_000
+"""A mixture of more is not one anyone made."""
 
 
 def check_names(names: Sequence[str], what: str = "domain") -> None:
     """Refuse names that are empty, repeated or hold a character that columns, files or Ray use themselves."""
     for name in names:
         if not name or not name.isprintable() or name != name.strip() or any(c in name for c in '/\\,"\n\r\t') or name.startswith("."):
-            raise MixtureError(f'{what} name {name!r} is not usable; need printable text without / \\ , " or a leading dot')
+            raise MixtureError(f'{what} name {shown(name)} is not usable; need printable text without / \\ , " or a leading dot')
     if len(set(names)) < len(names):
         twice = next(name for name in names if list(names).count(name) > 1)
         raise MixtureError(f"{what} {twice} is named twice; need distinct names")

@@ -16,7 +16,7 @@ import pyarrow.parquet
 
 from bimix_sweep import files
 from bimix_sweep.errors import TableError
-from bimix_sweep.mixture.curves import LossCurve
+from bimix_sweep.mixture.curves import LEAST_LOSS, LOSS_NEEDED, MOST_LOSS, LossCurve
 from bimix_sweep.mixture.domains import Mixture, check_names
 from bimix_sweep.mixture.simplex import Array
 
@@ -43,7 +43,7 @@ class LossTable:
     proportions: Array
     """(rows, domains), rows sum to 1."""
     losses: Array
-    """(rows, targets), > 0, NaN where not measured."""
+    """(rows, targets), between LEAST_LOSS and MOST_LOSS, NaN where not measured."""
     notes: tuple[str, ...] = ()
     """What reading changed, for a person."""
 
@@ -107,6 +107,12 @@ class LossTable:
         sizes = _numbers(path, columns, "size", minimum=0, open_end=True, optional=True)
         seeds = _numbers(path, columns, "seed", optional=True)
         losses = np.stack([_numbers(path, columns, f"loss_{t}", minimum=0, open_end=True, optional=True) for t in targets], axis=1)
+        if (bad := np.argwhere((losses <= LEAST_LOSS) | (losses >= MOST_LOSS))).size:
+            row, target = bad[0]
+            raise TableError(
+                f"{path}: row {row + 1}, trial {trials[row]}, has loss_{targets[target]} = {losses[row, target]:g}; need {LOSS_NEEDED}, "
+                "or an empty field where not measured"
+            )
         proportions, notes = _proportions(path, columns, domains)
         seen: dict[tuple[str, float, float, float], int] = {}
         mixture_of: dict[tuple[str, float, float], int] = {}
@@ -229,13 +235,13 @@ def write_columns(path: str | Path, columns: Mapping[str, pa.Array]) -> None:
 
 
 def check_ending(path: str | Path) -> str:
-    """`.csv` or `.parquet`.
+    """`.csv` or `.parquet`; a device or pipe without an ending takes CSV.
 
     Raises:
         TableError: the file's name ends otherwise.
     """
     place = str(path).partition("?")[0] if files.is_uri(path) else str(path)
-    suffix = Path(place).suffix.lower()
+    suffix = Path(place).suffix.lower() or (".csv" if files.is_stream(path) else "")
     if suffix not in (".csv", ".parquet"):
         raise TableError(f"{path} ends in {suffix or 'nothing'}; need .csv or .parquet")
     return suffix

@@ -32,7 +32,7 @@ from bimix_sweep.sweep.finals import PAIRS, final_mixtures, final_trainings, ref
 from bimix_sweep.sweep.history import PastTrial, SweepHistory, proposal_event, rebuild, refit_event
 from bimix_sweep.sweep.journal import Journal
 from bimix_sweep.sweep.log import SweepLog
-from bimix_sweep.sweep.segments import Event
+from bimix_sweep.sweep.segments import Event, decode, encode
 from bimix_sweep.sweep.snapshot import Snapshot, describe, snapshot_of
 
 PUBLISH_SECONDS = 5.0
@@ -89,6 +89,7 @@ class LawActor:
 
     def _restore(self, folder: str, first: Event, events: list[Event], change: Event | None) -> None:
         if not events:
+            rebuild([decode(encode(first)[:-1])], folder)  # before it is written: what cannot be read again is not recorded
             self._journal.write(first)
             events = [first]
         self._front = rebuild(events, folder)

@@ -7,8 +7,10 @@ from typing import Any
 
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import DivergedError, TrainingError
+from bimix_sweep.mixture.curves import LEAST_LOSS, LOSS_NEEDED, MOST_LOSS
 from bimix_sweep.proxy.spec import ProxySpec
 from bimix_sweep.sweep.trainers import Report
+from bimix_sweep.text import shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +67,13 @@ class Points:
             losses: {target: loss}; anything `float` takes.
 
         Raises:
-            TrainingError: it is no point, or lacks a target. DivergedError: a loss is not a finite number above 0.
+            TrainingError: it is no point, or lacks a target. DivergedError: a loss is not between LEAST_LOSS and MOST_LOSS.
         """
         number = _whole(step)
         if number is None or not 1 <= number <= self._trainer.steps:
-            raise TrainingError(f"a point has step {_shown(step)}; need a whole number from 1 to {self._trainer.steps} (proxy.steps)")
+            raise TrainingError(f"a point has step {shown(step)}; need a whole number from 1 to {self._trainer.steps} (proxy.steps)")
         if not isinstance(losses, Mapping):
-            raise TrainingError(f"the losses at step {number} are {_shown(losses)}; need {{target: loss}}")
+            raise TrainingError(f"the losses at step {number} are {shown(losses)}; need {{target: loss}}")
         values = {}
         for target in self._trainer.targets:
             if target not in losses:
@@ -82,8 +84,8 @@ class Points:
                 values[target] = math.nan if isinstance(losses[target], str | bool | None) else float(losses[target])
             except (TypeError, ValueError, OverflowError):
                 values[target] = math.nan
-            if not (math.isfinite(values[target]) and values[target] > 0):
-                raise DivergedError(f"loss of {target} is {_shown(losses[target])} at step {number}; need a finite number above 0")
+            if not LEAST_LOSS < values[target] < MOST_LOSS:
+                raise DivergedError(f"loss of {target} is {shown(losses[target])} at step {number}; need {LOSS_NEEDED}")
         self._report(number, values)
         self._steps.add(number)
 
@@ -109,8 +111,3 @@ def _whole(value: Any) -> int | None:
         return number if number == value else None
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else text[:100] + "..."

@@ -25,7 +25,7 @@ from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.sweep.changes import Change
 from bimix_sweep.sweep.finals import MOST_FINALS
-from bimix_sweep.sweep.folder import local_part
+from bimix_sweep.sweep.folder import CHECKPOINTS, local_part
 from bimix_sweep.sweep.history import sweep_event
 from bimix_sweep.sweep.interrupt import Interrupt
 from bimix_sweep.sweep.progress import Progress
@@ -133,7 +133,7 @@ def _run_tune(
     planner = RemotePlanner(actor)
     searcher = SweepSearcher(planner, spec.domains.names, config.name, past, slots)
     training = Training(
-        actor=actor, checkpoints=files.join(folder, "checkpoints"), weights=spec.weights, objective=spec.objective,
+        actor=actor, checkpoints=files.join(folder, CHECKPOINTS), weights=spec.weights, objective=spec.objective,
         threads=max(1, int(config.resources.cpu)), trainer=trainer, each=math.ceil((spec.max_trials + MOST_FINALS) / slots()),
         folder=folder, nodes=config.resources.nodes, resources={"cpu": config.resources.cpu, "gpu": config.resources.gpu},
     )  # fmt: skip

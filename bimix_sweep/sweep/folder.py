@@ -4,9 +4,11 @@ Begun means that the journal holds an event. Before that nothing happened that c
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -29,6 +31,10 @@ LOCK = "driver.lock"
 """In a sweep's local folder while a driver works there."""
 LEASE = "driver.lease"
 """The same in a URI."""
+DRIVER = re.compile(r"pid [1-9][0-9]{0,9} on [\x21-\x7e]{1,255}")
+"""What a driver writes into its lock."""
+CHECKPOINTS = "checkpoints"
+"""In a sweep's folder: of trainings that have not ended, removed when they end."""
 ATTEMPTS = 10
 """At a folder or lock that others remove at the same time."""
 
@@ -106,6 +112,10 @@ def held(folder: str | Path, say: Callable[[str], None] = lambda line: None) -> 
 
 @contextlib.contextmanager
 def _held_here(folder: Path) -> Iterator[None]:
+    if (folder / CHECKPOINTS).is_symlink():
+        raise SweepError(
+            f"{folder / CHECKPOINTS} is a link, and what lies there would be removed as trainings end; need a folder, or nothing"
+        )
     parents = [parent for parent in folder.parents if not parent.exists()]
     try:
         lock_file, made = _lock(folder)
@@ -126,6 +136,18 @@ def _held_here(folder: Path) -> Iterator[None]:
         os.close(lock_file)
 
 
+def driver(folder: str) -> str:
+    """What the driver in a local folder says of itself, `pid 4711 on node7`; nothing else that lies there is taken for it.
+
+    Raises:
+        OSError: no driver works there.
+    """
+    said = files.peek(Path(folder, LOCK), 400).strip()
+    if not DRIVER.fullmatch(said):
+        raise OSError(errno.EINVAL, "says nothing of a driver", str(Path(folder, LOCK)))
+    return said
+
+
 def _lock(folder: Path) -> tuple[int, bool]:
     """The lock's file, and whether the folder was made for it."""
     made = False
@@ -134,7 +156,7 @@ def _lock(folder: Path) -> tuple[int, bool]:
             folder.mkdir(parents=True)
             made = True
         try:
-            lock_file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            lock_file = files.open_lock(folder / LOCK)
         except FileNotFoundError:  # another driver gave up and removed the folder that it had made
             continue
         try:

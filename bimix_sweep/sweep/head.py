@@ -10,9 +10,11 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 from bimix_sweep.errors import SweepError
+from bimix_sweep.text import printable
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -21,8 +23,14 @@ ANSWER_SECONDS = 10
 """A dashboard may take to answer."""
 OLDEST = (2, 60)
 """Version of Ray that jobs of ours need."""
+MOST_RESOURCES = 1e9
+"""CPUs or GPUs of a cluster that exists."""
 OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Environment variables that Ray's client would rather follow than the address it is given."""
+
+
+class Unanswered(SweepError):
+    """`http://head:8265 does not answer any more (Connection refused)`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,22 +41,26 @@ class Head:
     """`http://host:8265`."""
     ray_version: str
     """That it runs."""
+    trusted: bool = True
+    """It is sent our token."""
 
     @classmethod
-    def reach(cls, address: str) -> Self:
+    def reach(cls, address: str, *, trusted: bool = True) -> Self:
         """Ask who is there.
+
+        Args:
+            trusted: the user named the address, or submitted to it; to another, which some folder names, no token is sent.
 
         Raises:
             SweepError: nobody, somebody else, or one who does not take our token; with what to do.
         """
         address = cls.normal(address)
-        request = urllib.request.Request(f"{address}/api/version", headers=auth_headers())  # noqa: S310 - `normal` lets http(s) through
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
-                version = json.loads(answer.read(10_000))["ray_version"]
+            version = printable(str(json.loads(_get(f"{address}/api/version", trusted, 10_000))["ray_version"])[:40])
         except urllib.error.HTTPError as error:
+            error.close()
             if error.code in (401, 403):
-                raise SweepError(_refused(address, error.code)) from error
+                raise SweepError(_refused(address, error.code) if trusted else _unasked(address)) from error
             raise SweepError(_stranger(address)) from error
         except urllib.error.URLError as error:
             if isinstance(error.reason, ConnectionResetError):
@@ -57,14 +69,14 @@ class Head:
                 f"nothing answers at {address} ({error.reason}); need the address of the head's dashboard, usually http://HEAD:8265; where it "
                 "listens on the head's loopback only, forward it first: ssh -L 8265:127.0.0.1:8265 HEAD"
             ) from error
-        except (http.client.HTTPException, ConnectionError, ValueError, LookupError, TypeError) as error:
+        except (http.client.HTTPException, ConnectionError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise SweepError(_stranger(address)) from error
         except OSError as error:
             raise SweepError(f"{address} does not answer ({error}); is the head up, and nothing between that swallows requests?") from error
-        numbers = re.match(r"(\d+)\.(\d+)", str(version))
+        numbers = re.match(r"([0-9]{1,9})\.([0-9]{1,9})", version)
         if numbers is None or tuple(map(int, numbers.groups())) < OLDEST:
             raise SweepError(f"{address} runs Ray {version}; need {'.'.join(map(str, OLDEST))} or later on every node")
-        return cls(address=address, ray_version=str(version))
+        return cls(address=address, ray_version=version, trusted=trusted)
 
     @staticmethod
     def normal(address: str) -> str:
@@ -76,19 +88,23 @@ class Head:
         if address.startswith("ray://") or address == "auto":
             raise SweepError(f"address {address!r} is not of a dashboard; need one such as http://HEAD:8265")
         full = (address if "://" in address else f"http://{address}").rstrip("/")
-        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", full):
-            raise SweepError(f"address {address!r} is not of a dashboard; need one such as http://HEAD:8265")
+        try:
+            parts = urlsplit(full)
+            fits = bool(parts.hostname) and parts.port != 0 and re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", full)
+        except ValueError:
+            fits = False
+        if not fits:
+            raise SweepError(f"address {address[:200]!r} is not of a dashboard; need one such as http://HEAD:8265")
         return full
 
     def resources(self) -> dict[str, float]:
         """{"CPU": all of the cluster's now, "GPU": ...}; empty where the dashboard does not tell."""
-        request = urllib.request.Request(f"{self.address}/api/cluster_status", headers=auth_headers())  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
-                usage = json.loads(answer.read(10_000_000))["data"]["clusterStatus"]["loadMetricsReport"]["usage"]
-            return {name: float(pair[1]) for name, pair in usage.items()}
-        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError):
+            content = json.loads(_get(f"{self.address}/api/cluster_status", self.trusted, 10_000_000))
+            found = {name: float(pair[1]) for name, pair in content["data"]["clusterStatus"]["loadMetricsReport"]["usage"].items()}
+        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
             return {}
+        return {name: number for name, number in found.items() if 0 <= number < MOST_RESOURCES}
 
     def jobs(self) -> "JobSubmissionClient":
         """Ray's client for its jobs."""
@@ -98,8 +114,79 @@ class Head:
 
         for name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
             logging.getLogger(name).setLevel(logging.WARNING)  # what it uploads is nobody's news
-        with _without(OVERRIDES):
-            return JobSubmissionClient(self.address, headers=auth_headers())
+        headers = auth_headers() if self.trusted else {}
+
+        class Client(JobSubmissionClient):  # type: ignore[misc]
+            """Follows no redirect, and sends no token but the one it is given; Ray's own adds the user's."""
+
+            def _do_request(self, method: str, endpoint: str, **options: Any) -> Any:
+                self._headers = headers
+                return super()._do_request(method, endpoint, allow_redirects=False, **options)
+
+        with _without(OVERRIDES), understood(self.address):
+            return Client(self.address, headers=dict(headers))
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """The token is for the address that was named, and for no other."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _get(url: str, trusted: bool, most: int) -> bytes:
+    """The beginning of what `url` answers; `Head.normal` lets nothing but http(s) through."""
+    request = urllib.request.Request(url, headers=auth_headers() if trusted else {})  # noqa: S310
+    with urllib.request.build_opener(_NoRedirects).open(request, timeout=ANSWER_SECONDS) as answer:
+        return bytes(answer.read(most))
+
+
+@contextlib.contextmanager
+def understood(address: str) -> Iterator[None]:
+    """Around a call of Ray's client: an answer that is none of a dashboard is an error of ours. What the head refuses stays a RuntimeError.
+
+    Raises:
+        Unanswered: it does not answer. SweepError: not as a dashboard.
+    """
+    import requests
+    from ray.exceptions import AuthenticationError
+
+    try:
+        yield
+    except AuthenticationError as error:
+        raise SweepError(_refused(address, 403)) from error
+    except (RecursionError, TypeError, LookupError, AttributeError, ValueError) as error:
+        raise SweepError(_stranger(address)) from error
+    except (requests.RequestException, ConnectionError) as error:
+        raise Unanswered(f"{address} does not answer any more ({' '.join(str(error).split())[:300]})") from error
+
+
+def submitted_to(address: str) -> bool:
+    """A job was submitted to that head from here, so that it may have the user's token again."""
+    try:
+        return address in _heads_file().read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def remember(address: str) -> None:
+    """A job was submitted to that head; where that cannot be kept, the user names the address again."""
+    if submitted_to(address):
+        return
+    path = _heads_file()
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        kept = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(kept, f"{address}\n".encode())
+        finally:
+            os.close(kept)
+
+
+def _heads_file() -> Path:
+    """Of this user alone."""
+    given = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(given) if given.startswith("/") else Path.home() / ".local" / "state") / "bimix-sweep" / "heads"
 
 
 def auth_token() -> str | None:
@@ -140,6 +227,13 @@ def _refused(address: str, code: int) -> str:
     if os.environ.get("RAY_AUTH_MODE", "token").lower() == "disabled":
         return f"{address} asks for a token and RAY_AUTH_MODE is disabled here; unset it and {how}"
     return f"{address} {'asks for a token and none was found here' if code == 401 else 'refuses the token found here'}; {how}"
+
+
+def _unasked(address: str) -> str:
+    return (
+        f"{address} asks for a token and was not sent yours: the sweep's folder names it, and nothing was submitted to it from here; if the "
+        f"head is yours, say so with: --address {address}"
+    )
 
 
 def _stranger(address: str) -> str:

@@ -25,16 +25,14 @@ from typing import Any
 from bimix_sweep import files
 from bimix_sweep.design.state import Proposal, Refit, SweepSpec, SweepState
 from bimix_sweep.design.stopping import Decision, StoppingRule
-from bimix_sweep.errors import BimixSweepError, JournalError, SweepError
+from bimix_sweep.errors import BimixSweepError, DivergedError, JournalError, SweepError
 from bimix_sweep.law.fitted import FittedLaw
-from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.domains import MOST_DOMAINS, DomainSet, Mixture
 from bimix_sweep.sweep.hours import Hours
 from bimix_sweep.sweep.losses import weighted_loss
 from bimix_sweep.sweep.segments import Event, read
 from bimix_sweep.sweep.shapes import check_shape
 
-MOST_DOMAINS = 10_000
-"""A journal with more is not one anyone made."""
 CHANGED = ("name", "config", "config_digest", "data", "spec")
 """Of the `sweep` event, what a `change` replaces."""
 LIMITS = ("max_trials", "tolerance", "patience", "core_hours", "gpu_hours", "slots")
@@ -95,7 +93,8 @@ def refit_event(refit: Refit, num_over: int, by: str) -> Event:
 def _held_out_errors(law: FittedLaw) -> dict[str, float]:
     """{target: mean relative error of the chosen law on mixtures left out}, of targets that were cross-validated."""
     errors = law.cross_validation.get("by_target", {})
-    return {target: errors[target][name]["mean_relative_error"] for target, name in law.choice.items() if name in errors.get(target, {})}
+    found = {target: errors[target][name]["mean_relative_error"] for target, name in law.choice.items() if name in errors.get(target, {})}
+    return {target: error for target, error in found.items() if math.isfinite(error)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +166,16 @@ class SweepHistory:
             if event["epoch"] == self._last[0]:
                 self.seconds += max(0.0, event["at"] - self._last[1])
             self._last = (event["epoch"], event["at"])
+
+    def replay(self, event: Event) -> None:
+        """`apply` for an event of a journal, which may be of a program that took losses of any size: such a training has failed.
+
+        Raises: as `apply`.
+        """
+        try:
+            self.apply(event)
+        except DivergedError as error:
+            self.apply({**event, "kind": "end", "state": "failed", "reason": str(error)})
 
     def restore_refits(self) -> None:
         """Give the state the decisions of earlier refits, so that its streak goes on where it was."""
@@ -243,6 +252,9 @@ class SweepHistory:
         self.fruitless[event["trial"]] = 0
 
     def _take_end(self, event: Event) -> None:
+        record = self.state.trials.get(event["trial"])
+        if record is not None and record.state == "failed":
+            return
         if event["state"] == "finished":
             self.state.finish(event["trial"])
         else:
@@ -292,9 +304,9 @@ def rebuild(events: Iterable[Event], where: str) -> SweepHistory:
             if history is None:
                 history = SweepHistory.begin(event)
             else:
-                history.apply(event)
+                history.replay(event)
         except (BimixSweepError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            raise JournalError(f"{where}: event {event.get('seq')} ({event['kind']}) cannot be used: {error}") from error
+            raise JournalError(f"{where}: event {event.get('seq', 1)} ({event['kind']}) cannot be used: {error}") from error
     if history is None:
         raise JournalError(f"{where} holds no events; nothing was started there")
     return history

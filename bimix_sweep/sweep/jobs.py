@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shlex
 import tempfile
 import time
@@ -22,8 +23,9 @@ from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.parsing import parse_json
-from bimix_sweep.sweep.folder import CONFIG, LOCK, begun
-from bimix_sweep.sweep.head import Head
+from bimix_sweep.sweep.folder import CONFIG, begun, driver
+from bimix_sweep.sweep.head import Head, Unanswered, remember, submitted_to, understood
+from bimix_sweep.text import printable
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -38,6 +40,8 @@ BEGIN_SECONDS = 180
 """A driver may take to begin, on a head that installs or starts something first."""
 LOOK_SECONDS = 0.5
 """Between looks at a job that is awaited."""
+SUBMISSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+"""It becomes part of addresses."""
 ATTEMPTS = 100
 """At a submission id that the head knows already."""
 OVER = frozenset({"STOPPED", "SUCCEEDED", "FAILED"})
@@ -68,12 +72,12 @@ class Job:
         """
         path = files.join(folder, JOB)
         try:
-            job = cls(**parse_json(files.read_text(path)))
+            job = cls(**parse_json(files.read_text(path) if files.is_uri(path) else files.peek(Path(path), 10_000)))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError) as error:
-            raise SweepError(f"{path} is not what submit writes ({error}); remove it if no job runs") from error
-        if not (isinstance(job.submission_id, str) and isinstance(job.address, str) and isinstance(job.attempt, int)):
+        except (ValueError, TypeError, OSError) as error:
+            raise SweepError(f"{path} is not what submit writes ({str(error)[:200]}); remove it if no job runs") from error
+        if not (SUBMISSION_ID.fullmatch(str(job.submission_id)) and isinstance(job.address, str) and isinstance(job.attempt, int)):
             raise SweepError(f"{path} is not what submit writes; remove it if no job runs")
         return job
 
@@ -134,18 +138,25 @@ def submit(
             job = Job(submission_id=_name(config.name, folder, job.attempt + 1), address=head.address, attempt=job.attempt + 1)
             job.write(folder)
             try:
-                client.submit_job(
-                    entrypoint=shlex.join(words),
-                    submission_id=job.submission_id,
-                    runtime_env={
-                        "working_dir": str(package.path), "excludes": package.excludes,
-                        "env_vars": {VARIABLE: job.submission_id, "RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)},
-                    },
-                    metadata={"sweep": config.name, "dir": folder, "config_digest": config.digest},
-                )  # fmt: skip
+                with understood(head.address):
+                    client.submit_job(
+                        entrypoint=shlex.join(words),
+                        submission_id=job.submission_id,
+                        runtime_env={
+                            "working_dir": str(package.path), "excludes": package.excludes,
+                            "env_vars": {VARIABLE: job.submission_id, "RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)},
+                        },
+                        metadata={"sweep": config.name, "dir": folder, "config_digest": config.digest},
+                    )  # fmt: skip
+                remember(head.address)
                 break
+            except SweepError:
+                _forget(folder, earlier, made)
+                raise
             except RuntimeError as error:
-                known = _look(job, client)
+                known = JobState(job=job, state="unknown", message="")
+                with contextlib.suppress(SweepError):
+                    known = _look(job, client)
                 if known.state == "unknown":
                     _forget(folder, earlier, made)
                     raise SweepError(f"{head.address} did not take the job: {_last_line(str(error))}") from error
@@ -170,12 +181,12 @@ def stop(folder: str, *, address: str | None = None, say: Callable[[str], None])
         SweepError: no job was submitted for the folder, or its head cannot be used.
     """
     job = _submitted(folder, address)
-    client = Head.reach(job.address).jobs()
+    client = _head_of(job, address).jobs()
     state = _look(job, client)
     if state.over:
         return state
     say(f"stopping job {job.submission_id}; it may take some seconds to a safe point")
-    with contextlib.suppress(RuntimeError):  # it ended meanwhile
+    with contextlib.suppress(RuntimeError), understood(job.address):  # RuntimeError: it ended meanwhile
         client.stop_job(job.submission_id)
     until = time.monotonic() + STOP_SECONDS + 30
     while not (state := _look(job, client)).over:
@@ -194,7 +205,7 @@ def job_state(folder: str, *, address: str | None = None) -> JobState | None:
         return None
     job = job if address is None else Job(submission_id=job.submission_id, address=Head.normal(address), attempt=job.attempt)
     try:
-        return _look(job, Head.reach(job.address).jobs())
+        return _look(job, _head_of(job, address).jobs())
     except SweepError as error:
         return JobState(job=job, state="unreachable", message=str(error))
 
@@ -229,7 +240,7 @@ def _await_driver(job: Job, client: "JobSubmissionClient") -> JobState:
     """When its driver has found the folder, or the job has ended."""
     until = time.monotonic() + BEGIN_SECONDS
     while not (state := _look(job, client)).over and time.monotonic() < until:
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(RuntimeError), understood(job.address):
             if _driver_line(job) in client.get_job_logs(job.submission_id):
                 break
         time.sleep(LOOK_SECONDS)
@@ -237,14 +248,13 @@ def _await_driver(job: Job, client: "JobSubmissionClient") -> JobState:
 
 
 def _look(job: Job, client: "JobSubmissionClient | None") -> JobState:
-    import requests
-
     if client is None:
         return JobState(job=job, state="unreachable", message=f"{job.address} does not answer")
     try:
-        details = client.get_job_info(job.submission_id)
-    except requests.RequestException as error:
-        return JobState(job=job, state="unreachable", message=_last_line(str(error)))
+        with understood(job.address):
+            details = client.get_job_info(job.submission_id)
+    except Unanswered as error:
+        return JobState(job=job, state="unreachable", message=str(error))
     except RuntimeError as error:
         if "404" not in str(error):
             raise SweepError(f"{job.address} cannot tell about job {job.submission_id}: {_last_line(str(error))}") from error
@@ -257,8 +267,13 @@ def _client_of(earlier: Job, head: Head, client: "JobSubmissionClient") -> "JobS
     if earlier.address == head.address:
         return client
     with contextlib.suppress(SweepError):
-        return Head.reach(earlier.address).jobs()
+        return _head_of(earlier, None).jobs()
     return None
+
+
+def _head_of(job: Job, given: str | None) -> Head:
+    """Of a job; `given`: the address as the user said it. One that only the folder names may be anybody's, and gets no token."""
+    return Head.reach(job.address, trusted=given is not None or submitted_to(job.address))
 
 
 def _submitted(folder: str, address: str | None) -> Job:
@@ -266,7 +281,7 @@ def _submitted(folder: str, address: str | None) -> Job:
     if job is None:
         here = ""
         with contextlib.suppress(OSError):
-            here = f" A driver works there: {files.read_text(files.join(folder, LOCK)).strip()}; Ctrl-C or SIGTERM ends it."
+            here = f" A driver works there: {driver(folder)}; Ctrl-C or SIGTERM ends it."
         raise SweepError(f"{folder} was not submitted as a job (no {JOB}); nothing to stop.{here}")
     return job if address is None else Job(submission_id=job.submission_id, address=Head.normal(address), attempt=job.attempt)
 
@@ -289,15 +304,15 @@ def _name(name: str, folder: str, attempt: int) -> str:
 
 def _reason(message: str) -> str:
     """What a job's driver said last, of its log: its error where it gave one."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    lines = [printable(line.strip()) for line in message.splitlines() if line.strip()]
     errors = [line.partition("error: ")[2] for line in lines if line.startswith("error: ")]
     if any("bimix-sweep: not found" in line or "bimix-sweep: command not found" in line for line in lines):
         return "bimix-sweep is not installed on the head, or not on the PATH that Ray was started with; install it on every node"
-    return "; ".join(errors) or (lines[-1] if lines else "it said nothing")
+    return ("; ".join(errors) or (lines[-1] if lines else "it said nothing"))[:2000]
 
 
 def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [printable(line.strip()) for line in text.splitlines() if line.strip()]
     return lines[-1][:500] if lines else "it said nothing"
 
 

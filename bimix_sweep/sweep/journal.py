@@ -223,7 +223,7 @@ class Journal:
 
 def _lock(folder: Path, wait_seconds: float) -> int:
     """Hold `folder/lock`; the kernel lets go of it when this process ends, however it ends."""
-    lock_file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    lock_file = files.open_lock(folder / "lock")
     until = time.monotonic() + wait_seconds
     while True:
         try:

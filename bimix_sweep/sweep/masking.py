@@ -1,5 +1,6 @@
 """Credentials stay out of what a sweep keeps: values of secret-looking environment variables are masked in any text."""
 
+import functools
 import json
 import os
 import re
@@ -22,13 +23,19 @@ def masked(text: str, environment: Mapping[str, str] | None = None) -> str:
     Args:
         environment: default: this process's own, which a training's code and command share.
     """
+    for value in _secrets(tuple((os.environ if environment is None else environment).items())):
+        text = text.replace(value, MASK)
+    return IN_ADDRESS.sub(rf"\1{MASK}@", text)
+
+
+@functools.lru_cache(maxsize=4)
+def _secrets(environment: tuple[tuple[str, str], ...]) -> list[str]:
+    """What to mask, the longest first; an environment hardly ever changes, and a log has many lines."""
     found: set[str] = set()
-    for name, value in (os.environ if environment is None else environment).items():
+    for name, value in environment:
         if SECRET_NAME.search(name) and not PLACE_NAME.search(name):
             # text is kept line by line, and as JSON or in URLs a value looks different
             for line in (value, *value.splitlines()):
                 if len(plain := line.strip()) >= SHORTEST:
                     found |= {plain, json.dumps(plain)[1:-1], quote(plain, safe="")}
-    for value in sorted(found, key=len, reverse=True):
-        text = text.replace(value, MASK)
-    return IN_ADDRESS.sub(rf"\1{MASK}@", text)
+    return sorted(found, key=len, reverse=True)

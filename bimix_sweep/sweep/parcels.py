@@ -132,7 +132,13 @@ def discard(checkpoints: str, trial: str) -> None:
     if files.is_uri(checkpoints):
         files.delete(files.join(checkpoints, f"{trial}.tar"))
     else:
-        shutil.rmtree(Path(checkpoints) / trial, ignore_errors=True)
+        _remove(Path(checkpoints) / trial)
+
+
+def _remove(checkpoint: Path) -> None:
+    """Of a training; where all of them lie behind a link, they may be anybody's folders."""
+    if not checkpoint.parent.is_symlink():
+        shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 class Checkpoint:
@@ -163,9 +169,9 @@ class Checkpoint:
         try:
             fetch(self._uri, self.folder)
         except FileNotFoundError:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            _remove(self.folder)
         except DataError as error:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            _remove(self.folder)
             say(f"{error}; the training begins anew")
 
     def keep(self, *, last: bool = False) -> None:
@@ -200,7 +206,7 @@ class Checkpoint:
     def drop(self) -> None:
         """The training ended: nothing of it is needed any more."""
         self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder)
         if self._uri is not None:
             with contextlib.suppress(OSError):
                 files.delete(self._uri)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bimix_sweep.sweep.snapshot import Snapshot, describe, duration
+from bimix_sweep.text import printable
 
 SHOWN_TRIALS = 12
 """Rows of the table; trainings that ended earlier scroll away."""
@@ -42,7 +43,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """One line that stays."""
-        self.console.print(Text(line), soft_wrap=True)
+        self.console.print(Text(printable(line)), soft_wrap=True)
 
     def show(self, snapshot: Snapshot) -> None:
         """The sweep now."""
@@ -64,16 +65,16 @@ class Progress:
 
 def view(snapshot: Snapshot) -> RenderableType:
     """The picture of a snapshot."""
-    table = Table(box=None, pad_edge=False, title=_title(snapshot), title_justify="left")
+    table = Table(box=None, pad_edge=False, title=Text(_title(snapshot)), title_justify="left")
     for name in ("training", "why", "progress", "loss", "mixture"):
         table.add_column(name, justify="right" if name == "loss" else "left", no_wrap=True)
     for row in [*snapshot.trials][-SHOWN_TRIALS:]:
         table.add_row(
-            row.trial,
-            row.reason,
+            Text(row.trial),  # brackets in a Text are no markup
+            Text(row.reason),
             {"finished": "done", "failed": "failed"}.get(row.state, f"{'━' * (8 * row.step // snapshot.steps):8} {row.step}"),
             "" if row.objective is None else f"{row.objective:.4f}",
-            describe(row.mixture),
+            Text(describe(row.mixture)),
         )
     parts: list[RenderableType] = [table]
     if snapshot.optimum is not None:
@@ -82,7 +83,7 @@ def view(snapshot: Snapshot) -> RenderableType:
             bars.add_column(name, no_wrap=True)
         for name, share in snapshot.optimum.items():
             low, high = snapshot.region.get(name, (share, share))
-            bars.add_row(name, f"{share:.3f}", f"{low:.2f}-{high:.2f}", _bar(share, low, high))
+            bars.add_row(Text(name), f"{share:.3f}", f"{low:.2f}-{high:.2f}", _bar(share, low, high))
         parts += [Text(), bars]
     parts += [Text(line) for line in (*snapshot.lines[-1:], snapshot.decision, _times(snapshot)) if line]
     return Group(*parts)

@@ -9,11 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bimix_sweep.errors import JournalError
 from bimix_sweep.export.recipe import explain
+from bimix_sweep.mixture.domains import MOST_DOMAINS
 from bimix_sweep.sweep.segments import Event
 
-MOST_SHARES = 10_000
-"""A mixture with more domains is not one anyone made."""
-Shares = Annotated[dict[str, float], Field(max_length=MOST_SHARES)]
+Shares = Annotated[dict[str, float], Field(max_length=MOST_DOMAINS)]
 TrialName = Annotated[str, Field(pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,199}$")]
 """Checkpoints and logs are named by it, so that it must not lead anywhere else."""
 Ends = dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]]

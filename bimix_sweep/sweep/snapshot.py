@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from bimix_sweep.sweep.finals import MOST_FINALS, PAIRS, final_trainings, reference_mixtures
 from bimix_sweep.sweep.history import SweepHistory
+from bimix_sweep.text import printable
 
 STATES = ("running", "finished", "failed")
 RECENT = 20
@@ -111,7 +112,7 @@ def snapshot_of(
     recent = set(itertools.islice(reversed(records), RECENT))
     rows = [
         TrialRow(
-            trial=name, role=record.role, reason=history.proposals[name].reason, state=record.state, step=max(record.points, default=0),
+            trial=name, role=record.role, reason=printable(history.proposals[name].reason), state=record.state, step=max(record.points, default=0),
             objective=history.objective(name), mixture=record.mixture.as_dict(),
         )
         for name, record in records.items()
@@ -121,13 +122,13 @@ def snapshot_of(
     last = next((event for event in reversed(history.refits) if event["optimum"]), None)
     decision = history.decision.reason if history.decision else history.refits[-1]["decision"]["reason"] if history.refits else ""
     return Snapshot(
-        name=history.first["name"], phase="done" if history.complete else "sweep" if finals is None else "final trainings",
+        name=printable(history.first["name"]), phase="done" if history.complete else "sweep" if finals is None else "final trainings",
         steps=history.spec.steps, trials=rows, counts=counts, max_trials=history.spec.max_trials,
-        num_finals=(MOST_FINALS if finals is None else PAIRS * len(finals)) + _earlier_finals(history), decision=decision,
+        num_finals=(MOST_FINALS if finals is None else PAIRS * len(finals)) + _earlier_finals(history), decision=printable(decision),
         optimum=last["optimum"]["mixture"] if last else None, region=last["optimum"]["region"] if last else {},
         regret_expected=last["decision"]["regret_expected"] if last else None,
         regret_upper95=last["decision"]["regret_upper95"] if last else None, movement_tv=last["decision"]["movement_tv"] if last else None,
-        elapsed_seconds=elapsed_seconds, training_seconds=training_seconds, slots=history.spec.slots, lines=lines, num_lines=num_lines,
+        elapsed_seconds=elapsed_seconds, training_seconds=training_seconds, slots=history.spec.slots, lines=[*map(printable, lines)], num_lines=num_lines,
         epoch=epoch,
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ from bimix_sweep.data.store import TokenStore
 from bimix_sweep.design.state import SweepSpec
 from bimix_sweep.errors import ConfigError, DataError, SweepError
 from bimix_sweep.sweep.changes import Change, VersionChange, compare
-from bimix_sweep.sweep.folder import CONFIG, NEXT_STORE, STORE, local_part
+from bimix_sweep.sweep.folder import CHECKPOINTS, CONFIG, NEXT_STORE, STORE, local_part
 from bimix_sweep.sweep.history import SweepHistory
 from bimix_sweep.sweep.parcels import bring_store, discard
 from bimix_sweep.sweep.segments import Event
@@ -71,7 +71,7 @@ def stage(folder: str, history: SweepHistory, change: Change) -> None:
     files.write_text(files.join(folder, NEXT_CONFIG), change.config.to_yaml())
     if change.joined:
         for name in history.running():
-            discard(files.join(folder, "checkpoints"), name)
+            discard(files.join(folder, CHECKPOINTS), name)
 
 
 def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None:

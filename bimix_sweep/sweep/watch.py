@@ -17,7 +17,7 @@ from rich.text import Text
 
 from bimix_sweep import files
 from bimix_sweep.errors import BimixSweepError, JournalError
-from bimix_sweep.sweep.folder import LOCK
+from bimix_sweep.sweep.folder import driver
 from bimix_sweep.sweep.history import SweepHistory
 from bimix_sweep.sweep.jobs import JobState
 from bimix_sweep.sweep.log import MOST_LINES, done_line, refit_line
@@ -25,6 +25,7 @@ from bimix_sweep.sweep.progress import Progress, view
 from bimix_sweep.sweep.segments import Event, decode, read, writers
 from bimix_sweep.sweep.shapes import check_shape
 from bimix_sweep.sweep.snapshot import Snapshot, duration, snapshot_of
+from bimix_sweep.text import printable
 
 
 class Follower:
@@ -119,7 +120,7 @@ class Follower:
         if self.history is None:
             self.history = SweepHistory.begin(event)
         else:
-            self.history.apply(event)
+            self.history.replay(event)
         self.num_events, self.last_at = event["seq"], event["at"]
         if event["kind"] == "start":
             self._began.setdefault(event["trial"], event["at"])
@@ -158,16 +159,17 @@ def _driver(folder: str) -> str:
     if files.is_uri(folder):
         return ""
     try:
-        words = Path(folder, LOCK).read_text().split()
+        said = driver(folder)
     except OSError:
         return f"no driver works on it; go on with: bimix-sweep resume {folder}"
-    if len(words) == 4 and words[1].isdigit() and words[3] == socket.gethostname():
+    _, pid, _, host = said.split()
+    if host == socket.gethostname():
         with contextlib.suppress(PermissionError):
             try:
-                os.kill(int(words[1]), 0)
+                os.kill(int(pid), 0)
             except (ProcessLookupError, OverflowError):
                 return f"its driver was killed; go on with: bimix-sweep resume {folder}"
-    return f"driver: {' '.join(words)}"
+    return f"driver: {said}"
 
 
 def as_json_value(folder: str, snapshot: Snapshot | None, job: JobState | None, followed: Follower) -> dict[str, Any]:
@@ -199,9 +201,9 @@ def print_status(folder: str, snapshot: Snapshot | None, job: JobState | None, f
         console.print(view(snapshot))
         console.print(Text(state_line(folder, followed)))
     if job is not None:
-        console.print(Text(f"job {job.job.submission_id} at {job.job.address}: {job.state.lower()}"))
+        console.print(Text(printable(f"job {job.job.submission_id} at {job.job.address}: {job.state.lower()}")))
         if job.message:
-            console.print(Text(f"  {job.message}"))
+            console.print(Text(printable(f"  {job.message}")))
 
 
 def watch_in_terminal(followed: Follower, folder: str, *, seconds: float, progress: Progress | None = None) -> None:

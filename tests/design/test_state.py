@@ -164,8 +164,8 @@ def test_a_point_recorded_twice_counts_once():
     assert state.trials["a"].points[100] == losses
 
 
-@pytest.mark.parametrize("loss", [math.nan, math.inf, 0.0, -1.0])
-def test_a_loss_that_is_not_a_finite_positive_number_is_a_divergence(loss):
+@pytest.mark.parametrize("loss", [math.nan, math.inf, 0.0, -1.0, 5e-324, 1e100, 1e200])
+def test_a_loss_that_is_none_is_a_divergence(loss):
     state = SweepState(SPEC)
     state.propose("a")
     with pytest.raises(DivergedError, match="loss of docs"):

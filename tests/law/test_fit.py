@@ -254,7 +254,7 @@ GOOD = table_of(transfer_truth, mixtures_of(6))
         (_changed(GOOD, domains=("web",), proportions=np.ones((24, 1))), {}, "1 domain"),
         (_changed(GOOD, losses=np.full((24, 4), np.nan)), {}, "no measured loss"),
         (_changed(GOOD, losses=np.where(GOOD.losses > 3, np.inf, GOOD.losses)), {}, "has loss inf"),
-        (_changed(GOOD, losses=-GOOD.losses), {}, "need a finite number > 0"),
+        (_changed(GOOD, losses=-GOOD.losses), {}, "need a number between 1e-06 and"),
         (_changed(GOOD, proportions=-GOOD.proportions), {}, "need numbers >= 0 that sum to 1"),
         (_changed(GOOD, proportions=GOOD.proportions * 0.9), {}, "need numbers >= 0 that sum to 1"),
         (_changed(GOOD, steps=-GOOD.steps), {}, "need optimizer steps"),

@@ -87,6 +87,7 @@ def test_mixtures_with_the_same_proportions_share_a_number(tmp_path):
         ("t,1,.5,.4,3,3\n", "proportions of row 1 sum to 0.9; need 1"),
         ("t,1,-.5,1.5,3,3\n", "row 1 has r_a = -.5; need a finite number >= 0"),
         ("t,1,,1,3,3\n", "row 1 has no r_a"),
+        ("t,1,.5,.5,2,1e200\n", "row 1, trial t, has loss_b = 1e\\+200; need a number between 1e-06 and 1e\\+06, or an empty field"),
         ("t,1,.5,.5,nan,3\n", "row 1 has loss_a = nan; need a finite number > 0, or an empty field"),
         ("t,1,.5,.5,inf,3\n", "row 1 has loss_a = inf"),
         ("t,1,.5,.5,0,3\n", "row 1 has loss_a = 0"),

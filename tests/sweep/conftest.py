@@ -22,7 +22,7 @@ def ray_environment():
     token.chmod(0o600)
     environment = os.environ | {
         "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1", "RAY_worker_niceness": "0", "TMPDIR": str(folder),
+        "OPENBLAS_NUM_THREADS": "1", "RAY_worker_niceness": "0", "TMPDIR": str(folder), "XDG_STATE_HOME": str(folder / "state"),
     }  # fmt: skip
     environment.pop("RAY_ADDRESS", None)
     yield environment

@@ -1,18 +1,24 @@
 import json
+import math
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from bimix_sweep.design import state
 from bimix_sweep.design.state import SweepSpec
-from bimix_sweep.errors import DivergedError, JournalError, SweepError
+from bimix_sweep.errors import BimixSweepError, DivergedError, JournalError, SweepError
+from bimix_sweep.law.optimum import optimal_mixture
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.sweep.actor import LawActor
+from bimix_sweep.sweep.folder import begun
 from bimix_sweep.sweep.history import replay, sweep_event
 from bimix_sweep.sweep.journal import Journal
 from bimix_sweep.sweep.segments import read
+from bimix_sweep.sweep.watch import Follower
 
 NAMES = ("web", "code", "books")
 STEPS = (100, 200, 400)
@@ -148,6 +154,50 @@ def test_bad_points_are_refused_and_leave_no_trace(open_actor, tmp_path):
     with pytest.raises(SweepError, match="losses of web; need web, code, books"):
         actor.record("t0000", 100, {"web": 3.0})
     assert read(tmp_path / "journal").events == before
+
+
+@pytest.mark.parametrize("loss", [1e200, 1e100, 5e-324])
+def test_a_training_with_an_extreme_loss_has_failed_also_in_a_journal_that_took_it_and_the_sweep_goes_on(open_actor, tmp_path, loss):
+    actor = open_actor()
+    diverged, proposals = {**losses(actor.propose("t0000"), 400), "code": loss}, []
+    with pytest.raises(DivergedError, match=r"trial t0000: loss of code is .* at step 400; need a number between 1e-06 and 1e\+06"):
+        actor.record("t0000", 400, diverged)
+    actor.close()
+    journal, _ = Journal.open(tmp_path / "journal")
+    journal.write({"kind": "point", "trial": "t0000", "step": 400, "losses": diverged})
+    journal.write({"kind": "end", "trial": "t0000", "state": "finished", "reason": ""})
+    journal.close()
+    actor = open_actor()
+    while (proposal := actor.propose(f"t{len(proposals) + 1:04d}")) is not None:
+        train(actor, proposal)
+        proposals.append(proposal)
+    record = replay(tmp_path).state.trials["t0000"]
+    assert (record.state, record.points, len(proposals)) == ("failed", {}, 7)
+    assert f"loss of code is {loss}" in record.failure
+    follower = Follower(str(tmp_path))
+    assert follower.poll().counts["sweep"]["failed"] == 1
+
+
+def test_a_regret_that_overflowed_is_not_known_and_its_refit_can_be_written(open_actor, monkeypatch):
+    actor = open_actor()
+    monkeypatch.setattr(state, "optimal_mixture", lambda *args, **options: _overflowed(optimal_mixture(*args, **options)))
+    for number in range(8):
+        train(actor, actor.propose(f"t{number:04d}"))
+    assert actor.decide().regret_expected is None
+    assert actor.propose("t0008") is None
+
+
+def _overflowed(optimum):
+    return replace(optimum, regret=replace(optimum.regret, expected=math.inf, upper95=math.nan))
+
+
+@pytest.mark.parametrize("changes", [{"patience": 10**23}, {"weights": {"nobody": 1.0}}])
+def test_a_sweep_whose_journal_could_not_be_read_again_does_not_begin(tmp_path, changes):
+    first = first_event()
+    first["spec"] |= changes
+    with pytest.raises(BimixSweepError):
+        LawActor(str(tmp_path), first, lock_seconds=0).ready()
+    assert not begun(tmp_path)
 
 
 def test_failures_in_a_row_end_the_proposals_until_somebody_resumes(open_actor):

@@ -14,7 +14,7 @@ import pytest
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError, DivergedError, TrainingError, TryAgainError
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.sweep import command
+from bimix_sweep.sweep import command, masking
 from bimix_sweep.sweep.masking import masked
 from bimix_sweep.sweep.trainers import TrialJob, prepare_trainer
 from bimix_sweep.sweep.traininglog import LONGEST_LINE, MOST_BYTES, TrainingLog
@@ -108,8 +108,9 @@ def test_a_command_is_given_the_training_and_its_points_are_taken(program):
 @pytest.mark.parametrize(
     ("point", "error", "message"),
     [
-        ('{"step": 8, "losses": {"web": NaN, "code": 1}}', DivergedError, "loss of web is nan at step 8; need a finite number above 0"),
+        ('{"step": 8, "losses": {"web": NaN, "code": 1}}', DivergedError, "loss of web is nan at step 8; need a number between 1e-06 and 1e\\+06"),
         ('{"step": 8, "losses": {"web": -1, "code": 1}}', DivergedError, "loss of web is -1 at step 8"),
+        ('{"step": 8, "losses": {"web": 1e200, "code": 1}}', DivergedError, "loss of web is 1e\\+200 at step 8; need a number between"),
         ('{"step": 8, "losses": {"web": "2", "code": 1}}', DivergedError, "loss of web is '2'"),
         ('{"step": 8, "losses": {"web": 1}}', TrainingError, "the point at step 8 has no loss of code; need one of each target: web, code"),
         ('{"step": 8, "losses": [1, 2]}', TrainingError, r"the losses at step 8 are \[1, 2\]"),
@@ -313,6 +314,14 @@ def test_the_example_of_torchrun_trains_in_two_processes(tmp_path, texts):
     points = attempt.train()
     assert set(points) == set(attempt.trainer.eval_steps), attempt.log
     assert points[30]["web"] < points[min(points)]["web"]
+
+
+def test_the_environment_is_searched_for_credentials_once_and_again_where_it_changed(monkeypatch):
+    masking._secrets.cache_clear()
+    assert [masked(f"line {number}") for number in range(100)][-1] == "line 99"
+    assert masking._secrets.cache_info().misses == 1
+    monkeypatch.setenv("LATER_TOKEN", "set-by-the-trainer")
+    assert masked("set-by-the-trainer") == "***"
 
 
 def test_credentials_are_masked_in_text():

@@ -9,12 +9,14 @@ import pytest
 from rich.console import Console
 
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.errors import DataError, SweepError
+from bimix_sweep.errors import DataError, JournalError, SweepError
 from bimix_sweep.sweep.folder import begun, held
 from bimix_sweep.sweep.journal import Journal
 from bimix_sweep.sweep.launch import resume_sweep, run_sweep
+from bimix_sweep.sweep.parcels import Checkpoint, discard
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.segments import encode, header, segment_name
+from bimix_sweep.sweep.watch import Follower, state_line
 
 WRITER = "000001-0123abcd"
 SEGMENT = segment_name(WRITER, 1)
@@ -89,6 +91,43 @@ def test_a_run_without_its_data_removes_the_folder_it_made_and_no_other(tmp_path
     with pytest.raises(DataError):
         run(tmp_path, no_text)
     assert (tmp_path / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize("lock", ["driver.lock", "journal/lock"])
+def test_a_lock_that_is_a_link_or_a_pipe_is_refused_and_what_it_leads_to_left_alone(tmp_path, lock):
+    letter, folder = tmp_path / "letter", tmp_path / "sweep"
+    letter.write_text("dear")
+    (folder / "journal").mkdir(parents=True)
+    words = rf"{Path(lock).name} is a link or no file; look where it leads, then remove it"
+    for make in (lambda: (folder / lock).symlink_to(letter), lambda: os.mkfifo(folder / lock)):
+        make()
+        with pytest.raises((SweepError, JournalError), match=words):
+            held(folder).__enter__() if lock == "driver.lock" else Journal.open(folder / "journal")
+        (folder / lock).unlink()
+    assert letter.read_text() == "dear"
+
+
+def test_checkpoints_behind_a_link_are_refused_and_never_removed(tmp_path):
+    home, folder = tmp_path / "home", tmp_path / "sweep"
+    (home / "Documents").mkdir(parents=True)
+    folder.mkdir()
+    (folder / "checkpoints").symlink_to(home)
+    with pytest.raises(SweepError, match="checkpoints is a link, and what lies there would be removed"), held(folder):
+        pass
+    discard(str(folder / "checkpoints"), "Documents")
+    Checkpoint(str(folder / "checkpoints"), "Documents").drop()
+    assert (home / "Documents").is_dir()
+
+
+@pytest.mark.parametrize(
+    "said", [b"\xff\xfe\0", "pid \u00b2 on HOST".encode(), b"pid " + b"9" * 5000 + b" on HOST", b"pid 0 on HOST", b"pid 1 on \x1b[2J"]
+)
+def test_a_lock_that_says_nothing_of_a_driver_is_no_driver(tmp_path, said):
+    (tmp_path / "driver.lock").write_bytes(said.replace(b"HOST", socket.gethostname().encode()))
+    assert "no driver works on it" in state_line(str(tmp_path), Follower(str(tmp_path)))
+    (tmp_path / "driver.lock").unlink()
+    os.mkfifo(tmp_path / "driver.lock")
+    assert "no driver works on it" in state_line(str(tmp_path), Follower(str(tmp_path)))
 
 
 def test_what_another_driver_wrote_meanwhile_stays_when_preparing_fails(tmp_path):

@@ -14,6 +14,7 @@ from bimix_sweep import files
 from bimix_sweep.cli import app
 from bimix_sweep.errors import JournalError
 from bimix_sweep.sweep.history import replay
+from bimix_sweep.sweep.journal import Journal
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.watch import Follower, state_line, watch_in_terminal
 from bimix_sweep.sweep.web import serve
@@ -27,6 +28,33 @@ def bytes_read(monkeypatch):
     decode = watch.decode
     monkeypatch.setattr(watch, "decode", lambda line: lines.append(line) or decode(line))
     return lines
+
+
+def test_what_a_journal_says_reaches_the_terminal_without_characters_that_it_obeys(tmp_path):
+    folder = tmp_path / "sweep"
+    open_sweep(folder, config()).close()
+    journal, _ = Journal.open(folder / "journal")
+    evil = "\x1b[2J\x1b]0;owned\x07 [/red] [blink]\nerror: all is lost\u202e"
+    shares = {"web": 0.5, "code": 0.25, "books": 0.25}
+    journal.write(
+        {"kind": "proposal", "trial": "t0000", "role": "sweep", "mixture": shares, "reason": evil, "seed": 1, "num_points": 0, "fit": {}}
+    )
+    journal.write({"kind": "end", "trial": "t0000", "state": "failed", "reason": evil})
+    journal.write({"kind": "decision", "decision": {"stop": True, "reason": evil}})
+    journal.close()
+    logged = StringIO()
+    Progress(Console(file=logged, width=200)).show(Follower(str(folder)).poll())
+    for said in (CliRunner().invoke(app, ["status", str(folder)]).output, logged.getvalue()):
+        assert "[/red] [blink] error: all is lost" in said
+        assert all(character.isprintable() or character == "\n" for character in said)
+
+
+def test_an_error_reaches_the_terminal_without_characters_that_it_obeys(tmp_path):
+    (tmp_path / "sweep.yaml").write_text('{domains: {a: {}, b: {}}, "\\e[2Jx": 1, trainer: "train:run"}')
+    said = CliRunner().invoke(app, ["plan", str(tmp_path / "sweep.yaml")])
+    assert (said.exit_code, said.output.count("\n")) == (1, 1)
+    assert "[2Jx is not a known key" in said.output
+    assert said.output.strip().isprintable()
 
 
 def test_a_look_reads_only_what_came_since_the_last_and_tells_what_a_replay_tells(tmp_path, monkeypatch):
