@@ -70,12 +70,11 @@ class Question:
         chance = np.exp((weighted - top) / (0.005 * top))
         return np.asarray(weighted * chance / chance.sum(axis=1, keepdims=True))
 
-    def posterior(self, points: Array) -> Posterior:
-        """Belief about the log losses at (M, domains), widened as the module's first lines say."""
-        wide = self._wide.posterior(points, self.step, self.size)
-        mean = np.log(
-            self.law.predict(points, np.full(len(points), self.step), None if self.size is None else np.full(len(points), self.size))
-        )
+    def posterior(self, points: Array, sizes: Array | None = None) -> Posterior:
+        """Belief about the log losses at (M, domains), widened as the module's first lines say; at (M,) sizes, None: the question's."""
+        asked = np.full(len(points), np.nan if self.size is None else self.size) if sizes is None else sizes
+        wide = self._wide.posterior(points, self.step, asked)
+        mean = np.log(self.law.predict(points, np.full(len(points), self.step), asked))
         return replace(wide, mean=mean, covariance=wide.covariance * DOUBT**2)
 
     @property
