@@ -41,8 +41,7 @@ def initial_sizes(num_mixtures: int, num_sizes: int, max_trials: int) -> tuple[i
     repeated, not placed elsewhere, because what the law misses of a mixture is common to its sizes and cancels.
     """
     repeated = min(REPEATED, num_mixtures)
-    between = [size for size in range(1, num_sizes - 1)]
-    larger = [*[num_sizes - 1] * repeated, *between] if num_sizes > 1 else []
+    larger = [*[num_sizes - 1] * repeated, *range(1, num_sizes - 1)] if num_sizes > 1 else []
     return (*[0] * num_mixtures, *larger)[:max_trials]
 
 

@@ -208,9 +208,7 @@ class SweepState:
         if size not in self.spec.sizes:
             known = ", ".join(f"{size:g}" for size in self.spec.sizes)
             raise SweepError(f"trial {proposal.trial} has size {size:g}; the sweep trains proxies of size {known}")
-        self.trials[proposal.trial] = TrialRecord(
-            trial=proposal.trial, mixture=proposal.mixture, seed=proposal.seed, size=size, role=role
-        )
+        self.trials[proposal.trial] = TrialRecord(trial=proposal.trial, mixture=proposal.mixture, seed=proposal.seed, size=size, role=role)
 
     def restore_proposal(self, proposal: Proposal) -> None:
         """Take in a proposal made earlier, from the journal. Nothing is computed."""
@@ -444,7 +442,9 @@ class SweepState:
             return *holding_mixture(self.spec.domains, lacking, seen, generator), size
         if size == self.spec.sizes[0]:
             return *initial_mixture(self.spec.domains, seen, generator), size
-        first, there = (self._rows(n for n, r in self.trials.items() if r.role == "sweep" and r.size == s) for s in (self.spec.sizes[0], size))
+        first, there = (
+            self._rows(n for n, r in self.trials.items() if r.role == "sweep" and r.size == s) for s in (self.spec.sizes[0], size)
+        )
         return *repeated_mixture(self.spec.domains, first, there), size
 
     def _rows(self, trials: Iterable[str]) -> Array:

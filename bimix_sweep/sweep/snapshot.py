@@ -29,6 +29,8 @@ class TrialRow:
     objective: float | None
     """Weighted loss there."""
     mixture: Mapping[str, float]
+    size: float | None = None
+    """Non-embedding parameters, where the sweep has several sizes: only losses of one size compare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +109,7 @@ def snapshot_of(
     rows = [
         TrialRow(
             trial=name, role=record.role, reason=history.proposals[name].reason, state=record.state, step=max(record.points, default=0),
-            objective=history.objective(name), mixture=record.mixture.as_dict(),
+            objective=history.objective(name), mixture=record.mixture.as_dict(), size=record.size if history.spec.smaller else None,
         )
         for name, record in records.items()
         if record.state == "running" or name in recent
