@@ -34,6 +34,8 @@ class Plan:
     """Optimizer steps of each."""
     tokens: float
     """Tokens of each."""
+    sizes: tuple[float, ...]
+    """Non-embedding parameters, rising."""
     slots: int
     """Trainings at a time."""
     training_hours: float | None
@@ -41,7 +43,8 @@ class Plan:
     measured: bool
     """It was timed here, not told."""
     cost: float
-    """Of the proxy trainings, in units of one of the largest size: as many of each size as simulated sweeps ran, else all the largest."""
+    """Of the proxy trainings, in units of one of the largest size: as many of each size as simulated sweeps ran; without a simulation all
+    after the first are taken to be of the largest."""
     core_hours: float | None
     """Of all trainings."""
     gpu_hours: float | None
@@ -67,7 +70,12 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """All fields."""
-        return asdict(self) | {"limits": list(self.limits), "regret": [asdict(look) for look in self.regret], "stops_at": self.stops_at}
+        return asdict(self) | {
+            "limits": list(self.limits),
+            "sizes": list(self.sizes),
+            "regret": [asdict(look) for look in self.regret],
+            "stops_at": self.stops_at,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +118,7 @@ def make_plan(
     )
     rounds = math.ceil(config.budget.trials / at_once) * cost / config.budget.trials + math.ceil(MOST_FINALS / at_once)
     return Plan(
-        trials=config.budget.trials, final_trials=MOST_FINALS, steps=steps, tokens=float(config.proxy.tokens), slots=at_once,
+        trials=config.budget.trials, final_trials=MOST_FINALS, steps=steps, tokens=float(config.proxy.tokens), sizes=config.proxy.sizes, slots=at_once,
         training_hours=hours, measured=measured, cost=cost, core_hours=cores, gpu_hours=gpus, wall_hours=None if hours is None else rounds * hours,
         limits=tuple(_limits(config, hours, cores, gpus, cost)), regret=tuple(regret), tolerance=config.stop.tolerance,
         earliest_stop=spec.rule.min_trials + spec.patience - 1, noise=noise,
