@@ -30,6 +30,10 @@ def train(mixture, report, context):
         raise OSError("no answer with " + os.environ["STORE_API_KEY"])
     for step in context.eval_steps:
         report(step, {name: (share + .03) ** -need * (8 * step ** -.45 + 2) for (name, share), need in zip(mixture.items(), (.1, .16))})
+def sized(mixture, report, context):
+    for step in context.eval_steps:
+        level = 8 * step ** -.45 + 2 * (context.size / 4e5) ** -.3
+        report(step, {name: (share + .03) ** -need * level for (name, share), need in zip(mixture.items(), (.1, .16))})
 """
 PROGRAM = """
 import json, os, signal, subprocess, sys, time
@@ -154,6 +158,21 @@ def test_a_function_trains_a_whole_sweep_and_its_credentials_stay_out(tmp_path, 
     assert "refused with ***" in (tmp_path / "out" / "logs" / "t0001.log").read_text()
     assert holds_no_secret(tmp_path / "out")
     assert SECRET not in said
+
+
+def test_proxies_of_two_sizes_are_trained_each_at_its_own_and_compared_at_the_largest(tmp_path, sweep):
+    process = sweep(trainer="trainer_on_ray:sized", proxy={"steps": 64, "sizes": [1e5, 4e5]}, budget={"trials": 11})
+    said = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode == 0, said
+    history = replay(str(tmp_path / "out"))
+    assert history.complete
+    assert {record.size for record in history.state.trials.values() if record.role == "sweep"} == {1e5, 4e5}
+    assert {record.size for record in history.state.trials.values() if record.role == "final"} == {4e5}
+    for record in history.state.trials.values():
+        level = 8 * 64**-0.45 + 2 * (record.size / 4e5) ** -0.3
+        expected = [(record.mixture.as_dict()[name] + 0.03) ** -need * level for name, need in (("web", 0.1), ("code", 0.16))]
+        assert [record.points[64][name] for name in ("web", "code")] == pytest.approx(expected)
+    assert json.loads((tmp_path / "out" / "RECIPE.json").read_text())["size"] == 4e5
 
 
 def test_a_command_on_two_nodes_loses_its_worker_leaves_nothing_and_goes_on(tmp_path, sweep, second_node, ray_environment, ray_address):
