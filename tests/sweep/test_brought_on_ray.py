@@ -33,7 +33,7 @@ def train(mixture, report, context):
 def sized(mixture, report, context):
     for step in context.eval_steps:
         level = 8 * step ** -.45 + 2 * (context.size / 4e5) ** -.3
-        report(step, {name: (share + .03) ** -need * level for (name, share), need in zip(mixture.items(), (.1, .16))})
+        report(step, {name: (mixture[name] + .03) ** -need * level for name, need in (("web", .1), ("code", .16))})
 """
 PROGRAM = """
 import json, os, signal, subprocess, sys, time
