@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bimix_sweep.design.acquisition import Batch, Sizes, next_mixture
+from bimix_sweep.design.acquisition import LARGEST_SHARE, Batch, Sizes, next_mixture
 from bimix_sweep.design.chain import LawChain, Moment, due, in_view
 from bimix_sweep.design.initial import holding_floor, holding_mixture, initial_mixture, initial_sizes, num_initial, repeated_mixture
 from bimix_sweep.design.stopping import Decision, StoppingRule
@@ -344,12 +344,11 @@ class SweepState:
         else:
             fit = self._chain.carried(*found)
             if due(found[0].num_over) > 1:
-                mixture, reason, size = self._batch_of(*found).next(generator)
+                mixture, reason, size = self._batch_of(*found).next(generator, largest=self._largest_next(len(self.proposals)))
             else:
                 states = {record.trial: record.state for record in self.trials.values()}
-                mixture, reason, size = next_mixture(
-                    self._question(*found), self.spec.domains, generator=generator, **self._so_far(states)
-                )  # fmt: skip
+                so_far = self._so_far(states, largest=self._largest_next(len(self.proposals)))
+                mixture, reason, size = next_mixture(self._question(*found), self.spec.domains, generator=generator, **so_far)
         proposal = Proposal(
             trial=trial, mixture=mixture, reason=reason, seed=self._seed(mixture, size), num_points=len(self._arrivals), fit=fit,
             size=size if self.spec.smaller else None,
@@ -452,15 +451,21 @@ class SweepState:
         rows = [self.trials[name].mixture.as_array(self.spec.domains.names) for name in trials]
         return np.reshape(rows, (-1, len(self.spec.domains)))
 
-    def _so_far(self, states: Mapping[str, str]) -> dict[str, Any]:
+    def _largest_next(self, num_proposals: int) -> bool:
+        """After so many proposals the largest size has had less than its share of the cost."""
+        sizes = [self.spec.size if proposal.size is None else proposal.size for proposal in self.proposals[:num_proposals]]
+        return sum(size for size in sizes if size == self.spec.size) < LARGEST_SHARE * sum(sizes)
+
+    def _so_far(self, states: Mapping[str, str], *, largest: bool = False) -> dict[str, Any]:
         """Mixtures and sizes of trainings, as `next_mixture` takes them.
 
         Args:
             states: {training: its state}.
+            largest: only the largest size is a choice.
         """
         of = {state: [name for name in states if states[name] == state] for state in ("finished", "running", "failed")}
         sizes = {state: np.array([self.trials[name].size for name in names]) for state, names in of.items()}
-        choices = tuple(reversed(self.spec.sizes))
+        choices = (self.spec.size,) if largest else tuple(reversed(self.spec.sizes))
         return {
             **{state: self._rows(names) for state, names in of.items()},
             "sizes": Sizes(choices=choices, finished=sizes["finished"], running=sizes["running"]),
@@ -556,5 +561,5 @@ class SweepState:
             self._batch = (moment, batch)
         batch = self._batch[1]
         while (number := moment.num_proposals + batch.made) < len(self.proposals):  # after a restart
-            batch.next(rng(self.spec.seed, "proposal", number))
+            batch.next(rng(self.spec.seed, "proposal", number), largest=self._largest_next(number))
         return batch

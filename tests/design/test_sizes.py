@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from bimix_sweep.design.acquisition import Sizes, choose
+from bimix_sweep.design.acquisition import LARGEST_SHARE, Sizes, choose
 from bimix_sweep.design.initial import REPEATED, initial_sizes, num_initial
 from bimix_sweep.design.state import Proposal, SweepSpec, SweepState
 from bimix_sweep.errors import SweepError
@@ -88,6 +88,7 @@ def test_for_the_same_cost_two_sizes_find_the_large_optimum_as_well_as_the_large
             found[name].append(regret(optimum.mixture.as_array()))
             sizes = Counter(record.size for record in state.trials.values())
             assert sizes[SMALL] > 2 * sizes[LARGE] if name == "both" else not sizes[SMALL]
+            assert sizes[LARGE] * LARGE >= LARGEST_SHARE * sum(size * count for size, count in sizes.items()) - SMALL
     assert np.mean(found["both"]) <= np.mean(found["large"])
     assert max(found["both"]) < 0.1 * regret(best(SMALL).x)
 
@@ -148,6 +149,21 @@ def test_a_belief_at_several_sizes_is_joint():
     correlation = between / np.sqrt(large * small)
     assert (correlation > 0.1).all()
     assert correlation.max() > 0.5
+
+
+def test_a_batch_of_many_proposals_has_both_sizes_and_is_the_same_after_a_restart(monkeypatch):
+    monkeypatch.setattr("bimix_sweep.design.chain.EACH", 10)
+    monkeypatch.setattr("bimix_sweep.design.chain.GROWTH", 0.5)
+    whole = sweep(BOTH, cost=5)
+    batch = [whole.propose(f"b{i}") for i in range(10)]
+    assert {proposal.size for proposal in batch} == {SMALL, LARGE}
+    again = SweepState(BOTH)
+    for proposal in whole.proposals[:-10]:
+        again.restore_proposal(proposal)
+        train(again, proposal)
+    for proposal in batch[:4]:
+        again.restore_proposal(proposal)
+    assert [again.propose(f"b{i}") for i in range(4, 10)] == batch[4:]
 
 
 def test_played_back_from_the_middle_it_proposes_the_same():
