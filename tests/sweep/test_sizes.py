@@ -10,6 +10,7 @@ import pytest
 import yaml
 from in_process import Planted, config, open_sweep, run, train, whole
 from in_process import losses as planted_losses
+from rich.console import Console
 from test_brought_trainers import POINT, Attempt
 from test_builtin_trainer import config as builtin_config
 from test_builtin_trainer import text  # noqa: F401 - a fixture
@@ -26,6 +27,7 @@ from bimix_sweep.sweep.figures import Figurer
 from bimix_sweep.sweep.finals import final_mixtures
 from bimix_sweep.sweep.history import SweepHistory, replay, sweep_event
 from bimix_sweep.sweep.plan import make_plan
+from bimix_sweep.sweep.progress import view as picture
 from bimix_sweep.sweep.results import page, write_results
 from bimix_sweep.sweep.segments import read
 from bimix_sweep.sweep.snapshot import snapshot_of
@@ -95,8 +97,12 @@ def test_results_are_for_the_largest_size_and_tell_the_others(finished):
 
 def test_people_see_sizes_beside_losses(finished):
     folder, history = finished
-    rows = snapshot_of(history, elapsed_seconds=1.0, training_seconds=1.0, lines=(), num_lines=0, epoch=1).trials
-    assert {row.size for row in rows} == {*SIZES}
+    snapshot = snapshot_of(history, elapsed_seconds=1.0, training_seconds=1.0, lines=(), num_lines=0, epoch=1)
+    assert {row.size for row in snapshot.trials} == {*SIZES}
+    assert 0.25 < snapshot.mean_cost < 1
+    with (console := Console(width=120)).capture() as seen:
+        console.print(picture(snapshot))
+    assert "4e+05" in seen.get()
     view = StudyView(str(folder))
     view.refresh()
     (study,) = view.storage.get_all_studies()
