@@ -70,10 +70,17 @@ class FinalConfig(Section):
     match_epochs: bool = Field(True, description="Subsample each domain so that a proxy repeats it as often as the final run would")
 
 
+MOST_SIZES = 4
+"""Of proxies: two tell how the order of mixtures moves with size, and each further one costs trainings that determine it."""
+
+
 class ProxyConfig(Section):
     """The small trainings of the sweep."""
 
-    sizes: tuple[float, ...] = Field((2.0e5,), description="Non-embedding parameters of the proxies (one size)")
+    sizes: tuple[float, ...] = Field(
+        (2.0e5,),
+        description="Non-embedding parameters of the proxies: one size, or up to four, rising; the mixture is chosen for the largest, and most trainings are of the smaller ones",
+    )
     steps: int = Field(800, ge=8, le=10**9, description="Optimizer steps of one training")
     context: int = Field(128, ge=8, le=65536, description="Tokens of one sequence")
     batch: int = Field(8, ge=1, le=65536, description="Sequences of one step")
@@ -81,9 +88,9 @@ class ProxyConfig(Section):
 
     @field_validator("sizes")
     @classmethod
-    def _one_size(cls, sizes: tuple[float, ...]) -> tuple[float, ...]:
-        if len(sizes) != 1 or not 1e3 <= sizes[0] <= 1e15:
-            raise ValueError(f"is {shown(list(sizes))}; need exactly one size of at least 1e3 parameters, at most 1e15")
+    def _few_and_rising(cls, sizes: tuple[float, ...]) -> tuple[float, ...]:
+        if not 1 <= len(sizes) <= MOST_SIZES or list(sizes) != sorted({*sizes}) or not 1e3 <= sizes[0] <= sizes[-1] <= 1e15:
+            raise ValueError(f"is {shown(list(sizes))}; need one to {MOST_SIZES} rising sizes of at least 1e3 parameters, at most 1e15")
         return sizes
 
     @property

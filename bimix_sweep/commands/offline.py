@@ -17,7 +17,9 @@ def propose(
         str, typer.Argument(metavar="CONFIG|DIR|TABLE", help="sweep.yaml begins a sweep, its folder goes on, finished runs are just asked.")
     ],
     count: Annotated[int, typer.Option(min=0, max=10**5, help="New trainings; 0 lists the open ones.")],
-    mixtures: Annotated[str, typer.Option("-o", "--mixtures", help="CSV or Parquet: trial, seed, steps, r_<domain>, reason.")],
+    mixtures: Annotated[
+        str, typer.Option("-o", "--mixtures", help="CSV or Parquet: trial, seed, steps, r_<domain>, reason; size where there are several.")
+    ],
     out: Annotated[str | None, typer.Option(help="With CONFIG: folder of the sweep, instead of the file's `out`.")] = None,
     config: Annotated[
         Path | None, typer.Option(help="With DIR: go on with this changed configuration; default: DIR/config.yaml, edited or not.")
@@ -124,6 +126,7 @@ def _row(proposal: Any, asked: "Asked", state: str) -> dict[str, Any]:
     return {
         "trial": proposal.trial,
         "state": state,
+        **({"size": f"{asked.size_of(proposal):g}"} if len(asked.sizes) > 1 else {}),
         **{n: f"{x:.4f}" for n, x in zip(asked.domains, shares, strict=True)},
         "why": proposal.reason,
     }
@@ -132,7 +135,9 @@ def _row(proposal: Any, asked: "Asked", state: str) -> dict[str, Any]:
 def _asked_json(asked: "Asked", folder: str | None, mixtures: str) -> dict[str, Any]:
     def plain(proposals: Any) -> list[dict[str, Any]]:
         return [
-            {"trial": p.trial, "seed": p.seed, "steps": asked.steps, "mixture": p.mixture.as_dict(), "reason": p.reason} for p in proposals
+            {"trial": p.trial, "seed": p.seed, "steps": asked.steps, "mixture": p.mixture.as_dict(), "reason": p.reason}
+            | ({"size": asked.size_of(p)} if len(asked.sizes) > 1 else {})
+            for p in proposals
         ]
 
     return {

@@ -78,7 +78,8 @@ def plan(
         int | None, typer.Option(min=1, max=100_000, help="Trainings at a time where it will run; default: the file's, or this machine's.")
     ] = None,
     hours: Annotated[
-        float | None, typer.Option(help="Wall time of one training, in hours; default: timed here for the built-in trainer.")
+        float | None,
+        typer.Option(help="Wall time of one training (of the largest size), in hours; default: timed here for the built-in trainer."),
     ] = None,
     noise: Annotated[
         float, typer.Option(min=1e-6, max=1.0, help="Relative scatter of a loss between two seeds, for the simulation.")
@@ -108,7 +109,11 @@ def plan(
         typer.echo("how long a training takes is not known here; give --hours for the cost")
     else:
         how = "as timed here" if made.measured else "as told"
-        typer.echo(f"one training {duration(3600 * made.training_hours)} ({how}), all of it at most {duration(3600 * made.wall_hours)}")
+        one = "one training of the largest size" if len(made.sizes) > 1 else "one training"
+        typer.echo(f"{one} {duration(3600 * made.training_hours)} ({how}), all of it at most {duration(3600 * made.wall_hours)}")
+        if len(made.sizes) > 1:
+            source = "as simulated sweeps choose their sizes" if made.regret else "most of them taken to be of the largest size"
+            typer.echo(f"the {made.trials} trainings cost as much as {made.cost:.3g} of the largest size, {source}")
         typer.echo(f"cost: {made.core_hours:.3g} core-hours" + (f", {made.gpu_hours:.3g} GPU-hours" if made.gpu_hours else ""))
     for line in made.limits:
         typer.echo(line)

@@ -1,4 +1,4 @@
-"""Which mixture to run next: the one whose run is expected to lower the regret of the decision most.
+"""Which mixture to run next, and at which size: the run that is expected to lower the regret of the decision most per cost.
 
 A run at mixture c changes the belief about the objective F by a random amount whose covariance is known before its losses
 are (linear approximation): F(m) moves by  sum_k w_k L_k(m) C_k[m, c] / sqrt(C_k[c, c] + noise_k) z_k,  z standard normal,
@@ -9,8 +9,18 @@ C_k the joint posterior of law and process. The expected regret of the decision 
 (the knowledge gradient), as a share of the regret there is now, plus EXPLORATION times the share of the losses' variance over all mixtures
 that the run removes: what the belief is wrong about is often not where it looks. Running trials are conditioned on first: their
 information does not depend on their results, so a batch is chosen one after another. Measured mixtures are candidates
-too; running one again is a replicate. Every run of a sweep costs the same, so the fall is also the fall per cost.
+too; running one again is a replicate.
+
+The decision is about the largest size. A run of a smaller proxy moves the belief there by the joint posterior between sizes:
+the law's parameters are common to them, and so is what the law misses of a mixture. Both terms are divided by the cost of the run,
+which is proportional to size x steps, and steps are the same for all: a training of a quarter of the size is a quarter of the
+cost. Where all runs have one size the cost divides out.
+
+The belief knows of no misfit that is peculiar to a size, so alone it would run small proxies for ever where there is one, and
+not notice. So a smaller size is a choice only while the largest has had LARGEST_SHARE of the cost.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,6 +33,11 @@ from bimix_sweep.mixture.simplex import SUM_TOLERANCE, Array, project
 
 EXPLORATION = 0.3
 """Weight of the variance over all mixtures beside the regret."""
+LARGEST_SHARE = 0.5
+"""Least share of a sweep's cost that goes to the largest size. Three planted domains, sizes 1 : 4, three seeds, mean regret after the cost of
+8 large trainings, with shares of 0, .5, .67 and with the large size alone: .0017, .0011, .0028, .029 % where slopes and levels move with size;
+.53, .26, .08, .03 % where the small size has bumps of 5.5 % on top, which the law cannot tell. On published curves, for the cost of 8 large
+mixtures, 4 large and 42 small ones predict others as well as 5 and 30 or 6 and 20 do, and better than 8 large (`bench_sizes.py`)."""
 NUM_DRAWS = 48
 """Draws of z, common to all candidates."""
 NUM_BROAD = 60
@@ -31,26 +46,49 @@ NUM_REPLICATES = 12
 """Measured mixtures that may be run again: the ones predicted best."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Sizes of a sweep's proxies."""
+
+    choices: tuple[float, ...]
+    """Largest first: the one that the question asks about."""
+    finished: Array
+    """(n,) of the finished trainings."""
+    running: Array
+    """(n,) of the running ones."""
+
+    def of(self, candidates: int) -> Array:
+        """Sizes of so many candidates, each at every size: all at the largest, then all at the next."""
+        return np.repeat(np.array(self.choices), candidates)
+
+    def costs(self, candidates: int) -> Array:
+        """Costs of these runs, in units of one at the largest size."""
+        return self.of(candidates) / self.choices[0] if len(self.choices) > 1 else np.ones(candidates)
+
+
 def next_mixture(
-    question: Question, domains: DomainSet, *, generator: np.random.Generator, finished: Array, running: Array, failed: Array
-) -> tuple[Mixture, str]:
-    """The next mixture inside `domains`, and why.
+    question: Question, domains: DomainSet, *, generator: np.random.Generator, finished: Array, running: Array, failed: Array,
+    sizes: Sizes | None = None,
+) -> tuple[Mixture, str, float]:  # fmt: skip
+    """The next mixture inside `domains`, why, and the size to run it at.
 
     Args:
         question: what the law of everything measured so far is asked.
         domains: where a run may be.
         generator: for candidates and draws.
         finished, running, failed: (n, domains) mixtures of trials so far, columns in the order of `domains`.
+        sizes: to choose from, and of these trials; None: all are of the question's.
     """
+    sizes = sizes or _one_size(question, finished, running)
     order = [question.law.domains.index(name) for name in domains.names]
     finished, running, failed = (_in_order(rows, order, len(question.law.domains)) for rows in (finished, running, failed))
     contenders = contending(question, generator)
     fresh = _fresh(question, domains, order, contenders, failed, generator, NUM_BROAD)
-    again = _again(question, domains, order, finished)
-    best, fall = choose(question, contenders, np.concatenate([fresh, again]), running, generator)
-    if best >= len(fresh):
-        return Mixture.from_array(domains.names, again[best - len(fresh)][order]), f"replicate, regret -{fall:.2g}"
-    return Mixture.from_array(domains.names, fresh[best][order]), f"regret -{fall:.2g}"
+    candidates = np.concatenate([fresh, _again(question, domains, order, finished)])
+    best, fall = choose(question, contenders, candidates, running, generator, sizes=sizes)
+    mixture, size = candidates[best % len(candidates)], float(sizes.of(len(candidates))[best])
+    why = _why(mixture, size, finished, sizes) if best % len(candidates) >= len(fresh) else ""
+    return Mixture.from_array(domains.names, mixture[order]), f"{why}regret -{fall:.2g}", size
 
 
 class Batch:
@@ -61,44 +99,50 @@ class Batch:
 
     def __init__(
         self, question: Question, domains: DomainSet, *, generator: np.random.Generator, finished: Array, running: Array, failed: Array,
-        size: int,
+        size: int, sizes: Sizes | None = None,
     ) -> None:  # fmt: skip
         """No proposal yet.
 
         Args:
-            question, domains, finished, running, failed: as for `next_mixture`, when the law was fitted.
+            question, domains, finished, running, failed, sizes: as for `next_mixture`, when the law was fitted.
             generator: for candidates.
             size: about how many proposals there will be; there are more than twice as many candidates.
         """
         self._question, self._domains = question, domains
+        self._sizes = sizes or _one_size(question, finished, running)
         self._order = [question.law.domains.index(name) for name in domains.names]
         finished, running, failed = (_in_order(rows, self._order, len(question.law.domains)) for rows in (finished, running, failed))
         self._contenders = contending(question, generator)
         near = np.concatenate([self._contenders, scattered(question, self._contenders[0], generator, size)])
         fresh = _fresh(question, domains, self._order, near, failed, generator, NUM_BROAD + size)
         self._candidates = np.concatenate([fresh, _again(question, domains, self._order, finished)])
-        self._taken = np.zeros(len(fresh), dtype=bool)
-        self._posterior = conditioned_on(question, np.concatenate([self._contenders, self._candidates]), running)
+        self._finished, self._num_fresh = finished, len(fresh)
+        self._taken = np.zeros(len(self._candidates) * len(self._sizes.choices), dtype=bool)
+        self._posterior = conditioned_on(question, self._contenders, self._candidates, running, self._sizes)
         self.made = 0
         """Proposals made."""
 
-    def next(self, generator: np.random.Generator) -> tuple[Mixture, str]:
-        """The next mixture and why; from then on it counts as seen.
+    def next(self, generator: np.random.Generator, *, largest: bool = False) -> tuple[Mixture, str, float]:
+        """The next mixture, why, and its size; from then on it counts as seen.
 
         Args:
             generator: for the draws that judge candidates.
+            largest: only the largest size is a choice.
         """
-        regret, share = scores(self._question, self._posterior, len(self._contenders), len(self._candidates), generator)
-        total = _total(regret, share, EXPLORATION)
-        total[: len(self._taken)][self._taken] = -np.inf
+        count = len(self._candidates)
+        regret, share = scores(self._question, self._posterior, len(self._contenders), len(self._taken), generator, count)
+        cost = self._sizes.costs(count)
+        total = _total(regret / cost, share / cost, EXPLORATION)
+        total[self._taken] = -np.inf
+        if largest:
+            total[count:] = -np.inf
         best = int(np.argmax(total))
         self._posterior = self._posterior.conditioned(len(self._contenders) + best)
         self.made += 1
-        mixture = Mixture.from_array(self._domains.names, self._candidates[best][self._order])
-        if best >= len(self._taken):
-            return mixture, f"replicate, regret -{regret[best]:.2g}"
-        self._taken[best] = True
-        return mixture, f"regret -{regret[best]:.2g}"
+        mixture, size = self._candidates[best % count], float(self._sizes.of(count)[best])
+        why = _why(mixture, size, self._finished, self._sizes) if best % count >= self._num_fresh else ""
+        self._taken[best] = best % count < self._num_fresh
+        return Mixture.from_array(self._domains.names, mixture[self._order]), f"{why}regret -{regret[best]:.2g}", size
 
 
 def contending(question: Question, generator: np.random.Generator) -> Array:
@@ -115,38 +159,49 @@ def choose(
     running: Array,
     generator: np.random.Generator,
     exploration: float = EXPLORATION,
+    sizes: Sizes | None = None,
 ) -> tuple[int, float]:
     """Index of the candidate with the largest score, and its fall of the expected regret (a fraction of the objective).
+
+    With several sizes it is an index of the candidates at the largest size, followed by those at the next, and so on.
 
     Args:
         contenders: (n, domains), the predicted optimum first.
         candidates: (m, domains).
         running: (r, domains) trials whose losses are not known yet.
         exploration: weight of the variance over all candidates beside the regret.
+        sizes: to choose from, and of the running trials; None: the question's.
     """
-    posterior = conditioned_on(question, np.concatenate([contenders, candidates]), running)
-    regret, share = scores(question, posterior, len(contenders), len(candidates), generator)
-    best = int(np.argmax(_total(regret, share, exploration)))
+    sizes = sizes or _one_size(question, candidates[:0], running)
+    cost = sizes.costs(len(candidates))
+    posterior = conditioned_on(question, contenders, candidates, running, sizes)
+    regret, share = scores(question, posterior, len(contenders), len(cost), generator, len(candidates))
+    best = int(np.argmax(_total(regret / cost, share / cost, exploration)))
     return best, float(regret[best])
 
 
-def conditioned_on(question: Question, points: Array, running: Array) -> Posterior:
-    """The belief about points (n, domains), the first n of what is returned, after runs at `running` (r, domains) whose losses are not known yet."""
-    posterior = question.searching(np.concatenate([points, running]))
-    for index in range(len(points), len(points) + len(running)):
+def conditioned_on(question: Question, contenders: Array, candidates: Array, running: Array, sizes: Sizes) -> Posterior:
+    """The belief about contenders and candidates, first in what is returned, after runs at `running` (r, domains) whose losses are not known yet."""
+    asked = np.full(len(contenders), sizes.choices[0])
+    points = np.concatenate([contenders, *[candidates] * len(sizes.choices), running])
+    posterior = question.searching(points, np.concatenate([asked, sizes.of(len(candidates)), sizes.running]))
+    for index in range(len(points) - len(running), len(points)):
         posterior = posterior.conditioned(index)
     return posterior
 
 
 def scores(
-    question: Question, posterior: Posterior, num_contenders: int, num_candidates: int, generator: np.random.Generator
-) -> tuple[Array, Array]:
+    question: Question, posterior: Posterior, num_contenders: int, num_candidates: int, generator: np.random.Generator,
+    num_asked: int | None = None,
+) -> tuple[Array, Array]:  # fmt: skip
     """Of each candidate: fall of the expected regret (fraction of the objective), and share of the candidates' variance removed.
 
     Args:
         posterior: of contenders, candidates and anything more, in this order.
+        num_asked: the first so many candidates are at the size asked about, and the variance is theirs; None: all.
     """
     there = slice(num_contenders, num_contenders + num_candidates)
+    asked = slice(num_contenders, num_contenders + (num_candidates if num_asked is None else num_asked))
     losses = np.exp(posterior.mean)
     mean = question.objective(losses)
     weighted = question.sensitivity(posterior.mean)
@@ -160,8 +215,8 @@ def scores(
     changed = np.tensordot(draws, decided, axes=1) + mean[:num_contenders, None]  # (draws, contenders, candidates)
     fall = mean[:num_contenders].min() - changed.min(axis=1).mean(axis=0)
     relevance = question.weights > 0
-    share = (moves[relevance][:, there] ** 2).mean(axis=(0, 1)) / np.maximum(
-        np.einsum("tmm->tm", posterior.covariance)[relevance][:, there].mean(), 1e-300
+    share = (moves[relevance][:, asked] ** 2).mean(axis=(0, 1)) / np.maximum(
+        np.einsum("tmm->tm", posterior.covariance)[relevance][:, asked].mean(), 1e-300
     )
     return np.maximum(fall, 0.0) / float(mean[0]), share
 
@@ -189,7 +244,20 @@ def _again(question: Question, domains: DomainSet, order: list[int], finished: A
     again = np.unique(finished[inside.all(axis=1)], axis=0)
     if not len(again):
         return again
-    return again[np.argsort(question.objective(question.law.predict(again, np.full(len(again), question.step))))[:NUM_REPLICATES]]
+    size = np.full(len(again), np.nan if question.size is None else question.size)
+    losses = question.law.predict(again, np.full(len(again), question.step), size)
+    return again[np.argsort(question.objective(losses))[:NUM_REPLICATES]]
+
+
+def _why(mixture: Array, size: float, finished: Array, sizes: Sizes) -> str:
+    """What it means to run a measured mixture again."""
+    same = np.abs(finished - mixture).max(axis=1) < 1e-12
+    return "replicate, " if np.isnan(size) or (sizes.finished[same] == size).any() else "at another size, "
+
+
+def _one_size(question: Question, finished: Array, running: Array) -> Sizes:
+    size = np.nan if question.size is None else question.size
+    return Sizes(choices=(size,), finished=np.full(len(finished), size), running=np.full(len(running), size))
 
 
 def _in_order(rows: Array, order: list[int], count: int) -> Array:

@@ -29,6 +29,22 @@ def num_initial(num_domains: int, max_trials: int) -> int:
     return max(1, min(max_trials, max(5, (num_domains + 3) // 2)))
 
 
+REPEATED = 3
+"""First mixtures that are run at the largest size, too."""
+
+
+def initial_sizes(num_mixtures: int, num_sizes: int, max_trials: int) -> tuple[int, ...]:
+    """Index of the size, the smallest 0, of each first training: all first mixtures at the smallest size, then a few again at larger ones.
+
+    The law has one level and one slope a target and size, which one training cannot tell apart, and cross-validation
+    leaves one mixture out: so REPEATED of them are run at the largest size, and one at each size between. They are
+    repeated, not placed elsewhere, because what the law misses of a mixture is common to its sizes and cancels.
+    """
+    repeated = min(REPEATED, num_mixtures)
+    larger = [*[num_sizes - 1] * repeated, *range(1, num_sizes - 1)] if num_sizes > 1 else []
+    return (*[0] * num_mixtures, *larger)[:max_trials]
+
+
 def random_mixtures(domains: DomainSet, generator: np.random.Generator, count: int) -> Array:
     """(count, domains) random mixtures inside the bounds, from sparse to dense, around uniform and natural."""
     centres = (np.full(len(domains), 1 / len(domains)), domains.natural().as_array())
@@ -82,6 +98,19 @@ def holding_mixture(
     candidates = project(random_mixtures(domains, generator, count), holding_floor(domains, names), domains.upper_array)
     best = most_informative(candidates, seen)
     return Mixture.from_array(domains.names, candidates[best]), f"joined: holds {', '.join(names)}"
+
+
+def repeated_mixture(domains: DomainSet, first: Array, there: Array) -> tuple[Mixture, str]:
+    """The mixture to run again at a larger size, and why: of those run before, the one that tells most beside what the size has.
+
+    Args:
+        domains: names and bounds.
+        first: (runs, domains) mixtures proposed at the smallest size.
+        there: (runs, domains) those proposed at the larger size.
+    """
+    new = first[[not len(there) or np.abs(there - row).max(axis=1).min() > 1e-6 for row in first]]
+    mixtures = new if len(new) else first
+    return Mixture.from_array(domains.names, mixtures[most_informative(mixtures, there)]), "initial: again at a larger size"
 
 
 def most_informative(candidates: Array, seen: Array) -> int:

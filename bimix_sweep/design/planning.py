@@ -3,7 +3,8 @@
 Nothing is known yet of the losses, so worlds are drawn as `law.priors` states them (a transfer law for each target, what targets
 have in common and what sets them apart) and `law.residual` (a process that the law misses), with this sweep's domains, targets, bounds and weights. In each, the loop that would run
 the sweep runs it, its measurements disturbed as real runs are; the regret of its predicted optimum against the world's own is
-told. Curves have one point, their last, which is what a decision rests on most.
+told. Curves have one point, their last, which is what a decision rests on most. Where proxies have several sizes the worlds have a
+size axis as the priors state it.
 """
 
 import time
@@ -45,6 +46,8 @@ class PlannedRegret:
     """Mean of the regret that the sweeps expected of themselves, by which they would stop."""
     num_sweeps: int
     """Simulated sweeps that came so far."""
+    cost: float
+    """Mean cost of so many trainings, in units of one of the largest size."""
 
 
 def simulate(spec: SweepSpec, *, noise: float, seconds: float) -> list[PlannedRegret]:
@@ -59,19 +62,21 @@ def simulate(spec: SweepSpec, *, noise: float, seconds: float) -> list[PlannedRe
         One entry a checkpoint that was reached, in order of runs.
     """
     until = time.monotonic() + seconds
-    whole: dict[int, list[tuple[float, float]]] = {}
-    cut: dict[int, list[tuple[float, float]]] = {}
+    whole: dict[int, list[list[float]]] = {}
+    cut: dict[int, list[list[float]]] = {}
     looks = sorted({*(n for n in CHECKPOINTS if spec.num_initial < n < spec.max_trials), spec.max_trials})
     for number in range(MOST_SIMULATED):
         story = list(_sweep(spec, noise, number, looks, until))
-        for runs, *regrets in story:
-            (whole if story[-1][0] == looks[-1] else cut).setdefault(runs, []).append((regrets[0], regrets[1]))
+        for runs, *found in story:
+            (whole if story[-1][0] == looks[-1] else cut).setdefault(runs, []).append(found)
         if time.monotonic() > until:
             break
     return [
-        PlannedRegret(runs=runs, mean=float(real.mean()), worst=float(real.max()), stated=float(stated.mean()), num_sweeps=len(real))
-        for runs, (real, stated) in sorted((runs, np.array(pairs).T) for runs, pairs in (whole or cut).items())
-    ]
+        PlannedRegret(
+            runs=runs, mean=float(real.mean()), worst=float(real.max()), stated=float(stated.mean()), num_sweeps=len(real), cost=float(cost.mean())
+        )
+        for runs, (real, stated, cost) in sorted((runs, np.array(found).T) for runs, found in (whole or cut).items())
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +84,9 @@ class World:
     """A drawn law for every target."""
 
     params: Array
-    """(targets, parameters) rows of the transfer law, steps and sizes left out."""
+    """(targets, parameters) rows of the transfer law, steps left out, and sizes where there is one."""
+    size: float
+    """Its N0: the largest size."""
     amplitude: Array
     """(targets,) standard deviation of what the law misses of a log loss."""
     frequencies: Array
@@ -107,7 +114,7 @@ class World:
         prior = Problems(
             level=np.zeros(count), own=np.array([names.index(spec.own[t]) if t in spec.own else -1 for t in targets]),
             bimix=np.zeros(count, dtype=bool), floor=np.zeros(count, dtype=bool), pivot=np.zeros(count), num_domains=len(names),
-            has_steps=False, num_sizes=0, reference_size=spec.size,
+            has_steps=False, num_sizes=len(spec.sizes) if spec.smaller else 0, reference_size=spec.size,
         ).prior(drawn)  # fmt: skip
         params = prior.mean + prior.sd * generator.standard_normal(prior.mean.shape)
         params[:, tl.LEVEL] = 0.0
@@ -117,16 +124,16 @@ class World:
         share = generator.choice(residual.SHARES, size=count, p=belief / belief.sum())
         length = generator.choice(residual.LENGTHS)
         return cls(
-            params=params, weights=weights / weights.sum(), worst=spec.objective == "worst", amplitude=noise * np.sqrt(share / (1 - share)),
+            params=params, size=spec.size, weights=weights / weights.sum(), worst=spec.objective == "worst", amplitude=noise * np.sqrt(share / (1 - share)),
             frequencies=generator.standard_normal((count, FEATURES, len(names))) / length,
             phases=generator.uniform(0, 2 * np.pi, (count, FEATURES)),
         )  # fmt: skip
 
-    def losses(self, proportions: Array) -> Array:
-        """(n, domains) -> (n, targets) without noise."""
+    def losses(self, proportions: Array, size: float | None = None) -> Array:
+        """(n, domains) -> (n, targets) without noise; at the largest size by default."""
         n = len(proportions)
         design = tl.Design(
-            log_proportions=tl.log_proportions(proportions), mixture=np.arange(n), log_step=np.zeros(1), log_size=np.zeros(1),
+            log_proportions=tl.log_proportions(proportions), mixture=np.arange(n), log_step=np.zeros(1), log_size=np.log([(size or self.size) / self.size]),
             stage=np.zeros(n, dtype=np.int64),
         )  # fmt: skip
         waves = np.cos(np.sqrt(proportions) @ self.frequencies.transpose(0, 2, 1) + self.phases[:, None, :])
@@ -155,13 +162,13 @@ class World:
         return float(min(values.min(), solved.fun)) if inside else float(values.min())
 
 
-def _sweep(spec: SweepSpec, noise: float, number: int, looks: list[int], until: float) -> Iterator[tuple[int, float, float]]:
-    """(runs, regret of the predicted optimum, regret it expects) at each look of one simulated sweep, as far as it comes in time."""
+def _sweep(spec: SweepSpec, noise: float, number: int, looks: list[int], until: float) -> Iterator[tuple[int, float, float, float]]:
+    """(runs, regret of the predicted optimum, regret it expects, cost) at each look of one simulated sweep, as far as it comes in time."""
     generator = rng(spec.seed, "planning", number)
     world = World.draw(spec, noise, generator)
     best = world.best(spec, generator)
     state = SweepState(replace(spec, seed=int(generator.integers(2**31)), eval_steps=(spec.steps,), min_step=0))
-    done = 0
+    done, cost = 0, 0.0
     while done < spec.max_trials:
         batch = []
         for slot in range(min(spec.slots, spec.max_trials - done)):
@@ -173,7 +180,9 @@ def _sweep(spec: SweepSpec, noise: float, number: int, looks: list[int], until: 
                 np.sqrt(1 - SHARED_NOISE) * generator.standard_normal(len(spec.targets))
                 + np.sqrt(SHARED_NOISE) * generator.standard_normal()
             )
-            measured = world.losses(proposal.mixture.as_array(spec.domains.names)[None])[0] * np.exp(noise * scatter)
+            shares = proposal.mixture.as_array(spec.domains.names)[None]
+            measured = world.losses(shares, proposal.size)[0] * np.exp(noise * scatter)
+            cost += (proposal.size or spec.size) / spec.size
             state.record(proposal.trial, spec.steps, dict(zip(spec.targets, map(float, measured), strict=True)))
             state.finish(proposal.trial)
             done += 1
@@ -181,6 +190,6 @@ def _sweep(spec: SweepSpec, noise: float, number: int, looks: list[int], until: 
         if passed and (refit := state.refit()).optimum is not None:
             mixture = refit.optimum.mixture.as_array(spec.domains.names)[None]
             regret = max(0.0, float(world.objective(mixture)[0]) / best - 1)
-            yield from ((look, regret, refit.optimum.regret.expected) for look in passed)
+            yield from ((look, regret, refit.optimum.regret.expected, cost) for look in passed)
         if time.monotonic() > until:
             return

@@ -10,15 +10,15 @@ on exactly as if nothing had happened. Refits never touch that chain, so watchin
 
 import math
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from bimix_sweep.design.acquisition import Batch, next_mixture
+from bimix_sweep.design.acquisition import LARGEST_SHARE, Batch, Sizes, next_mixture
 from bimix_sweep.design.chain import LawChain, Moment, due, in_view
-from bimix_sweep.design.initial import holding_floor, holding_mixture, initial_mixture, num_initial
+from bimix_sweep.design.initial import holding_floor, holding_mixture, initial_mixture, initial_sizes, num_initial, repeated_mixture
 from bimix_sweep.design.stopping import Decision, StoppingRule
 from bimix_sweep.errors import DivergedError, LawError, SweepError
 from bimix_sweep.law.contest import Question
@@ -59,7 +59,9 @@ class SweepSpec:
     steps: int
     """Optimizer steps of a proxy; the law is asked about this step."""
     size: float
-    """Non-embedding parameters of a proxy."""
+    """Non-embedding parameters of a proxy, of the largest where there are several sizes: the law is asked about this one."""
+    smaller: tuple[float, ...] = ()
+    """Sizes of cheaper proxies, rising."""
     eval_steps: tuple[int, ...] = ()
     """Steps at which losses are measured."""
     min_step: int = 0
@@ -90,17 +92,31 @@ class SweepSpec:
             raise SweepError(f"weights name {', '.join(unknown)}; the targets are {', '.join(self.targets)}")
         if not any(weight > 0 for weight in self.weights.values()):
             raise SweepError("all target weights are 0; need one above 0")
+        if list(self.sizes) != sorted({*self.sizes}) or self.sizes[0] <= 0:
+            raise SweepError(f"sizes of the proxies are {', '.join(f'{size:g}' for size in self.sizes)}; need rising numbers above 0")
+
+    @property
+    def sizes(self) -> tuple[float, ...]:
+        """All sizes, rising; a training costs in proportion to its own."""
+        return (*self.smaller, self.size)
+
+    @property
+    def initial_sizes(self) -> tuple[float, ...]:
+        """Sizes of the first trainings, whose mixtures are chosen before the law is asked."""
+        order = initial_sizes(num_initial(len(self.domains), self.max_trials), len(self.sizes), self.max_trials)
+        return tuple(self.sizes[index] for index in order)
 
     @property
     def num_initial(self) -> int:
-        """First mixtures, chosen before the law is asked."""
-        return num_initial(len(self.domains), self.max_trials)
+        """How many first trainings."""
+        return len(self.initial_sizes)
 
     @property
     def rule(self) -> StoppingRule:
         """When the sweep stops."""
         return StoppingRule(
-            tolerance=self.tolerance, patience=self.patience, min_trials=len(self.domains) + 3, max_trials=self.max_trials
+            tolerance=self.tolerance, patience=self.patience, max_trials=self.max_trials,
+            min_trials=len(self.domains) + 3 + sum(size > self.sizes[0] for size in self.initial_sizes),
         )  # fmt: skip
 
 
@@ -116,6 +132,8 @@ class Proposal:
     """Why this one: `initial: uniform`, `regret -3.1e-4`, `replicate`."""
     seed: int
     """Seed of the training. Equal for different mixtures, so that chance cancels in comparisons; each replicate has the next."""
+    size: float | None = None
+    """Non-embedding parameters; None: the sweep's only size, or its largest."""
     num_points: int = 0
     """Points recorded when it was made."""
     fit: Mapping[str, Any] = field(default_factory=dict)
@@ -132,6 +150,8 @@ class TrialRecord:
     """What it trains on."""
     seed: int
     """Seed of the training."""
+    size: float
+    """Non-embedding parameters."""
     role: str = "sweep"
     """"sweep" (proposed by the loop), "final" or "dropped"."""
     state: str = "running"
@@ -184,7 +204,11 @@ class SweepState:
         """Take in a training that the loop did not propose, such as a final one; its points are recorded alike."""
         if proposal.trial in self.trials:
             raise SweepError(f"trial {proposal.trial} is already there; need a new name")
-        self.trials[proposal.trial] = TrialRecord(trial=proposal.trial, mixture=proposal.mixture, seed=proposal.seed, role=role)
+        size = self.spec.size if proposal.size is None else proposal.size
+        if size not in self.spec.sizes:
+            known = ", ".join(f"{size:g}" for size in self.spec.sizes)
+            raise SweepError(f"trial {proposal.trial} has size {size:g}; the sweep trains proxies of size {known}")
+        self.trials[proposal.trial] = TrialRecord(trial=proposal.trial, mixture=proposal.mixture, seed=proposal.seed, size=size, role=role)
 
     def restore_proposal(self, proposal: Proposal) -> None:
         """Take in a proposal made earlier, from the journal. Nothing is computed."""
@@ -317,23 +341,18 @@ class SweepState:
         found = self._law_for_proposals() if self.num_proposed >= self.spec.num_initial and not lacking else None
         fit: dict[str, Any] = {}
         if found is None:
-            seen = [record.mixture.as_array(self.spec.domains.names) for record in self.trials.values()]
-            seen_rows = np.reshape(seen, (-1, len(self.spec.domains)))
-            if lacking:
-                mixture, reason = holding_mixture(self.spec.domains, tuple(lacking), seen_rows, generator)
-            else:
-                mixture, reason = initial_mixture(self.spec.domains, seen_rows, generator)
+            mixture, reason, size = self._first_mixture(tuple(lacking), generator)
         else:
             fit = self._chain.carried(*found)
             if due(found[0].num_over, self.spec.slots) > 1:
-                mixture, reason = self._batch_of(*found).next(generator)
+                mixture, reason, size = self._batch_of(*found).next(generator, largest=self._largest_next(len(self.proposals)))
             else:
-                mixture, reason = next_mixture(
-                    self._question(*found), self.spec.domains, generator=generator,
-                    finished=self._mixtures("finished"), running=self._mixtures("running"), failed=self._mixtures("failed"),
-                )  # fmt: skip
+                states = {record.trial: record.state for record in self.trials.values()}
+                so_far = self._so_far(states, largest=self._largest_next(len(self.proposals)))
+                mixture, reason, size = next_mixture(self._question(*found), self.spec.domains, generator=generator, **so_far)
         proposal = Proposal(
-            trial=trial, mixture=mixture, reason=reason, seed=self._seed(mixture), num_points=len(self._arrivals), fit=fit
+            trial=trial, mixture=mixture, reason=reason, seed=self._seed(mixture, size), num_points=len(self._arrivals), fit=fit,
+            size=size if self.spec.smaller else None,
         )  # fmt: skip
         self.restore_proposal(proposal)
         return proposal
@@ -412,12 +431,47 @@ class SweepState:
         return LossCurve(
             trial=record.trial, mixture=record.mixture, targets=self.spec.targets, steps=np.array(steps, dtype=np.float64),
             losses=np.array([[record.points[step][target] for target in self.spec.targets] for step in steps]),
-            size=self.spec.size, seed=record.seed,
+            size=record.size, seed=record.seed,
         )  # fmt: skip
 
-    def _mixtures(self, state: str) -> Array:
-        rows = [record.mixture.as_array(self.spec.domains.names) for record in self.trials.values() if record.state == state]
+    def _first_mixture(self, lacking: tuple[str, ...], generator: np.random.Generator) -> tuple[Mixture, str, float]:
+        """A mixture, why, and its size, before the law is asked."""
+        order = self.spec.initial_sizes
+        size = order[self.num_proposed] if self.num_proposed < len(order) and not lacking else self.spec.sizes[0]
+        seen = self._rows(self.trials)
+        if lacking:
+            return *holding_mixture(self.spec.domains, lacking, seen, generator), size
+        if size == self.spec.sizes[0]:
+            return *initial_mixture(self.spec.domains, seen, generator), size
+        first, there = (
+            self._rows(n for n, r in self.trials.items() if r.role == "sweep" and r.size == s) for s in (self.spec.sizes[0], size)
+        )
+        return *repeated_mixture(self.spec.domains, first, there), size
+
+    def _rows(self, trials: Iterable[str]) -> Array:
+        """(trials, domains) their mixtures."""
+        rows = [self.trials[name].mixture.as_array(self.spec.domains.names) for name in trials]
         return np.reshape(rows, (-1, len(self.spec.domains)))
+
+    def _largest_next(self, num_proposals: int) -> bool:
+        """After so many proposals the largest size has had less than its share of the cost."""
+        sizes = [self.spec.size if proposal.size is None else proposal.size for proposal in self.proposals[:num_proposals]]
+        return sum(size for size in sizes if size == self.spec.size) < LARGEST_SHARE * sum(sizes)
+
+    def _so_far(self, states: Mapping[str, str], *, largest: bool = False) -> dict[str, Any]:
+        """Mixtures and sizes of trainings, as `next_mixture` takes them.
+
+        Args:
+            states: {training: its state}.
+            largest: only the largest size is a choice.
+        """
+        of = {state: [name for name in states if states[name] == state] for state in ("finished", "running", "failed")}
+        sizes = {state: np.array([self.trials[name].size for name in names]) for state, names in of.items()}
+        choices = (self.spec.size,) if largest else tuple(reversed(self.spec.sizes))
+        return {
+            **{state: self._rows(names) for state, names in of.items()},
+            "sizes": Sizes(choices=choices, finished=sizes["finished"], running=sizes["running"]),
+        }
 
     def _lacking(self, states: Collection[str]) -> dict[str, int]:
         """Domains that joined and that too few trainings in these states hold, and how many do."""
@@ -433,8 +487,9 @@ class SweepState:
                     held[name] += shares.get(name, 0.0) >= least[name] * 0.999
         return {name: count for name, count in held.items() if count < NUM_JOINED}
 
-    def _seed(self, mixture: Mixture) -> int:
-        earlier = sum(record.mixture == mixture for record in self.trials.values())
+    def _seed(self, mixture: Mixture, size: float | None = None) -> int:
+        size = self.spec.size if size is None else size
+        earlier = sum(record.mixture == mixture and record.size == size for record in self.trials.values())
         return seed_for(self.spec.seed, "training", earlier)
 
     def _end(self, record: TrialRecord, state: str) -> None:
@@ -499,17 +554,14 @@ class SweepState:
     def _batch_of(self, moment: Moment, law: FittedLaw) -> Batch:
         """The batch that all proposals from that law belong to, as far as it has come."""
         if self._batch is None or self._batch[0] != moment:
-            names, over = self.spec.domains.names, {name: self.trials[name].state for name in self._over[: moment.num_over]}
-            states: dict[str, list[Array]] = {"running": [], "finished": [], "failed": []}
-            for proposal in self.proposals[: moment.num_proposals]:
-                states[over.get(proposal.trial, "running")].append(proposal.mixture.as_array(names))
-            finished, running, failed = (np.reshape(states[key], (-1, len(names))) for key in ("finished", "running", "failed"))
+            over = {name: self.trials[name].state for name in self._over[: moment.num_over]}
+            states = {proposal.trial: over.get(proposal.trial, "running") for proposal in self.proposals[: moment.num_proposals]}
             batch = Batch(
                 self._question(moment, law), self.spec.domains, generator=rng(self.spec.seed, "batch", moment.num_proposals),
-                finished=finished, running=running, failed=failed, size=due(moment.num_over, self.spec.slots),
+                size=due(moment.num_over, self.spec.slots), **self._so_far(states),
             )  # fmt: skip
             self._batch = (moment, batch)
         batch = self._batch[1]
         while (number := moment.num_proposals + batch.made) < len(self.proposals):  # after a restart
-            batch.next(rng(self.spec.seed, "proposal", number))
+            batch.next(rng(self.spec.seed, "proposal", number), largest=self._largest_next(number))
         return batch

@@ -84,20 +84,20 @@ class Question:
         chance = np.exp((weighted - top) / (0.005 * top))
         return np.asarray(weighted * chance / chance.sum(axis=1, keepdims=True))
 
-    def posterior(self, points: Array) -> Posterior:
-        """Belief about the log losses at (M, domains) by which the cost of a decision is judged."""
-        belief, beyond = self._belief(points, ROUGHNESS), max(0, self.law.num_trials - len(self.law.domains))
+    def posterior(self, points: Array, sizes: Array | None = None) -> Posterior:
+        """Belief about the log losses at (M, domains) by which the cost of a decision is judged; at (M,) sizes, None: the question's."""
+        belief, beyond = self._belief(points, sizes, ROUGHNESS), max(0, self.law.num_trials - len(self.law.domains))
         return replace(belief, covariance=belief.covariance * CERTAINTY * (1 + SCARCITY / (3 + beyond)))
 
-    def searching(self, points: Array) -> Posterior:
+    def searching(self, points: Array, sizes: Array | None = None) -> Posterior:
         """The same by which the next run is chosen."""
-        belief = self._belief(points, 1.0)
+        belief = self._belief(points, sizes, 1.0)
         return replace(belief, covariance=belief.covariance * DOUBT**2)
 
-    def _belief(self, points: Array, roughness: float) -> Posterior:
-        sizes = None if self.size is None else np.full(len(points), self.size)
-        mean = np.log(self.law.predict(points, np.full(len(points), self.step), sizes))
-        return replace(self._wide(roughness).posterior(points, self.step, self.size), mean=mean)
+    def _belief(self, points: Array, sizes: Array | None, roughness: float) -> Posterior:
+        asked = np.full(len(points), np.nan if self.size is None else self.size) if sizes is None else sizes
+        mean = np.log(self.law.predict(points, np.full(len(points), self.step), asked))
+        return replace(self._wide(roughness).posterior(points, self.step, asked), mean=mean)
 
     def _wide(self, roughness: float) -> FittedLaw:
         """The law with at least SYSTEMATIC of the scatter between trainings in a process of a share of the length; asked for covariances only.

@@ -126,7 +126,7 @@ class FittedLaw:
                 variance[target] = np.einsum("np,pq,nq->n", left, group.covariance[target], left) + self.amplitude2[target] * np.maximum(
                     1 - explained, 0.0
                 )
-        variance = variance * self.inflation[:, None] + self._drift(design)
+        variance = variance * self.inflation[:, None] + self._drift(design) ** 2
         if noise:
             variance += (self.offset2 + self.point2)[:, None]
         mean = np.exp(law.log_loss.T + self._process(r))
@@ -157,10 +157,17 @@ class FittedLaw:
         total = loss * factor
         return total, by_r * factor[:, :, None] + total[:, :, None] * slopes.transpose(0, 2, 1)
 
-    def posterior(self, proportions: Array, step: float, size: float | None = None) -> Posterior:
-        """Joint belief about the noise-free log losses of M mixtures (M, domains) at one step and size."""
+    def posterior(self, proportions: Array, step: float, sizes: float | Array | None = None) -> Posterior:
+        """Joint belief about the noise-free log losses of M mixtures (M, domains) at one step, each at its size.
+
+        What the sizes have in common carries over between them: the law's parameters, and the process, which is one for a mixture
+        at all sizes.
+
+        Args:
+            sizes: one for all, or (M,); None or NaN = the largest fitted.
+        """
         n = len(np.atleast_2d(proportions))
-        design, r = self._design(proportions, np.full(n, step), None if size is None else np.full(n, size))
+        design, r = self._design(proportions, np.full(n, step), None if sizes is None else np.broadcast_to(sizes, (n,)))
         law = self._law(design, bounded=True)
         jacobian = law.jacobian(design, tl.OUTER_COLUMNS)
         covariance = np.empty((len(self.targets), n, n))
@@ -176,7 +183,8 @@ class FittedLaw:
                 else:
                     covariance[target] = 0.0
                 covariance[target] += (left @ group.covariance[target]) @ left.T
-        covariance = covariance * self.inflation[:, None, None] + self._drift(design)[0]
+        drift = self._drift(design)
+        covariance = covariance * self.inflation[:, None, None] + drift[:, None] * drift
         points = np.median(np.bincount(self.runs.run))
         sd = np.sqrt(self.offset2 + self.point2 / points)
         return Posterior(
@@ -230,9 +238,9 @@ class FittedLaw:
         return tl.evaluate(self.params, design, tl.OUTER_COLUMNS, smallest_log_v=self._smallest_log_v if bounded else None)
 
     def _drift(self, design: tl.Design) -> Array:
-        """(n,) variance of the level at a size that runs of one other size say nothing of."""
+        """(n,) standard deviation of the level at a size that runs of one other size say nothing of; all mixtures move as one."""
         one = self.sizes is not None and self.sizes[0] == self.sizes[1]
-        return np.asarray((SIZE_DRIFT * design.log_size) ** 2 if one else np.zeros(len(design.log_size)))
+        return np.asarray(SIZE_DRIFT * design.log_size if one else np.zeros(len(design.log_size)))
 
     @cached_property
     def _fit_design(self) -> tl.Design:

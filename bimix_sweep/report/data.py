@@ -71,6 +71,18 @@ class ReportData:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Seed, digests, versions, commit: JSON values."""
 
+    @property
+    def several_sizes(self) -> bool:
+        """Trainings have different sizes, so their losses do not compare."""
+        return self.table is not None and len(np.unique(self.table.sizes)) > 1
+
+    @property
+    def comparable(self) -> LossTable | None:
+        """The points whose losses compare: those of the largest size."""
+        if self.table is None or not self.several_sizes:
+            return self.table
+        return self.table.select(np.flatnonzero(self.table.sizes == self.table.sizes.max()))
+
     def objective_of(self, targets: tuple[str, ...], losses: Array) -> Array:
         """(..., targets) losses -> (...,) objective, as the sweep weighs them."""
         weights = np.array([self.weights.get(target, 0.0) if self.weights else 1.0 for target in targets])

@@ -3,6 +3,8 @@
 import html
 import json
 
+import numpy as np
+
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.report import figures, tables
 from bimix_sweep.report.data import ReportData
@@ -54,6 +56,8 @@ def _size_of_sweep(data: ReportData) -> str:
     parts.append(_count(len(data.domains), "domain"))
     if data.table:
         parts += [_count(len(data.table.targets), "target"), f"{data.table.steps.max():,.0f} steps"]
+        if data.several_sizes:
+            parts.append("sizes " + ", ".join(map(tables.quantity, np.unique(data.table.sizes).tolist())))
     if data.seconds is not None:
         parts.append(tables.duration(data.seconds))
     return " · ".join(parts)
@@ -214,14 +218,15 @@ def _law(data: ReportData) -> str:
 
 
 def _curves(data: ReportData) -> str:
-    if data.table is None:
+    table = data.comparable
+    if table is None:
         return ""
-    own = dict(data.law.own) if data.law else {name: name for name in data.table.targets if name in data.table.domains}
-    left_out = len(data.table.targets) - figures.MOST_FACETS
+    own = dict(data.law.own) if data.law else {name: name for name in table.targets if name in table.domains}
+    left_out = len(table.targets) - figures.MOST_FACETS
     more = f" The {figures.MOST_FACETS} targets that weigh most; {left_out} more are in the tables." if left_out > 0 else ""
     return '<section class="row">' + _figure(
-        "curves", "More of a domain, less loss on it", figures.loss_curves(data.table, own, dict(data.weights)),
-        f"Validation loss of every training. Colour: share of the target's own domain in the mixture.{more}",
+        "curves", "More of a domain, less loss on it", figures.loss_curves(table, own, dict(data.weights)),
+        f"Validation loss of every training{' of the largest size' if data.several_sizes else ''}. Colour: share of the target's own domain in the mixture.{more}",
         "Loss against optimizer step for each target; last losses are in the table of trainings.",
     ) + "</section>"  # fmt: skip
 

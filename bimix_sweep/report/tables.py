@@ -133,18 +133,19 @@ def trial_table(data: ReportData) -> str:
     """Every training: its mixture, state and last losses; failed ones with the reason."""
     names, rows = data.domains.names, []
     targets = data.table.targets if data.table else ()
+    sized = data.several_sizes
     for curve in data.table.curves() if data.table else ():
         if curve.trial in data.failed:
             continue
         shares = curve.mixture.as_array(names)
         last = ["–" if math.isnan(loss) else f"{loss:.4f}" for loss in curve.last()]
         rows.append([
-            curve.trial, data.roles.get(curve.trial, "sweep"), data.states.get(curve.trial, "finished"), *(share(value) for value in shares),
-            f"{curve.steps[-1]:,.0f}", *last,
+            curve.trial, data.roles.get(curve.trial, "sweep"), data.states.get(curve.trial, "finished"), *([quantity(curve.size)] if sized else []),
+            *(share(value) for value in shares), f"{curve.steps[-1]:,.0f}", *last,
         ])  # fmt: skip
     for trial, reason in data.failed.items():
-        rows.append([trial, data.roles.get(trial, "sweep"), f"failed: {reason}", *[""] * (len(names) + 1 + len(targets))])
-    header = ["training", "role", "state", *names, "last step", *(f"loss {target}" for target in targets)]
+        rows.append([trial, data.roles.get(trial, "sweep"), f"failed: {reason}", *[""] * (len(names) + sized + 1 + len(targets))])
+    header = ["training", "role", "state", *(["size"] if sized else []), *names, "last step", *(f"loss {target}" for target in targets)]
     caption = (
         "Mixture, state and last losses of each"
         if len(rows) <= MOST_TRIALS

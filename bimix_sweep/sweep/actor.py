@@ -354,7 +354,8 @@ class LawActor:
                 self._append({"kind": "end", "trial": trial, "state": state, "reason": reason})
                 if state == "finished":
                     self._failures_in_a_row.clear()
-                    self._log.finish(trial, self._front.objective(trial), self._front.proposals[trial].mixture)
+                    proposal = self._front.proposals[trial]
+                    self._log.finish(trial, self._front.objective(trial), proposal.mixture, proposal.size)
                 else:
                     self._failures_in_a_row.append(reason)
                     self._log.fail(trial, reason)

@@ -9,7 +9,7 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import DivergedError, TrainingError
 from bimix_sweep.mixture.curves import LEAST_LOSS, LOSS_NEEDED, MOST_LOSS
 from bimix_sweep.proxy.spec import ProxySpec
-from bimix_sweep.sweep.trainers import Report
+from bimix_sweep.sweep.trainers import Report, TrialJob
 from bimix_sweep.text import shown
 
 
@@ -20,12 +20,17 @@ class Brought:
     steps: int
     eval_steps: tuple[int, ...]
     """Advice: a curve may have other points, but must have the last."""
-    size: float
+    sizes: tuple[float, ...]
+    """Rising."""
     domains: Mapping[str, Mapping[str, Any]]
     """Per domain `path`, `tokens` (available to the final run), `subsample` (tokens a proxy may see), each None where not known."""
     targets: Mapping[str, Mapping[str, Any]]
     """Per target `domain`, `path`, `unit`."""
     data: Mapping[str, Any]
+
+    def size_of(self, job: TrialJob) -> float:
+        """Non-embedding parameters asked of a training."""
+        return self.sizes[-1] if job.size is None else job.size
 
     @property
     def domain_tokens(self) -> Mapping[str, float]:
@@ -41,7 +46,7 @@ def brought(config: SweepConfig, identity: Mapping[str, Any]) -> dict[str, Any]:
     limits = config.subsample() or {}
     own = config.own()
     return {
-        "steps": config.proxy.steps, "size": config.proxy.sizes[0],
+        "steps": config.proxy.steps, "sizes": config.proxy.sizes,
         "eval_steps": ProxySpec(vocabulary=config.proxy.vocabulary, steps=config.proxy.steps).eval_steps(),
         "domains": {
             name: {"path": domain.path, "tokens": domain.tokens, "subsample": limits.get(name)} for name, domain in config.domains.items()

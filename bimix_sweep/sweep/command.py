@@ -93,7 +93,7 @@ class CommandTrainer(Brought):
         """One a node, this one's first."""
         content = {
             "trial": job.trial, "mixture": job.mixture.as_dict(), "steps": self.steps, "eval_steps": list(self.eval_steps),
-            "size": self.size, "seed": job.seed, "domains": self.domains, "targets": self.targets,
+            "size": self.size_of(job), "seed": job.seed, "domains": self.domains, "targets": self.targets,
             "checkpoint_dir": str(job.checkpoint_dir), "recorded": list(job.recorded),
         }  # fmt: skip
         count = self.nodes

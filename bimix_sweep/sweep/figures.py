@@ -39,7 +39,7 @@ class Figures:
     objective_predicted: float | None
     """Weighted loss at the predicted optimum."""
     objective_best: float | None
-    """Lowest weighted loss at the last step of a finished training."""
+    """Lowest weighted loss at the last step of a finished training of the (largest) size that the optimum is for."""
     regret_expected: float | None
     """Expected regret of the predicted optimum, a fraction of its loss."""
     regret_upper95: float | None
@@ -80,7 +80,12 @@ class Figurer:
             if record.role == "sweep":
                 points += len(record.points)
                 proposed += 1
-            if record.state == "finished" and record.role in ("sweep", "final") and name not in self._objectives:
+            if (
+                record.state == "finished"
+                and record.role in ("sweep", "final")
+                and record.size == spec.size
+                and name not in self._objectives
+            ):
                 self._objectives[name] = history.objective(name)
         last = next((event for event in reversed(history.refits) if event["optimum"]), None)
         optimum, decision = (last["optimum"], last["decision"]) if last else ({}, {})

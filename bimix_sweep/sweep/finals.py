@@ -71,16 +71,19 @@ def stands_for(history: SweepHistory, mixtures: Sequence[FinalMixture], predicte
 
 
 def _best_measured(history: SweepHistory) -> Mixture | None:
-    """Mixture of the sweep's finished training with the lowest loss, of those the final run may use."""
+    """Mixture of the sweep's finished training with the lowest loss, of those the final run may use.
+
+    Losses of different sizes are not compared: it is one of the largest size that any of them has.
+    """
     domains = history.spec.final_domains
-    found: list[tuple[float, Mixture]] = []
+    found: list[tuple[float, float, Mixture]] = []
     for name, record in history.state.trials.items():
         shares = record.mixture.as_array(domains.names)
         inside = (shares >= domains.lower_array - SUM_TOLERANCE).all() and (shares <= domains.upper_array + SUM_TOLERANCE).all()
         loss = history.objective(name)
         if record.role == "sweep" and record.state == "finished" and inside and loss is not None:
-            found.append((loss, record.mixture))
-    return min(found, key=lambda pair: pair[0])[1] if found else None
+            found.append((-record.size, loss, record.mixture))
+    return min(found, key=lambda one: one[:2])[2] if found else None
 
 
 def _merge(mixtures: list[FinalMixture], label: str, mixture: Mixture) -> None:

@@ -50,7 +50,7 @@ class TrainingContext:
     eval_steps: tuple[int, ...]
     """Steps at which points serve the law well; others are taken too."""
     size: float
-    """Non-embedding parameters asked for."""
+    """Non-embedding parameters asked for; where `proxy.sizes` has several, those of this training."""
     seed: int
     """Everything random should follow from it; equal for different mixtures, so that chance cancels between them."""
     domains: Mapping[str, Mapping[str, Any]]
@@ -83,7 +83,7 @@ class FunctionTrainer(Brought):
             function(
                 job.mixture.as_dict(), points.take,
                 TrainingContext(
-                    trial=job.trial, steps=self.steps, eval_steps=self.eval_steps, size=self.size, seed=job.seed, domains=self.domains,
+                    trial=job.trial, steps=self.steps, eval_steps=self.eval_steps, size=self.size_of(job), seed=job.seed, domains=self.domains,
                     targets=self.targets, checkpoint_dir=job.checkpoint_dir, recorded=job.recorded, preempted=job.preempted,
                 ),
             )  # fmt: skip

@@ -66,10 +66,11 @@ def change_event(
 
 
 def proposal_event(proposal: Proposal, role: str) -> Event:
-    """A training was decided."""
+    """A training was decided; its size is there where the sweep has several."""
     return {
         "kind": "proposal", "trial": proposal.trial, "role": role, "mixture": proposal.mixture.as_dict(), "reason": proposal.reason,
         "seed": proposal.seed, "num_points": proposal.num_points, "fit": dict(proposal.fit),
+        **({} if proposal.size is None else {"size": proposal.size}),
     }  # fmt: skip
 
 
@@ -234,7 +235,7 @@ class SweepHistory:
     def _take_proposal(self, event: Event) -> None:
         proposal = Proposal(
             trial=event["trial"], mixture=Mixture.from_mapping(event["mixture"]), reason=event["reason"], seed=event["seed"],
-            num_points=event["num_points"], fit=event["fit"],
+            num_points=event["num_points"], fit=event["fit"], size=event.get("size"),
         )  # fmt: skip
         if proposal.trial not in self.state.trials:  # the state that made the proposal has it already
             if event["role"] == "sweep":
@@ -323,11 +324,11 @@ def replay(folder: str | Path) -> SweepHistory:
 
 
 def _spec_to_json(spec: SweepSpec) -> dict[str, Any]:
-    content = {
+    content: dict[str, Any] = {
         "targets": list(spec.targets), "weights": dict(spec.weights), "own": dict(spec.own), "objective": spec.objective,
         "steps": spec.steps, "size": spec.size, "eval_steps": list(spec.eval_steps), "min_step": spec.min_step, "seed": spec.seed,
         "max_trials": spec.max_trials, "slots": spec.slots, "tolerance": spec.tolerance, "patience": spec.patience,
-        "core_hours": spec.core_hours, "gpu_hours": spec.gpu_hours,
+        "core_hours": spec.core_hours, "gpu_hours": spec.gpu_hours, **({"smaller": list(spec.smaller)} if spec.smaller else {}),
     }  # fmt: skip
     for key, domains in (("domains", spec.domains), ("final_domains", spec.final_domains)):
         content[key] = {
@@ -349,4 +350,5 @@ def _spec_from_json(content: Mapping[str, Any]) -> SweepSpec:
             lower=tuple(float(e["min"]) for e in entries.values()),
             upper=tuple(float(e["max"]) for e in entries.values()),
         )
-    return SweepSpec(**{**fields, "targets": tuple(fields["targets"]), "eval_steps": tuple(fields["eval_steps"])})
+    fields |= {key: tuple(fields[key]) for key in ("targets", "eval_steps", "smaller") if key in fields}
+    return SweepSpec(**fields)

@@ -40,12 +40,12 @@ class SweepLog:
         if attempts > 1:
             self.say(f"{trial} begins again on {where}, from its checkpoint if it left one (attempt {attempts})")
 
-    def finish(self, trial: str, loss: float | None, mixture: Mixture) -> None:
-        """A training is done; `loss` is its last objective."""
+    def finish(self, trial: str, loss: float | None, mixture: Mixture, size: float | None = None) -> None:
+        """A training is done; `loss` is its last objective, `size` is said where the sweep has several."""
         seconds = time.monotonic() - self._began.pop(trial, time.monotonic())
         self._seconds += seconds
         self._finished += 1
-        self.say(done_line(trial, seconds, loss, mixture.as_dict()))
+        self.say(done_line(trial, seconds, loss, mixture.as_dict(), size))
 
     def fail(self, trial: str, reason: str) -> None:
         """A training failed for good."""
@@ -61,10 +61,11 @@ class SweepLog:
         self.say(refit_line(number, refit.num_trials, mixture, told.regret_expected, told.regret_upper95, told.movement_tv))
 
 
-def done_line(trial: str, seconds: float, loss: float | None, mixture: Mapping[str, float]) -> str:
+def done_line(trial: str, seconds: float, loss: float | None, mixture: Mapping[str, float], size: float | None = None) -> str:
     """A training is done."""
+    of = "" if size is None else f" (size {size:.3g})"
     said = f"loss {loss:.4f}" if loss is not None else "no point"
-    return f"{trial} done in {duration(seconds)}: {said}, {describe(mixture)}"
+    return f"{trial}{of} done in {duration(seconds)}: {said}, {describe(mixture)}"
 
 
 def refit_line(

@@ -46,7 +46,7 @@ class Elsewhere:
     """What `sweep_spec` asks of a trainer."""
 
     steps: int
-    size: float
+    sizes: tuple[float, ...]
     data: Mapping[str, Any] = field(default_factory=lambda: dict(ELSEWHERE))
     domain_tokens: Mapping[str, float] = field(default_factory=dict)
 
@@ -70,15 +70,22 @@ class Asked:
     """The last final training was handed out: when all are recorded the sweep has its results."""
     complete: bool = False
     """The results are written."""
+    sizes: tuple[float, ...] = ()
+    """Of the sweep's proxies, rising."""
+
+    def size_of(self, proposal: Proposal) -> float:
+        """Non-embedding parameters to train; of a sweep with several sizes."""
+        return self.sizes[-1] if proposal.size is None else proposal.size
 
     def write(self, path: str | Path) -> None:
-        """As CSV or Parquet: trial, seed, steps, r_<domain>, reason; the open ones first."""
+        """As CSV or Parquet: trial, seed, steps, where the sweep has several size, r_<domain>, reason; the open ones first."""
         proposals = [*self.open, *self.new]
         shares = np.reshape([proposal.mixture.as_array(self.domains) for proposal in proposals], (-1, len(self.domains)))
         columns = {
             "trial": pa.array([proposal.trial for proposal in proposals], pa.string()),
             "seed": pa.array([proposal.seed for proposal in proposals], pa.int64()),
             "steps": pa.array([self.steps] * len(proposals), pa.int64()),
+            **({"size": pa.array([self.size_of(proposal) for proposal in proposals], pa.float64())} if len(self.sizes) > 1 else {}),
             **{f"r_{name}": pa.array(shares[:, index]) for index, name in enumerate(self.domains)},
             "reason": pa.array([proposal.reason for proposal in proposals], pa.string()),
         }
@@ -148,6 +155,7 @@ def propose(folder: str, count: int, *, config: SweepConfig | None = None, versi
             new=new,
             domains=tuple(current.domains),
             steps=current.proxy.steps,
+            sizes=current.proxy.sizes,
             notes=[*_notes(current), *actor.snapshot().lines],
             finals=actor.over(),
             complete=actor.snapshot().phase == "done",
@@ -226,7 +234,7 @@ def propose_from_table(
     names = (name for number in range(10**9) if (name := f"p{number:04d}") not in runs.trials)
     while len(new) < count:
         running = np.reshape([proposal.mixture.as_array(runs.domains) for proposal in new], (-1, len(runs.domains)))
-        mixture, reason = next_mixture(
+        mixture, reason, _ = next_mixture(
             question, domains, generator=rng(seed, "proposal", len(new)), finished=measured, running=running,
             failed=np.zeros((0, len(runs.domains))),
         )  # fmt: skip
@@ -271,7 +279,7 @@ def _acting(folder: str, config: SweepConfig, change: dict[str, Any] | None = No
 
 
 def _elsewhere(config: SweepConfig) -> Elsewhere:
-    return Elsewhere(steps=config.proxy.steps, size=config.proxy.sizes[0])
+    return Elsewhere(steps=config.proxy.steps, sizes=config.proxy.sizes)
 
 
 def _path(folder: str) -> str:
@@ -323,6 +331,11 @@ def _check(path: str | Path, table: LossTable, failed: Mapping[str, int], histor
         _check_mixture(where, record, table.domains, table.proportions[row])
         if not np.isnan(table.seeds[row]) and int(table.seeds[row]) != record.seed:
             raise TableError(f"{where} has seed {table.seeds[row]:.0f}, trial {trial} was proposed with {record.seed}")
+        size = table.sizes[row]
+        if history.spec.smaller and not np.isnan(size) and not math.isclose(size, record.size, rel_tol=SAME_SHARES):
+            raise TableError(
+                f"{where} has size {size:g}, trial {trial} was proposed with {record.size:g}; record what was trained as proposed"
+            )
         if step != int(step) or step > history.spec.steps:
             raise TableError(f"{where} has step {step:g}; need a whole number up to {history.spec.steps}, the steps of a training")
         if record.state != "running" and (trial in failed) != (record.state == "failed"):

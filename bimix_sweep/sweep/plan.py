@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -10,9 +10,9 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.planning import PlannedRegret, simulate
 from bimix_sweep.design.state import SweepSpec
 from bimix_sweep.errors import ConfigError, DataError
-from bimix_sweep.proxy.spec import ProxySpec
 from bimix_sweep.sweep.driver import sweep_spec
 from bimix_sweep.sweep.finals import MOST_FINALS
+from bimix_sweep.sweep.trainers import proxy_specs
 
 NOISE = 0.003
 """Relative standard deviation of a loss between two seeds of one mixture, as small proxies on real text have it."""
@@ -34,12 +34,17 @@ class Plan:
     """Optimizer steps of each."""
     tokens: float
     """Tokens of each."""
+    sizes: tuple[float, ...]
+    """Non-embedding parameters, rising."""
     slots: int
     """Trainings at a time."""
     training_hours: float | None
-    """Wall time of one; None where it is not known."""
+    """Wall time of one of the largest size; None where it is not known. A smaller one takes its share of it, by size."""
     measured: bool
     """It was timed here, not told."""
+    cost: float
+    """Of the proxy trainings, in units of one of the largest size: as many of each size as simulated sweeps ran; without a simulation all
+    after the first are taken to be of the largest."""
     core_hours: float | None
     """Of all trainings."""
     gpu_hours: float | None
@@ -65,7 +70,12 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """All fields."""
-        return asdict(self) | {"limits": list(self.limits), "regret": [asdict(look) for look in self.regret], "stops_at": self.stops_at}
+        return asdict(self) | {
+            "limits": list(self.limits),
+            "sizes": list(self.sizes),
+            "regret": [asdict(look) for look in self.regret],
+            "stops_at": self.stops_at,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +83,7 @@ class _Proxies:
     """What a spec needs to know of trainings, before any trainer was prepared."""
 
     steps: int
-    size: float
+    sizes: tuple[float, ...]
     eval_steps: tuple[int, ...]
     domain_tokens: Mapping[str, float] = field(default_factory=dict)
 
@@ -86,7 +96,7 @@ def make_plan(
     Args:
         config: what to find.
         slots: trainings at a time on the cluster that will run it; default: the configuration's, else what this machine holds.
-        hours: wall time of one training; default: timed here for the built-in trainer, unknown for others.
+        hours: wall time of one training of the largest size; default: timed here for the built-in trainer, unknown for others.
         noise: relative standard deviation of a loss between two seeds.
         seconds: for the simulation; 0 leaves it out.
 
@@ -100,19 +110,20 @@ def make_plan(
     measured = hours is None and config.trainer == "builtin"
     if measured:
         hours = _timed(config) / 3600
-    count = config.budget.trials + MOST_FINALS
-    cores, gpus = (
-        None if hours is None else count * hours * each * config.resources.nodes for each in (config.resources.cpu, config.resources.gpu)
-    )
-    rounds = math.ceil(config.budget.trials / at_once) + math.ceil(MOST_FINALS / at_once)
     steps = config.proxy.steps
-    proxies = _Proxies(steps=steps, size=config.proxy.sizes[0], eval_steps=(steps,))
+    proxies = _Proxies(steps=steps, sizes=config.proxy.sizes, eval_steps=(steps,))
     spec = _unlimited(sweep_spec(config, proxies), at_once)
     regret = simulate(spec, noise=noise, seconds=seconds) if seconds > 0 else []
+    cost = _cost(spec, regret)
+    cores, gpus = (
+        None if hours is None else (cost + MOST_FINALS) * hours * each * config.resources.nodes
+        for each in (config.resources.cpu, config.resources.gpu)
+    )
+    rounds = math.ceil(config.budget.trials / at_once) * cost / config.budget.trials + math.ceil(MOST_FINALS / at_once)
     return Plan(
-        trials=config.budget.trials, final_trials=MOST_FINALS, steps=steps, tokens=float(config.proxy.tokens), slots=at_once,
-        training_hours=hours, measured=measured, core_hours=cores, gpu_hours=gpus, wall_hours=None if hours is None else rounds * hours,
-        limits=tuple(_limits(config, hours, cores, gpus)), regret=tuple(regret), tolerance=config.stop.tolerance,
+        trials=config.budget.trials, final_trials=MOST_FINALS, steps=steps, tokens=float(config.proxy.tokens), sizes=config.proxy.sizes, slots=at_once,
+        training_hours=hours, measured=measured, cost=cost, core_hours=cores, gpu_hours=gpus, wall_hours=None if hours is None else rounds * hours,
+        limits=tuple(_limits(config, hours, cores, gpus, cost)), regret=tuple(regret), tolerance=config.stop.tolerance,
         earliest_stop=spec.rule.min_trials + spec.patience - 1, noise=noise,
     )  # fmt: skip
 
@@ -134,15 +145,20 @@ def _unlimited(spec: SweepSpec, slots: int) -> SweepSpec:
     return replace(spec, slots=min(slots, spec.max_trials), core_hours=None, gpu_hours=None)
 
 
+def _cost(spec: SweepSpec, regret: Sequence[PlannedRegret]) -> float:
+    """Of all proxy trainings, in units of one of the largest size: the first trainings, then each as the simulation's last look has it."""
+    first = spec.initial_sizes[: spec.max_trials]
+    known, cost = (regret[-1].runs, regret[-1].cost) if regret else (len(first), sum(first) / spec.size)
+    each = cost / known if regret else 1.0
+    return cost + (spec.max_trials - known) * each
+
+
 def _timed(config: SweepConfig) -> float:
-    """Seconds of one training here, with the threads that it will have."""
+    """Seconds of one training of the largest size here, with the threads that it will have."""
     os.environ["OMP_NUM_THREADS"] = str(max(1, int(config.resources.cpu)))  # before the first import of torch
     from bimix_sweep.proxy.timing import training_seconds, visible_gpus
 
-    spec = ProxySpec.for_size(
-        config.proxy.sizes[0], vocabulary=config.proxy.vocabulary, context=config.proxy.context, batch=config.proxy.batch,
-        steps=config.proxy.steps,
-    )  # fmt: skip
+    spec = proxy_specs(config, config.proxy.vocabulary)[-1]
     device = "cuda" if config.resources.gpu else "cpu"
     if device == "cuda" and not visible_gpus():
         raise ConfigError(
@@ -155,19 +171,20 @@ def _slots_here(config: SweepConfig) -> int:
     return max(1, math.floor(len(os.sched_getaffinity(0)) / config.resources.cpu))
 
 
-def _limits(config: SweepConfig, hours: float | None, cores: float | None, gpus: float | None) -> list[str]:
+def _limits(config: SweepConfig, hours: float | None, cores: float | None, gpus: float | None, cost: float) -> list[str]:
     """In words, of each limit that is set."""
     said = []
-    for name, limit, cost, each in (
+    for name, limit, whole, each in (
         ("core_hours", config.budget.core_hours, cores, config.resources.cpu), ("gpu_hours", config.budget.gpu_hours, gpus, config.resources.gpu),
     ):  # fmt: skip
         if limit is None:
             continue
-        if hours is None or cost is None:
+        if hours is None or whole is None:
             said.append(f"budget.{name} is {limit:g}; how many trainings that pays for is not known")
-        elif cost <= limit:
+        elif whole <= limit:
             said.append(f"budget.{name} is {limit:g}, enough for all of it")
         else:
-            paid = math.floor(limit / (hours * each * config.resources.nodes))
+            mean = (cost + MOST_FINALS) / (config.budget.trials + MOST_FINALS)
+            paid = math.floor(limit / (mean * hours * each * config.resources.nodes))
             said.append(f"budget.{name} is {limit:g}, which pays for about {paid} of {config.budget.trials + MOST_FINALS} trainings")
     return said

@@ -114,12 +114,13 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         self._sampler.give(proposal)
         trial = self.study.ask()
         mixture = suggest_mixture(trial, self._domains)
-        for key, value in (("trial", proposal.trial), ("role", role), ("reason", proposal.reason)):
+        sized = {} if proposal.size is None else {"size": proposal.size}
+        for key, value in {"trial": proposal.trial, "role": role, "reason": proposal.reason, **sized}.items():
             trial.set_user_attr(key, value)
         self._running[trial_id] = trial
         self._started.add(proposal.trial)
         self._number += 1
-        return {"trial": proposal.trial, "role": role, "seed": proposal.seed, "mixture": mixture.as_dict()}
+        return {"trial": proposal.trial, "role": role, "seed": proposal.seed, "mixture": mixture.as_dict(), **sized}
 
     def _decided(self) -> tuple[Proposal | None, str, bool] | None:
         """What `_decide` found, None while it is at it."""
@@ -150,7 +151,8 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             value=past.objective if finished else None,
             params=dict(zip(self._domains, shares, strict=True)),
             distributions=dict.fromkeys(self._domains, SHARE),
-            user_attrs={"trial": past.proposal.trial, "role": past.role, "reason": past.proposal.reason},
+            user_attrs={"trial": past.proposal.trial, "role": past.role, "reason": past.proposal.reason}
+            | ({} if past.proposal.size is None else {"size": past.proposal.size}),
         )
 
 

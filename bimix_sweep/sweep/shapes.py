@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bimix_sweep.config import MOST_SIZES
 from bimix_sweep.errors import JournalError
 from bimix_sweep.export.recipe import explain
 from bimix_sweep.mixture.domains import MOST_DOMAINS
@@ -41,6 +42,7 @@ class SpecShape(Shape):
     objective: Literal["mean", "worst"]
     steps: Positive
     size: Annotated[float, Field(gt=0)]
+    smaller: Annotated[list[Annotated[float, Field(gt=0)]], Field(max_length=MOST_SIZES - 1)] = []
     eval_steps: list[Positive]
     min_step: Count
     seed: Count
@@ -85,6 +87,7 @@ class ProposalShape(Shape):
     seed: Count
     num_points: Count
     fit: dict[str, Any]
+    size: Annotated[float, Field(gt=0)] | None = None
 
 
 class StartShape(Shape):

@@ -30,6 +30,8 @@ class TrialRow:
     objective: float | None
     """Weighted loss there."""
     mixture: Mapping[str, float]
+    size: float | None = None
+    """Non-embedding parameters, where the sweep has several sizes: only losses of one size compare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,8 @@ class Snapshot:
     """All that were said in this epoch."""
     epoch: int
     """Of the journal's writer; one that began anew has a log of its own."""
+    mean_cost: float = 1.0
+    """Of the finished trainings, in units of one of the largest size, which the final ones have."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -75,9 +79,10 @@ class Snapshot:
         if not self.training_seconds:
             return None
         sweep, finals = (sum(self.counts.get(role, {}).get(state, 0) for state in ("finished", "failed")) for role in ("sweep", "final"))
-        to_do = (self.max_trials - sweep if self.phase == "sweep" else 0) + self.num_finals - finals
-        partial = sum(row.step / self.steps for row in self.trials if row.state == "running")
-        return max(0.0, to_do - partial) * self.training_seconds / self.slots
+        cost = self.mean_cost if self.phase == "sweep" else 1.0  # of those that run
+        to_do = ((self.max_trials - sweep) * cost if self.phase == "sweep" else 0) + self.num_finals - finals
+        partial = sum(row.step / self.steps for row in self.trials if row.state == "running") * cost
+        return max(0.0, to_do - partial) * self.training_seconds / self.mean_cost / self.slots
 
 
 def describe(mixture: Mapping[str, float]) -> str:
@@ -113,12 +118,13 @@ def snapshot_of(
     rows = [
         TrialRow(
             trial=name, role=record.role, reason=printable(history.proposals[name].reason), state=record.state, step=max(record.points, default=0),
-            objective=history.objective(name), mixture=record.mixture.as_dict(),
+            objective=history.objective(name), mixture=record.mixture.as_dict(), size=record.size if history.spec.smaller else None,
         )
         for name, record in records.items()
         if record.state == "running" or name in recent
     ]  # fmt: skip
     finals = history.finals["mixtures"] if history.finals else None
+    sizes = [record.size for record in records.values() if record.state == "finished"] if history.spec.smaller else []
     last = next((event for event in reversed(history.refits) if event["optimum"]), None)
     decision = history.decision.reason if history.decision else history.refits[-1]["decision"]["reason"] if history.refits else ""
     return Snapshot(
@@ -129,7 +135,7 @@ def snapshot_of(
         regret_expected=last["decision"]["regret_expected"] if last else None,
         regret_upper95=last["decision"]["regret_upper95"] if last else None, movement_tv=last["decision"]["movement_tv"] if last else None,
         elapsed_seconds=elapsed_seconds, training_seconds=training_seconds, slots=history.spec.slots, lines=[*map(printable, lines)], num_lines=num_lines,
-        epoch=epoch,
+        epoch=epoch, mean_cost=sum(sizes) / len(sizes) / history.spec.size if sizes else 1.0,
     )  # fmt: skip
 
 

@@ -51,9 +51,9 @@ def check_change(history: SweepHistory, change: Change, spec: SweepSpec, data: M
     """Refuse a change by which the trainer does other things than it did.
 
     Raises:
-        SweepError: it measures at other steps, trains proxies of another size, or has other data though no domain's version changed.
+        SweepError: it measures at other steps, trains proxies of other sizes, or has other data though no domain's version changed.
     """
-    for key in ("steps", "size", "eval_steps", "min_step"):
+    for key in ("steps", "size", "smaller", "eval_steps", "min_step"):
         old, new = getattr(history.spec, key), getattr(spec, key)
         if old != new:
             raise SweepError(f"{key} of the proxies was {old} and is now {new}; their losses are not comparable, so start a new sweep")

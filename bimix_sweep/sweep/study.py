@@ -124,6 +124,8 @@ def _curve(history: SweepHistory, record: TrialRecord) -> dict[int, float]:
 def _attributes(history: SweepHistory, name: str, record: TrialRecord) -> dict[str, Any]:
     """What a training is, and once it ended its last losses or why it failed."""
     found: dict[str, Any] = {"trial": name, "role": record.role, "reason": history.proposals[name].reason}
+    if history.spec.smaller:
+        found["size"] = record.size
     if record.state == "failed":
         found["failed"] = record.failure
     if record.state == "finished" and record.points:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bimix_sweep.config import CommandConfig, FunctionConfig, SweepConfig
-from bimix_sweep.errors import DataError, TrainingError, TryAgainError
+from bimix_sweep.errors import ConfigError, DataError, TrainingError, TryAgainError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.proxy.spec import ProxySpec
 from bimix_sweep.sweep.folder import NEXT_STORE, STORE, begun, local_part
@@ -60,6 +60,8 @@ class TrialJob:
     """Set when the node is about to go: save and raise TryAgainError."""
     say: Callable[[str], None] = print
     """Adds to the training's log."""
+    size: float | None = None
+    """Non-embedding parameters, one of the trainer's sizes; None: its only one, or the largest."""
     last_words: Callable[[], str] = str
     """The end of that log, for a failure's reason."""
     peers: Peers | None = None
@@ -80,8 +82,8 @@ class Trainer(Protocol):
         ...
 
     @property
-    def size(self) -> float:
-        """Non-embedding parameters."""
+    def sizes(self) -> tuple[float, ...]:
+        """Non-embedding parameters of the models it trains, rising."""
         ...
 
     @property
@@ -138,7 +140,8 @@ class BuiltinTrainer:
 
     store: str
     """A local folder, or the URI of its parcel."""
-    spec: ProxySpec
+    specs: tuple[ProxySpec, ...]
+    """One a size, rising."""
     sources: Mapping[str, str]
     """Target -> name of its validation split in the store."""
     bits_per_byte: frozenset[str]
@@ -151,21 +154,21 @@ class BuiltinTrainer:
 
     @property
     def steps(self) -> int:
-        return self.spec.steps
+        return self.specs[-1].steps
 
     @property
     def eval_steps(self) -> tuple[int, ...]:
-        return self.spec.eval_steps()
+        return self.specs[-1].eval_steps()
 
     @property
-    def size(self) -> float:
-        return float(self.spec.size)
+    def sizes(self) -> tuple[float, ...]:
+        return tuple(float(spec.size) for spec in self.specs)
 
     def precision(self, trainings: int) -> dict[str, Any]:
         from bimix_sweep.proxy.precision import check_device, choose_precision
 
         check_device(self.device)
-        return choose_precision(self.spec, self.device, trainings=trainings)
+        return choose_precision(self.specs[-1], self.device, trainings=trainings)  # the largest takes most of the time
 
     def train(self, job: TrialJob, report: Report) -> None:
         from bimix_sweep.data.store import TokenStore
@@ -174,22 +177,40 @@ class BuiltinTrainer:
         from bimix_sweep.proxy.train import train
 
         check_device(self.device)  # of each worker: their nodes may differ
+        spec = self.specs[-1 if job.size is None else self.sizes.index(job.size)]
         store = TokenStore.open(at_hand(self.store))
         stream = MixtureStream(
-            store, job.mixture, batch=self.spec.batch, context=self.spec.context, seed=job.seed, limits=self.limits
+            store, job.mixture, batch=spec.batch, context=spec.context, seed=job.seed, limits=self.limits
         )  # fmt: skip
         unit = {
             target: 1 / (math.log(2) * store.bytes_per_token(split)) if target in self.bits_per_byte else 1.0
             for target, split in self.sources.items()
         }
         done = train(
-            self.spec, stream, {target: store.validation(split) for target, split in self.sources.items()}, seed=job.seed,
+            spec, stream, {target: store.validation(split) for target, split in self.sources.items()}, seed=job.seed,
             report=lambda step, losses: report(step, {target: loss * unit[target] for target, loss in losses.items()}),
             device=self.device, precision=dict(job.precision), checkpoint_dir=job.checkpoint_dir, checkpoint_seconds=10.0,
             should_stop=job.preempted.is_set,
         )  # fmt: skip
         if not done:
             raise TryAgainError("its node is about to go; the checkpoint is written")
+
+
+def proxy_specs(config: SweepConfig, vocabulary: int) -> tuple[ProxySpec, ...]:
+    """The built-in models of a configuration, one a size.
+
+    Raises:
+        ConfigError: two of its sizes come to the same model.
+    """
+    shape = {"context": config.proxy.context, "batch": config.proxy.batch, "steps": config.proxy.steps}
+    specs = tuple(ProxySpec.for_size(size, vocabulary=vocabulary, **shape) for size in config.proxy.sizes)
+    for wanted, before, spec in zip(config.proxy.sizes[1:], specs, specs[1:], strict=False):
+        if spec.size <= before.size:
+            raise ConfigError(
+                f"proxy.sizes has {wanted:g}, and the builtin model nearest to it has {spec.size} parameters, no more than the one before; "
+                "need sizes further apart"
+            )
+    return specs
 
 
 def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]) -> BuiltinTrainer:
@@ -221,11 +242,9 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
                 f"domain {name} keeps {limit:g} tokens for a proxy to repeat as often as the final run would; need more than the context "
                 f"{config.proxy.context}, so lengthen the proxy (steps, batch) or set final.match_epochs: false"
             )
-    spec = ProxySpec.for_size(
-        config.proxy.sizes[0], vocabulary=store.vocabulary, context=config.proxy.context, batch=config.proxy.batch, steps=config.proxy.steps
-    )  # fmt: skip
+    specs = proxy_specs(config, store.vocabulary)
     return BuiltinTrainer(
-        store=keep_store(folder, store.path, store.digest), spec=spec, limits=limits, device="cuda" if config.resources.gpu else "cpu", domain_tokens=tokens,
+        store=keep_store(folder, store.path, store.digest), specs=specs, limits=limits, device="cuda" if config.resources.gpu else "cpu", domain_tokens=tokens,
         sources={name: target.domain or name for name, target in targets.items()},
         bits_per_byte=frozenset(name for name, target in targets.items() if target.unit == "bits_per_byte"),
         data={"store": store.digest, "vocabulary": store.vocabulary, "tokens": tokens},

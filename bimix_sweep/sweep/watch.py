@@ -128,8 +128,8 @@ class Follower:
             seconds = event["at"] - self._began.pop(event["trial"], event["at"])
             if event["state"] == "finished":
                 self._seconds.append(seconds)
-                mixture = self.history.proposals[event["trial"]].mixture.as_dict()
-                self._say(done_line(event["trial"], seconds, self.history.objective(event["trial"]), mixture))
+                proposal, loss = self.history.proposals[event["trial"]], self.history.objective(event["trial"])
+                self._say(done_line(event["trial"], seconds, loss, proposal.mixture.as_dict(), proposal.size))
             else:
                 self._say(f"{event['trial']} failed: {event['reason']}")
         elif event["kind"] == "refit" and event["optimum"] is not None:

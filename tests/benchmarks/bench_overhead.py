@@ -86,7 +86,7 @@ class SleepingTrainer:
     log: Path
     steps: int = 400
     eval_steps: tuple[int, ...] = (100, 150, 200, 300, 400)
-    size: float = 1e5
+    sizes: tuple[float, ...] = (1e5,)
     domain_tokens = {}  # noqa: RUF012
     data = {"planted": "sleeping"}  # noqa: RUF012
 

@@ -36,7 +36,7 @@ class InstantTrainer:
 
     steps: int = 400
     eval_steps: tuple[int, ...] = (100, 150, 200, 300, 400)
-    size: float = 1e5
+    sizes: tuple[float, ...] = (1e5,)
     domain_tokens = {}  # noqa: RUF012
     data = {"planted": "instant"}  # noqa: RUF012
 

@@ -25,6 +25,11 @@ class Planted:
     steps: int = 400
     eval_steps: tuple = STEPS
     size: float = 1e5
+    smaller: tuple = ()
+
+    @property
+    def sizes(self):
+        return (*self.smaller, self.size)
 
 
 def config(trials=8, tolerance=1e-7, domains=("web", "code", "books"), **changes):

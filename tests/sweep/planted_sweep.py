@@ -56,7 +56,7 @@ class PlantedTrainer:
     witness: Path | None = None
     steps: int = 400
     eval_steps: tuple[int, ...] = (100, 150, 200, 300, 400)
-    size: float = 1e5
+    sizes: tuple[float, ...] = (1e5,)
 
     @property
     def domain_tokens(self) -> Mapping[str, float]:

@@ -30,6 +30,10 @@ def train(mixture, report, context):
         raise OSError("no answer with " + os.environ["STORE_API_KEY"])
     for step in context.eval_steps:
         report(step, {name: (share + .03) ** -need * (8 * step ** -.45 + 2) for (name, share), need in zip(mixture.items(), (.1, .16))})
+def sized(mixture, report, context):
+    for step in context.eval_steps:
+        level = 8 * step ** -.45 + 2 * (context.size / 4e5) ** -.3
+        report(step, {name: (mixture[name] + .03) ** -need * level for name, need in (("web", .1), ("code", .16))})
 """
 FULL = """
 import errno, os
@@ -179,6 +183,21 @@ def test_a_full_disk_fails_no_training_and_the_sweep_goes_on_when_there_is_room(
     subprocess.run(command, env=ray_environment, capture_output=True, text=True, check=True, timeout=PATIENCE, cwd=tmp_path)
     assert {end["state"] for end in ended(tmp_path / "out").values()} == {"finished"}
     assert replay(str(tmp_path / "out")).complete
+
+
+def test_proxies_of_two_sizes_are_trained_each_at_its_own_and_compared_at_the_largest(tmp_path, sweep):
+    process = sweep(trainer="trainer_on_ray:sized", proxy={"steps": 64, "sizes": [1e5, 4e5]}, budget={"trials": 11})
+    said = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode == 0, said
+    history = replay(str(tmp_path / "out"))
+    assert history.complete
+    assert {record.size for record in history.state.trials.values() if record.role == "sweep"} == {1e5, 4e5}
+    assert {record.size for record in history.state.trials.values() if record.role == "final"} == {4e5}
+    for record in history.state.trials.values():
+        level = 8 * 64**-0.45 + 2 * (record.size / 4e5) ** -0.3
+        expected = [(record.mixture.as_dict()[name] + 0.03) ** -need * level for name, need in (("web", 0.1), ("code", 0.16))]
+        assert [record.points[64][name] for name in ("web", "code")] == pytest.approx(expected)
+    assert json.loads((tmp_path / "out" / "RECIPE.json").read_text())["size"] == 4e5
 
 
 def test_a_command_on_two_nodes_loses_its_worker_leaves_nothing_and_goes_on(tmp_path, sweep, second_node, ray_environment, ray_address):
