@@ -45,6 +45,8 @@ def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> 
     if as_json:
         print_json(recipe.to_json())
         return
+    from bimix_sweep.sweep.snapshot import percent
+
     rows = []
     for name, share in recipe.proportions.items():
         low, high = recipe.region[name]
@@ -67,11 +69,6 @@ def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> 
         typer.echo(printable(str(recipe.comparison["sentence"])))
     if folder is not None:
         typer.echo(f"wrote {folder}/RECIPE.json and {folder}/report.html")
-
-
-def percent(share: float) -> str:
-    """`0.12%`; what would read as 0 is `<0.01%`."""
-    return "<0.01%" if 0 <= share < 5e-5 else f"{share:.2%}"
 
 
 def _limit(bound: "Binding", recipe: "Recipe") -> str:

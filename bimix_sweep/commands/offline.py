@@ -109,9 +109,7 @@ def _no_more(asked: "Asked") -> str:
     """Why there are no more trainings to hand out."""
     if asked.open or asked.new:
         return "these are the final trainings; record them to get RECIPE.json" if asked.finals else "nothing more until these are recorded"
-    if asked.complete:
-        return "the sweep is over; the last record wrote its results"
-    return "every training is recorded and the results are not written; record the last losses once more to get RECIPE.json"
+    return "the sweep is over; its results are written"
 
 
 def _share(flag: str, name: str, text: str) -> float:

@@ -69,6 +69,7 @@ class LawActor:
         self._log = SweepLog()
         self._figurer = Figurer()
         self._failures_in_a_row: list[str] = []
+        self._halted: str | None = None  # why nothing goes on until a person has seen to it
         self._changed = threading.Event()
         self._closed = threading.Event()
         try:
@@ -135,10 +136,12 @@ class LawActor:
         """An attempt at a training begins, and holds so many CPU cores and GPUs.
 
         Returns:
-            `state` of the training, its `result` for Tune where it ended, the sweep's `precision` (None while nobody chose it),
+            `state` of the training ("halted" where the sweep is), its `result` for Tune where it ended, the sweep's `precision` (None while nobody chose it),
             the steps `recorded` of it, how many attempts, this one counted, brought no new point (`fruitless`), and whether it may be
             ended by a budget in hours (`limited`), so that it should ask `alive` now and then.
         """
+        if self._halted is not None:
+            return {"state": "halted", "result": {"step": 0, "failed": self._halted}}
         self._commit({"kind": "start", "trial": trial, "where": where, "cores": cores, "gpus": gpus})
         self._log.start(trial, where, len(self._front.starts[trial]))
         record = self._front.state.trials[trial]
@@ -190,8 +193,18 @@ class LawActor:
         self._end(trial, "finished", "")
 
     def abandon(self, trial: str, reason: str) -> None:
-        """A training failed for good."""
+        """A training failed for good.
+
+        Raises:
+            SweepError: the sweep was halted; whatever becomes of a training then is not its fault.
+        """
+        self._check_halted()
         self._end(trial, "failed", reason)
+
+    def halt(self, reason: str) -> None:
+        """Nothing new begins from now on, and the driver is told why; what runs may end. A sweep that is resumed knows nothing of it."""
+        self._halted = self._halted or reason
+        self._log.say(f"halted: {reason}")
 
     # what the driver calls
 
@@ -199,8 +212,9 @@ class LawActor:
         """The next training, decided from everything recorded; None when the sweep is settled or its budget spent.
 
         Raises:
-            SweepError: too many trainings in a row failed.
+            SweepError: too many trainings in a row failed, or the sweep was halted.
         """
+        self._check_halted()
         with self._current() as brain:
             if trial in brain.proposals:
                 return brain.proposals[trial]
@@ -239,6 +253,7 @@ class LawActor:
         Raises:
             SweepError: no law could be fitted.
         """
+        self._check_halted()
         with self._current() as brain:
             if brain.finals is None and not brain.running("sweep"):
                 self._settle_finals()
@@ -299,6 +314,10 @@ class LawActor:
             self._journal.close()
 
     # parts
+
+    def _check_halted(self) -> None:
+        if self._halted is not None:
+            raise SweepError(self._halted)
 
     def _append(self, event: Event) -> None:
         """Check an event by taking it in, then put it in line; `_lock` is held."""
@@ -414,7 +433,7 @@ class LawActor:
             raise SweepError(f"{finished} finished trainings determine no law; raise the budget or mend the ones that failed")
         mixtures = final_mixtures(brain, optimum.mixture)
         optimum_said = f"the predicted optimum {describe(optimum.mixture.as_dict())}"
-        if (distance := stands_for(brain, mixtures)) is None:
+        if (distance := stands_for(brain, mixtures, optimum.mixture)) is None:
             self._log.say(f"{optimum_said} is trained beside the others, {PAIRS} seeds each")
         else:
             self._log.say(f"{optimum_said} is not trained anew: earlier final trainings stand for it, distance {distance:.3f}")

@@ -96,10 +96,13 @@ def compare(history: SweepHistory, given: SweepConfig, versions: VersionChange =
     if all(any(path[: len(silent)] == silent for silent in SILENT) for path in differing):
         return Change(config=config, what=(), renamed={}, joined=(), ended={})
     other_share = _other_share(history, old, config, renamed)
+    ended = _ended(history, {**dict.fromkeys(other_share, "uses another part of its text"), **dict.fromkeys(renamed, "has a new version")})
     what = [*_words(differing, before, after, renamed), *_told(history, config, renamed, joined, versions, dropped, other_share)]
+    if ended:
+        what.append(f"running trainings that cannot go on with it are ended: {', '.join(ended)}")
     return Change(
         config=config, what=tuple(what), renamed=renamed, joined=joined, dropped=dropped,
-        ended=_ended(history, {**dict.fromkeys(other_share, "uses another part of its text"), **dict.fromkeys(renamed, "has a new version")}),
+        ended=ended,
     )  # fmt: skip
 
 

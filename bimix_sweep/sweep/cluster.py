@@ -21,8 +21,10 @@ from bimix_sweep.sweep.slots import Slots, ray_slots
 
 OBJECT_STORE_BYTES = 100 << 20
 """Of embedded Ray: nothing large goes through it."""
-EMBEDDED, LOCK = "bimix-ray-", "embedded-ray.lock"
+EMBEDDED, LOCK = "bimix-", "embedded-ray.lock"
 """Prefix of its temporary folder, and the file there by which its owner is known to live."""
+LONGEST_PLACE = 24
+"""Of a folder for temporary files, in bytes; where it is longer, /tmp is taken. A socket's path has at most 107 bytes, and Ray appends up to 68 to ours."""
 CONNECT_SECONDS = 10
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -73,9 +75,7 @@ def cluster(address: str | None, resources: ResourcesConfig) -> Iterator[Cluster
             # trainings are all that runs there; without a wish Ray counts the cores, quotas of containers included
             num_cpus = None if resources.slots == "auto" else max(1, math.ceil(resources.slots * resources.cpu))
             try:
-                with contextlib.chdir(
-                    folder
-                ):  # Ray's processes import from where they start: a cmd.py of the user's would pass for Python's
+                with _started_in(folder):
                     context = ray.init(
                         address="local", num_cpus=num_cpus, include_dashboard=True, dashboard_host="127.0.0.1",
                         object_store_memory=OBJECT_STORE_BYTES, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR,
@@ -102,14 +102,35 @@ def cluster(address: str | None, resources: ResourcesConfig) -> Iterator[Cluster
         stack.close()
 
 
+def _place() -> str:
+    """A folder for temporary files with a path short enough for sockets in it."""
+    place = tempfile.gettempdir()
+    return place if len(place.encode()) <= LONGEST_PLACE else "/tmp"  # noqa: S108 - mkdtemp makes a folder there that only this user can enter
+
+
+@contextlib.contextmanager
+def _started_in(folder: Path) -> Iterator[None]:
+    """Processes started meanwhile import from there, where a cmd.py of the user's does not pass for Python's, and make their sockets in `_place`."""
+    before = os.environ.get("TMPDIR")
+    if before is not None:
+        os.environ["TMPDIR"] = _place()
+    try:
+        with contextlib.chdir(folder):
+            yield
+    finally:
+        if before is not None:
+            os.environ["TMPDIR"] = before
+
+
 @contextlib.contextmanager
 def _own_folder() -> Iterator[Path]:
     """A temporary folder of this process; those that killed processes left are removed.
 
-    Whose process lives is told by its lock on a file in it, of which the kernel lets go however the process ends. Prefix and file are names
-    that nothing else has: a sweep may lie in the temporary folder, too, and has a lock of its own.
+    Whose process lives is told by its lock on a file in it, of which the kernel lets go however the process ends. The file's name
+    is one that nothing else has: a sweep may lie in the temporary folder, too, and has a lock of its own.
     """
-    for left in Path(tempfile.gettempdir()).glob(f"{EMBEDDED}*/{LOCK}"):
+    place = _place()
+    for left in Path(place).glob(f"{EMBEDDED}*/{LOCK}"):
         with contextlib.suppress(OSError):
             lock_file = os.open(left, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
@@ -118,7 +139,7 @@ def _own_folder() -> Iterator[Path]:
                     shutil.rmtree(left.parent, ignore_errors=True)
             finally:
                 os.close(lock_file)
-    folder = Path(tempfile.mkdtemp(prefix=EMBEDDED))
+    folder = Path(tempfile.mkdtemp(prefix=EMBEDDED, dir=place))
     lock_file = os.open(folder / "making", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX)

@@ -61,12 +61,12 @@ def final_trainings(history: SweepHistory, mixtures: Sequence[FinalMixture]) -> 
             yield trial, seed, entry
 
 
-def stands_for(history: SweepHistory, mixtures: Sequence[FinalMixture]) -> float | None:
+def stands_for(history: SweepHistory, mixtures: Sequence[FinalMixture], predicted: Mixture) -> float | None:
     """How far the earlier final trainings that stand for the predicted optimum lie from it (total variation); None where it is trained anew."""
     names = history.spec.final_domains.names
     for trial, _, entry in final_trainings(history, mixtures):
         if "predicted" in entry["labels"] and (record := history.state.trials.get(trial)) is not None:
-            return total_variation(Mixture.from_mapping(entry["mixture"]).as_array(names), record.mixture.as_array(names))
+            return total_variation(predicted.as_array(names), record.mixture.as_array(names))
     return None
 
 

@@ -127,9 +127,10 @@ def extension(folder: str, runs: int) -> SweepConfig:
     budget = current.budget.model_copy(update={"trials": history.spec.max_trials})
     wanted = extended(current.model_copy(update={"budget": budget}), runs)
     if (settled := _settled(history, wanted)) is not None:
+        reached = "that regret" if settled.regret_expected is None else f"{settled.regret_expected:.2g}"
         raise SweepError(
             f"{folder}: the sweep is settled ({settled.reason}), so more trainings would not be run; to go on, lower stop.tolerance in "
-            f"{CONFIG} below that regret and extend again"
+            f"{CONFIG} below {reached} and extend again"
         )
     return wanted
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from bimix_sweep.design.state import Refit
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.sweep.snapshot import describe, duration
+from bimix_sweep.sweep.snapshot import describe, duration, percent
 
 MOST_LINES = 500
 """Kept: whoever prints them looks every second."""
@@ -75,5 +75,5 @@ def refit_line(
     if mixture is not None:
         text += f", optimum {describe(mixture)}"
     if expected is not None and upper95 is not None:
-        text += f", regret {expected:.2%} (<= {upper95:.2%})"
+        text += f", regret {percent(expected)} (<= {percent(upper95)})"
     return text if moved is None else f"{text}, moved {moved:.3f}"

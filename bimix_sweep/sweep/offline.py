@@ -141,6 +141,8 @@ def propose(folder: str, count: int, *, config: SweepConfig | None = None, versi
             if proposal is None:
                 break
             new.append(proposal)
+        if actor.snapshot().phase != "done":
+            _conclude(actor, current, _path(folder))
         return Asked(
             open=pending,
             new=new,
@@ -179,13 +181,19 @@ def record(folder: str, table: str | Path) -> Standing:
         newly = [trial for trial in failed if history.state.trials[trial].state == "running"]
         for trial in newly:
             actor.abandon(trial, f"{Path(str(table)).name} gives its loss as nan")
-        recipe = None
-        if actor.over() and not any(entry.state == "running" for entry in actor.past()):
-            recipe = write_results(_path(folder), config)
-            actor.complete()
-        else:
+        recipe = _conclude(actor, config, _path(folder))
+        if recipe is None:
             actor.decide()
         return Standing(points=points, finished=finished, failed=newly, snapshot=actor.snapshot(), recipe=recipe)
+
+
+def _conclude(actor: LawActor, config: SweepConfig, folder: str) -> Recipe | None:
+    """Write the results where every training, the final ones included, is over; they may have been so before the end was decided."""
+    if not actor.over() or any(entry.state == "running" for entry in actor.past()):
+        return None
+    recipe = write_results(folder, config)
+    actor.complete()
+    return recipe
 
 
 def propose_from_table(
@@ -302,8 +310,11 @@ def _check(path: str | Path, table: LossTable, failed: Mapping[str, int], histor
     targets, records = history.spec.targets, history.state.trials
     if missing := [target for target in targets if target not in table.targets]:
         raise TableError(f"{path}: no column loss_{missing[0]}; the sweep's targets are {', '.join(targets)}")
+    rows: dict[tuple[str, float], int] = {}
     for row, trial in enumerate(table.trials):
         where = f"{path}: row {row + 1}"
+        if (first := rows.setdefault((trial, float(table.steps[row])), row)) != row:
+            raise TableError(f"{where} is trial {trial} at step {table.steps[row]:g}, as row {first + 1} is; need one of them")
         if trial not in records:
             raise TableError(
                 f"{where} is trial {trial}, which this sweep has not proposed; open are {', '.join(history.running()[:8]) or 'none'}"

@@ -26,7 +26,7 @@ from bimix_sweep.sweep.folder import CONFIG, STORE, local_part
 from bimix_sweep.sweep.history import SweepHistory, replay
 
 MOVED = 5e-4
-"""Share of tokens from which a predicted optimum is said to have moved since it was trained."""
+"""Share of tokens from which it is said that another mixture was trained in place of the predicted optimum."""
 
 
 def write_results(folder: str, config: SweepConfig) -> Recipe:
@@ -151,7 +151,7 @@ def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comp
     if moved < MOVED:
         return comparison
     return replace(
-        comparison, reason=f"{comparison.reason}; the predicted optimum compared is the one trained earlier, {moved:.3f} from the present one"
+        comparison, reason=f"{comparison.reason}; the mixture trained in place of the predicted optimum lies {moved:.3f} from it"
     )  # fmt: skip
 
 

@@ -85,6 +85,11 @@ def describe(mixture: Mapping[str, float]) -> str:
     return " ".join(f"{name} {share:.2f}".replace(" 0.", " .") for name, share in mixture.items())
 
 
+def percent(share: float) -> str:
+    """`0.12%`; what would read as 0 is `<0.01%`."""
+    return "<0.01%" if 0 <= share < 5e-5 else f"{share:.2%}"
+
+
 def duration(seconds: float) -> str:
     """`48 s`, `3 min 20 s`, `5 h 10 min`."""
     whole = round(seconds)

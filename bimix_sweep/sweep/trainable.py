@@ -4,11 +4,14 @@ Who may crash: this worker, its node, the driver, the actor. Who retries: Tune s
 Ray repeats calls to an actor that restarts, a person resumes a sweep whose driver died. What makes that safe: a point
 is recorded by the actor before Tune hears of it, recording is idempotent by (trial, step), the training goes on from its
 checkpoint, and a training that the record says is finished is not run. What the trainer itself raises is not retried,
-as it would come again, but for TryAgainError and OSError: these are, a few times without a new point in between.
+as it would come again, but for TryAgainError and OSError: these are, a few times without a new point in between. A full
+disk fails no training: the sweep stops, and goes on when there is room.
 """
 
 import contextlib
+import errno
 import os
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -31,6 +34,9 @@ from bimix_sweep.sweep.traininglog import TrainingLog
 
 ATTEMPTS = 12
 """At a training without a new point in between, the later ones a minute apart; then it has failed."""
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+FULL_ATTEMPTS = 3
+"""The same where the disk is full or read-only: then the sweep stops, because no training is to blame and the next one would meet the same."""
 LONGEST_WAIT = 60.0
 """Seconds before an attempt that follows fruitless ones."""
 LONGEST_REASON = 2000
@@ -111,10 +117,16 @@ def _run(training: Training, config: Mapping[str, Any]) -> None:
         raise  # not the training's fault: Tune tries again, from the checkpoint
     except (OSError, TryAgainError) as error:
         reason = _reason(error)
-        if begun["fruitless"] < ATTEMPTS:
+        full = isinstance(error, OSError) and error.errno in FULL
+        if begun["fruitless"] < (FULL_ATTEMPTS if full else ATTEMPTS):
             with contextlib.suppress(OSError):
                 checkpoint.keep(last=True)
             raise TryAgainError(reason) from None  # what Tune writes down of it is masked
+        if full:
+            _halt(actor, trial, reason, training.folder)
+            checkpoint.close()
+            tune.report({"step": 0, "failed": reason})  # to Tune alone
+            return
         reason = f"{begun['fruitless']} attempts in a row brought no new point, the last ended with: {reason}"
         ask(actor.abandon.remote(trial, reason))
         tune.report({"step": 0, "failed": reason})
@@ -125,6 +137,12 @@ def _run(training: Training, config: Mapping[str, Any]) -> None:
     else:
         ask(actor.finish.remote(trial))
     checkpoint.drop()
+
+
+def _halt(actor: Any, trial: str, reason: str, folder: str) -> None:
+    """Have the sweep stop, to be resumed by a person."""
+    advice = f"make room, or mend the disk, and go on with: bimix-sweep resume {shlex.quote(folder)}"
+    ask(actor.halt.remote(f"{trial} cannot be trained on {os.uname().nodename} ({reason}); {advice}"))
 
 
 def _wait_for_better_times(fruitless: int) -> None:

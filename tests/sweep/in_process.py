@@ -45,7 +45,7 @@ def losses(mixture, seed, step, targets=("web", "code", "books"), noise=0.002):
     """What a training measures; `web@old` trains like `web`."""
     shares = {}
     for name, share in mixture.as_dict().items():
-        shares[name.partition("@")[0]] = shares.get(name.partition("@")[0], 0) + share
+        shares[name.partition("@")[0]] = shares.get(name.partition("@")[0], 0) + round(share, 12)  # files keep all but the last bit
     draw = np.random.default_rng([seed % 2**31, step]).normal(size=len(targets))
     return {
         target: float(

@@ -31,6 +31,15 @@ def train(mixture, report, context):
     for step in context.eval_steps:
         report(step, {name: (share + .03) ** -need * (8 * step ** -.45 + 2) for (name, share), need in zip(mixture.items(), (.1, .16))})
 """
+FULL = """
+import errno, os
+from pathlib import Path
+def train(mixture, report, context):
+    if context.trial > "t0000" and not Path(__file__).with_name("room").exists():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for step in context.eval_steps:
+        report(step, {name: (share + .03) ** -need * (8 * step ** -.45 + 2) for (name, share), need in zip(mixture.items(), (.1, .16))})
+"""
 PROGRAM = """
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
@@ -154,6 +163,22 @@ def test_a_function_trains_a_whole_sweep_and_its_credentials_stay_out(tmp_path, 
     assert "refused with ***" in (tmp_path / "out" / "logs" / "t0001.log").read_text()
     assert holds_no_secret(tmp_path / "out")
     assert SECRET not in said
+
+
+def test_a_full_disk_fails_no_training_and_the_sweep_goes_on_when_there_is_room(tmp_path, sweep, ray_environment, ray_address):
+    (tmp_path / "on_a_full_disk.py").write_text(FULL)
+    process = sweep(trainer="on_a_full_disk:train")
+    said = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode == 1
+    assert re.search(
+        r"error: t000\d cannot be trained on .* No space left on device\); make room, .* bimix-sweep resume", said.splitlines()[-1]
+    )
+    assert [*ended(tmp_path / "out")] == ["t0000"]
+    (tmp_path / "room").touch()
+    command = [str(Path(sys.executable).with_name("bimix-sweep")), "resume", str(tmp_path / "out"), "--address", ray_address]
+    subprocess.run(command, env=ray_environment, capture_output=True, text=True, check=True, timeout=PATIENCE, cwd=tmp_path)
+    assert {end["state"] for end in ended(tmp_path / "out").values()} == {"finished"}
+    assert replay(str(tmp_path / "out")).complete
 
 
 def test_a_command_on_two_nodes_loses_its_worker_leaves_nothing_and_goes_on(tmp_path, sweep, second_node, ray_environment, ray_address):

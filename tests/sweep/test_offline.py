@@ -215,8 +215,38 @@ def test_propose_says_that_the_final_trainings_are_handed_out_and_only_then_that
     assert "these are the final trainings" in call("propose", folder, "--count", 0, "-o", mixtures)
     assert json.loads(call("record", folder, train(mixtures, table), "--json"))["recipe"]
     said = call("propose", folder, "--count", 1, "-o", mixtures)
-    assert "the sweep is over; the last record wrote its results" in said
+    assert "the sweep is over; its results are written" in said
     assert "these are the final trainings" not in said
+
+
+def test_an_optimum_that_was_trained_before_it_was_known_to_be_one_ends_the_sweep_with_its_results(tmp_path):
+    """Two domains that are alike: the uniform and natural mixtures, final trainings before the end is decided, are the optimum."""
+    config, mixtures, table, folder = tmp_path / "sweep.yaml", tmp_path / "m.csv", tmp_path / "l.csv", tmp_path / "sweep"
+    content = {
+        "domains": {"web": {}, "code": {}}, "trainer": {"command": ["train", "{job}"]}, "proxy": {"steps": 8},
+        "budget": {"trials": 6}, "out": str(folder),
+    }  # fmt: skip
+    config.write_text(yaml.safe_dump(content))
+    asked = json.loads(call("propose", config, "--count", 4, "-o", mixtures, "--json"))
+    for _ in range(10):
+        rows = [(job["trial"], *(job["mixture"].get(name, 0.0) for name in ("web", "code"))) for job in [*asked["new"], *asked["open"]]]
+        if not rows:
+            break
+        lines = [f"{trial},8,{web},{code},{3 * (web + 0.01) ** -0.1},{3 * (code + 0.01) ** -0.1}" for trial, web, code in rows]
+        table.write_text("\n".join(["trial,step,r_web,r_code,loss_web,loss_code", *lines, ""]))
+        call("record", folder, table)
+        asked = json.loads(call("propose", folder, "--count", 4, "-o", mixtures, "--json"))
+    assert asked["complete"]
+    assert Recipe.read(folder / "RECIPE.json").proportions == pytest.approx({"web": 0.5, "code": 0.5}, abs=0.02)
+
+
+def test_two_rows_of_one_training_at_one_step_are_refused_whatever_their_size_or_seed(tmp_path, sweep_yaml):
+    folder, mixtures, table = tmp_path / "sweep", tmp_path / "m.csv", tmp_path / "l.csv"
+    call("propose", sweep_yaml, "--count", 1, "-o", mixtures)
+    lines = train(mixtures, table).read_text().splitlines()
+    table.write_text("\n".join([f"{lines[0]},size", f"{lines[1]},2e5", f"{lines[1]},", ""]))
+    with pytest.raises(TableError, match=r"row 2 is trial t0000 at step 100, as row 1 is; need one of them"):
+        offline.record(str(folder), table)
 
 
 def test_finished_runs_of_no_sweep_are_answered_inside_the_bounds_and_nothing_is_kept(tmp_path):

@@ -4,7 +4,7 @@ from io import StringIO
 from rich.console import Console
 
 from bimix_sweep.sweep.progress import Progress, view
-from bimix_sweep.sweep.snapshot import Snapshot, TrialRow, describe, duration
+from bimix_sweep.sweep.snapshot import Snapshot, TrialRow, describe, duration, percent
 
 
 def row(trial, state="finished", step=400, role="sweep"):
@@ -82,6 +82,7 @@ def test_a_sweep_without_trainings_is_starting_and_its_name_is_not_said_twice():
 
 
 def test_words():
+    assert [percent(share) for share in (0.0, 4.9e-5, 5.1e-5, 0.0123)] == ["<0.01%", "<0.01%", "0.01%", "1.23%"]
     assert describe({"web": 1.0, "code": 0.05}) == "web 1.00 code .05"
     assert [duration(s) for s in (48.4, 200, 18_600)] == ["48 s", "3 min 20 s", "5 h 10 min"]
 
