@@ -14,6 +14,18 @@ from bimix_sweep.text import shown
 FORMAT = "bimix-sweep law 1"
 ARRAYS = ("params", "precision", "point2", "amplitude2", "offset2", "inflation", "correlation", "residual")
 """Fields of a fitted law that are arrays."""
+RANGES = {
+    "params": (-50.0, 50.0), "precision": (1e-9, 1e18), "point2": (1e-18, 100.0), "amplitude2": (0.0, 100.0), "offset2": (1e-18, 100.0),
+    "inflation": (1e-6, 1e4), "correlation": (-1.0 - 1e-6, 1.0 + 1e-6), "residual": (-100.0, 100.0), "length": (1e-6, 1e6),
+    "reference": (1e-3, 1e18), "steps": (1e-3, 1e18), "sizes": (1e-3, 1e18),
+}  # fmt: skip
+"""What fits come near to by far: parameters are logarithms, the smallest is `transfer.OFF`; beyond, exponentials overflow."""
+
+EXPONENTS = {
+    tl.LEVEL: (-20.0, 20.0), tl.SLOPE: (-50.0, 5.0), tl.STEP_POWER: (-50.0, 5.0), tl.SIZE_POWER: (-50.0, 5.0), tl.STEP_SIZE: (-5.0, 5.0),
+    tl.SLOPE_SIZE: (-5.0, 5.0), tl.SLOPE_STEP: (-5.0, 5.0),
+}  # fmt: skip
+"""The same of columns of `params` that stand in exponents: published slopes are below 1, and a proportion of .001 to the power -148 overflows."""
 
 
 def read_fields(data: Any) -> dict[str, Any]:
@@ -50,9 +62,16 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         if values.shape != shapes.get(name, (t,)) or not np.isfinite(values).all():
             raise ValueError(f"{name} has shape {values.shape} or values that are not finite")
     length, reference = float(data["length"]), (float(data["reference"][0]), float(data["reference"][1]))
-    positive = all((arrays[name] > 0).all() for name in ("precision", "offset2", "inflation"))
-    if not (positive and (arrays["point2"] >= 0).all() and (arrays["amplitude2"] >= 0).all() and length > 0 and min(reference) > 0):
-        raise ValueError("a variance or scale is not positive")
+    sizes = runs.sizes[~np.isnan(runs.sizes)]
+    for name, found in {**arrays, "length": length, "reference": reference, "steps": runs.steps, "sizes": sizes}.items():
+        low, high = RANGES[name]
+        if not ((np.asarray(found) >= low) & (np.asarray(found) <= high)).all():
+            raise ValueError(f"{name} holds a number outside of {low:g} to {high:g}")
+    if np.abs(np.diagonal(arrays["correlation"]) - 1).max() > 1e-6:
+        raise ValueError("correlation has a diagonal that is not 1")
+    for column, (low, high) in EXPONENTS.items():
+        if not ((arrays["params"][:, column] >= low) & (arrays["params"][:, column] <= high)).all():
+            raise ValueError(f"params holds a number outside of {low:g} to {high:g} in column {column}")
     return {
         "domains": domains, "targets": targets, "own": own, "choice": choice, "notes": tuple(map(str, data["notes"])),
         "cross_validation": dict(data["cross_validation"]), "runs": runs, "length": length, "hyper": dict(data["hyper"]),

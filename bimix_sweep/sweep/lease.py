@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bimix_sweep import files
@@ -133,8 +134,10 @@ class Lease:
     def _read(self) -> _Holder | None:
         """None where there is none, or none that a driver wrote."""
         try:
-            content: Any = json.loads(files.read_bytes(self._path)[:10_000])
-            return _Holder(str(content["holder"]), str(content["host"])[:200], int(content["pid"]), float(content["time"]))
+            text = files.read_bytes(self._path)[:10_000] if files.is_uri(self._path) else files.peek(Path(self._path), 10_000)
+            content: Any = json.loads(text)
+            found = _Holder(str(content["holder"]), str(content["host"])[:200], int(content["pid"]), float(content["time"]))
+            return found if 0 < found.pid < 2**31 else None
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, LookupError, RecursionError, OverflowError):

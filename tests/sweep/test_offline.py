@@ -111,6 +111,17 @@ def test_open_mixtures_are_listed_again_and_a_table_recorded_twice_changes_nothi
     assert MixtureFile.read(mixtures).columns["trial"].to_pylist() == ["t0000", "t0002", "t0003", "t0004"]
 
 
+@pytest.mark.parametrize("loss", [1e200, 1e100, 5e-324])
+def test_a_table_with_an_extreme_loss_is_refused_and_the_sweep_goes_on(tmp_path, sweep_yaml, loss):
+    folder, mixtures, table = tmp_path / "sweep", tmp_path / "m.csv", tmp_path / "l.csv"
+    call("propose", sweep_yaml, "--count", 1, "-o", mixtures)
+    said = call("record", folder, train(mixtures, table, loss_code=lambda _: loss), code=1)
+    assert f"row 1, trial t0000, has loss_code = {loss:g}; need a number between 1e-06 and 1e+06" in said
+    for _ in range(8):
+        call("record", folder, train(mixtures, table))
+        call("propose", folder, "--count", 1, "-o", mixtures)
+
+
 def test_a_curve_may_come_in_parts_and_nan_is_a_training_that_failed(tmp_path, sweep_yaml):
     folder, mixtures, table = tmp_path / "sweep", tmp_path / "m.csv", tmp_path / "l.csv"
     call("propose", sweep_yaml, "--count", 3, "-o", mixtures)

@@ -273,7 +273,13 @@ def test_the_lease_of_a_process_of_this_host_that_is_gone_or_of_an_old_one_is_no
     with subprocess.Popen([sys.executable, "-c", "pass"]) as gone:
         pass
     content = {"holder": "x", "host": socket.gethostname(), "pid": gone.pid, "time": time.time()}
-    for text in (json.dumps(content), json.dumps(content | {"host": "elsewhere", "time": time.time() - 60}), "[1", '{"holder": 3}'):
+    for text in (
+        json.dumps(content),
+        json.dumps(content | {"host": "elsewhere", "time": time.time() - 60}),
+        json.dumps(content | {"pid": 10**30}),
+        "[1",
+        '{"holder": 3}',
+    ):
         files.write_text(files.join(place, "lease"), text)
         began = time.monotonic()
         Journal.open(place)[0].close()
