@@ -33,7 +33,6 @@ SETTINGS = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_worker_niceness": "0",  # Ray's 15 lets trainings starve beside any ordinary load; who starts a sweep may `nice` all of it
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # one handler for Ctrl-C and SIGTERM, in `launch`
-    "TUNE_GLOBAL_CHECKPOINT_S": "600",  # nobody reads it: the journal is the record
     "TUNE_MAX_PENDING_TRIALS_PG": "100000",  # the searcher says how many
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a lost worker is told by the training that goes on elsewhere
     "TUNE_WARN_THRESHOLD_S": "30",
