@@ -128,7 +128,7 @@ def _run_tune(
     from bimix_sweep.sweep.remote import RemotePlanner
     from bimix_sweep.sweep.searcher import SweepSearcher
     from bimix_sweep.sweep.trainable import Training, proxy_training
-    from bimix_sweep.sweep.tuneloop import Forgetting, SafePoint
+    from bimix_sweep.sweep.tuneloop import BeginAndEnd, SafePoint
 
     planner = RemotePlanner(actor)
     searcher = SweepSearcher(planner, spec.domains.names, config.name, past, slots)
@@ -148,7 +148,7 @@ def _run_tune(
             trial_name_creator=_trial_name, trial_dirname_creator=_trial_name,
         ),
         run_config=tune.RunConfig(
-            name="ray", storage_path=str(local_part(folder)), verbose=0, stop=SafePoint(interrupt), callbacks=[Forgetting()],
+            name="ray", storage_path=str(local_part(folder)), verbose=0, stop=SafePoint(interrupt), callbacks=[BeginAndEnd(searcher.on_trial_start)],
             failure_config=tune.FailureConfig(max_failures=RETRIES),
         ),
     )  # fmt: skip
@@ -195,6 +195,7 @@ def _start_actor(name: str, folder: str, first: Event, change: Event | None) -> 
     from bimix_sweep.sweep.remote import NAMESPACE, ask
 
     options = {
+        "runtime_env": {"env_vars": {"MALLOC_ARENA_MAX": "2"}},  # else each of its threads keeps what the largest fit on it took
         "name": name, "namespace": NAMESPACE, "num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "max_concurrency": CALLS,
         "scheduling_strategy": NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
     }  # fmt: skip

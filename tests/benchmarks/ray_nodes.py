@@ -66,11 +66,13 @@ def loaded(pid: int, library: str) -> bool:
 
 
 def named(start: str) -> list[int]:
-    """Processes whose command line begins so, such as `ray::LawActor`."""
-    found = []
+    """Processes of this PID namespace whose command line begins so, such as `ray::LawActor`."""
+    found, here = [], os.readlink("/proc/self/ns/pid")
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
-                if (folder / "cmdline").read_bytes().decode(errors="replace").startswith(start):
+                if os.readlink(folder / "ns" / "pid") == here and (folder / "cmdline").read_bytes().decode(errors="replace").startswith(
+                    start
+                ):
                     found.append(int(folder.name))
     return found
