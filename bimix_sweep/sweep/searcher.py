@@ -24,7 +24,7 @@ FINISHED = "FINISHED"
 """Tune's word for a search that has nothing more to suggest (`Searcher.FINISHED`)."""
 STARTING = 8
 """Trainings whose worker has not begun, at most. Where trainings are short, the workers that are there take over what waits for another one to start;
-Tune starts one all the same and lets go of it: without this limit 2000 instant trainings in 64 slots cost 326 starts of two seconds each."""
+Tune starts one all the same and lets go of it: without this limit 700 instant trainings in 64 slots cost 326 starts of two seconds each."""
 FIRST_SECONDS, AGAIN_SECONDS = 1.0, 0.02
 """How long Tune's loop waits for a proposal when it asks for it, and when it asks again. A worker whose training ends while none is at hand is
 let go, and the next one costs two seconds of a core to start, so the loop rather waits for a fit, if not for a long one."""

@@ -67,11 +67,11 @@ def loaded(pid: int, library: str) -> bool:
 
 def named(start: str) -> list[int]:
     """Processes of this PID namespace whose command line begins so, such as `ray::LawActor`."""
-    found, here = [], os.readlink("/proc/self/ns/pid")
+    found, here = [], Path("/proc/self/ns/pid").readlink()
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
-                if os.readlink(folder / "ns" / "pid") == here and (folder / "cmdline").read_bytes().decode(errors="replace").startswith(
+                if (folder / "ns" / "pid").readlink() == here and (folder / "cmdline").read_bytes().decode(errors="replace").startswith(
                     start
                 ):
                     found.append(int(folder.name))
