@@ -128,7 +128,7 @@ def _run_tune(
     from bimix_sweep.sweep.remote import RemotePlanner
     from bimix_sweep.sweep.searcher import SweepSearcher
     from bimix_sweep.sweep.trainable import Training, proxy_training
-    from bimix_sweep.sweep.tuneloop import BeginAndEnd, SafePoint
+    from bimix_sweep.sweep.tuneloop import Forgetting, SafePoint
 
     planner = RemotePlanner(actor)
     searcher = SweepSearcher(planner, spec.domains.names, config.name, past, slots)
@@ -148,7 +148,7 @@ def _run_tune(
             trial_name_creator=_trial_name, trial_dirname_creator=_trial_name,
         ),
         run_config=tune.RunConfig(
-            name="ray", storage_path=str(local_part(folder)), verbose=0, stop=SafePoint(interrupt), callbacks=[BeginAndEnd(searcher.on_trial_start)],
+            name="ray", storage_path=str(local_part(folder)), verbose=0, stop=SafePoint(interrupt), callbacks=[Forgetting()],
             failure_config=tune.FailureConfig(max_failures=RETRIES),
         ),
     )  # fmt: skip

@@ -22,9 +22,6 @@ from bimix_sweep.sweep.sampler import SHARE, MixtureSampler, Planner, suggest_mi
 
 FINISHED = "FINISHED"
 """Tune's word for a search that has nothing more to suggest (`Searcher.FINISHED`)."""
-STARTING = 8
-"""Trainings whose worker has not begun, at most. Where trainings are short, the workers that are there take over what waits for another one to start;
-Tune starts one all the same and lets go of it: without this limit 700 instant trainings in 64 slots cost 326 starts of two seconds each."""
 FIRST_SECONDS, AGAIN_SECONDS = 1.0, 0.02
 """How long Tune's loop waits for a proposal when it asks for it, and when it asks again. A worker whose training ends while none is at hand is
 let go, and the next one costs two seconds of a core to start, so the loop rather waits for a fit, if not for a long one."""
@@ -58,7 +55,6 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         self._domains = tuple(domains)
         self._sampler = MixtureSampler(planner, domains)
         self._running: dict[str, optuna.Trial] = {}
-        self._starting: set[str] = set()
         self._unfinished = [trial for trial in past if trial.state == "running"]
         self._started = {trial.proposal.trial for trial in past}
         self._number = len(past) - len(self._unfinished)  # trials of the study, which copies all of them to count them
@@ -78,12 +74,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             self.error = error
             return FINISHED
 
-    def on_trial_start(self, trial_id: str) -> None:
-        """A worker has begun with it; told by `tuneloop`."""
-        self._starting.discard(trial_id)
-
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self._starting.discard(trial_id)
         trial = self._running.pop(trial_id, None)
         if trial is None:
             return
@@ -107,7 +98,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
     def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self.error is not None:
             return FINISHED
-        if self._slots is not None and (len(self._running) >= self._slots() or len(self._starting) >= STARTING):
+        if self._slots is not None and len(self._running) >= self._slots():
             return None
         if self._unfinished:
             past = self._unfinished.pop(0)
@@ -127,7 +118,6 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         for key, value in {"trial": proposal.trial, "role": role, "reason": proposal.reason, **sized}.items():
             trial.set_user_attr(key, value)
         self._running[trial_id] = trial
-        self._starting.add(trial_id)
         self._started.add(proposal.trial)
         self._number += 1
         return {"trial": proposal.trial, "role": role, "seed": proposal.seed, "mixture": mixture.as_dict(), **sized}

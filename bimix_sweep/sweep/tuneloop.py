@@ -1,6 +1,5 @@
-"""What hangs on Ray Tune's loop: where a signal may stop it, and what it tells of trainings that begin and end."""
+"""What hangs on Ray Tune's loop: where a signal may stop it, and what it need not keep of trainings that ended."""
 
-from collections.abc import Callable
 from typing import Any
 
 from ray.tune import Callback, Stopper
@@ -27,21 +26,10 @@ class SafePoint(Stopper):  # type: ignore[misc]
         return SafePoint, ()  # Tune pickles its arguments; handlers stay here
 
 
-class BeginAndEnd(Callback):  # type: ignore[misc]
-    """Says when a training begins; when it ended, lets go of the running averages that Tune keeps of its metrics: 35 KB at seven targets."""
-
-    def __init__(self, begun: Callable[[str], None] = lambda trial_id: None) -> None:
-        """`begun` is given Tune's id of each training that a worker begins with."""
-        self._begun = begun
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called by Tune when a worker, new or warm, takes the training."""
-        self._begun(trial.trial_id)
+class Forgetting(Callback):  # type: ignore[misc]
+    """Lets go of the running averages that Tune keeps of every metric of every ended training: 35 KB each at seven targets."""
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Tune after the training's last report."""
         trial.metric_analysis.clear()
         trial.metric_n_steps.clear()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return BeginAndEnd, ()  # Tune pickles its arguments; the searcher stays here
