@@ -28,6 +28,8 @@ HIGHLIGHTS = (
     ("soak", "random faults"),
     ("ingest", "points a second"),
     ("ingest", "seconds within which"),
+    ("thousands", "seconds a training"),
+    ("sizes", "lawful"),
     ("proxy", "times as fast as"),
 )
 """(benchmark, beginning of a claim) shown in README.md; all others are in results/README.md."""
