@@ -67,13 +67,14 @@ def test_while_data_are_prepared(tmp_path, number):
 
 
 def test_right_after_the_first_line(tmp_path):
-    (tmp_path / "sweep.yaml").write_text("name: pile\ndomains: {a: {path: none}, b: {path: none}}\n")
+    (tmp_path / "long.txt").write_text("".join(f"{number} words to be tokenised for many seconds\n" for number in range(1_000_000)))
+    (tmp_path / "sweep.yaml").write_text("name: pile\ndomains: {a: {path: long.txt}, b: {path: long.txt}}\n")
     process = started("-c", "from bimix_sweep.cli import app; app()", "run", tmp_path / "sweep.yaml", "--out", tmp_path / "runs" / "sweep")
     assert process.stderr.readline() == f"pile: starting in {tmp_path}/runs/sweep\n"
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 130
-    assert said == "stopped before anything was begun; start it again as before\n"
+    assert said.endswith("stopped before anything was begun; start it again as before\n")
     assert not (tmp_path / "runs").exists()
 
 
