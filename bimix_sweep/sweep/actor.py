@@ -203,8 +203,9 @@ class LawActor:
 
     def halt(self, reason: str) -> None:
         """Nothing new begins from now on, and the driver is told why; what runs may end. A sweep that is resumed knows nothing of it."""
-        self._halted = self._halted or reason
-        self._log.say(f"halted: {reason}")
+        if self._halted is None:  # every running training meets the same disk; it is said once
+            self._halted = reason
+            self._log.say(f"halted: {reason}")
 
     # what the driver calls
 

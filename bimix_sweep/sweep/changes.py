@@ -102,8 +102,7 @@ def compare(history: SweepHistory, given: SweepConfig, versions: VersionChange =
     if ended:
         what.append(f"running trainings that cannot go on with it are ended: {', '.join(ended)}")
     return Change(
-        config=config, what=tuple(what), renamed=renamed, joined=joined, dropped=dropped,
-        ended=ended,
+        config=config, what=tuple(what), renamed=renamed, joined=joined, dropped=dropped, ended=ended
     )  # fmt: skip
 
 
