@@ -129,7 +129,7 @@ def _run_tune(
     from bimix_sweep.sweep.remote import RemotePlanner
     from bimix_sweep.sweep.searcher import SweepSearcher
     from bimix_sweep.sweep.trainable import Training, proxy_training
-    from bimix_sweep.sweep.tuneloop import Forgetting, SafePoint
+    from bimix_sweep.sweep.tuneloop import Forgetting, NewestFirst, SafePoint
 
     planner = RemotePlanner(actor)
     searcher = SweepSearcher(planner, spec.domains.names, config.name, past, slots)
@@ -145,7 +145,7 @@ def _run_tune(
     tuner = tune.Tuner(
         tune.with_resources(proxy_training(training), bundles),
         tune_config=tune.TuneConfig(
-            search_alg=searcher, num_samples=-1, reuse_actors=True,
+            search_alg=searcher, scheduler=NewestFirst(), num_samples=-1, reuse_actors=True,
             trial_name_creator=_trial_name, trial_dirname_creator=_trial_name,
         ),
         run_config=tune.RunConfig(

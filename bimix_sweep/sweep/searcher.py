@@ -9,6 +9,7 @@ is saved by Tune: a driver that starts again builds the study anew from the jour
 import concurrent.futures
 import threading
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import optuna
@@ -22,6 +23,9 @@ from bimix_sweep.sweep.sampler import SHARE, MixtureSampler, Planner, suggest_mi
 
 FINISHED = "FINISHED"
 """Tune's word for a search that has nothing more to suggest (`Searcher.FINISHED`)."""
+TURNS = 3
+"""Times that Tune is given a training before its word that it failed for good is taken. Where a worker dies between two trainings, Tune fails the
+second one and tries nothing: it retries what is RUNNING, and that one is still PENDING (Ray 2.60). What the record knows to be over ends at once."""
 FIRST_SECONDS, AGAIN_SECONDS = 1.0, 0.02
 """How long Tune's loop waits for a proposal when it asks for it, and when it asks again. A worker whose training ends while none is at hand is
 let go, and the next one costs two seconds of a core to start, so the loop rather waits for a fit, if not for a long one."""
@@ -39,6 +43,15 @@ class SweepPlanner(Planner, Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class _Turn:
+    """One of Tune's trials for a training."""
+
+    trial: optuna.Trial
+    order: dict[str, Any]
+    number: int = 1
+
+
 class SweepSearcher(Searcher):  # type: ignore[misc]
     """Asks and tells one study."""
 
@@ -54,11 +67,13 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         self._planner, self._slots = planner, slots
         self._domains = tuple(domains)
         self._sampler = MixtureSampler(planner, domains)
-        self._running: dict[str, optuna.Trial] = {}
+        self._running: dict[str, _Turn] = {}
+        self._again: list[_Turn] = []
         self._unfinished = [trial for trial in past if trial.state == "running"]
         self._started = {trial.proposal.trial for trial in past}
         self._number = len(past) - len(self._unfinished)  # trials of the study, which copies all of them to count them
         self._deciding: concurrent.futures.Future[tuple[Proposal | None, str, bool]] | None = None
+        self._over = False  # nothing is left to decide
         self.error: BimixSweepError | None = None
         """Why the search ended early."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -75,9 +90,13 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             return FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        trial = self._running.pop(trial_id, None)
-        if trial is None:
+        turn = self._running.pop(trial_id, None)
+        if turn is None:
             return
+        if error and turn.number < TURNS:
+            self._again.append(replace(turn, number=turn.number + 1))
+            return
+        trial = turn.trial
         objective = (result or {}).get("objective")
         reason = (result or {}).get("failed") or ("its worker failed too often" if error else None)
         try:
@@ -100,6 +119,16 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             return FINISHED
         if self._slots is not None and len(self._running) >= self._slots():
             return None
+        turn = self._again.pop(0) if self._again else self._new()
+        if turn is None:
+            return FINISHED if self._over and not self._running else None  # what runs may have to be given to Tune again
+        self._running[trial_id] = turn
+        return dict(turn.order)
+
+    def _new(self) -> _Turn | None:
+        """A training that this driver has not given to Tune."""
+        if self._over:
+            return None
         if self._unfinished:
             past = self._unfinished.pop(0)
             proposal, role = past.proposal, past.role
@@ -107,9 +136,9 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             decided = self._decided()
             if decided is None:
                 return None
-            found, role, over = decided
+            found, role, self._over = decided
             if found is None:
-                return FINISHED if over else None
+                return None
             proposal = found
         self._sampler.give(proposal)
         trial = self.study.ask()
@@ -117,10 +146,11 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         sized = {} if proposal.size is None else {"size": proposal.size}
         for key, value in {"trial": proposal.trial, "role": role, "reason": proposal.reason, **sized}.items():
             trial.set_user_attr(key, value)
-        self._running[trial_id] = trial
         self._started.add(proposal.trial)
         self._number += 1
-        return {"trial": proposal.trial, "role": role, "seed": proposal.seed, "mixture": mixture.as_dict(), **sized}
+        return _Turn(
+            trial=trial, order={"trial": proposal.trial, "role": role, "seed": proposal.seed, "mixture": mixture.as_dict(), **sized}
+        )
 
     def _decided(self) -> tuple[Proposal | None, str, bool] | None:
         """What `_decide` found, None while it is at it."""

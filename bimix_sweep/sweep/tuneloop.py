@@ -1,8 +1,10 @@
-"""What hangs on Ray Tune's loop: where a signal may stop it, and what it need not keep of trainings that ended."""
+"""What hangs on Ray Tune's loop: where a signal may stop it, who gets a free worker, and what need not be kept of trainings that ended."""
 
 from typing import Any
 
 from ray.tune import Callback, Stopper
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 
 from bimix_sweep.sweep.interrupt import Interrupt
 
@@ -24,6 +26,27 @@ class SafePoint(Stopper):  # type: ignore[misc]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SafePoint, ()  # Tune pickles its arguments; handlers stay here
+
+
+class NewestFirst(FIFOScheduler):  # type: ignore[misc]
+    """A free worker goes to a training that was just added, not to one whose own worker is starting.
+
+    Tune's own order gives it to the training that waits longest, and ends the worker that was starting for that one. Where trainings are
+    short beside a start, most starts end so: five for each worker that came to work (measured with Ray 2.60, 64 instant trainings at a time).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._added: list[Trial] = []
+
+    def on_trial_add(self, controller: Any, trial: Trial) -> None:
+        """Called by Tune when a training is new, and when it is to be tried again."""
+        self._added.append(trial)
+
+    def choose_trial_to_run(self, controller: Any) -> Trial | None:
+        """Called by Tune in every step of its loop; for all other trainings it starts workers in the same step."""
+        added, self._added = self._added, []
+        return next((trial for trial in added if trial.status == Trial.PENDING), None)
 
 
 class Forgetting(Callback):  # type: ignore[misc]

@@ -48,4 +48,6 @@ for step in range(done + 1, job["steps"] + 1):
         with torch.no_grad():
             losses = {target: float(loss(texts[of["domain"]][-4096:])) for target, of in job["targets"].items()}
         print(json.dumps({"step": step, "losses": losses}), flush=True)  # noqa: T201
+dist.barrier()  # torchrun ends all ranks where one ends badly, and rank 0 evaluates longest
 dist.destroy_process_group()
+os._exit(0)  # gloo's threads outlive the group under DistributedDataParallel, and at times abort Python while it ends (pytorch pull 179291)

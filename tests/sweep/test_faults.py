@@ -44,7 +44,8 @@ def test_a_sweep_outlives_worker_node_actor_and_driver_and_half_a_written_line(t
         struck(strike)
     sweep.finish()
     findings = investigate(sweep.folder, sweep.witness, faults.STEPS)
-    assert findings.faults == {}, sweep.log.read_text()[-2000:]
+    failures = [f"{event['trial']}: {event['reason']}" for event in events(sweep.folder) if event["kind"] == "end" and event["reason"]]
+    assert findings.faults == {}, "\n".join(failures)
     assert findings.trainings >= 8
     assert findings.points == findings.trainings * len(faults.STEPS)
     assert any(not path.read_bytes().endswith(b"\n") for path in (sweep.folder / "journal").glob("*.jsonl"))  # the torn line is passed over

@@ -74,3 +74,31 @@ def test_what_goes_wrong_while_a_proposal_is_decided_ends_the_search_and_is_kept
     searcher = SweepSearcher(Failing(), NAMES, "s")
     assert searcher.suggest("first") == FINISHED
     assert str(searcher.error) == "the last 3 trainings failed"
+
+
+def test_a_training_whose_worker_died_before_it_began_is_given_to_tune_again(planner):
+    planner.go.set()
+    searcher = SweepSearcher(planner, NAMES, "s")
+    first = searcher.suggest("a")
+    for lost, again in (("a", "b"), ("b", "c")):
+        searcher.on_trial_complete(trial_id=lost, error=True)
+        assert searcher.suggest(again) == first
+        assert planner.trials["t0000"].state == "running"
+    assert len(searcher.study.trials) == 1
+    searcher.on_trial_complete(trial_id="c", error=True)
+    assert planner.trials["t0000"].state == "failed"
+    assert "too often" in planner.trials["t0000"].failure
+    assert searcher.suggest("d")["trial"] == "t0001"
+
+
+def test_the_search_is_not_finished_while_a_training_may_be_needed_again(planner):
+    planner.go.set()
+    searcher = SweepSearcher(planner, NAMES, "s")
+    orders = [searcher.suggest(f"id{number}") for number in range(3)]
+    for number in range(2):
+        searcher.on_trial_complete(trial_id=f"id{number}", result={"objective": 2.0})
+    assert searcher.suggest("more") is None
+    searcher.on_trial_complete(trial_id="id2", error=True)
+    assert searcher.suggest("more") == orders[2]
+    searcher.on_trial_complete(trial_id="more", result={"objective": 2.0})
+    assert searcher.suggest("last") == FINISHED
