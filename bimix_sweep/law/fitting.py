@@ -59,6 +59,8 @@ class Normal:
     hessian: Array
     residual: Array
     """(problems, rows) measured minus law, 0 where not measured."""
+    law: tl.Evaluation
+    """Differentiated by the prior's columns."""
 
 
 def normal_equations(params: Array, prior: Prior, noise: Noise, runs: Runs, design: tl.Design, y: Array, weight: Array) -> Normal:
@@ -80,7 +82,7 @@ def normal_equations(params: Array, prior: Prior, noise: Noise, runs: Runs, desi
     hessian = inverse[:, None, None] * jacobian.information(law, runs, prior.columns, parameters, weight, shrink)
     diagonal = np.arange(parameters)
     hessian[:, diagonal, diagonal] += 1 / prior.sd**2
-    return Normal(cost=cost, gradient=gradient, hessian=hessian, residual=residual)
+    return Normal(cost=cost, gradient=gradient, hessian=hessian, residual=residual, law=law)
 
 
 def minimise(

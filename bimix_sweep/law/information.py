@@ -6,7 +6,7 @@ import numpy as np
 
 from bimix_sweep.law import jacobian
 from bimix_sweep.law import transfer as tl
-from bimix_sweep.law.priors import Prior
+from bimix_sweep.law.priors import Prior, free_columns
 from bimix_sweep.law.residual import Process, Spectrum, spectrum
 from bimix_sweep.law.runs import Index, Runs
 from bimix_sweep.mixture.simplex import Array
@@ -44,7 +44,10 @@ def make_groups(
         known: groups of other parameters under the same variances, whose eigenbases are taken over.
         information: what `run_information` gave for these parameters; None asks it.
     """
-    mean, within, counts = run_information(params, runs, design, point2) if information is None else information
+    if information is None:
+        columns = free_columns(precision**-0.5)
+        information = run_information(tl.evaluate(params, design, columns), runs, columns, params.shape[1], point2)
+    mean, within, counts = information
     groups = []
     for number, (targets, rows) in enumerate(patterns(counts)):
         if known is None:
@@ -81,8 +84,13 @@ def relative_noise(point2: Array, offset2: Array, counts: Array) -> Array:
     return np.asarray(1 + (ratio[:, None] / np.maximum(counts, 1)).mean(axis=0))
 
 
-def run_information(params: Array, runs: Runs, design: tl.Design, point2: Array) -> tuple[Array, Array, Array]:
+def run_information(law: tl.Evaluation, runs: Runs, columns: tuple[int, ...], parameters: int, point2: Array) -> tuple[Array, Array, Array]:
     """What the trainings say of the parameters, split into their means and the shape of their curves.
+
+    Args:
+        law: at the runs' rows, differentiated by `columns`, the outer ones that are free: of the others they say nothing.
+        parameters: how many there are.
+        point2: (targets,) variances of point noise.
 
     Returns:
         (targets, runs, parameters) mean Jacobian of each training, (targets, parameters, parameters) information of the points about
@@ -90,19 +98,17 @@ def run_information(params: Array, runs: Runs, design: tl.Design, point2: Array)
     """
     weight = runs.present.astype(np.float64)
     counts = runs.sums(weight)
-    law = tl.evaluate(params, design)
-    parameters = params.shape[1]
-    mean = jacobian.means(law, runs, tl.OUTER_COLUMNS, parameters, weight)
+    mean = jacobian.means(law, runs, columns, parameters, weight)
     if len(runs.run) == len(runs.proportions):
-        return mean, np.zeros((len(params), parameters, parameters)), counts
-    within = jacobian.information(law, runs, tl.OUTER_COLUMNS, parameters, weight, 1 / np.maximum(counts, 1))
+        return mean, np.zeros((len(mean), parameters, parameters)), counts
+    within = jacobian.information(law, runs, columns, parameters, weight, 1 / np.maximum(counts, 1))
     return mean, within / point2[:, None, None], counts
 
 
 def settle(
     params: Array, prior: Prior, runs: Runs, design: tl.Design, y: Array, weight: Array,
-    *, point2: Array, process: Process, information: tuple[Array, Array, Array], steps: int = 2,
-) -> Array:  # fmt: skip
+    *, point2: Array, process: Process, law: tl.Evaluation, information: tuple[Array, Array, Array], steps: int = 2,
+) -> tuple[Array, Array]:  # fmt: skip
     """Let the parameters give way to the process: Gauss-Newton steps of their posterior mode under the process's covariance.
 
     The fit before it took all misfit for independent offsets; where the process explains a part, the parameters need not.
@@ -111,37 +117,47 @@ def settle(
     Args:
         params: (targets, parameters) from the fit with independent offsets.
         y, weight: (targets, rows) log losses and whether they count.
-        information: of `run_information` at these parameters.
+        law: at these parameters, differentiated by the prior's columns.
+        information: of `run_information` there.
         steps: how many; one that does not lower the cost is not taken.
+
+    Returns:
+        the parameters, and (targets, runs) the mean residual of each training there.
     """
+    counts = runs.sums(weight)
     moving = process.amplitude2 > 0
-    if not moving.any():
-        return params
-    best, best_cost = params, np.full(len(params), np.inf)
+    best, best_cost, best_means = params, np.full(len(params), np.inf), np.zeros_like(counts)
     trial, groups = params, None
     for number in range(steps + 1):
-        law = tl.evaluate(trial, design, prior.columns)
+        last = number == steps  # that turn asks for the cost alone
+        if number:
+            law = tl.evaluate(trial, design, () if last else prior.columns)
         residual = (y - law.log_loss) * weight
-        counts = runs.sums(weight)
         means = runs.sums(residual) / np.maximum(counts, 1)
+        if not moving.any():
+            return params, means
         centred = (residual - means[:, runs.run]) * weight
         move = (trial - prior.mean) / prior.sd
         cost = 0.5 * ((centred**2).sum(axis=1) / point2 + (move**2).sum(axis=1))
-        from_shape = jacobian.transposed(law, runs, prior.columns, params.shape[1], centred) / point2[:, None]
-        if groups is None or number < steps:  # the last turn asks for the cost alone
+        if not last:
+            from_shape = jacobian.transposed(law, runs, prior.columns, params.shape[1], centred) / point2[:, None]
+            if groups is not None:
+                information = run_information(law, runs, prior.columns, params.shape[1], point2)
             groups = make_groups(
-                trial, prior.sd**-2, runs, design, known=groups, information=information if groups is None else None,
+                trial, prior.sd**-2, runs, design, known=groups, information=information,
                 point2=point2, offset2=process.offset2, amplitude2=process.amplitude2, length=process.length,
             )  # fmt: skip
         change = np.zeros_like(params)
-        for group in groups:
+        for group in groups or ():
             for t in group.targets:
                 rotated = group.spectrum.basis.T @ means[t, group.runs]
                 cost[t] += 0.5 * (group.weights[t] * rotated**2).sum()
-                pull = group.rotated[t].T @ (group.weights[t] * rotated) + from_shape[t] - move[t] / prior.sd[t]
-                change[t] = group.covariance[t] @ pull
-        better = moving & (cost < best_cost)
+                if not last:
+                    pull = group.rotated[t].T @ (group.weights[t] * rotated) + from_shape[t] - move[t] / prior.sd[t]
+                    change[t] = group.covariance[t] @ pull
+        better = (cost < best_cost) & (moving | (number == 0))
+        best_means = np.where(better[:, None], means, best_means)
         best, best_cost = np.where(better[:, None], trial, best), np.where(better, cost, best_cost)
-        if number < steps:
-            trial = best + better[:, None] * np.clip(change, -SETTLE_MOVE, SETTLE_MOVE)
-    return best
+        if not last:
+            trial = best + (better & moving)[:, None] * np.clip(change, -SETTLE_MOVE, SETTLE_MOVE)
+    return best, best_means

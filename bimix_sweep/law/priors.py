@@ -89,6 +89,11 @@ class Prior:
     """Outer columns free in at least one problem."""
 
 
+def free_columns(sd: Array) -> tuple[int, ...]:
+    """Outer columns that are free in at least one problem, from (problems, parameters) standard deviations of their prior."""
+    return tuple(column for column in tl.OUTER_COLUMNS if (sd[:, column] > 2 * FIXED).any())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problems:
     """Which law is fitted to which target."""
@@ -157,8 +162,7 @@ class Problems:
             hold(self.bimix, tl.NUM_SHARED + domain, tl.OFF)
             hold(self.bimix & (self.own == domain), tl.NUM_SHARED + domain, 0.0)
         sd[self.bimix, log_t.stop :] = FIXED
-        columns = tuple(c for c in tl.OUTER_COLUMNS if (sd[:, c] > FIXED).any())
-        return Prior(mean=mean, sd=sd, columns=columns)
+        return Prior(mean=mean, sd=sd, columns=free_columns(sd))
 
     def pooled(self, common: Common, prior: Prior, params: Array, variance: Array) -> Common:
         """What the targets have in common, given their fits.

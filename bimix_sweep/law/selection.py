@@ -243,11 +243,13 @@ def _assemble(
     residual = runs.sums(state.residual[picked]) / np.maximum(runs.sums(weight), 1)
     precision = batch.problems.prior(common, widened=True).sd[picked] ** -2.0
     lengths = process.LENGTHS if previous is None else (previous.length,)
-    information = run_information(params, runs, design, noise.point)
+    there = state.law.of(picked)
+    information = run_information(there, runs, prior.columns, params.shape[1], noise.point)
     carried = _process(precision, runs, residual, information, point2=noise.point, offset2=noise.offset, used=used, lengths=lengths)
     y = batch.y[picked]
-    params = settle(params, part, runs, design, y, weight, point2=noise.point, process=carried, information=information)
-    residual = runs.sums((y - tl.evaluate(params, design, ()).log_loss) * weight) / np.maximum(runs.sums(weight), 1)
+    params, residual = settle(
+        params, part, runs, design, y, weight, point2=noise.point, process=carried, law=there, information=information
+    )
     count = len(targets)
     draft = FittedLaw(
         domains=domains, targets=targets, own=own, choice=choice, cross_validation=cross_validation, notes=notes, params=params,

@@ -82,6 +82,13 @@ class Evaluation:
     outer_jacobian: Array
     """(problems, len(columns), rows) d log L by the outer columns asked for."""
 
+    def of(self, problems: Index) -> "Evaluation":
+        """The same of some of the problems."""
+        return Evaluation(
+            log_loss=self.log_loss[problems], by_log_v=self.by_log_v[problems], log_v=self.log_v[problems],
+            mixture_jacobian=self.mixture_jacobian[problems], outer_jacobian=self.outer_jacobian[problems],
+        )  # fmt: skip
+
     def jacobian(self, design: Design, columns: tuple[int, ...]) -> Array:
         """(problems, rows, parameters) d log L / d parameters."""
         problems, rows = self.log_loss.shape
