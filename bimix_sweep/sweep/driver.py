@@ -35,8 +35,8 @@ from bimix_sweep.sweep.slots import Slots
 from bimix_sweep.sweep.staging import settle
 from bimix_sweep.sweep.trainers import Trainer
 
-RETRIES = 20
-"""Further attempts at a training whose worker or node died; each goes on from the last checkpoint."""
+RETRIES = 6
+"""Further attempts, in each of the searcher's turns, at a training whose worker or node died; each goes on from the last checkpoint."""
 CALLS = 64
 """Calls the LawActor serves at a time; those that wait for the disk share a flush."""
 START_SECONDS = 120
@@ -204,6 +204,8 @@ def _start_actor(name: str, folder: str, first: Event, change: Event | None) -> 
         actor = ray.remote(LawActor).options(**options).remote(folder, first, publish=SweepGauges(folder), change=change)
     except ValueError as error:
         raise SweepError(f"{folder}: another driver runs this sweep on the cluster; stop that one first") from error
+    import ray.tune  # takes a second, in which the actor starts
+
     try:
         ask(actor.ready.remote(), timeout=START_SECONDS)
     except ray.exceptions.GetTimeoutError as error:

@@ -9,7 +9,7 @@ is saved by Tune: a driver that starts again builds the study anew from the jour
 import concurrent.futures
 import threading
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import optuna
@@ -24,11 +24,13 @@ from bimix_sweep.sweep.sampler import SHARE, MixtureSampler, Planner, suggest_mi
 FINISHED = "FINISHED"
 """Tune's word for a search that has nothing more to suggest (`Searcher.FINISHED`)."""
 TURNS = 3
-"""Times that Tune is given a training before its word that it failed for good is taken. Where a worker dies between two trainings, Tune fails the
-second one and tries nothing: it retries what is RUNNING, and that one is still PENDING (Ray 2.60). What the record knows to be over ends at once."""
-FIRST_SECONDS, AGAIN_SECONDS = 1.0, 0.02
-"""How long Tune's loop waits for a proposal when it asks for it, and when it asks again. A worker whose training ends while none is at hand is
-let go, and the next one costs two seconds of a core to start, so the loop rather waits for a fit, if not for a long one."""
+"""Times in a row, none of which brought a point, that Tune is given a training before its word that it failed for good is taken. Where a worker
+dies between two trainings, Tune fails the second one and tries nothing: it retries what is RUNNING, and that one is still PENDING (Ray 2.60). What the
+record knows to be over ends at once."""
+FIRST_SECONDS, AGAIN_SECONDS = 5.0, 0.02
+"""How long Tune's loop waits for a proposal when it asks for it, and when it asks again. Where none is at hand when a training ends, Tune lets its worker
+go, or has it take over a training whose own worker is starting and ends that one; and a start costs two seconds of a core. So the loop rather waits for a
+fit, if not for a long one. With 64 instant trainings on two cores all workers were up after 107 s, and after 180 s where it waited for one second."""
 
 
 class SweepPlanner(Planner, Protocol):
@@ -43,13 +45,14 @@ class SweepPlanner(Planner, Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Turn:
     """One of Tune's trials for a training."""
 
     trial: optuna.Trial
     order: dict[str, Any]
     number: int = 1
+    """Since its last point."""
 
 
 class SweepSearcher(Searcher):  # type: ignore[misc]
@@ -89,12 +92,17 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             self.error = error
             return FINISHED
 
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        if trial_id in self._running:
+            self._running[trial_id].number = 0  # the next turn is the first without a point
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         turn = self._running.pop(trial_id, None)
         if turn is None:
             return
         if error and turn.number < TURNS:
-            self._again.append(replace(turn, number=turn.number + 1))
+            turn.number += 1
+            self._again.append(turn)
             return
         trial = turn.trial
         objective = (result or {}).get("objective")

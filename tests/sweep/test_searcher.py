@@ -91,6 +91,17 @@ def test_a_training_whose_worker_died_before_it_began_is_given_to_tune_again(pla
     assert searcher.suggest("d")["trial"] == "t0001"
 
 
+def test_a_training_that_goes_on_after_each_loss_is_given_to_tune_as_often_as_it_takes(planner):
+    planner.go.set()
+    searcher = SweepSearcher(planner, NAMES, "s")
+    first = searcher.suggest("0")
+    for turn in range(10):
+        searcher.on_trial_result(trial_id=str(turn), result={"objective": 3.0})
+        searcher.on_trial_complete(trial_id=str(turn), error=True)
+        assert searcher.suggest(str(turn + 1)) == first
+    assert planner.trials["t0000"].state == "running"
+
+
 def test_the_search_is_not_finished_while_a_training_may_be_needed_again(planner):
     planner.go.set()
     searcher = SweepSearcher(planner, NAMES, "s")
