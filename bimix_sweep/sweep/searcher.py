@@ -7,7 +7,9 @@ is saved by Tune: a driver that starts again builds the study anew from the jour
 """
 
 import concurrent.futures
+import math
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -31,6 +33,10 @@ FIRST_SECONDS, AGAIN_SECONDS = 5.0, 0.02
 """How long Tune's loop waits for a proposal when it asks for it, and when it asks again. Where none is at hand when a training ends, Tune lets its worker
 go, or has it take over a training whose own worker is starting and ends that one; and a start costs two seconds of a core. So the loop rather waits for a
 fit, if not for a long one. With 64 instant trainings on two cores all workers were up after 107 s, and after 180 s where it waited for one second."""
+
+SCOUTS, SCOUT_SECONDS = 4, 10.0
+"""Trainings that begin alone, until one of them has a point or so long. Workers that start together on few cores come up together, late: resumed with 64
+slots on two cores, the first of all began after 23 s."""
 
 
 class SweepPlanner(Planner, Protocol):
@@ -77,6 +83,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         self._number = len(past) - len(self._unfinished)  # trials of the study, which copies all of them to count them
         self._deciding: concurrent.futures.Future[tuple[Proposal | None, str, bool]] | None = None
         self._over = False  # nothing is left to decide
+        self._scouting_until = math.inf  # a time once the first training was given
         self.error: BimixSweepError | None = None
         """Why the search ended early."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -93,6 +100,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             return FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self._scouting_until = 0.0
         if trial_id in self._running:
             self._running[trial_id].number = 0  # the next turn is the first without a point
 
@@ -127,10 +135,14 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             return FINISHED
         if self._slots is not None and len(self._running) >= self._slots():
             return None
+        if len(self._running) >= SCOUTS and time.monotonic() < self._scouting_until:
+            return None
         turn = self._again.pop(0) if self._again else self._new()
         if turn is None:
             return FINISHED if self._over and not self._running else None  # what runs may have to be given to Tune again
         self._running[trial_id] = turn
+        if self._scouting_until == math.inf:
+            self._scouting_until = time.monotonic() + SCOUT_SECONDS
         return dict(turn.order)
 
     def _new(self) -> _Turn | None:

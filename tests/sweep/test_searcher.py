@@ -1,13 +1,15 @@
 """The searcher between Tune's loop and a planner that takes its time."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
 from bimix_sweep.design.state import SweepSpec, SweepState
 from bimix_sweep.errors import SweepError
 from bimix_sweep.mixture.domains import DomainSet
-from bimix_sweep.sweep.searcher import FINISHED, SweepSearcher
+from bimix_sweep.sweep import searcher as searchers
+from bimix_sweep.sweep.searcher import FINISHED, SCOUTS, SweepSearcher
 
 NAMES = ("web", "code", "books")
 DOMAINS = DomainSet(names=NAMES)
@@ -20,8 +22,8 @@ SPEC = SweepSpec(
 class Slow(SweepState):
     """Proposes when it is told to."""
 
-    def __init__(self):
-        super().__init__(SPEC)
+    def __init__(self, spec=SPEC):
+        super().__init__(spec)
         self.asked, self.go = 0, threading.Event()
 
     def propose(self, trial):
@@ -113,3 +115,25 @@ def test_the_search_is_not_finished_while_a_training_may_be_needed_again(planner
     assert searcher.suggest("more") == orders[2]
     searcher.on_trial_complete(trial_id="more", result={"objective": 2.0})
     assert searcher.suggest("last") == FINISHED
+
+
+def scouts():
+    planner = Slow(replace(SPEC, max_trials=20, slots=20))
+    planner.go.set()
+    searcher = SweepSearcher(planner, NAMES, "s")
+    assert [searcher.suggest(str(number)) is not None for number in range(SCOUTS + 2)] == [True] * SCOUTS + [False] * 2
+    return searcher
+
+
+def test_the_first_trainings_begin_alone_until_one_has_a_point():
+    searcher = scouts()
+    searcher.on_trial_result(trial_id="1", result={"objective": 3.0})
+    assert searcher.suggest("more")["trial"] == f"t{SCOUTS:04d}"
+
+
+def test_the_others_wait_no_longer_than_so_for_trainings_that_take_their_time(monkeypatch):
+    monkeypatch.setattr(searchers, "SCOUT_SECONDS", 0.0)
+    planner = Slow(replace(SPEC, max_trials=20, slots=20))
+    planner.go.set()
+    searcher = SweepSearcher(planner, NAMES, "s")
+    assert all(searcher.suggest(str(number)) for number in range(SCOUTS + 2))
