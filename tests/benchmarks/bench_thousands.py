@@ -172,10 +172,9 @@ def main(trials: int = TRIALS, slots: int = SLOTS) -> None:
         "decision_seconds": seconds, "journal_bytes": size,
     }  # fmt: skip
     notes = [
-        f"Limit: {first_hundred:.0f} s passed until 100 trainings had ended and {wall - first_hundred:.0f} s with the others. At first 64 workers start on these cores, "
-        "two to three seconds of a core each (Ray and Tune are imported), and whenever a training that waits for its worker is taken by one that is free, Tune ends the "
-        "one that was starting. Tried without gain: eight starting at a time, none while trainings are shorter than a start or while one waits, a quarter more at a time."
-    ]  # fmt: skip
+        f"{first_hundred:.0f} s passed until 100 trainings had ended and {wall - first_hundred:.0f} s with the others: at first 64 workers start on these cores, "
+        "two to three seconds of a core each (Ray and Tune are imported)."
+    ]
     record("thousands", claims, seconds=time.perf_counter() - began, extra=extra, notes=notes)
 
 
