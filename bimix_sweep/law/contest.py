@@ -109,7 +109,9 @@ class Question:
             total = self.law.amplitude2 + self.law.offset2
             amplitude2 = np.maximum(self.law.amplitude2, SYSTEMATIC * total)
             offset2 = np.maximum(total - amplitude2, 0.05 * total)
-            kept[roughness] = replace(self.law, amplitude2=amplitude2, offset2=offset2, length=roughness * self.law.length)
+            kept[roughness] = replace(
+                self.law, amplitude2=amplitude2, offset2=offset2, shape=replace(self.law.shape, length=roughness * self.law.shape.length)
+            )
         return kept[roughness]
 
 

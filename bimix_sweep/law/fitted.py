@@ -11,9 +11,9 @@ import numpy as np
 
 from bimix_sweep.errors import LawError
 from bimix_sweep.law import transfer as tl
-from bimix_sweep.law.information import Group, make_groups
+from bimix_sweep.law.information import Group, make_groups, places
 from bimix_sweep.law.lawfile import ARRAYS, FORMAT, read_fields
-from bimix_sweep.law.residual import kernel, kernel_gradient
+from bimix_sweep.law.residual import Places, Shape
 from bimix_sweep.law.runs import Runs
 from bimix_sweep.law.uncertainty import Posterior
 from bimix_sweep.mixture.simplex import Array
@@ -49,8 +49,8 @@ class FittedLaw:
     """(targets,) variance of the residual process."""
     offset2: Array
     """(targets,) variance of a training's offset."""
-    length: float
-    """Length of the process's kernel on sqrt(r)."""
+    shape: Shape
+    """How the residual process correlates over mixtures and sizes."""
     inflation: Array
     """(targets,) factor on the posterior covariance, from the cross-validated misfit."""
     correlation: Array
@@ -104,8 +104,8 @@ class FittedLaw:
         Raises:
             LawError: shapes or values that cannot be predicted.
         """
-        design, r = self._design(proportions, steps, sizes)
-        return np.asarray(np.exp(self._law(design, bounded=True).log_loss.T + self._process(r)))
+        design, asked = self._design(proportions, steps, sizes)
+        return np.asarray(np.exp(self._law(design, bounded=True).log_loss.T + self._process(asked)))
 
     def predict_with_sd(self, proportions: Array, steps: Array, sizes: Array | None = None, *, noise: bool = False) -> tuple[Array, Array]:
         """Mean losses and their standard deviation, both (n, targets), in loss units.
@@ -113,12 +113,12 @@ class FittedLaw:
         Args:
             noise: add what one more run at these mixtures would scatter; False is the noise-free mean loss.
         """
-        design, r = self._design(proportions, steps, sizes)
+        design, asked = self._design(proportions, steps, sizes)
         law = self._law(design, bounded=True)
         variance = np.empty(law.log_loss.shape)
         jacobian = law.jacobian(design, tl.OUTER_COLUMNS)
         for group in self.groups:
-            cross = kernel(r, self.runs.proportions[group.runs], self.length) @ group.spectrum.basis
+            cross = self.shape.correlation(asked, self._places.of(group.runs)) @ group.spectrum.basis
             for target in group.targets:
                 weighted = self.amplitude2[target] * cross * group.weights[target]
                 left = jacobian[target] - weighted @ group.rotated[target]
@@ -129,7 +129,7 @@ class FittedLaw:
         variance = variance * self.inflation[:, None] + self._drift(design) ** 2
         if noise:
             variance += (self.offset2 + self.point2)[:, None]
-        mean = np.exp(law.log_loss.T + self._process(r))
+        mean = np.exp(law.log_loss.T + self._process(asked))
         return mean, mean * np.sqrt(np.maximum(variance, 0.0)).T
 
     def law_only(self, proportions: Array, steps: Array, sizes: Array | None = None) -> Array:
@@ -140,9 +140,9 @@ class FittedLaw:
     def law_gradient(self, proportions: Array, step: float, size: float | None = None) -> tuple[Array, Array]:
         """Losses (n, targets) of the parametric law and their derivative (n, targets, domains) by the proportions."""
         n = len(np.atleast_2d(proportions))
-        design, r = self._design(proportions, np.full(n, step), None if size is None else np.full(n, size))
+        design, asked = self._design(proportions, np.full(n, step), None if size is None else np.full(n, size))
         law = self._law(design, bounded=False)
-        _, by_r = tl.log_v_gradient(self.params, r, design.log_size)
+        _, by_r = tl.log_v_gradient(self.params, asked.proportions, design.log_size)
         loss = np.exp(law.log_loss)
         return loss.T, ((loss * law.by_log_v)[:, :, None] * by_r).transpose(1, 0, 2)
 
@@ -151,29 +151,34 @@ class FittedLaw:
         loss, by_r = self.law_gradient(proportions, step, size)
         if not self.has_process:
             return loss, by_r
-        r = np.atleast_2d(np.asarray(proportions, dtype=np.float64))
-        factor = np.exp(self._process(r))
-        slopes = np.stack([kernel_gradient(point, self.runs.proportions, self.length)[1].T @ self._weights for point in r])
+        n = len(np.atleast_2d(proportions))
+        _, asked = self._design(proportions, np.full(n, step), None if size is None else np.full(n, size))
+        factor = np.exp(self._process(asked))
+        slopes = np.stack(
+            [
+                self.shape.slope(point, at, self._places).T @ self._weights
+                for point, at in zip(asked.proportions, asked.log_size, strict=True)
+            ]
+        )
         total = loss * factor
         return total, by_r * factor[:, :, None] + total[:, :, None] * slopes.transpose(0, 2, 1)
 
     def posterior(self, proportions: Array, step: float, sizes: float | Array | None = None) -> Posterior:
         """Joint belief about the noise-free log losses of M mixtures (M, domains) at one step, each at its size.
 
-        What the sizes have in common carries over between them: the law's parameters, and the process, which is one for a mixture
-        at all sizes.
+        What the sizes have in common carries over between them: the law's parameters, and the process as far as its shape reaches.
 
         Args:
             sizes: one for all, or (M,); None or NaN = the largest fitted.
         """
         n = len(np.atleast_2d(proportions))
-        design, r = self._design(proportions, np.full(n, step), None if sizes is None else np.broadcast_to(sizes, (n,)))
+        design, asked = self._design(proportions, np.full(n, step), None if sizes is None else np.broadcast_to(sizes, (n,)))
         law = self._law(design, bounded=True)
         jacobian = law.jacobian(design, tl.OUTER_COLUMNS)
         covariance = np.empty((len(self.targets), n, n))
-        inner = kernel(r, r, self.length) if self.has_process else None
+        inner = self.shape.correlation(asked, asked) if self.has_process else None
         for group in self.groups:
-            cross = kernel(r, self.runs.proportions[group.runs], self.length) @ group.spectrum.basis if self.has_process else None
+            cross = self.shape.correlation(asked, self._places.of(group.runs)) @ group.spectrum.basis if self.has_process else None
             for target in group.targets:
                 left, amplitude2 = jacobian[target], self.amplitude2[target]
                 if amplitude2 > 0 and cross is not None and inner is not None:
@@ -188,7 +193,7 @@ class FittedLaw:
         points = np.median(np.bincount(self.runs.run))
         sd = np.sqrt(self.offset2 + self.point2 / points)
         return Posterior(
-            mean=law.log_loss.T + self._process(r), covariance=covariance, run_noise=self.correlation * sd[:, None] * sd[None, :],
+            mean=law.log_loss.T + self._process(asked), covariance=covariance, run_noise=self.correlation * sd[:, None] * sd[None, :],
         )  # fmt: skip
 
     # ------------------------------------------------------------------ JSON
@@ -197,7 +202,7 @@ class FittedLaw:
         return {
             "format": FORMAT, "domains": list(self.domains), "targets": list(self.targets), "own": dict(self.own), "choice": dict(self.choice),
             "cross_validation": dict(self.cross_validation), "notes": list(self.notes), "runs": self.runs.to_json(),
-            "length": self.length, "reference": list(self.reference), "hyper": dict(self.hyper),
+            "length": self.shape.length, **({} if self.shape.reach == np.inf else {"reach": self.shape.reach}), "reference": list(self.reference), "hyper": dict(self.hyper),
             **{name: getattr(self, name).tolist() for name in ARRAYS},
         }  # fmt: skip
 
@@ -211,7 +216,7 @@ class FittedLaw:
         return cls(**read_fields(data))
 
     # ------------------------------------------------------------------ inside
-    def _design(self, proportions: Array, steps: Array, sizes: Array | None) -> tuple[tl.Design, Array]:
+    def _design(self, proportions: Array, steps: Array, sizes: Array | None) -> tuple[tl.Design, Places]:
         r = np.atleast_2d(np.asarray(proportions, dtype=np.float64))
         steps = np.atleast_1d(np.asarray(steps, dtype=np.float64))
         if r.shape[1] != len(self.domains):
@@ -232,7 +237,7 @@ class FittedLaw:
         design = tl.Design(
             log_proportions=tl.log_proportions(r), mixture=each, stage=each, log_step=np.log(steps / self.reference[0]), log_size=log_size
         )
-        return design, r
+        return design, Places(proportions=r, log_size=log_size)
 
     def _law(self, design: tl.Design, *, bounded: bool) -> tl.Evaluation:
         return tl.evaluate(self.params, design, tl.OUTER_COLUMNS, smallest_log_v=self._smallest_log_v if bounded else None)
@@ -247,6 +252,10 @@ class FittedLaw:
         return tl.design_of(self.runs, *self.reference)
 
     @cached_property
+    def _places(self) -> Places:
+        return places(self.runs, self._fit_design)
+
+    @cached_property
     def _smallest_log_v(self) -> Array:
         """(targets,) log v at which predictions stop rising."""
         _, log_v, _ = tl.usefulness(self.params, self._fit_design.log_proportions, self._fit_design.mixture_log_size)
@@ -258,7 +267,7 @@ class FittedLaw:
     def groups(self) -> list[Group]:
         return make_groups(
             self.params, self.precision, self.runs, self._fit_design,
-            point2=self.point2, offset2=self.offset2, amplitude2=self.amplitude2, length=self.length,
+            point2=self.point2, offset2=self.offset2, amplitude2=self.amplitude2, shape=self.shape,
         )  # fmt: skip
 
     @cached_property
@@ -272,8 +281,8 @@ class FittedLaw:
                 weights[group.runs, target] = self.amplitude2[target] * solved
         return weights
 
-    def _process(self, r: Array) -> Array:
+    def _process(self, asked: Places) -> Array:
         """(n, targets) mean of the residual process in log loss."""
         if not self.has_process:
-            return np.zeros((len(r), len(self.targets)))
-        return kernel(r, self.runs.proportions, self.length) @ self._weights
+            return np.zeros((len(asked.log_size), len(self.targets)))
+        return self.shape.correlation(asked, self._places) @ self._weights

@@ -7,7 +7,7 @@ import numpy as np
 from bimix_sweep.law import jacobian
 from bimix_sweep.law import transfer as tl
 from bimix_sweep.law.priors import Prior, free_columns
-from bimix_sweep.law.residual import Process, Spectrum, spectrum
+from bimix_sweep.law.residual import Places, Process, Shape, Spectrum, spectrum
 from bimix_sweep.law.runs import Index, Runs
 from bimix_sweep.mixture.simplex import Array
 
@@ -32,7 +32,7 @@ class Group:
 
 
 def make_groups(
-    params: Array, precision: Array, runs: Runs, design: tl.Design, *, point2: Array, offset2: Array, amplitude2: Array, length: float,
+    params: Array, precision: Array, runs: Runs, design: tl.Design, *, point2: Array, offset2: Array, amplitude2: Array, shape: Shape,
     known: list[Group] | None = None, information: tuple[Array, Array, Array] | None = None,
 ) -> list[Group]:  # fmt: skip
     """Everything about the posterior that does not depend on where it is asked for.
@@ -40,7 +40,7 @@ def make_groups(
     Args:
         params, precision: (targets, parameters) and its diagonal prior precision.
         point2, offset2, amplitude2: (targets,) variances of point noise, trial offset and process.
-        length: of the process's kernel.
+        shape: of the process.
         known: groups of other parameters under the same variances, whose eigenbases are taken over.
         information: what `run_information` gave for these parameters; None asks it.
     """
@@ -52,7 +52,7 @@ def make_groups(
     for number, (targets, rows) in enumerate(patterns(counts)):
         if known is None:
             relative = relative_noise(point2[targets], offset2[targets], counts[targets][:, rows])
-            basis = spectrum(runs.proportions[rows], length, relative)
+            basis = spectrum(places(runs, design).of(rows), shape, relative)
         else:
             basis = known[number].spectrum
         weights = 1 / (amplitude2[targets, None] * basis.values + offset2[targets, None])
@@ -68,6 +68,11 @@ def make_groups(
             )
         )  # fmt: skip
     return groups
+
+
+def places(runs: Runs, design: tl.Design) -> Places:
+    """Where the trainings are for the process."""
+    return Places(proportions=runs.proportions, log_size=design.mixture_log_size)
 
 
 def patterns(counts: Array) -> list[tuple[Index, Index]]:
@@ -145,7 +150,7 @@ def settle(
                 information = run_information(law, runs, prior.columns, params.shape[1], point2)
             groups = make_groups(
                 trial, prior.sd**-2, runs, design, known=groups, information=information,
-                point2=point2, offset2=process.offset2, amplitude2=process.amplitude2, length=process.length,
+                point2=point2, offset2=process.offset2, amplitude2=process.amplitude2, shape=process.shape,
             )  # fmt: skip
         change = np.zeros_like(params)
         for group in groups or ():

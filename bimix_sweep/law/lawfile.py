@@ -7,6 +7,7 @@ import numpy as np
 
 from bimix_sweep.errors import LawError, MixtureError
 from bimix_sweep.law import transfer as tl
+from bimix_sweep.law.residual import Shape
 from bimix_sweep.law.runs import Runs
 from bimix_sweep.mixture.domains import check_names
 from bimix_sweep.text import shown
@@ -61,12 +62,15 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     for name, values in arrays.items():
         if values.shape != shapes.get(name, (t,)) or not np.isfinite(values).all():
             raise ValueError(f"{name} has shape {values.shape} or values that are not finite")
-    length, reference = float(data["length"]), (float(data["reference"][0]), float(data["reference"][1]))
+    shape = Shape(length=float(data["length"]), reach=float(data.get("reach", np.inf)))
+    reference = (float(data["reference"][0]), float(data["reference"][1]))
     sizes = runs.sizes[~np.isnan(runs.sizes)]
-    for name, found in {**arrays, "length": length, "reference": reference, "steps": runs.steps, "sizes": sizes}.items():
+    for name, found in {**arrays, "length": shape.length, "reference": reference, "steps": runs.steps, "sizes": sizes}.items():
         low, high = RANGES[name]
         if not ((np.asarray(found) >= low) & (np.asarray(found) <= high)).all():
             raise ValueError(f"{name} holds a number outside of {low:g} to {high:g}")
+    if not shape.reach > RANGES["length"][0]:
+        raise ValueError(f"reach is {shape.reach:g}, need a number above {RANGES['length'][0]:g}")
     if np.abs(np.diagonal(arrays["correlation"]) - 1).max() > 1e-6:
         raise ValueError("correlation has a diagonal that is not 1")
     for column, (low, high) in EXPONENTS.items():
@@ -74,7 +78,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"params holds a number outside of {low:g} to {high:g} in column {column}")
     return {
         "domains": domains, "targets": targets, "own": own, "choice": choice, "notes": tuple(map(str, data["notes"])),
-        "cross_validation": dict(data["cross_validation"]), "runs": runs, "length": length, "hyper": dict(data["hyper"]),
+        "cross_validation": dict(data["cross_validation"]), "runs": runs, "shape": shape, "hyper": dict(data["hyper"]),
         "reference": reference, **arrays,
     }  # fmt: skip
 

@@ -4,16 +4,24 @@ Kernel amplitude_k**2 exp(-|sqrt(r) - sqrt(r')|**2 / (2 length**2)): on square r
 where a move between 0 and 1 % counts as much as one between 50 and 62 %. One length for all targets, an amplitude for each,
 both by marginal likelihood (the law's parameters integrated out in the linear approximation) with a prior that pulls the
 amplitude to 0: where the law suffices, the process vanishes.
+
+Where trainings differ in size, what the law misses of a mixture at one size may be another thing at the next: the correlation falls with
+distance in log size, too, exp(-|log N - log N'| / reach), with a reach by the same evidence that is infinite unless the runs say otherwise.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from bimix_sweep.law.runs import Index
 from bimix_sweep.mixture.simplex import Array
 
 LENGTHS = (0.25, 0.35, 0.5, 0.7)
 """Candidates for the length on the sphere, whose diameter is 1.41."""
+REACHES = (np.inf, 4.0, 1.5, 0.5)
+"""Candidates for the reach over sizes, in factors of e: at a factor of 4 in size the correlation is 1, .71, .40 or .06."""
+REACH_GAIN = 3.0
+"""Nats of evidence from which a finite reach is believed."""
 SHARES = np.array([0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 0.93])
 """Candidates for the process's share of the variance between trainings."""
 SHARE_PENALTY = 3.0
@@ -37,10 +45,47 @@ class Spectrum:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How the process correlates."""
+
+    length: float
+    """Over mixtures, on the sphere."""
+    reach: float = np.inf
+    """Over sizes, in log N; infinite: what is missed of a mixture is the same at all sizes."""
+
+    def correlation(self, left: "Places", right: "Places") -> Array:
+        """(n, m) of the process at n places and m others."""
+        value = kernel(left.proportions, right.proportions, self.length)
+        if self.reach < np.inf:
+            value *= np.exp(-np.abs(left.log_size[:, None] - right.log_size[None, :]) / self.reach)
+        return value
+
+    def slope(self, point: Array, log_size: float, others: "Places") -> Array:
+        """(m, domains) derivative of the correlations of one mixture (domains,) at a size with others, by the mixture."""
+        root = np.sqrt(np.maximum(point, 1e-9))
+        value = self.correlation(Places(proportions=point[None], log_size=np.array([log_size])), others)[0]
+        return np.asarray(value[:, None] * (np.sqrt(others.proportions) - root) / (2 * self.length**2 * root))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where the process is asked for."""
+
+    proportions: Array
+    """(n, domains)."""
+    log_size: Array
+    """(n,) log(N / N0), 0 where sizes are not given."""
+
+    def of(self, which: Index) -> "Places":
+        """Some of them."""
+        return Places(proportions=self.proportions[which], log_size=self.log_size[which])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
     """Hyper-parameters of the process of every target."""
 
-    length: float
+    shape: "Shape"
     amplitude2: Array
     """(targets,) variance of the process."""
     offset2: Array
@@ -54,33 +99,24 @@ def kernel(left: Array, right: Array, length: float) -> Array:
     return np.asarray(np.exp(-np.maximum(squared, 0.0) / (2 * length**2)))
 
 
-def kernel_gradient(point: Array, others: Array, length: float) -> tuple[Array, Array]:
-    """Correlations (m,) of one mixture (domains,) with (m, domains) others, and their derivative (m, domains) by the mixture."""
-    root = np.sqrt(np.maximum(point, 1e-9))
-    value = kernel(point[None], others, length)[0]
-    return value, value[:, None] * (np.sqrt(others) - root) / (2 * length**2 * root)
-
-
-def spectrum(proportions: Array, length: float, relative_noise: Array) -> Spectrum:
+def spectrum(places: Places, shape: Shape, relative_noise: Array) -> Spectrum:
     """Diagonalise the kernel of some trainings.
 
     Args:
-        proportions: (runs, domains).
-        length: of the kernel.
         relative_noise: (runs,) D, the noise of each training's mean residual in units of the offset variance.
     """
     scale = relative_noise**-0.5
-    values, vectors = np.linalg.eigh(kernel(proportions, proportions, length) * scale[:, None] * scale[None, :])
+    values, vectors = np.linalg.eigh(shape.correlation(places, places) * scale[:, None] * scale[None, :])
     return Spectrum(basis=scale[:, None] * vectors, values=np.maximum(values, 0.0))
 
 
 def choose(
-    spectra: dict[float, Spectrum], residual: Array, jacobian: Array, information: Array, log_det_noise: float, used: Array
-) -> tuple[dict[float, Array], dict[float, tuple[Array, Array]]]:
-    """Marginal likelihood of each length, and the best amplitude and offset variances under it.
+    spectra: dict[Shape, Spectrum], residual: Array, jacobian: Array, information: Array, log_det_noise: float, used: Array
+) -> tuple[dict[Shape, Array], dict[Shape, tuple[Array, Array]]]:
+    """Marginal likelihood of each shape, and the best amplitude and offset variances under it.
 
     Args:
-        spectra: {length: spectrum} of the trainings.
+        spectra: {shape: spectrum} of the trainings.
         residual: (targets, runs) mean residual of each training.
         jacobian: (targets, runs, parameters) mean Jacobian.
         information: (targets, parameters, parameters) prior precision and what points within trainings add.
@@ -88,12 +124,12 @@ def choose(
         used: (targets,) parameters the means of the trainings determine.
 
     Returns:
-        {length: (targets,) negative log evidence at the best share} and {length: (amplitude2, offset2)}.
+        {shape: (targets,) negative log evidence at the best share} and {shape: (amplitude2, offset2)}.
     """
     evidence, variances = {}, {}
     targets, runs = residual.shape
     degrees = np.maximum(runs - used, 0.25 * runs)
-    for length, basis in spectra.items():
+    for shape, basis in spectra.items():
         z2 = (residual @ basis.basis) ** 2
         rotated = np.matmul(basis.basis.T[None], jacobian)
         negative, offsets = np.empty((len(SHARES), targets)), np.empty((len(SHARES), targets))
@@ -118,6 +154,6 @@ def choose(
         share_mean = SHARES @ posterior
         variance = (posterior * offsets / (1 - SHARES)[:, None]).sum(axis=0)
         share_mean = np.where(posterior[0] >= ABSENT_FROM, 0.0, share_mean)
-        evidence[length] = -(best + np.log(total))
-        variances[length] = (share_mean * variance, (1 - share_mean) * variance)
+        evidence[shape] = -(best + np.log(total))
+        variances[shape] = (share_mean * variance, (1 - share_mean) * variance)
     return evidence, variances

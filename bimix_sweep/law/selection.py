@@ -1,6 +1,6 @@
 """From a loss table to a fitted law: which law holds for each target is decided by leaving mixtures out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from bimix_sweep.law import transfer as tl
 from bimix_sweep.law.calibration import calibrate
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.fitting import Fit, Noise, Normal, normal_equations, turned
-from bimix_sweep.law.information import patterns, relative_noise, run_information, settle
+from bimix_sweep.law.information import patterns, places, relative_noise, run_information, settle
 from bimix_sweep.law.priors import FIXED, Common, Prior, Problems, expected
 from bimix_sweep.law.runs import Index, Runs, gather
 from bimix_sweep.law.validation import MAX_FOLDS, Batch, choose, folds, left_out, misfit
@@ -200,33 +200,48 @@ def _start(start: Array, names: list[tuple[str, str]], domains: tuple[str, ...],
 def _process(
     precision: Array,
     runs: Runs,
+    design: tl.Design,
     residual: Array,
     information: tuple[Array, Array, Array],
     *,
     point2: Array,
     offset2: Array,
     used: Array,
-    lengths: tuple[float, ...],
+    lengths: Sequence[float],
 ) -> process.Process:
-    """Amplitude of the residual process and what is left of the trial offset, by marginal likelihood."""
+    """Shape and amplitude of the residual process and what is left of the trial offset, by marginal likelihood."""
     mean, within, counts = information
-    amplitude2, left2 = np.zeros(len(precision)), offset2.copy()
-    total = dict.fromkeys(lengths, 0.0)
-    variances: dict[float, list[tuple[Index, tuple[Array, Array]]]] = {length: [] for length in lengths}
+    groups = []
     for targets, rows in patterns(counts):
         relative = relative_noise(point2[targets], offset2[targets], counts[targets][:, rows])
-        spectra = {length: process.spectrum(runs.proportions[rows], length, relative) for length in lengths}
-        prior_and_shape = np.stack([np.diag(precision[t]) + within[t] for t in targets])
-        evidence, chosen = process.choose(
-            spectra, residual[targets][:, rows], mean[targets][:, rows], prior_and_shape, float(np.log(relative).sum()), used[targets]
+        groups.append((targets, rows, relative, np.stack([np.diag(precision[t]) + within[t] for t in targets])))
+
+    def judged(shapes: Sequence[process.Shape]) -> dict[process.Shape, tuple[float, Array, Array]]:
+        """{shape: (negative log evidence, amplitude2, offset2)}."""
+        cost, amplitude2, left2 = (
+            dict.fromkeys(shapes, 0.0),
+            {s: np.zeros(len(precision)) for s in shapes},
+            {s: offset2.copy() for s in shapes},
         )
-        for length in lengths:
-            total[length] += float(evidence[length].sum())
-            variances[length].append((targets, chosen[length]))
-    best = min(lengths, key=lambda length: total[length])
-    for targets, (amplitudes, offsets) in variances[best]:
-        amplitude2[targets], left2[targets] = amplitudes, offsets
-    return process.Process(length=best, amplitude2=amplitude2, offset2=left2)
+        for targets, rows, relative, prior_and_shape in groups:
+            spectra = {shape: process.spectrum(places(runs, design).of(rows), shape, relative) for shape in shapes}
+            evidence, chosen = process.choose(
+                spectra, residual[targets][:, rows], mean[targets][:, rows], prior_and_shape, float(np.log(relative).sum()), used[targets]
+            )
+            for shape in shapes:
+                cost[shape] += float(evidence[shape].sum())
+                amplitude2[shape][targets], left2[shape][targets] = chosen[shape]
+        return {shape: (cost[shape], amplitude2[shape], left2[shape]) for shape in shapes}
+
+    found = judged([process.Shape(length=length) for length in lengths])
+    best = min(found, key=lambda shape: found[shape][0])
+    if np.ptp(design.mixture_log_size) > 0:
+        nearer = judged([process.Shape(length=best.length, reach=reach) for reach in process.REACHES[1:]])
+        nearest = min(nearer, key=lambda shape: nearer[shape][0])
+        if nearer[nearest][0] < found[best][0] - process.REACH_GAIN:
+            found, best = nearer, nearest
+    _, amplitude2, left2 = found[best]
+    return process.Process(shape=best, amplitude2=amplitude2, offset2=left2)
 
 
 def _assemble(
@@ -242,10 +257,12 @@ def _assemble(
     used = ((1 - np.einsum("kii->ki", covariance) / part.sd**2) * (part.sd > FIXED)).sum(axis=1)
     residual = runs.sums(state.residual[picked]) / np.maximum(runs.sums(weight), 1)
     precision = batch.problems.prior(common, widened=True).sd[picked] ** -2.0
-    lengths = process.LENGTHS if previous is None else (previous.length,)
     there = state.law.of(picked)
     information = run_information(there, runs, prior.columns, params.shape[1], noise.point)
-    carried = _process(precision, runs, residual, information, point2=noise.point, offset2=noise.offset, used=used, lengths=lengths)
+    carried = _process(
+        precision, runs, design, residual, information, point2=noise.point, offset2=noise.offset, used=used,
+        lengths=process.LENGTHS if previous is None else (previous.length,),
+    )  # fmt: skip
     y = batch.y[picked]
     params, residual = settle(
         params, part, runs, design, y, weight, point2=noise.point, process=carried, law=there, information=information
@@ -253,7 +270,7 @@ def _assemble(
     count = len(targets)
     draft = FittedLaw(
         domains=domains, targets=targets, own=own, choice=choice, cross_validation=cross_validation, notes=notes, params=params,
-        precision=precision, point2=noise.point, amplitude2=carried.amplitude2, offset2=carried.offset2, length=carried.length,
+        precision=precision, point2=noise.point, amplitude2=carried.amplitude2, offset2=carried.offset2, shape=carried.shape,
         inflation=np.ones(count), correlation=np.eye(count), residual=residual, runs=runs, reference=batch.reference,
         hyper={
             "columns": common.columns.tolist(), "usefulness": common.usefulness.tolist(), "bonus": common.bonus, "spread": common.spread,

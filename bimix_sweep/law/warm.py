@@ -36,7 +36,7 @@ class WarmStart:
     def of(cls, law: FittedLaw) -> "WarmStart":
         """What a refit takes over from a law."""
         return cls(
-            domains=law.domains, reference=law.reference, length=law.length, sized=law.sizes is not None,
+            domains=law.domains, reference=law.reference, length=law.shape.length, sized=law.sizes is not None,
             many_sizes=len(np.unique(law.runs.sizes)) > 1, many_steps=bool(np.ptp(law.runs.steps) > 0), num_trials=law.num_trials,
             hyper=law.hyper,
         )  # fmt: skip

@@ -112,7 +112,8 @@ def main() -> None:
         Claim(claim=f"published: error, %, 4 large + 42 small (8 large: {one['mre']:.3f})", goal="<= 8 large", value=two["mre"], holds=two["mre"] <= one["mre"]),
     ]  # fmt: skip
     notes = [
-        "Bumpy worlds are lost: the law takes what only the small size does for noise, and half of the cost is spent on it. The regret that the sweep "
+        "Bumpy worlds are lost: half of the cost is spent on the small size before the runs can show that it does not tell what the large one does, which "
+        "the process then believes (where it was one for all sizes the regret was .27 %). The regret that the sweep "
         f"states there is {mean['bumpy, both']['expected']:.2f} % on average, so it does not stop early."
     ]
     extra = {"planted": mean, "trainings, small and large": trainings, "published": found}

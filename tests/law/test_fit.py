@@ -277,3 +277,49 @@ def test_a_target_measured_on_one_mixture_is_left_out_and_said():
     law = fit_law(_changed(GOOD, losses=losses))
     assert law.targets == ("web", "books", "math")
     assert any("target code was measured on 1 mixture" in note for note in law.notes)
+
+
+def missed(r, wave):
+    """What no law of ours tells: a wave over mixtures."""
+    return 0.03 * np.array([np.sin(6 * r[0] + wave), np.cos(5 * r[1] + wave), np.sin(7 * r[2] - wave), np.cos(4 * r[3] - wave)])
+
+
+def own_misfit(r, s, size):
+    return transfer_truth(r, s) + 0.1 * (size / 4e7) ** -0.3 + missed(r, 0.0 if size > 1e7 else 2.0)
+
+
+def same_misfit(r, s, size):
+    return transfer_truth(r, s) + 0.1 * (size / 4e7) ** -0.3 + missed(r, 0.0)
+
+
+def test_what_the_law_misses_is_carried_over_to_another_size_only_where_the_sizes_agree():
+    mixtures, sizes = mixtures_of(40), (4e6, 4e7)
+    same, own = (fit_law(table_of(truth, mixtures, STEPS[2:], sizes=sizes)) for truth in (same_misfit, own_misfit))
+    assert same.shape.reach == np.inf
+    assert own.shape.reach < 1
+
+    asked = mixtures_of(60, seed=5)
+    few = np.array([number < 6 for number in range(40)])
+    for truth, small_helps in ((same_misfit, True), (own_misfit, False)):
+        table = table_of(truth, mixtures, STEPS[2:], sizes=sizes)
+        kept = np.array([few[int(trial[1:])] or size < 1e7 for trial, size in zip(table.trials, table.sizes, strict=True)])
+        law = fit_law(table.select(kept))
+        errors = [
+            np.abs(np.log(law.predict(asked, np.full(60, 1000.0), np.full(60, size))) - [truth(r, 1000.0, size) for r in asked]).mean()
+            for size in sizes
+        ]
+        assert errors[0] < 0.01
+        assert (errors[1] < 0.01) == small_helps
+        if not small_helps:  # and it knows
+            sd = law.predict_with_sd(asked, np.full(60, 1000.0), np.full(60, sizes[1]))[1]
+            assert sd.mean() > 1.5 * law.predict_with_sd(asked, np.full(60, 1000.0), np.full(60, sizes[0]))[1].mean()
+
+
+def test_a_law_whose_process_forgets_over_sizes_is_the_same_from_its_json():
+    law = fit_law(table_of(own_misfit, mixtures_of(30), STEPS[2:], sizes=(4e6, 4e7)))
+    again = FittedLaw.from_json(json.loads(json.dumps(law.to_json())))
+    assert again.digest == law.digest
+    assert again.shape == law.shape
+    data = law.to_json() | {"reach": -1.0}
+    with pytest.raises(LawError, match="reach is -1"):
+        FittedLaw.from_json(data)
