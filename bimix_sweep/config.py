@@ -49,7 +49,9 @@ class DomainConfig(Section):
     tokens: float | None = Field(None, ge=1, le=1e18, description="Tokens available to the final run; default: those of the text itself")
     min: float = Field(0.0, ge=0, le=1, description="Smallest proportion a mixture may give this domain")
     max: float = Field(1.0, ge=0, le=1, description="Largest proportion a mixture may give this domain")
-    version: str | None = Field(None, description="Label of this state of the text, kept in the provenance")
+    version: str | None = Field(
+        None, pattern=r"^[^\x00-\x1f]+$", max_length=200, description="Label of this state of the text, kept in the provenance"
+    )
 
 
 class TargetConfig(Section):

@@ -67,6 +67,7 @@ def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_fi
         ({"proxy": {"stepz": 3}}, r"proxy\.stepz is not a known key; did you mean steps\?"),
         ({"domains": {"a": {"path": "x", "wieght": 1}, "b": {"path": "y"}}}, r"domains\.a\.wieght is not a known key"),
         ({"domains": {"a": {"path": "x"}}}, "domains has 1 entries; need at least 2"),
+        ({"domains": {"a": {"path": "x", "version": "2\n\x1b[2J"}, "b": {"path": "y"}}}, r"domains\.a\.version"),
         ({"domains": {"a": {"path": "x", "max": 0.2}, "b": {"path": "y", "max": 0.2}}}, "max sum to 0.4"),
         ({"domains": {"a": {"path": "x"}, "b": {}}}, r"domains\.b\.path is missing; need it"),
         ({"domains": {"a/b": {"path": "x"}, "b": {"path": "y"}}}, "name 'a/b' is not usable"),

@@ -112,10 +112,9 @@ def held(folder: str | Path, say: Callable[[str], None] = lambda line: None) -> 
 
 @contextlib.contextmanager
 def _held_here(folder: Path) -> Iterator[None]:
-    if (folder / CHECKPOINTS).is_symlink():
-        raise SweepError(
-            f"{folder / CHECKPOINTS} is a link, and what lies there would be removed as trainings end; need a folder, or nothing"
-        )
+    for name, harm in ((CHECKPOINTS, "what lies there would be removed as trainings end"), ("journal", "what lies there would be written to")):
+        if (folder / name).is_symlink():
+            raise SweepError(f"{folder / name} is a link, and {harm}; need a folder, or nothing")
     parents = [parent for parent in folder.parents if not parent.exists()]
     try:
         lock_file, made = _lock(folder)

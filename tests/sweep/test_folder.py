@@ -107,16 +107,20 @@ def test_a_lock_that_is_a_link_or_a_pipe_is_refused_and_what_it_leads_to_left_al
     assert letter.read_text() == "dear"
 
 
-def test_checkpoints_behind_a_link_are_refused_and_never_removed(tmp_path):
+def test_checkpoints_and_a_journal_behind_a_link_are_refused_and_never_removed(tmp_path):
     home, folder = tmp_path / "home", tmp_path / "sweep"
     (home / "Documents").mkdir(parents=True)
     folder.mkdir()
     (folder / "checkpoints").symlink_to(home)
     with pytest.raises(SweepError, match="checkpoints is a link, and what lies there would be removed"), held(folder):
         pass
+    (folder / "journal").symlink_to(home)
     discard(str(folder / "checkpoints"), "Documents")
     Checkpoint(str(folder / "checkpoints"), "Documents").drop()
     assert (home / "Documents").is_dir()
+    (folder / "checkpoints").unlink()
+    with pytest.raises(SweepError, match="journal is a link, and what lies there would be written to"), held(folder):
+        pass
 
 
 @pytest.mark.parametrize(
