@@ -112,7 +112,10 @@ def held(folder: str | Path, say: Callable[[str], None] = lambda line: None) -> 
 
 @contextlib.contextmanager
 def _held_here(folder: Path) -> Iterator[None]:
-    for name, harm in ((CHECKPOINTS, "what lies there would be removed as trainings end"), ("journal", "what lies there would be written to")):
+    for name, harm in (
+        (CHECKPOINTS, "what lies there would be removed as trainings end"),
+        ("journal", "what lies there would be written to"),
+    ):
         if (folder / name).is_symlink():
             raise SweepError(f"{folder / name} is a link, and {harm}; need a folder, or nothing")
     parents = [parent for parent in folder.parents if not parent.exists()]
