@@ -3,7 +3,7 @@
 A decision: fit the law to random runs of a pool, pick the mixture with the lowest predicted objective among runs not looked at, and
 compare what was measured there with the best measured among them. Weights of the targets are equal or random. The bound is the 95 %
 quantile of that regret over draws of the belief; as the measured best of noisy runs profits from chance, the draws hold a run's noise too.
-The constants of the belief were set on simulated sweeps and on other decisions (seeds 100 to 145; in these pools and in one more, the swarm's
+The constants of the belief were set on simulated sweeps and on 276 other decisions (seeds 100 to 145; in these pools and in one more, the swarm's
 512 training runs): where both allowed it, not by these pools alone.
 """
 
