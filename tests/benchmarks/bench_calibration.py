@@ -7,10 +7,9 @@ law/optimum.py) were set on other sweeps: seeds 7000 to 7005 of the same worlds,
 
 import argparse
 import time
-from typing import Any
 
 import numpy as np
-from recording import Claim, record
+from recording import Claim, record, scatter_of_bounds
 from truths import FAMILIES, advance, spec, truth
 
 from bimix_sweep.design.state import SweepState
@@ -57,17 +56,9 @@ def main() -> None:
         Claim(claim="the same in the worst family", goal=">= .88", value=lowest, holds=lowest >= 0.88),
         Claim(claim="mean upper95 over mean realised regret", goal="<= 4", value=idle, holds=idle <= 4),
     ]
-    notes = [f"Standard error of the ratio, over sweeps drawn anew within families: {_scatter(rows):.2f}."]
+    families = [[row for row in rows if row["family"] == family] for family in FAMILIES]
+    notes = [f"Standard error of the ratio, over sweeps drawn anew within families: {scatter_of_bounds(families):.2f}."]
     record("calibration", claims, seconds=time.perf_counter() - start, extra={"sweeps": rows}, notes=notes)
-
-
-def _scatter(rows: list[dict[str, Any]], times: int = 2000) -> float:
-    """Standard deviation of mean upper95 over mean realised regret."""
-    generator, families = rng(0, "scatter"), [[row for row in rows if row["family"] == family] for family in FAMILIES]
-    drawn = [
-        [row for family in families for row in (family[i] for i in generator.integers(0, len(family), len(family)))] for _ in range(times)
-    ]
-    return float(np.std([np.mean([row["upper95"] for row in some]) / np.mean([row["realised"] for row in some]) for some in drawn]))
 
 
 if __name__ == "__main__":

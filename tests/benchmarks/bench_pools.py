@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 from published import curves, swarm
-from recording import Claim, record
+from recording import Claim, record, scatter_of_bounds
 
 from bimix_sweep.law.contest import correlated_draws
 from bimix_sweep.law.optimum import ask
@@ -79,7 +79,8 @@ def main() -> None:
         Claim(claim="the same in the worst pool", goal=">= .88", value=min(within.values()), holds=min(within.values()) >= 0.88),
         Claim(claim="mean upper95 over mean realised regret in real pools", goal="<= 4", value=idle, holds=idle <= 4),
     ]  # fmt: skip
-    record("pools", claims, seconds=time.perf_counter() - start, extra={"decisions": rows}, notes=NOTES)
+    notes = (*NOTES, f"Standard error of the ratio, over decisions drawn anew within pools: {scatter_of_bounds(list(rows.values())):.2f}.")
+    record("pools", claims, seconds=time.perf_counter() - start, extra={"decisions": rows}, notes=notes)
 
 
 if __name__ == "__main__":

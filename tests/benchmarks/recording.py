@@ -3,6 +3,8 @@
 import json
 import os
 import platform
+import random
+import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -41,6 +43,15 @@ def shared(*parts: str) -> Path:
         )
         sys.exit(0)
     return path
+
+
+def scatter_of_bounds(groups: Sequence[Sequence[Mapping[str, Any]]], times: int = 2000) -> float:
+    """Standard error of mean "upper95" over mean "realised" of all rows, by drawing the rows of each group anew."""
+    pick, found = random.Random(0), []  # noqa: S311
+    for _ in range(times):
+        rows = [row for group in groups for row in pick.choices(group, k=len(group))]
+        found.append(sum(row["upper95"] for row in rows) / sum(row["realised"] for row in rows))
+    return statistics.stdev(found)
 
 
 def record(
