@@ -47,7 +47,7 @@ def shared(*parts: str) -> Path:
 
 def scatter_of_bounds(groups: Sequence[Sequence[Mapping[str, Any]]], times: int = 2000) -> float:
     """Standard error of mean "upper95" over mean "realised" of all rows, by drawing the rows of each group anew."""
-    pick, found = random.Random(0), []  # noqa: S311
+    pick, found = random.Random(0), []
     for _ in range(times):
         rows = [row for group in groups for row in pick.choices(group, k=len(group))]
         found.append(sum(row["upper95"] for row in rows) / sum(row["realised"] for row in rows))
