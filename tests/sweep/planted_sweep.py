@@ -1,6 +1,6 @@
 """A driver for the tests of faults: run as a script, it sweeps a planted law on a real Ray, so that it can be killed.
 
-python planted_sweep.py run|resume DIR [--address A] [--slots N] [--trials N] [--pause SECONDS] [--diverge TRIAL] [--crash TRIAL]
+python planted_sweep.py run|resume DIR [--address A] [--slots N] [--trials N] [--pause SECONDS] [--diverge TRIAL] [--crash TRIAL] [--fall SECONDS]
 
 Each training writes one line a step to DIR/trained.log: what was really computed, in which process. With --witness FILE it writes
 JSON lines there instead, each on the disk before it goes on: every step computed, and every acknowledgement that it received.
@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,6 +54,8 @@ class PlantedTrainer:
     pause: float
     diverge: str
     crash: str
+    fall: float | None
+    """Its worker dies so long after the end of a training."""
     witness: Path | None = None
     steps: int = 400
     eval_steps: tuple[int, ...] = (100, 150, 200, 300, 400)
@@ -96,6 +99,10 @@ class PlantedTrainer:
             report(step, losses)
             if self.witness is not None:
                 testify(self.witness, "acknowledged", job, step, losses)
+        if self.fall is not None:
+            timer = threading.Timer(self.fall, os.kill, (os.getpid(), signal.SIGKILL))
+            timer.daemon = True
+            timer.start()
 
 
 def main() -> None:
@@ -108,6 +115,7 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=0.02)
     parser.add_argument("--diverge", default="")
     parser.add_argument("--crash", default="")
+    parser.add_argument("--fall", type=float)
     parser.add_argument("--witness", type=Path)
     parser.add_argument("--name", default="planted")
     parser.add_argument("--seed", type=int, default=0)
@@ -129,7 +137,7 @@ def main() -> None:
         folder = local_part(folder)
         folder.mkdir(parents=True, exist_ok=True)
         return PlantedTrainer(
-            log=folder / "trained.log", pause=asked.pause, diverge=asked.diverge, crash=asked.crash, witness=asked.witness
+            log=folder / "trained.log", pause=asked.pause, diverge=asked.diverge, crash=asked.crash, fall=asked.fall, witness=asked.witness
         )
 
     progress = Progress(Console(stderr=True, force_terminal=False))

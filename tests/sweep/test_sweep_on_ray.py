@@ -118,6 +118,16 @@ def test_a_sweep_goes_past_a_diverged_training_and_a_killed_worker_to_its_recipe
     assert "Traceback" not in said
 
 
+def test_no_training_is_lost_where_workers_die_between_two_of_them(tmp_path, driver, ray_address):
+    """Tune gives up at once on a training that it handed the worker of an ended one, where that worker is dead."""
+    folder = tmp_path / "sweep"
+    said = end(driver("run", folder, "--address", ray_address, "--slots", 1, "--trials", 5, "--fall", 0.03))
+    history, _ = check_complete(folder, trials=5)
+    assert {record.state for record in history.state.trials.values()} == {"finished"}
+    assert len({start["where"] for starts in history.starts.values() for start in starts}) >= 5  # each worker died
+    assert "failed" not in said
+
+
 def test_one_slot_and_one_seed_give_the_same_proposals_and_losses(tmp_path, driver, ray_address):
     stories = []
     drivers = {name: driver("run", tmp_path / name, "--address", ray_address, "--slots", 1) for name in ("one", "two")}
