@@ -139,20 +139,14 @@ class FittedLaw:
 
     def law_gradient(self, proportions: Array, step: float, size: float | None = None) -> tuple[Array, Array]:
         """Losses (n, targets) of the parametric law and their derivative (n, targets, domains) by the proportions."""
-        n = len(np.atleast_2d(proportions))
-        design, asked = self._design(proportions, np.full(n, step), None if size is None else np.full(n, size))
-        law = self._law(design, bounded=False)
-        _, by_r = tl.log_v_gradient(self.params, asked.proportions, design.log_size)
-        loss = np.exp(law.log_loss)
-        return loss.T, ((loss * law.by_log_v)[:, :, None] * by_r).transpose(1, 0, 2)
+        return self._law_gradient(*self._at(proportions, step, size))
 
     def gradient(self, proportions: Array, step: float, size: float | None = None) -> tuple[Array, Array]:
         """Losses (n, targets) of law and process (not bounded) and their derivative (n, targets, domains)."""
-        loss, by_r = self.law_gradient(proportions, step, size)
+        design, asked = self._at(proportions, step, size)
+        loss, by_r = self._law_gradient(design, asked)
         if not self.has_process:
             return loss, by_r
-        n = len(np.atleast_2d(proportions))
-        _, asked = self._design(proportions, np.full(n, step), None if size is None else np.full(n, size))
         factor = np.exp(self._process(asked))
         slopes = np.stack(
             [
@@ -171,8 +165,8 @@ class FittedLaw:
         Args:
             sizes: one for all, or (M,); None or NaN = the largest fitted.
         """
-        n = len(np.atleast_2d(proportions))
-        design, asked = self._design(proportions, np.full(n, step), None if sizes is None else np.broadcast_to(sizes, (n,)))
+        design, asked = self._at(proportions, step, sizes)
+        n = len(asked.log_size)
         law = self._law(design, bounded=True)
         jacobian = law.jacobian(design, tl.OUTER_COLUMNS)
         covariance = np.empty((len(self.targets), n, n))
@@ -239,6 +233,17 @@ class FittedLaw:
         )
         return design, Places(proportions=r, log_size=log_size)
 
+    def _at(self, proportions: Array, step: float, sizes: float | Array | None) -> tuple[tl.Design, Places]:
+        """The same with one step, and one size or one for each mixture."""
+        n = len(np.atleast_2d(proportions))
+        return self._design(proportions, np.full(n, step), None if sizes is None else np.broadcast_to(sizes, (n,)))
+
+    def _law_gradient(self, design: tl.Design, asked: Places) -> tuple[Array, Array]:
+        law = self._law(design, bounded=False)
+        _, by_r = tl.log_v_gradient(self.params, asked.proportions, design.log_size)
+        loss = np.exp(law.log_loss)
+        return loss.T, ((loss * law.by_log_v)[:, :, None] * by_r).transpose(1, 0, 2)
+
     def _law(self, design: tl.Design, *, bounded: bool) -> tl.Evaluation:
         return tl.evaluate(self.params, design, tl.OUTER_COLUMNS, smallest_log_v=self._smallest_log_v if bounded else None)
 
@@ -272,7 +277,7 @@ class FittedLaw:
 
     @cached_property
     def _weights(self) -> Array:
-        """(runs, targets) of the process's mean: process(r) = kernel(r, runs) @ weights."""
+        """(runs, targets) of the process's mean: process(asked) = correlation(asked, runs) @ weights."""
         weights = np.zeros((len(self.runs.proportions), len(self.targets)))
         for group in self.groups:
             for target in group.targets:

@@ -59,19 +59,17 @@ class Normal:
     hessian: Array
     residual: Array
     """(problems, rows) measured minus law, 0 where not measured."""
-    law: tl.Evaluation
-    """Differentiated by the prior's columns."""
 
 
-def normal_equations(params: Array, prior: Prior, noise: Noise, runs: Runs, design: tl.Design, y: Array, weight: Array) -> Normal:
+def normal_equations(params: Array, law: tl.Evaluation, prior: Prior, noise: Noise, runs: Runs, y: Array, weight: Array) -> Normal:
     """Cost 1/2 (r' P r + prior), its gradient and J' P J + prior precision.
 
     Args:
         params: (problems, parameters).
+        law: there, differentiated by the prior's columns.
         y: (problems, rows) log losses.
         weight: (problems, rows) 1 where the row counts, else 0.
     """
-    law = tl.evaluate(params, design, prior.columns)
     residual = (y - law.log_loss) * weight
     shrink = noise.offset[:, None] / (noise.point[:, None] + runs.sums(weight) * noise.offset[:, None])
     whitened = residual - (shrink * runs.sums(residual))[:, runs.run] * weight
@@ -82,7 +80,7 @@ def normal_equations(params: Array, prior: Prior, noise: Noise, runs: Runs, desi
     hessian = inverse[:, None, None] * jacobian.information(law, runs, prior.columns, parameters, weight, shrink)
     diagonal = np.arange(parameters)
     hessian[:, diagonal, diagonal] += 1 / prior.sd**2
-    return Normal(cost=cost, gradient=gradient, hessian=hessian, residual=residual, law=law)
+    return Normal(cost=cost, gradient=gradient, hessian=hessian, residual=residual)
 
 
 def minimise(
@@ -96,7 +94,7 @@ def minimise(
         tolerance: a problem is settled when a step lowers its cost by less than this (in nats).
     """
     params = params.copy()
-    state = normal_equations(params, prior, noise, runs, design, y, weight)
+    state = normal_equations(params, tl.evaluate(params, design, prior.columns), prior, noise, runs, y, weight)
     cost, gradient, hessian = state.cost, state.gradient, state.hessian
     active = np.arange(len(params))
     damp = np.full(len(params), damping)
@@ -112,7 +110,7 @@ def minimise(
         trial = params[active] + move
         part = Prior(mean=prior.mean[active], sd=prior.sd[active], columns=prior.columns)
         part_noise = Noise(offset=noise.offset[active], point=noise.point[active])
-        new = normal_equations(trial, part, part_noise, runs, design, y[active], weight[active])
+        new = normal_equations(trial, tl.evaluate(trial, design, prior.columns), part, part_noise, runs, y[active], weight[active])
         fall = cost[active] - new.cost
         better = fall > 0
         accepted = active[better]
@@ -193,7 +191,7 @@ def fit_laws(
         rounds, tolerance = 1, 1e-5
         fit = Fit(params=params, noise=noise, cost=np.zeros(len(params)), converged=np.zeros(len(params), dtype=bool), iterations=0)
     for _ in range(rounds):
-        state = normal_equations(fit.params, prior, fit.noise, runs, design, y, weight)
+        state = normal_equations(fit.params, tl.evaluate(fit.params, design, prior.columns), prior, fit.noise, runs, y, weight)
         variance = np.einsum("kii->ki", np.linalg.inv(state.hessian))
         noise = estimate_noise(fit, prior, problems.bimix, variance, runs, weight=weight, residual=state.residual)
         common = problems.pooled(common, prior, fit.params, variance)

@@ -18,8 +18,8 @@ from bimix_sweep.mixture.simplex import Array
 
 LENGTHS = (0.25, 0.35, 0.5, 0.7)
 """Candidates for the length on the sphere, whose diameter is 1.41."""
-REACHES = (np.inf, 4.0, 1.5, 0.5)
-"""Candidates for the reach over sizes, in factors of e: at a factor of 4 in size the correlation is 1, .71, .40 or .06."""
+REACHES = (4.0, 1.5, 0.5)
+"""Candidates for a finite reach over sizes, in factors of e: at a factor of 4 in size the correlation is .71, .40 or .06."""
 REACH_GAIN = 3.0
 """Nats of evidence from which a finite reach is believed."""
 SHARES = np.array([0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 0.93])
@@ -85,7 +85,7 @@ class Places:
 class Process:
     """Hyper-parameters of the process of every target."""
 
-    shape: "Shape"
+    shape: Shape
     amplitude2: Array
     """(targets,) variance of the process."""
     offset2: Array

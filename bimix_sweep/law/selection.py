@@ -54,14 +54,15 @@ def fit_law(
     batch = _batch(table.domains, targets, runs, y, own, law, previous)
     fit, prior, common = batch.fit()
     mixtures = int(runs.mixture.max()) + 1
-    state = normal_equations(fit.params, prior, fit.noise, runs, batch.design, batch.y, batch.weight)
-    quick = left_out(batch, fit, prior, state)
+    there = tl.evaluate(fit.params, batch.design, prior.columns)
+    state = normal_equations(fit.params, there, prior, fit.noise, runs, batch.y, batch.weight)
+    quick = left_out(batch, fit, prior, there, state)
     real = previous is None or mixtures <= FOLDS_UP_TO
     held_out = folds(batch, fit, prior, generator) if real else quick
     choice, table_of_errors, reasons = choose(batch, targets, law, held_out)
     picked = np.array([batch.index(t, choice[name]) for t, name in enumerate(targets)])
     return _assemble(
-        batch, fit, prior, common, state, picked, misfit=misfit(batch, picked, held_out, quick), domains=table.domains, targets=targets, choice=choice,
+        batch, fit, prior, common, there.of(picked), state, picked, misfit=misfit(batch, picked, held_out, quick), domains=table.domains, targets=targets, choice=choice,
         own={name: own[name] for name in targets if name in own}, notes=(*table.notes, *notes, *dropped, *batch.notes),
         cross_validation={
             "by_target": table_of_errors, "reason": reasons, "num_mixtures": mixtures,
@@ -236,7 +237,7 @@ def _process(
     found = judged([process.Shape(length=length) for length in lengths])
     best = min(found, key=lambda shape: found[shape][0])
     if np.ptp(design.mixture_log_size) > 0:
-        nearer = judged([process.Shape(length=best.length, reach=reach) for reach in process.REACHES[1:]])
+        nearer = judged([process.Shape(length=best.length, reach=reach) for reach in process.REACHES])
         nearest = min(nearer, key=lambda shape: nearer[shape][0])
         if nearer[nearest][0] < found[best][0] - process.REACH_GAIN:
             found, best = nearer, nearest
@@ -245,7 +246,7 @@ def _process(
 
 
 def _assemble(
-    batch: Batch, fit: Fit, prior: Prior, common: Common, state: Normal, picked: Index, *, misfit: tuple[Array, Array], domains: tuple[str, ...], targets: tuple[str, ...], choice: dict[str, str],
+    batch: Batch, fit: Fit, prior: Prior, common: Common, there: tl.Evaluation, state: Normal, picked: Index, *, misfit: tuple[Array, Array], domains: tuple[str, ...], targets: tuple[str, ...], choice: dict[str, str],
     own: dict[str, str], notes: tuple[str, ...], cross_validation: dict[str, Any], previous: WarmStart | None,
 ) -> FittedLaw:  # fmt: skip
     """The chosen laws, the process on their residual, and how far the whole must be inflated to match what was left out."""
@@ -257,7 +258,6 @@ def _assemble(
     used = ((1 - np.einsum("kii->ki", covariance) / part.sd**2) * (part.sd > FIXED)).sum(axis=1)
     residual = runs.sums(state.residual[picked]) / np.maximum(runs.sums(weight), 1)
     precision = batch.problems.prior(common, widened=True).sd[picked] ** -2.0
-    there = state.law.of(picked)
     information = run_information(there, runs, prior.columns, params.shape[1], noise.point)
     carried = _process(
         precision, runs, design, residual, information, point2=noise.point, offset2=noise.offset, used=used,

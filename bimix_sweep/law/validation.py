@@ -81,11 +81,10 @@ def _repeat(times: int, values: Array) -> Array:
     return np.concatenate([values] * times)
 
 
-def left_out(batch: Batch, fit: Fit, prior: Prior, state: Normal) -> Array:
-    """The same from one fit, `state` its normal equations: the linear approximation of leaving out one training at a time."""
+def left_out(batch: Batch, fit: Fit, prior: Prior, law: tl.Evaluation, state: Normal) -> Array:
+    """The same from one fit, `law` and `state` the law and the normal equations there: the linear approximation of leaving out one training at a time."""
     runs = batch.runs
     covariance = np.linalg.inv(state.hessian)
-    law = state.law
     safe = np.maximum(runs.sums(batch.weight), 1)
     mean_residual = runs.sums(state.residual) / safe
     mean = jacobian.means(law, runs, prior.columns, fit.params.shape[1], batch.weight)

@@ -244,7 +244,7 @@ def test_normal_equations_equal_dense_algebra(size):
     weight = np.ones_like(y)
     weight[1, ::5] = 0
     noise = Noise(offset=np.full(3, 4e-5), point=np.full(3, 1e-6))
-    state = normal_equations(prior.mean, prior, noise, runs, design, y, weight)
+    state = normal_equations(prior.mean, tl.evaluate(prior.mean, design, prior.columns), prior, noise, runs, y, weight)
     law = tl.evaluate(prior.mean, design)
     dense = law.jacobian(design, tl.OUTER_COLUMNS)
     same = (runs.run[:, None] == runs.run[None, :]).astype(float)
