@@ -151,9 +151,9 @@ def state_line(folder: str, followed: Follower, now: float | None = None) -> str
     if followed.complete:
         return f"complete; its results are in {folder}"
     ago = "" if followed.last_at is None else f"last event {duration(max(0.0, (now or time.time()) - followed.last_at))} ago"
-    if followed.history is not None and followed.history.first["data"] == ELSEWHERE:
-        return f"{ago}, its trainings run elsewhere; mixtures to run: bimix-sweep propose {folder}"
-    return ", ".join(part for part in (ago, _driver(folder)) if part)
+    elsewhere = followed.history is not None and followed.history.first["data"] == ELSEWHERE
+    whose = f"its trainings run elsewhere; mixtures to run: bimix-sweep propose {folder}" if elsewhere else _driver(folder)
+    return ", ".join(part for part in (ago, whose) if part)
 
 
 def _driver(folder: str) -> str:

@@ -71,8 +71,7 @@ def named(start: str) -> list[int]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
-                if (folder / "ns" / "pid").readlink() == here and (folder / "cmdline").read_bytes().decode(errors="replace").startswith(
-                    start
-                ):
+                line = (folder / "cmdline").read_bytes().decode(errors="replace")
+                if line.startswith(start) and (folder / "ns" / "pid").readlink() == here:
                     found.append(int(folder.name))
     return found

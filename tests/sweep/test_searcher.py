@@ -117,23 +117,19 @@ def test_the_search_is_not_finished_while_a_training_may_be_needed_again(planner
     assert searcher.suggest("last") == FINISHED
 
 
-def scouts():
+@pytest.fixture
+def wide():
     planner = Slow(replace(SPEC, max_trials=20, slots=20))
     planner.go.set()
-    searcher = SweepSearcher(planner, NAMES, "s")
-    assert [searcher.suggest(str(number)) is not None for number in range(SCOUTS + 2)] == [True] * SCOUTS + [False] * 2
-    return searcher
+    return SweepSearcher(planner, NAMES, "s")
 
 
-def test_the_first_trainings_begin_alone_until_one_has_a_point():
-    searcher = scouts()
-    searcher.on_trial_result(trial_id="1", result={"objective": 3.0})
-    assert searcher.suggest("more")["trial"] == f"t{SCOUTS:04d}"
+def test_the_first_trainings_begin_alone_until_one_has_a_point(wide):
+    assert [wide.suggest(str(number)) is not None for number in range(SCOUTS + 2)] == [True] * SCOUTS + [False] * 2
+    wide.on_trial_result(trial_id="1", result={"objective": 3.0})
+    assert wide.suggest("more")["trial"] == f"t{SCOUTS:04d}"
 
 
-def test_the_others_wait_no_longer_than_so_for_trainings_that_take_their_time(monkeypatch):
+def test_the_others_wait_no_longer_than_so_for_trainings_that_take_their_time(wide, monkeypatch):
     monkeypatch.setattr(searchers, "SCOUT_SECONDS", 0.0)
-    planner = Slow(replace(SPEC, max_trials=20, slots=20))
-    planner.go.set()
-    searcher = SweepSearcher(planner, NAMES, "s")
-    assert all(searcher.suggest(str(number)) for number in range(SCOUTS + 2))
+    assert all(wide.suggest(str(number)) for number in range(SCOUTS + 2))
