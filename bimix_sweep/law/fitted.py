@@ -157,15 +157,16 @@ class FittedLaw:
         total = loss * factor
         return total, by_r * factor[:, :, None] + total[:, :, None] * slopes.transpose(0, 2, 1)
 
-    def posterior(self, proportions: Array, step: float, sizes: float | Array | None = None) -> Posterior:
-        """Joint belief about the noise-free log losses of M mixtures (M, domains) at one step, each at its size.
+    def posterior(self, proportions: Array, steps: float | Array, sizes: float | Array | None = None) -> Posterior:
+        """Joint belief about the noise-free log losses of M mixtures (M, domains), each at its step and size.
 
         What the sizes have in common carries over between them: the law's parameters, and the process as far as its shape reaches.
 
         Args:
+            steps: one for all, or (M,).
             sizes: one for all, or (M,); None or NaN = the largest fitted.
         """
-        design, asked = self._at(proportions, step, sizes)
+        design, asked = self._at(proportions, steps, sizes)
         n = len(asked.log_size)
         law = self._law(design, bounded=True)
         jacobian = law.jacobian(design, tl.OUTER_COLUMNS)
@@ -233,10 +234,10 @@ class FittedLaw:
         )
         return design, Places(proportions=r, log_size=log_size)
 
-    def _at(self, proportions: Array, step: float, sizes: float | Array | None) -> tuple[tl.Design, Places]:
-        """The same with one step, and one size or one for each mixture."""
+    def _at(self, proportions: Array, steps: float | Array, sizes: float | Array | None) -> tuple[tl.Design, Places]:
+        """The same with one step and size for all mixtures or one for each."""
         n = len(np.atleast_2d(proportions))
-        return self._design(proportions, np.full(n, step), None if sizes is None else np.broadcast_to(sizes, (n,)))
+        return self._design(proportions, np.broadcast_to(steps, (n,)), None if sizes is None else np.broadcast_to(sizes, (n,)))
 
     def _law_gradient(self, design: tl.Design, asked: Places) -> tuple[Array, Array]:
         law = self._law(design, bounded=False)

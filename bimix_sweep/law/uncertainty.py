@@ -9,7 +9,7 @@ from bimix_sweep.mixture.simplex import Array
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posterior:
-    """Noise-free log losses at M mixtures, one step, each at its size; targets are independent given the runs so far."""
+    """Noise-free log losses at M mixtures, each at its step and size; targets are independent given the runs so far."""
 
     mean: Array
     """(M, targets) log loss."""
