@@ -113,7 +113,7 @@ class World:
         )  # fmt: skip
         prior = Problems(
             level=np.zeros(count), own=np.array([names.index(spec.own[t]) if t in spec.own else -1 for t in targets]),
-            bimix=np.zeros(count, dtype=bool), floor=np.zeros(count, dtype=bool), pivot=np.zeros(count), num_domains=len(names),
+            bimix=np.zeros(count, dtype=bool), floor=np.zeros(count, dtype=bool), pivot=np.zeros(count), determined=np.zeros(count), num_domains=len(names),
             has_steps=False, num_sizes=len(spec.sizes) if spec.smaller else 0, reference_size=spec.size,
         ).prior(drawn)  # fmt: skip
         params = prior.mean + prior.sd * generator.standard_normal(prior.mean.shape)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from bimix_sweep.law.fitted import FittedLaw
+from bimix_sweep.law.residual import together
 from bimix_sweep.mixture.simplex import Array
 
 INFLATION_COUNT = 8.0
@@ -16,8 +17,8 @@ CORRELATION_COUNT = 15.0
 def calibrate(law: FittedLaw, missed2: Array, misfit: Array) -> tuple[Array, Array]:
     """Factor on each target's covariance, and the correlation of targets within a training.
 
-    With Q = V^-1 - V^-1 J S J' V^-1 the prediction of training i from the others misses by (Q e)_i / Q_ii and expects a variance of
-    1 / Q_ii, of which the posterior is what noise leaves; it is widened until misses are as large as expected.
+    With Q = V^-1 - V^-1 J S J' V^-1 the prediction of training i's looks from the others misses by Q_ii^-1 (Q e)_i and expects a covariance of
+    Q_ii^-1, of which the posterior is what noise leaves; it is widened until misses of last looks are as large as expected.
 
     Args:
         missed2: (targets,) sum of squared misses of trainings by real refits without the process.
@@ -26,19 +27,26 @@ def calibrate(law: FittedLaw, missed2: Array, misfit: Array) -> tuple[Array, Arr
     runs, count = len(law.runs.proportions), len(law.targets)
     miss2, expected, noise = (np.zeros((count, runs)), np.zeros((count, runs)), np.zeros((count, runs)))
     standard = np.zeros((count, runs))
-    points = law.runs.sums(law.runs.present.astype(np.float64))
+    points = law.looks.runs.sums(law.looks.runs.present.astype(np.float64))
     for group in law.groups:
         basis = group.spectrum.basis
+        training = law.looks.training[group.looks]
         for t in group.targets:
             half = group.rotated[t] * group.weights[t][:, None]
             left = basis @ half
-            diagonal = np.maximum(basis**2 @ group.weights[t] - ((left @ group.covariance[t]) * left).sum(axis=1), 1e-12)
-            rotated = basis.T @ law.residual[t, group.runs]
+            rotated = basis.T @ law.residual[t, group.looks]
             solved = basis @ (group.weights[t] * rotated) - left @ (group.covariance[t] @ (half.T @ rotated))
-            standard[t, group.runs] = solved / np.sqrt(diagonal)
-            miss2[t, group.runs] = (solved / diagonal) ** 2
-            expected[t, group.runs] = 1 / diagonal
-            noise[t, group.runs] = law.offset2[t] + law.point2[t] / points[t, group.runs]
+            known = left @ group.covariance[t]
+            for looks in together(training):
+                rows, of = basis[looks], training[looks[:, 0]]
+                inner = np.einsum("gan,n,gbn->gab", rows, group.weights[t], rows, optimize=True) - np.einsum(
+                    "gap,gbp->gab", known[looks], left[looks]
+                )
+                variance = np.linalg.inv(inner)
+                miss = np.einsum("gb,gb->g", variance[:, -1], solved[looks])
+                last = variance[:, -1, -1]
+                standard[t, of], miss2[t, of], expected[t, of] = miss / np.sqrt(last), miss**2, last
+                noise[t, of] = law.offset2[t] + law.point2[t] / points[t, group.looks[looks[:, -1]]]
     measured = expected > 0
     scale2 = np.maximum(expected.sum(axis=1), 1e-300)
     real = np.where(law.amplitude2 > 0, misfit * miss2.sum(axis=1), np.maximum(missed2, miss2.sum(axis=1)))

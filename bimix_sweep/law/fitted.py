@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from bimix_sweep.errors import LawError
 from bimix_sweep.law import transfer as tl
-from bimix_sweep.law.information import Group, make_groups, places
+from bimix_sweep.law.information import Group, make_groups
 from bimix_sweep.law.lawfile import ARRAYS, FORMAT, read_fields
+from bimix_sweep.law.looks import Looks, looks_of
 from bimix_sweep.law.residual import Places, Shape
 from bimix_sweep.law.runs import Runs
 from bimix_sweep.law.uncertainty import Posterior
@@ -50,13 +51,13 @@ class FittedLaw:
     offset2: Array
     """(targets,) variance of a training's offset."""
     shape: Shape
-    """How the residual process correlates over mixtures and sizes."""
+    """How the residual process correlates over mixtures, sizes and steps."""
     inflation: Array
     """(targets,) factor on the posterior covariance, from the cross-validated misfit."""
     correlation: Array
     """(targets, targets) correlation of the noise of one training."""
     residual: Array
-    """(targets, runs) mean residual of each training about the parametric law, 0 where not measured."""
+    """(targets, looks) mean residual of each look about the parametric law, 0 where not measured."""
     runs: Runs
     reference: tuple[float, float]
     """s0 and N0 of the law."""
@@ -118,7 +119,7 @@ class FittedLaw:
         variance = np.empty(law.log_loss.shape)
         jacobian = law.jacobian(design, tl.OUTER_COLUMNS)
         for group in self.groups:
-            cross = self.shape.correlation(asked, self._places.of(group.runs)) @ group.spectrum.basis
+            cross = self.shape.correlation(asked, self._places.of(group.looks)) @ group.spectrum.basis
             for target in group.targets:
                 weighted = self.amplitude2[target] * cross * group.weights[target]
                 left = jacobian[target] - weighted @ group.rotated[target]
@@ -148,12 +149,7 @@ class FittedLaw:
         if not self.has_process:
             return loss, by_r
         factor = np.exp(self._process(asked))
-        slopes = np.stack(
-            [
-                self.shape.slope(point, at, self._places).T @ self._weights
-                for point, at in zip(asked.proportions, asked.log_size, strict=True)
-            ]
-        )
+        slopes = np.matmul(self.shape.slopes(asked, self._places).transpose(0, 2, 1), self._weights)
         total = loss * factor
         return total, by_r * factor[:, :, None] + total[:, :, None] * slopes.transpose(0, 2, 1)
 
@@ -173,7 +169,7 @@ class FittedLaw:
         covariance = np.empty((len(self.targets), n, n))
         inner = self.shape.correlation(asked, asked) if self.has_process else None
         for group in self.groups:
-            cross = self.shape.correlation(asked, self._places.of(group.runs)) @ group.spectrum.basis if self.has_process else None
+            cross = self.shape.correlation(asked, self._places.of(group.looks)) @ group.spectrum.basis if self.has_process else None
             for target in group.targets:
                 left, amplitude2 = jacobian[target], self.amplitude2[target]
                 if amplitude2 > 0 and cross is not None and inner is not None:
@@ -185,7 +181,7 @@ class FittedLaw:
                 covariance[target] += (left @ group.covariance[target]) @ left.T
         drift = self._drift(design)
         covariance = covariance * self.inflation[:, None, None] + drift[:, None] * drift
-        points = np.median(np.bincount(self.runs.run))
+        points = np.median(np.bincount(self.looks.runs.run))
         sd = np.sqrt(self.offset2 + self.point2 / points)
         return Posterior(
             mean=law.log_loss.T + self._process(asked), covariance=covariance, run_noise=self.correlation * sd[:, None] * sd[None, :],
@@ -197,7 +193,7 @@ class FittedLaw:
         return {
             "format": FORMAT, "domains": list(self.domains), "targets": list(self.targets), "own": dict(self.own), "choice": dict(self.choice),
             "cross_validation": dict(self.cross_validation), "notes": list(self.notes), "runs": self.runs.to_json(),
-            "length": self.shape.length, **({} if self.shape.reach == np.inf else {"reach": self.shape.reach}), "reference": list(self.reference), "hyper": dict(self.hyper),
+            "shape": {name: value for name, value in asdict(self.shape).items() if value < np.inf}, "reference": list(self.reference), "hyper": dict(self.hyper),
             **{name: getattr(self, name).tolist() for name in ARRAYS},
         }  # fmt: skip
 
@@ -232,7 +228,7 @@ class FittedLaw:
         design = tl.Design(
             log_proportions=tl.log_proportions(r), mixture=each, stage=each, log_step=np.log(steps / self.reference[0]), log_size=log_size
         )
-        return design, Places(proportions=r, log_size=log_size)
+        return design, Places(proportions=r, log_size=log_size, log_step=design.log_step)
 
     def _at(self, proportions: Array, steps: float | Array, sizes: float | Array | None) -> tuple[tl.Design, Places]:
         """The same with one step and size for all mixtures or one for each."""
@@ -258,8 +254,13 @@ class FittedLaw:
         return tl.design_of(self.runs, *self.reference)
 
     @cached_property
+    def looks(self) -> Looks:
+        """The parts of the trainings' curves that the process is told."""
+        return looks_of(self.runs)
+
+    @cached_property
     def _places(self) -> Places:
-        return places(self.runs, self._fit_design)
+        return self.looks.places(self._fit_design)
 
     @cached_property
     def _smallest_log_v(self) -> Array:
@@ -272,19 +273,19 @@ class FittedLaw:
     @cached_property
     def groups(self) -> list[Group]:
         return make_groups(
-            self.params, self.precision, self.runs, self._fit_design,
+            self.params, self.precision, self.looks, self._fit_design,
             point2=self.point2, offset2=self.offset2, amplitude2=self.amplitude2, shape=self.shape,
         )  # fmt: skip
 
     @cached_property
     def _weights(self) -> Array:
-        """(runs, targets) of the process's mean: process(asked) = correlation(asked, runs) @ weights."""
-        weights = np.zeros((len(self.runs.proportions), len(self.targets)))
+        """(looks, targets) of the process's mean: process(asked) = correlation(asked, looks) @ weights."""
+        weights = np.zeros((len(self.looks.training), len(self.targets)))
         for group in self.groups:
             for target in group.targets:
                 basis = group.spectrum.basis
-                solved = basis @ (group.weights[target] * (basis.T @ self.residual[target, group.runs]))
-                weights[group.runs, target] = self.amplitude2[target] * solved
+                solved = basis @ (group.weights[target] * (basis.T @ self.residual[target, group.looks]))
+                weights[group.looks, target] = self.amplitude2[target] * solved
         return weights
 
     def _process(self, asked: Places) -> Array:

@@ -195,6 +195,7 @@ def fit_laws(
         variance = np.einsum("kii->ki", np.linalg.inv(state.hessian))
         noise = estimate_noise(fit, prior, problems.bimix, variance, runs, weight=weight, residual=state.residual)
         common = problems.pooled(common, prior, fit.params, variance)
+        problems = replace(problems, determined=problems.num_determined(prior, variance))
         start = fit.params
         if tolerance < 1e-6:
             problems, start = turned(problems, start, design)

@@ -1,4 +1,4 @@
-"""What a set of trainings says of the law's parameters and of the process, in the form the posterior needs."""
+"""What a set of looks at trainings says of the law's parameters and of the process, in the form the posterior needs."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,9 @@ import numpy as np
 
 from bimix_sweep.law import jacobian
 from bimix_sweep.law import transfer as tl
+from bimix_sweep.law.looks import Looks
 from bimix_sweep.law.priors import Prior, free_columns
-from bimix_sweep.law.residual import Places, Process, Shape, Spectrum, spectrum
+from bimix_sweep.law.residual import Process, Scatter, Shape, Spectrum, spectrum
 from bimix_sweep.law.runs import Index, Runs
 from bimix_sweep.mixture.simplex import Array
 
@@ -17,28 +18,29 @@ SETTLE_MOVE = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Targets measured in the same trainings share an eigenbasis."""
+    """Targets measured in the same looks share an eigenbasis."""
 
     targets: tuple[int, ...]
-    runs: Index
-    """Indices of the trainings measured."""
+    looks: Index
+    """Indices of the looks measured."""
     spectrum: Spectrum
     weights: dict[int, Array]
-    """{target: (runs,)} diagonal of V^-1 in the basis."""
+    """{target: (looks,)} diagonal of V^-1 in the basis."""
     rotated: dict[int, Array]
-    """{target: (runs, parameters)} B' J."""
+    """{target: (looks, parameters)} B' J."""
     covariance: dict[int, Array]
-    """{target: (parameters, parameters)} of the law's parameters given all runs."""
+    """{target: (parameters, parameters)} of the law's parameters given all looks."""
 
 
 def make_groups(
-    params: Array, precision: Array, runs: Runs, design: tl.Design, *, point2: Array, offset2: Array, amplitude2: Array, shape: Shape,
+    params: Array, precision: Array, looks: Looks, design: tl.Design, *, point2: Array, offset2: Array, amplitude2: Array, shape: Shape,
     known: list[Group] | None = None, information: tuple[Array, Array, Array] | None = None,
 ) -> list[Group]:  # fmt: skip
     """Everything about the posterior that does not depend on where it is asked for.
 
     Args:
         params, precision: (targets, parameters) and its diagonal prior precision.
+        looks, design: at the trainings, and the design of these.
         point2, offset2, amplitude2: (targets,) variances of point noise, trial offset and process.
         shape: of the process.
         known: groups of other parameters under the same variances, whose eigenbases are taken over.
@@ -46,13 +48,14 @@ def make_groups(
     """
     if information is None:
         columns = free_columns(precision**-0.5)
-        information = run_information(tl.evaluate(params, design, columns), runs, columns, params.shape[1], point2)
+        law = tl.evaluate(params, design, columns).regrouped(looks.training)
+        information = look_information(law, looks.runs, columns, params.shape[1], point2)
     mean, within, counts = information
     groups = []
     for number, (targets, rows) in enumerate(patterns(counts)):
         if known is None:
-            relative = relative_noise(point2[targets], offset2[targets], counts[targets][:, rows])
-            basis = spectrum(places(runs, design).of(rows), shape, relative)
+            scatter = scatter_of(point2[targets], offset2[targets], counts[targets][:, rows], looks.training[rows])
+            basis = spectrum(looks.places(design).of(rows), shape, scatter)
         else:
             basis = known[number].spectrum
         weights = 1 / (amplitude2[targets, None] * basis.values + offset2[targets, None])
@@ -63,55 +66,52 @@ def make_groups(
         names = tuple(map(int, targets))
         groups.append(
             Group(
-                targets=names, runs=rows, spectrum=basis, weights=dict(zip(names, weights, strict=True)),
+                targets=names, looks=rows, spectrum=basis, weights=dict(zip(names, weights, strict=True)),
                 rotated=dict(zip(names, rotated, strict=True)), covariance=dict(zip(names, np.linalg.inv(total), strict=True)),
             )
         )  # fmt: skip
     return groups
 
 
-def places(runs: Runs, design: tl.Design) -> Places:
-    """Where the trainings are for the process."""
-    return Places(proportions=runs.proportions, log_size=design.mixture_log_size)
-
-
 def patterns(counts: Array) -> list[tuple[Index, Index]]:
-    """Targets that were measured in the same trainings: [(targets, trainings)], from (targets, runs) numbers of points."""
+    """Targets that were measured in the same looks: [(targets, looks)], from (targets, looks) numbers of points."""
     if (counts > 0).all():
         return [(np.arange(len(counts)), np.arange(counts.shape[1]))]
     different, member = np.unique(counts > 0, axis=0, return_inverse=True)
     return [(np.flatnonzero(member.reshape(-1) == number), np.flatnonzero(pattern)) for number, pattern in enumerate(different)]
 
 
-def relative_noise(point2: Array, offset2: Array, counts: Array) -> Array:
-    """(runs,) noise of a training's mean residual over its offset variance, averaged over (targets,) that share the runs (targets, runs)."""
+def scatter_of(point2: Array, offset2: Array, counts: Array, training: Index) -> Scatter:
+    """The noise of (looks,) of some trainings, over their offset's variance; averaged over (targets,) that share the looks (targets, looks)."""
     ratio = point2 / offset2
-    return np.asarray(1 + (ratio[:, None] / np.maximum(counts, 1)).mean(axis=0))
+    return Scatter.of(training, (ratio[:, None] / np.maximum(counts, 1)).mean(axis=0))
 
 
-def run_information(law: tl.Evaluation, runs: Runs, columns: tuple[int, ...], parameters: int, point2: Array) -> tuple[Array, Array, Array]:
-    """What the trainings say of the parameters, split into their means and the shape of their curves.
+def look_information(
+    law: tl.Evaluation, looks: Runs, columns: tuple[int, ...], parameters: int, point2: Array
+) -> tuple[Array, Array, Array]:
+    """What looks say of the parameters, split into their means and the shape of the curves within them.
 
     Args:
-        law: at the runs' rows, differentiated by `columns`, the outer ones that are free: of the others they say nothing.
+        law: at their rows, differentiated by `columns`, the outer ones that are free: of the others they say nothing.
         parameters: how many there are.
         point2: (targets,) variances of point noise.
 
     Returns:
-        (targets, runs, parameters) mean Jacobian of each training, (targets, parameters, parameters) information of the points about
-        their training's mean, (targets, runs) number of points.
+        (targets, looks, parameters) mean Jacobian of each, (targets, parameters, parameters) information of the points about
+        their look's mean, (targets, looks) number of points.
     """
-    weight = runs.present.astype(np.float64)
-    counts = runs.sums(weight)
-    mean = jacobian.means(law, runs, columns, parameters, weight)
-    if len(runs.run) == len(runs.proportions):
+    weight = looks.present.astype(np.float64)
+    counts = looks.sums(weight)
+    mean = jacobian.means(law, looks, columns, parameters, weight)
+    if len(looks.run) == len(looks.proportions):
         return mean, np.zeros((len(mean), parameters, parameters)), counts
-    within = jacobian.information(law, runs, columns, parameters, weight, 1 / np.maximum(counts, 1))
+    within = jacobian.information(law, looks, columns, parameters, weight, 1 / np.maximum(counts, 1))
     return mean, within / point2[:, None, None], counts
 
 
 def settle(
-    params: Array, prior: Prior, runs: Runs, design: tl.Design, y: Array, weight: Array,
+    params: Array, prior: Prior, looks: Looks, design: tl.Design, y: Array, weight: Array,
     *, point2: Array, process: Process, law: tl.Evaluation, information: tuple[Array, Array, Array], steps: int = 2,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Let the parameters give way to the process: Gauss-Newton steps of their posterior mode under the process's covariance.
@@ -121,14 +121,16 @@ def settle(
 
     Args:
         params: (targets, parameters) from the fit with independent offsets.
+        looks, design: at the trainings, and the design of these.
         y, weight: (targets, rows) log losses and whether they count.
-        law: at these parameters, differentiated by the prior's columns.
-        information: of `run_information` there.
+        law: at these parameters and looks, differentiated by the prior's columns.
+        information: of `look_information` there.
         steps: how many; one that does not lower the cost is not taken.
 
     Returns:
-        the parameters, and (targets, runs) the mean residual of each training there.
+        the parameters, and (targets, looks) the mean residual of each look there.
     """
+    runs = looks.runs
     counts = runs.sums(weight)
     moving = process.amplitude2 > 0
     best, best_cost, best_means = params, np.full(len(params), np.inf), np.zeros_like(counts)
@@ -136,7 +138,7 @@ def settle(
     for number in range(steps + 1):
         last = number == steps  # that turn asks for the cost alone
         if number:
-            law = tl.evaluate(trial, design, () if last else prior.columns)
+            law = tl.evaluate(trial, design, () if last else prior.columns).regrouped(looks.training)
         residual = (y - law.log_loss) * weight
         means = runs.sums(residual) / np.maximum(counts, 1)
         if not moving.any():
@@ -147,15 +149,15 @@ def settle(
         if not last:
             from_shape = jacobian.transposed(law, runs, prior.columns, params.shape[1], centred) / point2[:, None]
             if groups is not None:
-                information = run_information(law, runs, prior.columns, params.shape[1], point2)
+                information = look_information(law, runs, prior.columns, params.shape[1], point2)
             groups = make_groups(
-                trial, prior.sd**-2, runs, design, known=groups, information=information,
+                trial, prior.sd**-2, looks, design, known=groups, information=information,
                 point2=point2, offset2=process.offset2, amplitude2=process.amplitude2, shape=process.shape,
             )  # fmt: skip
         change = np.zeros_like(params)
         for group in groups or ():
             for t in group.targets:
-                rotated = group.spectrum.basis.T @ means[t, group.runs]
+                rotated = group.spectrum.basis.T @ means[t, group.looks]
                 cost[t] += 0.5 * (group.weights[t] * rotated**2).sum()
                 if not last:
                     pull = group.rotated[t].T @ (group.weights[t] * rotated) + from_shape[t] - move[t] / prior.sd[t]

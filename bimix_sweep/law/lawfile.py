@@ -1,27 +1,31 @@
 """`LAW.json` read as a hostile file: every name, shape and number is checked before a law is made of it."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from bimix_sweep.errors import LawError, MixtureError
 from bimix_sweep.law import transfer as tl
+from bimix_sweep.law.looks import looks_of
 from bimix_sweep.law.residual import Shape
 from bimix_sweep.law.runs import Runs
 from bimix_sweep.mixture.domains import check_names
 from bimix_sweep.text import shown
 
-FORMAT = "bimix-sweep law 1"
+FORMAT = "bimix-sweep law 2"
 ARRAYS = ("params", "precision", "point2", "amplitude2", "offset2", "inflation", "correlation", "residual")
 """Fields of a fitted law that are arrays."""
 RANGES = {
     "params": (-50.0, 50.0), "precision": (1e-9, 1e18), "point2": (1e-18, 100.0), "amplitude2": (0.0, 100.0), "offset2": (1e-18, 100.0),
-    "inflation": (1e-6, 1e4), "correlation": (-1.0 - 1e-6, 1.0 + 1e-6), "residual": (-100.0, 100.0), "length": (1e-6, 1e6),
+    "inflation": (1e-6, 1e4), "correlation": (-1.0 - 1e-6, 1.0 + 1e-6), "residual": (-100.0, 100.0),
     "reference": (1e-3, 1e18), "steps": (1e-3, 1e18), "sizes": (1e-3, 1e18),
 }  # fmt: skip
 """What fits come near to by far: parameters are logarithms, the smallest is `transfer.OFF`; beyond, exponentials overflow."""
 
+SMALLEST_SCALE = 1e-6
+"""Of a process."""
 EXPONENTS = {
     tl.LEVEL: (-20.0, 20.0), tl.SLOPE: (-50.0, 5.0), tl.STEP_POWER: (-50.0, 5.0), tl.SIZE_POWER: (-50.0, 5.0), tl.STEP_SIZE: (-5.0, 5.0),
     tl.SLOPE_SIZE: (-5.0, 5.0), tl.SLOPE_STEP: (-5.0, 5.0),
@@ -56,21 +60,19 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("choice does not fit the targets")
     if not (set(own) <= set(targets) and set(own.values()) <= set(domains)):
         raise ValueError("own does not fit targets and domains")
-    parameters, t, n = arrays["params"].shape[-1], len(targets), len(runs.proportions)
+    parameters, t, n = arrays["params"].shape[-1], len(targets), len(looks_of(runs).training)
     check_width(parameters, len(domains))
     shapes = {"params": (t, parameters), "precision": (t, parameters), "residual": (t, n), "correlation": (t, t)}
     for name, values in arrays.items():
         if values.shape != shapes.get(name, (t,)) or not np.isfinite(values).all():
             raise ValueError(f"{name} has shape {values.shape} or values that are not finite")
-    shape = Shape(length=float(data["length"]), reach=float(data.get("reach", np.inf)))
+    shape = read_shape(data["shape"])
     reference = (float(data["reference"][0]), float(data["reference"][1]))
     sizes = runs.sizes[~np.isnan(runs.sizes)]
-    for name, found in {**arrays, "length": shape.length, "reference": reference, "steps": runs.steps, "sizes": sizes}.items():
+    for name, found in {**arrays, "reference": reference, "steps": runs.steps, "sizes": sizes}.items():
         low, high = RANGES[name]
         if not ((np.asarray(found) >= low) & (np.asarray(found) <= high)).all():
             raise ValueError(f"{name} holds a number outside of {low:g} to {high:g}")
-    if not shape.reach > RANGES["length"][0]:
-        raise ValueError(f"reach is {shape.reach:g}, need a number above {RANGES['length'][0]:g}")
     if np.abs(np.diagonal(arrays["correlation"]) - 1).max() > 1e-6:
         raise ValueError("correlation has a diagonal that is not 1")
     for column, (low, high) in EXPONENTS.items():
@@ -81,6 +83,19 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "cross_validation": dict(data["cross_validation"]), "runs": runs, "shape": shape, "hyper": dict(data["hyper"]),
         "reference": reference, **arrays,
     }  # fmt: skip
+
+
+def read_shape(data: Mapping[str, Any]) -> Shape:
+    """A process's shape; a scale that is not there is infinite.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    shape = Shape(length=float(data["length"]), reach=float(data.get("reach", np.inf)), lasting=float(data.get("lasting", np.inf)))
+    for name, value in asdict(shape).items():
+        if not (value > SMALLEST_SCALE and (value < 1 / SMALLEST_SCALE or name != "length")):
+            raise ValueError(f"{name} of the process is {value:g}")
+    return shape
 
 
 def check_hyper(hyper: Mapping[str, Any], num_domains: int) -> None:

@@ -5,8 +5,8 @@ where a move between 0 and 1 % counts as much as one between 50 and 62 %. One le
 both by marginal likelihood (the law's parameters integrated out in the linear approximation) with a prior that pulls the
 amplitude to 0: where the law suffices, the process vanishes.
 
-Where trainings differ in size, what the law misses of a mixture at one size may be another thing at the next: the correlation falls with
-distance in log size, too, exp(-|log N - log N'| / reach), with a reach by the same evidence that is infinite unless the runs say otherwise.
+What the law misses of a mixture at one size, or at one step, may be another thing at the next: the correlation falls with distance in log size and
+in log step, too, exp(-|log N - log N'| / reach - |log s - log s'| / lasting), both by the same evidence and infinite unless the runs say otherwise.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from bimix_sweep.mixture.simplex import Array
 LENGTHS = (0.25, 0.35, 0.5, 0.7)
 """Candidates for the length on the sphere, whose diameter is 1.41."""
 REACHES = (4.0, 1.5, 0.5)
-"""Candidates for a finite reach over sizes, in factors of e: at a factor of 4 in size the correlation is .71, .40 or .06."""
+"""Candidates for a finite reach over sizes or steps, in factors of e: at a factor of 4 the correlation is .71, .40 or .06."""
 REACH_GAIN = 3.0
-"""Nats of evidence from which a finite reach is believed."""
+"""Nats of evidence from which a finite reach, over sizes or over steps, is believed."""
 SHARES = np.array([0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 0.93])
 """Candidates for the process's share of the variance between trainings."""
 SHARE_PENALTY = 3.0
@@ -34,14 +34,47 @@ ABSENT_FROM = 0.4
 """A target has no process where the belief in a share of 0 is this large."""
 
 
+def together(training: Index) -> list[Index]:
+    """[(trainings, m) looks of the trainings with m of them, in order], from the (looks,) trainings they belong to, rising."""
+    first, counts = np.unique(training, return_index=True, return_counts=True)[1:]
+    return [first[counts == count, None] + np.arange(count) for count in np.unique(counts)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scatter:
+    """D, the noise of the looks' mean residuals in units of the offset variance: looks of one training share its offset."""
+
+    blocks: tuple[tuple[Index, Array], ...]
+    """Trainings with equally many looks m: (trainings, m) looks, (trainings, m, m) R with R D R' = 1."""
+    log_det: float
+    """Logarithm of the determinant of D."""
+
+    @classmethod
+    def of(cls, training: Index, noise: Array) -> "Scatter":
+        """Of (looks,) trainings, rising, and (looks,) noise that a look has for itself."""
+        blocks, log_det = [], 0.0
+        for looks in together(training):
+            root = np.linalg.cholesky(1.0 + noise[looks][:, :, None] * np.eye(looks.shape[1]))
+            log_det += 2 * float(np.log(np.einsum("tmm->tm", root)).sum())
+            blocks.append((looks, np.linalg.inv(root)))
+        return cls(blocks=tuple(blocks), log_det=log_det)
+
+    def whitened(self, rows: Array, *, transposed: bool = False) -> Array:
+        """R x, or R' x, of (looks, n)."""
+        out = np.empty_like(rows)
+        for looks, root in self.blocks:
+            out[looks] = np.matmul(root.transpose(0, 2, 1) if transposed else root, rows[looks])
+        return out
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spectrum:
     """Eigenbasis in which kernel and noise are both diagonal: V = amplitude2 K + offset2 D, V^-1 = B diag(weights) B'."""
 
     basis: Array
-    """(runs, runs) B = D**-1/2 U with D**-1/2 K D**-1/2 = U diag(values) U'."""
+    """(looks, looks) B = R' U with R K R' = U diag(values) U' and R D R' = 1."""
     values: Array
-    """(runs,) eigenvalues."""
+    """(looks,) eigenvalues."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,19 +85,22 @@ class Shape:
     """Over mixtures, on the sphere."""
     reach: float = np.inf
     """Over sizes, in log N; infinite: what is missed of a mixture is the same at all sizes."""
+    lasting: float = np.inf
+    """The same over steps, in log s."""
 
     def correlation(self, left: "Places", right: "Places") -> Array:
         """(n, m) of the process at n places and m others."""
         value = kernel(left.proportions, right.proportions, self.length)
-        if self.reach < np.inf:
-            value *= np.exp(-np.abs(left.log_size[:, None] - right.log_size[None, :]) / self.reach)
+        for scale, a, b in ((self.reach, left.log_size, right.log_size), (self.lasting, left.log_step, right.log_step)):
+            if scale < np.inf:
+                value *= np.exp(-np.abs(a[:, None] - b[None, :]) / scale)
         return value
 
-    def slope(self, point: Array, log_size: float, others: "Places") -> Array:
-        """(m, domains) derivative of the correlations of one mixture (domains,) at a size with others, by the mixture."""
-        root = np.sqrt(np.maximum(point, 1e-9))
-        value = self.correlation(Places(proportions=point[None], log_size=np.array([log_size])), others)[0]
-        return np.asarray(value[:, None] * (np.sqrt(others.proportions) - root) / (2 * self.length**2 * root))
+    def slopes(self, left: "Places", right: "Places") -> Array:
+        """(n, m, domains) derivative of the correlations by the proportions of the first."""
+        root = np.sqrt(np.maximum(left.proportions, 1e-9))[:, None]
+        value = self.correlation(left, right)
+        return np.asarray(value[:, :, None] * (np.sqrt(right.proportions) - root) / (2 * self.length**2 * root))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +111,12 @@ class Places:
     """(n, domains)."""
     log_size: Array
     """(n,) log(N / N0), 0 where sizes are not given."""
+    log_step: Array
+    """(n,) log(s / s0)."""
 
     def of(self, which: Index) -> "Places":
         """Some of them."""
-        return Places(proportions=self.proportions[which], log_size=self.log_size[which])
+        return Places(proportions=self.proportions[which], log_size=self.log_size[which], log_step=self.log_step[which])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,15 +137,10 @@ def kernel(left: Array, right: Array, length: float) -> Array:
     return np.asarray(np.exp(-np.maximum(squared, 0.0) / (2 * length**2)))
 
 
-def spectrum(places: Places, shape: Shape, relative_noise: Array) -> Spectrum:
-    """Diagonalise the kernel of some trainings.
-
-    Args:
-        relative_noise: (runs,) D, the noise of each training's mean residual in units of the offset variance.
-    """
-    scale = relative_noise**-0.5
-    values, vectors = np.linalg.eigh(shape.correlation(places, places) * scale[:, None] * scale[None, :])
-    return Spectrum(basis=scale[:, None] * vectors, values=np.maximum(values, 0.0))
+def spectrum(places: Places, shape: Shape, scatter: Scatter) -> Spectrum:
+    """Diagonalise the kernel of some looks and their noise."""
+    values, vectors = np.linalg.eigh(scatter.whitened(scatter.whitened(shape.correlation(places, places)).T))
+    return Spectrum(basis=scatter.whitened(vectors, transposed=True), values=np.maximum(values, 0.0))
 
 
 def choose(
@@ -116,12 +149,12 @@ def choose(
     """Marginal likelihood of each shape, and the best amplitude and offset variances under it.
 
     Args:
-        spectra: {shape: spectrum} of the trainings.
-        residual: (targets, runs) mean residual of each training.
-        jacobian: (targets, runs, parameters) mean Jacobian.
-        information: (targets, parameters, parameters) prior precision and what points within trainings add.
+        spectra: {shape: spectrum} of the looks.
+        residual: (targets, looks) mean residual of each.
+        jacobian: (targets, looks, parameters) mean Jacobian.
+        information: (targets, parameters, parameters) prior precision and what points within looks add.
         log_det_noise: log determinant of D.
-        used: (targets,) parameters the means of the trainings determine.
+        used: (targets,) parameters the means of the looks determine.
 
     Returns:
         {shape: (targets,) negative log evidence at the best share} and {shape: (amplitude2, offset2)}.

@@ -11,8 +11,9 @@ from bimix_sweep.law import residual as process
 from bimix_sweep.law import transfer as tl
 from bimix_sweep.law.calibration import calibrate
 from bimix_sweep.law.fitted import FittedLaw
-from bimix_sweep.law.fitting import Fit, Noise, Normal, normal_equations, turned
-from bimix_sweep.law.information import patterns, places, relative_noise, run_information, settle
+from bimix_sweep.law.fitting import NOISE_COUNT, Fit, Noise, Normal, normal_equations, turned
+from bimix_sweep.law.information import look_information, patterns, scatter_of, settle
+from bimix_sweep.law.looks import Looks, looks_of
 from bimix_sweep.law.priors import FIXED, Common, Prior, Problems, expected
 from bimix_sweep.law.runs import Index, Runs, gather
 from bimix_sweep.law.validation import MAX_FOLDS, Batch, choose, folds, left_out, misfit
@@ -140,7 +141,7 @@ def _batch(
     if num_sizes == 2:
         notes.append("two sizes do not determine how the loss falls with size: a prior decides, see the intervals")
     problems = Problems(
-        level=level[target], own=own_index[target], bimix=bimix, floor=lacking[target], num_domains=len(domains), pivot=np.zeros(len(target)),
+        level=level[target], own=own_index[target], bimix=bimix, floor=lacking[target], num_domains=len(domains), pivot=np.zeros(len(target)), determined=np.zeros(len(target)),
         has_steps=bool(np.ptp(runs.steps) > 0), num_sizes=num_sizes, reference_size=reference[1],
     )  # fmt: skip
     design = tl.design_of(runs, *reference)
@@ -199,23 +200,16 @@ def _start(start: Array, names: list[tuple[str, str]], domains: tuple[str, ...],
 
 
 def _process(
-    precision: Array,
-    runs: Runs,
-    design: tl.Design,
-    residual: Array,
-    information: tuple[Array, Array, Array],
-    *,
-    point2: Array,
-    offset2: Array,
-    used: Array,
-    lengths: Sequence[float],
-) -> process.Process:
-    """Shape and amplitude of the residual process and what is left of the trial offset, by marginal likelihood."""
+    precision: Array, looks: Looks, design: tl.Design, residual: Array, information: tuple[Array, Array, Array],
+    *, point2: Array, offset2: Array, used: Array, previous: process.Shape | None,
+) -> process.Process:  # fmt: skip
+    """Shape and amplitude of the residual process and what is left of the trial offset, by marginal likelihood; a warm refit keeps the shape."""
     mean, within, counts = information
+    places = looks.places(design)
     groups = []
     for targets, rows in patterns(counts):
-        relative = relative_noise(point2[targets], offset2[targets], counts[targets][:, rows])
-        groups.append((targets, rows, relative, np.stack([np.diag(precision[t]) + within[t] for t in targets])))
+        scatter = scatter_of(point2[targets], offset2[targets], counts[targets][:, rows], looks.training[rows])
+        groups.append((targets, rows, scatter, np.stack([np.diag(precision[t]) + within[t] for t in targets])))
 
     def judged(shapes: Sequence[process.Shape]) -> dict[process.Shape, tuple[float, Array, Array]]:
         """{shape: (negative log evidence, amplitude2, offset2)}."""
@@ -224,25 +218,36 @@ def _process(
             {s: np.zeros(len(precision)) for s in shapes},
             {s: offset2.copy() for s in shapes},
         )
-        for targets, rows, relative, prior_and_shape in groups:
-            spectra = {shape: process.spectrum(places(runs, design).of(rows), shape, relative) for shape in shapes}
+        for targets, rows, scatter, prior_and_shape in groups:
+            spectra = {shape: process.spectrum(places.of(rows), shape, scatter) for shape in shapes}
             evidence, chosen = process.choose(
-                spectra, residual[targets][:, rows], mean[targets][:, rows], prior_and_shape, float(np.log(relative).sum()), used[targets]
+                spectra, residual[targets][:, rows], mean[targets][:, rows], prior_and_shape, scatter.log_det, used[targets]
             )
             for shape in shapes:
                 cost[shape] += float(evidence[shape].sum())
                 amplitude2[shape][targets], left2[shape][targets] = chosen[shape]
         return {shape: (cost[shape], amplitude2[shape], left2[shape]) for shape in shapes}
 
-    found = judged([process.Shape(length=length) for length in lengths])
+    found = judged([process.Shape(length=length) for length in process.LENGTHS] if previous is None else [previous])
     best = min(found, key=lambda shape: found[shape][0])
-    if np.ptp(design.mixture_log_size) > 0:
-        nearer = judged([process.Shape(length=best.length, reach=reach) for reach in process.REACHES])
-        nearest = min(nearer, key=lambda shape: nearer[shape][0])
-        if nearer[nearest][0] < found[best][0] - process.REACH_GAIN:
-            found, best = nearer, nearest
+    for scale, at in (("reach", places.log_size), ("lasting", places.log_step)) if previous is None else ():
+        if np.ptp(at) > 0:
+            nearer = judged([replace(best, **{scale: reach}) for reach in process.REACHES])
+            nearest = min(nearer, key=lambda shape: nearer[shape][0])
+            if nearer[nearest][0] < found[best][0] - process.REACH_GAIN:
+                found, best = nearer, nearest
     _, amplitude2, left2 = found[best]
     return process.Process(shape=best, amplitude2=amplitude2, offset2=left2)
+
+
+def _point_noise(point2: Array, looks: Looks, residual: Array, weight: Array) -> Array:
+    """(targets,) variance of a point about its look's mean; about its training's, as before, where looks have one point."""
+    runs = looks.runs
+    counts = runs.sums(weight)
+    means = runs.sums(residual) / np.maximum(counts, 1)
+    within = ((residual - means[:, runs.run] * weight) ** 2).sum(axis=1)
+    free = np.maximum(counts - 1, 0).sum(axis=1)
+    return np.asarray((within + NOISE_COUNT * point2) / (free + NOISE_COUNT))
 
 
 def _assemble(
@@ -256,21 +261,22 @@ def _assemble(
     params, weight = fit.params[picked], batch.weight[picked]
     covariance = np.linalg.inv(state.hessian[picked])
     used = ((1 - np.einsum("kii->ki", covariance) / part.sd**2) * (part.sd > FIXED)).sum(axis=1)
-    residual = runs.sums(state.residual[picked]) / np.maximum(runs.sums(weight), 1)
+    looks = looks_of(runs)
+    there, counts = there.regrouped(looks.training), looks.runs.sums(weight)
+    residual = looks.runs.sums(state.residual[picked]) / np.maximum(counts, 1)
+    point2 = _point_noise(noise.point, looks, state.residual[picked], weight) if len(counts[0]) > len(runs.proportions) else noise.point
     precision = batch.problems.prior(common, widened=True).sd[picked] ** -2.0
-    information = run_information(there, runs, prior.columns, params.shape[1], noise.point)
+    information = look_information(there, looks.runs, prior.columns, params.shape[1], point2)
     carried = _process(
-        precision, runs, design, residual, information, point2=noise.point, offset2=noise.offset, used=used,
-        lengths=process.LENGTHS if previous is None else (previous.length,),
+        precision, looks, design, residual, information, point2=point2, offset2=noise.offset, used=used,
+        previous=None if previous is None else previous.shape,
     )  # fmt: skip
     y = batch.y[picked]
-    params, residual = settle(
-        params, part, runs, design, y, weight, point2=noise.point, process=carried, law=there, information=information
-    )
+    params, residual = settle(params, part, looks, design, y, weight, point2=point2, process=carried, law=there, information=information)
     count = len(targets)
     draft = FittedLaw(
         domains=domains, targets=targets, own=own, choice=choice, cross_validation=cross_validation, notes=notes, params=params,
-        precision=precision, point2=noise.point, amplitude2=carried.amplitude2, offset2=carried.offset2, shape=carried.shape,
+        precision=precision, point2=point2, amplitude2=carried.amplitude2, offset2=carried.offset2, shape=carried.shape,
         inflation=np.ones(count), correlation=np.eye(count), residual=residual, runs=runs, reference=batch.reference,
         hyper={
             "columns": common.columns.tolist(), "usefulness": common.usefulness.tolist(), "bonus": common.bonus, "spread": common.spread,
@@ -287,5 +293,8 @@ def _assemble(
     )  # fmt: skip
     inflation, correlation = calibrate(draft, *misfit)
     law = replace(draft, inflation=inflation, correlation=correlation)
-    vars(law)["groups"] = draft.groups  # they do not depend on what calibration sets, and cost the cube of the trainings
+    vars(law)["groups"], vars(law)["looks"] = (
+        draft.groups,
+        looks,
+    )  # they do not depend on what calibration sets, and cost the cube of the trainings
     return law

@@ -11,7 +11,7 @@ Sources: BiMix, arXiv:2405.14908 (t_kj = 0 for j != k, e = f = 0, g = 1: L = A r
 The size terms follow Kaplan-type laws, arXiv:2001.08361.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -88,6 +88,10 @@ class Evaluation:
             log_loss=self.log_loss[problems], by_log_v=self.by_log_v[problems], log_v=self.log_v[problems],
             mixture_jacobian=self.mixture_jacobian[problems], outer_jacobian=self.outer_jacobian[problems],
         )  # fmt: skip
+
+    def regrouped(self, mixture: Index) -> "Evaluation":
+        """The same rows, mixtures taken in this order: for rows that are grouped otherwise than by training."""
+        return replace(self, log_v=self.log_v[:, mixture], mixture_jacobian=self.mixture_jacobian[:, mixture])
 
     def jacobian(self, design: Design, columns: tuple[int, ...]) -> Array:
         """(problems, rows, parameters) d log L / d parameters."""

@@ -8,7 +8,8 @@ import numpy as np
 
 from bimix_sweep.errors import LawError
 from bimix_sweep.law.fitted import FittedLaw
-from bimix_sweep.law.lawfile import FORMAT, check_hyper
+from bimix_sweep.law.lawfile import FORMAT, check_hyper, read_shape
+from bimix_sweep.law.residual import Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +20,8 @@ class WarmStart:
     """In the order of its parameters."""
     reference: tuple[float, float]
     """Its s0 and N0."""
-    length: float
-    """Of its process's kernel."""
+    shape: Shape
+    """Of its process."""
     sized: bool
     """Its trainings had sizes."""
     many_sizes: bool
@@ -36,14 +37,15 @@ class WarmStart:
     def of(cls, law: FittedLaw) -> "WarmStart":
         """What a refit takes over from a law."""
         return cls(
-            domains=law.domains, reference=law.reference, length=law.shape.length, sized=law.sizes is not None,
+            domains=law.domains, reference=law.reference, shape=law.shape, sized=law.sizes is not None,
             many_sizes=len(np.unique(law.runs.sizes)) > 1, many_steps=bool(np.ptp(law.runs.steps) > 0), num_trials=law.num_trials,
             hyper=law.hyper,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; floats round-trip exactly."""
-        return {**asdict(self), "domains": list(self.domains), "reference": list(self.reference), "hyper": dict(self.hyper)}
+        shape = {name: value for name, value in asdict(self.shape).items() if value < np.inf}
+        return {**asdict(self), "domains": list(self.domains), "reference": list(self.reference), "shape": shape, "hyper": dict(self.hyper)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "WarmStart":
@@ -58,7 +60,8 @@ class WarmStart:
             domains = tuple(map(str, data["domains"]))
             check_hyper(data["hyper"], len(domains))
             start = cls(
-                domains=domains, reference=(float(data["reference"][0]), float(data["reference"][1])), length=float(data["length"]),
+                domains=domains, reference=(float(data["reference"][0]), float(data["reference"][1])),
+                shape=read_shape(data.get("shape", data)),
                 sized=bool(data["sized"]), many_sizes=bool(data["many_sizes"]), many_steps=bool(data["many_steps"]),
                 num_trials=int(data["num_trials"]), hyper=dict(data["hyper"]),
             )  # fmt: skip
@@ -66,6 +69,6 @@ class WarmStart:
             raise LawError(
                 f"the start of a refit is damaged ({type(error).__name__}: {error}); need what WarmStart.to_json gives"
             ) from error
-        if not (0 < start.length < np.inf and min(start.reference) > 0 and max(start.reference) < np.inf and start.num_trials > 0):
+        if not (min(start.reference) > 0 and max(start.reference) < np.inf and start.num_trials > 0):
             raise LawError("the start of a refit is damaged: a scale or count is not positive; need what WarmStart.to_json gives")
         return start

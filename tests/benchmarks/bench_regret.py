@@ -26,8 +26,6 @@ OURS = (32, 64, 96)
 BATCHED = 41
 """1.3 times 32, whole runs: two batches of 16 and one of 9."""
 RIVALS = (32, 64, 128, 256)
-GP_RUNS = 128
-"""Optuna's GP sampler takes seconds a trial beyond."""
 NOTES = (
     "Five seeds scatter: on 10 others (100 to 109) the law-like world's mean regret at 32 runs is .112 % (standard error .009). Tried there without gain: "
     "1.5 times the fitted length of the process in the choice of runs (.151 %), .4 times (.230 %).",
@@ -54,7 +52,6 @@ def sampler(name: str) -> Callable[[Truth, int], dict[int, float]]:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        count = GP_RUNS if name == "gp" else max(RIVALS)
         generator = rng(seed, "rival", name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -65,7 +62,7 @@ def sampler(name: str) -> Callable[[Truth, int], dict[int, float]]:
             }[name]()
             study = optuna.create_study(sampler=made)
             best, found, lowest = np.full(len(world.domains), 1 / len(world.domains)), {}, np.inf
-            for number in range(1, count + 1):
+            for number in range(1, max(RIVALS) + 1):
                 trial = study.ask()
                 shares = -np.log([trial.suggest_float(domain, 1e-6, 1 - 1e-6) for domain in world.domains])
                 mixture = shares / shares.sum()

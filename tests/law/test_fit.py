@@ -7,8 +7,9 @@ import pytest
 from scipy.stats import spearmanr
 
 from bimix_sweep.errors import LawError, MixtureError
-from bimix_sweep.law import bimix
+from bimix_sweep.law import bimix, residual
 from bimix_sweep.law import transfer as tl
+from bimix_sweep.law.priors import Problems
 from bimix_sweep.law.selection import FittedLaw, fit_law
 from bimix_sweep.law.warm import WarmStart
 from bimix_sweep.mixture.table import LossTable
@@ -320,6 +321,65 @@ def test_a_law_whose_process_forgets_over_sizes_is_the_same_from_its_json():
     again = FittedLaw.from_json(json.loads(json.dumps(law.to_json())))
     assert again.digest == law.digest
     assert again.shape == law.shape
-    data = law.to_json() | {"reach": -1.0}
-    with pytest.raises(LawError, match="reach is -1"):
+    data = law.to_json() | {"shape": {"length": 0.5, "reach": -1.0}}
+    with pytest.raises(LawError, match="reach of the process is -1"):
         FittedLaw.from_json(data)
+
+
+def drifting_misfit(r, s, size=NAN):
+    """What is missed of a mixture is another wave early than late."""
+    late = np.clip(np.log(s / 200) / np.log(5), 0, 1)
+    return transfer_truth(r, s) + (1 - late) * missed(r, 2.0) + late * missed(r, 0.0)
+
+
+def lasting_misfit(r, s, size=NAN):
+    return transfer_truth(r, s) + missed(r, 0.0)
+
+
+CURVE = np.geomspace(200, 1000, 8)
+
+
+def test_what_the_law_misses_of_a_curve_is_told_by_the_steps_nearby_where_it_drifts(monkeypatch):
+    lasting, drifting = (fit_law(table_of(truth, mixtures_of(40), CURVE)) for truth in (lasting_misfit, drifting_misfit))
+    assert lasting.shape.lasting == np.inf
+    assert drifting.shape.lasting < np.inf
+
+    asked = mixtures_of(60, seed=5)
+    monkeypatch.setattr(residual, "REACH_GAIN", np.inf)
+    blind = fit_law(table_of(drifting_misfit, mixtures_of(40), CURVE))
+    for step in (CURVE[0], CURVE[-1]):
+        truth = [drifting_misfit(r, step) for r in asked]
+        errors = [np.abs(np.log(law.predict(asked, np.full(60, step))) - truth).mean() for law in (drifting, blind)]
+        assert errors[0] < 0.6 * errors[1]
+
+    again = FittedLaw.from_json(json.loads(json.dumps(drifting.to_json())))
+    assert again.digest == drifting.digest
+
+
+def test_curves_that_end_early_tell_less_of_the_end_where_the_misfit_drifts():
+    mixtures = mixtures_of(40)
+    for truth, drifts in ((drifting_misfit, True), (lasting_misfit, False)):
+        table = table_of(truth, mixtures, CURVE)
+        short = np.array([int(trial[1:]) >= 6 for trial in table.trials])
+        law = fit_law(table.select(~short | (table.steps < 400)))
+        early, end = (
+            (np.divide(*law.predict_with_sd(np.array(mixtures)[6:], np.full(34, step))[::-1])).mean() for step in (CURVE[1], CURVE[-1])
+        )
+        assert (end > 1.5 * early) == drifts
+
+
+def test_few_runs_do_not_overstate_how_much_mixtures_matter(monkeypatch):
+    """The mode of slope and log t together is at a steeper slope than the data say; integrated over log t it is not."""
+    steep, fitted = [], []
+    for seed in range(8):
+        table = table_of(transfer_truth, mixtures_of(9, seed=seed), seed=seed)
+        fitted.append(fit_law(table, law="transfer"))
+        with monkeypatch.context() as patched:
+            patched.setattr(Problems, "lowered", property(lambda self: 0 * self.determined))
+            steep.append(fit_law(table, law="transfer"))
+    slopes = [np.mean([np.exp(law.params[:, tl.SLOPE]).mean() for law in laws]) for laws in (fitted, steep)]
+    assert slopes[0] < 0.95 * slopes[1]
+    asked = mixtures_of(60, seed=99)
+    truth = np.array([transfer_truth(r, 1000.0) for r in asked])
+    errors = [np.mean([np.abs(np.log(law.predict(asked, np.full(60, 1000.0))) - truth).mean() for law in laws]) for laws in (fitted, steep)]
+    assert errors[0] < errors[1]

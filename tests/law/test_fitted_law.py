@@ -120,10 +120,12 @@ def test_json_gives_the_same_law_to_the_last_bit():
         lambda d: {**d, "offset2": [1e300] * 3},
         lambda d: {**d, "inflation": [1e300] * 3},
         lambda d: {**d, "correlation": np.zeros((3, 3)).tolist()},
-        lambda d: {**d, "length": 1e-300},
+        lambda d: {**d, "shape": {"length": 1e-300}},
+        lambda d: {**d, "shape": {"length": 0.5, "lasting": -1.0}},
         lambda d: {**d, "reference": [1e300, 1.0]},
         lambda d: {**d, "runs": {**d["runs"], "stages": [[1e300, None] for _ in d["runs"]["stages"]]}},
-        lambda d: {**d, "length": "long"},
+        lambda d: {**d, "shape": {"length": "long"}},
+        lambda d: {**d, "shape": {"reach": 1.0}},
         lambda d: {**d, "reference": [0, 0]},
         lambda d: {**d, "runs": {**d["runs"], "points": [[99]] * 80}},
         lambda d: {**d, "runs": {**d["runs"], "missing": [[77, 0]]}},
@@ -218,7 +220,7 @@ def _problem(size):
         table = LossTable(domains=NAMES, targets=NAMES, trials=table.trials + tuple(f"u{t}" for t in other.trials), **both)
     runs, y, _ = gather(table, None)
     problems = Problems(
-        level=y.mean(axis=1), own=np.arange(3), bimix=np.array([False, True, False]), floor=np.zeros(3, dtype=bool), pivot=np.full(3, 0.3),
+        level=y.mean(axis=1), own=np.arange(3), bimix=np.array([False, True, False]), floor=np.zeros(3, dtype=bool), pivot=np.full(3, 0.3), determined=np.zeros(3),
         num_domains=3, has_steps=True, num_sizes=0 if np.isnan(size) else 2, reference_size=1e6,
     )  # fmt: skip
     return runs, y, problems.prior(expected(3, 1e6)), tl.design_of(runs, 500.0, 1e6)
