@@ -13,6 +13,7 @@ from scipy.stats import spearmanr
 
 from bimix_sweep.design.acquisition import choose, contending
 from bimix_sweep.design.initial import most_informative
+from bimix_sweep.design.scale import Scale
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.optimum import ask
 from bimix_sweep.law.selection import FittedLaw, fit_law
@@ -106,9 +107,12 @@ def _chosen(law: FittedLaw, mixtures: Array, unseen: np.ndarray, count: int, mea
     question = ask(law, DomainSet(names=law.domains))
     contenders = contending(question, generator)
     picked: list[int] = []
+    one = Scale(size=question.size or 1.0, steps=question.step)
     for _ in range(count):
         left = np.setdiff1d(unseen, picked)
-        best, _ = choose(question, contenders, mixtures[left], mixtures[picked], generator, LEARNING)
+        best, _ = choose(
+            question, contenders, mixtures[left], [one] * len(left), mixtures[picked], [one] * len(picked), generator, LEARNING
+        )
         picked.append(int(left[best]))
     return picked
 
