@@ -115,7 +115,7 @@ class ProxyConfig(Section):
     @classmethod
     def _one_or_rising(cls, steps: Any) -> Any:
         try:
-            found = TypeAdapter(list[Steps]).validate_python([*steps] if isinstance(steps, list | tuple) else [steps])
+            found = TypeAdapter(list[Steps]).validate_python(steps[: MOST_SIZES + 1] if isinstance(steps, list | tuple) else [steps])
         except ValidationError:
             found = []
         if not 1 <= len(found) <= MOST_SIZES or found != sorted({*found}):
