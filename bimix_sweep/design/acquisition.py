@@ -141,6 +141,11 @@ class Batch:
         return Mixture.from_array(self._domains.names, mixture[self._order]), f"{why}regret -{regret[best]:.2g}", scale
 
 
+def dearest_due(scales: Sequence[Scale], asked: Scale) -> bool:
+    """After runs at these scales the one asked about, the dearest, has had less than its share of the cost."""
+    return sum(scale.cost for scale in scales if scale == asked) < DEAREST_SHARE * sum(scale.cost for scale in scales)
+
+
 def contending(question: Question, generator: np.random.Generator) -> Array:
     """(n, domains) the predicted optimum first, then optima of posterior draws and mixtures around."""
     best, _ = solve(question, generator, num_starts=1)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bimix_sweep.design.acquisition import DEAREST_SHARE, Batch, Scales, next_mixture
+from bimix_sweep.design.acquisition import Batch, Scales, dearest_due, next_mixture
 from bimix_sweep.design.chain import LawChain, Moment, due, in_view
 from bimix_sweep.design.initial import holding_floor, holding_mixture, initial_mixture, initial_scales, num_initial, repeated_mixture
 from bimix_sweep.design.scale import Scale
@@ -517,9 +517,8 @@ class SweepState:
         return np.reshape(rows, (-1, len(self.spec.domains)))
 
     def _dearest_next(self, num_proposals: int) -> bool:
-        """After so many proposals the dearest scale has had less than its share of the cost."""
-        scales = [self.spec.scale_of(proposal) for proposal in self.proposals[:num_proposals]]
-        return sum(scale.cost for scale in scales if scale == self.spec.asked) < DEAREST_SHARE * sum(scale.cost for scale in scales)
+        """Whether the dearest scale is due after so many proposals."""
+        return dearest_due([self.spec.scale_of(proposal) for proposal in self.proposals[:num_proposals]], self.spec.asked)
 
     def _so_far(self, states: Mapping[str, str], *, dearest: bool = False) -> dict[str, Any]:
         """Mixtures and scales of trainings, as `next_mixture` takes them.

@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.design.acquisition import Scales, next_mixture
-from bimix_sweep.design.scale import Scale
+from bimix_sweep.design.acquisition import Scales, dearest_due, next_mixture
+from bimix_sweep.design.scale import Scale, dearest, scales_of
 from bimix_sweep.design.state import Proposal, TrialRecord
 from bimix_sweep.errors import SweepError, TableError
 from bimix_sweep.export.recipe import Recipe
@@ -73,7 +73,7 @@ class Asked:
     lengths: tuple[int, ...]
     """Numbers of steps of trainings, rising."""
     sizes: tuple[float, ...] = ()
-    """Of the proxies, rising; none where none is known."""
+    """Of the proxies, rising; none or one where all have one."""
 
     def size_of(self, proposal: Proposal) -> float:
         """Non-embedding parameters to train; of a sweep with several sizes."""
@@ -215,6 +215,8 @@ def propose_from_table(
 ) -> Asked:  # fmt: skip
     """The next mixtures for finished runs that belong to no sweep; nothing is kept.
 
+    Where the runs have several sizes or last steps, each mixture is for one of these pairs, chosen per cost as in a sweep.
+
     Args:
         table: finished runs, as `fit` reads them; every target counts alike.
         count: mixtures, chosen one after another as if they ran at the same time.
@@ -234,20 +236,33 @@ def propose_from_table(
         names=runs.domains, lower=tuple((lower or {}).get(name, 0.0) for name in runs.domains),
         upper=tuple((upper or {}).get(name, 1.0) for name in runs.domains),
     )  # fmt: skip
-    question = ask(law, domains)
-    measured = runs.proportions[runs.last_rows()]
-    one = Scale(size=question.size or 1.0, steps=question.step)
+    measured, finished = runs.proportions[runs.last_rows()], scales_of(runs)
+    asked, several = dearest(finished), {*finished}
+    sizes, lengths = ({*found} for found in zip(*((scale.size, round(scale.steps)) for scale in several), strict=True))
+    question = ask(law, domains, step=asked.steps, size=None if law.sizes is None else asked.size)
+    others = sorted(several - {asked}, key=lambda scale: -scale.cost)
     new: list[Proposal] = []
+    running: list[Scale] = []
     names = (name for number in range(10**9) if (name := f"p{number:04d}") not in runs.trials)
     while len(new) < count:
-        running = np.reshape([proposal.mixture.as_array(runs.domains) for proposal in new], (-1, len(runs.domains)))
-        mixture, reason, _ = next_mixture(
-            question, domains, generator=rng(seed, "proposal", len(new)), finished=measured, running=running,
-            failed=np.zeros((0, len(runs.domains))), scales=Scales(choices=(one,), finished=[one] * len(measured), running=[one] * len(running)),
+        chosen = np.reshape([proposal.mixture.as_array(runs.domains) for proposal in new], (-1, len(runs.domains)))
+        choices = (asked,) if dearest_due([*finished, *running], asked) else (asked, *others)
+        mixture, reason, scale = next_mixture(
+            question, domains, generator=rng(seed, "proposal", len(new)), finished=measured, running=chosen,
+            failed=np.zeros((0, len(runs.domains))), scales=Scales(choices=choices, finished=finished, running=running),
         )  # fmt: skip
-        earlier = sum(bool(np.abs(row - mixture.as_array(runs.domains)).max() < 1e-9) for row in np.concatenate([measured, running]))
-        new.append(Proposal(trial=next(names), mixture=mixture, reason=reason, seed=seed_for(seed, "training", earlier)))
-    return Asked(open=[], new=new, domains=runs.domains, lengths=(round(law.steps[1]),), notes=[*runs.notes, *law.notes])
+        same = np.abs(np.concatenate([measured, chosen]) - mixture.as_array(runs.domains)).max(axis=1) < 1e-9
+        earlier = sum(bool(is_same) and other == scale for is_same, other in zip(same, [*finished, *running], strict=True))
+        new.append(
+            Proposal(
+                trial=next(names), mixture=mixture, reason=reason, seed=seed_for(seed, "training", earlier),
+                size=scale.size if len(sizes) > 1 else None, steps=round(scale.steps) if len(lengths) > 1 else None,
+            )
+        )  # fmt: skip
+        running.append(scale)
+    return Asked(
+        open=[], new=new, domains=runs.domains, lengths=tuple(sorted(lengths)), sizes=tuple(sorted(sizes)), notes=[*runs.notes, *law.notes]
+    )
 
 
 @contextlib.contextmanager
