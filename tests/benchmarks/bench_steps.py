@@ -98,8 +98,8 @@ def main() -> None:
         }  # fmt: skip
     print(planted)
     notes = [
-        "Bumpy worlds are lost where trainings are an eighth as long, and where sizes come on top: half of the cost goes to trainings that tell something else, "
-        f"and the regret that such sweeps state ({planted['bumpy']['1 : 8']['expected']:.2f} % at 1 : 8) is less than theirs, if far more than where they stop by default."
+        "Bumpy worlds are lost where trainings are an eighth as long, and where sizes come on top: half of the cost goes to trainings that tell "
+        f"something else. The regret that such sweeps state ({planted['bumpy']['1 : 8']['expected']:.2f} % at 1 : 8) is below the real one there."
     ]
     record("steps", claims, notes=notes, seconds=time.perf_counter() - started, extra={"planted": planted})
 
