@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from bimix_sweep import files
 from bimix_sweep.errors import ConfigError, MixtureError
@@ -73,7 +84,9 @@ class FinalConfig(Section):
 
 
 MOST_SIZES = 4
-"""Of proxies: two tell how the order of mixtures moves with size, and each further one costs trainings that determine it."""
+"""Of proxies, and numbers of steps: two tell how the order of mixtures moves with size, and each further one costs trainings that determine it."""
+Steps = Annotated[int, Field(ge=8, le=10**9)]
+"""Of one training; 8 for its 8 points."""
 
 
 class ProxyConfig(Section):
@@ -83,7 +96,10 @@ class ProxyConfig(Section):
         (2.0e5,),
         description="Non-embedding parameters of the proxies: one size, or up to four, rising; the mixture is chosen for the largest, and most trainings are of the smaller ones",
     )
-    steps: int = Field(800, ge=8, le=10**9, description="Optimizer steps of one training")
+    steps: Steps | Annotated[tuple[Steps, ...], Field(min_length=1, max_length=MOST_SIZES)] = Field(
+        800,
+        description="Optimizer steps of one training: one number, or up to four, rising; the mixture is chosen for the longest, and most trainings are shorter",
+    )
     context: int = Field(128, ge=8, le=65536, description="Tokens of one sequence")
     batch: int = Field(8, ge=1, le=65536, description="Sequences of one step")
     vocabulary: int = Field(2048, ge=300, le=65536, description="Byte-pair vocabulary trained on the domains")
@@ -95,10 +111,26 @@ class ProxyConfig(Section):
             raise ValueError(f"is {shown(list(sizes))}; need one to {MOST_SIZES} rising sizes of at least 1e3 parameters, at most 1e15")
         return sizes
 
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _one_or_rising(cls, steps: Any) -> Any:
+        try:
+            found = TypeAdapter(list[Steps]).validate_python(steps[: MOST_SIZES + 1] if isinstance(steps, list | tuple) else [steps])
+        except ValidationError:
+            found = []
+        if not 1 <= len(found) <= MOST_SIZES or found != sorted({*found}):
+            raise ValueError(f"is {shown(steps)}; need a whole number from 8 to 1e9, or up to {MOST_SIZES} rising ones")
+        return found[0] if len(found) == 1 else tuple(found)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Numbers of steps, rising."""
+        return (self.steps,) if isinstance(self.steps, int) else self.steps
+
     @property
     def tokens(self) -> int:
-        """Tokens of one proxy training."""
-        return self.steps * self.context * self.batch
+        """Tokens of the longest proxy training."""
+        return self.lengths[-1] * self.context * self.batch
 
 
 ENTRY_POINT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
@@ -384,7 +416,7 @@ class SweepConfig(Section):
         return domains if self.final is None else domains.capped(self.final.tokens, self.final.max_epochs)
 
     def subsample(self, text_tokens: dict[str, float] | None = None) -> dict[str, int] | None:
-        """Tokens of each domain a proxy may see, so that it repeats them as the final run would; None without `match_epochs`."""
+        """Tokens of each domain a proxy may see, so that the longest repeats them as the final run would; None without `match_epochs`."""
         if self.final is None or not self.final.match_epochs:
             return None
         share = self.proxy.tokens / self.final.tokens

@@ -210,6 +210,51 @@ def test_a_replay_of_the_planted_table_knows_the_law_after_a_few_runs(table, tmp
     assert [(row["policy"], row["runs"]) for row in rows] == [(p, str(n)) for p in ("informative", "random") for n in (6, 7, 8)]
     assert float(rows[2]["mre"]) < 1
     assert float(rows[2]["spearman"]) > 0.95
+    assert list(rows[0]) == ["policy", "seed", "runs", "spearman", "mre", "regret"]
+
+
+@pytest.fixture
+def scaled(tmp_path):
+    """24 trainings at size 1e5, 12 at 4e5, and 12 at 4e5 that end early."""
+    generator, curves = rng(0, "scaled table"), []
+    for trial in range(48):
+        size, steps = (1e5 if trial < 24 else 4e5), STEPS[: 2 if trial >= 36 else 5]
+        shares = generator.dirichlet(np.full(3, 2.0)) * 0.94 + 0.02
+        losses = np.stack([planted_losses(shares, step) for step in steps]) * (size / 4e5) ** -0.05
+        losses *= np.exp(1e-3 * generator.normal(size=(len(steps), 3)))
+        curves.append(
+            LossCurve(
+                trial=f"t{trial}", mixture=Mixture.from_array(DOMAINS, shares), targets=DOMAINS, steps=steps, losses=losses, size=size
+            )
+        )
+    LossTable.from_curves(curves).write(tmp_path / "scaled.csv")
+    return tmp_path / "scaled.csv"
+
+
+def test_a_replay_of_runs_of_several_sizes_tells_what_they_cost(scaled, tmp_path):
+    done = bimix("replay", scaled, "--runs", "16", "--start", "12", "--slots", "2", "-o", tmp_path / "history.csv")
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "history.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == ["policy", "seed", "runs", "spearman", "mre", "regret", "cost"]
+    assert float(rows[0]["cost"]) < float(rows[-1]["cost"]) < 16
+    assert float(rows[-1]["mre"]) < 1
+
+
+def test_the_next_mixtures_for_runs_of_several_sizes_say_size_and_steps(scaled, table, tmp_path):
+    done = bimix("propose", scaled, "--count", "6", "-o", tmp_path / "next.csv", "--json")
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "next.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    scales = [(float(row["size"]), int(row["steps"])) for row in rows]
+    assert {*scales} <= {(1e5, 800), (4e5, 800), (4e5, 283)}
+    assert len({*scales}) > 1
+    assert [(job["size"], job["steps"]) for job in json.loads(done.stdout)["new"]] == scales
+    assert bimix("propose", table, "--count", "2", "-o", tmp_path / "one.csv").exit_code == 0
+    with (tmp_path / "one.csv").open() as stream:
+        one = list(csv.DictReader(stream))
+    assert {row["steps"] for row in one} == {"800"}
+    assert "size" not in one[0]
 
 
 def test_every_command_has_help_and_the_version_is_told():

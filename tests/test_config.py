@@ -47,6 +47,17 @@ def test_the_digest_follows_what_shapes_results_and_nothing_else():
     assert parsed().digest != parsed(seed=1).digest
 
 
+def test_steps_are_one_number_or_rising_ones_and_the_longest_says_the_tokens(tmp_path):
+    one, two = parsed(proxy={"steps": 800}), parsed(proxy={"steps": [200, 800]})
+    assert (one.proxy.lengths, two.proxy.lengths) == ((800,), (200, 800))
+    assert one.proxy.tokens == two.proxy.tokens == 800 * 128 * 8
+    assert one.public()["proxy"]["steps"] == 800
+    assert two.public()["proxy"]["steps"] == [200, 800]
+    assert one.digest == parsed(proxy={"steps": [800]}).digest == parsed(proxy={"steps": 8e2}).digest != two.digest
+    (tmp_path / "config.yaml").write_text(two.to_yaml())
+    assert SweepConfig.load(tmp_path / "config.yaml").digest == two.anchored(tmp_path).digest
+
+
 def test_caps_of_the_final_run_bound_the_optimum_and_not_the_proxies():
     config = parsed(final={"tokens": 1e12, "max_epochs": 4})
     assert config.final_domain_set().upper == pytest.approx((1.0, 0.12))
@@ -98,7 +109,14 @@ def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_fi
         ({"domains": {"a": {"path": "x", "min": 0.4, "max": 0.4}, "b": {"path": "y", "min": 0.6}}}, "leave a single mixture"),
         ({"resources": {"slots": "x"}}, r"resources\.slots is 'x'; need auto"),
         ({"resources": {"cpu": 1e-9}}, r"resources\.cpu is 1e-09"),
-        ({"proxy": {"steps": 10**30}}, r"proxy\.steps is 1"),
+        ({"proxy": {"steps": 10**30}}, r"proxy\.steps is 1.*; need a whole number from 8 to 1e9, or up to 4 rising ones"),
+        ({"proxy": {"steps": 7}}, r"proxy\.steps is 7; need a whole number from 8"),
+        ({"proxy": {"steps": [800, 200]}}, r"proxy\.steps is \[800, 200\]; need a whole number from 8 to 1e9, or up to 4 rising ones"),
+        ({"proxy": {"steps": [200, 200]}}, r"proxy\.steps is .*; need a whole number from 8"),
+        ({"proxy": {"steps": [4, 200]}}, r"proxy\.steps is \[4, 200\]; need a whole number from 8"),
+        ({"proxy": {"steps": [8, 9, 10, 11, 12]}}, r"proxy\.steps is .*; need .* up to 4 rising ones"),
+        ({"proxy": {"steps": []}}, r"proxy\.steps is \[\]; need a whole number from 8"),
+        ({"proxy": {"steps": [200, 800.5]}}, r"proxy\.steps is \[200, 800\.5\]; need a whole number"),
         ({"out": "a\0b"}, "out is"),
         ({"stop": {"patience": 10**23}}, r"stop\.patience is 1"),
         ({"final": {"tokens": 1e-300}}, r"final\.tokens is 1e-300; need: greater than or equal to 1"),

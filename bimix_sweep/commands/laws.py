@@ -175,7 +175,12 @@ def optimum(
 def replay(
     table: Annotated[str, typer.Argument(help="Finished runs, as for fit.")],
     runs: Annotated[int, typer.Option(help="How many of its trainings to look at in all.")],
-    out: Annotated[str, typer.Option("-o", "--out", help="CSV: policy, seed, runs, spearman, mre (%), regret.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            "-o", "--out", help="CSV: policy, seed, runs, spearman, mre (%), regret; cost where runs have several sizes or last steps."
+        ),
+    ],
     start: Annotated[
         int | None, typer.Option(help="How many before the law is asked; default: domains + 3, at most half of --runs.")
     ] = None,
@@ -187,7 +192,8 @@ def replay(
 ) -> None:
     """What a sweep would have done on finished runs.
 
-    It chooses among their mixtures; the result tells how soon it would have known as much.
+    It chooses among their mixtures; the result tells how soon it would have known as much. Where runs have several sizes or last steps it
+    chooses among all of them per cost (size x steps, in units of a largest and longest one) and is judged on the largest and longest.
     """
     import pyarrow as pa
 
@@ -196,11 +202,13 @@ def replay(
 
     finished = LossTable.read(table)
     judged = None if heldout is None else LossTable.read(heldout)
-    rows = [
-        asdict(row)
+    looks = [
+        row
         for name in policy.split(",")
         for row in replay_policy(finished, runs=runs, start=start, policy=name, slots=slots, heldout=judged, seed=seed)
     ]
+    left_out = {"num_judged", *(["cost"] if looks[0].cost is None else [])}
+    rows = [{name: value for name, value in asdict(row).items() if name not in left_out} for row in looks]
     write_columns(out, {name: pa.array([row[name] for row in rows], from_pandas=True) for name in rows[0]})
     if as_json:
         print_json(
@@ -208,8 +216,7 @@ def replay(
         )
         return
     print_notes(list(finished.notes))
-    judged_on = len(finished.last_rows()) - runs if judged is None else len(judged.last_rows())
-    if judged_on < FEW:
+    if (judged_on := looks[-1].num_judged) < FEW:
         print_notes([f"the last row is judged on {judged_on} trainings: rank correlation and regret say little"])
     print_rows(f"judged on {'the trainings not looked at' if heldout is None else heldout}", rows)
     typer.echo(f"wrote {out}")

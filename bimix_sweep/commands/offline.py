@@ -127,6 +127,7 @@ def _row(proposal: Any, asked: "Asked", state: str) -> dict[str, Any]:
         "trial": proposal.trial,
         "state": state,
         **({"size": f"{asked.size_of(proposal):g}"} if len(asked.sizes) > 1 else {}),
+        **({"steps": asked.steps_of(proposal)} if len(asked.lengths) > 1 else {}),
         **{n: f"{x:.4f}" for n, x in zip(asked.domains, shares, strict=True)},
         "why": proposal.reason,
     }
@@ -135,7 +136,7 @@ def _row(proposal: Any, asked: "Asked", state: str) -> dict[str, Any]:
 def _asked_json(asked: "Asked", folder: str | None, mixtures: str) -> dict[str, Any]:
     def plain(proposals: Any) -> list[dict[str, Any]]:
         return [
-            {"trial": p.trial, "seed": p.seed, "steps": asked.steps, "mixture": p.mixture.as_dict(), "reason": p.reason}
+            {"trial": p.trial, "seed": p.seed, "steps": asked.steps_of(p), "mixture": p.mixture.as_dict(), "reason": p.reason}
             | ({"size": asked.size_of(p)} if len(asked.sizes) > 1 else {})
             for p in proposals
         ]

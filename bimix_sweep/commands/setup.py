@@ -79,7 +79,9 @@ def plan(
     ] = None,
     hours: Annotated[
         float | None,
-        typer.Option(help="Wall time of one training (of the largest size), in hours; default: timed here for the built-in trainer."),
+        typer.Option(
+            help="Wall time of one training (of the largest size for the most steps), in hours; default: timed here for the built-in trainer."
+        ),
     ] = None,
     noise: Annotated[
         float, typer.Option(min=1e-6, max=1.0, help="Relative scatter of a loss between two seeds, for the simulation.")
@@ -104,16 +106,20 @@ def plan(
     from bimix_sweep.sweep.snapshot import duration
 
     typer.echo(f"{made.trials} trainings at most, and up to {made.final_trials} final ones; {made.slots} at a time")
-    typer.echo(f"each {made.steps:,} steps, {made.tokens:.3g} tokens" if made.measured else f"each {made.steps:,} steps")
+    steps = " or ".join(f"{number:,}" for number in (*made.shorter, made.steps))
+    longest = f"{made.tokens:.3g} tokens" + (" the longest" if made.shorter else "")
+    typer.echo(f"each {steps} steps, {longest}" if made.measured else f"each {steps} steps")
     if made.training_hours is None or made.wall_hours is None:
         typer.echo("how long a training takes is not known here; give --hours for the cost")
     else:
         how = "as timed here" if made.measured else "as told"
-        one = "one training of the largest size" if len(made.sizes) > 1 else "one training"
-        typer.echo(f"{one} {duration(3600 * made.training_hours)} ({how}), all of it at most {duration(3600 * made.wall_hours)}")
-        if len(made.sizes) > 1:
-            source = "as simulated sweeps choose their sizes" if made.regret else "most of them taken to be of the largest size"
-            typer.echo(f"the {made.trials} trainings cost as much as {made.cost:.3g} of the largest size, {source}")
+        several = [*(["of the largest size"] if len(made.sizes) > 1 else []), *(["for the most steps"] if made.shorter else [])]
+        typer.echo(
+            f"{' '.join(['one training', *several])} {duration(3600 * made.training_hours)} ({how}), all of it at most {duration(3600 * made.wall_hours)}"
+        )
+        if several:
+            source = "as simulated sweeps choose them" if made.regret else "most of them taken to be such"
+            typer.echo(f"the {made.trials} trainings cost as much as {made.cost:.3g} {' '.join(several)}, {source}")
         typer.echo(f"cost: {made.core_hours:.3g} core-hours" + (f", {made.gpu_hours:.3g} GPU-hours" if made.gpu_hours else ""))
     for line in made.limits:
         typer.echo(line)

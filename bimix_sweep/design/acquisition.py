@@ -1,4 +1,4 @@
-"""Which mixture to run next, and at which size: the run that is expected to lower the regret of the decision most per cost.
+"""Which mixture to run next, and at which scale: the run that is expected to lower the regret of the decision most per cost.
 
 A run at mixture c changes the belief about the objective F by a random amount whose covariance is known before its losses
 are (linear approximation): F(m) moves by  sum_k w_k L_k(m) C_k[m, c] / sqrt(C_k[c, c] + noise_k) z_k,  z standard normal,
@@ -11,20 +11,21 @@ that the run removes: what the belief is wrong about is often not where it looks
 information does not depend on their results, so a batch is chosen one after another. Measured mixtures are candidates
 too; running one again is a replicate.
 
-The decision is about the largest size. A run of a smaller proxy moves the belief there by the joint posterior between sizes:
-the law's parameters are common to them, and so is what the law misses of a mixture. Both terms are divided by the cost of the run,
-which is proportional to size x steps, and steps are the same for all: a training of a quarter of the size is a quarter of the
-cost. Where all runs have one size the cost divides out.
+The decision is about the dearest scale: the largest size and the most steps. A smaller or shorter run moves the belief there by the joint
+posterior between scales: the law's parameters are common to them, and so is what the law misses of a mixture. Both terms are divided by
+the cost of the run, size x steps. Where all runs have one scale the cost divides out.
 
-The belief knows of no misfit that is peculiar to a size, so alone it would run small proxies for ever where there is one, and
-not notice. So a smaller size is a choice only while the largest has had LARGEST_SHARE of the cost.
+The belief knows of no misfit that is peculiar to a scale, so alone it would make cheap runs for ever where there is one, and
+not notice. So a cheaper scale is a choice only while the dearest has had DEAREST_SHARE of the cost.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bimix_sweep.design.initial import random_mixtures
+from bimix_sweep.design.scale import Scale
 from bimix_sweep.law.contest import Question, drawn_optima, scattered
 from bimix_sweep.law.optimum import solve
 from bimix_sweep.law.uncertainty import Posterior
@@ -33,8 +34,8 @@ from bimix_sweep.mixture.simplex import SUM_TOLERANCE, Array, project
 
 EXPLORATION = 0.3
 """Weight of the variance over all mixtures beside the regret."""
-LARGEST_SHARE = 0.5
-"""Least share of a sweep's cost that goes to the largest size. Three planted domains, sizes 1 : 4, three seeds, mean regret after the cost of
+DEAREST_SHARE = 0.5
+"""Least share of a sweep's cost that goes to the dearest scale. Three planted domains, sizes 1 : 4, three seeds, mean regret after the cost of
 8 large trainings, with shares of 0, .5, .67 and with the large size alone: .0017, .0011, .0028, .029 % where slopes and levels move with size;
 .53, .26, .08, .03 % where the small size has bumps of 5.5 % on top, which the law cannot tell. On published curves, for the cost of 8 large
 mixtures, 4 large and 42 small ones predict others as well as 5 and 30 or 6 and 20 do, and better than 8 large (`bench_sizes.py`)."""
@@ -47,48 +48,43 @@ NUM_REPLICATES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
-    """Sizes of a sweep's proxies."""
+class Scales:
+    """Scales of a sweep's trainings."""
 
-    choices: tuple[float, ...]
-    """Largest first: the one that the question asks about."""
-    finished: Array
-    """(n,) of the finished trainings."""
-    running: Array
-    """(n,) of the running ones."""
+    choices: tuple[Scale, ...]
+    """The one that the question asks about first."""
+    finished: Sequence[Scale]
+    """Of the finished trainings."""
+    running: Sequence[Scale]
+    """Of the running ones."""
 
-    def of(self, candidates: int) -> Array:
-        """Sizes of so many candidates, each at every size: all at the largest, then all at the next."""
-        return np.repeat(np.array(self.choices), candidates)
-
-    def costs(self, candidates: int) -> Array:
-        """Costs of these runs, in units of one at the largest size."""
-        return self.of(candidates) / self.choices[0] if len(self.choices) > 1 else np.ones(candidates)
+    def of(self, candidates: int) -> list[Scale]:
+        """Of so many candidates, each at every scale: all at the first, then all at the next."""
+        return [scale for scale in self.choices for _ in range(candidates)]
 
 
 def next_mixture(
-    question: Question, domains: DomainSet, *, generator: np.random.Generator, finished: Array, running: Array, failed: Array,
-    sizes: Sizes | None = None,
-) -> tuple[Mixture, str, float]:  # fmt: skip
-    """The next mixture inside `domains`, why, and the size to run it at.
+    question: Question, domains: DomainSet, *, generator: np.random.Generator, finished: Array, running: Array, failed: Array, scales: Scales,
+) -> tuple[Mixture, str, Scale]:  # fmt: skip
+    """The next mixture inside `domains`, why, and the scale to run it at.
 
     Args:
         question: what the law of everything measured so far is asked.
         domains: where a run may be.
         generator: for candidates and draws.
         finished, running, failed: (n, domains) mixtures of trials so far, columns in the order of `domains`.
-        sizes: to choose from, and of these trials; None: all are of the question's.
+        scales: to choose from, and of these trials.
     """
-    sizes = sizes or _one_size(question, finished, running)
     order = [question.law.domains.index(name) for name in domains.names]
     finished, running, failed = (_in_order(rows, order, len(question.law.domains)) for rows in (finished, running, failed))
     contenders = contending(question, generator)
     fresh = _fresh(question, domains, order, contenders, failed, generator, NUM_BROAD)
     candidates = np.concatenate([fresh, _again(question, domains, order, finished)])
-    best, fall = choose(question, contenders, candidates, running, generator, sizes=sizes)
-    mixture, size = candidates[best % len(candidates)], float(sizes.of(len(candidates))[best])
-    why = _why(mixture, size, finished, sizes) if best % len(candidates) >= len(fresh) else ""
-    return Mixture.from_array(domains.names, mixture[order]), f"{why}regret -{fall:.2g}", size
+    everywhere, at = np.tile(candidates, (len(scales.choices), 1)), scales.of(len(candidates))
+    best, fall = choose(question, contenders, everywhere, at, running, scales.running, generator)
+    mixture, scale = everywhere[best], at[best]
+    why = _why(mixture, scale, finished, scales) if best % len(candidates) >= len(fresh) else ""
+    return Mixture.from_array(domains.names, mixture[order]), f"{why}regret -{fall:.2g}", scale
 
 
 class Batch:
@@ -99,50 +95,55 @@ class Batch:
 
     def __init__(
         self, question: Question, domains: DomainSet, *, generator: np.random.Generator, finished: Array, running: Array, failed: Array,
-        size: int, sizes: Sizes | None = None,
+        size: int, scales: Scales,
     ) -> None:  # fmt: skip
         """No proposal yet.
 
         Args:
-            question, domains, finished, running, failed, sizes: as for `next_mixture`, when the law was fitted.
+            question, domains, finished, running, failed, scales: as for `next_mixture`, when the law was fitted.
             generator: for candidates.
             size: about how many proposals there will be; there are more than twice as many candidates.
         """
-        self._question, self._domains = question, domains
-        self._sizes = sizes or _one_size(question, finished, running)
+        self._question, self._domains, self._scales = question, domains, scales
         self._order = [question.law.domains.index(name) for name in domains.names]
         finished, running, failed = (_in_order(rows, self._order, len(question.law.domains)) for rows in (finished, running, failed))
         self._contenders = contending(question, generator)
         near = np.concatenate([self._contenders, scattered(question, self._contenders[0], generator, size)])
         fresh = _fresh(question, domains, self._order, near, failed, generator, NUM_BROAD + size)
         self._candidates = np.concatenate([fresh, _again(question, domains, self._order, finished)])
+        self._at = scales.of(len(self._candidates))
         self._finished, self._num_fresh = finished, len(fresh)
-        self._taken = np.zeros(len(self._candidates) * len(self._sizes.choices), dtype=bool)
-        self._posterior = conditioned_on(question, self._contenders, self._candidates, running, self._sizes)
+        self._taken = np.zeros(len(self._at), dtype=bool)
+        everywhere = np.tile(self._candidates, (len(scales.choices), 1))
+        self._posterior = conditioned_on(question, self._contenders, everywhere, self._at, running, scales.running)
         self.made = 0
         """Proposals made."""
 
-    def next(self, generator: np.random.Generator, *, largest: bool = False) -> tuple[Mixture, str, float]:
-        """The next mixture, why, and its size; from then on it counts as seen.
+    def next(self, generator: np.random.Generator, *, dearest: bool = False) -> tuple[Mixture, str, Scale]:
+        """The next mixture, why, and its scale; from then on it counts as seen.
 
         Args:
             generator: for the draws that judge candidates.
-            largest: only the largest size is a choice.
+            dearest: only the dearest scale is a choice.
         """
         count = len(self._candidates)
-        regret, share = scores(self._question, self._posterior, len(self._contenders), len(self._taken), generator, count)
-        cost = self._sizes.costs(count)
-        total = _total(regret / cost, share / cost, EXPLORATION)
+        regret, share = scores(self._question, self._posterior, len(self._contenders), len(self._at), generator, count)
+        total = _total(regret, share, costs(self._at), EXPLORATION)
         total[self._taken] = -np.inf
-        if largest:
+        if dearest:
             total[count:] = -np.inf
         best = int(np.argmax(total))
         self._posterior = self._posterior.conditioned(len(self._contenders) + best)
         self.made += 1
-        mixture, size = self._candidates[best % count], float(self._sizes.of(count)[best])
-        why = _why(mixture, size, self._finished, self._sizes) if best % count >= self._num_fresh else ""
+        mixture, scale = self._candidates[best % count], self._at[best]
+        why = _why(mixture, scale, self._finished, self._scales) if best % count >= self._num_fresh else ""
         self._taken[best] = best % count < self._num_fresh
-        return Mixture.from_array(self._domains.names, mixture[self._order]), f"{why}regret -{regret[best]:.2g}", size
+        return Mixture.from_array(self._domains.names, mixture[self._order]), f"{why}regret -{regret[best]:.2g}", scale
+
+
+def dearest_due(scales: Sequence[Scale], asked: Scale) -> bool:
+    """After runs at these scales the one asked about, the dearest, has had less than its share of the cost."""
+    return sum(scale.cost for scale in scales if scale == asked) < DEAREST_SHARE * sum(scale.cost for scale in scales)
 
 
 def contending(question: Question, generator: np.random.Generator) -> Array:
@@ -153,55 +154,58 @@ def contending(question: Question, generator: np.random.Generator) -> Array:
 
 
 def choose(
-    question: Question,
-    contenders: Array,
-    candidates: Array,
-    running: Array,
-    generator: np.random.Generator,
-    exploration: float = EXPLORATION,
-    sizes: Sizes | None = None,
-) -> tuple[int, float]:
-    """Index of the candidate with the largest score, and its fall of the expected regret (a fraction of the objective).
-
-    With several sizes it is an index of the candidates at the largest size, followed by those at the next, and so on.
+    question: Question, contenders: Array, candidates: Array, at: Sequence[Scale], running: Array, running_at: Sequence[Scale],
+    generator: np.random.Generator, exploration: float = EXPLORATION,
+) -> tuple[int, float]:  # fmt: skip
+    """Index of the candidate with the largest score per cost, and its fall of the expected regret (a fraction of the objective).
 
     Args:
         contenders: (n, domains), the predicted optimum first.
         candidates: (m, domains).
+        at: (m,) their scales; first those at the question's.
         running: (r, domains) trials whose losses are not known yet.
-        exploration: weight of the variance over all candidates beside the regret.
-        sizes: to choose from, and of the running trials; None: the question's.
+        running_at: (r,) their scales.
+        exploration: weight of the variance over all candidates at the question's scale beside the regret.
     """
-    sizes = sizes or _one_size(question, candidates[:0], running)
-    cost = sizes.costs(len(candidates))
-    posterior = conditioned_on(question, contenders, candidates, running, sizes)
-    regret, share = scores(question, posterior, len(contenders), len(cost), generator, len(candidates))
-    best = int(np.argmax(_total(regret / cost, share / cost, exploration)))
+    posterior = conditioned_on(question, contenders, candidates, at, running, running_at)
+    regret, share = scores(question, posterior, len(contenders), len(at), generator, sum(scale == at[0] for scale in at))
+    best = int(np.argmax(_total(regret, share, costs(at), exploration)))
     return best, float(regret[best])
 
 
-def conditioned_on(question: Question, contenders: Array, candidates: Array, running: Array, sizes: Sizes) -> Posterior:
-    """The belief about contenders and candidates, first in what is returned, after runs at `running` (r, domains) whose losses are not known yet."""
-    asked = np.full(len(contenders), sizes.choices[0])
-    points = np.concatenate([contenders, *[candidates] * len(sizes.choices), running])
-    posterior = question.searching(points, np.concatenate([asked, sizes.of(len(candidates)), sizes.running]))
+def conditioned_on(
+    question: Question, contenders: Array, candidates: Array, at: Sequence[Scale], running: Array, running_at: Sequence[Scale]
+) -> Posterior:
+    """The belief about contenders at the question's scale and candidates at theirs, first in what is returned, after the runs that go on.
+
+    Args:
+        contenders, candidates, at, running, running_at: as for `choose`.
+    """
+    asked = Scale(size=np.nan if question.size is None else question.size, steps=question.step)
+    scales = [*[asked] * len(contenders), *at, *running_at]
+    points = np.concatenate([contenders, candidates, running])
+    posterior = question.searching(points, np.array([float(s.steps) for s in scales]), np.array([s.size for s in scales]))
     for index in range(len(points) - len(running), len(points)):
         posterior = posterior.conditioned(index)
     return posterior
 
 
+def costs(at: Sequence[Scale]) -> Array:
+    """(n,) of runs at these scales, in units of one at the first."""
+    return np.array([scale.cost for scale in at]) / at[0].cost
+
+
 def scores(
-    question: Question, posterior: Posterior, num_contenders: int, num_candidates: int, generator: np.random.Generator,
-    num_asked: int | None = None,
-) -> tuple[Array, Array]:  # fmt: skip
+    question: Question, posterior: Posterior, num_contenders: int, num_candidates: int, generator: np.random.Generator, num_asked: int
+) -> tuple[Array, Array]:
     """Of each candidate: fall of the expected regret (fraction of the objective), and share of the candidates' variance removed.
 
     Args:
         posterior: of contenders, candidates and anything more, in this order.
-        num_asked: the first so many candidates are at the size asked about, and the variance is theirs; None: all.
+        num_asked: the first so many candidates are at the scale asked about, and the variance is theirs.
     """
     there = slice(num_contenders, num_contenders + num_candidates)
-    asked = slice(num_contenders, num_contenders + (num_candidates if num_asked is None else num_asked))
+    asked = slice(num_contenders, num_contenders + num_asked)
     losses = np.exp(posterior.mean)
     mean = question.objective(losses)
     weighted = question.sensitivity(posterior.mean)
@@ -221,7 +225,8 @@ def scores(
     return np.maximum(fall, 0.0) / float(mean[0]), share
 
 
-def _total(regret: Array, share: Array, exploration: float) -> Array:
+def _total(regret: Array, share: Array, cost: Array, exploration: float) -> Array:
+    regret, share = regret / cost, share / cost
     return np.asarray(regret / max(float(regret.max()), 1e-12) + exploration * share / max(float(share.max()), 1e-300))
 
 
@@ -249,15 +254,13 @@ def _again(question: Question, domains: DomainSet, order: list[int], finished: A
     return again[np.argsort(question.objective(losses))[:NUM_REPLICATES]]
 
 
-def _why(mixture: Array, size: float, finished: Array, sizes: Sizes) -> str:
+def _why(mixture: Array, scale: Scale, finished: Array, scales: Scales) -> str:
     """What it means to run a measured mixture again."""
     same = np.abs(finished - mixture).max(axis=1) < 1e-12
-    return "replicate, " if np.isnan(size) or (sizes.finished[same] == size).any() else "at another size, "
-
-
-def _one_size(question: Question, finished: Array, running: Array) -> Sizes:
-    size = np.nan if question.size is None else question.size
-    return Sizes(choices=(size,), finished=np.full(len(finished), size), running=np.full(len(running), size))
+    known = {other for other, is_same in zip(scales.finished, same, strict=True) if is_same}
+    if scale in known:
+        return "replicate, "
+    return "for another number of steps, " if scale.size in {other.size for other in known} else "at another size, "
 
 
 def _in_order(rows: Array, order: list[int], count: int) -> Array:

@@ -30,19 +30,19 @@ def num_initial(num_domains: int, max_trials: int) -> int:
 
 
 REPEATED = 3
-"""First mixtures that are run at the largest size, too."""
+"""First mixtures that are run at the dearest scale, too."""
 
 
-def initial_sizes(num_mixtures: int, num_sizes: int, max_trials: int) -> tuple[int, ...]:
-    """Index of the size, the smallest 0, of each first training: all first mixtures at the smallest size, then a few again at larger ones.
+def initial_scales(num_mixtures: int, num_scales: int, max_trials: int) -> tuple[int, ...]:
+    """Index of the scale, the cheapest 0, of each first training: all first mixtures at the cheapest scale, then a few again at dearer ones.
 
     The law has one level and one slope a target and size, which one training cannot tell apart, and cross-validation
-    leaves one mixture out: so REPEATED of them are run at the largest size, and one at each size between. They are
-    repeated, not placed elsewhere, because what the law misses of a mixture is common to its sizes and cancels.
+    leaves one mixture out: so REPEATED of them are run at the dearest scale, and one at each between. They are
+    repeated, not placed elsewhere, because what the law misses of a mixture is common to its scales and cancels.
     """
     repeated = min(REPEATED, num_mixtures)
-    larger = [*[num_sizes - 1] * repeated, *range(1, num_sizes - 1)] if num_sizes > 1 else []
-    return (*[0] * num_mixtures, *larger)[:max_trials]
+    dearer = [*[num_scales - 1] * repeated, *range(1, num_scales - 1)] if num_scales > 1 else []
+    return (*[0] * num_mixtures, *dearer)[:max_trials]
 
 
 def random_mixtures(domains: DomainSet, generator: np.random.Generator, count: int) -> Array:
@@ -100,17 +100,17 @@ def holding_mixture(
     return Mixture.from_array(domains.names, candidates[best]), f"joined: holds {', '.join(names)}"
 
 
-def repeated_mixture(domains: DomainSet, first: Array, there: Array) -> tuple[Mixture, str]:
-    """The mixture to run again at a larger size, and why: of those run before, the one that tells most beside what the size has.
+def repeated_mixture(domains: DomainSet, first: Array, there: Array) -> Mixture:
+    """The mixture to run again at a dearer scale: of those run before, the one that tells most beside what the scale has.
 
     Args:
         domains: names and bounds.
-        first: (runs, domains) mixtures proposed at the smallest size.
-        there: (runs, domains) those proposed at the larger size.
+        first: (runs, domains) mixtures proposed at the cheapest scale.
+        there: (runs, domains) those proposed at the dearer one.
     """
     new = first[[not len(there) or np.abs(there - row).max(axis=1).min() > 1e-6 for row in first]]
     mixtures = new if len(new) else first
-    return Mixture.from_array(domains.names, mixtures[most_informative(mixtures, there)]), "initial: again at a larger size"
+    return Mixture.from_array(domains.names, mixtures[most_informative(mixtures, there)])
 
 
 def most_informative(candidates: Array, seen: Array) -> int:

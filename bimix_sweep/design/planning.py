@@ -3,8 +3,8 @@
 Nothing is known yet of the losses, so worlds are drawn as `law.priors` states them (a transfer law for each target, what targets
 have in common and what sets them apart) and `law.residual` (a process that the law misses), with this sweep's domains, targets, bounds and weights. In each, the loop that would run
 the sweep runs it, its measurements disturbed as real runs are; the regret of its predicted optimum against the world's own is
-told. Curves have one point, their last, which is what a decision rests on most. Where proxies have several sizes the worlds have a
-size axis as the priors state it.
+told. Curves have one point, their last, which is what a decision rests on most. Where proxies have several sizes, or numbers of steps, the
+worlds have a size axis, or a step axis, as the priors state it.
 """
 
 import time
@@ -15,6 +15,7 @@ import numpy as np
 from scipy import optimize
 
 from bimix_sweep.design.initial import random_mixtures
+from bimix_sweep.design.scale import Scale
 from bimix_sweep.design.state import SweepSpec, SweepState
 from bimix_sweep.law import residual
 from bimix_sweep.law import transfer as tl
@@ -47,7 +48,7 @@ class PlannedRegret:
     num_sweeps: int
     """Simulated sweeps that came so far."""
     cost: float
-    """Mean cost of so many trainings, in units of one of the largest size."""
+    """Mean cost of so many trainings, in units of one of the largest size for the most steps."""
 
 
 def simulate(spec: SweepSpec, *, noise: float, seconds: float) -> list[PlannedRegret]:
@@ -84,9 +85,11 @@ class World:
     """A drawn law for every target."""
 
     params: Array
-    """(targets, parameters) rows of the transfer law, steps left out, and sizes where there is one."""
-    size: float
-    """Its N0: the largest size."""
+    """(targets, parameters) rows of the transfer law, steps and sizes left out where there is one."""
+    asked: Scale
+    """Of the decision; N0 is its size."""
+    log_step: float
+    """log s0: its mean over the numbers of steps."""
     amplitude: Array
     """(targets,) standard deviation of what the law misses of a log loss."""
     frequencies: Array
@@ -114,7 +117,7 @@ class World:
         prior = Problems(
             level=np.zeros(count), own=np.array([names.index(spec.own[t]) if t in spec.own else -1 for t in targets]),
             bimix=np.zeros(count, dtype=bool), floor=np.zeros(count, dtype=bool), pivot=np.zeros(count), determined=np.zeros(count), num_domains=len(names),
-            has_steps=False, num_sizes=len(spec.sizes) if spec.smaller else 0, reference_size=spec.size,
+            has_steps=bool(spec.shorter), num_sizes=len(spec.sizes) if spec.smaller else 0, reference_size=spec.size,
         ).prior(drawn)  # fmt: skip
         params = prior.mean + prior.sd * generator.standard_normal(prior.mean.shape)
         params[:, tl.LEVEL] = 0.0
@@ -124,17 +127,17 @@ class World:
         share = generator.choice(residual.SHARES, size=count, p=belief / belief.sum())
         length = generator.choice(residual.LENGTHS)
         return cls(
-            params=params, size=spec.size, weights=weights / weights.sum(), worst=spec.objective == "worst", amplitude=noise * np.sqrt(share / (1 - share)),
+            params=params, asked=spec.asked, log_step=float(np.log(spec.lengths).mean()), weights=weights / weights.sum(), worst=spec.objective == "worst", amplitude=noise * np.sqrt(share / (1 - share)),
             frequencies=generator.standard_normal((count, FEATURES, len(names))) / length,
             phases=generator.uniform(0, 2 * np.pi, (count, FEATURES)),
         )  # fmt: skip
 
-    def losses(self, proportions: Array, size: float | None = None) -> Array:
-        """(n, domains) -> (n, targets) without noise; at the largest size by default."""
-        n = len(proportions)
+    def losses(self, proportions: Array, scale: Scale | None = None) -> Array:
+        """(n, domains) -> (n, targets) without noise; by default at the scale of the decision."""
+        n, scale = len(proportions), scale or self.asked
         design = tl.Design(
-            log_proportions=tl.log_proportions(proportions), mixture=np.arange(n), log_step=np.zeros(1), log_size=np.log([(size or self.size) / self.size]),
-            stage=np.zeros(n, dtype=np.int64),
+            log_proportions=tl.log_proportions(proportions), mixture=np.arange(n), stage=np.zeros(n, dtype=np.int64),
+            log_step=np.log([scale.steps]) - self.log_step, log_size=np.log([scale.size / self.asked.size]),
         )  # fmt: skip
         waves = np.cos(np.sqrt(proportions) @ self.frequencies.transpose(0, 2, 1) + self.phases[:, None, :])
         missed = self.amplitude * np.sqrt(2 / FEATURES) * waves.sum(axis=2).T
@@ -181,9 +184,10 @@ def _sweep(spec: SweepSpec, noise: float, number: int, looks: list[int], until: 
                 + np.sqrt(SHARED_NOISE) * generator.standard_normal()
             )
             shares = proposal.mixture.as_array(spec.domains.names)[None]
-            measured = world.losses(shares, proposal.size)[0] * np.exp(noise * scatter)
-            cost += (proposal.size or spec.size) / spec.size
-            state.record(proposal.trial, spec.steps, dict(zip(spec.targets, map(float, measured), strict=True)))
+            scale = spec.scale_of(proposal)
+            measured = world.losses(shares, scale)[0] * np.exp(noise * scatter)
+            cost += spec.cost_of(scale)
+            state.record(proposal.trial, int(scale.steps), dict(zip(spec.targets, map(float, measured), strict=True)))
             state.finish(proposal.trial)
             done += 1
         passed = [look for look in looks if done - len(batch) < look <= done]

@@ -3,16 +3,20 @@
 A run of the table is looked at by taking its losses out of the table; nothing is trained. Quality is judged at every run's
 last step on rows not looked at: the held-out table's, else the rest of the table. Since it is judged on predictions of all mixtures,
 the variance over all of them weighs more in the choice than in a sweep, which only has to find the optimum.
+
+Where runs have several scales any of them may be looked at, per cost and with the dearest scale's share as in a sweep, and it is
+judged on those of the dearest scale; JUDGED of them stay unseen where there is no held-out table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import spearmanr
 
-from bimix_sweep.design.acquisition import choose, contending
-from bimix_sweep.design.initial import most_informative
+from bimix_sweep.design.acquisition import choose, contending, dearest_due
+from bimix_sweep.design.initial import REPEATED, initial_scales, most_informative
+from bimix_sweep.design.scale import Scale, dearest, scales_of
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.optimum import ask
 from bimix_sweep.law.selection import FittedLaw, fit_law
@@ -25,6 +29,8 @@ POLICIES = ("informative", "random")
 """informative: as a sweep would choose; random: uniformly."""
 LEARNING = 30.0
 """Weight of the variance over all mixtures beside the regret, in `acquisition.choose`."""
+JUDGED = 3
+"""Runs of the dearest scale to be judged on where others have another: fewer have no rank correlation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +49,10 @@ class ReplayRow:
     """Mean relative error of the predictions, percent."""
     regret: float
     """Mean loss over targets of the row predicted best among the unseen ones, above the best of them, a fraction."""
+    num_judged: int
+    """Rows judged on."""
+    cost: float | None
+    """Of the runs looked at, in units of one at the dearest scale; None where all have one scale."""
 
 
 def replay(
@@ -61,56 +71,115 @@ def replay(
         seed: of everything random.
 
     Raises:
-        SweepError: an unknown policy, more runs than the table has, or a held-out table of other domains or targets.
+        SweepError: an unknown policy, more runs than the table has or can spare, or a held-out table of other domains or targets.
     """
-    last = table.last_rows()
+    pool = _Pool(table)
     start = max(2, min(len(table.domains) + 3, runs // 2)) if start is None else start
     if policy not in POLICIES:
         raise SweepError(f"policy {policy!r} is not known; need one of {', '.join(POLICIES)}")
-    if not 2 <= start <= runs <= len(last):
-        raise SweepError(f"start {start} and runs {runs} do not fit a table of {len(last)} runs; need 2 <= start <= runs <= {len(last)}")
+    if heldout is None and pool.several:
+        pool.reserve(rng(seed, "replay", "judged"))
+    most = len(pool.open)
+    if not 2 <= start <= runs <= most:
+        raise SweepError(f"start {start} and runs {runs} do not fit a table of {most} runs; need 2 <= start <= runs <= {most}")
     if slots < 1:
         raise SweepError(f"slots is {slots}; need at least 1")
-    if heldout is None and runs == len(last):
+    if heldout is None and runs == len(pool.scales):
         raise SweepError(f"all {runs} runs would be looked at and none is left to judge on; give a held-out table or fewer runs")
     if heldout is not None:
         _check_alike(table, heldout)
     run_ids, generator = table.run_ids(), rng(seed, "replay", policy)
-    seen = _first(table.proportions[last], start, policy, generator)
+    seen = pool.first(start, generator) if policy != "random" else pool.drawn(start, [], generator)
     rows: list[ReplayRow] = []
     while True:
-        known = table.select(np.isin(run_ids, seen))
-        law = fit_law(known, generator=rng(seed, "replay fit", len(seen)))
-        unseen = np.setdiff1d(np.arange(len(last)), seen)
-        rows.append(_judge(law, table.select(last[unseen]) if heldout is None else _last(heldout), policy, seed, len(seen)))
+        law = fit_law(table.select(np.isin(run_ids, seen)), generator=rng(seed, "replay fit", len(seen)))
+        judged = pool.unseen(seen) if heldout is None else _last(heldout)
+        rows.append(_judge(law, judged, policy, seed, len(seen), pool.cost(seen) if pool.several else None))
         if len(seen) == runs:
             return tuple(rows)
         count = min(slots, runs - len(seen))
-        if policy == "random":
-            seen = [*seen, *(int(i) for i in generator.choice(unseen, count, replace=False))]
-        else:
-            seen = [*seen, *_chosen(law, table.proportions[last], unseen, count, table.proportions[last[seen]], generator)]
+        seen = [*seen, *(pool.drawn(count, seen, generator) if policy == "random" else pool.chosen(law, count, seen, generator))]
 
 
-def _first(mixtures: Array, count: int, policy: str, generator: np.random.Generator) -> list[int]:
-    if policy == "random":
-        return [int(i) for i in generator.choice(len(mixtures), count, replace=False)]
-    seen: list[int] = [int(np.abs(mixtures - 1 / mixtures.shape[1]).sum(axis=1).argmin())]
-    while len(seen) < count:
-        left = generator.permutation(np.setdiff1d(np.arange(len(mixtures)), seen))[:400]
-        seen.append(int(left[most_informative(mixtures[left], mixtures[seen])]))
-    return seen
+class _Pool:
+    """The runs of a table, each known by its number."""
 
+    def __init__(self, table: LossTable) -> None:
+        """Of which all may be looked at."""
+        self.table, self.last, self.scales = table, table.last_rows(), scales_of(table)
+        self.mixtures, self.asked = table.proportions[self.last], dearest(self.scales)
+        self.kinds = [*sorted({*self.scales} - {self.asked}, key=lambda scale: (scale.cost, scale.size)), self.asked]
+        self.open = np.arange(len(self.last))
 
-def _chosen(law: FittedLaw, mixtures: Array, unseen: np.ndarray, count: int, measured: Array, generator: np.random.Generator) -> list[int]:
-    question = ask(law, DomainSet(names=law.domains))
-    contenders = contending(question, generator)
-    picked: list[int] = []
-    for _ in range(count):
-        left = np.setdiff1d(unseen, picked)
-        best, _ = choose(question, contenders, mixtures[left], mixtures[picked], generator, LEARNING)
-        picked.append(int(left[best]))
-    return picked
+    @property
+    def several(self) -> bool:
+        """Runs have several scales."""
+        return len(self.kinds) > 1
+
+    def at(self, scale: Scale, runs: Iterable[int]) -> list[int]:
+        """Those of some runs that have a scale."""
+        return [int(run) for run in runs if self.scales[run] == scale]
+
+    def reserve(self, generator: np.random.Generator) -> None:
+        """JUDGED runs of the dearest scale that are not looked at.
+
+        Raises:
+            SweepError: it has too few for that.
+        """
+        there = self.at(self.asked, self.open)
+        if len(there) <= JUDGED:
+            raise SweepError(
+                f"{len(there)} runs have size {self.asked.size:g} and last step {self.asked.steps:g}; need more than {JUDGED}, to look at some "
+                "and judge on the others, or a held-out table"
+            )
+        self.open = np.setdiff1d(self.open, generator.choice(there, JUDGED, replace=False))
+
+    def unseen(self, seen: list[int]) -> LossTable:
+        """Last rows of the dearest scale's runs that were not looked at."""
+        return self.table.select(self.last[self.at(self.asked, np.setdiff1d(np.arange(len(self.last)), seen))])
+
+    def cost(self, seen: list[int]) -> float:
+        """Of runs, in units of one at the dearest scale."""
+        return sum(self.scales[run].cost for run in seen) / self.asked.cost
+
+    def drawn(self, count: int, seen: list[int], generator: np.random.Generator) -> list[int]:
+        """So many further runs at random."""
+        return [int(run) for run in generator.choice(np.setdiff1d(self.open, seen), count, replace=False)]
+
+    def first(self, count: int, generator: np.random.Generator) -> list[int]:
+        """The first runs, as far as the table has them: as in a sweep most at the cheapest scale, some of these mixtures again at dearer ones."""
+        dearer = REPEATED + len(self.kinds) - 2 if self.several else 0
+        order = initial_scales(max(2, count - dearer), len(self.kinds), count)
+        seen: list[int] = []
+        for index in (*order, *[0] * (count - len(order))):
+            left = np.setdiff1d(self.open, seen)
+            there = self.at(self.kinds[index], seen)
+            candidates = self.at(self.kinds[index], left) or left.tolist()
+            if index:
+                known = self.mixtures[self.at(self.kinds[0], seen)]
+                candidates = [run for run in candidates if (np.abs(known - self.mixtures[run]).max(axis=1) < 1e-6).any()] or candidates
+            if seen:
+                tried = generator.permutation(candidates)[:400]
+                seen.append(int(tried[most_informative(self.mixtures[tried], self.mixtures[there])]))
+            else:
+                seen.append(candidates[int(np.abs(self.mixtures[candidates] - 1 / self.mixtures.shape[1]).sum(axis=1).argmin())])
+        return seen
+
+    def chosen(self, law: FittedLaw, count: int, seen: list[int], generator: np.random.Generator) -> list[int]:
+        """So many further runs as a sweep would choose them."""
+        size = None if law.sizes is None else self.asked.size
+        question = ask(law, DomainSet(names=law.domains), step=self.asked.steps, size=size)
+        contenders = contending(question, generator)
+        picked: list[int] = []
+        for _ in range(count):
+            left = np.setdiff1d(self.open, [*seen, *picked]).tolist()
+            if dearest_due([self.scales[run] for run in (*seen, *picked)], self.asked):
+                left = self.at(self.asked, left) or left
+            left.sort(key=lambda run: (-self.scales[run].size, -self.scales[run].steps))
+            at, running = ([self.scales[run] for run in runs] for runs in (left, picked))
+            best, _ = choose(question, contenders, self.mixtures[left], at, self.mixtures[picked], running, generator, LEARNING)
+            picked.append(left[best])
+        return picked
 
 
 def _check_alike(table: LossTable, heldout: LossTable) -> None:
@@ -123,10 +192,11 @@ def _check_alike(table: LossTable, heldout: LossTable) -> None:
 
 
 def _last(table: LossTable) -> LossTable:
-    return table.select(table.last_rows())
+    """Last rows of a table's runs of its dearest scale."""
+    return _Pool(table).unseen([])
 
 
-def _judge(law: FittedLaw, table: LossTable, policy: str, seed: int, runs: int) -> ReplayRow:
+def _judge(law: FittedLaw, table: LossTable, policy: str, seed: int, runs: int, cost: float | None) -> ReplayRow:
     proportions = np.zeros((len(table), len(law.domains)))
     for column, name in enumerate(law.domains):
         if name in table.domains:
@@ -140,7 +210,7 @@ def _judge(law: FittedLaw, table: LossTable, policy: str, seed: int, runs: int) 
         mean = measured[full].mean(axis=1)
         regret = float(mean[predicted[full].mean(axis=1).argmin()] / mean.min() - 1)
     return ReplayRow(
-        policy=policy, seed=seed, runs=runs, spearman=_mean(ranks),
+        policy=policy, seed=seed, runs=runs, num_judged=len(table), cost=cost, spearman=_mean(ranks),
         mre=float(100 * np.nanmean(np.abs(predicted / measured - 1))), regret=regret,
     )  # fmt: skip
 

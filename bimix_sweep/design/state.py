@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from bimix_sweep.design.acquisition import LARGEST_SHARE, Batch, Sizes, next_mixture
+from bimix_sweep.design.acquisition import Batch, Scales, dearest_due, next_mixture
 from bimix_sweep.design.chain import LawChain, Moment, due, in_view
-from bimix_sweep.design.initial import holding_floor, holding_mixture, initial_mixture, initial_sizes, num_initial, repeated_mixture
+from bimix_sweep.design.initial import holding_floor, holding_mixture, initial_mixture, initial_scales, num_initial, repeated_mixture
+from bimix_sweep.design.scale import Scale
 from bimix_sweep.design.stopping import Decision, StoppingRule
 from bimix_sweep.errors import DivergedError, LawError, SweepError
 from bimix_sweep.law.contest import Question
@@ -57,15 +58,17 @@ class SweepSpec:
     objective: str = "mean"
     """"mean" or "worst"."""
     steps: int
-    """Optimizer steps of a proxy; the law is asked about this step."""
+    """Optimizer steps of a training, of the longest where there are several numbers: the law is asked about this step."""
+    shorter: tuple[int, ...] = ()
+    """Numbers of steps of cheaper trainings, rising."""
     size: float
     """Non-embedding parameters of a proxy, of the largest where there are several sizes: the law is asked about this one."""
     smaller: tuple[float, ...] = ()
     """Sizes of cheaper proxies, rising."""
     eval_steps: tuple[int, ...] = ()
-    """Steps at which losses are measured."""
+    """Steps at which losses are measured in a training of `steps`."""
     min_step: int = 0
-    """Points before it (the warm-up) are left out of the fit."""
+    """Its points before it (the warm-up) are left out of the fit; of a shorter training the same share of its steps."""
     seed: int = 0
     """Decides everything random."""
     max_trials: int
@@ -94,29 +97,62 @@ class SweepSpec:
             raise SweepError("all target weights are 0; need one above 0")
         if list(self.sizes) != sorted({*self.sizes}) or self.sizes[0] <= 0:
             raise SweepError(f"sizes of the proxies are {', '.join(f'{size:g}' for size in self.sizes)}; need rising numbers above 0")
+        if list(self.lengths) != sorted({*self.lengths}) or self.lengths[0] < 1:
+            raise SweepError(f"steps of the trainings are {', '.join(map(str, self.lengths))}; need rising whole numbers from 1")
 
     @property
     def sizes(self) -> tuple[float, ...]:
-        """All sizes, rising; a training costs in proportion to its own."""
+        """All sizes, rising."""
         return (*self.smaller, self.size)
 
     @property
-    def initial_sizes(self) -> tuple[float, ...]:
-        """Sizes of the first trainings, whose mixtures are chosen before the law is asked."""
-        order = initial_sizes(num_initial(len(self.domains), self.max_trials), len(self.sizes), self.max_trials)
-        return tuple(self.sizes[index] for index in order)
+    def lengths(self) -> tuple[int, ...]:
+        """All numbers of steps, rising."""
+        return (*self.shorter, self.steps)
+
+    @property
+    def asked(self) -> Scale:
+        """The scale that the law is asked about, and that of the final trainings: the largest size for the most steps."""
+        return Scale(size=self.size, steps=self.steps)
+
+    @property
+    def scales(self) -> tuple[Scale, ...]:
+        """Every size for every number of steps, from the cheapest to the one asked about."""
+        every = (Scale(size=size, steps=steps) for size in self.sizes for steps in self.lengths)
+        return tuple(sorted(every, key=lambda scale: (scale.cost, scale.size)))
+
+    @property
+    def initial_scales(self) -> tuple[Scale, ...]:
+        """Scales of the first trainings, whose mixtures are chosen before the law is asked."""
+        scales = self.scales
+        order = initial_scales(num_initial(len(self.domains), self.max_trials), len(scales), self.max_trials)
+        return tuple(scales[index] for index in order)
 
     @property
     def num_initial(self) -> int:
         """How many first trainings."""
-        return len(self.initial_sizes)
+        return len(self.initial_scales)
+
+    def scale_of(self, proposal: "Proposal") -> Scale:
+        """Of a training."""
+        return Scale(
+            size=self.size if proposal.size is None else proposal.size, steps=self.steps if proposal.steps is None else proposal.steps
+        )
+
+    def cost_of(self, scale: Scale) -> float:
+        """Of a training, in units of one at the scale asked about."""
+        return scale.cost / self.asked.cost
+
+    def first_step(self, steps: int) -> int:
+        """From where on the points of a training of so many steps are in the fit."""
+        return self.min_step * steps // self.steps
 
     @property
     def rule(self) -> StoppingRule:
         """When the sweep stops."""
         return StoppingRule(
             tolerance=self.tolerance, patience=self.patience, max_trials=self.max_trials,
-            min_trials=len(self.domains) + 3 + sum(size > self.sizes[0] for size in self.initial_sizes),
+            min_trials=len(self.domains) + 3 + sum(scale != self.scales[0] for scale in self.initial_scales),
         )  # fmt: skip
 
 
@@ -134,10 +170,17 @@ class Proposal:
     """Seed of the training. Equal for different mixtures, so that chance cancels in comparisons; each replicate has the next."""
     size: float | None = None
     """Non-embedding parameters; None: the sweep's only size, or its largest."""
+    steps: int | None = None
+    """Optimizer steps; None: the sweep's only number of steps, or its largest."""
     num_points: int = 0
     """Points recorded when it was made."""
     fit: Mapping[str, Any] = field(default_factory=dict)
     """What the law it was made from had seen and where the next fit starts (JSON), in the first proposal made from it; else empty."""
+
+    @property
+    def at(self) -> dict[str, float]:
+        """`size` and `steps` as far as they are told: each where the sweep has several of them."""
+        return {name: value for name, value in (("size", self.size), ("steps", self.steps)) if value is not None}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -152,6 +195,8 @@ class TrialRecord:
     """Seed of the training."""
     size: float
     """Non-embedding parameters."""
+    steps: int
+    """Optimizer steps when it is whole."""
     role: str = "sweep"
     """"sweep" (proposed by the loop), "final" or "dropped"."""
     state: str = "running"
@@ -160,6 +205,11 @@ class TrialRecord:
     """Why it failed."""
     points: dict[int, dict[str, float]] = field(default_factory=dict)
     """Step -> target -> loss."""
+
+    @property
+    def scale(self) -> Scale:
+        """Its size and steps."""
+        return Scale(size=self.size, steps=self.steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,10 +255,16 @@ class SweepState:
         if proposal.trial in self.trials:
             raise SweepError(f"trial {proposal.trial} is already there; need a new name")
         size = self.spec.size if proposal.size is None else proposal.size
+        steps = self.spec.steps if proposal.steps is None else proposal.steps
         if size not in self.spec.sizes:
             known = ", ".join(f"{size:g}" for size in self.spec.sizes)
             raise SweepError(f"trial {proposal.trial} has size {size:g}; the sweep trains proxies of size {known}")
-        self.trials[proposal.trial] = TrialRecord(trial=proposal.trial, mixture=proposal.mixture, seed=proposal.seed, size=size, role=role)
+        if steps not in self.spec.lengths:
+            known = ", ".join(map(str, self.spec.lengths))
+            raise SweepError(f"trial {proposal.trial} has {steps} steps; the sweep trains proxies for {known} steps")
+        self.trials[proposal.trial] = TrialRecord(
+            trial=proposal.trial, mixture=proposal.mixture, seed=proposal.seed, size=size, steps=steps, role=role
+        )  # fmt: skip
 
     def restore_proposal(self, proposal: Proposal) -> None:
         """Take in a proposal made earlier, from the journal. Nothing is computed."""
@@ -314,6 +370,15 @@ class SweepState:
         """
         return LossTable.from_curves(self._curve(record) for record in self.trials.values() if record.points and record.state != "failed")
 
+    def counted(self, records: Iterable[TrialRecord]) -> LossTable:
+        """The points of trainings that a law is fitted to: those from `SweepSpec.first_step` on.
+
+        Raises:
+            TableError: there are none.
+        """
+        late = (replace(r, points={s: p for s, p in r.points.items() if s >= self.spec.first_step(r.steps)}) for r in records)
+        return LossTable.from_curves(self._curve(record) for record in late if record.points)
+
     def evidence(self) -> list[TrialRecord]:
         """The trainings the law is fitted to: with points, not failed or dropped, and not the final ones, which test it."""
         return [
@@ -341,18 +406,18 @@ class SweepState:
         found = self._law_for_proposals() if self.num_proposed >= self.spec.num_initial and not lacking else None
         fit: dict[str, Any] = {}
         if found is None:
-            mixture, reason, size = self._first_mixture(tuple(lacking), generator)
+            mixture, reason, scale = self._first_mixture(tuple(lacking), generator)
         else:
             fit = self._chain.carried(*found)
             if due(found[0].num_over, self.spec.slots) > 1:
-                mixture, reason, size = self._batch_of(*found).next(generator, largest=self._largest_next(len(self.proposals)))
+                mixture, reason, scale = self._batch_of(*found).next(generator, dearest=self._dearest_next(len(self.proposals)))
             else:
                 states = {record.trial: record.state for record in self.trials.values()}
-                so_far = self._so_far(states, largest=self._largest_next(len(self.proposals)))
-                mixture, reason, size = next_mixture(self._question(*found), self.spec.domains, generator=generator, **so_far)
+                so_far = self._so_far(states, dearest=self._dearest_next(len(self.proposals)))
+                mixture, reason, scale = next_mixture(self._question(*found), self.spec.domains, generator=generator, **so_far)
         proposal = Proposal(
-            trial=trial, mixture=mixture, reason=reason, seed=self._seed(mixture, size), num_points=len(self._arrivals), fit=fit,
-            size=size if self.spec.smaller else None,
+            trial=trial, mixture=mixture, reason=reason, seed=self._seed(mixture, scale), num_points=len(self._arrivals), fit=fit,
+            size=scale.size if self.spec.smaller else None, steps=int(scale.steps) if self.spec.shorter else None,
         )  # fmt: skip
         self.restore_proposal(proposal)
         return proposal
@@ -434,43 +499,40 @@ class SweepState:
             size=record.size, seed=record.seed,
         )  # fmt: skip
 
-    def _first_mixture(self, lacking: tuple[str, ...], generator: np.random.Generator) -> tuple[Mixture, str, float]:
-        """A mixture, why, and its size, before the law is asked."""
-        order = self.spec.initial_sizes
-        size = order[self.num_proposed] if self.num_proposed < len(order) and not lacking else self.spec.sizes[0]
+    def _first_mixture(self, lacking: tuple[str, ...], generator: np.random.Generator) -> tuple[Mixture, str, Scale]:
+        """A mixture, why, and its scale, before the law is asked."""
+        order, cheapest = self.spec.initial_scales, self.spec.scales[0]
+        scale = order[self.num_proposed] if self.num_proposed < len(order) and not lacking else cheapest
         seen = self._rows(self.trials)
         if lacking:
-            return *holding_mixture(self.spec.domains, lacking, seen, generator), size
-        if size == self.spec.sizes[0]:
-            return *initial_mixture(self.spec.domains, seen, generator), size
-        first, there = (
-            self._rows(n for n, r in self.trials.items() if r.role == "sweep" and r.size == s) for s in (self.spec.sizes[0], size)
-        )
-        return *repeated_mixture(self.spec.domains, first, there), size
+            return *holding_mixture(self.spec.domains, lacking, seen, generator), scale
+        if scale == cheapest:
+            return *initial_mixture(self.spec.domains, seen, generator), scale
+        first, there = (self._rows(n for n, r in self.trials.items() if r.role == "sweep" and r.scale == s) for s in (cheapest, scale))
+        return repeated_mixture(self.spec.domains, first, there), f"initial: again {scale.beyond(cheapest)}", scale
 
     def _rows(self, trials: Iterable[str]) -> Array:
         """(trials, domains) their mixtures."""
         rows = [self.trials[name].mixture.as_array(self.spec.domains.names) for name in trials]
         return np.reshape(rows, (-1, len(self.spec.domains)))
 
-    def _largest_next(self, num_proposals: int) -> bool:
-        """After so many proposals the largest size has had less than its share of the cost."""
-        sizes = [self.spec.size if proposal.size is None else proposal.size for proposal in self.proposals[:num_proposals]]
-        return sum(size for size in sizes if size == self.spec.size) < LARGEST_SHARE * sum(sizes)
+    def _dearest_next(self, num_proposals: int) -> bool:
+        """Whether the dearest scale is due after so many proposals."""
+        return dearest_due([self.spec.scale_of(proposal) for proposal in self.proposals[:num_proposals]], self.spec.asked)
 
-    def _so_far(self, states: Mapping[str, str], *, largest: bool = False) -> dict[str, Any]:
-        """Mixtures and sizes of trainings, as `next_mixture` takes them.
+    def _so_far(self, states: Mapping[str, str], *, dearest: bool = False) -> dict[str, Any]:
+        """Mixtures and scales of trainings, as `next_mixture` takes them.
 
         Args:
             states: {training: its state}.
-            largest: only the largest size is a choice.
+            dearest: only the dearest scale is a choice.
         """
         of = {state: [name for name in states if states[name] == state] for state in ("finished", "running", "failed")}
-        sizes = {state: np.array([self.trials[name].size for name in names]) for state, names in of.items()}
-        choices = (self.spec.size,) if largest else tuple(reversed(self.spec.sizes))
+        scales = {state: [self.trials[name].scale for name in names] for state, names in of.items()}
+        choices = (self.spec.asked,) if dearest else self.spec.scales[::-1]
         return {
             **{state: self._rows(names) for state, names in of.items()},
-            "sizes": Sizes(choices=choices, finished=sizes["finished"], running=sizes["running"]),
+            "scales": Scales(choices=choices, finished=scales["finished"], running=scales["running"]),
         }
 
     def _lacking(self, states: Collection[str]) -> dict[str, int]:
@@ -487,9 +549,8 @@ class SweepState:
                     held[name] += shares.get(name, 0.0) >= least[name] * 0.999
         return {name: count for name, count in held.items() if count < NUM_JOINED}
 
-    def _seed(self, mixture: Mixture, size: float | None = None) -> int:
-        size = self.spec.size if size is None else size
-        earlier = sum(record.mixture == mixture and record.size == size for record in self.trials.values())
+    def _seed(self, mixture: Mixture, scale: Scale) -> int:
+        earlier = sum(record.mixture == mixture and record.scale == scale for record in self.trials.values())
         return seed_for(self.spec.seed, "training", earlier)
 
     def _end(self, record: TrialRecord, state: str) -> None:
@@ -517,7 +578,7 @@ class SweepState:
 
         It starts from the previous one, but cold, and chooses everything anew, whenever the trainings have grown by a fifth.
         """
-        usable = {record.mixture for record in evidence if any(step >= self.spec.min_step for step in record.points)}
+        usable = {record.mixture for record in evidence if any(step >= self.spec.first_step(record.steps) for step in record.points)}
         if len(usable) < 2:
             return None
         if previous is not None:
@@ -525,8 +586,7 @@ class SweepState:
             previous = previous if octave[0] == octave[1] else None
         try:
             return fit_law(
-                LossTable.from_curves(map(self._curve, evidence)), own=self.spec.own, min_step=self.spec.min_step, previous=previous,
-                generator=rng(self.spec.seed, purpose, num_points),
+                self.counted(evidence), own=self.spec.own, previous=previous, generator=rng(self.spec.seed, purpose, num_points),
             )  # fmt: skip
         except LawError:
             return None
@@ -563,5 +623,5 @@ class SweepState:
             self._batch = (moment, batch)
         batch = self._batch[1]
         while (number := moment.num_proposals + batch.made) < len(self.proposals):  # after a restart
-            batch.next(rng(self.spec.seed, "proposal", number), largest=self._largest_next(number))
+            batch.next(rng(self.spec.seed, "proposal", number), dearest=self._dearest_next(number))
         return batch

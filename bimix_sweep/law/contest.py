@@ -84,20 +84,21 @@ class Question:
         chance = np.exp((weighted - top) / (0.005 * top))
         return np.asarray(weighted * chance / chance.sum(axis=1, keepdims=True))
 
-    def posterior(self, points: Array, sizes: Array | None = None) -> Posterior:
-        """Belief about the log losses at (M, domains) by which the cost of a decision is judged; at (M,) sizes, None: the question's."""
-        belief, beyond = self._belief(points, sizes, ROUGHNESS), max(0, self.law.num_trials - len(self.law.domains))
+    def posterior(self, points: Array, steps: Array | None = None, sizes: Array | None = None) -> Posterior:
+        """Belief about the log losses at (M, domains) by which the cost of a decision is judged; at (M,) steps and sizes, None: the question's."""
+        belief, beyond = self._belief(points, steps, sizes, ROUGHNESS), max(0, self.law.num_trials - len(self.law.domains))
         return replace(belief, covariance=belief.covariance * CERTAINTY * (1 + SCARCITY / (3 + beyond)))
 
-    def searching(self, points: Array, sizes: Array | None = None) -> Posterior:
+    def searching(self, points: Array, steps: Array | None = None, sizes: Array | None = None) -> Posterior:
         """The same by which the next run is chosen."""
-        belief = self._belief(points, sizes, 1.0)
+        belief = self._belief(points, steps, sizes, 1.0)
         return replace(belief, covariance=belief.covariance * DOUBT**2)
 
-    def _belief(self, points: Array, sizes: Array | None, roughness: float) -> Posterior:
+    def _belief(self, points: Array, steps: Array | None, sizes: Array | None, roughness: float) -> Posterior:
         asked = np.full(len(points), np.nan if self.size is None else self.size) if sizes is None else sizes
-        mean = np.log(self.law.predict(points, np.full(len(points), self.step), asked))
-        return replace(self._wide(roughness).posterior(points, self.step, asked), mean=mean)
+        after = np.full(len(points), self.step) if steps is None else steps
+        mean = np.log(self.law.predict(points, after, asked))
+        return replace(self._wide(roughness).posterior(points, after, asked), mean=mean)
 
     def _wide(self, roughness: float) -> FittedLaw:
         """The law with at least SYSTEMATIC of the scatter between trainings in a process of a share of the length; asked for covariances only.

@@ -77,8 +77,16 @@ class ReportData:
         return self.table is not None and len(np.unique(self.table.sizes)) > 1
 
     @property
+    def lengths(self) -> list[float]:
+        """Numbers of steps of finished trainings, rising."""
+        if self.table is None:
+            return []
+        ends = {curve.trial: float(curve.steps[-1]) for curve in self.table.curves()}
+        return sorted({end for trial, end in ends.items() if self.states.get(trial, "finished") == "finished"})
+
+    @property
     def comparable(self) -> LossTable | None:
-        """The points whose losses compare: those of the largest size."""
+        """The points whose losses compare at each step: those of the largest size."""
         if self.table is None or not self.several_sizes:
             return self.table
         return self.table.select(np.flatnonzero(self.table.sizes == self.table.sizes.max()))

@@ -55,7 +55,8 @@ def _size_of_sweep(data: ReportData) -> str:
         parts.append(f"{len(data.failed)} failed")
     parts.append(_count(len(data.domains), "domain"))
     if data.table:
-        parts += [_count(len(data.table.targets), "target"), f"{data.table.steps.max():,.0f} steps"]
+        steps = ", ".join(f"{number:,.0f}" for number in data.lengths or [data.table.steps.max()])
+        parts += [_count(len(data.table.targets), "target"), f"{steps} steps"]
         if data.several_sizes:
             parts.append("sizes " + ", ".join(map(tables.quantity, np.unique(data.table.sizes).tolist())))
     if data.seconds is not None:

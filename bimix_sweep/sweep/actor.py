@@ -355,8 +355,7 @@ class LawActor:
                 self._append({"kind": "end", "trial": trial, "state": state, "reason": reason})
                 if state == "finished":
                     self._failures_in_a_row.clear()
-                    proposal = self._front.proposals[trial]
-                    self._log.finish(trial, self._front.objective(trial), proposal.mixture, proposal.size)
+                    self._log.finish(self._front.proposals[trial], self._front.objective(trial))
                 else:
                     self._failures_in_a_row.append(reason)
                     self._log.fail(trial, reason)

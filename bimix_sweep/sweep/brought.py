@@ -18,8 +18,7 @@ class Brought:
     """A trainer of the user's: everything of `Trainer` but how it trains."""
 
     steps: int
-    eval_steps: tuple[int, ...]
-    """Advice: a curve may have other points, but must have the last."""
+    """Of the longest training."""
     sizes: tuple[float, ...]
     """Rising."""
     domains: Mapping[str, Mapping[str, Any]]
@@ -31,6 +30,18 @@ class Brought:
     def size_of(self, job: TrialJob) -> float:
         """Non-embedding parameters asked of a training."""
         return self.sizes[-1] if job.size is None else job.size
+
+    def steps_of(self, job: TrialJob) -> int:
+        """Optimizer steps asked of a training."""
+        return self.steps if job.steps is None else job.steps
+
+    def eval_steps_of(self, job: TrialJob) -> tuple[int, ...]:
+        """Steps at which points serve the law well. Advice: a curve may have others, but must have the last."""
+        return _eval_steps(self.steps_of(job))
+
+    @property
+    def eval_steps(self) -> tuple[int, ...]:
+        return _eval_steps(self.steps)
 
     @property
     def domain_tokens(self) -> Mapping[str, float]:
@@ -46,8 +57,7 @@ def brought(config: SweepConfig, identity: Mapping[str, Any]) -> dict[str, Any]:
     limits = config.subsample() or {}
     own = config.own()
     return {
-        "steps": config.proxy.steps, "sizes": config.proxy.sizes,
-        "eval_steps": ProxySpec(vocabulary=config.proxy.vocabulary, steps=config.proxy.steps).eval_steps(),
+        "steps": config.proxy.lengths[-1], "sizes": config.proxy.sizes,
         "domains": {
             name: {"path": domain.path, "tokens": domain.tokens, "subsample": limits.get(name)} for name, domain in config.domains.items()
         },
@@ -61,8 +71,8 @@ def brought(config: SweepConfig, identity: Mapping[str, Any]) -> dict[str, Any]:
 class Points:
     """Takes what a trainer reports, refuses what is no point, and knows at the end whether the curve is whole."""
 
-    def __init__(self, trainer: Brought, report: Report, recorded: tuple[int, ...]) -> None:
-        self._trainer, self._report, self._steps = trainer, report, set(recorded)
+    def __init__(self, trainer: Brought, job: TrialJob, report: Report) -> None:
+        self._targets, self._last, self._report, self._steps = trainer.targets, trainer.steps_of(job), report, set(job.recorded)
 
     def take(self, step: Any, losses: Any) -> None:
         """Record a point; returns when it is recorded for good. Losses of names that are no targets are left out.
@@ -75,15 +85,15 @@ class Points:
             TrainingError: it is no point, or lacks a target. DivergedError: a loss is not between LEAST_LOSS and MOST_LOSS.
         """
         number = _whole(step)
-        if number is None or not 1 <= number <= self._trainer.steps:
-            raise TrainingError(f"a point has step {shown(step)}; need a whole number from 1 to {self._trainer.steps} (proxy.steps)")
+        if number is None or not 1 <= number <= self._last:
+            raise TrainingError(f"a point has step {shown(step)}; need a whole number from 1 to {self._last} (proxy.steps)")
         if not isinstance(losses, Mapping):
             raise TrainingError(f"the losses at step {number} are {shown(losses)}; need {{target: loss}}")
         values = {}
-        for target in self._trainer.targets:
+        for target in self._targets:
             if target not in losses:
                 raise TrainingError(
-                    f"the point at step {number} has no loss of {target}; need one of each target: {', '.join(self._trainer.targets)}"
+                    f"the point at step {number} has no loss of {target}; need one of each target: {', '.join(self._targets)}"
                 )
             try:
                 values[target] = math.nan if isinstance(losses[target], str | bool | None) else float(losses[target])
@@ -97,7 +107,7 @@ class Points:
     @property
     def whole(self) -> bool:
         """The last step is there."""
-        return self._trainer.steps in self._steps
+        return self._last in self._steps
 
     def check_whole(self, how: str) -> None:
         """Raises:
@@ -105,7 +115,11 @@ class Points:
         """
         if not self.whole:
             reached = f"its last point is at step {max(self._steps)}" if self._steps else "it reported no point"
-            raise TrainingError(f"{how}, but {reached}; need one at step {self._trainer.steps} (proxy.steps), where mixtures are compared")
+            raise TrainingError(f"{how}, but {reached}; need one at step {self._last} (proxy.steps), where mixtures are compared")
+
+
+def _eval_steps(steps: int) -> tuple[int, ...]:
+    return ProxySpec(vocabulary=1, steps=steps).eval_steps()
 
 
 def _whole(value: Any) -> int | None:

@@ -2,8 +2,8 @@
 
 A further mixture is proposed only if its expected hours fit under the limit together with what was used, with what running
 trainings will use, and with a reserve for the final trainings. A training is expected to cost the mean of those that
-finished, in proportion to its size; before any did, what the longest running one comes to if it goes on like this. A further one is
-reckoned at the largest size, that of the final ones. Where running trainings pass
+finished, in proportion to its size and steps; before any did, what the longest running one comes to if it goes on like this. A further one is
+reckoned at the largest size for the most steps, those of the final ones. Where running trainings pass
 the limit nevertheless they are ended, and the sweep ends with what it has.
 """
 
@@ -28,7 +28,7 @@ class Bill:
     promised: float
     """Further hours that running trainings are expected to use."""
     expected: float
-    """Of one more training of the largest size; 0 while nothing is known."""
+    """Of one more training of the largest size for the most steps; 0 while nothing is known."""
     num_finals: int
     """Final trainings still to be proposed, at most."""
 
@@ -74,13 +74,13 @@ def bills(history: SweepHistory, now: float) -> Iterator[Bill]:
         used = {name: hours[index] for name, hours in history.hours.trials.items()}
         for name in running:
             used[name] = used.get(name, 0.0) + since.get(name, (0.0, 0.0))[index]
-        cost = {name: record.size / history.spec.size for name, record in records.items()}
+        cost = {name: history.spec.cost_of(record.scale) for name, record in records.items()}
         finished = [name for name, record in records.items() if record.state == "finished" and name in used]
         if finished:
             expected = sum(used[name] for name in finished) / sum(cost[name] for name in finished)
         else:
-            steps = history.spec.steps
-            expected = max((used[name] / cost[name] * steps / max(records[name].points, default=steps) for name in running), default=0.0)
+            done = {name: max(records[name].points, default=records[name].steps) / records[name].steps for name in running}
+            expected = max((used[name] / cost[name] / done[name] for name in running), default=0.0)
         promised = sum(max(0.0, expected * cost[name] - used[name]) for name in running)
         yield Bill(
             unit=unit, limit=limit, spent=sum(used.values()), promised=promised, expected=expected, num_finals=num_finals

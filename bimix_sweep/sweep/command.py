@@ -54,7 +54,7 @@ class CommandTrainer(Brought):
     """It is started once on each."""
 
     def train(self, job: TrialJob, report: Report) -> None:
-        points = Points(self, report, job.recorded)
+        points = Points(self, job, report)
         job.checkpoint_dir.mkdir(parents=True, exist_ok=True)
 
         def heard(line: str) -> None:
@@ -92,7 +92,7 @@ class CommandTrainer(Brought):
     def _orders(self, job: TrialJob) -> Iterator[Order]:
         """One a node, this one's first."""
         content = {
-            "trial": job.trial, "mixture": job.mixture.as_dict(), "steps": self.steps, "eval_steps": list(self.eval_steps),
+            "trial": job.trial, "mixture": job.mixture.as_dict(), "steps": self.steps_of(job), "eval_steps": list(self.eval_steps_of(job)),
             "size": self.size_of(job), "seed": job.seed, "domains": self.domains, "targets": self.targets,
             "checkpoint_dir": str(job.checkpoint_dir), "recorded": list(job.recorded),
         }  # fmt: skip

@@ -97,7 +97,7 @@ def sweep_spec(config: SweepConfig, trainer: Proxies) -> SweepSpec:
     tokens = dict(trainer.domain_tokens)
     return SweepSpec(
         domains=config.domain_set(tokens), final_domains=config.final_domain_set(tokens), targets=tuple(config.resolved_targets()),
-        weights=config.weights(), own=config.own(), objective=config.objective, steps=trainer.steps,
+        weights=config.weights(), own=config.own(), objective=config.objective, steps=trainer.steps, shorter=config.proxy.lengths[:-1],
         size=trainer.sizes[-1], smaller=tuple(trainer.sizes[:-1]), eval_steps=trainer.eval_steps, min_step=trainer.eval_steps[0],
         seed=config.seed, max_trials=config.budget.trials,
         tolerance=config.stop.tolerance, patience=config.stop.patience, core_hours=config.budget.core_hours,

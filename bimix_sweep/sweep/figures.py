@@ -39,7 +39,7 @@ class Figures:
     objective_predicted: float | None
     """Weighted loss at the predicted optimum."""
     objective_best: float | None
-    """Lowest weighted loss at the last step of a finished training of the (largest) size that the optimum is for."""
+    """Lowest weighted loss at the last step of a finished training of the (largest) size and the (most) steps that the optimum is for."""
     regret_expected: float | None
     """Expected regret of the predicted optimum, a fraction of its loss."""
     regret_upper95: float | None
@@ -83,7 +83,7 @@ class Figurer:
             if (
                 record.state == "finished"
                 and record.role in ("sweep", "final")
-                and record.size == spec.size
+                and record.scale == spec.asked
                 and name not in self._objectives
             ):
                 self._objectives[name] = history.objective(name)

@@ -73,17 +73,17 @@ def stands_for(history: SweepHistory, mixtures: Sequence[FinalMixture], predicte
 def _best_measured(history: SweepHistory) -> Mixture | None:
     """Mixture of the sweep's finished training with the lowest loss, of those the final run may use.
 
-    Losses of different sizes are not compared: it is one of the largest size that any of them has.
+    Losses of different scales are not compared: it is one of the largest size that any of them has, and of these of the most steps.
     """
     domains = history.spec.final_domains
-    found: list[tuple[float, float, Mixture]] = []
+    found: list[tuple[float, int, float, Mixture]] = []
     for name, record in history.state.trials.items():
         shares = record.mixture.as_array(domains.names)
         inside = (shares >= domains.lower_array - SUM_TOLERANCE).all() and (shares <= domains.upper_array + SUM_TOLERANCE).all()
         loss = history.objective(name)
         if record.role == "sweep" and record.state == "finished" and inside and loss is not None:
-            found.append((-record.size, loss, record.mixture))
-    return min(found, key=lambda one: one[:2])[2] if found else None
+            found.append((-record.size, -record.steps, loss, record.mixture))
+    return min(found, key=lambda one: one[:3])[3] if found else None
 
 
 def _merge(mixtures: list[FinalMixture], label: str, mixture: Mixture) -> None:

@@ -46,7 +46,7 @@ class TrainingContext:
     trial: str
     """Name of the training."""
     steps: int
-    """Optimizer steps; the last point must be there."""
+    """Optimizer steps, those of this training; the last point must be there."""
     eval_steps: tuple[int, ...]
     """Steps at which points serve the law well; others are taken too."""
     size: float
@@ -74,7 +74,7 @@ class FunctionTrainer(Brought):
 
     def train(self, job: TrialJob, report: Report) -> None:
         module, _, name = self.function.partition(":")
-        points = Points(self, report, job.recorded)
+        points = Points(self, job, report)
         job.checkpoint_dir.mkdir(parents=True, exist_ok=True)
         try:
             if self.folder not in sys.path and Path(self.folder).is_dir():
@@ -83,7 +83,7 @@ class FunctionTrainer(Brought):
             function(
                 job.mixture.as_dict(), points.take,
                 TrainingContext(
-                    trial=job.trial, steps=self.steps, eval_steps=self.eval_steps, size=self.size_of(job), seed=job.seed, domains=self.domains,
+                    trial=job.trial, steps=self.steps_of(job), eval_steps=self.eval_steps_of(job), size=self.size_of(job), seed=job.seed, domains=self.domains,
                     targets=self.targets, checkpoint_dir=job.checkpoint_dir, recorded=job.recorded, preempted=job.preempted,
                 ),
             )  # fmt: skip

@@ -66,11 +66,10 @@ def change_event(
 
 
 def proposal_event(proposal: Proposal, role: str) -> Event:
-    """A training was decided; its size is there where the sweep has several."""
+    """A training was decided; its size is there where the sweep has several, and so are its steps."""
     return {
         "kind": "proposal", "trial": proposal.trial, "role": role, "mixture": proposal.mixture.as_dict(), "reason": proposal.reason,
-        "seed": proposal.seed, "num_points": proposal.num_points, "fit": dict(proposal.fit),
-        **({} if proposal.size is None else {"size": proposal.size}),
+        "seed": proposal.seed, "num_points": proposal.num_points, "fit": dict(proposal.fit), **proposal.at,
     }  # fmt: skip
 
 
@@ -235,7 +234,7 @@ class SweepHistory:
     def _take_proposal(self, event: Event) -> None:
         proposal = Proposal(
             trial=event["trial"], mixture=Mixture.from_mapping(event["mixture"]), reason=event["reason"], seed=event["seed"],
-            num_points=event["num_points"], fit=event["fit"], size=event.get("size"),
+            num_points=event["num_points"], fit=event["fit"], size=event.get("size"), steps=event.get("steps"),
         )  # fmt: skip
         if proposal.trial not in self.state.trials:  # the state that made the proposal has it already
             if event["role"] == "sweep":
@@ -329,6 +328,7 @@ def _spec_to_json(spec: SweepSpec) -> dict[str, Any]:
         "steps": spec.steps, "size": spec.size, "eval_steps": list(spec.eval_steps), "min_step": spec.min_step, "seed": spec.seed,
         "max_trials": spec.max_trials, "slots": spec.slots, "tolerance": spec.tolerance, "patience": spec.patience,
         "core_hours": spec.core_hours, "gpu_hours": spec.gpu_hours, **({"smaller": list(spec.smaller)} if spec.smaller else {}),
+        **({"shorter": list(spec.shorter)} if spec.shorter else {}),
     }  # fmt: skip
     for key, domains in (("domains", spec.domains), ("final_domains", spec.final_domains)):
         content[key] = {
@@ -350,5 +350,5 @@ def _spec_from_json(content: Mapping[str, Any]) -> SweepSpec:
             lower=tuple(float(e["min"]) for e in entries.values()),
             upper=tuple(float(e["max"]) for e in entries.values()),
         )
-    fields |= {key: tuple(fields[key]) for key in ("targets", "eval_steps", "smaller") if key in fields}
+    fields |= {key: tuple(fields[key]) for key in ("targets", "eval_steps", "smaller", "shorter") if key in fields}
     return SweepSpec(**fields)

@@ -4,8 +4,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 
-from bimix_sweep.design.state import Refit
-from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.design.state import Proposal, Refit
 from bimix_sweep.sweep.snapshot import describe, duration, percent
 
 MOST_LINES = 500
@@ -40,12 +39,12 @@ class SweepLog:
         if attempts > 1:
             self.say(f"{trial} begins again on {where}, from its checkpoint if it left one (attempt {attempts})")
 
-    def finish(self, trial: str, loss: float | None, mixture: Mixture, size: float | None = None) -> None:
-        """A training is done; `loss` is its last objective, `size` is said where the sweep has several."""
-        seconds = time.monotonic() - self._began.pop(trial, time.monotonic())
+    def finish(self, proposal: Proposal, loss: float | None) -> None:
+        """A training is done; `loss` is its last objective."""
+        seconds = time.monotonic() - self._began.pop(proposal.trial, time.monotonic())
         self._seconds += seconds
         self._finished += 1
-        self.say(done_line(trial, seconds, loss, mixture.as_dict(), size))
+        self.say(done_line(proposal, seconds, loss))
 
     def fail(self, trial: str, reason: str) -> None:
         """A training failed for good."""
@@ -61,11 +60,11 @@ class SweepLog:
         self.say(refit_line(number, refit.num_trials, mixture, told.regret_expected, told.regret_upper95, told.movement_tv))
 
 
-def done_line(trial: str, seconds: float, loss: float | None, mixture: Mapping[str, float], size: float | None = None) -> str:
-    """A training is done."""
-    of = "" if size is None else f" (size {size:.3g})"
+def done_line(proposal: Proposal, seconds: float, loss: float | None) -> str:
+    """A training is done; its size and steps are said where the sweep has several."""
+    of = ", ".join(f"{name} {value:.3g}" if name == "size" else f"{value} {name}" for name, value in proposal.at.items())
     said = f"loss {loss:.4f}" if loss is not None else "no point"
-    return f"{trial}{of} done in {duration(seconds)}: {said}, {describe(mixture)}"
+    return f"{proposal.trial}{f' ({of})' if of else ''} done in {duration(seconds)}: {said}, {describe(proposal.mixture.as_dict())}"
 
 
 def refit_line(

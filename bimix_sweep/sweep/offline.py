@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.design.acquisition import next_mixture
+from bimix_sweep.design.acquisition import Scales, dearest_due, next_mixture
+from bimix_sweep.design.scale import Scale, dearest, scales_of
 from bimix_sweep.design.state import Proposal, TrialRecord
 from bimix_sweep.errors import SweepError, TableError
 from bimix_sweep.export.recipe import Recipe
@@ -64,18 +65,23 @@ class Asked:
     """Proposed before and not recorded to their end."""
     new: Sequence[Proposal]
     domains: tuple[str, ...]
-    steps: int
     notes: Sequence[str]
     finals: bool = False
     """The last final training was handed out: when all are recorded the sweep has its results."""
     complete: bool = False
     """The results are written."""
+    lengths: tuple[int, ...]
+    """Numbers of steps of trainings, rising."""
     sizes: tuple[float, ...] = ()
-    """Of the sweep's proxies, rising."""
+    """Of the proxies, rising; none or one where all have one."""
 
     def size_of(self, proposal: Proposal) -> float:
         """Non-embedding parameters to train; of a sweep with several sizes."""
         return self.sizes[-1] if proposal.size is None else proposal.size
+
+    def steps_of(self, proposal: Proposal) -> int:
+        """Optimizer steps to train for."""
+        return self.lengths[-1] if proposal.steps is None else proposal.steps
 
     def write(self, path: str | Path) -> None:
         """As CSV or Parquet: trial, seed, steps, where the sweep has several size, r_<domain>, reason; the open ones first."""
@@ -84,7 +90,7 @@ class Asked:
         columns = {
             "trial": pa.array([proposal.trial for proposal in proposals], pa.string()),
             "seed": pa.array([proposal.seed for proposal in proposals], pa.int64()),
-            "steps": pa.array([self.steps] * len(proposals), pa.int64()),
+            "steps": pa.array([self.steps_of(proposal) for proposal in proposals], pa.int64()),
             **({"size": pa.array([self.size_of(proposal) for proposal in proposals], pa.float64())} if len(self.sizes) > 1 else {}),
             **{f"r_{name}": pa.array(shares[:, index]) for index, name in enumerate(self.domains)},
             "reason": pa.array([proposal.reason for proposal in proposals], pa.string()),
@@ -154,7 +160,7 @@ def propose(folder: str, count: int, *, config: SweepConfig | None = None, versi
             open=pending,
             new=new,
             domains=tuple(current.domains),
-            steps=current.proxy.steps,
+            lengths=current.proxy.lengths,
             sizes=current.proxy.sizes,
             notes=[*_notes(current), *actor.snapshot().lines],
             finals=actor.over(),
@@ -165,7 +171,7 @@ def propose(folder: str, count: int, *, config: SweepConfig | None = None, versi
 def record(folder: str, table: str | Path) -> Standing:
     """Take in losses of trainings that `propose` handed out; all of the table or nothing.
 
-    A row with the last step ends its training; a training with `nan` as a loss has failed. Points that are recorded already
+    A row with the last step of its training ends it; a training with `nan` as a loss has failed. Points that are recorded already
     change nothing.
 
     Raises:
@@ -183,7 +189,7 @@ def record(folder: str, table: str | Path) -> Standing:
                 continue
             losses = dict(zip(rows.targets, rows.losses[index].tolist(), strict=True))
             points += actor.record(trial, step, {target: losses[target] for target in history.spec.targets})
-            if step == config.proxy.steps and history.state.trials[trial].state == "running":
+            if step == history.state.trials[trial].steps and history.state.trials[trial].state == "running":
                 actor.finish(trial)
                 finished.append(trial)
         newly = [trial for trial in failed if history.state.trials[trial].state == "running"]
@@ -209,6 +215,8 @@ def propose_from_table(
 ) -> Asked:  # fmt: skip
     """The next mixtures for finished runs that belong to no sweep; nothing is kept.
 
+    Where the runs have several sizes or last steps, each mixture is for one of these pairs, chosen per cost as in a sweep.
+
     Args:
         table: finished runs, as `fit` reads them; every target counts alike.
         count: mixtures, chosen one after another as if they ran at the same time.
@@ -228,19 +236,33 @@ def propose_from_table(
         names=runs.domains, lower=tuple((lower or {}).get(name, 0.0) for name in runs.domains),
         upper=tuple((upper or {}).get(name, 1.0) for name in runs.domains),
     )  # fmt: skip
-    question = ask(law, domains)
-    measured = runs.proportions[runs.last_rows()]
+    measured, finished = runs.proportions[runs.last_rows()], scales_of(runs)
+    asked, several = dearest(finished), {*finished}
+    sizes, lengths = ({*found} for found in zip(*((scale.size, round(scale.steps)) for scale in several), strict=True))
+    question = ask(law, domains, step=asked.steps, size=None if law.sizes is None else asked.size)
+    others = sorted(several - {asked}, key=lambda scale: -scale.cost)
     new: list[Proposal] = []
+    running: list[Scale] = []
     names = (name for number in range(10**9) if (name := f"p{number:04d}") not in runs.trials)
     while len(new) < count:
-        running = np.reshape([proposal.mixture.as_array(runs.domains) for proposal in new], (-1, len(runs.domains)))
-        mixture, reason, _ = next_mixture(
-            question, domains, generator=rng(seed, "proposal", len(new)), finished=measured, running=running,
-            failed=np.zeros((0, len(runs.domains))),
+        chosen = np.reshape([proposal.mixture.as_array(runs.domains) for proposal in new], (-1, len(runs.domains)))
+        choices = (asked,) if dearest_due([*finished, *running], asked) else (asked, *others)
+        mixture, reason, scale = next_mixture(
+            question, domains, generator=rng(seed, "proposal", len(new)), finished=measured, running=chosen,
+            failed=np.zeros((0, len(runs.domains))), scales=Scales(choices=choices, finished=finished, running=running),
         )  # fmt: skip
-        earlier = sum(bool(np.abs(row - mixture.as_array(runs.domains)).max() < 1e-9) for row in np.concatenate([measured, running]))
-        new.append(Proposal(trial=next(names), mixture=mixture, reason=reason, seed=seed_for(seed, "training", earlier)))
-    return Asked(open=[], new=new, domains=runs.domains, steps=round(law.steps[1]), notes=[*runs.notes, *law.notes])
+        same = np.abs(np.concatenate([measured, chosen]) - mixture.as_array(runs.domains)).max(axis=1) < 1e-9
+        earlier = sum(bool(is_same) and other == scale for is_same, other in zip(same, [*finished, *running], strict=True))
+        new.append(
+            Proposal(
+                trial=next(names), mixture=mixture, reason=reason, seed=seed_for(seed, "training", earlier),
+                size=scale.size if len(sizes) > 1 else None, steps=round(scale.steps) if len(lengths) > 1 else None,
+            )
+        )  # fmt: skip
+        running.append(scale)
+    return Asked(
+        open=[], new=new, domains=runs.domains, lengths=tuple(sorted(lengths)), sizes=tuple(sorted(sizes)), notes=[*runs.notes, *law.notes]
+    )
 
 
 @contextlib.contextmanager
@@ -279,7 +301,7 @@ def _acting(folder: str, config: SweepConfig, change: dict[str, Any] | None = No
 
 
 def _elsewhere(config: SweepConfig) -> Elsewhere:
-    return Elsewhere(steps=config.proxy.steps, sizes=config.proxy.sizes)
+    return Elsewhere(steps=config.proxy.lengths[-1], sizes=config.proxy.sizes)
 
 
 def _path(folder: str) -> str:
@@ -336,8 +358,8 @@ def _check(path: str | Path, table: LossTable, failed: Mapping[str, int], histor
             raise TableError(
                 f"{where} has size {size:g}, trial {trial} was proposed with {record.size:g}; record what was trained as proposed"
             )
-        if step != int(step) or step > history.spec.steps:
-            raise TableError(f"{where} has step {step:g}; need a whole number up to {history.spec.steps}, the steps of a training")
+        if step != int(step) or step > record.steps:
+            raise TableError(f"{where} has step {step:g}; need a whole number up to {record.steps}, the steps of trial {trial}")
         if record.state != "running" and (trial in failed) != (record.state == "failed"):
             says = f"{path}: row {failed[trial] + 1} has nan" if trial in failed else f"{where} has losses"
             raise TableError(f"{says} for trial {trial}, which is recorded as {record.state}; leave it out")

@@ -31,20 +31,22 @@ class Plan:
     final_trials: int
     """Final trainings at most."""
     steps: int
-    """Optimizer steps of each."""
+    """Optimizer steps of each, of the longest where there are several numbers."""
+    shorter: tuple[int, ...]
+    """Other numbers of steps, rising."""
     tokens: float
-    """Tokens of each."""
+    """Tokens of one of `steps`."""
     sizes: tuple[float, ...]
     """Non-embedding parameters, rising."""
     slots: int
     """Trainings at a time."""
     training_hours: float | None
-    """Wall time of one of the largest size; None where it is not known. A smaller one takes its share of it, by size."""
+    """Wall time of one of the largest size for the most steps; None where it is not known. Another takes its share of it, by size x steps."""
     measured: bool
     """It was timed here, not told."""
     cost: float
-    """Of the proxy trainings, in units of one of the largest size: as many of each size as simulated sweeps ran; without a simulation all
-    after the first are taken to be of the largest."""
+    """Of the proxy trainings, in units of one of the largest size for the most steps: as many of each as simulated sweeps ran; without a
+    simulation all after the first are taken to be such."""
     core_hours: float | None
     """Of all trainings."""
     gpu_hours: float | None
@@ -73,6 +75,7 @@ class Plan:
         return asdict(self) | {
             "limits": list(self.limits),
             "sizes": list(self.sizes),
+            "shorter": list(self.shorter),
             "regret": [asdict(look) for look in self.regret],
             "stops_at": self.stops_at,
         }
@@ -96,7 +99,7 @@ def make_plan(
     Args:
         config: what to find.
         slots: trainings at a time on the cluster that will run it; default: the configuration's, else what this machine holds.
-        hours: wall time of one training of the largest size; default: timed here for the built-in trainer, unknown for others.
+        hours: wall time of one training of the largest size for the most steps; default: timed here for the built-in trainer, unknown for others.
         noise: relative standard deviation of a loss between two seeds.
         seconds: for the simulation; 0 leaves it out.
 
@@ -110,7 +113,7 @@ def make_plan(
     measured = hours is None and config.trainer == "builtin"
     if measured:
         hours = _timed(config) / 3600
-    steps = config.proxy.steps
+    *shorter, steps = config.proxy.lengths
     proxies = _Proxies(steps=steps, sizes=config.proxy.sizes, eval_steps=(steps,))
     spec = _unlimited(sweep_spec(config, proxies), at_once)
     regret = simulate(spec, noise=noise, seconds=seconds) if seconds > 0 else []
@@ -121,7 +124,7 @@ def make_plan(
     )
     rounds = math.ceil(config.budget.trials / at_once) * cost / config.budget.trials + math.ceil(MOST_FINALS / at_once)
     return Plan(
-        trials=config.budget.trials, final_trials=MOST_FINALS, steps=steps, tokens=float(config.proxy.tokens), sizes=config.proxy.sizes, slots=at_once,
+        trials=config.budget.trials, final_trials=MOST_FINALS, steps=steps, shorter=tuple(shorter), tokens=float(config.proxy.tokens), sizes=config.proxy.sizes, slots=at_once,
         training_hours=hours, measured=measured, cost=cost, core_hours=cores, gpu_hours=gpus, wall_hours=None if hours is None else rounds * hours,
         limits=tuple(_limits(config, hours, cores, gpus, cost)), regret=tuple(regret), tolerance=config.stop.tolerance,
         earliest_stop=spec.rule.min_trials + spec.patience - 1, noise=noise,
@@ -146,15 +149,15 @@ def _unlimited(spec: SweepSpec, slots: int) -> SweepSpec:
 
 
 def _cost(spec: SweepSpec, regret: Sequence[PlannedRegret]) -> float:
-    """Of all proxy trainings, in units of one of the largest size: the first trainings, then each as the simulation's last look has it."""
-    first = spec.initial_sizes[: spec.max_trials]
-    known, cost = (regret[-1].runs, regret[-1].cost) if regret else (len(first), sum(first) / spec.size)
+    """Of all proxy trainings, in units of one of the largest size for the most steps: the first trainings, then each as the simulation's last look has it."""
+    first = spec.initial_scales[: spec.max_trials]
+    known, cost = (regret[-1].runs, regret[-1].cost) if regret else (len(first), sum(spec.cost_of(scale) for scale in first))
     each = cost / known if regret else 1.0
     return cost + (spec.max_trials - known) * each
 
 
 def _timed(config: SweepConfig) -> float:
-    """Seconds of one training of the largest size here, with the threads that it will have."""
+    """Seconds of one training of the largest size for the most steps here, with the threads that it will have."""
     os.environ["OMP_NUM_THREADS"] = str(max(1, int(config.resources.cpu)))  # before the first import of torch
     from bimix_sweep.proxy.timing import training_seconds, visible_gpus
 

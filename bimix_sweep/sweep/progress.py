@@ -68,14 +68,16 @@ def view(snapshot: Snapshot) -> RenderableType:
     table = Table(box=None, pad_edge=False, title=Text(_title(snapshot)), title_justify="left")
     rows = [*snapshot.trials][-SHOWN_TRIALS:]
     sized = any(row.size is not None for row in rows)
-    for name in ("training", *(("size",) if sized else ()), "why", "progress", "loss", "mixture"):
-        table.add_column(name, justify="right" if name in ("size", "loss") else "left", no_wrap=True)
+    several = any(row.steps != snapshot.steps for row in rows)
+    for name in ("training", *(("size",) if sized else ()), *(("steps",) if several else ()), "why", "progress", "loss", "mixture"):
+        table.add_column(name, justify="right" if name in ("size", "steps", "loss") else "left", no_wrap=True)
     for row in rows:
         table.add_row(
             Text(row.trial),  # brackets in a Text are no markup
             *((f"{row.size:.3g}",) if row.size is not None else ()),
+            *((str(row.steps),) if several else ()),
             Text(row.reason),
-            {"finished": "done", "failed": "failed"}.get(row.state, f"{'━' * (8 * row.step // snapshot.steps):8} {row.step}"),
+            {"finished": "done", "failed": "failed"}.get(row.state, f"{'━' * (8 * row.step // row.steps):8} {row.step}"),
             "" if row.objective is None else f"{row.objective:.4f}",
             Text(describe(row.mixture)),
         )

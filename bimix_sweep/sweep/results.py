@@ -17,7 +17,6 @@ from bimix_sweep.law.optimum import Optimum, ask, optimal_mixture
 from bimix_sweep.law.selection import FittedLaw, fit_law
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.simplex import total_variation
-from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.report.data import PathPoint, ReportData
 from bimix_sweep.report.page import render
 from bimix_sweep.seeding import rng
@@ -70,9 +69,7 @@ def page(history: SweepHistory, config: SweepConfig) -> str:
         over = not history.running()
         return _page(config, history, law, optimum, _comparison(history, law, optimum) if over else None)
     try:
-        evidence = {record.trial for record in history.state.evidence()}
-        table = LossTable.from_curves(curve for curve in history.state.table().curves() if curve.trial in evidence)
-        law = fit_law(table, own=history.spec.own, min_step=history.spec.min_step)
+        law = fit_law(history.state.counted(history.state.evidence()), own=history.spec.own)
     except (LawError, TableError):  # too few points, or none yet
         return _page(config, history, None, None, None)
     return _page(config, history, law, _optimum(history, law, history.num_points), None)

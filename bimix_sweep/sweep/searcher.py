@@ -163,13 +163,12 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         self._sampler.give(proposal)
         trial = self.study.ask()
         mixture = suggest_mixture(trial, self._domains)
-        sized = {} if proposal.size is None else {"size": proposal.size}
-        for key, value in {"trial": proposal.trial, "role": role, "reason": proposal.reason, **sized}.items():
+        for key, value in {"trial": proposal.trial, "role": role, "reason": proposal.reason, **proposal.at}.items():
             trial.set_user_attr(key, value)
         self._started.add(proposal.trial)
         self._number += 1
         return _Turn(
-            trial=trial, order={"trial": proposal.trial, "role": role, "seed": proposal.seed, "mixture": mixture.as_dict(), **sized}
+            trial=trial, order={"trial": proposal.trial, "role": role, "seed": proposal.seed, "mixture": mixture.as_dict(), **proposal.at}
         )
 
     def _decided(self) -> tuple[Proposal | None, str, bool] | None:
@@ -201,8 +200,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             value=past.objective if finished else None,
             params=dict(zip(self._domains, shares, strict=True)),
             distributions=dict.fromkeys(self._domains, SHARE),
-            user_attrs={"trial": past.proposal.trial, "role": past.role, "reason": past.proposal.reason}
-            | ({} if past.proposal.size is None else {"size": past.proposal.size}),
+            user_attrs={"trial": past.proposal.trial, "role": past.role, "reason": past.proposal.reason, **past.proposal.at},
         )
 
 

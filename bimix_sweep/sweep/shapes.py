@@ -43,6 +43,7 @@ class SpecShape(Shape):
     steps: Positive
     size: Annotated[float, Field(gt=0)]
     smaller: Annotated[list[Annotated[float, Field(gt=0)]], Field(max_length=MOST_SIZES - 1)] = []
+    shorter: Annotated[list[Positive], Field(max_length=MOST_SIZES - 1)] = []
     eval_steps: list[Positive]
     min_step: Count
     seed: Count
@@ -88,6 +89,7 @@ class ProposalShape(Shape):
     num_points: Count
     fit: dict[str, Any]
     size: Annotated[float, Field(gt=0)] | None = None
+    steps: Positive | None = None
 
 
 class StartShape(Shape):

@@ -30,6 +30,8 @@ class TrialRow:
     objective: float | None
     """Weighted loss there."""
     mixture: Mapping[str, float]
+    steps: int
+    """Optimizer steps when it is whole; only losses at one step compare."""
     size: float | None = None
     """Non-embedding parameters, where the sweep has several sizes: only losses of one size compare."""
 
@@ -42,7 +44,7 @@ class Snapshot:
     phase: str
     """In words: `sweep`, `final trainings`, `done`."""
     steps: int
-    """Optimizer steps of a training."""
+    """Optimizer steps of a training, of the longest where there are several numbers."""
     trials: Sequence[TrialRow]
     """Those that run and the `RECENT` decided last, in order."""
     counts: Mapping[str, Mapping[str, int]]
@@ -71,7 +73,7 @@ class Snapshot:
     epoch: int
     """Of the journal's writer; one that began anew has a log of its own."""
     mean_cost: float = 1.0
-    """Of the finished trainings, in units of one of the largest size, which the final ones have."""
+    """Of the finished trainings, in units of one of the largest size for the most steps, as the final ones are."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -81,7 +83,7 @@ class Snapshot:
         sweep, finals = (sum(self.counts.get(role, {}).get(state, 0) for state in ("finished", "failed")) for role in ("sweep", "final"))
         cost = self.mean_cost if self.phase == "sweep" else 1.0  # of those that run
         to_do = ((self.max_trials - sweep) * cost if self.phase == "sweep" else 0) + self.num_finals - finals
-        partial = sum(row.step / self.steps for row in self.trials if row.state == "running") * cost
+        partial = sum(row.step / row.steps for row in self.trials if row.state == "running") * cost
         return max(0.0, to_do - partial) * self.training_seconds / self.mean_cost / self.slots
 
 
@@ -119,12 +121,14 @@ def snapshot_of(
         TrialRow(
             trial=name, role=record.role, reason=printable(history.proposals[name].reason), state=record.state, step=max(record.points, default=0),
             objective=history.objective(name), mixture=record.mixture.as_dict(), size=record.size if history.spec.smaller else None,
+            steps=record.steps,
         )
         for name, record in records.items()
         if record.state == "running" or name in recent
     ]  # fmt: skip
     finals = history.finals["mixtures"] if history.finals else None
-    sizes = [record.size for record in records.values() if record.state == "finished"] if history.spec.smaller else []
+    several = len(history.spec.scales) > 1
+    costs = [history.spec.cost_of(record.scale) for record in records.values() if record.state == "finished"] if several else []
     last = next((event for event in reversed(history.refits) if event["optimum"]), None)
     decision = history.decision.reason if history.decision else history.refits[-1]["decision"]["reason"] if history.refits else ""
     return Snapshot(
@@ -135,7 +139,7 @@ def snapshot_of(
         regret_expected=last["decision"]["regret_expected"] if last else None,
         regret_upper95=last["decision"]["regret_upper95"] if last else None, movement_tv=last["decision"]["movement_tv"] if last else None,
         elapsed_seconds=elapsed_seconds, training_seconds=training_seconds, slots=history.spec.slots, lines=[*map(printable, lines)], num_lines=num_lines,
-        epoch=epoch, mean_cost=sum(sizes) / len(sizes) / history.spec.size if sizes else 1.0,
+        epoch=epoch, mean_cost=sum(costs) / len(costs) if costs else 1.0,
     )  # fmt: skip
 
 

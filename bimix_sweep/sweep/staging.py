@@ -53,7 +53,7 @@ def check_change(history: SweepHistory, change: Change, spec: SweepSpec, data: M
     Raises:
         SweepError: it measures at other steps, trains proxies of other sizes, or has other data though no domain's version changed.
     """
-    for key in ("steps", "size", "smaller", "eval_steps", "min_step"):
+    for key in ("steps", "shorter", "size", "smaller", "eval_steps", "min_step"):
         old, new = getattr(history.spec, key), getattr(spec, key)
         if old != new:
             raise SweepError(f"{key} of the proxies was {old} and is now {new}; their losses are not comparable, so start a new sweep")

@@ -82,7 +82,7 @@ def yaml_text(found: Sequence[Found], folder: str, name: str) -> str:
         "",
         "# final: {tokens: 1.0e12, max_epochs: 4}   # the run the mixture is for: no domain is then repeated more often than that",
         "",
-        f"proxy: {{sizes: [2.0e5], steps: {steps}, context: 128, batch: 8}}   # one training: {steps * TOKENS_PER_STEP:,} tokens",
+        f"proxy: {{sizes: [2.0e5], steps: {steps}, context: 128, batch: 8}}   # one training: {steps * TOKENS_PER_STEP:,} tokens; or steps: [{steps // 4}, {steps}], most are then short",
         "resources: {cpu: 1, gpu: 0, slots: auto}   # of one training; slots: at a time",
         f"budget: {{trials: {trials}}}           # at most; 8 final trainings come on top",
         "stop: {tolerance: 0.002, patience: 3}      # expected regret, as a fraction of the loss, that is good enough",

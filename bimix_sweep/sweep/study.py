@@ -126,6 +126,8 @@ def _attributes(history: SweepHistory, name: str, record: TrialRecord) -> dict[s
     found: dict[str, Any] = {"trial": name, "role": record.role, "reason": history.proposals[name].reason}
     if history.spec.smaller:
         found["size"] = record.size
+    if history.spec.shorter:
+        found["steps"] = record.steps
     if record.state == "failed":
         found["failed"] = record.failure
     if record.state == "finished" and record.points:

@@ -108,7 +108,7 @@ def _run(training: Training, config: Mapping[str, Any]) -> None:
                 TrialJob(
                     trial=trial, mixture=Mixture.from_mapping(config["mixture"]), seed=config["seed"], checkpoint_dir=checkpoint.folder,
                     precision=precision, recorded=tuple(begun["recorded"]), preempted=preempted, say=log.say, last_words=log.last_words,
-                    size=config.get("size"),
+                    size=config.get("size"), steps=config.get("steps"),
                     peers=RayPeers(group, training.nodes, training.resources, training.folder, trial) if group is not None else None,
                 ),
                 report,

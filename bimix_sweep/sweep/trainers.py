@@ -7,7 +7,7 @@ It knows nothing of Ray, journal or law. `function` and `command` are the traine
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,6 +62,8 @@ class TrialJob:
     """Adds to the training's log."""
     size: float | None = None
     """Non-embedding parameters, one of the trainer's sizes; None: its only one, or the largest."""
+    steps: int | None = None
+    """Optimizer steps, at most the trainer's; None: just these."""
     last_words: Callable[[], str] = str
     """The end of that log, for a failure's reason."""
     peers: Peers | None = None
@@ -73,12 +75,12 @@ class Trainer(Protocol):
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of a training."""
+        """Optimizer steps of a training, of the longest where there are several numbers."""
         ...
 
     @property
     def eval_steps(self) -> tuple[int, ...]:
-        """Steps with a point, rising; the last is `steps`."""
+        """Steps with a point in such a training, rising; the last is `steps`."""
         ...
 
     @property
@@ -147,7 +149,7 @@ class BuiltinTrainer:
     bits_per_byte: frozenset[str]
     """Targets measured in bits per byte; the others in nats per token."""
     limits: Mapping[str, int] | None
-    """Training tokens a domain may use, so that a proxy repeats them as the final run would."""
+    """Training tokens a domain may use, so that the longest training repeats them as the final run would; a shorter one is its beginning."""
     device: str
     domain_tokens: Mapping[str, float]
     data: Mapping[str, Any]
@@ -178,6 +180,7 @@ class BuiltinTrainer:
 
         check_device(self.device)  # of each worker: their nodes may differ
         spec = self.specs[-1 if job.size is None else self.sizes.index(job.size)]
+        spec = replace(spec, steps=self.steps if job.steps is None else job.steps)
         store = TokenStore.open(at_hand(self.store))
         stream = MixtureStream(
             store, job.mixture, batch=spec.batch, context=spec.context, seed=job.seed, limits=self.limits
@@ -197,12 +200,12 @@ class BuiltinTrainer:
 
 
 def proxy_specs(config: SweepConfig, vocabulary: int) -> tuple[ProxySpec, ...]:
-    """The built-in models of a configuration, one a size.
+    """The built-in models of a configuration, one a size, with the most steps.
 
     Raises:
         ConfigError: two of its sizes come to the same model.
     """
-    shape = {"context": config.proxy.context, "batch": config.proxy.batch, "steps": config.proxy.steps}
+    shape = {"context": config.proxy.context, "batch": config.proxy.batch, "steps": config.proxy.lengths[-1]}
     specs = tuple(ProxySpec.for_size(size, vocabulary=vocabulary, **shape) for size in config.proxy.sizes)
     for wanted, before, spec in zip(config.proxy.sizes[1:], specs, specs[1:], strict=False):
         if spec.size <= before.size:

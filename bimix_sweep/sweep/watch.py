@@ -129,7 +129,7 @@ class Follower:
             if event["state"] == "finished":
                 self._seconds.append(seconds)
                 proposal, loss = self.history.proposals[event["trial"]], self.history.objective(event["trial"])
-                self._say(done_line(event["trial"], seconds, loss, proposal.mixture.as_dict(), proposal.size))
+                self._say(done_line(proposal, seconds, loss))
             else:
                 self._say(f"{event['trial']} failed: {event['reason']}")
         elif event["kind"] == "refit" and event["optimum"] is not None:

@@ -11,7 +11,8 @@ import numpy as np
 from recording import Claim, record
 from scipy.optimize import least_squares
 
-from bimix_sweep.design.acquisition import next_mixture
+from bimix_sweep.design.acquisition import Scales, next_mixture
+from bimix_sweep.design.scale import Scale
 from bimix_sweep.law.optimum import ask
 from bimix_sweep.law.selection import fit_law
 from bimix_sweep.mixture.domains import DomainSet
@@ -64,14 +65,17 @@ def main() -> None:
     law = fit_law(before)
     cold = time.process_time() - clock
     warm, propose = [], []
-    space, mixtures = DomainSet(names=table.domains), table.proportions[::POINTS]
+    space, mixtures, one = DomainSet(names=table.domains), table.proportions[::POINTS], Scale(size=1.0, steps=float(table.steps.max()))
+    scales = Scales(choices=(one,), finished=[one] * len(mixtures), running=[one] * 4)
     for _ in range(REPEATS):
         clock = time.process_time()
         again = fit_law(table, previous=law)
         warm.append(time.process_time() - clock)
         clock = time.process_time()
-        question = ask(again, space, step=float(table.steps.max()))
-        next_mixture(question, space, generator=rng(2, "propose"), finished=mixtures, running=mixtures[:4], failed=mixtures[:0])
+        question = ask(again, space, step=float(one.steps))
+        next_mixture(
+            question, space, generator=rng(2, "propose"), finished=mixtures, running=mixtures[:4], failed=mixtures[:0], scales=scales
+        )
         propose.append(time.process_time() - clock)
     clock = time.process_time()
     for target in range(TIMED_TARGETS):

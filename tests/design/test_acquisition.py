@@ -5,7 +5,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from bimix_sweep.design.acquisition import choose, next_mixture, scores
+from bimix_sweep.design.acquisition import Scales, choose, next_mixture, scores
+from bimix_sweep.design.scale import Scale
 from bimix_sweep.law.optimum import ask
 from bimix_sweep.law.selection import fit_law
 from bimix_sweep.law.uncertainty import Posterior
@@ -17,6 +18,8 @@ DOMAINS = DomainSet(names=NAMES)
 MIXTURES = np.array(
     [[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.6, 0.1, 0.3], [0.75, 0.15, 0.1], [0.65, 0.2, 0.15], [0.7, 0.1, 0.2], [0.85, 0.1, 0.05]]
 )
+
+ONE = Scale(size=1.0, steps=500)
 
 
 @cache
@@ -36,7 +39,8 @@ def law():
 def proposed(**changes):
     nothing = np.zeros((0, 3))
     given = {"finished": MIXTURES, "running": nothing, "failed": nothing, **changes}
-    return next_mixture(ask(law(), DOMAINS, step=500), DOMAINS, generator=np.random.default_rng(1), **given)[0].as_array()
+    scales = Scales(choices=(ONE,), finished=[ONE] * len(given["finished"]), running=[ONE] * len(given["running"]))
+    return next_mixture(ask(law(), DOMAINS, step=500), DOMAINS, generator=np.random.default_rng(1), scales=scales, **given)[0].as_array()
 
 
 def test_it_goes_where_nothing_was_measured():
@@ -58,8 +62,8 @@ def test_among_copies_of_a_candidate_a_running_one_makes_the_others_worth_less()
     question = ask(law(), DOMAINS)
     candidates = np.array([[0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
     contenders = np.array([[0.4, 0.3, 0.3], [0.2, 0.5, 0.3], [0.2, 0.3, 0.5]])
-    first, _ = choose(question, contenders, candidates, np.zeros((0, 3)), np.random.default_rng(0))
-    second, _ = choose(question, contenders, candidates, candidates[[first]], np.random.default_rng(0))
+    first, _ = choose(question, contenders, candidates, [ONE] * 2, np.zeros((0, 3)), (), np.random.default_rng(0))
+    second, _ = choose(question, contenders, candidates, [ONE] * 2, candidates[[first]], [ONE], np.random.default_rng(0))
     assert {first, second} == {0, 1}
 
 
@@ -77,7 +81,7 @@ def test_the_fall_of_regret_of_two_contenders_is_the_textbook_knowledge_gradient
     question = type(question)(
         law=question.law, weights=np.ones(1), worst=False, step=1.0, size=None, lower=question.lower, upper=question.upper
     )  # fmt: skip
-    falls = [float(scores(question, posterior, 2, 1, np.random.default_rng(seed))[0][0]) for seed in range(300)]
+    falls = [float(scores(question, posterior, 2, 1, np.random.default_rng(seed), 1)[0][0]) for seed in range(300)]
     from scipy.stats import norm
 
     sd = 3.0 * (1 + gap) * variance / np.sqrt(variance + noise)

@@ -4,7 +4,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from bimix_sweep.design.replay import replay
+from bimix_sweep.design.replay import JUDGED, replay
+from bimix_sweep.design.scale import Scale, dearest, scales_of
 from bimix_sweep.errors import SweepError
 from bimix_sweep.mixture.table import LossTable
 
@@ -22,6 +23,29 @@ def planted(runs=120, seed=0):
     return LossTable(
         domains=names, targets=names, trials=tuple(map(str, range(runs))), steps=np.full(runs, 1000.0), sizes=missing, seeds=missing,
         proportions=mixtures, losses=losses,
+    )  # fmt: skip
+
+
+SMALL, LARGE, SHORT, LONG = 1e5, 4e5, 200.0, 800.0
+
+
+@cache
+def scaled(large=30, seed=0):
+    """60 small and long, 30 large and short, and so many large and long runs of a planted law of 4 domains, each a curve of 2 points."""
+    generator = np.random.default_rng(seed)
+    useful = np.exp(np.random.default_rng(1).normal(-2, 0.7, (4, 4)))
+    np.fill_diagonal(useful, 1)
+    kinds = [(SMALL, LONG)] * 60 + [(LARGE, SHORT)] * 30 + [(LARGE, LONG)] * large
+    mixtures = generator.dirichlet(np.full(4, 0.8), len(kinds))
+    sizes, ends = np.array(kinds).T
+    slope = np.array([0.1, 0.15, 0.2, 0.25]) * (sizes[:, None] / LARGE) ** np.array([0.1, -0.1, 0.05, -0.05])
+    level = np.exp(generator.normal(0, 0.002, (len(kinds), 4))) * (0.05 + mixtures**0.9 @ useful.T) ** -slope
+    steps = np.stack([ends / 2, ends], axis=1)
+    factor = 1 + 0.5 * (steps[:, :, None] / 200) ** -0.6 + 0.2 * (sizes[:, None, None] / LARGE) ** -0.34
+    rows = np.repeat(np.arange(len(kinds)), 2)
+    return LossTable(
+        domains=tuple("abcd"), targets=tuple("abcd"), trials=tuple(map(str, rows)), steps=steps.ravel(), sizes=sizes[rows],
+        seeds=np.full(len(rows), np.nan), proportions=mixtures[rows], losses=(3 * level[:, None] * factor).reshape(-1, 4),
     )  # fmt: skip
 
 
@@ -73,3 +97,54 @@ def test_held_out_runs_of_other_domains_or_targets_are_refused():
         replay(table, runs=10, heldout=replace(other, targets=tuple("abcd"), losses=other.losses[:, :4]))
     with pytest.raises(SweepError, match="hold z"):
         replay(table, runs=10, heldout=replace(other, domains=(*"abcd", "z")))
+
+
+def test_where_runs_have_several_scales_any_may_be_looked_at_and_it_is_judged_on_the_dearest():
+    rows = replay(scaled(), runs=24, start=12, slots=6)
+    assert [row.runs for row in rows] == [12, 18, 24]
+    assert rows[0].cost == 8 / 4 + 3 + 1 / 4  # most at the cheapest, three at the dearest, one between
+    assert [row.cost for row in rows] == sorted(row.cost for row in rows)
+    assert rows[-1].cost < 12  # most are cheap
+    assert all(30 - row.runs < row.num_judged <= 30 for row in rows)
+    assert rows[-1].spearman >= 0.97
+    assert rows[-1].mre <= 1.0
+
+
+def test_per_cost_several_scales_tell_more_than_the_dearest_alone():
+    table = scaled()
+    alone = table.select(np.flatnonzero((table.sizes == LARGE) & np.isin(table.trials, list(map(str, range(90, 120))))))
+    cheap, dear = replay(table, runs=10, start=10)[-1], replay(alone, runs=5, start=5)[-1]
+    assert dear.cost is None
+    assert cheap.cost <= 5
+    assert cheap.mre < dear.mre
+
+
+def test_a_held_out_table_of_several_scales_is_judged_on_at_its_dearest_and_no_run_is_kept_back():
+    row = replay(scaled(large=4), runs=94, start=94, policy="random", heldout=scaled(seed=5))[0]
+    assert row.num_judged == 30
+    assert row.cost == 60 / 4 + 30 / 4 + 4
+    with pytest.raises(SweepError, match=f"3 runs have size 400000 and last step 800; need more than {JUDGED}, to look at some and judge"):
+        replay(scaled(large=3), runs=20)
+    with pytest.raises(SweepError, match="start 12 and runs 94 do not fit a table of 91 runs"):
+        replay(scaled(large=4), runs=94, start=12)
+    assert replay(scaled(large=4), runs=91, start=91, policy="random")[0].num_judged == JUDGED
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ends", "expected"),
+    [
+        ([np.nan] * 4, [1000, 1000, 1000, 1000], [(1, 1000)] * 4),
+        ([1e5] * 4, [1000, 990, 950, 905], [(1e5, 1000)] * 4),  # ragged ends
+        ([1e5] * 5, [30, 30, 30, 30, 100], [(1e5, 30)] * 5),  # one run went on
+        ([1e5] * 6, [30, 30, 30, 100, 100, 100], [(1e5, 30)] * 3 + [(1e5, 100)] * 3),
+        ([1e5, 1e5, 4e5], [200, 200, 800], [(1e5, 200)] * 2 + [(4e5, 800)]),
+    ],
+)
+def test_the_scale_of_a_run_is_its_size_and_last_step(sizes, ends, expected):
+    count = len(ends)
+    table = LossTable(
+        domains=("a", "b"), targets=("a",), trials=tuple(map(str, range(count))), steps=np.array(ends, dtype=np.float64), sizes=np.array(sizes),
+        seeds=np.full(count, np.nan), proportions=np.full((count, 2), 0.5), losses=np.ones((count, 1)),
+    )  # fmt: skip
+    assert [(scale.size, scale.steps) for scale in scales_of(table)] == expected
+    assert dearest(scales_of(table)) == Scale(size=expected[-1][0], steps=expected[-1][1])

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from bimix_sweep.design.acquisition import LARGEST_SHARE, Sizes, choose
-from bimix_sweep.design.initial import REPEATED, initial_sizes, num_initial
+from bimix_sweep.design.acquisition import DEAREST_SHARE, Scales, choose, costs
+from bimix_sweep.design.initial import REPEATED, initial_scales, num_initial
+from bimix_sweep.design.scale import Scale
 from bimix_sweep.design.state import Proposal, SweepSpec, SweepState
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.optimum import ask
@@ -88,7 +89,7 @@ def test_for_the_same_cost_two_sizes_find_the_large_optimum_as_well_as_the_large
             found[name].append(regret(optimum.mixture.as_array()))
             sizes = Counter(record.size for record in state.trials.values())
             assert sizes[SMALL] > sizes[LARGE] if name == "both" else not sizes[SMALL]
-            assert sizes[LARGE] * LARGE >= LARGEST_SHARE * sum(size * count for size, count in sizes.items()) - SMALL
+            assert sizes[LARGE] * LARGE >= DEAREST_SHARE * sum(size * count for size, count in sizes.items()) - SMALL
     assert np.mean(found["both"]) <= np.mean(found["large"])
     assert max(found["both"]) < 0.1 * regret(best(SMALL).x)
 
@@ -107,7 +108,7 @@ def test_all_first_mixtures_are_small_and_a_few_of_them_are_repeated_at_each_lar
 
 @pytest.mark.parametrize(("mixtures", "sizes", "budget", "expected"), [(5, 1, 40, 5), (5, 2, 40, 8), (5, 2, 6, 6), (2, 3, 40, 5)])
 def test_the_first_trainings_stay_in_the_budget(mixtures, sizes, budget, expected):
-    assert len(initial_sizes(mixtures, sizes, budget)) == expected
+    assert len(initial_scales(mixtures, sizes, budget)) == expected
 
 
 def test_a_sweep_of_one_size_has_no_size_in_its_proposals():
@@ -128,12 +129,13 @@ def test_where_both_sizes_tell_the_same_the_cheap_one_is_run():
     )  # fmt: skip
     question = ask(fit_law(table), DOMAINS)
     contenders, candidates, nothing = generator.dirichlet(np.ones(3), 6), generator.dirichlet(np.ones(3), 5), np.zeros((0, 3))
-    one, fall = choose(question, contenders, candidates, nothing, np.random.default_rng(1))
-    sizes = Sizes(choices=(LARGE, SMALL), finished=np.zeros(0), running=np.zeros(0))
-    both, same = choose(question, contenders, candidates, nothing, np.random.default_rng(1), sizes=sizes)
+    scales = Scales(choices=(Scale(size=LARGE, steps=800), Scale(size=SMALL, steps=800)), finished=(), running=())
+    at = scales.of(len(candidates))
+    one, fall = choose(question, contenders, candidates, at[:5], nothing, (), np.random.default_rng(1))
+    both, same = choose(question, contenders, np.tile(candidates, (2, 1)), at, nothing, (), np.random.default_rng(1))
     assert both == one + len(candidates)
     assert same == pytest.approx(fall)
-    assert sizes.costs(5).tolist() == [1.0] * 5 + [0.25] * 5
+    assert costs(at).tolist() == [1.0] * 5 + [0.25] * 5
 
 
 def test_a_belief_at_several_sizes_is_joint():

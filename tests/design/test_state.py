@@ -234,7 +234,7 @@ def test_a_replicate_gets_another_seed():
     first = state.propose("a")
     state.add_trial(replace(first, trial="b"), "final")
     assert state.propose("c").seed == first.seed
-    assert state._seed(first.mixture) != first.seed
+    assert state._seed(first.mixture, SPEC.asked) != first.seed
 
 
 @pytest.mark.parametrize(

@@ -62,10 +62,12 @@ def losses(mixture, seed, step, targets=("web", "code", "books"), noise=0.002):
 
 
 def train(actor, proposal, steps=STEPS):
+    """Up to the last of these steps, or to the training's own."""
     actor.start(proposal.trial, "here")
-    for step in steps:
+    last = proposal.steps or STEPS[-1]
+    for step in (step for step in steps if step <= last):
         actor.record(proposal.trial, step, losses(proposal.mixture, proposal.seed, step))
-    if steps[-1] == STEPS[-1]:
+    if steps[-1] >= last:
         actor.finish(proposal.trial)
 
 

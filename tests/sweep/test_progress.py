@@ -9,7 +9,7 @@ from bimix_sweep.sweep.snapshot import Snapshot, TrialRow, describe, duration, p
 
 def row(trial, state="finished", step=400, role="sweep"):
     return TrialRow(
-        trial=trial, role=role, reason="initial: uniform", state=state, step=step, objective=3.5 if step else None,
+        trial=trial, role=role, reason="initial: uniform", state=state, step=step, steps=400, objective=3.5 if step else None,
         mixture={"web": 0.4, "code": 0.6},
     )  # fmt: skip
 
