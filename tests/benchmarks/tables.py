@@ -13,6 +13,8 @@ HIGHLIGHTS = (
     ("efficiency", "rank correlation at 60M from 64 1M runs"),
     ("chosen", "rank correlation on unseen 1M mixtures, 24 chosen runs"),
     ("curves", "error on mixtures left out"),
+    ("own", "error on mixtures left out from 8"),
+    ("own", "error of the mean loss from whole curves"),
     ("newdomain", "rank correlation with 4 new runs"),
     ("scale", "rank correlation of the mean loss at 60M, 64 1M runs + 4"),
     ("regret", "law-like: mean regret at 32 runs"),
