@@ -46,7 +46,7 @@ def calibrate(law: FittedLaw, missed2: Array, misfit: Array) -> tuple[Array, Arr
                 miss = np.einsum("gb,gb->g", variance[:, -1], solved[looks])
                 last = variance[:, -1, -1]
                 standard[t, of], miss2[t, of], expected[t, of] = miss / np.sqrt(last), miss**2, last
-                noise[t, of] = law.offset2[t] + law.point2[t] / points[t, group.looks[looks[:, -1]]]
+                noise[t, of] = law.offset2[t] + law.look2[t] + law.point2[t] / points[t, group.looks[looks[:, -1]]]
     measured = expected > 0
     scale2 = np.maximum(expected.sum(axis=1), 1e-300)
     real = np.where(law.amplitude2 > 0, misfit * miss2.sum(axis=1), np.maximum(missed2, miss2.sum(axis=1)))

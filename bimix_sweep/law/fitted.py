@@ -46,6 +46,8 @@ class FittedLaw:
     """(targets, parameters) diagonal prior precision."""
     point2: Array
     """(targets,) variance of the noise of a point."""
+    look2: Array
+    """(targets,) variance of the noise that the points of a look share, beside its training's offset: curves wander."""
     amplitude2: Array
     """(targets,) variance of the residual process."""
     offset2: Array
@@ -129,7 +131,7 @@ class FittedLaw:
                 )
         variance = variance * self.inflation[:, None] + self._drift(design) ** 2
         if noise:
-            variance += (self.offset2 + self.point2)[:, None]
+            variance += (self.offset2 + self.look2 + self.point2)[:, None]
         mean = np.exp(law.log_loss.T + self._process(asked))
         return mean, mean * np.sqrt(np.maximum(variance, 0.0)).T
 
@@ -182,7 +184,7 @@ class FittedLaw:
         drift = self._drift(design)
         covariance = covariance * self.inflation[:, None, None] + drift[:, None] * drift
         points = np.median(np.bincount(self.looks.runs.run))
-        sd = np.sqrt(self.offset2 + self.point2 / points)
+        sd = np.sqrt(self.offset2 + self.look2 + self.point2 / points)
         return Posterior(
             mean=law.log_loss.T + self._process(asked), covariance=covariance, run_noise=self.correlation * sd[:, None] * sd[None, :],
         )  # fmt: skip
@@ -246,8 +248,9 @@ class FittedLaw:
 
     def _drift(self, design: tl.Design) -> Array:
         """(n,) standard deviation of the level at a size that runs of one other size say nothing of; all mixtures move as one."""
-        one = self.sizes is not None and self.sizes[0] == self.sizes[1]
-        return np.asarray(SIZE_DRIFT * design.log_size if one else np.zeros(len(design.log_size)))
+        if self.sizes is None or self.sizes[0] != self.sizes[1]:
+            return np.zeros(len(design.log_size))
+        return np.asarray(SIZE_DRIFT * (design.log_size - np.log(self.sizes[0] / self.reference[1])))
 
     @cached_property
     def _fit_design(self) -> tl.Design:
@@ -274,7 +277,7 @@ class FittedLaw:
     def groups(self) -> list[Group]:
         return make_groups(
             self.params, self.precision, self.looks, self._fit_design,
-            point2=self.point2, offset2=self.offset2, amplitude2=self.amplitude2, shape=self.shape,
+            point2=self.point2, look2=self.look2, offset2=self.offset2, amplitude2=self.amplitude2, shape=self.shape,
         )  # fmt: skip
 
     @cached_property

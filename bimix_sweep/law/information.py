@@ -33,7 +33,7 @@ class Group:
 
 
 def make_groups(
-    params: Array, precision: Array, looks: Looks, design: tl.Design, *, point2: Array, offset2: Array, amplitude2: Array, shape: Shape,
+    params: Array, precision: Array, looks: Looks, design: tl.Design, *, point2: Array, look2: Array, offset2: Array, amplitude2: Array, shape: Shape,
     known: list[Group] | None = None, information: tuple[Array, Array, Array] | None = None,
 ) -> list[Group]:  # fmt: skip
     """Everything about the posterior that does not depend on where it is asked for.
@@ -41,7 +41,7 @@ def make_groups(
     Args:
         params, precision: (targets, parameters) and its diagonal prior precision.
         looks, design: at the trainings, and the design of these.
-        point2, offset2, amplitude2: (targets,) variances of point noise, trial offset and process.
+        point2, look2, offset2, amplitude2: (targets,) variances of point noise, look noise, trial offset and process.
         shape: of the process.
         known: groups of other parameters under the same variances, whose eigenbases are taken over.
         information: what `run_information` gave for these parameters; None asks it.
@@ -54,7 +54,7 @@ def make_groups(
     groups = []
     for number, (targets, rows) in enumerate(patterns(counts)):
         if known is None:
-            scatter = scatter_of(point2[targets], offset2[targets], counts[targets][:, rows], looks.training[rows])
+            scatter = scatter_of(point2[targets], look2[targets], offset2[targets], counts[targets][:, rows], looks.training[rows])
             basis = spectrum(looks.places(design).of(rows), shape, scatter)
         else:
             basis = known[number].spectrum
@@ -81,10 +81,10 @@ def patterns(counts: Array) -> list[tuple[Index, Index]]:
     return [(np.flatnonzero(member.reshape(-1) == number), np.flatnonzero(pattern)) for number, pattern in enumerate(different)]
 
 
-def scatter_of(point2: Array, offset2: Array, counts: Array, training: Index) -> Scatter:
+def scatter_of(point2: Array, look2: Array, offset2: Array, counts: Array, training: Index) -> Scatter:
     """The noise of (looks,) of some trainings, over their offset's variance; averaged over (targets,) that share the looks (targets, looks)."""
-    ratio = point2 / offset2
-    return Scatter.of(training, (ratio[:, None] / np.maximum(counts, 1)).mean(axis=0))
+    alone = point2[:, None] / np.maximum(counts, 1) + look2[:, None]
+    return Scatter.of(training, (alone / offset2[:, None]).mean(axis=0))
 
 
 def look_information(
@@ -152,7 +152,7 @@ def settle(
                 information = look_information(law, runs, prior.columns, params.shape[1], point2)
             groups = make_groups(
                 trial, prior.sd**-2, looks, design, known=groups, information=information,
-                point2=point2, offset2=process.offset2, amplitude2=process.amplitude2, shape=process.shape,
+                point2=point2, look2=process.look2, offset2=process.offset2, amplitude2=process.amplitude2, shape=process.shape,
             )  # fmt: skip
         change = np.zeros_like(params)
         for group in groups or ():

@@ -12,13 +12,14 @@ from bimix_sweep.law.looks import looks_of
 from bimix_sweep.law.residual import Shape
 from bimix_sweep.law.runs import Runs
 from bimix_sweep.mixture.domains import check_names
+from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.text import shown
 
 FORMAT = "bimix-sweep law 2"
-ARRAYS = ("params", "precision", "point2", "amplitude2", "offset2", "inflation", "correlation", "residual")
+ARRAYS = ("params", "precision", "point2", "look2", "amplitude2", "offset2", "inflation", "correlation", "residual")
 """Fields of a fitted law that are arrays."""
 RANGES = {
-    "params": (-50.0, 50.0), "precision": (1e-9, 1e18), "point2": (1e-18, 100.0), "amplitude2": (0.0, 100.0), "offset2": (1e-18, 100.0),
+    "params": (-50.0, 50.0), "precision": (1e-9, 1e18), "point2": (1e-18, 100.0), "look2": (0.0, 100.0), "amplitude2": (0.0, 100.0), "offset2": (1e-18, 100.0),
     "inflation": (1e-6, 1e4), "correlation": (-1.0 - 1e-6, 1.0 + 1e-6), "residual": (-100.0, 100.0),
     "reference": (1e-3, 1e18), "steps": (1e-3, 1e18), "sizes": (1e-3, 1e18),
 }  # fmt: skip
@@ -64,10 +65,27 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     check_width(parameters, len(domains))
     shapes = {"params": (t, parameters), "precision": (t, parameters), "residual": (t, n), "correlation": (t, t)}
     for name, values in arrays.items():
-        if values.shape != shapes.get(name, (t,)) or not np.isfinite(values).all():
-            raise ValueError(f"{name} has shape {values.shape} or values that are not finite")
+        if values.shape != shapes.get(name, (t,)):
+            raise ValueError(f"{name} has shape {values.shape}")
     shape = read_shape(data["shape"])
     reference = (float(data["reference"][0]), float(data["reference"][1]))
+    check_numbers(arrays, reference, runs)
+    return {
+        "domains": domains, "targets": targets, "own": own, "choice": choice, "notes": tuple(map(str, data["notes"])),
+        "cross_validation": dict(data["cross_validation"]), "runs": runs, "shape": shape, "hyper": dict(data["hyper"]),
+        "reference": reference, **arrays,
+    }  # fmt: skip
+
+
+def check_numbers(arrays: Mapping[str, Array], reference: tuple[float, float], runs: Runs) -> None:
+    """A law's numbers are such as fits give; others overflow in its predictions.
+
+    Args:
+        arrays: its ARRAYS.
+
+    Raises:
+        ValueError: one is not finite or out of its range.
+    """
     sizes = runs.sizes[~np.isnan(runs.sizes)]
     for name, found in {**arrays, "reference": reference, "steps": runs.steps, "sizes": sizes}.items():
         low, high = RANGES[name]
@@ -78,11 +96,6 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     for column, (low, high) in EXPONENTS.items():
         if not ((arrays["params"][:, column] >= low) & (arrays["params"][:, column] <= high)).all():
             raise ValueError(f"params holds a number outside of {low:g} to {high:g} in column {column}")
-    return {
-        "domains": domains, "targets": targets, "own": own, "choice": choice, "notes": tuple(map(str, data["notes"])),
-        "cross_validation": dict(data["cross_validation"]), "runs": runs, "shape": shape, "hyper": dict(data["hyper"]),
-        "reference": reference, **arrays,
-    }  # fmt: skip
 
 
 def read_shape(data: Mapping[str, Any]) -> Shape:
@@ -91,9 +104,11 @@ def read_shape(data: Mapping[str, Any]) -> Shape:
     Raises:
         KeyError, TypeError, ValueError: it is none.
     """
-    shape = Shape(length=float(data["length"]), reach=float(data.get("reach", np.inf)), lasting=float(data.get("lasting", np.inf)))
+    scales = {name: float(data.get(name, usual)) for name, usual in (("reach", np.inf), ("lasting", np.inf), ("alone", 1.0))}
+    shape = Shape(length=float(data["length"]), **scales)
+    most = {"length": 1 / SMALLEST_SCALE, "reach": np.inf, "lasting": np.inf, "alone": 1.0}
     for name, value in asdict(shape).items():
-        if not (value > SMALLEST_SCALE and (value < 1 / SMALLEST_SCALE or name != "length")):
+        if not SMALLEST_SCALE < value <= most[name]:
             raise ValueError(f"{name} of the process is {value:g}")
     return shape
 

@@ -20,8 +20,12 @@ LENGTHS = (0.25, 0.35, 0.5, 0.7)
 """Candidates for the length on the sphere, whose diameter is 1.41."""
 REACHES = (4.0, 1.5, 0.5)
 """Candidates for a finite reach over sizes or steps, in factors of e: at a factor of 4 the correlation is .71, .40 or .06."""
+ALONE = (1.0, 0.3, 0.1)
+"""Candidates for the part of it that is noise, where the process is judged over steps."""
 REACH_GAIN = 3.0
 """Nats of evidence from which a finite reach, over sizes or over steps, is believed."""
+LEAST_ALONE = 1e-4
+"""Least noise of a look for itself, in units of the offset's variance: curves without any would say that nothing ever differs along them."""
 SHARES = np.array([0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 0.93])
 """Candidates for the process's share of the variance between trainings."""
 SHARE_PENALTY = 3.0
@@ -52,7 +56,7 @@ class Scatter:
     @classmethod
     def of(cls, training: Index, noise: Array) -> "Scatter":
         """Of (looks,) trainings, rising, and (looks,) noise that a look has for itself."""
-        blocks, log_det = [], 0.0
+        blocks, log_det, noise = [], 0.0, np.maximum(noise, LEAST_ALONE)
         for looks in together(training):
             root = np.linalg.cholesky(1.0 + noise[looks][:, :, None] * np.eye(looks.shape[1]))
             log_det += 2 * float(np.log(np.einsum("tmm->tm", root)).sum())
@@ -87,6 +91,8 @@ class Shape:
     """Over sizes, in log N; infinite: what is missed of a mixture is the same at all sizes."""
     lasting: float = np.inf
     """The same over steps, in log s."""
+    alone: float = 1.0
+    """Part of the variance between the looks of a training that is noise of theirs; the rest is what the process loses over steps."""
 
     def correlation(self, left: "Places", right: "Places") -> Array:
         """(n, m) of the process at n places and m others."""
@@ -128,6 +134,8 @@ class Process:
     """(targets,) variance of the process."""
     offset2: Array
     """(targets,) variance of a training's offset, what is left of the variance between trainings."""
+    look2: Array
+    """(targets,) variance of the noise that a look has for itself."""
 
 
 def kernel(left: Array, right: Array, length: float) -> Array:

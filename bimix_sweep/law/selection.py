@@ -13,6 +13,7 @@ from bimix_sweep.law.calibration import calibrate
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.fitting import NOISE_COUNT, Fit, Noise, Normal, normal_equations, turned
 from bimix_sweep.law.information import look_information, patterns, scatter_of, settle
+from bimix_sweep.law.lawfile import ARRAYS, check_numbers
 from bimix_sweep.law.looks import Looks, looks_of
 from bimix_sweep.law.priors import FIXED, Common, Prior, Problems, expected
 from bimix_sweep.law.runs import Index, Runs, gather
@@ -26,6 +27,7 @@ __all__ = ["FittedLaw", "fit_law"]
 FOLDS_UP_TO = 30
 """A warm refit leaves out mixtures by real refits up to this many of them, by the linear rule beyond, where the two agree."""
 LAWS = ("auto", "bimix", "transfer")
+TRY = "look for trainings that diverged, or a target whose losses are of different units"
 
 
 def fit_law(
@@ -43,12 +45,25 @@ def fit_law(
         generator: deals mixtures to folds; default: in turn.
 
     Raises:
-        LawError: fewer than two different mixtures, unknown names, or values that are not losses.
+        LawError: fewer than two different mixtures, unknown names, values that are not losses, or losses of which no law comes.
     """
+    start = WarmStart.of(previous) if isinstance(previous, FittedLaw) else previous
+    try:
+        fitted = _fitted(table, law, own, min_step, start, generator)
+    except np.linalg.LinAlgError as error:
+        raise LawError(f"no law comes of these losses ({error}); {TRY}") from error
+    try:
+        check_numbers({name: getattr(fitted, name) for name in ARRAYS}, fitted.reference, fitted.runs)
+    except ValueError as error:
+        raise LawError(f"the law of these losses is no sane one ({error}); {TRY}") from error
+    return fitted
+
+
+def _fitted(
+    table: LossTable, law: str, own: Mapping[str, str] | None, min_step: float | None, previous: WarmStart | None, generator: np.random.Generator | None
+) -> FittedLaw:  # fmt: skip
     if law not in LAWS:
         raise LawError(f"law {law!r} is not known; need one of {', '.join(LAWS)}")
-    if isinstance(previous, FittedLaw):
-        previous = WarmStart.of(previous)
     runs, y, notes = gather(table, min_step)
     own = _own(table, own)
     runs, y, targets, dropped = _usable(table, runs, y)
@@ -201,15 +216,12 @@ def _start(start: Array, names: list[tuple[str, str]], domains: tuple[str, ...],
 
 def _process(
     precision: Array, looks: Looks, design: tl.Design, residual: Array, information: tuple[Array, Array, Array],
-    *, point2: Array, offset2: Array, used: Array, previous: process.Shape | None,
+    *, point2: Array, look2: Array, offset2: Array, used: Array, previous: process.Shape | None,
 ) -> process.Process:  # fmt: skip
     """Shape and amplitude of the residual process and what is left of the trial offset, by marginal likelihood; a warm refit keeps the shape."""
     mean, within, counts = information
-    places = looks.places(design)
-    groups = []
-    for targets, rows in patterns(counts):
-        scatter = scatter_of(point2[targets], offset2[targets], counts[targets][:, rows], looks.training[rows])
-        groups.append((targets, rows, scatter, np.stack([np.diag(precision[t]) + within[t] for t in targets])))
+    places, groups = looks.places(design), patterns(counts)
+    known = within + np.eye(precision.shape[1]) * precision[:, None, :]
 
     def judged(shapes: Sequence[process.Shape]) -> dict[process.Shape, tuple[float, Array, Array]]:
         """{shape: (negative log evidence, amplitude2, offset2)}."""
@@ -218,36 +230,56 @@ def _process(
             {s: np.zeros(len(precision)) for s in shapes},
             {s: offset2.copy() for s in shapes},
         )
-        for targets, rows, scatter, prior_and_shape in groups:
-            spectra = {shape: process.spectrum(places.of(rows), shape, scatter) for shape in shapes}
-            evidence, chosen = process.choose(
-                spectra, residual[targets][:, rows], mean[targets][:, rows], prior_and_shape, scatter.log_det, used[targets]
-            )
-            for shape in shapes:
-                cost[shape] += float(evidence[shape].sum())
-                amplitude2[shape][targets], left2[shape][targets] = chosen[shape]
+        for targets, rows in groups:
+            for alone in {shape.alone for shape in shapes}:
+                scatter = scatter_of(
+                    point2[targets], alone * look2[targets], offset2[targets], counts[targets][:, rows], looks.training[rows]
+                )
+                spectra = {shape: process.spectrum(places.of(rows), shape, scatter) for shape in shapes if shape.alone == alone}
+                evidence, chosen = process.choose(
+                    spectra, residual[targets][:, rows], mean[targets][:, rows], known[targets], scatter.log_det, used[targets]
+                )
+                for shape in spectra:
+                    cost[shape] += float(evidence[shape].sum())
+                    amplitude2[shape][targets], left2[shape][targets] = chosen[shape]
         return {shape: (cost[shape], amplitude2[shape], left2[shape]) for shape in shapes}
 
     found = judged([process.Shape(length=length) for length in process.LENGTHS] if previous is None else [previous])
     best = min(found, key=lambda shape: found[shape][0])
-    for scale, at in (("reach", places.log_size), ("lasting", places.log_step)) if previous is None else ():
-        if np.ptp(at) > 0:
-            nearer = judged([replace(best, **{scale: reach}) for reach in process.REACHES])
-            nearest = min(nearer, key=lambda shape: nearer[shape][0])
-            if nearer[nearest][0] < found[best][0] - process.REACH_GAIN:
-                found, best = nearer, nearest
+    wider = []
+    if previous is None and np.ptp(places.log_size) > 0:
+        wider.append([{"reach": reach} for reach in process.REACHES])
+    if previous is None and np.ptp(places.log_step) > 0:
+        parts = process.ALONE if look2.any() else (1.0,)
+        wider.append([{"lasting": reach, "alone": part} for reach in process.REACHES for part in parts])
+    for changes in wider:
+        nearer = judged([replace(best, **change) for change in changes])
+        nearest = min(nearer, key=lambda shape: nearer[shape][0])
+        if nearer[nearest][0] < found[best][0] - process.REACH_GAIN:
+            found, best = nearer, nearest
     _, amplitude2, left2 = found[best]
-    return process.Process(shape=best, amplitude2=amplitude2, offset2=left2)
+    return process.Process(shape=best, amplitude2=amplitude2, offset2=left2, look2=best.alone * look2)
 
 
-def _point_noise(point2: Array, looks: Looks, residual: Array, weight: Array) -> Array:
-    """(targets,) variance of a point about its look's mean; about its training's, as before, where looks have one point."""
-    runs = looks.runs
-    counts = runs.sums(weight)
-    means = runs.sums(residual) / np.maximum(counts, 1)
-    within = ((residual - means[:, runs.run] * weight) ** 2).sum(axis=1)
-    free = np.maximum(counts - 1, 0).sum(axis=1)
-    return np.asarray((within + NOISE_COUNT * point2) / (free + NOISE_COUNT))
+def _noise(point2: Array, looks: Looks, residual: Array, weight: Array) -> tuple[Array, Array]:
+    """(targets,) variances of a point about its look's mean, and of looks about their training's beyond what their points explain.
+
+    Args:
+        point2: (targets,) of a point about its training's mean.
+        residual, weight: (targets, rows).
+    """
+    counts = looks.runs.sums(weight)
+    means = looks.runs.sums(residual) / np.maximum(counts, 1)
+    within = ((residual - means[:, looks.runs.run] * weight) ** 2).sum(axis=1)
+    point2 = (within + NOISE_COUNT * point2) / (np.maximum(counts - 1, 0).sum(axis=1) + NOISE_COUNT)
+    measured = counts > 0
+    starts = np.flatnonzero(np.diff(looks.training, prepend=-1))
+    each = np.add.reduceat(measured, starts, axis=1, dtype=np.float64)
+    centre = np.add.reduceat(means * measured, starts, axis=1) / np.maximum(each, 1)
+    free = np.maximum(each - 1, 0).sum(axis=1)
+    between = (((means - centre[:, looks.training]) * measured) ** 2).sum(axis=1)
+    share = (measured / np.maximum(counts, 1)).sum(axis=1) / np.maximum(measured.sum(axis=1), 1)
+    return point2, np.maximum(between - free * share * point2, 0.0) / (free + NOISE_COUNT)
 
 
 def _assemble(
@@ -264,11 +296,13 @@ def _assemble(
     looks = looks_of(runs)
     there, counts = there.regrouped(looks.training), looks.runs.sums(weight)
     residual = looks.runs.sums(state.residual[picked]) / np.maximum(counts, 1)
-    point2 = _point_noise(noise.point, looks, state.residual[picked], weight) if len(counts[0]) > len(runs.proportions) else noise.point
+    point2, look2 = noise.point, np.zeros(len(picked))
+    if len(looks.training) > len(runs.proportions):
+        point2, look2 = _noise(point2, looks, state.residual[picked], weight)
     precision = batch.problems.prior(common, widened=True).sd[picked] ** -2.0
     information = look_information(there, looks.runs, prior.columns, params.shape[1], point2)
     carried = _process(
-        precision, looks, design, residual, information, point2=point2, offset2=noise.offset, used=used,
+        precision, looks, design, residual, information, point2=point2, look2=look2, offset2=noise.offset, used=used,
         previous=None if previous is None else previous.shape,
     )  # fmt: skip
     y = batch.y[picked]
@@ -276,7 +310,7 @@ def _assemble(
     count = len(targets)
     draft = FittedLaw(
         domains=domains, targets=targets, own=own, choice=choice, cross_validation=cross_validation, notes=notes, params=params,
-        precision=precision, point2=point2, amplitude2=carried.amplitude2, offset2=carried.offset2, shape=carried.shape,
+        precision=precision, point2=point2, look2=carried.look2, amplitude2=carried.amplitude2, offset2=carried.offset2, shape=carried.shape,
         inflation=np.ones(count), correlation=np.eye(count), residual=residual, runs=runs, reference=batch.reference,
         hyper={
             "columns": common.columns.tolist(), "usefulness": common.usefulness.tolist(), "bonus": common.bonus, "spread": common.spread,

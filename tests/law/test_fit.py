@@ -368,6 +368,45 @@ def test_curves_that_end_early_tell_less_of_the_end_where_the_misfit_drifts():
         assert (end > 1.5 * early) == drifts
 
 
+@pytest.mark.parametrize(("points", "noise"), [(8, 1e-5), (8, 1e-3), (80, 1e-3)])
+def test_curves_that_wander_each_for_itself_are_noise_of_the_looks_and_not_of_the_trainings(points, noise):
+    def wandering(r, s, size=NAN):
+        chance = np.random.default_rng(int(1e6 * r[0]))
+        return transfer_truth(r, s) + 0.004 * chance.standard_normal(4) + 0.004 * chance.standard_normal(4) * np.log(s / 450)
+
+    law = fit_law(table_of(wandering, mixtures_of(30), np.geomspace(200, 1000, points), offset=0.0, point=noise))
+    assert (np.sqrt(law.offset2) < 0.008).all()
+    asked = mixtures_of(60, seed=5)
+    loss, sd = law.predict_with_sd(asked, np.full(60, 1000.0))
+    miss = (np.log(loss) - [transfer_truth(r, 1000.0) for r in asked]) / (sd / loss)
+    assert 0.3 < (miss**2).mean() < 3
+
+
+def test_smooth_curves_far_apart_and_wild_losses_give_a_law_that_can_be_read_again_or_a_plain_error():
+    wild = np.random.default_rng(0)
+    one = table_of(transfer_truth, mixtures_of(5), [100.0])
+    tables = [table_of(transfer_truth, mixtures_of(8), np.geomspace(100, 800, 2000), offset=2.0, point=0.0)]
+    tables += [_changed(one, losses=np.exp(wild.normal(1, 2.5, (5, 4)))) for _ in range(40)]
+    refused = []
+    for table in tables:
+        try:
+            law = fit_law(table)
+        except LawError as error:
+            refused.append(str(error))
+        else:
+            assert FittedLaw.from_json(law.to_json()).digest == law.digest
+    assert len(refused) < 10
+    assert all("look for trainings that diverged" in said for said in refused)
+
+
+def test_a_refit_to_one_of_two_sizes_is_as_sure_at_that_size_as_a_cold_fit():
+    both = table_of(transfer_truth, mixtures_of(20), STEPS[2:], sizes=(1e5, 4e5))
+    one = both.select(both.sizes == 1e5)
+    asked = (mixtures_of(5, seed=5), np.full(5, 1000.0), np.full(5, 1e5))
+    cold, warm = (fit_law(one, previous=previous).predict_with_sd(*asked)[1] for previous in (None, fit_law(both)))
+    assert warm == pytest.approx(cold, rel=0.5)
+
+
 def test_few_runs_do_not_overstate_how_much_mixtures_matter(monkeypatch):
     """The mode of slope and log t together is at a steeper slope than the data say; integrated over log t it is not."""
     steep, fitted = [], []
