@@ -100,7 +100,6 @@ def test_people_see_steps_beside_losses(finished):
     folder, history = finished
     snapshot = snapshot_of(history, elapsed_seconds=1.0, training_seconds=1.0, lines=(), num_lines=0, epoch=1)
     assert {row.steps for row in snapshot.trials} == {SHORT, LONG}
-    assert 0.5 < snapshot.mean_cost < 1
     with (console := Console(width=120)).capture() as seen:
         console.print(picture(snapshot))
     assert "steps" in seen.get()
