@@ -19,6 +19,7 @@ import pyarrow as pa
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.acquisition import Scales, dearest_due, next_mixture
+from bimix_sweep.design.initial import too_few
 from bimix_sweep.design.scale import Scale, dearest, scales_of
 from bimix_sweep.design.state import Proposal, TrialRecord
 from bimix_sweep.errors import SweepError, TableError
@@ -309,6 +310,8 @@ def _path(folder: str) -> str:
 
 
 def _notes(config: SweepConfig) -> Iterator[str]:
+    if said := too_few(len(config.domains), len(config.proxy.sizes) * len(config.proxy.lengths), config.budget.trials):
+        yield said
     for name, tokens in (config.subsample() or {}).items():
         yield f"final.match_epochs: let every training read the same {tokens} tokens of {name}, so that it repeats them as the final run would"
     if config.budget.core_hours is not None or config.budget.gpu_hours is not None:
