@@ -165,6 +165,15 @@ def test_plan_multiplies_what_a_training_takes(texts, monkeypatch):
     assert "need the wall time of one training" in bimix("plan", "sweep.yaml", "--hours", 0, code=1)
 
 
+@pytest.mark.parametrize("proxy", [{"steps": [16, 10**9]}, {"steps": [16, 64], "sizes": [1e3, 1e15]}])
+def test_plan_simulates_absurdly_different_scales_too(tmp_path, proxy):
+    content = {"domains": {"web": {}, "code": {}}, "trainer": {"command": ["true", "{job}"]}, "proxy": proxy, "budget": {"trials": 12}}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
+    plan = json.loads(bimix("plan", tmp_path / "sweep.yaml", "--seconds", 2, "--hours", 1, "--slots", 4, "--json"))
+    assert plan["regret"][-1]["runs"] == 12
+    assert np.isfinite(plan["regret"][-1]["mean"])
+
+
 def test_too_few_trainings_for_one_at_the_scale_asked_about_are_said_with_how_many_it_takes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for trials, said in ((5, True), (6, False)):
