@@ -12,7 +12,6 @@ from bimix_sweep.proxy.spec import ProxySpec
 from bimix_sweep.sweep.trainers import Report, TrialJob
 from bimix_sweep.text import shown
 
-
 STEPS = "the steps of this training (`steps` in its job, context.steps)"
 """Where a trainer finds how far it must go, in words: with several `proxy.steps` only it is told which."""
 
