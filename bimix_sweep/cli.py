@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from bimix_sweep.commands import jobs, laws, offline, setup, sweeps
-from bimix_sweep.commands.common import WithTrainers
+from bimix_sweep.commands.common import OneThread, WithTrainers
 from bimix_sweep.errors import BimixSweepError
 from bimix_sweep.text import printable
 
@@ -52,9 +52,13 @@ def _main(
     pass
 
 
+_CLASSES = {
+    laws.export: WithTrainers,
+    **dict.fromkeys((laws.fit, laws.predict, laws.optimum, laws.replay, offline.propose, offline.record, sweeps.report), OneThread),
+}
 for _command in (
     sweeps.demo, setup.init, setup.doctor, sweeps.schema, setup.plan, sweeps.run, sweeps.resume, sweeps.extend, jobs.submit, jobs.stop, jobs.status, jobs.watch,
     offline.propose, offline.record,
     laws.fit, laws.predict, laws.optimum, laws.replay, laws.export, sweeps.report,
 ):  # fmt: skip
-    app.command(cls=WithTrainers if _command is laws.export else None)(_command)
+    app.command(cls=_CLASSES.get(_command))(_command)

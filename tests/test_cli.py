@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from importlib.metadata import version
 
 import numpy as np
@@ -255,6 +258,33 @@ def test_the_next_mixtures_for_runs_of_several_sizes_say_size_and_steps(scaled, 
         one = list(csv.DictReader(stream))
     assert {row["steps"] for row in one} == {"800"}
     assert "size" not in one[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "found"),
+    [
+        ("fit", {}, ("1", "1")),
+        ("fit", {"OMP_NUM_THREADS": "3"}, (None, "3")),
+        ("fit", {"OPENBLAS_NUM_THREADS": "2"}, ("2", None)),
+        ("status", {}, (None, None)),  # as of all commands that train or look on
+    ],
+)
+def test_fits_take_one_thread_unless_the_environment_says_how_many(tmp_path, command, given, found):
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+    program = (
+        "import contextlib, os, sys\n"
+        "from bimix_sweep.cli import app\n"
+        "assert not {'numpy', 'torch', 'ray', 'optuna'} & {*sys.modules}\n"
+        "with contextlib.suppress(SystemExit):\n"
+        "    app(sys.argv[1:])\n"
+        f"print(*map(os.environ.get, {names}))\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in names} | given
+    words = {"fit": ("fit", "absent.csv", "-o", "law.json"), "status": ("status", "absent")}[command]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == [str(value) for value in found]
 
 
 def test_every_command_has_help_and_the_version_is_told():

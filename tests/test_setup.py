@@ -165,6 +165,47 @@ def test_plan_multiplies_what_a_training_takes(texts, monkeypatch):
     assert "need the wall time of one training" in bimix("plan", "sweep.yaml", "--hours", 0, code=1)
 
 
+@pytest.mark.parametrize("proxy", [{"steps": [16, 10**9]}, {"steps": [16, 64], "sizes": [1e3, 1e15]}])
+def test_plan_simulates_absurdly_different_scales_too(tmp_path, proxy):
+    content = {"domains": {"web": {}, "code": {}}, "trainer": {"command": ["true", "{job}"]}, "proxy": proxy, "budget": {"trials": 12}}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
+    plan = json.loads(bimix("plan", tmp_path / "sweep.yaml", "--seconds", 2, "--hours", 1, "--slots", 4, "--json"))
+    assert plan["regret"][-1]["runs"] == 12
+    assert np.isfinite(plan["regret"][-1]["mean"])
+
+
+def test_too_few_trainings_for_one_at_the_scale_asked_about_are_said_with_how_many_it_takes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for trials, said in ((5, True), (6, False)):
+        content = {
+            "domains": {name: {} for name in ("web", "code", "math")}, "trainer": {"command": ["true", "{job}"]}, "proxy": {"steps": [16, 64]},
+            "budget": {"trials": trials}, "out": str(tmp_path / f"sweep-{trials}"),
+        }  # fmt: skip
+        (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
+        wanted = f"budget.trials is {trials}, so all trainings but the final ones are of the smallest size and the fewest steps"
+        for words in (
+            ("plan", "sweep.yaml", "--seconds", 0),
+            ("doctor", "sweep.yaml"),
+            ("propose", "sweep.yaml", "--count", 1, "-o", "m.csv"),
+        ):
+            answer = bimix(*words)
+            assert (wanted in answer) == said
+            assert ("need at least 6 for one of those, 8 for the 3 that tell" in answer) == said
+        if said:
+            assert json.loads(bimix("plan", "sweep.yaml", "--seconds", 0, "--json"))["warning"].startswith(wanted)
+
+
+@pytest.mark.parametrize(("slots", "rounds"), [(1, 9.5 + 8), (4, 1 + 8.5 / 4 + 2), (64, 1 + 8.5 / 12 + 1)])
+def test_the_longest_a_sweep_of_several_scales_can_take_has_a_dear_training_after_the_others(tmp_path, slots, rounds):
+    content = {
+        "domains": {name: {} for name in ("web", "code", "math")}, "trainer": {"command": ["true", "{job}"]}, "proxy": {"steps": [200, 400]},
+        "budget": {"trials": 12},
+    }  # fmt: skip
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
+    words = ("plan", tmp_path / "sweep.yaml", "--seconds", 0, "--hours", 0.5, "--slots", slots, "--json")
+    assert json.loads(bimix(*words))["wall_hours"] == pytest.approx(0.5 * rounds)
+
+
 @pytest.fixture
 def spec():
     names = ("web", "code", "math")

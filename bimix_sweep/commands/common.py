@@ -1,6 +1,8 @@
 """What commands share: options that look alike everywhere, and how results are printed."""
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +14,23 @@ from bimix_sweep.text import printable
 
 if TYPE_CHECKING:
     from bimix_sweep.export.recipe import Binding, Recipe
+
+
+BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+"""Environment variables that say how many threads numpy's linear algebra takes, read when numpy is loaded; all cores without them."""
+
+
+class OneThread(TyperCommand):
+    """A command that fits laws: its linear algebra takes one thread unless the environment says how many.
+
+    Its matrices are so small that further threads only wait for each other: on a busy machine a fit took 31 s with two and .4 s with one. It
+    trains nothing, so nobody inherits this; sweeps on Ray are left alone, their trainings take the threads that `resources` give.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        if "numpy" not in sys.modules and not any(name in os.environ for name in BLAS_THREADS):
+            os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))
+        return super().invoke(ctx)
 
 
 class WithTrainers(TyperCommand):

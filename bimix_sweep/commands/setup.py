@@ -113,15 +113,16 @@ def plan(
         typer.echo("how long a training takes is not known here; give --hours for the cost")
     else:
         how = "as timed here" if made.measured else "as told"
+        most = "at most about" if made.cost < made.trials else "at most"  # the cost of those that the law will choose is not known
         several = [*(["of the largest size"] if len(made.sizes) > 1 else []), *(["for the most steps"] if made.shorter else [])]
         typer.echo(
-            f"{' '.join(['one training', *several])} {duration(3600 * made.training_hours)} ({how}), all of it at most {duration(3600 * made.wall_hours)}"
+            f"{' '.join(['one training', *several])} {duration(3600 * made.training_hours)} ({how}), all of it {most} {duration(3600 * made.wall_hours)}"
         )
         if several:
             source = "as simulated sweeps choose them" if made.regret else "most of them taken to be such"
             typer.echo(f"the {made.trials} trainings cost as much as {made.cost:.3g} {' '.join(several)}, {source}")
         typer.echo(f"cost: {made.core_hours:.3g} core-hours" + (f", {made.gpu_hours:.3g} GPU-hours" if made.gpu_hours else ""))
-    for line in made.limits:
+    for line in (*made.limits, *([f"warning: {made.warning}"] if made.warning else [])):
         typer.echo(line)
     if seconds == 0:
         return

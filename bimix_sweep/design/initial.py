@@ -45,6 +45,17 @@ def initial_scales(num_mixtures: int, num_scales: int, max_trials: int) -> tuple
     return (*[0] * num_mixtures, *dearer)[:max_trials]
 
 
+def too_few(num_domains: int, num_scales: int, max_trials: int) -> str | None:
+    """That so few trainings all lie at the cheapest of several scales, so that the one asked about is extrapolated; None where they do not."""
+    if num_scales - 1 in initial_scales(num_initial(num_domains, max_trials), num_scales, max_trials):
+        return None
+    first = num_initial(num_domains, 10**9)
+    return (
+        f"budget.trials is {max_trials}, so all trainings but the final ones are of the smallest size and the fewest steps, and none of those that "
+        f"the mixture is chosen for; need at least {first + 1} for one of those, {first + REPEATED} for the {REPEATED} that tell how losses move"
+    )
+
+
 def random_mixtures(domains: DomainSet, generator: np.random.Generator, count: int) -> Array:
     """(count, domains) random mixtures inside the bounds, from sparse to dense, around uniform and natural."""
     centres = (np.full(len(domains), 1 / len(domains)), domains.natural().as_array())

@@ -29,6 +29,9 @@ CHECKPOINTS = (8, 16, 32, 64, 128)
 """Numbers of runs after which the simulation looks at its optimum; the budget is one more."""
 FEATURES = 256
 """Random cosines that make up a draw of the residual process."""
+LARGEST_LOSS = 10.0
+"""Of a drawn world, whose losses are about 1 at the scale of the decision: a model that learnt nothing has log(vocabulary), a few times the loss of a
+trained one, but the law's powers of steps and sizes know no such end and overflow at absurd ratios of them."""
 MOST_SIMULATED = 32
 """Sweeps; more change nothing that a plan needs."""
 
@@ -141,7 +144,7 @@ class World:
         )  # fmt: skip
         waves = np.cos(np.sqrt(proportions) @ self.frequencies.transpose(0, 2, 1) + self.phases[:, None, :])
         missed = self.amplitude * np.sqrt(2 / FEATURES) * waves.sum(axis=2).T
-        return np.asarray(np.exp(tl.evaluate(self.params, design, ()).log_loss.T + missed))
+        return np.asarray(np.exp(np.minimum(tl.evaluate(self.params, design, ()).log_loss.T + missed, np.log(LARGEST_LOSS))))
 
     def objective(self, proportions: Array) -> Array:
         """(n, domains) -> (n,)."""

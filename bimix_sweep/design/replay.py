@@ -1,7 +1,8 @@
 """The loop against a finished table: which of its mixtures would it have looked at, and what would it have known by then.
 
-A run of the table is looked at by taking its losses out of the table; nothing is trained. Quality is judged at every run's
-last step on rows not looked at: the held-out table's, else the rest of the table. Since it is judged on predictions of all mixtures,
+A run of the table is looked at by taking its losses out of the table; nothing is trained. Quality is judged at the runs'
+last step on rows not looked at: the held-out table's, else the rest of the table. A run that was cut short may be looked at, at what it costs,
+but nothing is judged on it, since only losses of one step compare; one that went on is judged on at the step where the others end. Since it is judged on predictions of all mixtures,
 the variance over all of them weighs more in the choice than in a sweep, which only has to find the optimum.
 
 Where runs have several scales any of them may be looked at, per cost and with the dearest scale's share as in a sweep, and it is
@@ -16,7 +17,7 @@ from scipy.stats import spearmanr
 
 from bimix_sweep.design.acquisition import choose, contending, dearest_due
 from bimix_sweep.design.initial import REPEATED, initial_scales, most_informative
-from bimix_sweep.design.scale import Scale, dearest, scales_of
+from bimix_sweep.design.scale import SAME_STEPS, Scale, kinds_of, scales_of
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.optimum import ask
 from bimix_sweep.law.selection import FittedLaw, fit_law
@@ -52,7 +53,7 @@ class ReplayRow:
     num_judged: int
     """Rows judged on."""
     cost: float | None
-    """Of the runs looked at, in units of one at the dearest scale; None where all have one scale."""
+    """Of the runs looked at, in units of one at the dearest scale; None where all have one size and one last step."""
 
 
 def replay(
@@ -107,14 +108,18 @@ class _Pool:
     def __init__(self, table: LossTable) -> None:
         """Of which all may be looked at."""
         self.table, self.last, self.scales = table, table.last_rows(), scales_of(table)
-        self.mixtures, self.asked = table.proportions[self.last], dearest(self.scales)
-        self.kinds = [*sorted({*self.scales} - {self.asked}, key=lambda scale: (scale.cost, scale.size)), self.asked]
+        self.mixtures, self.kinds = table.proportions[self.last], kinds_of(self.scales)
+        self.asked = self.kinds[-1]
         self.open = np.arange(len(self.last))
+        ids, asked = table.run_ids(), {*self.at(self.asked, self.open)}
+        there = (table.steps >= SAME_STEPS * self.asked.steps) & (table.steps <= self.asked.steps)
+        rising = (row for row in np.argsort(table.steps, kind="stable").tolist() if there[row] and int(ids[row]) in asked)
+        self.judged = {int(ids[row]): row for row in rising}  # runs of the dearest scale, and their row at its last step
 
     @property
     def several(self) -> bool:
-        """Runs have several scales."""
-        return len(self.kinds) > 1
+        """Runs have several scales, be it because some were cut short."""
+        return len({*self.scales}) > 1
 
     def at(self, scale: Scale, runs: Iterable[int]) -> list[int]:
         """Those of some runs that have a scale."""
@@ -126,17 +131,18 @@ class _Pool:
         Raises:
             SweepError: it has too few for that.
         """
-        there = self.at(self.asked, self.open)
+        there = sorted(self.judged)
         if len(there) <= JUDGED:
+            size = "" if np.isnan(self.table.sizes).all() else f"size {self.asked.size:g} and "
             raise SweepError(
-                f"{len(there)} runs have size {self.asked.size:g} and last step {self.asked.steps:g}; need more than {JUDGED}, to look at some "
+                f"{len(there)} runs have {size}last step {self.asked.steps:g}; need more than {JUDGED}, to look at some "
                 "and judge on the others, or a held-out table"
             )
         self.open = np.setdiff1d(self.open, generator.choice(there, JUDGED, replace=False))
 
     def unseen(self, seen: list[int]) -> LossTable:
-        """Last rows of the dearest scale's runs that were not looked at."""
-        return self.table.select(self.last[self.at(self.asked, np.setdiff1d(np.arange(len(self.last)), seen))])
+        """Rows at the dearest scale's last step, of its runs that were not looked at."""
+        return self.table.select(np.array([row for run, row in sorted(self.judged.items()) if run not in seen], dtype=np.int64))
 
     def cost(self, seen: list[int]) -> float:
         """Of runs, in units of one at the dearest scale."""
@@ -148,7 +154,7 @@ class _Pool:
 
     def first(self, count: int, generator: np.random.Generator) -> list[int]:
         """The first runs, as far as the table has them: as in a sweep most at the cheapest scale, some of these mixtures again at dearer ones."""
-        dearer = REPEATED + len(self.kinds) - 2 if self.several else 0
+        dearer = REPEATED + len(self.kinds) - 2 if len(self.kinds) > 1 else 0
         order = initial_scales(max(2, count - dearer), len(self.kinds), count)
         seen: list[int] = []
         for index in (*order, *[0] * (count - len(order))):
@@ -184,6 +190,11 @@ class _Pool:
 
 def _check_alike(table: LossTable, heldout: LossTable) -> None:
     """Raises SweepError where the held-out runs can't be predicted from the others."""
+    sized, lacking = ("the runs", "the held-out runs") if np.isnan(heldout.sizes).all() else ("the held-out runs", "the runs")
+    if np.isnan(heldout.sizes).all() != np.isnan(table.sizes).all():
+        raise SweepError(
+            f"{sized} have a size and {lacking} have none, so it is not known whether their losses compare; give both a size, or none"
+        )
     if missing := [name for name in table.targets if name not in heldout.targets]:
         raise SweepError(f"the held-out runs lack loss_{missing[0]}; need the targets {', '.join(table.targets)}")
     for column, name in enumerate(heldout.domains):

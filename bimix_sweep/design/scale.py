@@ -1,6 +1,7 @@
 """What a training is besides its mixture: how large its proxy is and for how many steps it trains."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from bimix_sweep.mixture.table import LossTable
 SAME_STEPS = 0.9
 """Last steps of a table's trainings of which the smaller is at least this part of the larger are one number of steps: their ends are ragged."""
 RARE = 3
-"""A number of steps that fewer trainings of a size have is taken for the one below: some run that went on."""
+"""A number of steps that fewer trainings of a size have is taken for the one below, some run that went on; where none is below, they were cut short."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,10 @@ class Scale:
 
 
 def scales_of(table: LossTable) -> list[Scale]:
-    """Of each training of a table, in the order of `LossTable.last_rows`: its last step, and its size, 1 where the table gives none."""
+    """Of each training of a table, in the order of `LossTable.last_rows`: its last step, and its size, 1 where the table gives none.
+
+    One that was cut short, below the fewest steps that are common at its size, keeps its own: it tells what it tells at that step, at what it costs.
+    """
     rows = table.last_rows()
     sizes, steps = np.nan_to_num(table.sizes[rows], nan=1.0), table.steps[rows]
     groups: list[float] = []
@@ -46,8 +50,18 @@ def scales_of(table: LossTable) -> list[Scale]:
         there = sizes == size
         ends, counts = np.unique(steps[there], return_counts=True)
         common = ends[counts >= RARE] if (counts >= RARE).any() else ends
-        steps[there] = common[np.maximum(np.searchsorted(common, steps[there], side="right") - 1, 0)]
+        below = np.searchsorted(common, steps[there], side="right")
+        steps[there] = np.where(below > 0, common[np.maximum(below - 1, 0)], steps[there])
     return [Scale(size=size, steps=end) for size, end in zip(sizes.tolist(), steps.tolist(), strict=True)]
+
+
+def kinds_of(scales: Sequence[Scale]) -> list[Scale]:
+    """The different ones among `scales_of`, from the cheapest to the dearest, without those of trainings that were cut short."""
+    counts = Counter(scales)
+    usual = {scale.size for scale, count in counts.items() if count >= RARE}
+    kinds = [scale for scale, count in counts.items() if count >= RARE or scale.size not in usual]
+    asked = dearest(kinds)
+    return [*sorted({*kinds} - {asked}, key=lambda scale: (scale.cost, scale.size)), asked]
 
 
 def dearest(scales: Iterable[Scale]) -> Scale:

@@ -390,6 +390,14 @@ class SweepState:
         """Trainings that count in the budget."""
         return sum(record.role == "sweep" for record in self.trials.values())
 
+    @property
+    def next_scale(self) -> Scale:
+        """Of the training proposed next; the one asked about, the dearest, where the law will choose it."""
+        order = self.spec.initial_scales
+        if self._lacking(("running", "finished")):
+            return self.spec.scales[0]
+        return order[self.num_proposed] if self.num_proposed < len(order) else self.spec.asked
+
     # what it says
 
     def propose(self, trial: str) -> Proposal | None:

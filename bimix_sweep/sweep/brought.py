@@ -12,6 +12,9 @@ from bimix_sweep.proxy.spec import ProxySpec
 from bimix_sweep.sweep.trainers import Report, TrialJob
 from bimix_sweep.text import shown
 
+STEPS = "the steps of this training (`steps` in its job, context.steps)"
+"""Where a trainer finds how far it must go, in words: with several `proxy.steps` only it is told which."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Brought:
@@ -86,7 +89,7 @@ class Points:
         """
         number = _whole(step)
         if number is None or not 1 <= number <= self._last:
-            raise TrainingError(f"a point has step {shown(step)}; need a whole number from 1 to {self._last} (proxy.steps)")
+            raise TrainingError(f"a point has step {shown(step)}; need a whole number from 1 to {self._last}, {STEPS}")
         if not isinstance(losses, Mapping):
             raise TrainingError(f"the losses at step {number} are {shown(losses)}; need {{target: loss}}")
         values = {}
@@ -115,7 +118,7 @@ class Points:
         """
         if not self.whole:
             reached = f"its last point is at step {max(self._steps)}" if self._steps else "it reported no point"
-            raise TrainingError(f"{how}, but {reached}; need one at step {self._last} (proxy.steps), where mixtures are compared")
+            raise TrainingError(f"{how}, but {reached}; need one at step {self._last}, where mixtures are compared: {STEPS}")
 
 
 def _eval_steps(steps: int) -> tuple[int, ...]:

@@ -1,10 +1,10 @@
 """The budget in hours, a hard limit: what trainings have used, what is promised, what another one would cost.
 
 A further mixture is proposed only if its expected hours fit under the limit together with what was used, with what running
-trainings will use, and with a reserve for the final trainings. A training is expected to cost the mean of those that
-finished, in proportion to its size and steps; before any did, what the longest running one comes to if it goes on like this. A further one is
-reckoned at the largest size for the most steps, those of the final ones. Where running trainings pass
-the limit nevertheless they are ended, and the sweep ends with what it has.
+trainings will use, and with a reserve for the final trainings (`prices` says what a training is expected to use). It is reckoned at the
+scale that it will have where that is known already, as the first trainings' is, else at the one asked about, that of the final ones.
+Until a training at the scale asked about has shown what it takes, what cheaper ones tell about it is no reason to end a search, only
+hours really used are. Where running trainings pass the limit nevertheless they are ended, and the sweep ends with what it has.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from bimix_sweep.sweep.finals import MOST_FINALS, final_trainings, reference_mixtures
 from bimix_sweep.sweep.history import SweepHistory
+from bimix_sweep.sweep.prices import Prices
 
 UNITS = ("core", "GPU")
 """Of what the hours are; `budget.core_hours`, `budget.gpu_hours`."""
@@ -28,7 +29,11 @@ class Bill:
     promised: float
     """Further hours that running trainings are expected to use."""
     expected: float
-    """Of one more training of the largest size for the most steps; 0 while nothing is known."""
+    """Of one training of the largest size for the most steps; 0 while nothing is known."""
+    expected_next: float
+    """Of the next mixture's training."""
+    measured: bool
+    """A training of the largest size for the most steps has recorded a point, so that `expected` rests on one."""
     num_finals: int
     """Final trainings still to be proposed, at most."""
 
@@ -37,21 +42,26 @@ class Bill:
         """What to say where the limit is passed."""
         return f"the budget of {self.limit:g} {self.unit}-hours is spent" if self.spent >= self.limit else None
 
-    def refusal(self, further: int) -> str | None:
-        """Why so many further trainings do not fit; None where they do."""
+    def no_more(self) -> str | None:
+        """Why no further mixture fits, the final trainings kept in mind; None where one does."""
+        if self.expected_next == self.expected:
+            return self._refusal(self.expected * (1 + self.num_finals), f"{1 + self.num_finals} more of about {self.expected:.3g} each")
+        return self._refusal(
+            self.expected_next + self.expected * self.num_finals,
+            f"1 more of about {self.expected_next:.3g} and {self.num_finals} final ones of about {self.expected:.3g} each",
+        )
+
+    def no_final(self) -> str | None:
+        """Why no further final training fits; None where one does."""
+        return self._refusal(self.expected, f"1 more of about {self.expected:.3g} each")
+
+    def _refusal(self, needed: float, what: str) -> str | None:
         if self.over:
             return self.over
-        if self.spent + self.promised + further * self.expected <= self.limit:
+        if not self.measured or self.spent + self.promised + needed <= self.limit:
             return None
-        parts = (
-            [f"{self.spent:.3g} used", f"{self.promised:.3g} promised to running trainings"]
-            if self.promised
-            else [f"{self.spent:.3g} used"]
-        )
-        return (
-            f"the budget of {self.limit:g} {self.unit}-hours is spent: {', '.join(parts)}, and {further} more of about {self.expected:.3g} each "
-            "do not fit"
-        )
+        promised = f", {self.promised:.3g} promised to running trainings" if self.promised else ""
+        return f"the budget of {self.limit:g} {self.unit}-hours is spent: {self.spent:.3g} used{promised}, and {what} do not fit"
 
 
 def bills(history: SweepHistory, now: float) -> Iterator[Bill]:
@@ -74,27 +84,22 @@ def bills(history: SweepHistory, now: float) -> Iterator[Bill]:
         used = {name: hours[index] for name, hours in history.hours.trials.items()}
         for name in running:
             used[name] = used.get(name, 0.0) + since.get(name, (0.0, 0.0))[index]
-        cost = {name: history.spec.cost_of(record.scale) for name, record in records.items()}
-        finished = [name for name, record in records.items() if record.state == "finished" and name in used]
-        if finished:
-            expected = sum(used[name] for name in finished) / sum(cost[name] for name in finished)
-        else:
-            done = {name: max(records[name].points, default=records[name].steps) / records[name].steps for name in running}
-            expected = max((used[name] / cost[name] / done[name] for name in running), default=0.0)
-        promised = sum(max(0.0, expected * cost[name] - used[name]) for name in running)
+        prices = Prices(history, used, {name: hours[index] for name, hours in history.hours.trials.items()})
+        promised = sum(max(0.0, prices.of(records[name].scale) - used.get(name, 0.0)) for name in running)
         yield Bill(
-            unit=unit, limit=limit, spent=sum(used.values()), promised=promised, expected=expected, num_finals=num_finals
+            unit=unit, limit=limit, spent=sum(used.values()), promised=promised, expected=prices.of(history.spec.asked),
+            expected_next=prices.of(history.state.next_scale), measured=prices.measured(history.spec.asked), num_finals=num_finals,
         )  # fmt: skip
 
 
 def no_more(history: SweepHistory, now: float) -> str | None:
     """Why no further mixture fits, the final trainings kept in mind; None where one does."""
-    return next((reason for bill in bills(history, now) if (reason := bill.refusal(1 + bill.num_finals))), None)
+    return next((reason for bill in bills(history, now) if (reason := bill.no_more())), None)
 
 
 def no_final(history: SweepHistory, now: float) -> str | None:
     """Why no further final training fits; None where one does."""
-    return next((reason for bill in bills(history, now) if (reason := bill.refusal(1))), None)
+    return next((reason for bill in bills(history, now) if (reason := bill.no_final())), None)
 
 
 def overspent(history: SweepHistory, now: float) -> str | None:

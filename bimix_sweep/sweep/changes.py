@@ -31,6 +31,7 @@ ADVICE = {
     ("seed",): "proposals and trainings follow from it",
     ("proxy", "vocabulary"): "another tokenizer gives a loss another meaning",
     ("proxy", "sizes"): "a sweep keeps the sizes of its proxies",
+    ("proxy", "steps"): "a sweep keeps the numbers of steps of its trainings",
     ("proxy",): "losses of trainings of another shape are not comparable",
     ("trainer",): "losses of another trainer are not comparable",
     ("targets",): "a sweep keeps the targets that it measures; one that is no longer wanted gets weight: 0",

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from bimix_sweep import files
 from bimix_sweep.config import CommandConfig, SweepConfig
 from bimix_sweep.data.sources import Source
+from bimix_sweep.design.initial import too_few
 from bimix_sweep.errors import BimixSweepError, ConfigError, SweepError
 from bimix_sweep.sweep.head import Head, auth_token, token_file
 
@@ -55,7 +56,7 @@ def examine(config_path: str | None, address: str | None) -> list[Finding]:
     findings += [_cores(config, elsewhere), _memory(config, elsewhere), _shm(elsewhere), _gpu(config, elsewhere)]
     findings.append(_store(config.out if config else "runs"))
     if config is not None:
-        findings += [*_texts(config), *_trainer(config, elsewhere)]
+        findings += [*_trials(config), *_texts(config), *_trainer(config, elsewhere)]
     if address is not None:
         findings += _cluster(address, config)
     return findings
@@ -198,6 +199,12 @@ def _store(out: str) -> Finding:
     free = shutil.disk_usage(place).free
     said = f"{_size(free)} free at {place}"
     return _ok("out", said) if free >= DISK_BYTES else _problem("out", f"{said}; need {_size(DISK_BYTES)}")
+
+
+def _trials(config: SweepConfig) -> Iterator[Finding]:
+    said = too_few(len(config.domains), len(config.proxy.sizes) * len(config.proxy.lengths), config.budget.trials)
+    if said is not None:
+        yield _warning("trials", said)
 
 
 def _texts(config: SweepConfig) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
+from bimix_sweep.design.initial import too_few
 from bimix_sweep.design.state import SweepSpec
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.export.recipe import Recipe
@@ -53,6 +54,8 @@ def drive(
     from bimix_sweep.sweep.cluster import cluster
     from bimix_sweep.sweep.remote import ask
 
+    if said := too_few(len(spec.domains), len(spec.scales), spec.max_trials):
+        progress.say(f"warning: {said}")
     with cluster(address, config.resources) as found, _storage_told(folder):
         interrupt.install()  # Ray has taken SIGTERM over
         name = f"law-{hashlib.blake2b(folder.encode(), digest_size=8).hexdigest()}"

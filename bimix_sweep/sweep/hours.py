@@ -17,7 +17,12 @@ class Hours:
         """GPU-hours."""
         self.trials: dict[str, tuple[float, float]] = {}
         """Core-hours and GPU-hours of each training that gave a sign."""
+        self.seconds: dict[str, float] = {}
+        """Wall seconds of each of these, all attempts together."""
+        self.steady: dict[str, tuple[float, int]] = {}
+        """Wall seconds between points of one attempt, and the steps between them: start-up and what a restart repeats are not in it."""
         self._attempts: dict[str, tuple[float, float, float]] = {}  # last sign, cores, GPUs
+        self._reached: dict[str, int] = {}  # step of the attempt's last point
         self._alive: set[str] = set()  # trainings whose last sign came while this process looked on
 
     def take(self, event: Event, at: float) -> None:
@@ -25,6 +30,7 @@ class Hours:
         if event["kind"] not in ("start", "point", "end"):
             return
         (self._alive.discard if "at" in event else self._alive.add)(event["trial"])  # with a time it is read from the journal
+        reached = self._reached.pop(event["trial"], None)
         if event["kind"] == "start":
             self._attempts[event["trial"]] = (at, event.get("cores", 1.0), event.get("gpus", 0.0))
         elif attempt := self._attempts.pop(event["trial"], None):
@@ -34,8 +40,13 @@ class Hours:
             self.gpu_hours += hours * gpus
             before = self.trials.get(event["trial"], (0.0, 0.0))
             self.trials[event["trial"]] = (before[0] + hours * cores, before[1] + hours * gpus)
+            self.seconds[event["trial"]] = self.seconds.get(event["trial"], 0.0) + hours * 3600
             if event["kind"] == "point":
                 self._attempts[event["trial"]] = (at, cores, gpus)
+                self._reached[event["trial"]] = event["step"]
+                if reached is not None and event["step"] > reached:
+                    seconds, steps = self.steady.get(event["trial"], (0.0, 0))
+                    self.steady[event["trial"]] = (seconds + hours * 3600, steps + event["step"] - reached)
 
     def since_last_sign(self, now: float) -> dict[str, tuple[float, float]]:
         """Core-hours and GPU-hours of each attempt since its last sign, of those whose sign this process saw come."""

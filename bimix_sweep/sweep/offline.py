@@ -19,7 +19,8 @@ import pyarrow as pa
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.acquisition import Scales, dearest_due, next_mixture
-from bimix_sweep.design.scale import Scale, dearest, scales_of
+from bimix_sweep.design.initial import too_few
+from bimix_sweep.design.scale import Scale, kinds_of, scales_of
 from bimix_sweep.design.state import Proposal, TrialRecord
 from bimix_sweep.errors import SweepError, TableError
 from bimix_sweep.export.recipe import Recipe
@@ -237,16 +238,15 @@ def propose_from_table(
         upper=tuple((upper or {}).get(name, 1.0) for name in runs.domains),
     )  # fmt: skip
     measured, finished = runs.proportions[runs.last_rows()], scales_of(runs)
-    asked, several = dearest(finished), {*finished}
-    sizes, lengths = ({*found} for found in zip(*((scale.size, round(scale.steps)) for scale in several), strict=True))
+    *others, asked = kinds_of(finished)
+    sizes, lengths = ({*found} for found in zip(*((scale.size, round(scale.steps)) for scale in (*others, asked)), strict=True))
     question = ask(law, domains, step=asked.steps, size=None if law.sizes is None else asked.size)
-    others = sorted(several - {asked}, key=lambda scale: -scale.cost)
     new: list[Proposal] = []
     running: list[Scale] = []
     names = (name for number in range(10**9) if (name := f"p{number:04d}") not in runs.trials)
     while len(new) < count:
         chosen = np.reshape([proposal.mixture.as_array(runs.domains) for proposal in new], (-1, len(runs.domains)))
-        choices = (asked,) if dearest_due([*finished, *running], asked) else (asked, *others)
+        choices = (asked,) if dearest_due([*finished, *running], asked) else (asked, *others[::-1])
         mixture, reason, scale = next_mixture(
             question, domains, generator=rng(seed, "proposal", len(new)), finished=measured, running=chosen,
             failed=np.zeros((0, len(runs.domains))), scales=Scales(choices=choices, finished=finished, running=running),
@@ -309,6 +309,8 @@ def _path(folder: str) -> str:
 
 
 def _notes(config: SweepConfig) -> Iterator[str]:
+    if said := too_few(len(config.domains), len(config.proxy.sizes) * len(config.proxy.lengths), config.budget.trials):
+        yield said
     for name, tokens in (config.subsample() or {}).items():
         yield f"final.match_epochs: let every training read the same {tokens} tokens of {name}, so that it repeats them as the final run would"
     if config.budget.core_hours is not None or config.budget.gpu_hours is not None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bimix_sweep.config import SweepConfig
+from bimix_sweep.design.initial import too_few
 from bimix_sweep.design.planning import PlannedRegret, simulate
 from bimix_sweep.design.state import SweepSpec
 from bimix_sweep.errors import ConfigError, DataError
@@ -52,9 +53,11 @@ class Plan:
     gpu_hours: float | None
     """Of all trainings."""
     wall_hours: float | None
-    """Of the whole sweep, at most."""
+    """Of the whole sweep, at most: no slot is idle while a mixture is to be tried, and the last trainings and the final ones take their time."""
     limits: tuple[str, ...]
     """What a limit of the budget does to it."""
+    warning: str | None
+    """What is amiss with it."""
     regret: tuple[PlannedRegret, ...]
     """Simulated."""
     tolerance: float
@@ -122,12 +125,13 @@ def make_plan(
         None if hours is None else (cost + MOST_FINALS) * hours * each * config.resources.nodes
         for each in (config.resources.cpu, config.resources.gpu)
     )
-    rounds = math.ceil(config.budget.trials / at_once) * cost / config.budget.trials + math.ceil(MOST_FINALS / at_once)
+    rounds = _rounds(spec, cost) + math.ceil(MOST_FINALS / at_once)
     return Plan(
         trials=config.budget.trials, final_trials=MOST_FINALS, steps=steps, shorter=tuple(shorter), tokens=float(config.proxy.tokens), sizes=config.proxy.sizes, slots=at_once,
         training_hours=hours, measured=measured, cost=cost, core_hours=cores, gpu_hours=gpus, wall_hours=None if hours is None else rounds * hours,
         limits=tuple(_limits(config, hours, cores, gpus, cost)), regret=tuple(regret), tolerance=config.stop.tolerance,
         earliest_stop=spec.rule.min_trials + spec.patience - 1, noise=noise,
+        warning=too_few(len(spec.domains), len(spec.scales), spec.max_trials),
     )  # fmt: skip
 
 
@@ -154,6 +158,17 @@ def _cost(spec: SweepSpec, regret: Sequence[PlannedRegret]) -> float:
     known, cost = (regret[-1].runs, regret[-1].cost) if regret else (len(first), sum(spec.cost_of(scale) for scale in first))
     each = cost / known if regret else 1.0
     return cost + (spec.max_trials - known) * each
+
+
+def _rounds(spec: SweepSpec, cost: float) -> float:
+    """Wall time of the proxy trainings at most, in units of one of the largest size for the most steps.
+
+    Where they differ the last one may be such a one, begun when the others have kept all slots busy until then.
+    """
+    if len(spec.scales) == 1:
+        return math.ceil(spec.max_trials / spec.slots)
+    longest = min(1.0, cost)
+    return (cost - longest) / spec.slots + longest
 
 
 def _timed(config: SweepConfig) -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from bimix_sweep.sweep.finals import MOST_FINALS, PAIRS, final_trainings, reference_mixtures
 from bimix_sweep.sweep.history import SweepHistory
+from bimix_sweep.sweep.prices import Prices
 from bimix_sweep.text import printable
 
 STATES = ("running", "finished", "failed")
@@ -72,19 +73,21 @@ class Snapshot:
     """All that were said in this epoch."""
     epoch: int
     """Of the journal's writer; one that began anew has a log of its own."""
-    mean_cost: float = 1.0
-    """Of the finished trainings, in units of one of the largest size for the most steps, as the final ones are."""
+    seconds_to_do: float | None = None
+    """Where trainings have several sizes or numbers of steps: expected wall time of all that run or are to come, one after another; None
+    elsewhere, or while no time is known."""
 
     @property
     def seconds_left(self) -> float | None:
         """If no training is saved by stopping early; None before the first ended."""
         if not self.training_seconds:
             return None
+        if self.seconds_to_do is not None:
+            return self.seconds_to_do / self.slots
         sweep, finals = (sum(self.counts.get(role, {}).get(state, 0) for state in ("finished", "failed")) for role in ("sweep", "final"))
-        cost = self.mean_cost if self.phase == "sweep" else 1.0  # of those that run
-        to_do = ((self.max_trials - sweep) * cost if self.phase == "sweep" else 0) + self.num_finals - finals
-        partial = sum(row.step / row.steps for row in self.trials if row.state == "running") * cost
-        return max(0.0, to_do - partial) * self.training_seconds / self.mean_cost / self.slots
+        to_do = (self.max_trials - sweep if self.phase == "sweep" else 0) + self.num_finals - finals
+        partial = sum(row.step / row.steps for row in self.trials if row.state == "running")
+        return max(0.0, to_do - partial) * self.training_seconds / self.slots
 
 
 def describe(mixture: Mapping[str, float]) -> str:
@@ -127,20 +130,42 @@ def snapshot_of(
         if record.state == "running" or name in recent
     ]  # fmt: skip
     finals = history.finals["mixtures"] if history.finals else None
-    several = len(history.spec.scales) > 1
-    costs = [history.spec.cost_of(record.scale) for record in records.values() if record.state == "finished"] if several else []
+    num_finals = (MOST_FINALS if finals is None else PAIRS * len(finals)) + _earlier_finals(history)
     last = next((event for event in reversed(history.refits) if event["optimum"]), None)
     decision = history.decision.reason if history.decision else history.refits[-1]["decision"]["reason"] if history.refits else ""
     return Snapshot(
         name=printable(history.first["name"]), phase="done" if history.complete else "sweep" if finals is None else "final trainings",
         steps=history.spec.steps, trials=rows, counts=counts, max_trials=history.spec.max_trials,
-        num_finals=(MOST_FINALS if finals is None else PAIRS * len(finals)) + _earlier_finals(history), decision=printable(decision),
+        num_finals=num_finals, decision=printable(decision),
         optimum=last["optimum"]["mixture"] if last else None, region=last["optimum"]["region"] if last else {},
         regret_expected=last["decision"]["regret_expected"] if last else None,
         regret_upper95=last["decision"]["regret_upper95"] if last else None, movement_tv=last["decision"]["movement_tv"] if last else None,
         elapsed_seconds=elapsed_seconds, training_seconds=training_seconds, slots=history.spec.slots, lines=[*map(printable, lines)], num_lines=num_lines,
-        epoch=epoch, mean_cost=sum(costs) / len(costs) if costs else 1.0,
+        epoch=epoch, seconds_to_do=_seconds_to_do(history, num_finals),
     )  # fmt: skip
+
+
+def _seconds_to_do(history: SweepHistory, num_finals: int) -> float | None:
+    """`Snapshot.seconds_to_do`.
+
+    The first trainings' scales are known. After them one costs what those do that the law has chosen so far, and before it has chosen any
+    as much as the dearest: it is an upper bound that is told.
+    """
+    spec, records = history.spec, history.state.trials
+    if len(spec.scales) == 1:
+        return None
+    prices = Prices(history, history.hours.seconds, history.hours.seconds)
+    if not (dearest := prices.of(spec.asked)):
+        return None
+    to_do = (num_finals - sum(record.role == "final" for record in records.values())) * dearest
+    if history.finals is None:
+        sweep = [record.scale for record in records.values() if record.role == "sweep"]
+        first, chosen = spec.initial_scales, [prices.of(scale) for scale in sweep[spec.num_initial :]]
+        coming = first[len(sweep) :]
+        to_do += sum(map(prices.of, coming))
+        to_do += max(0, spec.max_trials - len(sweep) - len(coming)) * (sum(chosen) / len(chosen) if chosen else dearest)
+    running = (record for record in records.values() if record.state == "running")
+    return to_do + sum(prices.of(record.scale) * (1 - max(record.points, default=0) / record.steps) for record in running)
 
 
 def _earlier_finals(history: SweepHistory) -> int:

@@ -185,6 +185,9 @@ def as_json_value(folder: str, snapshot: Snapshot | None, job: JobState | None, 
     return value | {
         "name": snapshot.name, "phase": snapshot.phase, "trials": {role: dict(states) for role, states in snapshot.counts.items()}, "max_trials": snapshot.max_trials,
         "running": {row.trial: row.step for row in snapshot.trials if row.state == "running"}, "steps": snapshot.steps,
+        "running_scales": {
+            row.trial: {"steps": row.steps, **({} if row.size is None else {"size": row.size})} for row in snapshot.trials if row.state == "running"
+        },
         "optimum": None if snapshot.optimum is None else dict(snapshot.optimum),
         "region": {name: list(ends) for name, ends in snapshot.region.items()},
         "regret_expected": snapshot.regret_expected, "regret_upper95": snapshot.regret_upper95, "decision": snapshot.decision,

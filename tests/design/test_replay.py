@@ -4,8 +4,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from bimix_sweep.design.replay import JUDGED, replay
-from bimix_sweep.design.scale import Scale, dearest, scales_of
+from bimix_sweep.design.replay import JUDGED, _Pool, replay
+from bimix_sweep.design.scale import Scale, dearest, kinds_of, scales_of
 from bimix_sweep.errors import SweepError
 from bimix_sweep.mixture.table import LossTable
 
@@ -137,6 +137,7 @@ def test_a_held_out_table_of_several_scales_is_judged_on_at_its_dearest_and_no_r
         ([1e5] * 4, [1000, 990, 950, 905], [(1e5, 1000)] * 4),  # ragged ends
         ([1e5] * 5, [30, 30, 30, 30, 100], [(1e5, 30)] * 5),  # one run went on
         ([1e5] * 6, [30, 30, 30, 100, 100, 100], [(1e5, 30)] * 3 + [(1e5, 100)] * 3),
+        ([1e5] * 6, [100, 800, 800, 800, 800, 100], [(1e5, 100)] + [(1e5, 800)] * 4 + [(1e5, 100)]),  # two were cut short
         ([1e5, 1e5, 4e5], [200, 200, 800], [(1e5, 200)] * 2 + [(4e5, 800)]),
     ],
 )
@@ -147,4 +148,43 @@ def test_the_scale_of_a_run_is_its_size_and_last_step(sizes, ends, expected):
         seeds=np.full(count, np.nan), proportions=np.full((count, 2), 0.5), losses=np.ones((count, 1)),
     )  # fmt: skip
     assert [(scale.size, scale.steps) for scale in scales_of(table)] == expected
-    assert dearest(scales_of(table)) == Scale(size=expected[-1][0], steps=expected[-1][1])
+    assert dearest(scales_of(table)) == Scale(size=max(sizes) if sizes[0] > 0 else 1, steps=max(step for _, step in expected))
+    assert kinds_of(scales_of(table))[-1] == dearest(scales_of(table))
+    assert Scale(size=1e5, steps=100) not in kinds_of(scales_of(table)) or ends.count(100) >= 3
+
+
+def test_runs_cut_short_are_no_scale_and_nothing_is_judged_on_them_nor_at_the_end_of_one_that_went_on():
+    whole = planted(30)
+    steps = np.tile([100.0, 400.0, 800.0], (30, 1))
+    losses = whole.losses[:, None] * (1 + 0.5 * (steps / 100)[:, :, None] ** -0.5)
+    kept = np.ones((30, 3), dtype=bool)
+    kept[:2, 1:] = False  # two ended at step 100
+    steps[2, 2] = 2000.0
+    steps = np.insert(steps, 2, 800.0, axis=1)  # all have 800, the third has 2000 too
+    losses, kept = np.insert(losses, 2, losses[:, 2], axis=1), np.insert(kept, 2, kept[:, 2], axis=1)
+    kept[3:, 3] = False
+    rows = np.repeat(np.arange(30), 4)[kept.ravel()]
+    missing = np.full(len(rows), np.nan)
+    table = LossTable(
+        domains=whole.domains, targets=whole.targets, trials=tuple(map(str, rows)), steps=steps[kept], sizes=missing, seeds=missing,
+        proportions=whole.proportions[rows], losses=losses[kept],
+    )  # fmt: skip
+    assert kinds_of(scales_of(table)) == [Scale(size=1, steps=800)]
+    pool = _Pool(table)
+    judged = pool.unseen([])
+    assert {*judged.steps} == {800.0}
+    assert len(judged) == 28
+    assert pool.cost([0, 5]) == 100 / 800 + 1
+    rows = replay(table, runs=26, start=20, slots=6)
+    assert rows[-1].num_judged >= JUDGED
+    assert rows[-1].spearman > 0.9
+    few = table.select(np.flatnonzero(np.isin(table.trials, list("01345"))))
+    with pytest.raises(SweepError, match=f"^3 runs have last step 800; need more than {JUDGED}"):
+        replay(few, runs=4)
+
+
+@pytest.mark.parametrize(("runs", "heldout"), [("the runs", "the held-out runs"), ("the held-out runs", "the runs")])
+def test_runs_with_and_without_a_size_are_not_judged_on_each_other(runs, heldout):
+    tables = {runs: scaled(), heldout: replace(scaled(), sizes=np.full(len(scaled()), np.nan))}
+    with pytest.raises(SweepError, match=f"{runs} have a size and {heldout} have none"):
+        replay(tables["the runs"], runs=20, heldout=tables["the held-out runs"])

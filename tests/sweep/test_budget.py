@@ -1,7 +1,7 @@
 """A budget in hours, on a planted clock."""
 
 import pytest
-from in_process import STEPS, config, losses, open_sweep, run
+from in_process import STEPS, Planted, config, losses, open_sweep, run
 
 from bimix_sweep.errors import SweepError, TrainingError
 from bimix_sweep.sweep.budget import bills
@@ -29,11 +29,17 @@ def clock(monkeypatch):
     return planted
 
 
-def train(actor, proposal, clock, hours=0.5, cores=2.0, gpus=0.0):
-    """Takes `hours` for its three points."""
+LARGE = 3.2e6
+
+
+def train(actor, proposal, clock, hours=0.5, cores=2.0, gpus=0.0, startup=0.0, points=STEPS):
+    """Takes `hours` for its points; where it has a size, in proportion to that after hours of start-up."""
     actor.start(proposal.trial, "here", cores, gpus)
-    for step in STEPS:
-        clock.pass_hours(hours / len(STEPS))
+    clock.pass_hours(startup)
+    before = 0
+    for step in points:
+        clock.pass_hours(hours / len(STEPS) if proposal.size is None else hours * (step - before) / STEPS[-1] * proposal.size / LARGE)
+        before = step
         actor.record(proposal.trial, step, losses(proposal.mixture, proposal.seed, step))
     actor.finish(proposal.trial)
 
@@ -135,6 +141,76 @@ def test_a_training_that_runs_into_the_limit_is_ended_and_the_sweep_ends_with_wh
     # with more hours it goes on: finished trainings are kept, and the final ones are made now
     actor = open_sweep(tmp_path / "sweep", config(9, budget__core_hours=100.0))
     assert any(name.startswith("final2-predicted") for name in to_the_end(actor, clock, hours=0.1, cores=1.0))
+    actor.close()
+
+
+@pytest.mark.parametrize("points", [STEPS, STEPS[-1:]])
+def test_start_up_of_cheap_trainings_is_not_taken_to_grow_with_size(tmp_path, clock, points):
+    def finals(record):
+        return record.role == "final"
+
+    given = config(14, proxy__sizes=[1e5, LARGE], budget__core_hours=24.0)
+    actor = open_sweep(tmp_path / "sweep", given, trainer=Planted(size=LARGE, smaller=(1e5,)))
+    first = actor.propose("t0000")
+    train(actor, first, clock, hours=0.6, cores=1.0, startup=0.4, points=points)
+    (bill,) = bills(actor._front, clock())
+    assert not bill.measured
+    assert bill.expected_next == pytest.approx(0.4 + 0.6 / 32)
+    if len(points) > 1:
+        assert bill.expected == pytest.approx(1.0)
+    to_the_end(actor, clock, hours=0.6, cores=1.0, startup=0.4, points=points)
+    actor.close()
+    history = replay(tmp_path / "sweep")
+    records = history.state.trials.values()
+    assert sum(record.role == "sweep" for record in records) == 14
+    assert all(record.state == "finished" for record in records)
+    assert "trainings" in history.decision.reason
+    assert history.hours.core_hours < 24
+
+
+def test_too_few_hours_for_the_dearest_end_a_search_once_one_of_them_shows_it(tmp_path, clock):
+    given = config(14, proxy__sizes=[1e5, LARGE], budget__core_hours=8.0)
+    actor = open_sweep(tmp_path / "sweep", given, trainer=Planted(size=LARGE, smaller=(1e5,)))
+    for number in range(6):
+        train(actor, actor.propose(f"t{number:04d}"), clock, hours=0.6, cores=1.0, startup=0.4)
+    (bill,) = bills(actor._front, clock())
+    assert bill.measured
+    assert bill.expected == bill.expected_next == pytest.approx(1.0)
+    assert actor.propose("t0006") is None
+    assert actor._front.decision.reason.startswith("the budget of 8 core-hours is spent: 3.09 used, and ")
+    actor.close()
+
+
+def test_the_time_left_is_that_of_the_scales_to_come(tmp_path, clock):
+    def left():
+        return actor.snapshot().seconds_to_do / 3600
+
+    actor = open_sweep(tmp_path / "sweep", config(14, proxy__sizes=[1e5, LARGE]), trainer=Planted(size=LARGE, smaller=(1e5,)))
+    cheap = 0.4 + 0.6 / 32
+    assert actor.snapshot().seconds_to_do is None
+    train(actor, actor.propose("t0000"), clock, hours=0.6, startup=0.4)
+    assert left() == pytest.approx(4 * cheap + (3 + 6 + 8) * 1.0)  # first ones, those that the law chooses, final ones
+    for number in range(1, 5):
+        train(actor, actor.propose(f"t{number:04d}"), clock, hours=0.6, startup=0.4)
+    dear = actor.propose("t0005")
+    actor.start(dear.trial, "here")
+    clock.pass_hours(0.4 + 0.15)
+    actor.record(dear.trial, 100, losses(dear.mixture, dear.seed, 100))
+    assert left() == pytest.approx(0.75 + 2 + 6 + 8)
+    actor.close()
+
+
+def test_a_running_training_goes_on_as_between_its_points_whatever_its_start_up(tmp_path, clock):
+    actor = open_sweep(tmp_path / "sweep", config(40, budget__core_hours=30.0))
+    first = actor.propose("t0000")
+    actor.start(first.trial, "here", 1.0, 0.0)
+    clock.pass_hours(0.5)
+    for step in (100, 200):
+        actor.record(first.trial, step, losses(first.mixture, first.seed, step))
+        clock.pass_hours(0.1)
+    (bill,) = bills(actor._front, clock())
+    assert bill.expected == pytest.approx(0.4 + 4 * 0.1)
+    assert bill.promised == pytest.approx(0.1)
     actor.close()
 
 

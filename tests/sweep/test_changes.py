@@ -273,7 +273,7 @@ REFUSED = [
         {"proxy__vocabulary": 512},
         r"proxy\.vocabulary was 2048 and is now 512; another tokenizer gives a loss another meaning: bring it back",
     ),
-    ({"proxy__steps": 800}, r"proxy\.steps was 400 and is now 800; losses of trainings of another shape"),
+    ({"proxy__steps": 800}, r"proxy\.steps was 400 and is now 800; a sweep keeps the numbers of steps of its trainings"),
     ({"trainer": "train:main"}, r"trainer\.function was absent and is now train:main; losses of another trainer"),
     ({"domains": ("web", "code")}, r"domains\.books is gone; trainings hold it, so keep it, with max: 0"),
     ({"domains__web__path": "/other"}, r"domains\.web\.path was /text/web and is now /other; text that changed is another version"),

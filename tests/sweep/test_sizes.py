@@ -99,7 +99,6 @@ def test_people_see_sizes_beside_losses(finished):
     folder, history = finished
     snapshot = snapshot_of(history, elapsed_seconds=1.0, training_seconds=1.0, lines=(), num_lines=0, epoch=1)
     assert {row.size for row in snapshot.trials} == {*SIZES}
-    assert 0.25 < snapshot.mean_cost < 1
     with (console := Console(width=120)).capture() as seen:
         console.print(picture(snapshot))
     assert "4e+05" in seen.get()
