@@ -2,7 +2,7 @@
 
 Each sweep runs in a world of one of five families (truths.py), noise .2 to 1 %, and is asked once, after a number of runs that its seed
 draws from 20 to 64. Regret is against the best mixture that many descents find in that world. The constants of the belief (law/contest.py,
-law/optimum.py) were set on other sweeps: seeds 7000 to 7005 of the same worlds, and other decisions in real pools than those of bench_pools.
+law/optimum.py) were set on other sweeps: seeds 7000 to 7005 and 7100 to 7139 of the same worlds, and other decisions in real pools than those of bench_pools.
 """
 
 import argparse
