@@ -25,9 +25,9 @@ DECISIONS = 40
 """A pool."""
 DRAWS = 600
 NOTES = (
-    "Limit: the pools ask for opposite things. On 322 other decisions the belief in use has 95 % inside a bound of 3.6 times the realised regret, and the worst pool at 89 %; the bound is "
-    "8.5 times it in the 1M test swarm (the pick there is nearly always the best) and 2.5 to 3.6 times in the curves, where single trainings that scatter far more "
-    "than the others leave 11 % outside: one more width for all pools loses one claim or the other. Tried there: .72, .5 and .35 of the variance, more and less "
+    "Limit: the pools ask for opposite things. On 322 other decisions the belief in use has 96 % inside a bound of 4.1 times the realised regret, and the worst pool at 91 %; the bound is "
+    "9.6 times it in the 1M test swarm (the pick there is nearly always the best) and 3.0 to 4.3 times in the curves, where single trainings that scatter far more "
+    "than the others leave up to 9 % outside: one more width for all pools loses one claim or the other. Tried there: .72, .5 and .35 of the variance, more and less "
     "doubt from few trainings, .4 and .6 of the process's length (law/contest.py).",
 )
 RUNS = {"swarm": (20, 24, 32, 48, 64), "curves": (12, 14, 16)}

@@ -112,9 +112,9 @@ def main() -> None:
         Claim(claim=f"published: error, %, 4 large + 42 small (8 large: {one['mre']:.3f})", goal="<= 8 large", value=two["mre"], holds=two["mre"] <= one["mre"]),
     ]  # fmt: skip
     notes = [
-        "Bumpy worlds are lost: half of the cost is spent on the small size before the runs can show that it does not tell what the large one does, which "
-        "the process then believes (where it was one for all sizes the regret was .27 %). The regret that the sweep "
-        f"states there is {mean['bumpy, both']['expected']:.2f} % on average, so it does not stop early."
+        "Bumpy worlds are lost: half of the cost is spent on the small size before the runs can show that it does not tell what the large one does. The regret "
+        f"that the sweep states there is {mean['bumpy, both']['expected']:.2f} % on average, so it does not stop early. In lawful worlds so little is left to gain that ten "
+        "seeds do not tell the two apart; on 16 others (10 to 25) it is .0032 % with two sizes and .0025 % with the large one alone."
     ]
     extra = {"planted": mean, "trainings, small and large": trainings, "published": found}
     print(extra)

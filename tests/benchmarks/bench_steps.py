@@ -97,9 +97,10 @@ def main() -> None:
             for name, values in found.items()
         }  # fmt: skip
     print(planted)
+    bumpy = planted["bumpy"]
     notes = [
-        "Bumpy worlds are lost where trainings are an eighth as long, and where sizes come on top: half of the cost goes to trainings that tell "
-        f"something else. The regret that such sweeps state ({planted['bumpy']['1 : 8']['expected']:.2f} % at 1 : 8) is below the real one there."
+        "Bumpy worlds are lost: half of the cost goes to trainings that tell something else. The regret that such sweeps state there, "
+        f"{bumpy['1 : 4']['expected']:.2f} % at 1 : 4 and {bumpy['1 : 8']['expected']:.2f} % at 1 : 8, is above the real one, so they do not stop early."
     ]
     record("steps", claims, notes=notes, seconds=time.perf_counter() - started, extra={"planted": planted})
 
