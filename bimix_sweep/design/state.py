@@ -254,16 +254,15 @@ class SweepState:
         """Take in a training that the loop did not propose, such as a final one; its points are recorded alike."""
         if proposal.trial in self.trials:
             raise SweepError(f"trial {proposal.trial} is already there; need a new name")
-        size = self.spec.size if proposal.size is None else proposal.size
-        steps = self.spec.steps if proposal.steps is None else proposal.steps
-        if size not in self.spec.sizes:
+        scale = self.spec.scale_of(proposal)
+        if scale.size not in self.spec.sizes:
             known = ", ".join(f"{size:g}" for size in self.spec.sizes)
-            raise SweepError(f"trial {proposal.trial} has size {size:g}; the sweep trains proxies of size {known}")
-        if steps not in self.spec.lengths:
+            raise SweepError(f"trial {proposal.trial} has size {scale.size:g}; the sweep trains proxies of size {known}")
+        if scale.steps not in self.spec.lengths:
             known = ", ".join(map(str, self.spec.lengths))
-            raise SweepError(f"trial {proposal.trial} has {steps} steps; the sweep trains proxies for {known} steps")
+            raise SweepError(f"trial {proposal.trial} has {scale.steps} steps; the sweep trains proxies for {known} steps")
         self.trials[proposal.trial] = TrialRecord(
-            trial=proposal.trial, mixture=proposal.mixture, seed=proposal.seed, size=size, steps=steps, role=role
+            trial=proposal.trial, mixture=proposal.mixture, seed=proposal.seed, size=scale.size, steps=int(scale.steps), role=role
         )  # fmt: skip
 
     def restore_proposal(self, proposal: Proposal) -> None:

@@ -217,7 +217,7 @@ class Problems:
         start = expected(self.num_domains, self.reference_size)
         for law in (0, 1):
             rows = self.bimix == bool(law)
-            part = 1 / (1 + max(0, int(rows.sum()) - 1) * TOGETHER)
+            part = _part(rows)
             for column in SHARED:
                 spread = start.columns_sd[law, column]
                 weight = part if column in CONTRASTS else 1.0
@@ -235,7 +235,7 @@ class Problems:
         apart[owners, self.own[owners]] = False
         apart[self.bimix] = False
         pull, known = pull[:, self.log_t], known[:, self.log_t]
-        weight = 1 / (1 + max(0, int((~self.bimix).sum()) - 1) * TOGETHER)
+        weight = _part(~self.bimix)
         total = weight * (known * apart).sum(axis=0) + USEFULNESS**-2
         usefulness = common.usefulness + (weight * (pull * apart).sum(axis=0) - common.usefulness / USEFULNESS**2) / total
         expected_bonus, spread = OWN_BONUS
@@ -249,3 +249,8 @@ class Problems:
         return Common(
             columns=columns, usefulness=usefulness, bonus=float(bonus), spread=spread, columns_sd=columns_sd, usefulness_sd=total**-0.5
         )
+
+
+def _part(targets: npt.NDArray[np.bool_]) -> float:
+    """What each of these targets weighs in what they have in common; see TOGETHER."""
+    return 1 / (1 + max(0, int(targets.sum()) - 1) * TOGETHER)

@@ -261,16 +261,14 @@ def _process(
     return process.Process(shape=best, amplitude2=amplitude2, offset2=left2, look2=best.alone * look2)
 
 
-def _noise(point2: Array, looks: Looks, residual: Array, weight: Array) -> tuple[Array, Array]:
+def _noise(point2: Array, looks: Looks, counts: Array, means: Array, within: Array) -> tuple[Array, Array]:
     """(targets,) variances of a point about its look's mean, and of looks about their training's beyond what their points explain.
 
     Args:
         point2: (targets,) of a point about its training's mean.
-        residual, weight: (targets, rows).
+        counts, means: (targets, looks) number of points and mean residual.
+        within: (targets,) sum of squares of the points about them.
     """
-    counts = looks.runs.sums(weight)
-    means = looks.runs.sums(residual) / np.maximum(counts, 1)
-    within = ((residual - means[:, looks.runs.run] * weight) ** 2).sum(axis=1)
     point2 = (within + NOISE_COUNT * point2) / (np.maximum(counts - 1, 0).sum(axis=1) + NOISE_COUNT)
     measured = counts > 0
     starts = np.flatnonzero(np.diff(looks.training, prepend=-1))
@@ -298,7 +296,9 @@ def _assemble(
     residual = looks.runs.sums(state.residual[picked]) / np.maximum(counts, 1)
     point2, look2 = noise.point, np.zeros(len(picked))
     if len(looks.training) > len(runs.proportions):
-        point2, look2 = _noise(point2, looks, state.residual[picked], weight)
+        point2, look2 = _noise(
+            point2, looks, counts, residual, ((state.residual[picked] - residual[:, looks.runs.run] * weight) ** 2).sum(axis=1)
+        )
     precision = batch.problems.prior(common, widened=True).sd[picked] ** -2.0
     information = look_information(there, looks.runs, prior.columns, params.shape[1], point2)
     carried = _process(
@@ -325,10 +325,8 @@ def _assemble(
             ],
         },
     )  # fmt: skip
+    vars(draft)["looks"] = looks
     inflation, correlation = calibrate(draft, *misfit)
     law = replace(draft, inflation=inflation, correlation=correlation)
-    vars(law)["groups"], vars(law)["looks"] = (
-        draft.groups,
-        looks,
-    )  # they do not depend on what calibration sets, and cost the cube of the trainings
+    vars(law)["looks"], vars(law)["groups"] = looks, draft.groups  # calibration changes neither, and groups cost the cube of the looks
     return law
