@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from played_back import check_from_the_middle, check_in_a_batch
 from scipy import optimize
 
 from bimix_sweep.design.acquisition import DEAREST_SHARE, Scales, choose, costs
@@ -159,26 +160,12 @@ def test_a_batch_of_many_proposals_has_both_sizes_and_is_the_same_after_a_restar
     whole = sweep(BOTH, cost=5)
     batch = [whole.propose(f"b{i}") for i in range(10)]
     assert {proposal.size for proposal in batch} == {SMALL, LARGE}
-    again = SweepState(BOTH)
-    for proposal in whole.proposals[:-10]:
-        again.restore_proposal(proposal)
-        train(again, proposal)
-    for proposal in batch[:4]:
-        again.restore_proposal(proposal)
-    assert [again.propose(f"b{i}") for i in range(4, 10)] == batch[4:]
+    check_in_a_batch(whole, train, batch, 4)
 
 
 def test_played_back_from_the_middle_it_proposes_the_same():
     whole = sweep(BOTH, cost=5.5)
-    count = len(whole.proposals)
-    for stop in (6, 9, count - 2):
-        again = SweepState(BOTH)
-        for proposal in whole.proposals[:stop]:
-            again.restore_proposal(proposal)
-            train(again, proposal)
-        for _ in range(count - stop):
-            train(again, again.propose(f"t{len(again.trials)}"))
-        assert again.proposals == whole.proposals
+    check_from_the_middle(whole, train, (6, 9, len(whole.proposals) - 2))
 
 
 def test_a_size_that_the_sweep_does_not_have_is_refused():

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from played_back import check_from_the_middle, check_in_a_batch
 from scipy import optimize
 
 from bimix_sweep.design.acquisition import DEAREST_SHARE
@@ -156,26 +157,12 @@ def test_a_batch_of_many_proposals_has_both_numbers_and_is_the_same_after_a_rest
     whole = sweep(BOTH, cost=5)
     batch = [whole.propose(f"b{i}") for i in range(10)]
     assert {proposal.steps for proposal in batch} == {SHORT, LONG}
-    again = SweepState(BOTH)
-    for proposal in whole.proposals[:-10]:
-        again.restore_proposal(proposal)
-        train(again, proposal)
-    for proposal in batch[:4]:
-        again.restore_proposal(proposal)
-    assert [again.propose(f"b{i}") for i in range(4, 10)] == batch[4:]
+    check_in_a_batch(whole, train, batch, 4)
 
 
 def test_played_back_from_the_middle_it_proposes_the_same():
     whole = sweep(FOUR, cost=4.5)
-    count = len(whole.proposals)
-    for stop in (6, 10, count - 2):
-        again = SweepState(FOUR)
-        for proposal in whole.proposals[:stop]:
-            again.restore_proposal(proposal)
-            train(again, proposal)
-        for _ in range(count - stop):
-            train(again, again.propose(f"t{len(again.trials)}"))
-        assert again.proposals == whole.proposals
+    check_from_the_middle(whole, train, (6, 10, len(whole.proposals) - 2))
 
 
 def test_simulated_sweeps_have_a_step_axis_and_count_what_it_saves():

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bimix_sweep.config import SweepConfig
+from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.sweep.actor import LawActor
 from bimix_sweep.sweep.driver import sweep_spec
 from bimix_sweep.sweep.folder import CONFIG, begun
-from bimix_sweep.sweep.history import replay, sweep_event
+from bimix_sweep.sweep.history import SweepHistory, replay, sweep_event
 from bimix_sweep.sweep.staging import check_change, settle, stage, take_up
 
 STEPS = (100, 200, 400)
@@ -129,3 +131,32 @@ def whole(folder, given=None, **options):
     ran = run(actor)
     actor.close()
     return ran, replay(folder)
+
+
+def measured_at(cheap, dear, **scales):
+    """A history of three trainings, one cheap and two dear, with four times the seconds, of which the cheap one has the lowest loss.
+
+    Args:
+        cheap, dear: what their proposals say of their scale.
+        scales: of the spec.
+    """
+    names = ("web", "code", "books")
+    domains = DomainSet(names=names)
+    spec = SweepSpec(
+        domains=domains, final_domains=domains, targets=names, weights=dict.fromkeys(names, 1.0), own={}, max_trials=20, core_hours=1.0, **scales
+    )  # fmt: skip
+    history = SweepHistory.begin(sweep_event(name="s", config_digest="", data={}, spec=spec, versions={}))
+    trainings = {"a": (cheap, [0.6, 0.2, 0.2], 1.0, 90), "b": (dear, [0.2, 0.6, 0.2], 2.0, 360), "c": (dear, [0.2, 0.2, 0.6], 3.0, 360)}
+    for trial, (at, shares, loss, seconds) in trainings.items():
+        mixture = dict(zip(names, shares, strict=True))
+        for event in (
+            {"kind": "proposal", "trial": trial, "role": "sweep", "mixture": mixture, "reason": "", "seed": 1, "num_points": 0, "fit": {}, **at},
+            {"kind": "start", "trial": trial, "where": "here", "cores": 1.0, "gpus": 0.0, "at": 1000.0, "epoch": 1},
+            {
+                "kind": "point", "trial": trial, "step": at.get("steps", spec.steps), "losses": dict.fromkeys(names, loss), "at": 1000.0 + seconds,
+                "epoch": 1,
+            },
+            {"kind": "end", "trial": trial, "state": "finished", "reason": "", "at": 1000.0 + seconds, "epoch": 1},
+        ):  # fmt: skip
+            history.apply(event)
+    return history

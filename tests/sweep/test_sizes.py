@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from in_process import Planted, config, open_sweep, run, train, whole
+from in_process import Planted, config, measured_at, open_sweep, run, train, whole
 from in_process import losses as planted_losses
 from rich.console import Console
 from test_brought_trainers import POINT, Attempt
@@ -17,15 +17,14 @@ from test_builtin_trainer import text  # noqa: F401 - a fixture
 from typer.testing import CliRunner
 
 from bimix_sweep.cli import app
-from bimix_sweep.design.state import SweepSpec
 from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.export.recipe import Recipe
-from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.table import LossTable, MixtureFile, write_columns
 from bimix_sweep.sweep.budget import bills
 from bimix_sweep.sweep.figures import Figurer
 from bimix_sweep.sweep.finals import final_mixtures
-from bimix_sweep.sweep.history import SweepHistory, replay, sweep_event
+from bimix_sweep.sweep.history import replay
 from bimix_sweep.sweep.plan import make_plan
 from bimix_sweep.sweep.progress import view as picture
 from bimix_sweep.sweep.results import page, write_results
@@ -117,23 +116,7 @@ def test_a_sweep_keeps_its_sizes(finished):
 @pytest.fixture
 def measured():
     """A history of two sizes in which the small mixture has the lowest loss of all, for no good reason."""
-    domains = DomainSet(names=NAMES)
-    spec = SweepSpec(
-        domains=domains, final_domains=domains, targets=NAMES, weights=dict.fromkeys(NAMES, 1.0), own={}, steps=400, size=4e5, smaller=(1e5,),
-        max_trials=20, core_hours=1.0,
-    )  # fmt: skip
-    history = SweepHistory.begin(sweep_event(name="s", config_digest="", data={}, spec=spec, versions={}))
-    trainings = {"a": (1e5, [0.6, 0.2, 0.2], 1.0, 90), "b": (4e5, [0.2, 0.6, 0.2], 2.0, 360), "c": (4e5, [0.2, 0.2, 0.6], 3.0, 360)}
-    for trial, (size, shares, loss, seconds) in trainings.items():
-        mixture = dict(zip(NAMES, shares, strict=True))
-        for event in (
-            {"kind": "proposal", "trial": trial, "role": "sweep", "mixture": mixture, "reason": "", "seed": 1, "num_points": 0, "fit": {}, "size": size},
-            {"kind": "start", "trial": trial, "where": "here", "cores": 1.0, "gpus": 0.0, "at": 1000.0, "epoch": 1},
-            {"kind": "point", "trial": trial, "step": 400, "losses": dict.fromkeys(NAMES, loss), "at": 1000.0 + seconds, "epoch": 1},
-            {"kind": "end", "trial": trial, "state": "finished", "reason": "", "at": 1000.0 + seconds, "epoch": 1},
-        ):  # fmt: skip
-            history.apply(event)
-    return history
+    return measured_at({"size": 1e5}, {"size": 4e5}, steps=400, size=4e5, smaller=(1e5,))
 
 
 def test_best_measured_is_the_best_of_the_largest_size(measured):

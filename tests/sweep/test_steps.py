@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import yaml
-from in_process import config, open_sweep, run, train, whole
+from in_process import config, measured_at, open_sweep, run, train, whole
 from in_process import losses as planted_losses
 from rich.console import Console
 from test_brought_trainers import Attempt
@@ -18,15 +18,14 @@ from test_builtin_trainer import text  # noqa: F401 - a fixture
 from typer.testing import CliRunner
 
 from bimix_sweep.cli import app
-from bimix_sweep.design.state import SweepSpec
 from bimix_sweep.errors import SweepError, TrainingError
 from bimix_sweep.export.recipe import Recipe
-from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.table import LossTable, MixtureFile, write_columns
 from bimix_sweep.sweep.budget import bills
 from bimix_sweep.sweep.figures import Figurer
 from bimix_sweep.sweep.finals import final_mixtures
-from bimix_sweep.sweep.history import SweepHistory, replay, sweep_event
+from bimix_sweep.sweep.history import replay
 from bimix_sweep.sweep.log import done_line
 from bimix_sweep.sweep.plan import make_plan
 from bimix_sweep.sweep.progress import view as picture
@@ -137,23 +136,7 @@ def test_a_sweep_keeps_its_steps(finished):
 @pytest.fixture
 def measured():
     """A history of two numbers of steps in which the short mixture has the lowest loss of all, for no good reason."""
-    domains = DomainSet(names=NAMES)
-    spec = SweepSpec(
-        domains=domains, final_domains=domains, targets=NAMES, weights=dict.fromkeys(NAMES, 1.0), own={}, steps=LONG, shorter=(100,), size=4e5,
-        max_trials=20, core_hours=1.0,
-    )  # fmt: skip
-    history = SweepHistory.begin(sweep_event(name="s", config_digest="", data={}, spec=spec, versions={}))
-    trainings = {"a": (100, [0.6, 0.2, 0.2], 1.0, 90), "b": (LONG, [0.2, 0.6, 0.2], 2.0, 360), "c": (LONG, [0.2, 0.2, 0.6], 3.0, 360)}
-    for trial, (steps, shares, loss, seconds) in trainings.items():
-        mixture = dict(zip(NAMES, shares, strict=True))
-        for event in (
-            {"kind": "proposal", "trial": trial, "role": "sweep", "mixture": mixture, "reason": "", "seed": 1, "num_points": 0, "fit": {}, "steps": steps},
-            {"kind": "start", "trial": trial, "where": "here", "cores": 1.0, "gpus": 0.0, "at": 1000.0, "epoch": 1},
-            {"kind": "point", "trial": trial, "step": steps, "losses": dict.fromkeys(NAMES, loss), "at": 1000.0 + seconds, "epoch": 1},
-            {"kind": "end", "trial": trial, "state": "finished", "reason": "", "at": 1000.0 + seconds, "epoch": 1},
-        ):  # fmt: skip
-            history.apply(event)
-    return history
+    return measured_at({"steps": 100}, {"steps": LONG}, steps=LONG, shorter=(100,), size=4e5)
 
 
 def test_best_measured_is_the_best_of_the_most_steps(measured):
