@@ -1,5 +1,7 @@
 """How far the posterior must be widened to match what was left out, and how the targets of one training err together."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from bimix_sweep.law.fitted import FittedLaw
@@ -14,19 +16,26 @@ CORRELATION_COUNT = 15.0
 """Trainings at which the measured correlation of two targets counts half: fewer say little."""
 
 
-def calibrate(law: FittedLaw, missed2: Array, misfit: Array) -> tuple[Array, Array]:
-    """Factor on each target's covariance, and the correlation of targets within a training.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Each training's last look, predicted from the other trainings; 0 where a target was not measured."""
+
+    miss: Array
+    """(targets, trainings) measured less predicted, log loss."""
+    expected: Array
+    """(targets, trainings) variance of that: of the belief and of the noise."""
+    noise: Array
+    """(targets, trainings) the noise's part of it."""
+
+
+def left_out(law: FittedLaw) -> LeftOut:
+    """Leave one training out at a time, in the linear approximation.
 
     With Q = V^-1 - V^-1 J S J' V^-1 the prediction of training i's looks from the others misses by Q_ii^-1 (Q e)_i and expects a covariance of
-    Q_ii^-1, of which the posterior is what noise leaves; it is widened until misses of last looks are as large as expected.
-
-    Args:
-        missed2: (targets,) sum of squared misses of trainings by real refits without the process.
-        misfit: (targets,) those over the linear rule's, > 1 where few runs make the law far from linear.
+    Q_ii^-1, of which the posterior is what noise leaves.
     """
-    runs, count = len(law.runs.proportions), len(law.targets)
-    miss2, expected, noise = (np.zeros((count, runs)), np.zeros((count, runs)), np.zeros((count, runs)))
-    standard = np.zeros((count, runs))
+    shape = (len(law.targets), len(law.runs.proportions))
+    miss, expected, noise = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     points = law.looks.runs.sums(law.looks.runs.present.astype(np.float64))
     for group in law.groups:
         basis = group.spectrum.basis
@@ -43,11 +52,25 @@ def calibrate(law: FittedLaw, missed2: Array, misfit: Array) -> tuple[Array, Arr
                     "gap,gbp->gab", known[looks], left[looks]
                 )
                 variance = np.linalg.inv(inner)
-                miss = np.einsum("gb,gb->g", variance[:, -1], solved[looks])
-                last = variance[:, -1, -1]
-                standard[t, of], miss2[t, of], expected[t, of] = miss / np.sqrt(last), miss**2, last
+                miss[t, of] = np.einsum("gb,gb->g", variance[:, -1], solved[looks])
+                expected[t, of] = variance[:, -1, -1]
                 noise[t, of] = law.offset2[t] + law.look2[t] + law.point2[t] / points[t, group.looks[looks[:, -1]]]
+    return LeftOut(miss=miss, expected=expected, noise=noise)
+
+
+def calibrate(law: FittedLaw, missed2: Array, misfit: Array) -> tuple[Array, Array]:
+    """Factor on each target's covariance, and the correlation of targets within a training.
+
+    The posterior is widened until misses of trainings left out are as large as expected.
+
+    Args:
+        missed2: (targets,) sum of squared misses of trainings by real refits without the process.
+        misfit: (targets,) those over the linear rule's, > 1 where few runs make the law far from linear.
+    """
+    found = left_out(law)
+    expected, miss2, noise = found.expected, found.miss**2, found.noise
     measured = expected > 0
+    standard = found.miss / np.sqrt(np.where(measured, expected, 1.0))
     scale2 = np.maximum(expected.sum(axis=1), 1e-300)
     real = np.where(law.amplitude2 > 0, misfit * miss2.sum(axis=1), np.maximum(missed2, miss2.sum(axis=1)))
     missed, posterior = (real - noise.sum(axis=1), np.maximum(expected - noise, 0.02 * expected).sum(axis=1))
