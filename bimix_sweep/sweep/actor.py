@@ -22,8 +22,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from bimix_sweep import files
-from bimix_sweep.design.state import Proposal
 from bimix_sweep.design.stopping import Decision
+from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import BimixSweepError, SweepError, TrainingError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.budget import no_final, no_more, overspent

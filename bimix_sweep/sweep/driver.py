@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.initial import too_few
-from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.sweep.changes import Change

@@ -23,8 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from bimix_sweep import files
-from bimix_sweep.design.state import Proposal, Refit, SweepSpec, SweepState
+from bimix_sweep.design.spec import SweepSpec
+from bimix_sweep.design.state import Refit, SweepState
 from bimix_sweep.design.stopping import Decision, StoppingRule
+from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import BimixSweepError, DivergedError, JournalError, SweepError
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.mixture.domains import MOST_DOMAINS, DomainSet, Mixture

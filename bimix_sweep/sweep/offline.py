@@ -21,7 +21,7 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.acquisition import Scales, dearest_due, next_mixture
 from bimix_sweep.design.initial import too_few
 from bimix_sweep.design.scale import Scale, kinds_of, scales_of
-from bimix_sweep.design.state import Proposal, TrialRecord
+from bimix_sweep.design.trial import Proposal, TrialRecord
 from bimix_sweep.errors import SweepError, TableError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.law.optimum import ask

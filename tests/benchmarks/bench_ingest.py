@@ -22,7 +22,7 @@ DOMAINS = ("web", "code", "books", "math", "wiki", "papers", "forums")
 
 
 def spec():
-    from bimix_sweep.design.state import SweepSpec
+    from bimix_sweep.design.spec import SweepSpec
     from bimix_sweep.mixture.domains import DomainSet
 
     domains = DomainSet(names=DOMAINS)

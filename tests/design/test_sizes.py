@@ -12,7 +12,9 @@ from scipy import optimize
 from bimix_sweep.design.acquisition import DEAREST_SHARE, Scales, choose, costs
 from bimix_sweep.design.initial import REPEATED, initial_scales, num_initial
 from bimix_sweep.design.scale import Scale
-from bimix_sweep.design.state import Proposal, SweepSpec, SweepState
+from bimix_sweep.design.spec import SweepSpec
+from bimix_sweep.design.state import SweepState
+from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.optimum import ask
 from bimix_sweep.law.selection import fit_law

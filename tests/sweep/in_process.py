@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.sweep.actor import LawActor
 from bimix_sweep.sweep.driver import sweep_spec

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bimix_sweep.design import state
-from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.errors import BimixSweepError, DivergedError, JournalError, SweepError
 from bimix_sweep.law.optimum import optimal_mixture
 from bimix_sweep.mixture.domains import DomainSet

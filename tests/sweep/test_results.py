@@ -8,7 +8,7 @@ import yaml
 
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.store import Split, write_store
-from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.errors import ExportError, SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.export.registry import export_all, export_recipe

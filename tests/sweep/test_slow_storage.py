@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.sweep.actor import LawActor
 from bimix_sweep.sweep.history import sweep_event
