@@ -118,6 +118,11 @@ class SweepSpec:
         return self.min_step * steps // self.steps
 
     @property
+    def limited(self) -> bool:
+        """Hours of compute have a limit."""
+        return self.core_hours is not None or self.gpu_hours is not None
+
+    @property
     def rule(self) -> StoppingRule:
         """When the sweep stops."""
         return StoppingRule(
