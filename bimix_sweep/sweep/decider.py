@@ -13,8 +13,9 @@ from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.budget import no_final, no_more
 from bimix_sweep.sweep.copies import Copies
+from bimix_sweep.sweep.events import proposal_event, refit_event
 from bimix_sweep.sweep.finals import PAIRS, final_mixtures, final_trainings, reference_mixtures, stands_for
-from bimix_sweep.sweep.history import SweepHistory, proposal_event, refit_event
+from bimix_sweep.sweep.history import SweepHistory
 from bimix_sweep.sweep.log import SweepLog
 from bimix_sweep.sweep.snapshot import describe
 

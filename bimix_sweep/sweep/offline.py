@@ -33,7 +33,8 @@ from bimix_sweep.seeding import rng, seed_for
 from bimix_sweep.sweep.actor import LawActor
 from bimix_sweep.sweep.changes import VersionChange
 from bimix_sweep.sweep.driver import first_event, sweep_spec
-from bimix_sweep.sweep.folder import CONFIG, ELSEWHERE, begun, held, sweep_folder
+from bimix_sweep.sweep.events import ELSEWHERE
+from bimix_sweep.sweep.folder import CONFIG, begun, held, sweep_folder
 from bimix_sweep.sweep.history import SweepHistory, replay
 from bimix_sweep.sweep.results import write_results
 from bimix_sweep.sweep.snapshot import Snapshot
@@ -273,7 +274,7 @@ def _taken_up(folder: str, given: SweepConfig | None, versions: VersionChange) -
         raise SweepError(f"{folder} holds no sweep that has begun; begin one with: bimix-sweep propose CONFIG --count K -o MIXTURES.csv")
     with held(path):
         history = replay(path)
-        if history.first["data"] != ELSEWHERE:
+        if not history.elsewhere:
             raise SweepError(f"{folder}: this sweep's trainings run on Ray; go on with: bimix-sweep resume {folder}")
         change = take_up(str(path), history, given, versions)
         trainer = _elsewhere(change.config)
