@@ -14,7 +14,7 @@ from bimix_sweep.sweep.driver import drive, sweep_spec
 from bimix_sweep.sweep.folder import CONFIG, begun, held, sweep_folder
 from bimix_sweep.sweep.history import SweepHistory, judged_again, replay
 from bimix_sweep.sweep.interrupt import stoppable
-from bimix_sweep.sweep.jobs import check_shared
+from bimix_sweep.sweep.job import check_shared
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_page, write_results
 from bimix_sweep.sweep.staging import check_change, stage, stage_store, take_up

@@ -19,7 +19,7 @@ from bimix_sweep import files
 from bimix_sweep.errors import BimixSweepError, JournalError
 from bimix_sweep.sweep.folder import driver
 from bimix_sweep.sweep.history import SweepHistory
-from bimix_sweep.sweep.jobs import JobState
+from bimix_sweep.sweep.job import JobState
 from bimix_sweep.sweep.log import MOST_LINES, done_line, refit_line
 from bimix_sweep.sweep.progress import Progress, view
 from bimix_sweep.sweep.segments import Event, decode, read, writers
