@@ -7,6 +7,7 @@ from bimix_sweep.errors import SweepError, TrainingError
 from bimix_sweep.sweep.budget import bills
 from bimix_sweep.sweep.history import replay
 from bimix_sweep.sweep.results import write_results
+from bimix_sweep.sweep.snapshot import snapshot_of
 
 
 class Clock:
@@ -178,6 +179,24 @@ def test_too_few_hours_for_the_dearest_end_a_search_once_one_of_them_shows_it(tm
     assert bill.expected == bill.expected_next == pytest.approx(1.0)
     assert actor.propose("t0006") is None
     assert actor._copies.front.decision.reason.startswith("the budget of 8 core-hours is spent: 3.09 used, and ")
+    actor.close()
+
+
+def test_the_time_left_is_that_of_the_trainings_to_come_and_of_the_rest_of_those_that_run(tmp_path, clock):
+    actor = open_sweep(tmp_path / "sweep", config(6))
+    for number in range(2):
+        train(actor, actor.propose(f"t{number:04d}"), clock)
+    actor.abandon(actor.propose("t0002").trial, "exploded")
+    running = actor.propose("t0003")
+    actor.record(running.trial, 100, losses(running.mixture, running.seed, 100))
+
+    def left(**given):
+        return snapshot_of(actor._copies.front, elapsed_seconds=0.0, lines=[], num_lines=0, epoch=1, **given).seconds_to_do
+
+    assert left(training_seconds=0.0) is None
+    assert left(training_seconds=30.0) == (2 + 8 + 0.75) * 30
+    run(actor)
+    assert left(training_seconds=30.0) == 0
     actor.close()
 
 
