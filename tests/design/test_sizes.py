@@ -109,6 +109,14 @@ def test_all_first_mixtures_are_small_and_a_few_of_them_are_repeated_at_each_lar
     assert len({p.seed for p in proposals}) == 1  # chance cancels between sizes, too
 
 
+def test_where_the_first_trainings_tell_no_law_yet_the_cheapest_is_run_and_the_dearest_reckoned_with():
+    state = SweepState(BOTH)
+    for number in range(BOTH.num_initial):
+        assert state.spec.scale_of(state.propose(f"t{number}")) == BOTH.initial_scales[number]
+    assert state.next_scale == BOTH.asked
+    assert state.propose("next").size == SMALL
+
+
 @pytest.mark.parametrize(("mixtures", "sizes", "budget", "expected"), [(5, 1, 40, 5), (5, 2, 40, 8), (5, 2, 6, 6), (2, 3, 40, 5)])
 def test_the_first_trainings_stay_in_the_budget(mixtures, sizes, budget, expected):
     assert len(initial_scales(mixtures, sizes, budget)) == expected
