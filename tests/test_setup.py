@@ -12,7 +12,7 @@ from bimix_sweep.cli import app
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.initial import random_mixtures
 from bimix_sweep.design.planning import World, simulate
-from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.seeding import rng
 from bimix_sweep.sweep.trainers import prepare_trainer

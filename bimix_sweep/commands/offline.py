@@ -9,7 +9,8 @@ from bimix_sweep.commands.common import JsonFlag, pairs, print_json, print_notes
 from bimix_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
-    from bimix_sweep.sweep.offline import Asked, Standing
+    from bimix_sweep.sweep.asked import Asked
+    from bimix_sweep.sweep.offline import Standing
 
 
 def propose(
@@ -39,6 +40,7 @@ def propose(
     from bimix_sweep.config import SweepConfig
     from bimix_sweep.mixture.table import check_ending
     from bimix_sweep.sweep import offline
+    from bimix_sweep.sweep.from_table import propose_from_table
 
     check_ending(mixtures)
     kind = "TABLE" if source.endswith((".csv", ".parquet")) else "CONFIG" if source.endswith((".yaml", ".yml")) else "DIR"
@@ -53,7 +55,7 @@ def propose(
             for flag, ends in (("--min", minimum), ("--max", maximum))
         )
         lower, upper = bounds
-        asked = offline.propose_from_table(source, count, lower=lower, upper=upper, seed=seed)
+        asked = propose_from_table(source, count, lower=lower, upper=upper, seed=seed)
     else:
         folder = offline.begin(SweepConfig.load(source), out) if kind == "CONFIG" else source
         changed = SweepConfig.load(config) if config else None

@@ -87,30 +87,6 @@ def initial_mixture(domains: DomainSet, seen: Array, generator: np.random.Genera
     return Mixture.from_array(domains.names, candidates[best]), "initial: space-filling"
 
 
-def holding_floor(domains: DomainSet, names: tuple[str, ...]) -> Array:
-    """(domains,) the lower bounds, raised for `names` to half an equal share where bounds allow it: with that a mixture holds them."""
-    floor, upper = domains.lower_array, domains.upper_array
-    room = max(0.0, 1 - float(floor.sum())) / (2 * len(names))
-    for name in names:
-        index = domains.names.index(name)
-        floor[index] = min(upper[index], max(floor[index], min(0.5 / len(domains), floor[index] + room)))
-    return floor
-
-
-def holding_mixture(
-    domains: DomainSet, names: tuple[str, ...], seen: Array, generator: np.random.Generator, count: int = 400
-) -> tuple[Mixture, str]:  # fmt: skip
-    """The next mixture that holds domains which joined a sweep, and why.
-
-    Args:
-        domains, seen, generator, count: as for `initial_mixture`; `seen` is at 0 in domains that were not there.
-        names: the domains to hold.
-    """
-    candidates = project(random_mixtures(domains, generator, count), holding_floor(domains, names), domains.upper_array)
-    best = most_informative(candidates, seen)
-    return Mixture.from_array(domains.names, candidates[best]), f"joined: holds {', '.join(names)}"
-
-
 def repeated_mixture(domains: DomainSet, first: Array, there: Array) -> Mixture:
     """The mixture to run again at a dearer scale: of those run before, the one that tells most beside what the scale has.
 

@@ -16,7 +16,8 @@ from scipy import optimize
 
 from bimix_sweep.design.initial import random_mixtures
 from bimix_sweep.design.scale import Scale
-from bimix_sweep.design.state import SweepSpec, SweepState
+from bimix_sweep.design.spec import SweepSpec
+from bimix_sweep.design.state import SweepState
 from bimix_sweep.law import residual
 from bimix_sweep.law import transfer as tl
 from bimix_sweep.law.priors import Problems, expected

@@ -83,7 +83,7 @@ class Spectrum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """How the process correlates."""
+    """How the process correlates, and with that, how much of what the looks of a training differ in is left to noise."""
 
     length: float
     """Over mixtures, on the sphere."""
@@ -92,7 +92,8 @@ class Shape:
     lasting: float = np.inf
     """The same over steps, in log s."""
     alone: float = 1.0
-    """Part of the variance between the looks of a training that is noise of theirs; the rest is what the process loses over steps."""
+    """Part of the variance between the looks of a training that is noise of theirs; the rest is what the process loses over steps. The two are
+    chosen by one evidence, and a warm refit keeps both."""
 
     def correlation(self, left: "Places", right: "Places") -> Array:
         """(n, m) of the process at n places and m others."""

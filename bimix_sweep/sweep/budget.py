@@ -70,9 +70,9 @@ def bills(history: SweepHistory, now: float) -> Iterator[Bill]:
     Args:
         now: seconds since 1970.
     """
-    limits = (history.spec.core_hours, history.spec.gpu_hours)
-    if limits == (None, None):
+    if not history.spec.limited:
         return
+    limits = (history.spec.core_hours, history.spec.gpu_hours)
     records, running = history.state.trials, history.running()
     since = history.hours.since_last_sign(now)
     planned = reference_mixtures(history.spec) if history.finals is None else history.finals["mixtures"]

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bimix_sweep.config import DomainConfig, SweepConfig, TargetConfig
-from bimix_sweep.design.state import NUM_JOINED
+from bimix_sweep.design.joined import NUM_JOINED
 from bimix_sweep.errors import SweepError
-from bimix_sweep.sweep.history import SweepHistory, change_event
+from bimix_sweep.sweep.events import change_event
+from bimix_sweep.sweep.history import SweepHistory
 from bimix_sweep.sweep.segments import Event
 
 VersionChange = Literal["keep", "drop"]

@@ -21,13 +21,13 @@ from typing import Any, Protocol
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.initial import too_few
-from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.sweep.changes import Change
+from bimix_sweep.sweep.events import sweep_event
 from bimix_sweep.sweep.finals import MOST_FINALS
 from bimix_sweep.sweep.folder import CHECKPOINTS, local_part
-from bimix_sweep.sweep.history import sweep_event
 from bimix_sweep.sweep.interrupt import Interrupt
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_results

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.sweep.history import SweepHistory
 from bimix_sweep.sweep.snapshot import STATES
 

@@ -8,7 +8,7 @@ that a change reopened ends in final trainings anew; one of before with the same
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE, total_variation
 from bimix_sweep.seeding import seed_for

@@ -25,8 +25,6 @@ CONFIG = "config.yaml"
 """In a sweep's folder from when its data are prepared."""
 STORE, NEXT_STORE = "store", "store.next"
 """The tokens of the built-in trainer; those of a change whose event is not written yet."""
-ELSEWHERE = {"trainings": "elsewhere"}
-"""Identity of the data of a sweep whose trainings are not run by this program; trainings run by both do not mix in a sweep."""
 LOCK = "driver.lock"
 """In a sweep's local folder while a driver works there."""
 LEASE = "driver.lease"

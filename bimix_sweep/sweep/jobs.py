@@ -8,94 +8,33 @@ head itself refuses one. A stop is a SIGINT and a wait long enough to reach a sa
 
 import contextlib
 import hashlib
-import json
-import os
-import re
 import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError, SweepError
-from bimix_sweep.parsing import parse_json
 from bimix_sweep.sweep.folder import CONFIG, begun, driver
 from bimix_sweep.sweep.head import Head, Unanswered, remember, submitted_to, understood
+from bimix_sweep.sweep.job import JOB, NOT_SHARED, VARIABLE, Job, JobState, driver_line
 from bimix_sweep.text import printable
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-JOB = "job.json"
-"""In a sweep's folder: the job that drives it, or drove it last."""
-VARIABLE = "BIMIX_SWEEP_JOB"
-"""Environment variable of a job's driver: its submission id."""
 STOP_SECONDS = 60
 """A driver may take to reach its safe point and leave."""
 BEGIN_SECONDS = 180
 """A driver may take to begin, on a head that installs or starts something first."""
 LOOK_SECONDS = 0.5
 """Between looks at a job that is awaited."""
-SUBMISSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
-"""It becomes part of addresses."""
 ATTEMPTS = 100
 """At a submission id that the head knows already."""
-OVER = frozenset({"STOPPED", "SUCCEEDED", "FAILED"})
-"""States of a job that has ended; the others are PENDING and RUNNING."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What DIR/job.json says."""
-
-    submission_id: str
-    """As the Jobs page shows it."""
-    address: str
-    """Of the head's dashboard, `http://host:8265`."""
-    attempt: int
-    """Counts the jobs of this sweep."""
-
-    def write(self, folder: str) -> None:
-        """Keep it in the sweep's folder."""
-        files.write_text(files.join(folder, JOB), json.dumps(asdict(self), indent=1) + "\n")
-
-    @classmethod
-    def read(cls, folder: str) -> Self | None:
-        """The job of a sweep's folder; None where none was submitted.
-
-        Raises:
-            SweepError: the file is damaged.
-        """
-        path = files.join(folder, JOB)
-        try:
-            job = cls(**parse_json(files.read_text(path) if files.is_uri(path) else files.peek(Path(path), 10_000)))
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError, OSError) as error:
-            raise SweepError(f"{path} is not what submit writes ({str(error)[:200]}); remove it if no job runs") from error
-        if not (SUBMISSION_ID.fullmatch(str(job.submission_id)) and isinstance(job.address, str) and isinstance(job.attempt, int)):
-            raise SweepError(f"{path} is not what submit writes; remove it if no job runs")
-        return job
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobState:
-    """A job as its head knows it."""
-
-    job: Job
-    state: str
-    """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED; "unknown" where the head has no such job, "unreachable" where it does not answer."""
-    message: str
-    """More about it, one line; may be empty."""
-
-    @property
-    def over(self) -> bool:
-        """It runs no more, as far as anyone can know."""
-        return self.state in OVER or self.state == "unknown"
 
 
 def submit(
@@ -210,38 +149,12 @@ def job_state(folder: str, *, address: str | None = None) -> JobState | None:
         return JobState(job=job, state="unreachable", message=str(error))
 
 
-NOT_SHARED = "the head does not see the folder that the job was submitted with"
-
-
-def check_shared(folder: str, say: Callable[[str], None]) -> None:
-    """In a job's driver: the folder must hold the job.json of this very job, written where it was submitted.
-
-    Raises:
-        SweepError: it does not.
-    """
-    submission_id = os.environ.get(VARIABLE)
-    if submission_id is None:
-        return
-    job = Job.read(folder)
-    if job is None:
-        raise SweepError(
-            f"{folder}: {NOT_SHARED} (no {JOB} there); need a folder that is mounted at the same place on both machines, or a URI such "
-            "as s3://bucket/sweep"
-        )
-    if job.submission_id == submission_id:
-        say(_driver_line(job))
-
-
-def _driver_line(job: Job) -> str:
-    return f"job {job.submission_id} drives the sweep"
-
-
 def _await_driver(job: Job, client: "JobSubmissionClient") -> JobState:
     """When its driver has found the folder, or the job has ended."""
     until = time.monotonic() + BEGIN_SECONDS
     while not (state := _look(job, client)).over and time.monotonic() < until:
         with contextlib.suppress(RuntimeError), understood(job.address):
-            if _driver_line(job) in client.get_job_logs(job.submission_id):
+            if driver_line(job) in client.get_job_logs(job.submission_id):
                 break
         time.sleep(LOOK_SECONDS)
     return state

@@ -11,10 +11,10 @@ from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.sweep.changes import VersionChange, extended
 from bimix_sweep.sweep.driver import drive, sweep_spec
-from bimix_sweep.sweep.folder import CONFIG, ELSEWHERE, begun, held, sweep_folder
+from bimix_sweep.sweep.folder import CONFIG, begun, held, sweep_folder
 from bimix_sweep.sweep.history import SweepHistory, judged_again, replay
 from bimix_sweep.sweep.interrupt import stoppable
-from bimix_sweep.sweep.jobs import check_shared
+from bimix_sweep.sweep.job import check_shared
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_page, write_results
 from bimix_sweep.sweep.staging import check_change, stage, stage_store, take_up
@@ -85,7 +85,7 @@ def resume_sweep(
             files.write_text(files.join(folder, CONFIG), config.model_copy(update={"out": folder}).to_yaml())
             return drive(config, folder, trainer, sweep_spec(config, trainer), address, shown, interrupt)
         history = replay(folder)
-        if history.first["data"] == ELSEWHERE:
+        if history.elsewhere:
             raise SweepError(f"{folder}: this sweep's trainings run elsewhere; go on with: bimix-sweep propose {folder}")
         change = take_up(folder, history, config, versions)
         if history.complete and not change.what:

@@ -4,7 +4,8 @@ import time
 from collections import deque
 from collections.abc import Mapping
 
-from bimix_sweep.design.state import Proposal, Refit
+from bimix_sweep.design.state import Refit
+from bimix_sweep.design.trial import Proposal
 from bimix_sweep.sweep.snapshot import describe, duration, percent
 
 MOST_LINES = 500

@@ -9,7 +9,7 @@ from typing import Any
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.initial import too_few
 from bimix_sweep.design.planning import PlannedRegret, simulate
-from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.errors import ConfigError, DataError
 from bimix_sweep.sweep.driver import sweep_spec
 from bimix_sweep.sweep.finals import MOST_FINALS

@@ -9,8 +9,8 @@ from ray.exceptions import RayTaskError
 from bimix_sweep.errors import BimixSweepError
 
 if TYPE_CHECKING:  # workers load this too, and need no law
-    from bimix_sweep.design.state import Proposal
     from bimix_sweep.design.stopping import Decision
+    from bimix_sweep.design.trial import Proposal
 
 NAMESPACE = "bimix-sweep"
 """All sweeps' actors live in it, each named by its sweep's id."""

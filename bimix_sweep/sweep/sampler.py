@@ -14,8 +14,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from bimix_sweep.design.state import Proposal
 from bimix_sweep.design.stopping import Decision
+from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
 from bimix_sweep.mixture.domains import Mixture
 

@@ -18,7 +18,7 @@ import optuna
 from optuna.trial import TrialState, create_trial
 from ray.tune.search import Searcher
 
-from bimix_sweep.design.state import Proposal
+from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import BimixSweepError
 from bimix_sweep.sweep.history import PastTrial
 from bimix_sweep.sweep.sampler import SHARE, MixtureSampler, Planner, suggest_mixture, trial_name

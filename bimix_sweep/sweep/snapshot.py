@@ -5,9 +5,10 @@ and the time it takes hardly grow with the sweep.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bimix_sweep.design.scale import Scale
 from bimix_sweep.sweep.finals import MOST_FINALS, PAIRS, final_trainings, reference_mixtures
 from bimix_sweep.sweep.history import SweepHistory
 from bimix_sweep.sweep.prices import Prices
@@ -74,20 +75,14 @@ class Snapshot:
     epoch: int
     """Of the journal's writer; one that began anew has a log of its own."""
     seconds_to_do: float | None = None
-    """Where trainings have several sizes or numbers of steps: expected wall time of all that run or are to come, one after another; None
-    elsewhere, or while no time is known."""
+    """Expected wall time of all trainings that run or are to come, one after another; None while no time is known."""
 
     @property
     def seconds_left(self) -> float | None:
         """If no training is saved by stopping early; None before the first ended."""
-        if not self.training_seconds:
+        if not self.training_seconds or self.seconds_to_do is None:
             return None
-        if self.seconds_to_do is not None:
-            return self.seconds_to_do / self.slots
-        sweep, finals = (sum(self.counts.get(role, {}).get(state, 0) for state in ("finished", "failed")) for role in ("sweep", "final"))
-        to_do = (self.max_trials - sweep if self.phase == "sweep" else 0) + self.num_finals - finals
-        partial = sum(row.step / row.steps for row in self.trials if row.state == "running")
-        return max(0.0, to_do - partial) * self.training_seconds / self.slots
+        return self.seconds_to_do / self.slots
 
 
 def describe(mixture: Mapping[str, float]) -> str:
@@ -141,31 +136,32 @@ def snapshot_of(
         regret_expected=last["decision"]["regret_expected"] if last else None,
         regret_upper95=last["decision"]["regret_upper95"] if last else None, movement_tv=last["decision"]["movement_tv"] if last else None,
         elapsed_seconds=elapsed_seconds, training_seconds=training_seconds, slots=history.spec.slots, lines=[*map(printable, lines)], num_lines=num_lines,
-        epoch=epoch, seconds_to_do=_seconds_to_do(history, num_finals),
+        epoch=epoch, seconds_to_do=_seconds_to_do(history, num_finals, training_seconds),
     )  # fmt: skip
 
 
-def _seconds_to_do(history: SweepHistory, num_finals: int) -> float | None:
+def _seconds_to_do(history: SweepHistory, num_finals: int, training_seconds: float) -> float | None:
     """`Snapshot.seconds_to_do`.
 
     The first trainings' scales are known. After them one costs what those do that the law has chosen so far, and before it has chosen any
-    as much as the dearest: it is an upper bound that is told.
+    as much as the dearest: it is an upper bound that is told. Where all trainings have one scale each takes the mean of those that
+    finished under this driver: what earlier drivers saw, on other machines perhaps, is needed only to compare scales.
     """
     spec, records = history.spec, history.state.trials
-    if len(spec.scales) == 1:
-        return None
-    prices = Prices(history, history.hours.seconds, history.hours.seconds)
-    if not (dearest := prices.of(spec.asked)):
+    price: Callable[[Scale], float] = (
+        Prices(history, history.hours.seconds, history.hours.seconds).of if len(spec.scales) > 1 else lambda scale: training_seconds
+    )
+    if not (dearest := price(spec.asked)):
         return None
     to_do = (num_finals - sum(record.role == "final" for record in records.values())) * dearest
     if history.finals is None:
         sweep = [record.scale for record in records.values() if record.role == "sweep"]
-        first, chosen = spec.initial_scales, [prices.of(scale) for scale in sweep[spec.num_initial :]]
+        first, chosen = spec.initial_scales, [price(scale) for scale in sweep[spec.num_initial :]]
         coming = first[len(sweep) :]
-        to_do += sum(map(prices.of, coming))
+        to_do += sum(map(price, coming))
         to_do += max(0, spec.max_trials - len(sweep) - len(coming)) * (sum(chosen) / len(chosen) if chosen else dearest)
     running = (record for record in records.values() if record.state == "running")
-    return to_do + sum(prices.of(record.scale) * (1 - max(record.points, default=0) / record.steps) for record in running)
+    return to_do + sum(price(record.scale) * (1 - max(record.points, default=0) / record.steps) for record in running)
 
 
 def _earlier_finals(history: SweepHistory) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.store import TokenStore
-from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.errors import ConfigError, DataError, SweepError
 from bimix_sweep.sweep.changes import Change, VersionChange, compare
 from bimix_sweep.sweep.folder import CHECKPOINTS, CONFIG, NEXT_STORE, STORE, local_part

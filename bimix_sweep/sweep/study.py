@@ -18,7 +18,8 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from bimix_sweep.design.state import SweepSpec, TrialRecord
+from bimix_sweep.design.spec import SweepSpec
+from bimix_sweep.design.trial import TrialRecord
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.sweep.figures import phase
 from bimix_sweep.sweep.history import SweepHistory

@@ -17,9 +17,9 @@ from rich.text import Text
 
 from bimix_sweep import files
 from bimix_sweep.errors import BimixSweepError, JournalError
-from bimix_sweep.sweep.folder import ELSEWHERE, driver
+from bimix_sweep.sweep.folder import driver
 from bimix_sweep.sweep.history import SweepHistory
-from bimix_sweep.sweep.jobs import JobState
+from bimix_sweep.sweep.job import JobState
 from bimix_sweep.sweep.log import MOST_LINES, done_line, refit_line
 from bimix_sweep.sweep.progress import Progress, view
 from bimix_sweep.sweep.segments import Event, decode, read, writers
@@ -151,7 +151,7 @@ def state_line(folder: str, followed: Follower, now: float | None = None) -> str
     if followed.complete:
         return f"complete; its results are in {folder}"
     ago = "" if followed.last_at is None else f"last event {duration(max(0.0, (now or time.time()) - followed.last_at))} ago"
-    elsewhere = followed.history is not None and followed.history.first["data"] == ELSEWHERE
+    elsewhere = followed.history is not None and followed.history.elsewhere
     whose = f"its trainings run elsewhere; mixtures to run: bimix-sweep propose {folder}" if elsewhere else _driver(folder)
     return ", ".join(part for part in (ago, whose) if part)
 

@@ -22,7 +22,7 @@ DOMAINS = ("web", "code", "books", "math", "wiki", "papers", "forums")
 
 
 def spec():
-    from bimix_sweep.design.state import SweepSpec
+    from bimix_sweep.design.spec import SweepSpec
     from bimix_sweep.mixture.domains import DomainSet
 
     domains = DomainSet(names=DOMAINS)
@@ -69,7 +69,7 @@ def measure(address: str, folder: Path) -> tuple[list[tuple[float, float]], floa
     import ray
 
     from bimix_sweep.sweep.driver import _start_actor
-    from bimix_sweep.sweep.history import sweep_event
+    from bimix_sweep.sweep.events import sweep_event
     from bimix_sweep.sweep.remote import NAMESPACE, ask
 
     ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)

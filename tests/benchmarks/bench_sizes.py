@@ -16,7 +16,8 @@ from published import OWN, curves, stacked
 from recording import Claim, record
 from scipy.stats import spearmanr
 
-from bimix_sweep.design.state import SweepSpec, SweepState
+from bimix_sweep.design.spec import SweepSpec
+from bimix_sweep.design.state import SweepState
 from bimix_sweep.law.selection import fit_law
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.simplex import Array

@@ -14,7 +14,8 @@ import numpy as np
 from recording import Claim, record
 from scipy import optimize
 
-from bimix_sweep.design.state import SweepSpec, SweepState
+from bimix_sweep.design.spec import SweepSpec
+from bimix_sweep.design.state import SweepState
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.seeding import rng

@@ -17,7 +17,8 @@ import numpy as np
 from recording import shared
 from scipy import linalg, optimize
 
-from bimix_sweep.design.state import SweepSpec, SweepState
+from bimix_sweep.design.spec import SweepSpec
+from bimix_sweep.design.state import SweepState
 from bimix_sweep.law.minimise import Objective, minimise
 from bimix_sweep.law.selection import fit_law
 from bimix_sweep.mixture.domains import DomainSet

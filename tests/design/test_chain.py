@@ -9,7 +9,8 @@ import pytest
 
 from bimix_sweep.design import chain
 from bimix_sweep.design.chain import due
-from bimix_sweep.design.state import SweepSpec, SweepState
+from bimix_sweep.design.spec import SweepSpec
+from bimix_sweep.design.state import SweepState
 from bimix_sweep.mixture.domains import DomainSet
 
 NAMES = ("code", "docs", "web")
@@ -144,10 +145,10 @@ def test_laws_of_earlier_refits_are_let_go():
 def test_what_was_evidence_at_a_moment_stays_known():
     sweep = Recorded(LARGE)
     sweep.go_on(16)
-    moment, then = sweep.state._now(), {record.trial: dict(record.points) for record in sweep.state.evidence()}
+    moment, then = sweep.state.now(), {record.trial: dict(record.points) for record in sweep.state.evidence()}
     sweep.go_on(30)
     assert sweep.state.trials["t18"].state == "failed"
-    assert {record.trial: record.points for record in sweep.state._evidence_of(moment)} == then
+    assert {record.trial: record.points for record in sweep.state.evidence_at(moment)} == then
     assert {record.trial: record.points for record in sweep.state.evidence()} != then
 
 

@@ -12,7 +12,9 @@ from scipy import optimize
 from bimix_sweep.design.acquisition import DEAREST_SHARE, Scales, choose, costs
 from bimix_sweep.design.initial import REPEATED, initial_scales, num_initial
 from bimix_sweep.design.scale import Scale
-from bimix_sweep.design.state import Proposal, SweepSpec, SweepState
+from bimix_sweep.design.spec import SweepSpec
+from bimix_sweep.design.state import SweepState
+from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.optimum import ask
 from bimix_sweep.law.selection import fit_law
@@ -105,6 +107,14 @@ def test_all_first_mixtures_are_small_and_a_few_of_them_are_repeated_at_each_lar
     assert all(p.mixture in small for p in proposals)
     assert len({p.mixture for p in proposals if p.size == LARGE}) == REPEATED
     assert len({p.seed for p in proposals}) == 1  # chance cancels between sizes, too
+
+
+def test_where_the_first_trainings_tell_no_law_yet_the_cheapest_is_run_and_the_dearest_reckoned_with():
+    state = SweepState(BOTH)
+    for number in range(BOTH.num_initial):
+        assert state.spec.scale_of(state.propose(f"t{number}")) == BOTH.initial_scales[number]
+    assert state.next_scale == BOTH.asked
+    assert state.propose("next").size == SMALL
 
 
 @pytest.mark.parametrize(("mixtures", "sizes", "budget", "expected"), [(5, 1, 40, 5), (5, 2, 40, 8), (5, 2, 6, 6), (2, 3, 40, 5)])

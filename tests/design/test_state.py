@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from bimix_sweep.design.state import Proposal, SweepSpec, SweepState
+from bimix_sweep.design.spec import SweepSpec
+from bimix_sweep.design.state import SweepState
+from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import DivergedError, SweepError
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 

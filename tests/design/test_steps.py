@@ -13,7 +13,9 @@ from bimix_sweep.design.acquisition import DEAREST_SHARE
 from bimix_sweep.design.initial import REPEATED, num_initial
 from bimix_sweep.design.planning import World, simulate
 from bimix_sweep.design.scale import Scale
-from bimix_sweep.design.state import Proposal, SweepSpec, SweepState
+from bimix_sweep.design.spec import SweepSpec
+from bimix_sweep.design.state import SweepState
+from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.sweep.actor import LawActor
 from bimix_sweep.sweep.driver import sweep_spec
+from bimix_sweep.sweep.events import sweep_event
 from bimix_sweep.sweep.folder import CONFIG, begun
-from bimix_sweep.sweep.history import SweepHistory, replay, sweep_event
+from bimix_sweep.sweep.history import SweepHistory, replay
 from bimix_sweep.sweep.staging import check_change, settle, stage, take_up
 
 STEPS = (100, 200, 400)

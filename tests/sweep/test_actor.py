@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from bimix_sweep.design import state
-from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.errors import BimixSweepError, DivergedError, JournalError, SweepError
 from bimix_sweep.law.optimum import optimal_mixture
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.sweep.actor import LawActor
+from bimix_sweep.sweep.events import sweep_event
 from bimix_sweep.sweep.folder import begun
-from bimix_sweep.sweep.history import replay, sweep_event
+from bimix_sweep.sweep.history import replay
 from bimix_sweep.sweep.journal import Journal
 from bimix_sweep.sweep.segments import read
 from bimix_sweep.sweep.watch import Follower

@@ -4,10 +4,11 @@ import math
 
 import pytest
 
-from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.mixture.domains import DomainSet
+from bimix_sweep.sweep.events import sweep_event
 from bimix_sweep.sweep.figures import Figurer, information_rate
-from bimix_sweep.sweep.history import SweepHistory, rebuild, sweep_event
+from bimix_sweep.sweep.history import SweepHistory, rebuild
 from bimix_sweep.sweep.hours import Hours
 from bimix_sweep.sweep.metrics import GAUGES, readings
 

@@ -24,7 +24,7 @@ def snapshot(**changes):
         "name": "pile", "phase": "sweep", "steps": 400, "counts": counts, "max_trials": 12,
         "num_finals": 8, "optimum": {"web": 0.41, "code": 0.59}, "region": {"web": (0.3, 0.5), "code": (0.5, 0.7)},
         "regret_expected": 0.001, "regret_upper95": 0.003, "movement_tv": 0.01, "decision": "regret may be 0.300%",
-        "elapsed_seconds": 100.0, "training_seconds": 30.0, "slots": 2, "num_lines": len(lines), "epoch": 1,
+        "elapsed_seconds": 100.0, "training_seconds": 30.0, "seconds_to_do": 555.0, "slots": 2, "num_lines": len(lines), "epoch": 1,
     }  # fmt: skip
     return Snapshot(**(fields | changes))
 
@@ -35,11 +35,10 @@ def drawn(value):
     return console.file.getvalue()
 
 
-def test_time_left_counts_what_is_still_to_train_over_the_slots():
-    assert snapshot().seconds_left == (11 + 8 - 0.5) * 30 / 2
+def test_time_left_is_what_is_still_to_train_over_the_slots_once_a_training_ended():
+    assert snapshot().seconds_left == 555 / 2
     assert snapshot(training_seconds=0.0).seconds_left is None
-    finals = [row(f"final-{i}", role="final") for i in range(6)]
-    assert snapshot(phase="final trainings", trials=[row("t0000"), *finals]).seconds_left == 2 * 30 / 2
+    assert snapshot(seconds_to_do=None).seconds_left is None
 
 
 def test_the_view_shows_trainings_optimum_region_and_time_left():

@@ -7,10 +7,10 @@ import time
 import numpy as np
 import pytest
 
-from bimix_sweep.design.state import SweepSpec
+from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.sweep.actor import LawActor
-from bimix_sweep.sweep.history import sweep_event
+from bimix_sweep.sweep.events import sweep_event
 from bimix_sweep.sweep.segments import read
 
 NAMES = ("web", "code", "books")
