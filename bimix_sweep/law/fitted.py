@@ -45,7 +45,7 @@ class FittedLaw:
     precision: Array
     """(targets, parameters) diagonal prior precision."""
     point2: Array
-    """(targets,) variance of the noise of a point."""
+    """(targets,) variance of the noise of a point, or of a look's mean where curves are dense."""
     look2: Array
     """(targets,) variance of the noise that the points of a look share, beside its training's offset: curves wander."""
     amplitude2: Array
@@ -114,7 +114,7 @@ class FittedLaw:
         """Mean losses and their standard deviation, both (n, targets), in loss units.
 
         Args:
-            noise: add what one more run at these mixtures would scatter; False is the noise-free mean loss.
+            noise: add what one more run at these mixtures would scatter (of dense curves, the mean of a look of it); False is the noise-free mean loss.
         """
         design, asked = self._design(proportions, steps, sizes)
         law = self._law(design, bounded=True)

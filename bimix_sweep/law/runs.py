@@ -121,19 +121,21 @@ def gather(table: LossTable, min_step: float | None) -> tuple[Runs, Array, tuple
     ids = _trainings(table, rows)
     order = np.lexsort((table.steps[rows], ids))
     run, rows = ids[order], rows[order]
-    pairs = np.stack([table.steps[rows], np.nan_to_num(table.sizes[rows], nan=-1.0)], axis=1)
-    stages, stage = np.unique(pairs, axis=0, return_inverse=True)
+    steps, sizes, stage = stages_of(table.steps[rows], table.sizes[rows])
     starts = np.searchsorted(run, np.arange(run[-1] + 1))
     losses = table.losses[rows].T
     present = np.isfinite(losses)
-    runs = Runs(
-        proportions=table.proportions[rows][starts], steps=stages[:, 0], sizes=np.where(stages[:, 1] < 0, np.nan, stages[:, 1]),
-        run=run, stage=stage.reshape(-1).astype(np.int64), present=present,
-    )  # fmt: skip
+    runs = Runs(proportions=table.proportions[rows][starts], steps=steps, sizes=sizes, run=run, stage=stage, present=present)
     has_size = ~np.isnan(runs.sizes)
     if has_size.any() and not has_size.all():
         raise LawError("some rows have a size and some have none; need it in all rows or in none")
     return runs, np.log(np.where(present, losses, 1.0)), tuple(notes)
+
+
+def stages_of(steps: Array, sizes: Array) -> tuple[Array, Array, Index]:
+    """The distinct pairs of (rows,) steps and sizes: (stages,) both, rising, and (rows,) the stage of each row."""
+    stages, stage = np.unique(np.stack([steps, np.nan_to_num(sizes, nan=-1.0)], axis=1), axis=0, return_inverse=True)
+    return stages[:, 0], np.where(stages[:, 1] < 0, np.nan, stages[:, 1]), stage.reshape(-1).astype(np.int64)
 
 
 def _trainings(table: LossTable, rows: Index) -> Index:

@@ -14,7 +14,7 @@ from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.fitting import NOISE_COUNT, Fit, Noise, Normal, normal_equations, turned
 from bimix_sweep.law.information import look_information, patterns, scatter_of, settle
 from bimix_sweep.law.lawfile import ARRAYS, check_numbers
-from bimix_sweep.law.looks import Looks, looks_of
+from bimix_sweep.law.looks import Looks, condensed, looks_of
 from bimix_sweep.law.priors import FIXED, Common, Prior, Problems, expected
 from bimix_sweep.law.runs import Index, Runs, gather
 from bimix_sweep.law.validation import MAX_FOLDS, Batch, choose, folds, left_out, misfit
@@ -65,6 +65,7 @@ def _fitted(
     if law not in LAWS:
         raise LawError(f"law {law!r} is not known; need one of {', '.join(LAWS)}")
     runs, y, notes = gather(table, min_step)
+    runs, y, read = condensed(runs, y)
     own = _own(table, own)
     runs, y, targets, dropped = _usable(table, runs, y)
     batch = _batch(table.domains, targets, runs, y, own, law, previous)
@@ -79,7 +80,7 @@ def _fitted(
     picked = np.array([batch.index(t, choice[name]) for t, name in enumerate(targets)])
     return _assemble(
         batch, fit, prior, common, there.of(picked), state, picked, misfit=misfit(batch, picked, held_out, quick), domains=table.domains, targets=targets, choice=choice,
-        own={name: own[name] for name in targets if name in own}, notes=(*table.notes, *notes, *dropped, *batch.notes),
+        own={name: own[name] for name in targets if name in own}, notes=(*table.notes, *notes, *read, *dropped, *batch.notes),
         cross_validation={
             "by_target": table_of_errors, "reason": reasons, "num_mixtures": mixtures,
             "method": f"{min(MAX_FOLDS, mixtures)} folds" if real else "one at a time, linear approximation",

@@ -88,6 +88,23 @@ def test_the_loop_recovers_a_planted_law_and_stops_before_its_budget():
     assert np.abs(last.law.predict(mixtures, np.full(30, 800.0)) / expected - 1).mean() <= 0.01
 
 
+def test_curves_of_hundreds_of_points_that_wander_settle_a_sweep_as_few_points_do():
+    steps = np.arange(50, 801, 3)
+    root = np.linalg.cholesky(np.exp(-np.abs(steps[:, None] - steps) / 120) + 1e-9 * np.eye(len(steps)))
+    state = SweepState(replace(SPEC, eval_steps=tuple(map(int, steps)), min_step=50, max_trials=12))
+    while (proposal := state.propose(f"t{len(state.trials)}")) is not None:
+        generator = np.random.default_rng([3, *proposal.trial.encode()])
+        noise = 0.004 * generator.standard_normal(3) + 0.004 * root @ generator.standard_normal((len(steps), 3))
+        for step, shift in zip(map(int, steps), noise, strict=True):
+            state.record(proposal.trial, step, dict(zip(NAMES, truth(proposal.mixture.as_array(), step) * np.exp(shift), strict=True)))
+        state.finish(proposal.trial)
+        state.decide()
+    refit = state.refit()
+    assert any("251 points were read as up to 9 means" in note for note in refit.law.notes)
+    assert len(refit.law.runs.run) == 9 * state.num_proposed
+    assert true_regret(refit.optimum.mixture) < min(refit.optimum.regret.upper95, 0.002)
+
+
 def test_a_journal_played_back_goes_on_exactly_as_if_nothing_had_happened():
     whole = SweepState(SPEC)
     for _ in range(10):
