@@ -1,15 +1,19 @@
 """Which mixture to run next, and at which scale: the run that is expected to lower the regret of the decision most per cost.
 
-A run at mixture c changes the belief about the objective F by a random amount whose covariance is known before its losses
-are (linear approximation): F(m) moves by  sum_k w_k L_k(m) C_k[m, c] / sqrt(C_k[c, c] + noise_k) z_k,  z standard normal,
-C_k the joint posterior of law and process. The expected regret of the decision then falls by
+Let r* be the predicted optimum, H the curvature of the objective F there and s an error of its gradient. The real optimum lies a step
+-P s away, P the inverse of H among moves that keep the sum 1 and the bounds that hold, and staying at r* costs  s' P s / 2.  On average
 
-    min_m F(m) - E_z min_m (F(m) + move(m, z))          over the contenders m for the optimum
+    regret = tr(P S) / 2,     S the covariance of s under the joint posterior of law and process.
 
-(the knowledge gradient), as a share of the regret there is now, plus EXPLORATION times the share of the losses' variance over all mixtures
-that the run removes: what the belief is wrong about is often not where it looks. Running trials are conditioned on first: their
-information does not depend on their results, so a batch is chosen one after another. Measured mixtures are candidates
-too; running one again is a replicate.
+A run at mixture c changes the belief about target k along  g_k = w_k L_k dC_k[., c]/dr (r*) / sqrt(C_k[c, c] + noise_k),  C_k the posterior
+covariance, whatever its losses are (linear approximation): S falls by g_k g_k' and the regret by  sum_k g_k' P g_k / 2.  As a share of the
+largest fall among the candidates this is added to EXPLORATION times the share of the losses' variance over all mixtures that the run removes:
+what the belief is wrong about is often not where it looks. Running trials are conditioned on first: their information does not depend on their
+results, so a batch is chosen one after another. Measured mixtures are candidates too; running one again is a replicate.
+
+Source: the design for the turning point of a regression (Chaloner 1989, Communications in Statistics: Theory and Methods 18) with several
+responses. The knowledge gradient over a cloud of contenders, which it replaces, was judged by 48 draws in as many dimensions as targets, and chose
+by their noise: PENDING
 
 The decision is about the dearest scale: the largest size and the most steps. A smaller or shorter run moves the belief there by the joint
 posterior between scales: the law's parameters are common to them, and so is what the law misses of a mixture. Both terms are divided by
@@ -26,7 +30,8 @@ import numpy as np
 
 from bimix_sweep.design.initial import random_mixtures
 from bimix_sweep.design.scale import Scale
-from bimix_sweep.law.contest import Question, drawn_optima, scattered
+from bimix_sweep.law.contest import SOFT, Question, around, drawn_optima, scattered
+from bimix_sweep.law.minimise import convex
 from bimix_sweep.law.optimum import solve
 from bimix_sweep.law.uncertainty import Posterior
 from bimix_sweep.mixture.domains import DomainSet, Mixture
@@ -39,8 +44,8 @@ DEAREST_SHARE = 0.5
 8 large trainings, with shares of 0, .5, .67 and with the large size alone: .0017, .0011, .0028, .029 % where slopes and levels move with size;
 .53, .26, .08, .03 % where the small size has bumps of 5.5 % on top, which the law cannot tell. On published curves, for the cost of 8 large
 mixtures, 4 large and 42 small ones predict others as well as 5 and 30 or 6 and 20 do, and better than 8 large (`bench_sizes.py`)."""
-NUM_DRAWS = 48
-"""Draws of z, common to all candidates."""
+NEAR_BOUND = 1e-4
+"""A share this near to a bound is held by it."""
 NUM_BROAD = 60
 """Candidates from anywhere inside the bounds."""
 NUM_REPLICATES = 12
@@ -63,6 +68,46 @@ class Scales:
         return [scale for scale in self.choices for _ in range(candidates)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """The predicted optimum, and what errors of the gradient there cost."""
+
+    stencil: Array
+    """(domains + 1, domains) the optimum and mixtures around it, between which beliefs are differentiated."""
+    reach: Array
+    """(domains,) how far these lie."""
+    price: Array
+    """(domains, domains) P: an error s of the objective's gradient costs s' P s / 2."""
+    near: Array
+    """(n, domains) the optimum, optima of posterior draws, and mixtures around: candidates for the next run."""
+
+    def slopes(self, question: Question, changes: Array, mean: Array) -> Array:
+        """(targets, domains, n) derivatives by the proportions of (targets, domains + 1, n) changes of the log losses, as of the objective."""
+        moved = changes * question.sensitivity(mean).T[:, :, None]
+        return np.asarray((moved[:, 1:] - moved[:, :1]) / self.reach[:, None])
+
+
+def aim_at(question: Question, generator: np.random.Generator) -> Aim:
+    """Where the law has its optimum."""
+    best, _ = solve(question, generator, num_starts=1)
+    stencil, reach = around(best.point)
+    drawn = drawn_optima(question, best, generator, 24, question.searching)
+    near = np.concatenate([best.point[None], drawn, scattered(question, best.point, generator, 40)])
+    aim = Aim(stencil=stencil, reach=reach, price=np.zeros((len(best.point), len(best.point))), near=near)
+    belief = question.searching(stencil)
+    root = np.linalg.cholesky(belief.covariance + 1e-12 * np.einsum("tmm->t", belief.covariance)[:, None, None] * np.eye(len(stencil)))
+    doubt = np.sqrt((aim.slopes(question, root, belief.mean) ** 2).sum(axis=(0, 2)))
+    _, gradient, curvature = question.aim(parametric=False).model(best.point, SOFT * abs(best.value))
+    inside = (best.point > question.lower + NEAR_BOUND) & (best.point < question.upper - NEAR_BOUND)
+    level = float(np.median(gradient[inside] if inside.any() else gradient))
+    free = np.flatnonzero((inside | (np.abs(gradient - level) < doubt)) & (question.lower < question.upper))
+    if len(free) > 1:
+        inverse = np.linalg.inv(convex(curvature[np.ix_(free, free)]))
+        total = inverse.sum(axis=1)
+        aim.price[np.ix_(free, free)] = inverse - np.outer(total, total) / total.sum()
+    return aim
+
+
 def next_mixture(
     question: Question, domains: DomainSet, *, generator: np.random.Generator, finished: Array, running: Array, failed: Array, scales: Scales,
 ) -> tuple[Mixture, str, Scale]:  # fmt: skip
@@ -71,24 +116,24 @@ def next_mixture(
     Args:
         question: what the law of everything measured so far is asked.
         domains: where a run may be.
-        generator: for candidates and draws.
+        generator: for candidates.
         finished, running, failed: (n, domains) mixtures of trials so far, columns in the order of `domains`.
         scales: to choose from, and of these trials.
     """
     order = [question.law.domains.index(name) for name in domains.names]
     finished, running, failed = (_in_order(rows, order, len(question.law.domains)) for rows in (finished, running, failed))
-    contenders = contending(question, generator)
-    fresh = _fresh(question, domains, order, contenders, failed, generator, NUM_BROAD)
+    aim = aim_at(question, generator)
+    fresh = _fresh(question, domains, order, aim.near, failed, generator, NUM_BROAD)
     candidates = np.concatenate([fresh, _again(question, domains, order, finished)])
     everywhere, at = np.tile(candidates, (len(scales.choices), 1)), scales.of(len(candidates))
-    best, fall = choose(question, contenders, everywhere, at, running, scales.running, generator)
+    best, fall = choose(question, aim, everywhere, at, running, scales.running)
     mixture, scale = everywhere[best], at[best]
     why = _why(mixture, scale, finished, scales) if best % len(candidates) >= len(fresh) else ""
     return Mixture.from_array(domains.names, mixture[order]), f"{why}regret -{fall:.2g}", scale
 
 
 class Batch:
-    """Many proposals from one law: one set of contenders and candidates, their joint belief conditioned on each proposal made.
+    """Many proposals from one law: one aim and one set of candidates, their joint belief conditioned on each proposal made.
 
     A proposal then costs milliseconds, however many trainings the law has seen.
     """
@@ -107,33 +152,32 @@ class Batch:
         self._question, self._domains, self._scales = question, domains, scales
         self._order = [question.law.domains.index(name) for name in domains.names]
         finished, running, failed = (_in_order(rows, self._order, len(question.law.domains)) for rows in (finished, running, failed))
-        self._contenders = contending(question, generator)
-        near = np.concatenate([self._contenders, scattered(question, self._contenders[0], generator, size)])
+        self._aim = aim_at(question, generator)
+        near = np.concatenate([self._aim.near, scattered(question, self._aim.near[0], generator, size)])
         fresh = _fresh(question, domains, self._order, near, failed, generator, NUM_BROAD + size)
         self._candidates = np.concatenate([fresh, _again(question, domains, self._order, finished)])
         self._at = scales.of(len(self._candidates))
         self._finished, self._num_fresh = finished, len(fresh)
         self._taken = np.zeros(len(self._at), dtype=bool)
         everywhere = np.tile(self._candidates, (len(scales.choices), 1))
-        self._posterior = conditioned_on(question, self._contenders, everywhere, self._at, running, scales.running)
+        self._posterior = conditioned_on(question, self._aim, everywhere, self._at, running, scales.running)
         self.made = 0
         """Proposals made."""
 
-    def next(self, generator: np.random.Generator, *, dearest: bool = False) -> tuple[Mixture, str, Scale]:
+    def next(self, *, dearest: bool = False) -> tuple[Mixture, str, Scale]:
         """The next mixture, why, and its scale; from then on it counts as seen.
 
         Args:
-            generator: for the draws that judge candidates.
             dearest: only the dearest scale is a choice.
         """
         count = len(self._candidates)
-        regret, share = scores(self._question, self._posterior, len(self._contenders), len(self._at), generator, count)
+        regret, share = scores(self._question, self._aim, self._posterior, len(self._at), count)
         total = _total(regret, share, costs(self._at), EXPLORATION)
         total[self._taken] = -np.inf
         if dearest:
             total[count:] = -np.inf
         best = int(np.argmax(total))
-        self._posterior = self._posterior.conditioned(len(self._contenders) + best)
+        self._posterior = self._posterior.conditioned(len(self._aim.stencil) + best)
         self.made += 1
         mixture, scale = self._candidates[best % count], self._at[best]
         why = _why(mixture, scale, self._finished, self._scales) if best % count >= self._num_fresh else ""
@@ -146,44 +190,37 @@ def dearest_due(scales: Sequence[Scale], asked: Scale) -> bool:
     return sum(scale.cost for scale in scales if scale == asked) < DEAREST_SHARE * sum(scale.cost for scale in scales)
 
 
-def contending(question: Question, generator: np.random.Generator) -> Array:
-    """(n, domains) the predicted optimum first, then optima of posterior draws and mixtures around."""
-    best, _ = solve(question, generator, num_starts=1)
-    drawn = drawn_optima(question, best, generator, 24, question.searching)
-    return np.concatenate([best.point[None], drawn, scattered(question, best.point, generator, 40)])
-
-
 def choose(
-    question: Question, contenders: Array, candidates: Array, at: Sequence[Scale], running: Array, running_at: Sequence[Scale],
-    generator: np.random.Generator, exploration: float = EXPLORATION,
+    question: Question, aim: Aim, candidates: Array, at: Sequence[Scale], running: Array, running_at: Sequence[Scale],
+    exploration: float = EXPLORATION,
 ) -> tuple[int, float]:  # fmt: skip
     """Index of the candidate with the largest score per cost, and its fall of the expected regret (a fraction of the objective).
 
     Args:
-        contenders: (n, domains), the predicted optimum first.
+        aim: of that question.
         candidates: (m, domains).
         at: (m,) their scales; first those at the question's.
         running: (r, domains) trials whose losses are not known yet.
         running_at: (r,) their scales.
         exploration: weight of the variance over all candidates at the question's scale beside the regret.
     """
-    posterior = conditioned_on(question, contenders, candidates, at, running, running_at)
-    regret, share = scores(question, posterior, len(contenders), len(at), generator, sum(scale == at[0] for scale in at))
+    posterior = conditioned_on(question, aim, candidates, at, running, running_at)
+    regret, share = scores(question, aim, posterior, len(at), sum(scale == at[0] for scale in at))
     best = int(np.argmax(_total(regret, share, costs(at), exploration)))
     return best, float(regret[best])
 
 
 def conditioned_on(
-    question: Question, contenders: Array, candidates: Array, at: Sequence[Scale], running: Array, running_at: Sequence[Scale]
+    question: Question, aim: Aim, candidates: Array, at: Sequence[Scale], running: Array, running_at: Sequence[Scale]
 ) -> Posterior:
-    """The belief about contenders at the question's scale and candidates at theirs, first in what is returned, after the runs that go on.
+    """The belief around the optimum at the question's scale and about candidates at theirs, first in what is returned, after the runs that go on.
 
     Args:
-        contenders, candidates, at, running, running_at: as for `choose`.
+        aim, candidates, at, running, running_at: as for `choose`.
     """
     asked = Scale(size=np.nan if question.size is None else question.size, steps=question.step)
-    scales = [*[asked] * len(contenders), *at, *running_at]
-    points = np.concatenate([contenders, candidates, running])
+    scales = [*[asked] * len(aim.stencil), *at, *running_at]
+    points = np.concatenate([aim.stencil, candidates, running])
     posterior = question.searching(points, np.array([float(s.steps) for s in scales]), np.array([s.size for s in scales]))
     for index in range(len(points) - len(running), len(points)):
         posterior = posterior.conditioned(index)
@@ -195,34 +232,23 @@ def costs(at: Sequence[Scale]) -> Array:
     return np.array([scale.cost for scale in at]) / at[0].cost
 
 
-def scores(
-    question: Question, posterior: Posterior, num_contenders: int, num_candidates: int, generator: np.random.Generator, num_asked: int
-) -> tuple[Array, Array]:
+def scores(question: Question, aim: Aim, posterior: Posterior, num_candidates: int, num_asked: int) -> tuple[Array, Array]:
     """Of each candidate: fall of the expected regret (fraction of the objective), and share of the candidates' variance removed.
 
     Args:
-        posterior: of contenders, candidates and anything more, in this order.
+        posterior: at the aim's stencil, of candidates and anything more, in this order.
         num_asked: the first so many candidates are at the scale asked about, and the variance is theirs.
     """
-    there = slice(num_contenders, num_contenders + num_candidates)
-    asked = slice(num_contenders, num_contenders + num_asked)
-    losses = np.exp(posterior.mean)
-    mean = question.objective(losses)
-    weighted = question.sensitivity(posterior.mean)
-    targets = posterior.covariance.shape[0]
-    noise = np.diag(posterior.run_noise)
-    total = np.einsum("tmm->tm", posterior.covariance)[:, there] + noise[:, None]
-    moves = posterior.covariance[:, :, there] / np.sqrt(total)[:, None, :]
-    half = generator.standard_normal((NUM_DRAWS // 2, targets))
-    draws = np.concatenate([half, -half])
-    decided = weighted[:num_contenders].T[:, :, None] * moves[:, :num_contenders]  # (targets, contenders, candidates)
-    changed = np.tensordot(draws, decided, axes=1) + mean[:num_contenders, None]  # (draws, contenders, candidates)
-    fall = mean[:num_contenders].min() - changed.min(axis=1).mean(axis=0)
+    here = slice(0, len(aim.stencil))
+    there = slice(len(aim.stencil), len(aim.stencil) + num_candidates)
+    asked = slice(len(aim.stencil), len(aim.stencil) + num_asked)
+    variance = np.einsum("tmm->tm", posterior.covariance)
+    moves = posterior.covariance[:, :, there] / np.sqrt(variance[:, there] + np.diag(posterior.run_noise)[:, None])[:, None, :]
+    slopes = aim.slopes(question, moves[:, here], posterior.mean[here])
+    fall = 0.5 * np.einsum("tdc,tdc->c", slopes, np.matmul(aim.price, slopes))
     relevance = question.weights > 0
-    share = (moves[relevance][:, asked] ** 2).mean(axis=(0, 1)) / np.maximum(
-        np.einsum("tmm->tm", posterior.covariance)[relevance][:, asked].mean(), 1e-300
-    )
-    return np.maximum(fall, 0.0) / float(mean[0]), share
+    share = (moves[relevance][:, asked] ** 2).mean(axis=(0, 1)) / np.maximum(variance[relevance][:, asked].mean(), 1e-300)
+    return np.maximum(fall, 0.0) / float(question.objective(np.exp(posterior.mean[:1]))[0]), share
 
 
 def _total(regret: Array, share: Array, cost: Array, exploration: float) -> Array:

@@ -43,11 +43,11 @@ class Chooser:
 
         Args:
             moment, law: what `law` gave.
-            generator: for candidates and draws.
+            generator: for candidates.
         """
         record, dearest = self._record, self._dearest_next(len(self._record.proposals))
         if due(moment.num_over, record.spec.slots) > 1:
-            return self._batch_of(moment, law).next(generator, dearest=dearest)
+            return self._batch_of(moment, law).next(dearest=dearest)
         so_far = self._so_far({trial: known.state for trial, known in record.trials.items()}, dearest=dearest)
         return next_mixture(self._question(moment, law), record.spec.domains, generator=generator, **so_far)
 
@@ -75,7 +75,7 @@ class Chooser:
             self._batch = (moment, batch)
         batch = self._batch[1]
         while (number := moment.num_proposals + batch.made) < len(proposals):  # after a restart
-            batch.next(rng(spec.seed, "proposal", number), dearest=self._dearest_next(number))
+            batch.next(dearest=self._dearest_next(number))
         return batch
 
     def _dearest_next(self, num_proposals: int) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
-from bimix_sweep.design.acquisition import choose, contending, dearest_due
+from bimix_sweep.design.acquisition import aim_at, choose, dearest_due
 from bimix_sweep.design.initial import REPEATED, initial_scales, most_informative
 from bimix_sweep.design.scale import SAME_STEPS, Scale, kinds_of, scales_of
 from bimix_sweep.errors import SweepError
@@ -175,7 +175,7 @@ class _Pool:
         """So many further runs as a sweep would choose them."""
         size = None if law.sizes is None else self.asked.size
         question = ask(law, DomainSet(names=law.domains), step=self.asked.steps, size=size)
-        contenders = contending(question, generator)
+        aim = aim_at(question, generator)
         picked: list[int] = []
         for _ in range(count):
             left = np.setdiff1d(self.open, [*seen, *picked]).tolist()
@@ -183,7 +183,7 @@ class _Pool:
                 left = self.at(self.asked, left) or left
             left.sort(key=lambda run: (-self.scales[run].size, -self.scales[run].steps))
             at, running = ([self.scales[run] for run in runs] for runs in (left, picked))
-            best, _ = choose(question, contenders, self.mixtures[left], at, self.mixtures[picked], running, generator, LEARNING)
+            best, _ = choose(question, aim, self.mixtures[left], at, self.mixtures[picked], running, LEARNING)
             picked.append(left[best])
         return picked
 

@@ -19,6 +19,8 @@ from bimix_sweep.law.minimise import Objective, Solution, quadratic_step
 from bimix_sweep.law.uncertainty import Posterior
 from bimix_sweep.mixture.simplex import Array, sample
 
+SOFT = 0.005
+"""The maximum over targets is smoothed over this share of it where its derivative is asked for."""
 CONCENTRATIONS = (1000.0, 200.0, 50.0, 15.0, 5.0)
 """Of the Dirichlet mixtures scattered around the optimum: from 1 % away to anywhere."""
 SYSTEMATIC = 0.7
@@ -81,12 +83,12 @@ class Question:
         return np.asarray(weighted.max(axis=-1) if self.worst else weighted.sum(axis=-1))
 
     def sensitivity(self, log_losses: Array) -> Array:
-        """(M, targets) log losses -> (M, targets) derivative of the objective by each; the maximum smoothed over .5 % of it."""
+        """(M, targets) log losses -> (M, targets) derivative of the objective by each; of the smoothed maximum for "worst"."""
         weighted = np.exp(log_losses) * self.weights
         if not self.worst:
             return np.asarray(weighted)
         top = weighted.max(axis=1, keepdims=True)
-        chance = np.exp((weighted - top) / (0.005 * top))
+        chance = np.exp((weighted - top) / (SOFT * top))
         return np.asarray(weighted * chance / chance.sum(axis=1, keepdims=True))
 
     def posterior(self, points: Array, steps: Array | None = None, sizes: Array | None = None) -> Posterior:
@@ -148,13 +150,17 @@ def correlated_draws(posterior: Posterior, generator: np.random.Generator, count
     return np.asarray(posterior.mean + np.matmul(_root(posterior.covariance), normal).transpose(2, 1, 0))
 
 
+def around(point: Array) -> tuple[Array, Array]:
+    """(domains + 1, domains) a mixture and one towards each domain, and (domains,) how far: the slopes of beliefs are differences over these."""
+    reach = np.clip(0.3 * point, 0.003, 0.05)
+    return np.concatenate([point[None], point + reach[:, None] * (np.eye(len(point)) - point)]), reach
+
+
 def drawn_optima(
     question: Question, best: Solution, generator: np.random.Generator, count: int, belief: Callable[[Array], Posterior]
 ) -> Array:
     """(count, domains) optima of draws of a belief about the objective, each by its quadratic model at the optimum."""
-    domains = len(best.point)
-    reach = np.clip(0.3 * best.point, 0.003, 0.05)
-    stencil = np.concatenate([best.point[None], best.point + reach[:, None] * (np.eye(domains) - best.point)])
+    stencil, reach = around(best.point)
     posterior = belief(stencil)
     deviation = correlated_draws(posterior, generator, count) - posterior.mean
     change = np.einsum("cmt,mt->cm", deviation, question.sensitivity(posterior.mean))

@@ -156,7 +156,7 @@ def minimise(objective: Objective, lower: Array, upper: Array, start: Array, tol
             gap = float(gradient @ (point - lowest_vertex(gradient, lower, upper)))
             if gap <= (tolerance if last else 0.1 * temperature) * scale:
                 break
-            moved = _search(objective, temperature * scale, point, value, gradient, _convex(hessian), lower, upper)
+            moved = _search(objective, temperature * scale, point, value, gradient, convex(hessian), lower, upper)
             taken += 1
             if moved is None:
                 break
@@ -164,7 +164,7 @@ def minimise(objective: Objective, lower: Array, upper: Array, start: Array, tol
     value, gradient, hessian = objective.model(point, SMOOTHING[-1] * scale)
     return Solution(
         point=point, value=float(objective.values(point[None])[0]), gap=objective.gap(point, lower, upper),
-        curvature=_convex(hessian), gradient=gradient, iterations=taken,
+        curvature=convex(hessian), gradient=gradient, iterations=taken,
     )  # fmt: skip
 
 
@@ -244,7 +244,7 @@ def _search(
     return None
 
 
-def _convex(hessian: Array) -> Array:
+def convex(hessian: Array) -> Array:
     """The nearest positive definite matrix with a small floor on its eigenvalues."""
     values, vectors = np.linalg.eigh(hessian)
     floor = max(1e-10, 1e-9 * float(np.abs(values).max()))

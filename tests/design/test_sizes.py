@@ -9,7 +9,7 @@ import pytest
 from played_back import check_from_the_middle, check_in_a_batch
 from scipy import optimize
 
-from bimix_sweep.design.acquisition import DEAREST_SHARE, Scales, choose, costs
+from bimix_sweep.design.acquisition import DEAREST_SHARE, Scales, aim_at, choose, costs
 from bimix_sweep.design.initial import REPEATED, initial_scales, num_initial
 from bimix_sweep.design.scale import Scale
 from bimix_sweep.design.spec import SweepSpec
@@ -139,11 +139,11 @@ def test_where_both_sizes_tell_the_same_the_cheap_one_is_run():
         losses=losses,
     )  # fmt: skip
     question = ask(fit_law(table), DOMAINS)
-    contenders, candidates, nothing = generator.dirichlet(np.ones(3), 6), generator.dirichlet(np.ones(3), 5), np.zeros((0, 3))
+    aim, candidates, nothing = aim_at(question, generator), generator.dirichlet(np.ones(3), 5), np.zeros((0, 3))
     scales = Scales(choices=(Scale(size=LARGE, steps=800), Scale(size=SMALL, steps=800)), finished=(), running=())
     at = scales.of(len(candidates))
-    one, fall = choose(question, contenders, candidates, at[:5], nothing, (), np.random.default_rng(1))
-    both, same = choose(question, contenders, np.tile(candidates, (2, 1)), at, nothing, (), np.random.default_rng(1))
+    one, fall = choose(question, aim, candidates, at[:5], nothing, ())
+    both, same = choose(question, aim, np.tile(candidates, (2, 1)), at, nothing, ())
     assert both == one + len(candidates)
     assert same == pytest.approx(fall)
     assert costs(at).tolist() == [1.0] * 5 + [0.25] * 5
