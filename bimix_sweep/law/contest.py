@@ -28,7 +28,7 @@ SYSTEMATIC = 0.7
 ROUGHNESS = 0.4
 """What a decision may cost is judged with this share of the process's fitted length: an optimum goes where the prediction is too low by
 chance, which happens over shorter distances than all runs together show."""
-CERTAINTY, SCARCITY = 0.55, 20.0
+CERTAINTY, SCARCITY = 0.62, 20.0
 """Its variances are times CERTAINTY (1 + SCARCITY / (3 + trainings beyond the domains)): few trainings say little of how much the law misses.
 
 Chosen with ROUGHNESS and SURPRISE_COUNT on simulated sweeps of five worlds (seeds 7200 to 7211; 20 to 64 runs; 48 more of the log-linear world, 7300 to 7347).
