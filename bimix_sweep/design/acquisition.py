@@ -13,7 +13,7 @@ results, so a batch is chosen one after another. Measured mixtures are candidate
 
 Source: the design for the turning point of a regression (Chaloner 1989, Communications in Statistics: Theory and Methods 18) with several
 responses. The knowledge gradient over a cloud of contenders, which it replaces, was judged by 48 draws in as many dimensions as targets, and chose
-by their noise: PENDING
+by their noise: regret at 32 runs, law-like world (10 seeds) .134 against .097 %, four others (5 seeds) .67 against .46, .44 and .44, .22 and .13, 1.04 and .85 %.
 
 The decision is about the dearest scale: the largest size and the most steps. A smaller or shorter run moves the belief there by the joint
 posterior between scales: the law's parameters are common to them, and so is what the law misses of a mixture. Both terms are divided by
@@ -38,7 +38,7 @@ from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE, Array, project
 
 EXPLORATION = 0.3
-"""Weight of the variance over all mixtures beside the regret."""
+"""Weight of the variance over all mixtures beside the regret. Regret at 32 runs with .1, .2, .3 and .6: law-like .106, .098, .101, .120 %, alien .65, .55, .50, .48 %."""
 DEAREST_SHARE = 0.5
 """Least share of a sweep's cost that goes to the dearest scale. Three planted domains, sizes 1 : 4, three seeds, mean regret after the cost of
 8 large trainings, with shares of 0, .5, .67 and with the large size alone: .0017, .0011, .0028, .029 % where slopes and levels move with size;
