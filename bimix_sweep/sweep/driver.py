@@ -150,7 +150,7 @@ def _run_tune(
     tuner = tune.Tuner(
         tune.with_resources(proxy_training(training), bundles),
         tune_config=tune.TuneConfig(
-            search_alg=searcher, scheduler=NewestFirst(), num_samples=-1, reuse_actors=True,
+            search_alg=searcher, scheduler=NewestFirst(searcher.lost), num_samples=-1, reuse_actors=True,
             trial_name_creator=_trial_name, trial_dirname_creator=_trial_name,
         ),
         run_config=tune.RunConfig(
