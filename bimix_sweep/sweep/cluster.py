@@ -73,12 +73,14 @@ def cluster(address: str | None, resources: ResourcesConfig) -> Iterator[Cluster
             folder = stack.enter_context(_own_folder())
             # trainings are all that runs there; without a wish Ray counts the cores, quotas of containers included
             num_cpus = None if resources.slots == "auto" else max(1, math.ceil(resources.slots * resources.cpu))
+            # workers import from where this process does; Ray itself would look for the script's folder from the one that it is started in, in vain
+            paths = [str(Path(path).absolute()) for path in reversed(sys.path)]  # a worker puts each before those before it
             try:
                 with _started_in(folder):
                     context = ray.init(
                         address="local", num_cpus=num_cpus, include_dashboard=True, dashboard_host="127.0.0.1",
                         object_store_memory=OBJECT_STORE_BYTES, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR,
-                        configure_logging=False, _temp_dir=str(folder),
+                        configure_logging=False, _temp_dir=str(folder), job_config=ray.job_config.JobConfig(_py_driver_sys_path=paths),
                     )  # fmt: skip
             except Exception as error:  # of its own processes Ray raises plain exceptions with their logs
                 raise SweepError(

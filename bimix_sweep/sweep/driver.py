@@ -52,12 +52,14 @@ def drive(
 ) -> Recipe:  # fmt: skip
     """From wherever the journal is, over a change of the sweep where there is one, to the results."""
     from bimix_sweep.sweep.cluster import cluster
+    from bimix_sweep.sweep.loading import check_loadable
     from bimix_sweep.sweep.remote import ask
 
     if said := too_few(len(spec.domains), len(spec.scales), spec.max_trials):
         progress.say(f"warning: {said}")
     with cluster(address, config.resources) as found, _storage_told(folder):
         interrupt.install()  # Ray has taken SIGTERM over
+        check_loadable(trainer, config.resources, progress.say)
         name = f"law-{hashlib.blake2b(folder.encode(), digest_size=8).hexdigest()}"
         first = first_event(config, trainer.data, spec, found.slots())
         event = change.event(first) if change else None
@@ -148,7 +150,7 @@ def _run_tune(
     tuner = tune.Tuner(
         tune.with_resources(proxy_training(training), bundles),
         tune_config=tune.TuneConfig(
-            search_alg=searcher, scheduler=NewestFirst(), num_samples=-1, reuse_actors=True,
+            search_alg=searcher, scheduler=NewestFirst(searcher.lost), num_samples=-1, reuse_actors=True,
             trial_name_creator=_trial_name, trial_dirname_creator=_trial_name,
         ),
         run_config=tune.RunConfig(

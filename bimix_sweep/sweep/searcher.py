@@ -8,6 +8,7 @@ is saved by Tune: a driver that starts again builds the study anew from the jour
 
 import concurrent.futures
 import math
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -21,6 +22,7 @@ from ray.tune.search import Searcher
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import BimixSweepError
 from bimix_sweep.sweep.history import PastTrial
+from bimix_sweep.sweep.masking import masked
 from bimix_sweep.sweep.sampler import SHARE, MixtureSampler, Planner, suggest_mixture, trial_name
 
 FINISHED = "FINISHED"
@@ -34,6 +36,8 @@ FIRST_SECONDS, AGAIN_SECONDS = 5.0, 0.02
 go, or has it take over a training whose own worker is starting and ends that one; and a start costs two seconds of a core. So the loop rather waits for a
 fit, if not for a long one. With 64 instant trainings on two cores all workers were up after 107 s, and after 180 s where it waited for one second."""
 
+MOST_WORDS = 300
+"""Characters of Tune's error in the reason of a training's failure."""
 SCOUTS, SCOUT_SECONDS = 4, 10.0
 """Trainings that begin alone, until one of them has a point or so long. Workers that start together on few cores come up together, late: resumed with 64
 slots on two cores, the first of all began after 23 s."""
@@ -59,6 +63,8 @@ class _Turn:
     order: dict[str, Any]
     number: int = 1
     """Since its last point."""
+    lost: str = ""
+    """Of what the last of them ended with an error."""
 
 
 class SweepSearcher(Searcher):  # type: ignore[misc]
@@ -104,6 +110,11 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         if trial_id in self._running:
             self._running[trial_id].number = 0  # the next turn is the first without a point
 
+    def lost(self, trial_id: str, words: str) -> None:
+        """Said before `on_trial_complete` with an error, of which that is told nothing."""
+        if trial_id in self._running:
+            self._running[trial_id].lost = textwrap.shorten(masked(words), MOST_WORDS, placeholder=" ...")
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         turn = self._running.pop(trial_id, None)
         if turn is None:
@@ -114,7 +125,9 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             return
         trial = turn.trial
         objective = (result or {}).get("objective")
-        reason = (result or {}).get("failed") or ("its worker failed too often" if error else None)
+        reason = (result or {}).get("failed")
+        if error and reason is None:
+            reason = "its worker failed too often" + (f", the last time with: {turn.lost}" if turn.lost else "")
         try:
             if reason is None and objective is not None:
                 self.study.tell(trial, objective)

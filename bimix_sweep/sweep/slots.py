@@ -88,20 +88,23 @@ def ray_slots(resources: ResourcesConfig) -> Slots:
     Raises:
         SweepError: as for `Slots`.
     """
+    return Slots(resources, lambda: [resources_of(node) for node in working_nodes()], scales=_scales())
+
+
+def working_nodes() -> list[dict[str, Any]]:
+    """Those that take work, as Ray describes them."""
     import ray
 
-    def nodes() -> list[dict[str, float]]:
-        from bimix_sweep.sweep.nodes import draining
+    from bimix_sweep.sweep.nodes import draining
 
-        leaving: set[str] = set()
-        with contextlib.suppress(ray.exceptions.RayError, AttributeError):  # a client (ray://) has no such connection
-            leaving = draining()
-        return [_resources(node) for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
-
-    return Slots(resources, nodes, scales=_scales())
+    leaving: set[str] = set()
+    with contextlib.suppress(ray.exceptions.RayError, AttributeError):  # a client (ray://) has no such connection
+        leaving = draining()
+    return [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
 
 
-def _resources(node: Mapping[str, Any]) -> dict[str, float]:
+def resources_of(node: Mapping[str, Any]) -> dict[str, float]:
+    """What one of them has for trainings."""
     return {name: float(node["Resources"].get(name, 0.0)) for name in ("CPU", "GPU")}
 
 

@@ -1,13 +1,37 @@
 """What hangs on Tune's loop, at the trainings that Tune would hand it."""
 
+import pytest
 from ray.tune.experiment import Trial
 
 from bimix_sweep.sweep.tuneloop import NewestFirst
 
+UNIMPORTABLE = """Failure # 1 (occurred at 2026-11-26_06-42-31)
+The actor died unexpectedly before finishing this task.
+	class_name: ImplicitFunc
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Traceback (most recent call last):
+    raise RuntimeError(
+RuntimeError: The actor with name ImplicitFunc failed to import on the worker. This may be because needed library dependencies are not installed:
+
+Traceback (most recent call last):
+    actor_class = pickle.loads(pickled_class)
+                  ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+ModuleNotFoundError: No module named 'mine'
+
+An unexpected internal error occurred while the worker was executing a task.
+"""
+KILLED = """Failure # 2 (occurred at 2026-11-26_06-43-01)
+The actor died unexpectedly before finishing this task.
+	class_name: ImplicitFunc
+	ip: 192.0.2.2
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: End of file.
+"""
+
 
 class Training:
-    def __init__(self, status=Trial.PENDING):
-        self.status = status
+    trial_id = "id"
+
+    def __init__(self, status=Trial.PENDING, error_file=None):
+        self.status, self.error_file = status, error_file
 
 
 def test_a_free_worker_goes_to_a_new_training_not_to_one_whose_own_worker_starts():
@@ -26,3 +50,22 @@ def test_what_runs_already_is_not_chosen():
     for training in (running, waiting):
         scheduler.on_trial_add(None, training)
     assert scheduler.choose_trial_to_run(None) is waiting
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        (UNIMPORTABLE, "ModuleNotFoundError: No module named 'mine'"),
+        (UNIMPORTABLE + KILLED, "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: End of file."),
+        ("ray.exceptions.OutOfMemoryError: Task was killed\n\tat the node", "ray.exceptions.OutOfMemoryError: Task was killed"),
+        ("an error of a kind\nthat Ray has not yet\n", "that Ray has not yet"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_of_a_lost_training_the_line_is_told_that_says_why(tmp_path, kept, said):
+    (tmp_path / "error.txt").write_text(kept)
+    heard = []
+    scheduler = NewestFirst(lambda *words: heard.append(words))
+    for file in (tmp_path / "error.txt", tmp_path / "none", None):
+        scheduler.on_trial_error(None, Training(Trial.RUNNING, file and str(file)))
+    assert heard == [("id", said)]
