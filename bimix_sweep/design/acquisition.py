@@ -86,6 +86,15 @@ class Aim:
         moved = changes * question.sensitivity(mean).T[:, :, None]
         return np.asarray((moved[:, 1:] - moved[:, :1]) / self.reach[:, None])
 
+    def doubt(self, question: Question) -> Array:
+        """(domains,) standard deviations of the objective's derivatives; of differences, for a covariance of exact losses may have no root."""
+        belief = question.searching(self.stencil)
+        sensitivity = question.sensitivity(belief.mean).T
+        moved = belief.covariance * sensitivity[:, :, None] * sensitivity[:, None, :]
+        variance = np.einsum("tmm->tm", moved)
+        apart = (variance[:, 1:] + variance[:, :1] - 2 * moved[:, 0, 1:]).sum(axis=0)
+        return np.asarray(np.sqrt(np.maximum(apart, 0.0)) / self.reach)
+
 
 def aim_at(question: Question, generator: np.random.Generator) -> Aim:
     """Where the law has its optimum."""
@@ -94,9 +103,7 @@ def aim_at(question: Question, generator: np.random.Generator) -> Aim:
     drawn = drawn_optima(question, best, generator, 24, question.searching)
     near = np.concatenate([best.point[None], drawn, scattered(question, best.point, generator, 40)])
     aim = Aim(stencil=stencil, reach=reach, price=np.zeros((len(best.point), len(best.point))), near=near)
-    belief = question.searching(stencil)
-    root = np.linalg.cholesky(belief.covariance + 1e-12 * np.einsum("tmm->t", belief.covariance)[:, None, None] * np.eye(len(stencil)))
-    doubt = np.sqrt((aim.slopes(question, root, belief.mean) ** 2).sum(axis=(0, 2)))
+    doubt = aim.doubt(question)
     _, gradient, curvature = question.aim(parametric=False).model(best.point, SOFT * abs(best.value))
     inside = (best.point > question.lower + NEAR_BOUND) & (best.point < question.upper - NEAR_BOUND)
     level = float(np.median(gradient[inside] if inside.any() else gradient))

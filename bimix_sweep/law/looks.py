@@ -88,7 +88,8 @@ def condensed(runs: Runs, y: Array) -> tuple[Runs, Array, tuple[str, ...]]:
         return runs, y, ()
     present = np.logical_or.reduceat(runs.present, starts, axis=1)
     means = np.where(present, np.add.reduceat(_drawn(runs, y), starts, axis=1) / points, 0.0)
-    at = (np.add.reduceat(runs.steps[runs.stage] ** -FALL, starts) / points) ** (-1 / FALL)
+    mean = (np.add.reduceat(runs.steps[runs.stage] ** -FALL, starts) / points) ** (-1 / FALL)
+    at = np.where(points == 1, runs.steps[runs.stage[starts]], mean)  # a power and its root are not the step again
     ends = [runs.steps.argmin(), runs.steps.argmax()]
     steps, sizes, stage = stages_of(np.append(at, runs.steps[ends]), np.append(runs.sizes[runs.stage[starts]], runs.sizes[ends]))
     few = Runs(proportions=runs.proportions, steps=steps, sizes=sizes, run=runs.run[starts], stage=stage[: len(at)], present=present)

@@ -116,3 +116,22 @@ def test_the_price_of_a_wrong_gradient_is_what_the_moved_optimum_gains():
         moved = minimise(Objective(losses=tilted, weights=np.ones(1)), question.lower, question.upper, best.point, 1e-14)
         gained = best.value + best.point @ slope - moved.value
         assert gained == pytest.approx(slope @ aim.price @ slope / 2, rel=0.05)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_losses_without_noise_whose_optimum_is_a_vertex_leave_a_choice(seed):
+    """Covariances of what is known exactly are singular but for rounding, which may leave them no root."""
+    shares = np.random.default_rng(seed).beta(1, 1, 40)
+    mixtures = np.stack([shares, 1 - shares], axis=1)
+    r, steps = np.repeat(mixtures, 4, axis=0), np.tile([100.0, 200.0, 400.0, 800.0], 40)
+    losses = 3 * (0.03 + r @ [1.05, 0.05]) ** -0.2 * (1 + 0.4 * (steps / 200) ** -0.6)
+    missing = np.full(len(r), np.nan)
+    exact = fit_law(
+        LossTable(
+            domains=("a", "b"), targets=("a",), trials=tuple(str(i) for i in range(40) for _ in range(4)), steps=steps, sizes=missing,
+            seeds=missing, proportions=r, losses=losses[:, None],
+        )
+    )  # fmt: skip
+    aim = aim_at(ask(exact, DomainSet(names=("a", "b"))), np.random.default_rng(0))
+    assert aim.near[0] == pytest.approx([1, 0], abs=1e-6)
+    assert np.isfinite(aim.price).all()

@@ -117,6 +117,15 @@ def test_a_mean_stands_for_each_look_and_the_steps_stay_those_of_the_curves():
     assert again.predict(ASKED, np.full(40, LAST)).tolist() == law.predict(ASKED, np.full(40, LAST)).tolist()
 
 
+def test_a_look_of_one_point_stays_at_its_step():
+    """Beside one dense curve those of few points are looks of one, the last step among them."""
+    table = table_of(0)
+    few = np.isin(table.steps, DENSE[[0, 40, 80, 160, 285]]) | np.array([trial == "nan-0" for trial in table.trials])
+    law = fit_law(table.select(few))
+    assert law.steps == (200.0, LAST)
+    assert set(DENSE[[40, 80, 160]]) <= set(law.runs.steps)
+
+
 def test_a_target_measured_now_and_then_has_its_mean_where_the_others_have_theirs():
     table = table_of(0, offset=0.0, white=0.0)
     losses = table.losses.copy()
