@@ -161,7 +161,7 @@ def _seconds_to_do(history: SweepHistory, num_finals: int, training_seconds: flo
         to_do += sum(map(price, coming))
         to_do += max(0, spec.max_trials - len(sweep) - len(coming)) * (sum(chosen) / len(chosen) if chosen else dearest)
     running = (record for record in records.values() if record.state == "running")
-    return to_do + sum(price(record.scale) * (1 - max(record.points, default=0) / record.steps) for record in running)
+    return to_do + sum(price(record.scale) * max(0.0, 1 - max(record.points, default=0) / record.steps) for record in running)
 
 
 def _earlier_finals(history: SweepHistory) -> int:

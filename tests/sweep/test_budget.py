@@ -195,6 +195,8 @@ def test_the_time_left_is_that_of_the_trainings_to_come_and_of_the_rest_of_those
 
     assert left(training_seconds=0.0) is None
     assert left(training_seconds=30.0) == (2 + 8 + 0.75) * 30
+    actor.record(running.trial, 1200, losses(running.mixture, running.seed, 400))  # a trainer may go on beyond its steps
+    assert left(training_seconds=30.0) == (2 + 8) * 30
     run(actor)
     assert left(training_seconds=30.0) == 0
     actor.close()
