@@ -6,10 +6,12 @@ Let r* be the predicted optimum, H the curvature of the objective F there and s 
     regret = tr(P S) / 2,     S the covariance of s under the joint posterior of law and process.
 
 A run at mixture c changes the belief about target k along  g_k = w_k L_k dC_k[., c]/dr (r*) / sqrt(C_k[c, c] + noise_k),  C_k the posterior
-covariance, whatever its losses are (linear approximation): S falls by g_k g_k' and the regret by  sum_k g_k' P g_k / 2.  As a share of the
-largest fall among the candidates this is added to EXPLORATION times the share of the losses' variance over all mixtures that the run removes:
-what the belief is wrong about is often not where it looks. Running trials are conditioned on first: their information does not depend on their
-results, so a batch is chosen one after another. Measured mixtures are candidates too; running one again is a replicate.
+covariance, whatever its losses are (linear approximation; errors of different targets taken for independent): S falls by g_k g_k' and the
+regret by  sum_k g_k' P g_k / 2.  As a share of the largest fall among the candidates this is added to EXPLORATION times the share of the
+losses' variance over all mixtures that the run removes: what the belief is wrong about is often not where it looks. Running trials are
+conditioned on first: their information does not depend on their results, so a batch is chosen one after another. Measured mixtures are
+candidates too; running one again is a replicate. The belief is the wide one of `Question.searching`, so falls compare with one another, not
+with the regret that a decision states.
 
 Source: the design for the turning point of a regression (Chaloner 1989, Communications in Statistics: Theory and Methods 18) with several
 responses. The knowledge gradient over a cloud of contenders, which it replaces, was judged by 48 draws in as many dimensions as targets, and chose
@@ -30,7 +32,7 @@ import numpy as np
 
 from bimix_sweep.design.initial import random_mixtures
 from bimix_sweep.design.scale import Scale
-from bimix_sweep.law.contest import SOFT, Question, around, drawn_optima, scattered
+from bimix_sweep.law.contest import Question, around, bowl, drawn_optima, scattered
 from bimix_sweep.law.minimise import convex
 from bimix_sweep.law.optimum import solve
 from bimix_sweep.law.uncertainty import Posterior
@@ -104,7 +106,7 @@ def aim_at(question: Question, generator: np.random.Generator) -> Aim:
     near = np.concatenate([best.point[None], drawn, scattered(question, best.point, generator, 40)])
     aim = Aim(stencil=stencil, reach=reach, price=np.zeros((len(best.point), len(best.point))), near=near)
     doubt = aim.doubt(question)
-    _, gradient, curvature = question.aim(parametric=False).model(best.point, SOFT * abs(best.value))
+    gradient, curvature = bowl(question, best)
     inside = (best.point > question.lower + NEAR_BOUND) & (best.point < question.upper - NEAR_BOUND)
     level = float(np.median(gradient[inside] if inside.any() else gradient))
     free = np.flatnonzero((inside | (np.abs(gradient - level) < doubt)) & (question.lower < question.upper))

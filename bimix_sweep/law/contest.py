@@ -15,7 +15,7 @@ import numpy as np
 
 from bimix_sweep.law.calibration import left_out
 from bimix_sweep.law.fitted import FittedLaw
-from bimix_sweep.law.minimise import Objective, Solution, quadratic_step
+from bimix_sweep.law.minimise import Objective, Solution, convex, quadratic_step
 from bimix_sweep.law.uncertainty import Posterior
 from bimix_sweep.mixture.simplex import Array, sample
 
@@ -157,6 +157,15 @@ def around(point: Array) -> tuple[Array, Array]:
     return np.concatenate([point[None], point + reach[:, None] * (np.eye(len(point)) - point)]), reach
 
 
+def bowl(question: Question, best: Solution) -> tuple[Array, Array]:
+    """(domains,) gradient and (domains, domains) Hessian of the objective at its optimum.
+
+    Of "worst" they are those of the smoothed maximum: the maximum itself has walls at its kinks, which no belief would move the optimum over.
+    """
+    _, gradient, hessian = question.aim(parametric=False).model(best.point, SOFT * abs(best.value))
+    return gradient, hessian
+
+
 def drawn_optima(
     question: Question, best: Solution, generator: np.random.Generator, count: int, belief: Callable[[Array], Posterior]
 ) -> Array:
@@ -167,7 +176,9 @@ def drawn_optima(
     change = np.einsum("cmt,mt->cm", deviation, question.sensitivity(posterior.mean))
     slopes = (change[:, 1:] - change[:, :1]) / reach
     lower, upper = question.lower, question.upper
-    return np.stack([quadratic_step(best.curvature, best.gradient + slope, best.point, lower, upper) for slope in slopes])
+    gradient, hessian = bowl(question, best)
+    curvature = convex(hessian)
+    return np.stack([quadratic_step(curvature, gradient + slope, best.point, lower, upper) for slope in slopes])
 
 
 def scattered(question: Question, centre: Array, generator: np.random.Generator, count: int) -> Array:

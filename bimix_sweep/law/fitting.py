@@ -126,9 +126,7 @@ def minimise(
     return Fit(params=params, noise=noise, cost=cost, converged=settled, iterations=done)
 
 
-def estimate_noise(
-    fit: Fit, prior: Prior, bimix: npt.NDArray[np.bool_], variance: Array, runs: Runs, *, weight: Array, residual: Array
-) -> Noise:
+def estimate_noise(prior: Prior, bimix: npt.NDArray[np.bool_], variance: Array, runs: Runs, *, weight: Array, residual: Array) -> Noise:
     """Offset and point variances from the residuals, each parameter counted as it is used (MacKay's effective number).
 
     Within a training the residuals about their mean hold the point noise, between trainings the means hold the offset.
@@ -193,7 +191,7 @@ def fit_laws(
     for _ in range(rounds):
         state = normal_equations(fit.params, tl.evaluate(fit.params, design, prior.columns), prior, fit.noise, runs, y, weight)
         variance = np.einsum("kii->ki", np.linalg.inv(state.hessian))
-        noise = estimate_noise(fit, prior, problems.bimix, variance, runs, weight=weight, residual=state.residual)
+        noise = estimate_noise(prior, problems.bimix, variance, runs, weight=weight, residual=state.residual)
         common = problems.pooled(common, prior, fit.params, variance)
         problems = replace(problems, determined=problems.num_determined(prior, variance))
         start = fit.params

@@ -7,7 +7,8 @@ import pytest
 
 from bimix_sweep.design.acquisition import Aim, Scales, aim_at, choose, next_mixture, scores
 from bimix_sweep.design.scale import Scale
-from bimix_sweep.law.optimum import ask
+from bimix_sweep.law.minimise import Objective, minimise
+from bimix_sweep.law.optimum import ask, solve
 from bimix_sweep.law.selection import fit_law
 from bimix_sweep.law.uncertainty import Posterior
 from bimix_sweep.mixture.domains import DomainSet
@@ -99,9 +100,6 @@ def test_the_fall_of_regret_is_that_of_the_regret_itself_in_a_world_of_one_bowl(
 
 def test_the_price_of_a_wrong_gradient_is_what_the_moved_optimum_gains():
     """F + s.r has its minimum elsewhere; for small s staying costs s' P s / 2, of random s against the solver."""
-    from bimix_sweep.law.minimise import Objective, minimise
-    from bimix_sweep.law.optimum import solve
-
     question = ask(law(), DOMAINS)
     generator = np.random.default_rng(0)
     best, _ = solve(question, generator, num_starts=1)
