@@ -1,9 +1,7 @@
 """Which mixture to run next, and at which scale: the run that is expected to lower the regret of the decision most per cost.
 
-Let r* be the predicted optimum, H the curvature of the objective F there and s an error of its gradient. The real optimum lies a step
--P s away, P the inverse of H among moves that keep the sum 1 and the bounds that hold, and staying at r* costs  s' P s / 2.  On average
-
-    regret = tr(P S) / 2,     S the covariance of s under the joint posterior of law and process.
+The regret is that of `aim`, tr(P S) / 2, S the covariance of the error of the objective's gradient at the predicted optimum r* under the joint
+posterior of law and process.
 
 A run at mixture c changes the belief about target k along  g_k = w_k L_k dC_k[., c]/dr (r*) / sqrt(C_k[c, c] + noise_k),  C_k the posterior
 covariance, whatever its losses are (linear approximation; errors of different targets taken for independent): S falls by g_k g_k' and the
@@ -30,11 +28,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bimix_sweep.design.aim import Aim, aim_at
 from bimix_sweep.design.initial import random_mixtures
 from bimix_sweep.design.scale import Scale
-from bimix_sweep.law.contest import Question, around, bowl, drawn_optima, scattered
-from bimix_sweep.law.minimise import convex
-from bimix_sweep.law.optimum import solve
+from bimix_sweep.law.contest import Question, scattered
 from bimix_sweep.law.uncertainty import Posterior
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE, Array, project
@@ -46,8 +43,6 @@ DEAREST_SHARE = 0.5
 8 large trainings, with shares of 0, .5, .67 and with the large size alone: .0017, .0011, .0028, .029 % where slopes and levels move with size;
 .53, .26, .08, .03 % where the small size has bumps of 5.5 % on top, which the law cannot tell. On published curves, for the cost of 8 large
 mixtures, 4 large and 42 small ones predict others as well as 5 and 30 or 6 and 20 do, and better than 8 large (`bench_sizes.py`)."""
-NEAR_BOUND = 1e-4
-"""A share this near to a bound is held by it."""
 NUM_BROAD = 60
 """Candidates from anywhere inside the bounds."""
 NUM_REPLICATES = 12
@@ -68,53 +63,6 @@ class Scales:
     def of(self, candidates: int) -> list[Scale]:
         """Of so many candidates, each at every scale: all at the first, then all at the next."""
         return [scale for scale in self.choices for _ in range(candidates)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aim:
-    """The predicted optimum, and what errors of the gradient there cost."""
-
-    stencil: Array
-    """(domains + 1, domains) the optimum and mixtures around it, between which beliefs are differentiated."""
-    reach: Array
-    """(domains,) how far these lie."""
-    price: Array
-    """(domains, domains) P: an error s of the objective's gradient costs s' P s / 2."""
-    near: Array
-    """(n, domains) the optimum, optima of posterior draws, and mixtures around: candidates for the next run."""
-
-    def slopes(self, question: Question, changes: Array, mean: Array) -> Array:
-        """(targets, domains, n) derivatives by the proportions of (targets, domains + 1, n) changes of the log losses, as of the objective."""
-        moved = changes * question.sensitivity(mean).T[:, :, None]
-        return np.asarray((moved[:, 1:] - moved[:, :1]) / self.reach[:, None])
-
-    def doubt(self, question: Question) -> Array:
-        """(domains,) standard deviations of the objective's derivatives; of differences, for a covariance of exact losses may have no root."""
-        belief = question.searching(self.stencil)
-        sensitivity = question.sensitivity(belief.mean).T
-        moved = belief.covariance * sensitivity[:, :, None] * sensitivity[:, None, :]
-        variance = np.einsum("tmm->tm", moved)
-        apart = (variance[:, 1:] + variance[:, :1] - 2 * moved[:, 0, 1:]).sum(axis=0)
-        return np.asarray(np.sqrt(np.maximum(apart, 0.0)) / self.reach)
-
-
-def aim_at(question: Question, generator: np.random.Generator) -> Aim:
-    """Where the law has its optimum."""
-    best, _ = solve(question, generator, num_starts=1)
-    stencil, reach = around(best.point)
-    drawn = drawn_optima(question, best, generator, 24, question.searching)
-    near = np.concatenate([best.point[None], drawn, scattered(question, best.point, generator, 40)])
-    aim = Aim(stencil=stencil, reach=reach, price=np.zeros((len(best.point), len(best.point))), near=near)
-    doubt = aim.doubt(question)
-    gradient, curvature = bowl(question, best)
-    inside = (best.point > question.lower + NEAR_BOUND) & (best.point < question.upper - NEAR_BOUND)
-    level = float(np.median(gradient[inside] if inside.any() else gradient))
-    free = np.flatnonzero((inside | (np.abs(gradient - level) < doubt)) & (question.lower < question.upper))
-    if len(free) > 1:
-        inverse = np.linalg.inv(convex(curvature[np.ix_(free, free)]))
-        total = inverse.sum(axis=1)
-        aim.price[np.ix_(free, free)] = inverse - np.outer(total, total) / total.sum()
-    return aim
 
 
 def next_mixture(
@@ -186,7 +134,7 @@ class Batch:
         if dearest:
             total[count:] = -np.inf
         best = int(np.argmax(total))
-        self._posterior = self._posterior.conditioned(len(self._aim.stencil) + best)
+        self._posterior = self._posterior.conditioned(len(self._aim.bowl.stencil) + best)
         self.made += 1
         mixture, scale = self._candidates[best % count], self._at[best]
         why = _why(mixture, scale, self._finished, self._scales) if best % count >= self._num_fresh else ""
@@ -228,8 +176,8 @@ def conditioned_on(
         aim, candidates, at, running, running_at: as for `choose`.
     """
     asked = Scale(size=np.nan if question.size is None else question.size, steps=question.step)
-    scales = [*[asked] * len(aim.stencil), *at, *running_at]
-    points = np.concatenate([aim.stencil, candidates, running])
+    scales = [*[asked] * len(aim.bowl.stencil), *at, *running_at]
+    points = np.concatenate([aim.bowl.stencil, candidates, running])
     posterior = question.searching(points, np.array([float(s.steps) for s in scales]), np.array([s.size for s in scales]))
     for index in range(len(points) - len(running), len(points)):
         posterior = posterior.conditioned(index)
@@ -248,12 +196,12 @@ def scores(question: Question, aim: Aim, posterior: Posterior, num_candidates: i
         posterior: at the aim's stencil, of candidates and anything more, in this order.
         num_asked: the first so many candidates are at the scale asked about, and the variance is theirs.
     """
-    here = slice(0, len(aim.stencil))
-    there = slice(len(aim.stencil), len(aim.stencil) + num_candidates)
-    asked = slice(len(aim.stencil), len(aim.stencil) + num_asked)
+    here = slice(0, len(aim.bowl.stencil))
+    there = slice(len(aim.bowl.stencil), len(aim.bowl.stencil) + num_candidates)
+    asked = slice(len(aim.bowl.stencil), len(aim.bowl.stencil) + num_asked)
     variance = np.einsum("tmm->tm", posterior.covariance)
     moves = posterior.covariance[:, :, there] / np.sqrt(variance[:, there] + np.diag(posterior.run_noise)[:, None])[:, None, :]
-    slopes = aim.slopes(question, moves[:, here], posterior.mean[here])
+    slopes = aim.bowl.slopes(moves[:, here] * question.sensitivity(posterior.mean[here]).T[:, :, None])
     fall = 0.5 * np.einsum("tdc,tdc->c", slopes, np.matmul(aim.price, slopes))
     relevance = question.weights > 0
     share = (moves[relevance][:, asked] ** 2).mean(axis=(0, 1)) / np.maximum(variance[relevance][:, asked].mean(), 1e-300)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
-from bimix_sweep.design.acquisition import aim_at, choose, dearest_due
+from bimix_sweep.design.acquisition import choose, dearest_due
+from bimix_sweep.design.aim import aim_at
 from bimix_sweep.design.initial import REPEATED, initial_scales, most_informative
 from bimix_sweep.design.scale import SAME_STEPS, Scale, kinds_of, scales_of
 from bimix_sweep.errors import SweepError

@@ -28,7 +28,7 @@ class LeftOut:
     """(targets, trainings) the noise's part of it."""
 
 
-def left_out(law: FittedLaw) -> LeftOut:
+def trainings_left_out(law: FittedLaw) -> LeftOut:
     """Leave one training out at a time, in the linear approximation.
 
     With Q = V^-1 - V^-1 J S J' V^-1 the prediction of training i's looks from the others misses by Q_ii^-1 (Q e)_i and expects a covariance of
@@ -67,7 +67,7 @@ def calibrate(law: FittedLaw, missed2: Array, misfit: Array) -> tuple[Array, Arr
         missed2: (targets,) sum of squared misses of trainings by real refits without the process.
         misfit: (targets,) those over the linear rule's, > 1 where few runs make the law far from linear.
     """
-    found = left_out(law)
+    found = trainings_left_out(law)
     expected, miss2, noise = found.expected, found.miss**2, found.noise
     measured = expected > 0
     standard = found.miss / np.sqrt(np.where(measured, expected, 1.0))

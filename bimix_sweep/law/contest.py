@@ -7,13 +7,13 @@ w_k L_k, or by exact draws. Errors of different targets correlate as the noise o
 trainings), which independent targets would understate.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
-from bimix_sweep.law.calibration import left_out
+from bimix_sweep.law.calibration import trainings_left_out
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.minimise import Objective, Solution, convex, quadratic_step
 from bimix_sweep.law.uncertainty import Posterior
@@ -109,7 +109,7 @@ class Question:
         A process has one amplitude everywhere, in log loss. Where the law errs most on bad mixtures, that is too much doubt about good ones.
         """
         law, mixtures = self._wide(ROUGHNESS), self.law.runs.proportions
-        found = left_out(law)
+        found = trainings_left_out(law)
         there = np.full(len(mixtures), self.step), np.full(len(mixtures), np.nan if self.size is None else self.size)
         predicted = np.log(self.law.predict(mixtures, *there))
         slopes = self.sensitivity(predicted)
@@ -151,34 +151,40 @@ def correlated_draws(posterior: Posterior, generator: np.random.Generator, count
     return np.asarray(posterior.mean + np.matmul(_root(posterior.covariance), normal).transpose(2, 1, 0))
 
 
-def around(point: Array) -> tuple[Array, Array]:
-    """(domains + 1, domains) a mixture and one towards each domain, and (domains,) how far: the slopes of beliefs are differences over these."""
-    reach = np.clip(0.3 * point, 0.003, 0.05)
-    return np.concatenate([point[None], point + reach[:, None] * (np.eye(len(point)) - point)]), reach
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bowl:
+    """The objective around its optimum, to second order, and where beliefs are asked for their slopes there."""
+
+    point: Array
+    """(domains,) the optimum."""
+    gradient: Array
+    """(domains,)."""
+    hessian: Array
+    """(domains, domains)."""
+    stencil: Array
+    """(domains + 1, domains) the optimum and a mixture towards each domain."""
+    reach: Array
+    """(domains,) how far these lie."""
+
+    @classmethod
+    def at(cls, question: Question, best: Solution) -> Self:
+        """Of "worst", of the smoothed maximum: the maximum itself has walls at its kinks, which no belief would move the optimum over."""
+        _, gradient, hessian = question.aim(parametric=False).model(best.point, SOFT * abs(best.value))
+        reach = np.clip(0.3 * best.point, 0.003, 0.05)
+        stencil = np.concatenate([best.point[None], best.point + reach[:, None] * (np.eye(len(best.point)) - best.point)])
+        return cls(point=best.point, gradient=gradient, hessian=hessian, stencil=stencil, reach=reach)
+
+    def slopes(self, values: Array) -> Array:
+        """(n, domains, ...) derivatives by the proportions of (n, domains + 1, ...) values at the stencil."""
+        return np.asarray((values[:, 1:] - values[:, :1]) / self.reach.reshape(-1, *[1] * (values.ndim - 2)))
 
 
-def bowl(question: Question, best: Solution) -> tuple[Array, Array]:
-    """(domains,) gradient and (domains, domains) Hessian of the objective at its optimum.
-
-    Of "worst" they are those of the smoothed maximum: the maximum itself has walls at its kinks, which no belief would move the optimum over.
-    """
-    _, gradient, hessian = question.aim(parametric=False).model(best.point, SOFT * abs(best.value))
-    return gradient, hessian
-
-
-def drawn_optima(
-    question: Question, best: Solution, generator: np.random.Generator, count: int, belief: Callable[[Array], Posterior]
-) -> Array:
-    """(count, domains) optima of draws of a belief about the objective, each by its quadratic model at the optimum."""
-    stencil, reach = around(best.point)
-    posterior = belief(stencil)
-    deviation = correlated_draws(posterior, generator, count) - posterior.mean
-    change = np.einsum("cmt,mt->cm", deviation, question.sensitivity(posterior.mean))
-    slopes = (change[:, 1:] - change[:, :1]) / reach
-    lower, upper = question.lower, question.upper
-    gradient, hessian = bowl(question, best)
-    curvature = convex(hessian)
-    return np.stack([quadratic_step(curvature, gradient + slope, best.point, lower, upper) for slope in slopes])
+def drawn_optima(question: Question, bowl: Bowl, belief: Posterior, generator: np.random.Generator, count: int) -> Array:
+    """(count, domains) optima of draws of a belief at the bowl's stencil, each by the quadratic model of the objective."""
+    deviation = correlated_draws(belief, generator, count) - belief.mean
+    slopes = bowl.slopes(np.einsum("cmt,mt->cm", deviation, question.sensitivity(belief.mean)))
+    curvature, lower, upper = convex(bowl.hessian), question.lower, question.upper
+    return np.stack([quadratic_step(curvature, bowl.gradient + slope, bowl.point, lower, upper) for slope in slopes])
 
 
 def scattered(question: Question, centre: Array, generator: np.random.Generator, count: int) -> Array:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bimix_sweep.errors import OptimumError
-from bimix_sweep.law.contest import Question, correlated_draws, drawn_optima, scattered
+from bimix_sweep.law.contest import Bowl, Question, correlated_draws, drawn_optima, scattered
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.minimise import Objective, Solution, minimise
 from bimix_sweep.law.region import extreme_members
@@ -196,7 +196,8 @@ def solve(question: Question, generator: np.random.Generator, num_starts: int = 
 
 def _regret(question: Question, best: Solution, extremes: Array, generator: np.random.Generator) -> tuple[Regret, Array]:
     """Expected and 95 % regret of the optimum over posterior draws, and the draws' optima."""
-    drawn = drawn_optima(question, best, generator, 64, question.posterior)
+    bowl = Bowl.at(question, best)
+    drawn = drawn_optima(question, bowl, question.posterior(bowl.stencil), generator, 64)
     cloud = np.concatenate([best.point[None], drawn, extremes[:64], scattered(question, best.point, generator, 60)])
     losses = np.exp(correlated_draws(question.posterior(cloud), generator, NUM_DRAWS))
     values = question.objective(losses)

@@ -5,8 +5,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from bimix_sweep.design.acquisition import Aim, Scales, aim_at, choose, next_mixture, scores
+from bimix_sweep.design.acquisition import Scales, choose, next_mixture, scores
+from bimix_sweep.design.aim import Aim, aim_at
 from bimix_sweep.design.scale import Scale
+from bimix_sweep.law.contest import Bowl
 from bimix_sweep.law.minimise import Objective, minimise
 from bimix_sweep.law.optimum import ask, solve
 from bimix_sweep.law.selection import fit_law
@@ -78,7 +80,8 @@ def planted(noise: float, prior2: tuple[float, ...]):
     reach = np.full(3, 1e-4)
     stencil = np.concatenate([best[None], best + 1e-4 * np.eye(3)])
     price = (np.eye(3) - 1 / 3) / 3.0  # the inverse of 3 times the identity, on sums of zero
-    aim = Aim(stencil=stencil, reach=reach, price=price, near=best[None])
+    bowl = Bowl(point=best, gradient=np.zeros(3), hessian=3.0 * np.eye(3), stencil=stencil, reach=reach)
+    aim = Aim(bowl=bowl, price=price, near=best[None])
     candidates = np.array([[0.8, 0.1, 0.1], [0.4, 0.3, 0.3], [1 / 3, 1 / 3, 1 / 3]])
     apart = np.concatenate([stencil, candidates]) - best
     covariance = (apart * np.array(prior2)) @ apart.T

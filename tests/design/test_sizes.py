@@ -9,7 +9,8 @@ import pytest
 from played_back import check_from_the_middle, check_in_a_batch
 from scipy import optimize
 
-from bimix_sweep.design.acquisition import DEAREST_SHARE, Scales, aim_at, choose, costs
+from bimix_sweep.design.acquisition import DEAREST_SHARE, Scales, choose, costs
+from bimix_sweep.design.aim import aim_at
 from bimix_sweep.design.initial import REPEATED, initial_scales, num_initial
 from bimix_sweep.design.scale import Scale
 from bimix_sweep.design.spec import SweepSpec

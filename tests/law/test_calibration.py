@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bimix_sweep.law import transfer as tl
-from bimix_sweep.law.calibration import left_out
+from bimix_sweep.law.calibration import trainings_left_out
 from bimix_sweep.law.information import look_information
 from bimix_sweep.law.optimum import ask
 from bimix_sweep.law.priors import free_columns
@@ -49,7 +49,7 @@ def fitted(seed, *, count=16, noisy=None, missing=0.0):
 @pytest.mark.parametrize("missing", [0.0, 0.25])
 def test_what_is_left_out_is_predicted_from_the_others(missing):
     law, lacking = fitted(1, missing=missing)
-    found = left_out(law)
+    found = trainings_left_out(law)
     assert ((found.expected == 0) == lacking).all()
     columns = free_columns(law.precision**-0.5)
     at = tl.evaluate(law.params, tl.design_of(law.runs, *law.reference), columns).regrouped(law.looks.training)
