@@ -18,23 +18,32 @@ class _OneLineErrors(TyperGroup):
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
-            error.message = error.message.removeprefix("Value error, ")  # of the library that parses options
+            error.message = error.message.removeprefix(
+                "Value error, "
+            )  # of the library that parses options
             raise
         except BimixSweepError as error:
             for line in str(error).splitlines():
                 typer.echo(f"error: {printable(line)}", err=True)
             raise typer.Exit(1) from error
         except OSError as error:
-            typer.echo(printable(f"error: {error.filename or 'input/output'}: {error.strerror or error}"), err=True)
+            typer.echo(
+                printable(f"error: {error.filename or 'input/output'}: {error.strerror or error}"),
+                err=True,
+            )
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
             raise typer.Exit(130) from error
 
 
 app = typer.Typer(
-    cls=_OneLineErrors, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    cls=_OneLineErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
     help="Choose the data mixture of a pretraining run with a sweep of small proxy trainings and a mixing law.",
-)  # fmt: skip
+)
 
 
 def _version(wanted: bool) -> None:
@@ -47,18 +56,51 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
-    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
 ) -> None:
     pass
 
 
 _CLASSES = {
     laws.export: WithTrainers,
-    **dict.fromkeys((laws.fit, laws.predict, laws.optimum, laws.replay, offline.propose, offline.record, sweeps.report), OneThread),
+    **dict.fromkeys(
+        (
+            laws.fit,
+            laws.predict,
+            laws.optimum,
+            laws.replay,
+            offline.propose,
+            offline.record,
+            sweeps.report,
+        ),
+        OneThread,
+    ),
 }
 for _command in (
-    sweeps.demo, setup.init, setup.doctor, sweeps.schema, setup.plan, sweeps.run, sweeps.resume, sweeps.extend, jobs.submit, jobs.stop, jobs.status, jobs.watch,
-    offline.propose, offline.record,
-    laws.fit, laws.predict, laws.optimum, laws.replay, laws.export, sweeps.report,
-):  # fmt: skip
+    sweeps.demo,
+    setup.init,
+    setup.doctor,
+    sweeps.schema,
+    setup.plan,
+    sweeps.run,
+    sweeps.resume,
+    sweeps.extend,
+    jobs.submit,
+    jobs.stop,
+    jobs.status,
+    jobs.watch,
+    offline.propose,
+    offline.record,
+    laws.fit,
+    laws.predict,
+    laws.optimum,
+    laws.replay,
+    laws.export,
+    sweeps.report,
+):
     app.command(cls=_CLASSES.get(_command))(_command)

@@ -57,11 +57,23 @@ class DomainConfig(Section):
         min_length=1,
         description="Text to train proxies on: a file, folder, glob or URI (.txt .jsonl .jsonl.gz .jsonl.zst .parquet); the builtin trainer needs it",
     )
-    tokens: float | None = Field(None, ge=1, le=1e18, description="Tokens available to the final run; default: those of the text itself")
-    min: float = Field(0.0, ge=0, le=1, description="Smallest proportion a mixture may give this domain")
-    max: float = Field(1.0, ge=0, le=1, description="Largest proportion a mixture may give this domain")
+    tokens: float | None = Field(
+        None,
+        ge=1,
+        le=1e18,
+        description="Tokens available to the final run; default: those of the text itself",
+    )
+    min: float = Field(
+        0.0, ge=0, le=1, description="Smallest proportion a mixture may give this domain"
+    )
+    max: float = Field(
+        1.0, ge=0, le=1, description="Largest proportion a mixture may give this domain"
+    )
     version: str | None = Field(
-        None, pattern=r"^[^\x00-\x1f]+$", max_length=200, description="Label of this state of the text, kept in the provenance"
+        None,
+        pattern=r"^[^\x00-\x1f]+$",
+        max_length=200,
+        description="Label of this state of the text, kept in the provenance",
     )
 
 
@@ -69,9 +81,18 @@ class TargetConfig(Section):
     """A set of held-out text whose loss is measured."""
 
     domain: str | None = Field(None, description="Use this domain's own validation split")
-    path: Place | None = Field(None, min_length=1, description="Or any held-out text: a file, folder, glob or URI")
-    weight: float = Field(1.0, ge=0, le=1e6, description="Share in the objective after normalising; 0 = watched, not optimised")
-    unit: Literal["nats_per_token", "bits_per_byte"] = Field("nats_per_token", description="Unit of the loss")
+    path: Place | None = Field(
+        None, min_length=1, description="Or any held-out text: a file, folder, glob or URI"
+    )
+    weight: float = Field(
+        1.0,
+        ge=0,
+        le=1e6,
+        description="Share in the objective after normalising; 0 = watched, not optimised",
+    )
+    unit: Literal["nats_per_token", "bits_per_byte"] = Field(
+        "nats_per_token", description="Unit of the loss"
+    )
 
 
 class FinalConfig(Section):
@@ -79,8 +100,16 @@ class FinalConfig(Section):
 
     tokens: float = Field(ge=1, le=1e18, description="Tokens of the final run")
     size: float | None = Field(None, ge=1, le=1e18, description="Its non-embedding parameters")
-    max_epochs: float = Field(4.0, ge=1e-6, le=1e6, description="How often a domain's tokens may be repeated: caps its proportion")
-    match_epochs: bool = Field(True, description="Subsample each domain so that a proxy repeats it as often as the final run would")
+    max_epochs: float = Field(
+        4.0,
+        ge=1e-6,
+        le=1e6,
+        description="How often a domain's tokens may be repeated: caps its proportion",
+    )
+    match_epochs: bool = Field(
+        True,
+        description="Subsample each domain so that a proxy repeats it as often as the final run would",
+    )
 
 
 MOST_SIZES = 4
@@ -102,24 +131,36 @@ class ProxyConfig(Section):
     )
     context: int = Field(128, ge=8, le=65536, description="Tokens of one sequence")
     batch: int = Field(8, ge=1, le=65536, description="Sequences of one step")
-    vocabulary: int = Field(2048, ge=300, le=65536, description="Byte-pair vocabulary trained on the domains")
+    vocabulary: int = Field(
+        2048, ge=300, le=65536, description="Byte-pair vocabulary trained on the domains"
+    )
 
     @field_validator("sizes")
     @classmethod
     def _few_and_rising(cls, sizes: tuple[float, ...]) -> tuple[float, ...]:
-        if not 1 <= len(sizes) <= MOST_SIZES or list(sizes) != sorted({*sizes}) or not 1e3 <= sizes[0] <= sizes[-1] <= 1e15:
-            raise ValueError(f"is {shown(list(sizes))}; need one to {MOST_SIZES} rising sizes of at least 1e3 parameters, at most 1e15")
+        if (
+            not 1 <= len(sizes) <= MOST_SIZES
+            or list(sizes) != sorted({*sizes})
+            or not 1e3 <= sizes[0] <= sizes[-1] <= 1e15
+        ):
+            raise ValueError(
+                f"is {shown(list(sizes))}; need one to {MOST_SIZES} rising sizes of at least 1e3 parameters, at most 1e15"
+            )
         return sizes
 
     @field_validator("steps", mode="before")
     @classmethod
     def _one_or_rising(cls, steps: Any) -> Any:
         try:
-            found = TypeAdapter(list[Steps]).validate_python(steps[: MOST_SIZES + 1] if isinstance(steps, list | tuple) else [steps])
+            found = TypeAdapter(list[Steps]).validate_python(
+                steps[: MOST_SIZES + 1] if isinstance(steps, list | tuple) else [steps]
+            )
         except ValidationError:
             found = []
         if not 1 <= len(found) <= MOST_SIZES or found != sorted({*found}):
-            raise ValueError(f"is {shown(steps)}; need a whole number from 8 to 1e9, or up to {MOST_SIZES} rising ones")
+            raise ValueError(
+                f"is {shown(steps)}; need a whole number from 8 to 1e9, or up to {MOST_SIZES} rising ones"
+            )
         return found[0] if len(found) == 1 else tuple(found)
 
     @property
@@ -140,9 +181,14 @@ ENTRY_POINT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 class FunctionConfig(Section):
     """A trainer written in Python."""
 
-    function: str = Field(description="module:function; it is called with mixture, report and context")
+    function: str = Field(
+        description="module:function; it is called with mixture, report and context"
+    )
     folder: str = Field(
-        ".", min_length=1, pattern=r"^[^\x00-\x1f]+$", description="Where the module is looked for first; default: this file's folder"
+        ".",
+        min_length=1,
+        pattern=r"^[^\x00-\x1f]+$",
+        description="Where the module is looked for first; default: this file's folder",
     )
 
     @field_validator("function")
@@ -157,17 +203,27 @@ class CommandConfig(Section):
     """A trainer that is a program."""
 
     command: tuple[str, ...] = Field(
-        min_length=1, description='Program and arguments, run without a shell; "{job}" becomes the path of the job file'
+        min_length=1,
+        description='Program and arguments, run without a shell; "{job}" becomes the path of the job file',
     )
-    folder: str = Field(".", min_length=1, pattern=r"^[^\x00-\x1f]+$", description="Where it runs; default: this file's folder")
+    folder: str = Field(
+        ".",
+        min_length=1,
+        pattern=r"^[^\x00-\x1f]+$",
+        description="Where it runs; default: this file's folder",
+    )
 
     @field_validator("command")
     @classmethod
     def _takes_the_job(cls, command: tuple[str, ...]) -> tuple[str, ...]:
         if not command[0].strip() or any("\0" in word for word in command):
-            raise ValueError(f"is {shown(list(command))}; need the name of a program first, and no null characters")
+            raise ValueError(
+                f"is {shown(list(command))}; need the name of a program first, and no null characters"
+            )
         if not any("{job}" in word for word in command):
-            raise ValueError(f'is {shown(list(command))}; need "{{job}}" among the arguments, the program reads its mixture from that file')
+            raise ValueError(
+                f'is {shown(list(command))}; need "{{job}}" among the arguments, the program reads its mixture from that file'
+            )
         return command
 
 
@@ -175,16 +231,26 @@ def _trainer_kind(trainer: Any) -> str:
     """Told by its key, so that errors speak of that kind alone."""
     if isinstance(trainer, str):
         return "builtin"
-    return "function" if isinstance(trainer, FunctionConfig) or (isinstance(trainer, dict) and "function" in trainer) else "command"
+    return (
+        "function"
+        if isinstance(trainer, FunctionConfig)
+        or (isinstance(trainer, dict) and "function" in trainer)
+        else "command"
+    )
 
 
 def _allow_entry_point(schema: dict[str, Any]) -> None:
     """In JSON Schema a trainer may be the string module:function too."""
-    schema["anyOf"] = [*schema.pop("oneOf"), {"type": "string", "pattern": f"^{ENTRY_POINT.pattern}$"}]
+    schema["anyOf"] = [
+        *schema.pop("oneOf"),
+        {"type": "string", "pattern": f"^{ENTRY_POINT.pattern}$"},
+    ]
 
 
 TrainerConfig = Annotated[
-    Annotated[Literal["builtin"], Tag("builtin")] | Annotated[FunctionConfig, Tag("function")] | Annotated[CommandConfig, Tag("command")],
+    Annotated[Literal["builtin"], Tag("builtin")]
+    | Annotated[FunctionConfig, Tag("function")]
+    | Annotated[CommandConfig, Tag("command")],
     Discriminator(_trainer_kind),
 ]
 TRAINER_KINDS: dict[str, type[Section]] = {"function": FunctionConfig, "command": CommandConfig}
@@ -193,22 +259,37 @@ TRAINER_KINDS: dict[str, type[Section]] = {"function": FunctionConfig, "command"
 class ResourcesConfig(Section):
     """What one proxy training occupies."""
 
-    cpu: float = Field(1, ge=0.01, le=4096, description="CPU cores of a trial, on each of its nodes")
-    gpu: float = Field(0, ge=0, le=4096, description="GPUs of a trial, on each of its nodes; a fraction shares one GPU between trials")
-    nodes: int = Field(1, ge=1, le=1024, description="Nodes of a trial; a command trainer is started once on each")
-    slots: int | Literal["auto"] = Field("auto", description="Trials at a time; auto = as many as the cluster holds")
+    cpu: float = Field(
+        1, ge=0.01, le=4096, description="CPU cores of a trial, on each of its nodes"
+    )
+    gpu: float = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="GPUs of a trial, on each of its nodes; a fraction shares one GPU between trials",
+    )
+    nodes: int = Field(
+        1, ge=1, le=1024, description="Nodes of a trial; a command trainer is started once on each"
+    )
+    slots: int | Literal["auto"] = Field(
+        "auto", description="Trials at a time; auto = as many as the cluster holds"
+    )
 
     @field_validator("gpu")
     @classmethod
     def _part_or_whole(cls, gpu: float) -> float:
         if (gpu > 1 and gpu != int(gpu)) or 0 < gpu < 1e-3:
-            raise ValueError(f"is {gpu:g}; need a whole number of GPUs, or a part of one from 0.001 to 1")
+            raise ValueError(
+                f"is {gpu:g}; need a whole number of GPUs, or a part of one from 0.001 to 1"
+            )
         return gpu
 
     @field_validator("slots", mode="before")
     @classmethod
     def _positive(cls, slots: Any) -> Any:
-        if slots != "auto" and not (isinstance(slots, int) and not isinstance(slots, bool) and 1 <= slots <= 10**5):
+        if slots != "auto" and not (
+            isinstance(slots, int) and not isinstance(slots, bool) and 1 <= slots <= 10**5
+        ):
             raise ValueError(f"is {shown(slots)}; need auto or a whole number from 1 to 100000")
         return slots
 
@@ -216,19 +297,40 @@ class ResourcesConfig(Section):
 class BudgetConfig(Section):
     """When the sweep ends at the latest."""
 
-    trials: int = Field(40, ge=2, le=10**6, description="Most proxy trainings proposed (the final comparison comes on top)")
-    core_hours: float | None = Field(
-        None, gt=0, le=1e12, description="Most CPU core-hours of all trainings, the final ones too; a hard limit"
+    trials: int = Field(
+        40,
+        ge=2,
+        le=10**6,
+        description="Most proxy trainings proposed (the final comparison comes on top)",
     )
-    gpu_hours: float | None = Field(None, gt=0, le=1e12, description="Most GPU-hours of all trainings, the final ones too; a hard limit")
+    core_hours: float | None = Field(
+        None,
+        gt=0,
+        le=1e12,
+        description="Most CPU core-hours of all trainings, the final ones too; a hard limit",
+    )
+    gpu_hours: float | None = Field(
+        None,
+        gt=0,
+        le=1e12,
+        description="Most GPU-hours of all trainings, the final ones too; a hard limit",
+    )
 
 
 class StopConfig(Section):
     """When the predicted optimum counts as settled."""
 
-    tolerance: float = Field(0.002, gt=0, lt=1, description="Largest regret of the optimum, as a fraction of its loss, that is good enough")
+    tolerance: float = Field(
+        0.002,
+        gt=0,
+        lt=1,
+        description="Largest regret of the optimum, as a fraction of its loss, that is good enough",
+    )
     patience: int = Field(
-        3, ge=1, le=10**6, description="Refits in a row that must agree, each made after trainings newly ended (without Ray, one a record)"
+        3,
+        ge=1,
+        le=10**6,
+        description="Refits in a row that must agree, each made after trainings newly ended (without Ray, one a record)",
     )
 
 
@@ -236,15 +338,27 @@ class SweepConfig(Section):
     """A whole sweep."""
 
     name: str = Field(
-        "sweep", min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Shown wherever the sweep is"
+        "sweep",
+        min_length=1,
+        max_length=100,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="Shown wherever the sweep is",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Everything random follows from it")
-    domains: dict[str, DomainConfig] = Field(max_length=MOST_DOMAINS, description="Sources of training text by name")
-    targets: dict[str, TargetConfig] = Field(
-        default_factory=dict, max_length=MOST_DOMAINS, description="What is minimised; default: every domain's validation split"
+    domains: dict[str, DomainConfig] = Field(
+        max_length=MOST_DOMAINS, description="Sources of training text by name"
     )
-    objective: Literal["mean", "worst"] = Field("mean", description="Weighted mean of the targets' losses, or the worst of them")
-    final: FinalConfig | None = Field(None, description="The run that the mixture is for; default: no token caps")
+    targets: dict[str, TargetConfig] = Field(
+        default_factory=dict,
+        max_length=MOST_DOMAINS,
+        description="What is minimised; default: every domain's validation split",
+    )
+    objective: Literal["mean", "worst"] = Field(
+        "mean", description="Weighted mean of the targets' losses, or the worst of them"
+    )
+    final: FinalConfig | None = Field(
+        None, description="The run that the mixture is for; default: no token caps"
+    )
     proxy: ProxyConfig = Field(default_factory=ProxyConfig)
     trainer: TrainerConfig = Field(
         "builtin",
@@ -255,7 +369,10 @@ class SweepConfig(Section):
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     stop: StopConfig = Field(default_factory=StopConfig)
     out: Place = Field(
-        "runs/sweep", min_length=1, pattern=r"^[^\x00-\x1f]+$", description="The sweep's folder, relative to where the command runs"
+        "runs/sweep",
+        min_length=1,
+        pattern=r"^[^\x00-\x1f]+$",
+        description="The sweep's folder, relative to where the command runs",
     )
 
     @field_validator("trainer", mode="before")
@@ -263,10 +380,14 @@ class SweepConfig(Section):
     def _entry_point(cls, trainer: Any) -> Any:
         if isinstance(trainer, str) and trainer != "builtin":
             if not ENTRY_POINT.fullmatch(trainer):
-                raise ValueError(f"is {shown(trainer)}; need builtin, module:function or {{command: [...]}}")
+                raise ValueError(
+                    f"is {shown(trainer)}; need builtin, module:function or {{command: [...]}}"
+                )
             return {"function": trainer}
         if not isinstance(trainer, str | dict | FunctionConfig | CommandConfig):
-            raise ValueError(f"is {shown(trainer)}; need builtin, module:function or {{command: [...]}}")
+            raise ValueError(
+                f"is {shown(trainer)}; need builtin, module:function or {{command: [...]}}"
+            )
         return trainer
 
     @model_validator(mode="after")
@@ -274,12 +395,16 @@ class SweepConfig(Section):
         builtin = self.trainer == "builtin"
         for name, domain in self.domains.items():
             if builtin and domain.path is None:
-                raise ValueError(f"domains.{name}.path is missing; need it, the builtin trainer reads the text")
+                raise ValueError(
+                    f"domains.{name}.path is missing; need it, the builtin trainer reads the text"
+                )
         for name, target in self.targets.items():
             if target.domain is not None and target.path is not None:
                 raise ValueError(f"targets.{name} names both a domain and a path; need one of them")
             if builtin and target.domain is None and target.path is None:
-                raise ValueError(f"targets.{name} names neither a domain nor a path; the builtin trainer needs one of them")
+                raise ValueError(
+                    f"targets.{name} names neither a domain nor a path; the builtin trainer needs one of them"
+                )
         if self.trainer == "builtin" and (self.resources.nodes > 1 or self.resources.gpu > 1):
             raise ValueError(
                 f"resources ask for {self.resources.nodes} nodes of {self.resources.gpu:g} GPUs a trial; the builtin trainer uses one node "
@@ -296,15 +421,23 @@ class SweepConfig(Section):
         except MixtureError as error:
             raise ValueError(str(error)) from error
         if len(self.domains) < 2:
-            raise ValueError(f"domains has {len(self.domains)} entries; need at least 2 to have anything to mix")
+            raise ValueError(
+                f"domains has {len(self.domains)} entries; need at least 2 to have anything to mix"
+            )
         if sum(domains.lower) > 1 - SUM_TOLERANCE or sum(domains.upper) < 1 + SUM_TOLERANCE:
-            raise ValueError("the domains' min and max leave a single mixture; need room to choose in")
+            raise ValueError(
+                "the domains' min and max leave a single mixture; need room to choose in"
+            )
         for name, target in self.targets.items():
             if target.domain is not None and target.domain not in self.domains:
-                raise ValueError(f"targets.{name}.domain is {shown(target.domain)}; need one of {', '.join([*self.domains][:20])}")
+                raise ValueError(
+                    f"targets.{name}.domain is {shown(target.domain)}; need one of {', '.join([*self.domains][:20])}"
+                )
         units = {target.unit for target in self.targets.values() if target.weight > 0}
         if len(units) > 1:
-            raise ValueError(f"targets above weight 0 have units {' and '.join(sorted(units))}; need one unit, their losses are averaged")
+            raise ValueError(
+                f"targets above weight 0 have units {' and '.join(sorted(units))}; need one unit, their losses are averaged"
+            )
         if self.targets and not any(target.weight > 0 for target in self.targets.values()):
             raise ValueError("every target has weight 0; need at least one above 0")
         return self
@@ -319,7 +452,9 @@ class SweepConfig(Section):
         try:
             raw = parse_yaml(files.read_text(path))
         except OSError as error:
-            raise ConfigError(f"{path} cannot be read ({error.strerror or error}); need a sweep configuration in YAML") from error
+            raise ConfigError(
+                f"{path} cannot be read ({error.strerror or error}); need a sweep configuration in YAML"
+            ) from error
         except ValueError as error:
             raise ConfigError(f"{path} is {error}") from error
         if not isinstance(raw, dict):
@@ -344,7 +479,14 @@ class SweepConfig(Section):
         """The same with relative data paths made absolute from `folder`."""
 
         def absolute(path: str | None) -> str | None:
-            return path if path is None or files.is_uri(path) or path.startswith("~") or Path(path).is_absolute() else str(folder / path)
+            return (
+                path
+                if path is None
+                or files.is_uri(path)
+                or path.startswith("~")
+                or Path(path).is_absolute()
+                else str(folder / path)
+            )
 
         trainer = self.trainer
         if trainer != "builtin":
@@ -352,8 +494,14 @@ class SweepConfig(Section):
         return self.model_copy(
             update={
                 "trainer": trainer,
-                "domains": {k: d.model_copy(update={"path": absolute(d.path)}) for k, d in self.domains.items()},
-                "targets": {k: t.model_copy(update={"path": absolute(t.path)}) for k, t in self.targets.items()},
+                "domains": {
+                    k: d.model_copy(update={"path": absolute(d.path)})
+                    for k, d in self.domains.items()
+                },
+                "targets": {
+                    k: t.model_copy(update={"path": absolute(t.path)})
+                    for k, t in self.targets.items()
+                },
             }
         )
 
@@ -363,12 +511,18 @@ class SweepConfig(Section):
 
     def public(self) -> dict[str, Any]:
         """The configuration as records keep it: JSON-able, everything filled in."""
-        return self.model_dump(mode="json") | {"targets": {n: t.model_dump(mode="json") for n, t in self.resolved_targets().items()}}
+        return self.model_dump(mode="json") | {
+            "targets": {n: t.model_dump(mode="json") for n, t in self.resolved_targets().items()}
+        }
 
     @property
     def digest(self) -> str:
         """Hash of everything that shapes the results: not where they are written, where the trainer lies, how many trials run at a time."""
-        content = {key: value for key, value in self.public().items() if key not in ("out", "resources", "name")}
+        content = {
+            key: value
+            for key, value in self.public().items()
+            if key not in ("out", "resources", "name")
+        }
         if self.trainer != "builtin":
             del content["trainer"]["folder"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
@@ -387,7 +541,9 @@ class SweepConfig(Section):
         """{target: the domain whose validation split it is}."""
         found = {}
         for name, target in self.resolved_targets().items():
-            named = name if target.path is None and name in self.domains else None  # a brought trainer may know its targets by name alone
+            named = (
+                name if target.path is None and name in self.domains else None
+            )  # a brought trainer may know its targets by name alone
             if (domain := target.domain or named) is not None:
                 found[name] = domain
         return found
@@ -401,7 +557,9 @@ class SweepConfig(Section):
         known = text_tokens or {}
         return DomainSet(
             names=tuple(self.domains),
-            tokens=tuple(d.tokens or known.get(name, float("inf")) for name, d in self.domains.items()),
+            tokens=tuple(
+                d.tokens or known.get(name, float("inf")) for name, d in self.domains.items()
+            ),
             lower=tuple(d.min for d in self.domains.values()),
             upper=tuple(d.max for d in self.domains.values()),
         )
@@ -413,7 +571,11 @@ class SweepConfig(Section):
             MixtureError: the caps leave no mixture.
         """
         domains = self.domain_set(text_tokens)
-        return domains if self.final is None else domains.capped(self.final.tokens, self.final.max_epochs)
+        return (
+            domains
+            if self.final is None
+            else domains.capped(self.final.tokens, self.final.max_epochs)
+        )
 
     def subsample(self, text_tokens: dict[str, float] | None = None) -> dict[str, int] | None:
         """Tokens of each domain a proxy may see, so that the longest repeats them as the final run would; None without `match_epochs`."""
@@ -421,7 +583,11 @@ class SweepConfig(Section):
             return None
         share = self.proxy.tokens / self.final.tokens
         domains = self.domain_set(text_tokens)
-        return {name: max(1, round(t * share)) for name, t in zip(domains.names, domains.tokens, strict=True) if t != float("inf")}
+        return {
+            name: max(1, round(t * share))
+            for name, t in zip(domains.names, domains.tokens, strict=True)
+            if t != float("inf")
+        }
 
 
 def _explain(error: ValidationError) -> Iterator[str]:
@@ -431,13 +597,19 @@ def _explain(error: ValidationError) -> Iterator[str]:
         yield f"{len(problems)} problems; the first {MOST_PROBLEMS}:"
     for item in problems[:MOST_PROBLEMS]:
         location = item["loc"]
-        kind = location[:1] == ("trainer",) and len(location) > 1  # pydantic names the kind of trainer between the keys
-        where = ".".join(str(part)[:80] for part in (location[:1] + location[2:] if kind else location))
+        kind = (
+            location[:1] == ("trainer",) and len(location) > 1
+        )  # pydantic names the kind of trainer between the keys
+        where = ".".join(
+            str(part)[:80] for part in (location[:1] + location[2:] if kind else location)
+        )
         if item["type"] == "extra_forbidden":
             key = str(item["loc"][-1])[:80]
             near = difflib.get_close_matches(key, _keys_at(item["loc"][:-1]), n=1)
             yield f"{where} is not a known key" + (
-                f"; did you mean {near[0]}?" if near else f"; known are {', '.join(_keys_at(item['loc'][:-1]))}"
+                f"; did you mean {near[0]}?"
+                if near
+                else f"; known are {', '.join(_keys_at(item['loc'][:-1]))}"
             )
         elif item["type"] == "missing":
             yield f"{where} is missing; need it"

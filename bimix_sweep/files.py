@@ -21,7 +21,16 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
 """A single put there is whole by itself, and folders need not be made."""
-SECRETS = ("secret", "password", "token", "access_key", "account_key", "credential", "sas", "signature")
+SECRETS = (
+    "secret",
+    "password",
+    "token",
+    "access_key",
+    "account_key",
+    "credential",
+    "sas",
+    "signature",
+)
 """In the name of a URI's option: it would be a secret."""
 
 
@@ -35,7 +44,9 @@ def join(base: str | Path, *parts: str) -> str:
     if not is_uri(base):
         return "/".join([str(base).rstrip("/"), *parts])
     place, mark, options = str(base).partition("?")
-    return "/".join([place.rstrip("/"), *(quote(part, safe="/") for part in parts)]) + mark + options
+    return (
+        "/".join([place.rstrip("/"), *(quote(part, safe="/") for part in parts)]) + mark + options
+    )
 
 
 def parent(path: str | Path) -> str:
@@ -92,7 +103,9 @@ def names(folder: str | Path) -> dict[str, int]:
             return {}
         found = {}
         for entry in listed:
-            with contextlib.suppress(FileNotFoundError):  # it was renamed or removed since; the others are still there
+            with contextlib.suppress(
+                FileNotFoundError
+            ):  # it was renamed or removed since; the others are still there
                 if entry.is_file():
                     found[entry.name] = entry.stat().st_size
         return found
@@ -100,7 +113,11 @@ def names(folder: str | Path) -> dict[str, int]:
 
     with _reached(folder) as (filesystem, inner):
         found = filesystem.get_file_info(fs.FileSelector(inner, allow_not_found=True))
-        return {info.base_name: info.size for info in sorted(found, key=lambda info: info.path) if info.type == fs.FileType.File}
+        return {
+            info.base_name: info.size
+            for info in sorted(found, key=lambda info: info.path)
+            if info.type == fs.FileType.File
+        }
 
 
 def delete(path: str | Path) -> None:
@@ -157,7 +174,9 @@ def write_local(path: str | Path, write: Callable[[Path], Any]) -> None:
     if not str(path) or target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is no file name; need one to write to", str(path))
     if is_stream(path):
-        raise FileExistsError(errno.EEXIST, "is a device, pipe or socket; need a file to write to", str(path))
+        raise FileExistsError(
+            errno.EEXIST, "is a device, pipe or socket; need a file to write to", str(path)
+        )
     beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -193,7 +212,9 @@ def _write_into(target: Path, data: bytes) -> None:
         with os.fdopen(os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), "wb") as stream:
             stream.write(data)
     except OSError as error:
-        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(target)) from error
+        raise OSError(
+            error.errno or errno.EIO, error.strerror or str(error), str(target)
+        ) from error
 
 
 def open_lock(path: Path) -> int:
@@ -203,7 +224,9 @@ def open_lock(path: Path) -> int:
         OSError: it cannot be opened, or is a link or anything else but a file.
     """
     try:
-        lock_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+        lock_file = os.open(
+            path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644
+        )
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise _no_file(path) from None
@@ -233,7 +256,11 @@ def peek(path: Path, most: int) -> str:
 
 
 def _no_file(path: Path) -> OSError:
-    return OSError(errno.EINVAL, f"{path.name} is a link or no file; look where it leads, then remove it", str(path))
+    return OSError(
+        errno.EINVAL,
+        f"{path.name} is a link or no file; look where it leads, then remove it",
+        str(path),
+    )
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -244,7 +271,10 @@ def read_bytes(path: str | Path) -> bytes:
     """
     if not is_uri(path):
         return Path(path).read_bytes()
-    with _reached(path) as (filesystem, inner), filesystem.open_input_stream(inner, compression=None) as stream:
+    with (
+        _reached(path) as (filesystem, inner),
+        filesystem.open_input_stream(inner, compression=None) as stream,
+    ):
         return bytes(stream.read())
 
 
@@ -275,7 +305,11 @@ def download(path: str, target: Path) -> None:
     Raises:
         FileNotFoundError: it is not there. OSError: anything else went wrong.
     """
-    with _reached(path) as (filesystem, inner), filesystem.open_input_stream(inner, compression=None) as stream, target.open("wb") as data:
+    with (
+        _reached(path) as (filesystem, inner),
+        filesystem.open_input_stream(inner, compression=None) as stream,
+        target.open("wb") as data,
+    ):
         shutil.copyfileobj(stream, data, 8 << 20)
 
 
@@ -289,7 +323,9 @@ def _reached(uri: str | Path) -> Iterator[tuple[Any, str]]:
     try:
         check_uri(str(uri))
     except ValueError as error:
-        raise OSError(errno.EINVAL, f"is no place to write to or read from: {error}", "the URI") from None
+        raise OSError(
+            errno.EINVAL, f"is no place to write to or read from: {error}", "the URI"
+        ) from None
     try:
         if folder.endswith("/") or folder.endswith(":"):  # a bucket by itself
             yield _filesystem(str(uri))
@@ -299,11 +335,15 @@ def _reached(uri: str | Path) -> Iterator[tuple[Any, str]]:
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, "was not found", str(uri)) from error
     except OSError as error:
-        raise OSError(error.errno or errno.EIO, error.strerror or " ".join(str(error).split()), str(uri)) from error
+        raise OSError(
+            error.errno or errno.EIO, error.strerror or " ".join(str(error).split()), str(uri)
+        ) from error
     except (pa.ArrowException, ValueError) as error:
         said = " ".join(str(error).split())
         raise OSError(
-            errno.EINVAL, f"is no place to write to or read from ({said}); need a path or a URI that pyarrow knows", str(uri)
+            errno.EINVAL,
+            f"is no place to write to or read from ({said}); need a path or a URI that pyarrow knows",
+            str(uri),
         ) from error
 
 
@@ -313,6 +353,8 @@ def _filesystem(folder: str) -> tuple[Any, str]:
     from pyarrow import fs
 
     if folder.startswith("s3://") and "allow_delayed_open" not in folder:
-        folder += ("&" if "?" in folder else "?") + "allow_delayed_open=true"  # a small object is one request instead of three
+        folder += (
+            "&" if "?" in folder else "?"
+        ) + "allow_delayed_open=true"  # a small object is one request instead of three
     filesystem, inner = fs.FileSystem.from_uri(folder)
     return filesystem, inner

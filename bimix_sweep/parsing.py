@@ -22,13 +22,21 @@ class _Loader(yaml.SafeLoader):
         mark, alias = self.peek_event().start_mark, self.check_event(yaml.AliasEvent)  # type: ignore[no-untyped-call]
         node = super().compose_node(parent, index)
         if alias and id(node) not in self._sizes:
-            raise yaml.composer.ComposerError(None, None, "an alias stands for what it is a part of; write it out", mark)
+            raise yaml.composer.ComposerError(
+                None, None, "an alias stands for what it is a part of; write it out", mark
+            )
         if node is not None and not alias:
             entries = node.value if isinstance(node, yaml.CollectionNode) else []
-            parts = [part for entry in entries for part in (entry if isinstance(entry, tuple) else (entry,))]
+            parts = [
+                part
+                for entry in entries
+                for part in (entry if isinstance(entry, tuple) else (entry,))
+            ]
             size = self._sizes[id(node)] = 1 + sum(self._sizes[id(part)] for part in parts)
             if size > MOST_NODES:
-                raise yaml.composer.ComposerError(None, None, f"more than {MOST_NODES} values, aliases counted; write fewer", mark)
+                raise yaml.composer.ComposerError(
+                    None, None, f"more than {MOST_NODES} values, aliases counted; write fewer", mark
+                )
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -37,7 +45,10 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str | int | float) and key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"key {shown(key)} stands there twice; need it once", key_node.start_mark
+                    None,
+                    None,
+                    f"key {shown(key)} stands there twice; need it once",
+                    key_node.start_mark,
                 )
             seen.add(key if isinstance(key, str | int | float) else id(key_node))
         return super().construct_mapping(node, deep)
@@ -51,7 +62,14 @@ def parse_yaml(text: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, ValueError, AttributeError, TypeError, RecursionError, OverflowError) as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        AttributeError,
+        TypeError,
+        RecursionError,
+        OverflowError,
+    ) as error:
         raise ValueError(f"not YAML: {_one_line(error)}") from error
 
 

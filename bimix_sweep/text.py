@@ -11,10 +11,16 @@ def shown(value: object) -> str:
     try:
         text = _SHORT.repr(value)
     except ValueError:  # an int that Python will not write out
-        return f"a number of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
+        return (
+            f"a number of {value.bit_length()} bits"
+            if isinstance(value, int)
+            else f"a {type(value).__name__}"
+        )
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def printable(text: str) -> str:
     """The text in one line; characters that are no letters, signs or spaces (escape sequences, line breaks, text direction) are replaced."""
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(
+        c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text
+    )

@@ -32,8 +32,13 @@ def planted_losses(proportions, step):
 
 
 def planted_optimum():
-    solved = minimize(lambda r: planted_losses(r, 800).mean(), np.full(3, 1 / 3), bounds=[(1e-3, 1)] * 3,
-                      constraints={"type": "eq", "fun": lambda r: r.sum() - 1}, options={"ftol": 1e-14})  # fmt: skip
+    solved = minimize(
+        lambda r: planted_losses(r, 800).mean(),
+        np.full(3, 1 / 3),
+        bounds=[(1e-3, 1)] * 3,
+        constraints={"type": "eq", "fun": lambda r: r.sum() - 1},
+        options={"ftol": 1e-14},
+    )
     return solved.x
 
 
@@ -43,9 +48,17 @@ def table(tmp_path):
     curves = []
     for trial in range(14):
         shares = generator.dirichlet(np.full(3, 2.0)) * 0.94 + 0.02
-        losses = np.stack([planted_losses(shares, step) for step in STEPS]) * np.exp(1e-3 * generator.normal(size=(len(STEPS), 3)))
+        losses = np.stack([planted_losses(shares, step) for step in STEPS]) * np.exp(
+            1e-3 * generator.normal(size=(len(STEPS), 3))
+        )
         curves.append(
-            LossCurve(trial=f"t{trial}", mixture=Mixture.from_array(DOMAINS, shares), targets=DOMAINS, steps=STEPS, losses=losses)
+            LossCurve(
+                trial=f"t{trial}",
+                mixture=Mixture.from_array(DOMAINS, shares),
+                targets=DOMAINS,
+                steps=STEPS,
+                losses=losses,
+            )
         )
     path = tmp_path / "runs.csv"
     LossTable.from_curves(curves).write(path)
@@ -72,15 +85,27 @@ def test_fit_says_which_law_was_chosen_for_each_target_and_how_far_it_is_off(tab
         assert 0 < chosen["mean_relative_error"] < 0.01
 
 
-def test_predictions_of_unseen_mixtures_meet_the_planted_law_and_keep_rows_and_columns(law, tmp_path):
+def test_predictions_of_unseen_mixtures_meet_the_planted_law_and_keep_rows_and_columns(
+    law, tmp_path
+):
     shares = rng(1, "unseen").dirichlet(np.full(3, 3.0), size=5) * 0.94 + 0.02
-    lines = ["id,r_math,r_web,r_code,step", *(f"m{i},{m},{w},{c},800" for i, (w, c, m) in enumerate(shares))]
+    lines = [
+        "id,r_math,r_web,r_code,step",
+        *(f"m{i},{m},{w},{c},800" for i, (w, c, m) in enumerate(shares)),
+    ]
     (tmp_path / "mixtures.csv").write_text("\n".join(lines) + "\n")
     done = bimix("predict", law, tmp_path / "mixtures.csv", "-o", tmp_path / "out.csv")
     assert done.exit_code == 0, done.output
     with (tmp_path / "out.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert list(rows[0]) == ["id", "r_math", "r_web", "r_code", "step", *(f"{kind}_{d}" for d in DOMAINS for kind in ("loss", "sd"))]
+    assert list(rows[0]) == [
+        "id",
+        "r_math",
+        "r_web",
+        "r_code",
+        "step",
+        *(f"{kind}_{d}" for d in DOMAINS for kind in ("loss", "sd")),
+    ]
     assert [row["id"] for row in rows] == [f"m{i}" for i in range(5)]
     predicted = np.array([[float(row[f"loss_{d}"]) for d in DOMAINS] for row in rows])
     assert predicted == pytest.approx(planted_losses(shares, 800), rel=0.01)
@@ -99,7 +124,10 @@ def test_the_sd_of_a_measured_run_is_wider_than_that_of_the_mean(law, tmp_path):
 
 def test_a_step_beyond_the_fitted_ones_is_said_to_be_extrapolated(law, tmp_path):
     (tmp_path / "m.csv").write_text("r_web,r_code,r_math,step\n.4,.3,.3,8000\n")
-    assert "1 of 1 rows lie outside the fitted steps 200-800" in bimix("predict", law, tmp_path / "m.csv", "-o", tmp_path / "o.csv").stdout
+    assert (
+        "1 of 1 rows lie outside the fitted steps 200-800"
+        in bimix("predict", law, tmp_path / "m.csv", "-o", tmp_path / "o.csv").stdout
+    )
 
 
 def test_the_optimum_of_the_fit_is_the_planted_one(law, tmp_path):
@@ -122,24 +150,52 @@ def test_bounds_weights_and_token_caps_move_the_optimum(law, tmp_path):
         assert done.exit_code == 0, done.output
         return json.loads(done.stdout)["proportions"]
 
-    assert optimum("--max", "web=.2", "--min", "math=.5") == pytest.approx({"web": 0.2, "math": 0.5, "code": 0.3}, abs=1e-5)
+    assert optimum("--max", "web=.2", "--min", "math=.5") == pytest.approx(
+        {"web": 0.2, "math": 0.5, "code": 0.3}, abs=1e-5
+    )
     assert optimum("--weights", tmp_path / "w.json")["math"] > optimum()["math"] + 0.2
-    assert optimum("--available", tmp_path / "have.json", "--tokens", "2e9", "--repeat", "2")["math"] <= 0.1 + 1e-6
+    assert (
+        optimum("--available", tmp_path / "have.json", "--tokens", "2e9", "--repeat", "2")["math"]
+        <= 0.1 + 1e-6
+    )
 
 
 def test_export_writes_what_megatron_takes(law, tmp_path):
     bimix("optimum", law, "-o", tmp_path / "RECIPE.json")
-    (tmp_path / "domains.yaml").write_text("".join(f"{d}: {{path: /data/{d}, tokens_per_document: 100}}\n" for d in DOMAINS))
+    (tmp_path / "domains.yaml").write_text(
+        "".join(f"{d}: {{path: /data/{d}, tokens_per_document: 100}}\n" for d in DOMAINS)
+    )
     done = bimix(
-        "export", tmp_path / "RECIPE.json", "--to", "megatron-lm", "-o", tmp_path / "blend.txt", "--domains", tmp_path / "domains.yaml"
+        "export",
+        tmp_path / "RECIPE.json",
+        "--to",
+        "megatron-lm",
+        "-o",
+        tmp_path / "blend.txt",
+        "--domains",
+        tmp_path / "domains.yaml",
     )
     assert done.exit_code == 0, done.output
-    words = [word for word in (tmp_path / "blend.txt").read_text().split() if not word.startswith("#")]
+    words = [
+        word for word in (tmp_path / "blend.txt").read_text().split() if not word.startswith("#")
+    ]
     recipe = json.loads((tmp_path / "RECIPE.json").read_text())["proportions"]
-    found = {words[i + 1]: float(words[i]) for i in range(0, len(words) - 1, 2) if words[i + 1].startswith("/data/")}
+    found = {
+        words[i + 1]: float(words[i])
+        for i in range(0, len(words) - 1, 2)
+        if words[i + 1].startswith("/data/")
+    }
     assert found == {f"/data/{d}": share for d, share in recipe.items()}
     done = bimix(
-        "export", tmp_path / "RECIPE.json", "--to", "all", "-o", tmp_path / "all", "--domains", tmp_path / "domains.yaml", "--json"
+        "export",
+        tmp_path / "RECIPE.json",
+        "--to",
+        "all",
+        "-o",
+        tmp_path / "all",
+        "--domains",
+        tmp_path / "domains.yaml",
+        "--json",
     )
     assert len(json.loads(done.stdout)["written"]) >= 3
 
@@ -152,23 +208,75 @@ def test_export_writes_what_megatron_takes(law, tmp_path):
         (["fit", "{table}", "--own", "web=wbe", "-o", "x.json"], "wbe"),
         (["predict", "gone.json", "m.csv", "-o", "x.csv"], "gone.json cannot be read"),
         (["predict", "{table}", "m.csv", "-o", "x.csv"], "is not JSON"),
-        (["optimum", "{law}", "--max", "wbe=.2", "-o", "x.json"], "wbe is not a domain of the law; it knows web, code, math"),
-        (["optimum", "{law}", "--max", "web=lots", "-o", "x.json"], "--max web=lots is not a number"),
-        (["optimum", "{law}", "--max", "web=.2", "--max", "code=.2", "--max", "math=.2", "-o", "x.json"], "max sum to 0.6"),
-        (["optimum", "{law}", "--tokens", "1e9", "-o", "x.json"], "--available and --tokens go together"),
+        (
+            ["optimum", "{law}", "--max", "wbe=.2", "-o", "x.json"],
+            "wbe is not a domain of the law; it knows web, code, math",
+        ),
+        (
+            ["optimum", "{law}", "--max", "web=lots", "-o", "x.json"],
+            "--max web=lots is not a number",
+        ),
+        (
+            [
+                "optimum",
+                "{law}",
+                "--max",
+                "web=.2",
+                "--max",
+                "code=.2",
+                "--max",
+                "math=.2",
+                "-o",
+                "x.json",
+            ],
+            "max sum to 0.6",
+        ),
+        (
+            ["optimum", "{law}", "--tokens", "1e9", "-o", "x.json"],
+            "--available and --tokens go together",
+        ),
         (["optimum", "{law}", "--kl", "1", "-o", "x.json"], "--prior and --kl go together"),
         (["export", "gone.json", "--to", "json", "-o", "x"], "gone.json cannot be read"),
-        (["replay", "{table}", "--runs", "99", "-o", "x.csv"], "runs 99 do not fit a table of 14 runs"),
-        (["replay", "{table}", "--runs", "9", "--policy", "clever", "-o", "x.csv"], "policy 'clever' is not known"),
-        (["optimum", "{law}", "--available", "n.json", "--tokens", "1e9", "--repeat", "0", "-o", "x.json"], "at 0 epochs is not possible"),
-        (["optimum", "{law}", "--weights", "huge.json", "-o", "x.json"], "huge.json needs to hold JSON like"),
+        (
+            ["replay", "{table}", "--runs", "99", "-o", "x.csv"],
+            "runs 99 do not fit a table of 14 runs",
+        ),
+        (
+            ["replay", "{table}", "--runs", "9", "--policy", "clever", "-o", "x.csv"],
+            "policy 'clever' is not known",
+        ),
+        (
+            [
+                "optimum",
+                "{law}",
+                "--available",
+                "n.json",
+                "--tokens",
+                "1e9",
+                "--repeat",
+                "0",
+                "-o",
+                "x.json",
+            ],
+            "at 0 epochs is not possible",
+        ),
+        (
+            ["optimum", "{law}", "--weights", "huge.json", "-o", "x.json"],
+            "huge.json needs to hold JSON like",
+        ),
         (["optimum", "deep.json", "-o", "x.json"], "nested too deep"),
         (["optimum", "{law}", "-o", ""], "is no file name"),
         (["optimum", "{law}", "-o", "foo://x"], "is no place to "),
-        (["optimum", "{law}", "--within", "nan", "-o", "x.json"], "--within is nan; need a fraction"),
+        (
+            ["optimum", "{law}", "--within", "nan", "-o", "x.json"],
+            "--within is nan; need a fraction",
+        ),
         (["fit", "{table}", "--min-step", "nan", "-o", "x.json"], "--min-step is nan"),
         (["run", "gone.yaml"], "gone.yaml cannot be read"),
-        (["watch", "nosuch"], "nosuch holds no sweep and no job; start one with: bimix-sweep run, or submit"),
+        (
+            ["watch", "nosuch"],
+            "nosuch holds no sweep and no job; start one with: bimix-sweep run, or submit",
+        ),
         (
             ["optimum", "{law}", "--weights", "latin.json", "-o", "x.json"],
             "latin.json is not UTF-8 text (unexpected end of data at byte 2)",
@@ -178,10 +286,15 @@ def test_export_writes_what_megatron_takes(law, tmp_path):
             ["fit", "bare.csv", "-o", "x.json"],
             "no r_<domain> column; need at least one (if web, code are proportions, call them r_web, r_code)",
         ),
-        (["predict", "{law}", "bare.csv", "-o", "x.csv"], "(if web, code are proportions, call them r_web, r_code)"),
+        (
+            ["predict", "{law}", "bare.csv", "-o", "x.csv"],
+            "(if web, code are proportions, call them r_web, r_code)",
+        ),
     ],
 )
-def test_bad_input_ends_in_one_clear_line_and_writes_nothing(words, message, table, law, tmp_path, monkeypatch):
+def test_bad_input_ends_in_one_clear_line_and_writes_nothing(
+    words, message, table, law, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m.csv").write_text("r_web,r_code,r_math\n.4,.3,.3\n")
     (tmp_path / "n.json").write_text('{"web": 1e9}')
@@ -206,11 +319,24 @@ def test_a_mixture_that_does_not_sum_to_one_is_refused(law, tmp_path):
 
 
 def test_a_replay_of_the_planted_table_knows_the_law_after_a_few_runs(table, tmp_path):
-    done = bimix("replay", table, "--runs", "8", "--start", "6", "--policy", "informative,random", "-o", tmp_path / "history.csv")
+    done = bimix(
+        "replay",
+        table,
+        "--runs",
+        "8",
+        "--start",
+        "6",
+        "--policy",
+        "informative,random",
+        "-o",
+        tmp_path / "history.csv",
+    )
     assert done.exit_code == 0, done.output
     with (tmp_path / "history.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert [(row["policy"], row["runs"]) for row in rows] == [(p, str(n)) for p in ("informative", "random") for n in (6, 7, 8)]
+    assert [(row["policy"], row["runs"]) for row in rows] == [
+        (p, str(n)) for p in ("informative", "random") for n in (6, 7, 8)
+    ]
     assert float(rows[2]["mre"]) < 1
     assert float(rows[2]["spearman"]) > 0.95
     assert list(rows[0]) == ["policy", "seed", "runs", "spearman", "mre", "regret"]
@@ -227,7 +353,12 @@ def scaled(tmp_path):
         losses *= np.exp(1e-3 * generator.normal(size=(len(steps), 3)))
         curves.append(
             LossCurve(
-                trial=f"t{trial}", mixture=Mixture.from_array(DOMAINS, shares), targets=DOMAINS, steps=steps, losses=losses, size=size
+                trial=f"t{trial}",
+                mixture=Mixture.from_array(DOMAINS, shares),
+                targets=DOMAINS,
+                steps=steps,
+                losses=losses,
+                size=size,
             )
         )
     LossTable.from_curves(curves).write(tmp_path / "scaled.csv")
@@ -235,7 +366,18 @@ def scaled(tmp_path):
 
 
 def test_a_replay_of_runs_of_several_sizes_tells_what_they_cost(scaled, tmp_path):
-    done = bimix("replay", scaled, "--runs", "16", "--start", "12", "--slots", "2", "-o", tmp_path / "history.csv")
+    done = bimix(
+        "replay",
+        scaled,
+        "--runs",
+        "16",
+        "--start",
+        "12",
+        "--slots",
+        "2",
+        "-o",
+        tmp_path / "history.csv",
+    )
     assert done.exit_code == 0, done.output
     with (tmp_path / "history.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -280,9 +422,17 @@ def test_fits_take_one_thread_unless_the_environment_says_how_many(tmp_path, com
         f"print(*map(os.environ.get, {names}))\n"
     )
     environment = {name: value for name, value in os.environ.items() if name not in names} | given
-    words = {"fit": ("fit", "absent.csv", "-o", "law.json"), "status": ("status", "absent")}[command]
+    words = {"fit": ("fit", "absent.csv", "-o", "law.json"), "status": ("status", "absent")}[
+        command
+    ]
     done = subprocess.run(
-        [sys.executable, "-c", program, *words], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program, *words],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     assert done.stdout.split() == [str(value) for value in found]
 
@@ -308,26 +458,49 @@ def test_a_size_means_nothing_to_a_law_without_sizes_and_that_is_said(law, tmp_p
 def test_what_holds_the_optimum_back_is_named_as_the_cap_it_is(law, tmp_path):
     (tmp_path / "have.json").write_text('{"web": 1e9, "code": 1e9, "math": 1e8}')
     words = ("optimum", law, "-o", tmp_path / "r.json")
-    capped = bimix(*words, "--available", tmp_path / "have.json", "--tokens", "2e9", "--repeat", "4").stdout
+    capped = bimix(
+        *words, "--available", tmp_path / "have.json", "--tokens", "2e9", "--repeat", "4"
+    ).stdout
     assert "the limit of 4 epochs of math's 1e+08 tokens holds it back" in capped
-    both = bimix(*words, "--available", tmp_path / "have.json", "--tokens", "2e9", "--repeat", "4", "--max", "math=.1").stdout
+    both = bimix(
+        *words,
+        "--available",
+        tmp_path / "have.json",
+        "--tokens",
+        "2e9",
+        "--repeat",
+        "4",
+        "--max",
+        "math=.1",
+    ).stdout
     assert "the max of math holds it back" in both
 
 
 def test_with_a_pull_the_regret_is_said_to_hold_what_the_pull_costs(law, tmp_path):
     (tmp_path / "prior.json").write_text('{"web": 0.9, "code": 0.05, "math": 0.05}')
-    said = bimix("optimum", law, "-o", tmp_path / "r.json", "--prior", tmp_path / "prior.json", "--kl", "1").stdout
-    assert "the regret is of the loss alone, without the pull, so it holds what staying near --prior costs" in said
+    said = bimix(
+        "optimum", law, "-o", tmp_path / "r.json", "--prior", tmp_path / "prior.json", "--kl", "1"
+    ).stdout
+    assert (
+        "the regret is of the loss alone, without the pull, so it holds what staying near --prior costs"
+        in said
+    )
     recipe = json.loads((tmp_path / "r.json").read_text())
     free = bimix("optimum", law, "-o", tmp_path / "free.json")
     assert "without the pull" not in free.stdout
-    assert recipe["regret"]["expected"] > 0.05 > json.loads((tmp_path / "free.json").read_text())["regret"]["expected"]
+    assert (
+        recipe["regret"]["expected"]
+        > 0.05
+        > json.loads((tmp_path / "free.json").read_text())["regret"]["expected"]
+    )
 
 
 def test_an_optimum_says_what_it_comes_from_and_no_regret_reads_as_nothing(law, tmp_path):
     said = bimix("optimum", law, "-o", tmp_path / "r.json", "--max", "web=.9").stdout
     provenance = json.loads((tmp_path / "r.json").read_text())["provenance"]
-    assert provenance["law_digest"] == json.loads((tmp_path / "r.json").read_text())["law"]["digest"]
+    assert (
+        provenance["law_digest"] == json.loads((tmp_path / "r.json").read_text())["law"]["digest"]
+    )
     assert provenance["versions"]["bimix-sweep"] == version("bimix-sweep")
     assert provenance["question"]["max"] == {"web": 0.9}
     assert provenance["targets"] == list(DOMAINS)
@@ -344,7 +517,10 @@ def test_the_help_of_export_lists_every_id():
 def test_an_option_with_a_wrong_value_says_which_there_are(table):
     done = bimix("fit", table, "-o", "x.json", "--law", "bmix")
     assert done.exit_code == 2
-    assert "Invalid value for '--law': 'bmix' is not one of 'auto', 'bimix', 'transfer'." in done.stderr
+    assert (
+        "Invalid value for '--law': 'bmix' is not one of 'auto', 'bimix', 'transfer'."
+        in done.stderr
+    )
 
 
 def test_two_mixtures_are_said_to_be_too_few_to_judge(table, tmp_path):

@@ -5,7 +5,9 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError
 
 TWO = {"domains": {"web": {"path": "web/"}, "math": {"path": "math/", "tokens": 3e10, "max": 0.2}}}
-BOMB = "a0: &a0 [0]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))
+BOMB = "a0: &a0 [0]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)
+)
 
 
 def parsed(**extra):
@@ -20,7 +22,11 @@ def test_targets_are_the_domains_own_validation_splits_by_default():
 
 def test_weights_are_normalised_and_a_watched_target_has_none():
     config = parsed(
-        targets={"web": {"domain": "web", "weight": 3}, "exam": {"path": "exam.jsonl"}, "legal": {"path": "l.jsonl", "weight": 0}}
+        targets={
+            "web": {"domain": "web", "weight": 3},
+            "exam": {"path": "exam.jsonl"},
+            "legal": {"path": "l.jsonl", "weight": 0},
+        }
     )
     assert config.weights() == {"web": 0.75, "exam": 0.25, "legal": 0}
     assert config.own() == {"web": "web"}
@@ -53,7 +59,12 @@ def test_steps_are_one_number_or_rising_ones_and_the_longest_says_the_tokens(tmp
     assert one.proxy.tokens == two.proxy.tokens == 800 * 128 * 8
     assert one.public()["proxy"]["steps"] == 800
     assert two.public()["proxy"]["steps"] == [200, 800]
-    assert one.digest == parsed(proxy={"steps": [800]}).digest == parsed(proxy={"steps": 8e2}).digest != two.digest
+    assert (
+        one.digest
+        == parsed(proxy={"steps": [800]}).digest
+        == parsed(proxy={"steps": 8e2}).digest
+        != two.digest
+    )
     (tmp_path / "config.yaml").write_text(two.to_yaml())
     assert SweepConfig.load(tmp_path / "config.yaml").digest == two.anchored(tmp_path).digest
 
@@ -76,27 +87,69 @@ def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_fi
     [
         ({"stpe": {}}, r"sweep\.yaml: stpe is not a known key; did you mean stop\?"),
         ({"proxy": {"stepz": 3}}, r"proxy\.stepz is not a known key; did you mean steps\?"),
-        ({"domains": {"a": {"path": "x", "wieght": 1}, "b": {"path": "y"}}}, r"domains\.a\.wieght is not a known key"),
+        (
+            {"domains": {"a": {"path": "x", "wieght": 1}, "b": {"path": "y"}}},
+            r"domains\.a\.wieght is not a known key",
+        ),
         ({"domains": {"a": {"path": "x"}}}, "domains has 1 entries; need at least 2"),
-        ({"domains": {"a": {"path": "x", "version": "2\n\x1b[2J"}, "b": {"path": "y"}}}, r"domains\.a\.version"),
-        ({"domains": {"a": {"path": "x", "max": 0.2}, "b": {"path": "y", "max": 0.2}}}, "max sum to 0.4"),
+        (
+            {"domains": {"a": {"path": "x", "version": "2\n\x1b[2J"}, "b": {"path": "y"}}},
+            r"domains\.a\.version",
+        ),
+        (
+            {"domains": {"a": {"path": "x", "max": 0.2}, "b": {"path": "y", "max": 0.2}}},
+            "max sum to 0.4",
+        ),
         ({"domains": {"a": {"path": "x"}, "b": {}}}, r"domains\.b\.path is missing; need it"),
         ({"domains": {"a/b": {"path": "x"}, "b": {"path": "y"}}}, "name 'a/b' is not usable"),
-        ({"targets": {"a": {"domain": "web"}, "b": {"path": "x", "unit": "bits_per_byte"}}}, "units bits_per_byte and nats_per_token"),
-        ({"targets": {"exam": {}}}, r"targets\.exam names neither a domain nor a path; the builtin trainer needs one of them"),
-        ({"targets": {"exam": {"domain": "web", "path": "x"}}}, r"targets\.exam names both a domain and a path"),
-        ({"trainer": "train.py"}, r"trainer is 'train\.py'; need builtin, module:function or \{command"),
-        ({"trainer": {"function": "train:"}}, r"trainer\.function is 'train:'; need module:function"),
-        ({"trainer": {"comand": ["x", "{job}"]}}, r"trainer\.comand is not a known key; did you mean command\?"),
-        ({"trainer": {"command": ["train"]}}, r"trainer\.command is \['train'\]; need \"\{job\}\" among the arguments"),
+        (
+            {"targets": {"a": {"domain": "web"}, "b": {"path": "x", "unit": "bits_per_byte"}}},
+            "units bits_per_byte and nats_per_token",
+        ),
+        (
+            {"targets": {"exam": {}}},
+            r"targets\.exam names neither a domain nor a path; the builtin trainer needs one of them",
+        ),
+        (
+            {"targets": {"exam": {"domain": "web", "path": "x"}}},
+            r"targets\.exam names both a domain and a path",
+        ),
+        (
+            {"trainer": "train.py"},
+            r"trainer is 'train\.py'; need builtin, module:function or \{command",
+        ),
+        (
+            {"trainer": {"function": "train:"}},
+            r"trainer\.function is 'train:'; need module:function",
+        ),
+        (
+            {"trainer": {"comand": ["x", "{job}"]}},
+            r"trainer\.comand is not a known key; did you mean command\?",
+        ),
+        (
+            {"trainer": {"command": ["train"]}},
+            r"trainer\.command is \['train'\]; need \"\{job\}\" among the arguments",
+        ),
         ({"trainer": {"command": ["train", 3]}}, r"trainer\.command\.1 is 3; need: a valid string"),
-        ({"resources": {"gpu": 1.5}}, r"resources\.gpu is 1\.5; need a whole number of GPUs, or a part of one"),
+        (
+            {"resources": {"gpu": 1.5}},
+            r"resources\.gpu is 1\.5; need a whole number of GPUs, or a part of one",
+        ),
         ({"resources": {"nodes": 2}}, "the builtin trainer uses one node and at most one GPU"),
-        ({"targets": {"exam": {"domain": "wbe"}}}, r"targets\.exam\.domain is 'wbe'; need one of web, math"),
+        (
+            {"targets": {"exam": {"domain": "wbe"}}},
+            r"targets\.exam\.domain is 'wbe'; need one of web, math",
+        ),
         ({"targets": {"web": {"domain": "web", "weight": 0}}}, "every target has weight 0"),
-        ({"proxy": {"sizes": [1e6, 1e5]}}, r"proxy\.sizes is \[1000000\.0, 100000\.0\]; need one to 4 rising sizes of at least 1e3"),
+        (
+            {"proxy": {"sizes": [1e6, 1e5]}},
+            r"proxy\.sizes is \[1000000\.0, 100000\.0\]; need one to 4 rising sizes of at least 1e3",
+        ),
         ({"proxy": {"sizes": [1e5, 1e5]}}, r"proxy\.sizes is .*; need one to 4 rising sizes"),
-        ({"proxy": {"sizes": [1e4, 2e4, 3e4, 4e4, 5e4]}}, r"proxy\.sizes is .*; need one to 4 rising sizes"),
+        (
+            {"proxy": {"sizes": [1e4, 2e4, 3e4, 4e4, 5e4]}},
+            r"proxy\.sizes is .*; need one to 4 rising sizes",
+        ),
         ({"proxy": {"sizes": [10, 2e4]}}, r"proxy\.sizes is .*; need one to 4 rising sizes"),
         ({"proxy": {"sizes": []}}, r"proxy\.sizes is \[\]; need one to 4"),
         ({"resources": {"slots": 0}}, r"resources\.slots is 0; need auto or a whole number from 1"),
@@ -105,24 +158,53 @@ def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_fi
         ({"seed": "zero"}, "seed is 'zero'; need: a valid integer"),
         ({"name": "../up"}, "name is '../up'"),
         ({"domains": {"a": {"path": ""}, "b": {"path": "y"}}}, r"domains\.a\.path is ''"),
-        ({"domains": {"a\u00a0b": {"path": "x"}, "b": {"path": "y"}}}, "not usable; need printable text"),
-        ({"domains": {"a": {"path": "x", "min": 0.4, "max": 0.4}, "b": {"path": "y", "min": 0.6}}}, "leave a single mixture"),
+        (
+            {"domains": {"a\u00a0b": {"path": "x"}, "b": {"path": "y"}}},
+            "not usable; need printable text",
+        ),
+        (
+            {
+                "domains": {
+                    "a": {"path": "x", "min": 0.4, "max": 0.4},
+                    "b": {"path": "y", "min": 0.6},
+                }
+            },
+            "leave a single mixture",
+        ),
         ({"resources": {"slots": "x"}}, r"resources\.slots is 'x'; need auto"),
         ({"resources": {"cpu": 1e-9}}, r"resources\.cpu is 1e-09"),
-        ({"proxy": {"steps": 10**30}}, r"proxy\.steps is 1.*; need a whole number from 8 to 1e9, or up to 4 rising ones"),
+        (
+            {"proxy": {"steps": 10**30}},
+            r"proxy\.steps is 1.*; need a whole number from 8 to 1e9, or up to 4 rising ones",
+        ),
         ({"proxy": {"steps": 7}}, r"proxy\.steps is 7; need a whole number from 8"),
-        ({"proxy": {"steps": [800, 200]}}, r"proxy\.steps is \[800, 200\]; need a whole number from 8 to 1e9, or up to 4 rising ones"),
+        (
+            {"proxy": {"steps": [800, 200]}},
+            r"proxy\.steps is \[800, 200\]; need a whole number from 8 to 1e9, or up to 4 rising ones",
+        ),
         ({"proxy": {"steps": [200, 200]}}, r"proxy\.steps is .*; need a whole number from 8"),
         ({"proxy": {"steps": [4, 200]}}, r"proxy\.steps is \[4, 200\]; need a whole number from 8"),
-        ({"proxy": {"steps": [8, 9, 10, 11, 12]}}, r"proxy\.steps is .*; need .* up to 4 rising ones"),
+        (
+            {"proxy": {"steps": [8, 9, 10, 11, 12]}},
+            r"proxy\.steps is .*; need .* up to 4 rising ones",
+        ),
         ({"proxy": {"steps": []}}, r"proxy\.steps is \[\]; need a whole number from 8"),
-        ({"proxy": {"steps": [200, 800.5]}}, r"proxy\.steps is \[200, 800\.5\]; need a whole number"),
+        (
+            {"proxy": {"steps": [200, 800.5]}},
+            r"proxy\.steps is \[200, 800\.5\]; need a whole number",
+        ),
         ({"out": "a\0b"}, "out is"),
         ({"stop": {"patience": 10**23}}, r"stop\.patience is 1"),
-        ({"final": {"tokens": 1e-300}}, r"final\.tokens is 1e-300; need: greater than or equal to 1"),
+        (
+            {"final": {"tokens": 1e-300}},
+            r"final\.tokens is 1e-300; need: greater than or equal to 1",
+        ),
         ({"final": {"tokens": 1e12, "size": 1e300}}, r"final\.size is 1e\+300"),
         ({"proxy": {"sizes": [1e300]}}, r"proxy\.sizes is \[1e\+300\]; need one to 4 rising"),
-        ({"domains": {f"d{number}": {"path": "x"} for number in range(10_001)}}, "domains is .*at most 10000 items"),
+        (
+            {"domains": {f"d{number}": {"path": "x"} for number in range(10_001)}},
+            "domains is .*at most 10000 items",
+        ),
     ],
 )
 def test_a_bad_key_or_value_is_named_with_what_was_needed(extra, message):
@@ -133,10 +215,15 @@ def test_a_bad_key_or_value_is_named_with_what_was_needed(extra, message):
 @pytest.mark.parametrize(
     "extra",
     [
-        {"seed": [["x" * 10**6] * 100] * 10**4}, {"trainer": [0] * 10**7}, {"resources": {"slots": "9" * 10**7}}, {"x" * 10**7: 1},
-        {"trainer": {"command": ["x" * 10**7]}}, {"seed": int("f" * 5000, 16)}, {f"key{number}": 1 for number in range(10**5)},
+        {"seed": [["x" * 10**6] * 100] * 10**4},
+        {"trainer": [0] * 10**7},
+        {"resources": {"slots": "9" * 10**7}},
+        {"x" * 10**7: 1},
+        {"trainer": {"command": ["x" * 10**7]}},
+        {"seed": int("f" * 5000, 16)},
+        {f"key{number}": 1 for number in range(10**5)},
     ],
-)  # fmt: skip
+)
 def test_a_problem_of_any_size_is_said_in_a_few_words(extra):
     with pytest.raises(ConfigError) as caught:
         parsed(**extra)
@@ -163,7 +250,10 @@ def test_every_problem_is_told_at_once():
         (BOMB, "more than 1000000 values, aliases counted"),
         ("a: &a [*a]", "an alias stands for what it is a part of"),
         ("a: *b", "is not YAML"),
-        ("name: caf\xe9\n", r"sweep.yaml is not UTF-8 text \(invalid continuation byte at byte 9\)$"),
+        (
+            "name: caf\xe9\n",
+            r"sweep.yaml is not UTF-8 text \(invalid continuation byte at byte 9\)$",
+        ),
     ],
 )
 def test_a_file_that_is_no_configuration_is_refused(tmp_path, text, message):
@@ -175,11 +265,15 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path, text, message):
 def test_values_that_several_domains_share_are_written_once_and_referred_to(tmp_path):
     text = "domains: {a: &common {max: 0.9, tokens: 1.0e9}, b: *common}\ntrainer: 'train:run'\n"
     (tmp_path / "sweep.yaml").write_text(text)
-    assert [domain.max for domain in SweepConfig.load(tmp_path / "sweep.yaml").domains.values()] == [0.9, 0.9]
+    assert [
+        domain.max for domain in SweepConfig.load(tmp_path / "sweep.yaml").domains.values()
+    ] == [0.9, 0.9]
 
 
 def test_a_home_folder_is_left_for_the_reader_to_expand(tmp_path):
-    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"domains": {"a": {"path": "~/a"}, "b": {"path": "b"}}}))
+    (tmp_path / "sweep.yaml").write_text(
+        yaml.safe_dump({"domains": {"a": {"path": "~/a"}, "b": {"path": "b"}}})
+    )
     assert SweepConfig.load(tmp_path / "sweep.yaml").domains["a"].path == "~/a"
 
 
@@ -189,7 +283,11 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_brought_trainer_needs_no_paths_and_knows_its_targets_by_name(tmp_path):
-    content = {"domains": {"web": {}, "math": {"tokens": 3e10}}, "targets": {"web": {}, "exam": {}}, "trainer": "train:run"}
+    content = {
+        "domains": {"web": {}, "math": {"tokens": 3e10}},
+        "targets": {"web": {}, "exam": {}},
+        "trainer": "train:run",
+    }
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
     config = SweepConfig.load(tmp_path / "sweep.yaml")
     assert config.own() == {"web": "web"}
@@ -198,23 +296,49 @@ def test_a_brought_trainer_needs_no_paths_and_knows_its_targets_by_name(tmp_path
     assert SweepConfig.parse(yaml.safe_load(config.to_yaml())) == config
     assert SweepConfig.parse(content).digest == config.digest  # where it lies shapes no result
     assert SweepConfig.parse(content | {"trainer": "train:other"}).digest != config.digest
-    assert SweepConfig.parse({"domains": content["domains"], "trainer": "train:run"}).own() == {"web": "web", "math": "math"}
+    assert SweepConfig.parse({"domains": content["domains"], "trainer": "train:run"}).own() == {
+        "web": "web",
+        "math": "math",
+    }
 
 
-@pytest.mark.parametrize("uri", ["s3://AKIA:hush@bucket/x", "s3://bucket/x?region=us-east-1&secret_key=hush", "abfs://:hush@account/x"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://AKIA:hush@bucket/x",
+        "s3://bucket/x?region=us-east-1&secret_key=hush",
+        "abfs://:hush@account/x",
+    ],
+)
 @pytest.mark.parametrize("where", ["domains.a.path", "targets.held.path", "out"])
 def test_a_secret_in_a_uri_is_refused_and_not_repeated(uri, where):
-    content = {"domains": {"a": {"path": "a"}, "b": {"path": "b"}}, "targets": {"a": {"domain": "a"}, "held": {"path": "held"}}, "out": "o"}
+    content = {
+        "domains": {"a": {"path": "a"}, "b": {"path": "b"}},
+        "targets": {"a": {"domain": "a"}, "held": {"path": "held"}},
+        "out": "o",
+    }
     *keys, last = where.split(".")
     place = content
     for key in keys:
         place = place[key]
     place[last] = uri
-    with pytest.raises(ConfigError, match=rf"{where} \(\w+://.*carries a secret .* through the environment") as refused:
+    with pytest.raises(
+        ConfigError, match=rf"{where} \(\w+://.*carries a secret .* through the environment"
+    ) as refused:
         SweepConfig.parse(content)
     assert "hush" not in str(refused.value)
 
 
-@pytest.mark.parametrize("uri", ["gs://anonymous@bucket/x", "abfs://container@account/x", "s3://bucket/x?region=eu-west-1&scheme=http"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "gs://anonymous@bucket/x",
+        "abfs://container@account/x",
+        "s3://bucket/x?region=eu-west-1&scheme=http",
+    ],
+)
 def test_a_uri_without_a_secret_is_taken(uri):
-    assert SweepConfig.parse({"domains": {"a": {"path": uri}, "b": {"path": "b"}}, "out": uri}).out == uri
+    assert (
+        SweepConfig.parse({"domains": {"a": {"path": uri}, "b": {"path": "b"}}, "out": uri}).out
+        == uri
+    )

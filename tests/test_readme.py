@@ -14,7 +14,9 @@ README = (ROOT / "README.md").read_text()
 
 
 def tables():
-    spec = importlib.util.spec_from_file_location("tables", ROOT / "tests" / "benchmarks" / "tables.py")
+    spec = importlib.util.spec_from_file_location(
+        "tables", ROOT / "tests" / "benchmarks" / "tables.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -47,7 +49,17 @@ def test_the_guide_shows_every_key():
         assert set(shown[key]) == set(type(getattr(config, key)).model_fields), key
     assert set(shown["domains"]["web"]) == set(type(config.domains["web"]).model_fields)
     defaults = SweepConfig.parse({"domains": shown["domains"]})
-    for key in ("seed", "objective", "proxy", "trainer", "resources", "budget", "stop", "out", "name"):
+    for key in (
+        "seed",
+        "objective",
+        "proxy",
+        "trainer",
+        "resources",
+        "budget",
+        "stop",
+        "out",
+        "name",
+    ):
         assert getattr(config, key) == getattr(defaults, key), key
 
 

@@ -33,7 +33,10 @@ def texts(tmp_path):
         folder.mkdir()
         with (folder / "part.jsonl").open("w") as stream:
             for number in range(400):
-                stream.write(json.dumps({"text": f"{number} {' '.join(generator.choice(words, 150))}"}) + "\n")
+                stream.write(
+                    json.dumps({"text": f"{number} {' '.join(generator.choice(words, 150))}"})
+                    + "\n"
+                )
     return tmp_path
 
 
@@ -43,7 +46,9 @@ def test_init_writes_a_file_that_loads_prepares_and_says_what_it_found(texts, mo
     assert "web-pages: about 1" in said
     config = SweepConfig.load("sweep.yaml")
     assert list(config.domains) == ["web-pages", "c-digo"]
-    assert yaml.safe_load((texts / "sweep.yaml").read_text())["domains"]["web-pages"] == {"path": "web pages"}  # relative to the file
+    assert yaml.safe_load((texts / "sweep.yaml").read_text())["domains"]["web-pages"] == {
+        "path": "web pages"
+    }  # relative to the file
     smallest = 400 * 900 / 3.5
     assert 100 <= config.proxy.steps <= 800
     assert config.proxy.tokens <= 2.5 * smallest
@@ -80,7 +85,13 @@ def test_doctor_finds_nothing_in_the_way_and_names_what_is(texts, monkeypatch):
     well = json.loads(bimix("doctor", "sweep.yaml", "--json"))
     states = {finding["what"]: finding["state"] for finding in well["findings"]}
     assert well["problems"] == 0
-    assert states["python"] == states["packages"] == states["configuration"] == states["domain web-pages"] == "ok"
+    assert (
+        states["python"]
+        == states["packages"]
+        == states["configuration"]
+        == states["domain web-pages"]
+        == "ok"
+    )
 
     raw = yaml.safe_load((texts / "sweep.yaml").read_text())
     raw["domains"]["c-digo"]["path"] = "gone"
@@ -89,13 +100,23 @@ def test_doctor_finds_nothing_in_the_way_and_names_what_is(texts, monkeypatch):
     (texts / "ill.yaml").write_text(yaml.safe_dump(raw, allow_unicode=True))
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(texts / "no-token"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    ill = json.loads(bimix("doctor", "ill.yaml", "--address", "http://127.0.0.1:1", "--json", code=1))
-    problems = {finding["what"]: finding["said"] for finding in ill["findings"] if finding["state"] == "problem"}
+    ill = json.loads(
+        bimix("doctor", "ill.yaml", "--address", "http://127.0.0.1:1", "--json", code=1)
+    )
+    problems = {
+        finding["what"]: finding["said"]
+        for finding in ill["findings"]
+        if finding["state"] == "problem"
+    }
     assert set(problems) == {"token", "out", "domain c-digo", "cluster"}
     assert "gone was not found" in problems["domain c-digo"]
     alone = json.loads(bimix("doctor", "ill.yaml", "--json", code=1))
-    assert {"cores", "gpu"} <= {finding["what"] for finding in alone["findings"] if finding["state"] == "problem"}
-    assert "problem  configuration  nothing.yaml cannot be read" in bimix("doctor", "nothing.yaml", code=1)
+    assert {"cores", "gpu"} <= {
+        finding["what"] for finding in alone["findings"] if finding["state"] == "problem"
+    }
+    assert "problem  configuration  nothing.yaml cannot be read" in bimix(
+        "doctor", "nothing.yaml", code=1
+    )
 
 
 def test_doctor_counts_a_function_that_run_would_refuse_as_in_the_way(tmp_path, monkeypatch):
@@ -103,9 +124,13 @@ def test_doctor_counts_a_function_that_run_would_refuse_as_in_the_way(tmp_path, 
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "good.py").write_text("def train(mixture, report, context): ...\n")
-    (tmp_path / "bad.py").write_text("import nowhere_at_all\n\n\ndef train(mixture, report, context): ...\n")
+    (tmp_path / "bad.py").write_text(
+        "import nowhere_at_all\n\n\ndef train(mixture, report, context): ...\n"
+    )
     for name, problems in (("good", 0), ("bad", 1), ("absent", 1)):
-        (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"domains": {"web": {}, "code": {}}, "trainer": f"{name}:train"}))
+        (tmp_path / "sweep.yaml").write_text(
+            yaml.safe_dump({"domains": {"web": {}, "code": {}}, "trainer": f"{name}:train"})
+        )
         said = json.loads(bimix("doctor", "sweep.yaml", "--json", code=problems))
         found = next(finding for finding in said["findings"] if finding["what"] == "trainer")
         assert (said["problems"], found["state"]) == (problems, "problem" if problems else "ok")
@@ -133,9 +158,13 @@ def test_plan_says_on_how_many_simulated_sweeps_its_figures_rest(texts, monkeypa
         "plan", "sweep.yaml", "--hours", 1, "--seconds", 0.001
     )
     said = bimix("plan", "sweep.yaml", "--hours", 1, "--seconds", 2)
-    assert re.search(r"the figures rest on \d simulated sweeps?, so they say little; give --seconds more", said)
+    assert re.search(
+        r"the figures rest on \d simulated sweeps?, so they say little; give --seconds more", said
+    )
     assert ("worst %" in said) == ("rest on 1 simulated sweep," not in said)
-    figures = re.findall(r"\d\.\d+", said.partition("simulated sweep")[2].partition("figures rest")[0])
+    figures = re.findall(
+        r"\d\.\d+", said.partition("simulated sweep")[2].partition("figures rest")[0]
+    )
     assert figures
     assert all(len(figure.replace(".", "").lstrip("0")) <= 2 for figure in figures)
 
@@ -155,32 +184,52 @@ def test_plan_multiplies_what_a_training_takes(texts, monkeypatch):
     (texts / "sweep.yaml").write_text(yaml.safe_dump(raw, allow_unicode=True))
     plan = json.loads(bimix("plan", "sweep.yaml", "--hours", 0.5, "--seconds", 0, "--json"))
     assert (plan["trials"], plan["final_trials"], plan["slots"]) == (20, 8, 4)
-    assert (plan["core_hours"], plan["gpu_hours"], plan["wall_hours"]) == (28 * 0.5 * 2, 0, (5 + 2) * 0.5)
+    assert (plan["core_hours"], plan["gpu_hours"], plan["wall_hours"]) == (
+        28 * 0.5 * 2,
+        0,
+        (5 + 2) * 0.5,
+    )
     assert plan["limits"] == ["budget.core_hours is 7, which pays for about 7 of 28 trainings"]
     assert not plan["measured"]
-    assert plan["earliest_stop"] == 2 + 3 + 3 - 1  # the first training that settles at the earliest, and two more that agree
+    assert (
+        plan["earliest_stop"] == 2 + 3 + 3 - 1
+    )  # the first training that settles at the earliest, and two more that agree
     timed = json.loads(bimix("plan", "sweep.yaml", "--seconds", 0, "--json"))
     assert timed["measured"]
     assert 0 < timed["training_hours"] < 1
     assert "need the wall time of one training" in bimix("plan", "sweep.yaml", "--hours", 0, code=1)
 
 
-@pytest.mark.parametrize("proxy", [{"steps": [16, 10**9]}, {"steps": [16, 64], "sizes": [1e3, 1e15]}])
+@pytest.mark.parametrize(
+    "proxy", [{"steps": [16, 10**9]}, {"steps": [16, 64], "sizes": [1e3, 1e15]}]
+)
 def test_plan_simulates_absurdly_different_scales_too(tmp_path, proxy):
-    content = {"domains": {"web": {}, "code": {}}, "trainer": {"command": ["true", "{job}"]}, "proxy": proxy, "budget": {"trials": 12}}
+    content = {
+        "domains": {"web": {}, "code": {}},
+        "trainer": {"command": ["true", "{job}"]},
+        "proxy": proxy,
+        "budget": {"trials": 12},
+    }
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
-    plan = json.loads(bimix("plan", tmp_path / "sweep.yaml", "--seconds", 2, "--hours", 1, "--slots", 4, "--json"))
+    plan = json.loads(
+        bimix("plan", tmp_path / "sweep.yaml", "--seconds", 2, "--hours", 1, "--slots", 4, "--json")
+    )
     assert plan["regret"][-1]["runs"] == 12
     assert np.isfinite(plan["regret"][-1]["mean"])
 
 
-def test_too_few_trainings_for_one_at_the_scale_asked_about_are_said_with_how_many_it_takes(tmp_path, monkeypatch):
+def test_too_few_trainings_for_one_at_the_scale_asked_about_are_said_with_how_many_it_takes(
+    tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     for trials, said in ((5, True), (6, False)):
         content = {
-            "domains": {name: {} for name in ("web", "code", "math")}, "trainer": {"command": ["true", "{job}"]}, "proxy": {"steps": [16, 64]},
-            "budget": {"trials": trials}, "out": str(tmp_path / f"sweep-{trials}"),
-        }  # fmt: skip
+            "domains": {name: {} for name in ("web", "code", "math")},
+            "trainer": {"command": ["true", "{job}"]},
+            "proxy": {"steps": [16, 64]},
+            "budget": {"trials": trials},
+            "out": str(tmp_path / f"sweep-{trials}"),
+        }
         (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
         wanted = f"budget.trials is {trials}, so all trainings but the final ones are of the smallest size and the fewest steps"
         for words in (
@@ -192,28 +241,55 @@ def test_too_few_trainings_for_one_at_the_scale_asked_about_are_said_with_how_ma
             assert (wanted in answer) == said
             assert ("need at least 6 for one of those, 8 for the 3 that tell" in answer) == said
         if said:
-            assert json.loads(bimix("plan", "sweep.yaml", "--seconds", 0, "--json"))["warning"].startswith(wanted)
+            assert json.loads(bimix("plan", "sweep.yaml", "--seconds", 0, "--json"))[
+                "warning"
+            ].startswith(wanted)
 
 
-@pytest.mark.parametrize(("slots", "rounds"), [(1, 9.5 + 8), (4, 1 + 8.5 / 4 + 2), (64, 1 + 8.5 / 12 + 1)])
-def test_the_longest_a_sweep_of_several_scales_can_take_has_a_dear_training_after_the_others(tmp_path, slots, rounds):
+@pytest.mark.parametrize(
+    ("slots", "rounds"), [(1, 9.5 + 8), (4, 1 + 8.5 / 4 + 2), (64, 1 + 8.5 / 12 + 1)]
+)
+def test_the_longest_a_sweep_of_several_scales_can_take_has_a_dear_training_after_the_others(
+    tmp_path, slots, rounds
+):
     content = {
-        "domains": {name: {} for name in ("web", "code", "math")}, "trainer": {"command": ["true", "{job}"]}, "proxy": {"steps": [200, 400]},
+        "domains": {name: {} for name in ("web", "code", "math")},
+        "trainer": {"command": ["true", "{job}"]},
+        "proxy": {"steps": [200, 400]},
         "budget": {"trials": 12},
-    }  # fmt: skip
+    }
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
-    words = ("plan", tmp_path / "sweep.yaml", "--seconds", 0, "--hours", 0.5, "--slots", slots, "--json")
+    words = (
+        "plan",
+        tmp_path / "sweep.yaml",
+        "--seconds",
+        0,
+        "--hours",
+        0.5,
+        "--slots",
+        slots,
+        "--json",
+    )
     assert json.loads(bimix(*words))["wall_hours"] == pytest.approx(0.5 * rounds)
 
 
 @pytest.fixture
 def spec():
     names = ("web", "code", "math")
-    domains = DomainSet(names=names, tokens=(float("inf"),) * 3, lower=(0.0, 0.1, 0.0), upper=(1.0, 1.0, 0.3))
+    domains = DomainSet(
+        names=names, tokens=(float("inf"),) * 3, lower=(0.0, 0.1, 0.0), upper=(1.0, 1.0, 0.3)
+    )
     return SweepSpec(
-        domains=domains, final_domains=domains, targets=names, weights=dict.fromkeys(names, 1.0), own={name: name for name in names},
-        steps=400, size=1e5, max_trials=12, slots=2,
-    )  # fmt: skip
+        domains=domains,
+        final_domains=domains,
+        targets=names,
+        weights=dict.fromkeys(names, 1.0),
+        own={name: name for name in names},
+        steps=400,
+        size=1e5,
+        max_trials=12,
+        slots=2,
+    )
 
 
 def test_a_drawn_world_has_its_optimum_inside_the_bounds_and_nothing_below_it(spec):

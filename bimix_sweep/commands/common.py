@@ -45,7 +45,10 @@ class WithTrainers(TyperCommand):
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Address = Annotated[
-    str | None, typer.Option(help="Ray cluster to run on (host:port or ray://host:port); default: embedded Ray on this machine.")
+    str | None,
+    typer.Option(
+        help="Ray cluster to run on (host:port or ray://host:port); default: embedded Ray on this machine."
+    ),
 ]
 
 
@@ -69,21 +72,36 @@ def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> 
     rows = []
     for name, share in recipe.proportions.items():
         low, high = recipe.region[name]
-        row = {"domain": name, "proportion": f"{share:.4f}", "near-optimal": f"{low:.3f}-{high:.3f}"}
+        row = {
+            "domain": name,
+            "proportion": f"{share:.4f}",
+            "near-optimal": f"{low:.3f}-{high:.3f}",
+        }
         if recipe.tokens:
             epochs = recipe.epochs[name]
-            row |= {"tokens": f"{recipe.tokens[name]:.3g}", "epochs": "-" if epochs is None else f"{epochs:.2f}"}
+            row |= {
+                "tokens": f"{recipe.tokens[name]:.3g}",
+                "epochs": "-" if epochs is None else f"{epochs:.2f}",
+            }
         rows.append(row)
     print_rows("the predicted optimum" if folder is None else "the recommended mixture", rows)
-    typer.echo(f"regret: expected {percent(recipe.regret['expected'])}, at most {percent(recipe.regret['upper95'])} (95 %)")
+    typer.echo(
+        f"regret: expected {percent(recipe.regret['expected'])}, at most {percent(recipe.regret['upper95'])} (95 %)"
+    )
     question: dict[str, Any] = dict(recipe.provenance).get("question") or {}  # type: ignore[assignment]
     if question.get("kl"):
-        typer.echo("note: the regret is of the loss alone, without the pull, so it holds what staying near --prior costs")
+        typer.echo(
+            "note: the regret is of the loss alone, without the pull, so it holds what staying near --prior costs"
+        )
     for bound in recipe.binding:
-        typer.echo(f"{_limit(bound, recipe)} holds it back; without it the loss would be {percent(bound.cost)} lower")
+        typer.echo(
+            f"{_limit(bound, recipe)} holds it back; without it the loss would be {percent(bound.cost)} lower"
+        )
     for axis, factor in recipe.extrapolation.items():
         if factor > 1:
-            typer.echo(f"note: {factor:.3g} times the largest fitted {axis}: extrapolated, the regret does not cover that")
+            typer.echo(
+                f"note: {factor:.3g} times the largest fitted {axis}: extrapolated, the regret does not cover that"
+            )
     if recipe.comparison is not None:
         typer.echo(printable(str(recipe.comparison["sentence"])))
     if folder is not None:
@@ -95,7 +113,9 @@ def _limit(bound: "Binding", recipe: "Recipe") -> str:
     provenance: dict[str, Any] = dict(recipe.provenance)
     question, config = provenance.get("question") or {}, provenance.get("config") or {}
     most = question.get("repeat") or (config.get("final") or {}).get("max_epochs")
-    given = (question.get("max") or {}).get(bound.domain, config.get("domains", {}).get(bound.domain, {}).get("max", 1.0))
+    given = (question.get("max") or {}).get(
+        bound.domain, config.get("domains", {}).get(bound.domain, {}).get("max", 1.0)
+    )
     epochs = recipe.epochs.get(bound.domain)
     if bound.bound == "max" and most and epochs:
         available = recipe.tokens[bound.domain] / epochs
@@ -120,9 +140,14 @@ def print_rows(title: str, rows: list[dict[str, Any]]) -> None:
     table = Table(title=Text(printable(title), style="bold"), title_justify="left", box=SIMPLE_HEAD)
     names = list(dict.fromkeys(name for row in rows for name in row))
     for name in names:
-        table.add_column(Text(printable(name)), justify="left" if isinstance(rows[0].get(name), str) else "right")
+        table.add_column(
+            Text(printable(name)), justify="left" if isinstance(rows[0].get(name), str) else "right"
+        )
     for row in rows:
-        cells = (f"{value:.3g}" if isinstance(value := row.get(name, ""), float) else str(value) for name in names)
+        cells = (
+            f"{value:.3g}" if isinstance(value := row.get(name, ""), float) else str(value)
+            for name in names
+        )
         table.add_row(*(Text(printable(cell)) for cell in cells))  # Text: brackets are no markup
     console.print(table)
 

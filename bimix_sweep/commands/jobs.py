@@ -11,17 +11,28 @@ from bimix_sweep.commands.common import JsonFlag, print_json
 from bimix_sweep.errors import ConfigError
 
 Folder = Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder or URI.")]
-Dashboard = Annotated[str | None, typer.Option(help="Address of the head's dashboard, where it is not the one of submit.")]
+Dashboard = Annotated[
+    str | None,
+    typer.Option(help="Address of the head's dashboard, where it is not the one of submit."),
+]
 
 
 def submit(
     config: Annotated[Path, typer.Argument(help="sweep.yaml")],
-    address: Annotated[str, typer.Option(help="Address of the head's dashboard: http://HEAD:8265.")],
+    address: Annotated[
+        str, typer.Option(help="Address of the head's dashboard: http://HEAD:8265.")
+    ],
     out: Annotated[
-        str | None, typer.Option(help="Folder or URI of the sweep, as this machine and the cluster both see it; default: the file's out.")
+        str | None,
+        typer.Option(
+            help="Folder or URI of the sweep, as this machine and the cluster both see it; default: the file's out."
+        ),
     ] = None,
     working_dir: Annotated[
-        Path | None, typer.Option(help="Folder with your trainer's code; it is sent to every node. A .gitignore there is heeded.")
+        Path | None,
+        typer.Option(
+            help="Folder with your trainer's code; it is sent to every node. A .gitignore there is heeded."
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -37,11 +48,30 @@ def submit(
 
     loaded = SweepConfig.load(config)
     folder = sweep_folder(out or loaded.out)
-    if (followed := Follower(folder)).poll() is not None and followed.complete and jobs.unchanged(loaded, folder):
-        raise ConfigError(f"{folder} holds a sweep that is complete; its results are there, so take another folder for a new one")
-    state = jobs.submit(loaded, folder, address, working_dir=working_dir, say=lambda line: typer.echo(line, err=True))
+    if (
+        (followed := Follower(folder)).poll() is not None
+        and followed.complete
+        and jobs.unchanged(loaded, folder)
+    ):
+        raise ConfigError(
+            f"{folder} holds a sweep that is complete; its results are there, so take another folder for a new one"
+        )
+    state = jobs.submit(
+        loaded,
+        folder,
+        address,
+        working_dir=working_dir,
+        say=lambda line: typer.echo(line, err=True),
+    )
     if as_json:
-        print_json({"submission_id": state.job.submission_id, "address": state.job.address, "dir": folder, "state": state.state})
+        print_json(
+            {
+                "submission_id": state.job.submission_id,
+                "address": state.job.address,
+                "dir": folder,
+                "state": state.state,
+            }
+        )
         return
     typer.echo(f"{state.state.lower()}; look with: bimix-sweep watch {folder}")
 
@@ -58,10 +88,17 @@ def stop(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -
     followed.poll()
     if as_json:
         print_json(
-            {"submission_id": state.job.submission_id, "address": state.job.address, "state": state.state, "complete": followed.complete}
+            {
+                "submission_id": state.job.submission_id,
+                "address": state.job.address,
+                "state": state.state,
+                "complete": followed.complete,
+            }
         )
         return
-    typer.echo(f"job {state.job.submission_id}: {state.state.lower()}{f' ({state.message})' if state.message else ''}")
+    typer.echo(
+        f"job {state.job.submission_id}: {state.state.lower()}{f' ({state.message})' if state.message else ''}"
+    )
     if followed.complete:
         typer.echo("the sweep is complete")
     else:
@@ -82,7 +119,9 @@ def status(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False)
     snapshot = followed.poll()
     job = jobs.job_state(folder, address=address)
     if snapshot is None and job is None:
-        raise ConfigError(f"{folder} holds no sweep and no job; start one with: bimix-sweep run, or submit")
+        raise ConfigError(
+            f"{folder} holds no sweep and no job; start one with: bimix-sweep run, or submit"
+        )
     if as_json:
         print_json(as_json_value(folder, snapshot, job, followed))
         return
@@ -91,9 +130,21 @@ def status(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False)
 
 def watch(
     folder: Folder,
-    web: Annotated[bool, typer.Option("--web", help="Serve the sweep's page to a browser on this machine, renewed as it goes.")] = False,
-    optuna: Annotated[bool, typer.Option("--optuna", help="Serve optuna-dashboard on the sweep to a browser on this machine.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of --web or --optuna; 0 takes any free one.")] = 8042,
+    web: Annotated[
+        bool,
+        typer.Option(
+            "--web", help="Serve the sweep's page to a browser on this machine, renewed as it goes."
+        ),
+    ] = False,
+    optuna: Annotated[
+        bool,
+        typer.Option(
+            "--optuna", help="Serve optuna-dashboard on the sweep to a browser on this machine."
+        ),
+    ] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of --web or --optuna; 0 takes any free one.")
+    ] = 8042,
     seconds: Annotated[float, typer.Option(min=0.2, help="Between looks at the journal.")] = 2.0,
 ) -> None:
     """Look on while a sweep runs, here or elsewhere.
@@ -105,8 +156,12 @@ def watch(
     from bimix_sweep.sweep.watch import Follower, watch_in_terminal
 
     folder = sweep_folder(folder)
-    if not files.exists(folder):  # where a sweep was submitted to or has only just been started, the folder is there
-        raise ConfigError(f"{folder} holds no sweep and no job; start one with: bimix-sweep run, or submit")
+    if not files.exists(
+        folder
+    ):  # where a sweep was submitted to or has only just been started, the folder is there
+        raise ConfigError(
+            f"{folder} holds no sweep and no job; start one with: bimix-sweep run, or submit"
+        )
     if web and optuna:
         raise typer.BadParameter("--web and --optuna are two servers; run watch once for each")
     try:

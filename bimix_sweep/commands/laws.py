@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bimix_sweep.commands.common import JsonFlag, pairs, print_json, print_notes, print_recipe, print_rows
+from bimix_sweep.commands.common import (
+    JsonFlag,
+    pairs,
+    print_json,
+    print_notes,
+    print_recipe,
+    print_rows,
+)
 from bimix_sweep.errors import ConfigError, LawError, TableError
 from bimix_sweep.parsing import parse_json
 
@@ -21,15 +28,27 @@ if TYPE_CHECKING:
 
 
 def fit(
-    table: Annotated[str, typer.Argument(help="Finished runs: CSV or Parquet with trial, step, r_<domain>, loss_<target>.")],
+    table: Annotated[
+        str,
+        typer.Argument(
+            help="Finished runs: CSV or Parquet with trial, step, r_<domain>, loss_<target>."
+        ),
+    ],
     out: Annotated[str, typer.Option("-o", "--out", help="Where the law goes.")],
     law: Annotated[
-        Literal["auto", "bimix", "transfer"], typer.Option(help="auto: cross-validation by mixture decides, target by target.")
+        Literal["auto", "bimix", "transfer"],
+        typer.Option(help="auto: cross-validation by mixture decides, target by target."),
     ] = "auto",
     own: Annotated[
-        list[str] | None, typer.Option(metavar="TARGET=DOMAIN", help="The domain a target is held-out text of; default: equal names.")
+        list[str] | None,
+        typer.Option(
+            metavar="TARGET=DOMAIN",
+            help="The domain a target is held-out text of; default: equal names.",
+        ),
     ] = None,
-    min_step: Annotated[float | None, typer.Option(help="Leave out points before this step (warm-up).")] = None,
+    min_step: Annotated[
+        float | None, typer.Option(help="Leave out points before this step (warm-up).")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Fit a mixing law to finished runs.
@@ -49,34 +68,57 @@ def fit(
     errors, reasons = fitted.cross_validation["by_target"], fitted.cross_validation["reason"]
     rows = [
         {
-            "target": target, "law": fitted.choice[target],
-            **{f"error {name} %": 100 * result["mean_relative_error"] for name, result in errors[target].items()},
-            "rank correlation": errors[target][fitted.choice[target]]["rank_correlation"] if fitted.num_mixtures > 2 else "-",
+            "target": target,
+            "law": fitted.choice[target],
+            **{
+                f"error {name} %": 100 * result["mean_relative_error"]
+                for name, result in errors[target].items()
+            },
+            "rank correlation": errors[target][fitted.choice[target]]["rank_correlation"]
+            if fitted.num_mixtures > 2
+            else "-",
         }
         for target in fitted.targets
-    ]  # fmt: skip
+    ]
     if as_json:
         print_json(
             {
-                "law": out, "choice": dict(fitted.choice), "cross_validation": dict(fitted.cross_validation), "own": dict(fitted.own),
-                "num_trials": fitted.num_trials, "num_mixtures": fitted.num_mixtures, "steps": fitted.steps, "sizes": fitted.sizes,
+                "law": out,
+                "choice": dict(fitted.choice),
+                "cross_validation": dict(fitted.cross_validation),
+                "own": dict(fitted.own),
+                "num_trials": fitted.num_trials,
+                "num_mixtures": fitted.num_mixtures,
+                "steps": fitted.steps,
+                "sizes": fitted.sizes,
                 "notes": list(fitted.notes),
             }
-        )  # fmt: skip
+        )
         return
     print_notes(list(fitted.notes))
-    print_rows(f"{fitted.num_trials} trainings of {fitted.num_mixtures} mixtures; errors on mixtures left out", rows)
+    print_rows(
+        f"{fitted.num_trials} trainings of {fitted.num_mixtures} mixtures; errors on mixtures left out",
+        rows,
+    )
     for reason in dict.fromkeys(reasons.values()):
         about = [target for target in fitted.targets if reasons[target] == reason]
-        typer.echo(f"{reason} ({', '.join(about) if len(about) < len(fitted.targets) else 'all targets'})")
+        typer.echo(
+            f"{reason} ({', '.join(about) if len(about) < len(fitted.targets) else 'all targets'})"
+        )
     typer.echo(f"wrote {out}")
 
 
 def predict(
     law: Annotated[str, typer.Argument(metavar="LAW.json")],
-    mixtures: Annotated[str, typer.Argument(help="CSV or Parquet with r_<domain> columns, optional step and size.")],
-    out: Annotated[str, typer.Option("-o", "--out", help="The same rows with loss_<target> and sd_<target>.")],
-    noise: Annotated[bool, typer.Option(help="sd of one measured run, not of the noise-free mean.")] = False,
+    mixtures: Annotated[
+        str, typer.Argument(help="CSV or Parquet with r_<domain> columns, optional step and size.")
+    ],
+    out: Annotated[
+        str, typer.Option("-o", "--out", help="The same rows with loss_<target> and sd_<target>.")
+    ],
+    noise: Annotated[
+        bool, typer.Option(help="sd of one measured run, not of the noise-free mean.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Predict the losses of mixtures, one row for each row, in order."""
@@ -86,16 +128,35 @@ def predict(
     from bimix_sweep.mixture.table import MixtureFile, write_columns
 
     fitted, asked = _read_law(law), MixtureFile.read(mixtures)
-    if unknown := [name for i, name in enumerate(asked.domains) if name not in fitted.domains and asked.proportions[:, i].any()]:
-        raise TableError(f"{mixtures} holds {', '.join(unknown)}; the law knows {', '.join(fitted.domains)}")
+    if unknown := [
+        name
+        for i, name in enumerate(asked.domains)
+        if name not in fitted.domains and asked.proportions[:, i].any()
+    ]:
+        raise TableError(
+            f"{mixtures} holds {', '.join(unknown)}; the law knows {', '.join(fitted.domains)}"
+        )
     where = {name: i for i, name in enumerate(asked.domains)}
-    shares = np.stack([asked.proportions[:, where[d]] if d in where else np.zeros(len(asked.proportions)) for d in fitted.domains], axis=1)
+    shares = np.stack(
+        [
+            asked.proportions[:, where[d]] if d in where else np.zeros(len(asked.proportions))
+            for d in fitted.domains
+        ],
+        axis=1,
+    )
     steps = np.where(np.isnan(asked.steps), fitted.steps[1], asked.steps)
-    sizes = None if fitted.sizes is None else np.where(np.isnan(asked.sizes), fitted.sizes[1], asked.sizes)
+    sizes = (
+        None
+        if fitted.sizes is None
+        else np.where(np.isnan(asked.sizes), fitted.sizes[1], asked.sizes)
+    )
     mean, sd = fitted.predict_with_sd(shares, steps, sizes, noise=noise)
     columns = dict(asked.columns)
     for i, target in enumerate(fitted.targets):
-        columns[f"loss_{target}"], columns[f"sd_{target}"] = pa.array(mean[:, i]), pa.array(sd[:, i])
+        columns[f"loss_{target}"], columns[f"sd_{target}"] = (
+            pa.array(mean[:, i]),
+            pa.array(sd[:, i]),
+        )
     write_columns(out, columns)
     notes = list(asked.notes)
     beyond = (steps > fitted.steps[1]) | (steps < fitted.steps[0])
@@ -103,7 +164,11 @@ def predict(
         notes.append(
             f"{beyond.sum()} of {len(steps)} rows lie outside the fitted steps {fitted.steps[0]:g}-{fitted.steps[1]:g}: extrapolated"
         )
-    if sizes is not None and fitted.sizes is not None and (outside := (sizes > fitted.sizes[1]) | (sizes < fitted.sizes[0])).any():
+    if (
+        sizes is not None
+        and fitted.sizes is not None
+        and (outside := (sizes > fitted.sizes[1]) | (sizes < fitted.sizes[0])).any()
+    ):
         notes.append(
             f"{outside.sum()} of {len(sizes)} rows lie outside the fitted sizes {fitted.sizes[0]:g}-{fitted.sizes[1]:g}: extrapolated"
         )
@@ -119,20 +184,46 @@ def predict(
 def optimum(
     law: Annotated[str, typer.Argument(metavar="LAW.json")],
     out: Annotated[str, typer.Option("-o", "--out", help="Where the recipe goes.")],
-    step: Annotated[float | None, typer.Option(help="Optimizer step to minimise at; default: the largest fitted.")] = None,
-    size: Annotated[float | None, typer.Option(help="Non-embedding parameters; default: the largest fitted.")] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="JSON {target: weight}, a target it does not name counts 0; default: 1 each.")
+    step: Annotated[
+        float | None,
+        typer.Option(help="Optimizer step to minimise at; default: the largest fitted."),
     ] = None,
-    objective: Annotated[Literal["mean", "worst"], typer.Option(help="Weighted mean of the targets' losses, or the worst.")] = "mean",
-    maximum: Annotated[list[str] | None, typer.Option("--max", metavar="DOMAIN=X", help="Largest proportion of a domain.")] = None,
-    minimum: Annotated[list[str] | None, typer.Option("--min", metavar="DOMAIN=X", help="Smallest proportion of a domain.")] = None,
-    available: Annotated[Path | None, typer.Option(help="JSON {domain: tokens available}; needs --tokens.")] = None,
+    size: Annotated[
+        float | None, typer.Option(help="Non-embedding parameters; default: the largest fitted.")
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON {target: weight}, a target it does not name counts 0; default: 1 each."
+        ),
+    ] = None,
+    objective: Annotated[
+        Literal["mean", "worst"],
+        typer.Option(help="Weighted mean of the targets' losses, or the worst."),
+    ] = "mean",
+    maximum: Annotated[
+        list[str] | None,
+        typer.Option("--max", metavar="DOMAIN=X", help="Largest proportion of a domain."),
+    ] = None,
+    minimum: Annotated[
+        list[str] | None,
+        typer.Option("--min", metavar="DOMAIN=X", help="Smallest proportion of a domain."),
+    ] = None,
+    available: Annotated[
+        Path | None, typer.Option(help="JSON {domain: tokens available}; needs --tokens.")
+    ] = None,
     tokens: Annotated[float | None, typer.Option(help="Tokens of the final run.")] = None,
     repeat: Annotated[float, typer.Option(help="How often a domain may be repeated in it.")] = 4.0,
-    prior: Annotated[Path | None, typer.Option(help="JSON {domain: proportion} to stay near; needs --kl.")] = None,
-    kl: Annotated[float | None, typer.Option(help="Strength of the pull: loss per nat of divergence from the prior.")] = None,
-    within: Annotated[float, typer.Option(help="The region holds every mixture within this fraction of the best.")] = 0.005,
+    prior: Annotated[
+        Path | None, typer.Option(help="JSON {domain: proportion} to stay near; needs --kl.")
+    ] = None,
+    kl: Annotated[
+        float | None,
+        typer.Option(help="Strength of the pull: loss per nat of divergence from the prior."),
+    ] = None,
+    within: Annotated[
+        float, typer.Option(help="The region holds every mixture within this fraction of the best.")
+    ] = 0.005,
     as_json: JsonFlag = False,
 ) -> None:
     """Find the mixture with the lowest predicted loss.
@@ -154,17 +245,35 @@ def optimum(
         raise ConfigError("--prior and --kl go together; give both or neither")
     importance, near = _numbers(weights) if weights else None, _numbers(prior) if prior else None
     best = optimal_mixture(
-        fitted, domains, weights=importance, objective=objective, step=step, size=size,
-        prior=Mixture.from_mapping(near) if near else None, kl=kl or 0.0, within=within,
-    )  # fmt: skip
+        fitted,
+        domains,
+        weights=importance,
+        objective=objective,
+        step=step,
+        size=size,
+        prior=Mixture.from_mapping(near) if near else None,
+        kl=kl or 0.0,
+        within=within,
+    )
     question = {
-        "weights": importance, "objective": objective, "min": at_least, "max": at_most, "available": counts, "tokens": tokens,
-        "repeat": None if tokens is None else repeat, "prior": near, "kl": kl,
-    }  # fmt: skip
+        "weights": importance,
+        "objective": objective,
+        "min": at_least,
+        "max": at_most,
+        "available": counts,
+        "tokens": tokens,
+        "repeat": None if tokens is None else repeat,
+        "prior": near,
+        "kl": kl,
+    }
     provenance = {
-        "law_file": law, "law_digest": fitted.digest, "targets": list(fitted.targets), "question": question,
-        "versions": versions("bimix-sweep", "numpy", "scipy"), **commit(),
-    }  # fmt: skip
+        "law_file": law,
+        "law_digest": fitted.digest,
+        "targets": list(fitted.targets),
+        "question": question,
+        "versions": versions("bimix-sweep", "numpy", "scipy"),
+        **commit(),
+    }
     recipe = build_recipe(best, fitted, domains, token_budget=tokens, provenance=provenance)
     recipe.write(out)
     print_recipe(recipe, None, as_json)
@@ -178,16 +287,27 @@ def replay(
     out: Annotated[
         str,
         typer.Option(
-            "-o", "--out", help="CSV: policy, seed, runs, spearman, mre (%), regret; cost where runs have several sizes or last steps."
+            "-o",
+            "--out",
+            help="CSV: policy, seed, runs, spearman, mre (%), regret; cost where runs have several sizes or last steps.",
         ),
     ],
     start: Annotated[
-        int | None, typer.Option(help="How many before the law is asked; default: domains + 3, at most half of --runs.")
+        int | None,
+        typer.Option(
+            help="How many before the law is asked; default: domains + 3, at most half of --runs."
+        ),
     ] = None,
-    policy: Annotated[str, typer.Option(help="Comma-separated: informative (as a sweep chooses), random.")] = "informative",
+    policy: Annotated[
+        str, typer.Option(help="Comma-separated: informative (as a sweep chooses), random.")
+    ] = "informative",
     slots: Annotated[int, typer.Option(help="Trainings chosen at once.")] = 1,
-    heldout: Annotated[str | None, typer.Option(help="Finished runs to judge on; default: those not looked at.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Everything random follows from it.")] = 0,
+    heldout: Annotated[
+        str | None, typer.Option(help="Finished runs to judge on; default: those not looked at.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Everything random follows from it.")
+    ] = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """What a sweep would have done on finished runs.
@@ -205,19 +325,36 @@ def replay(
     looks = [
         row
         for name in policy.split(",")
-        for row in replay_policy(finished, runs=runs, start=start, policy=name, slots=slots, heldout=judged, seed=seed)
+        for row in replay_policy(
+            finished, runs=runs, start=start, policy=name, slots=slots, heldout=judged, seed=seed
+        )
     ]
     left_out = {"num_judged", *(["cost"] if looks[0].cost is None else [])}
-    rows = [{name: value for name, value in asdict(row).items() if name not in left_out} for row in looks]
-    write_columns(out, {name: pa.array([row[name] for row in rows], from_pandas=True) for name in rows[0]})
+    rows = [
+        {name: value for name, value in asdict(row).items() if name not in left_out}
+        for row in looks
+    ]
+    write_columns(
+        out, {name: pa.array([row[name] for row in rows], from_pandas=True) for name in rows[0]}
+    )
     if as_json:
         print_json(
-            [{name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()} for row in rows]
+            [
+                {
+                    name: None if isinstance(value, float) and math.isnan(value) else value
+                    for name, value in row.items()
+                }
+                for row in rows
+            ]
         )
         return
     print_notes(list(finished.notes))
     if (judged_on := looks[-1].num_judged) < FEW:
-        print_notes([f"the last row is judged on {judged_on} trainings: rank correlation and regret say little"])
+        print_notes(
+            [
+                f"the last row is judged on {judged_on} trainings: rank correlation and regret say little"
+            ]
+        )
     print_rows(f"judged on {'the trainings not looked at' if heldout is None else heldout}", rows)
     typer.echo(f"wrote {out}")
 
@@ -226,7 +363,10 @@ def export(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE.json")],
     to: Annotated[str, typer.Option(help="A trainer's id (they are listed below), or all.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The file; with --to all a folder.")],
-    domains: Annotated[Path | None, typer.Option(help="YAML {domain: {path:, tokens_per_document:}} as the trainer sees them.")] = None,
+    domains: Annotated[
+        Path | None,
+        typer.Option(help="YAML {domain: {path:, tokens_per_document:}} as the trainer sees them."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Write the mixture as a large-scale trainer takes it."""
@@ -234,7 +374,11 @@ def export(
     from bimix_sweep.export.registry import export_all, export_recipe
 
     read = Recipe.read(recipe)
-    written, skipped = export_all(read, out, domains) if to == "all" else (export_recipe(read, to, out, domains), {})
+    written, skipped = (
+        export_all(read, out, domains)
+        if to == "all"
+        else (export_recipe(read, to, out, domains), {})
+    )
     if as_json:
         print_json({"written": [str(path) for path in written], "skipped": skipped})
         return
@@ -251,7 +395,9 @@ def _read_law(path: str) -> "FittedLaw":
     try:
         return FittedLaw.from_json(parse_json(files.read_text(path)))
     except OSError as error:
-        raise LawError(f"{path} cannot be read ({error.strerror or error}); need a law written by bimix-sweep fit") from error
+        raise LawError(
+            f"{path} cannot be read ({error.strerror or error}); need a law written by bimix-sweep fit"
+        ) from error
     except ValueError as error:
         raise LawError(f"{path} is {error}; need a law written by bimix-sweep fit") from error
     except LawError as error:
@@ -265,13 +411,18 @@ def _numbers(path: Path) -> dict[str, float]:
     try:
         content = parse_json(files.read_text(path))
     except OSError as error:
-        raise ConfigError(f'{path} cannot be read ({error.strerror}); need JSON like {{"web": 1.5}}') from error
+        raise ConfigError(
+            f'{path} cannot be read ({error.strerror}); need JSON like {{"web": 1.5}}'
+        ) from error
     except ValueError as error:
         raise ConfigError(f"{path} is {error}") from error
     if not isinstance(content, dict) or not all(
-        isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e300 for v in content.values()
+        isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e300
+        for v in content.values()
     ):
-        raise ConfigError(f'{path} needs to hold JSON like {{"web": 1.5, "code": 2}}: names and numbers')
+        raise ConfigError(
+            f'{path} needs to hold JSON like {{"web": 1.5, "code": 2}}: names and numbers'
+        )
     return {name: float(value) for name, value in content.items()}
 
 
@@ -286,19 +437,30 @@ def _ends(flag: str, given: dict[str, str]) -> dict[str, float]:
 
 
 def _bounded(
-    law: "FittedLaw", minimum: dict[str, float], maximum: dict[str, float], available: dict[str, float] | None, tokens: float | None,
+    law: "FittedLaw",
+    minimum: dict[str, float],
+    maximum: dict[str, float],
+    available: dict[str, float] | None,
+    tokens: float | None,
     repeat: float,
-) -> "DomainSet":  # fmt: skip
+) -> "DomainSet":
     from bimix_sweep.mixture.domains import DomainSet
 
     if (available is None) != (tokens is None):
         raise ConfigError("--available and --tokens go together; give both or neither")
     counts = available or {}
-    lower, upper = dict.fromkeys(law.domains, 0.0) | minimum, dict.fromkeys(law.domains, 1.0) | maximum
+    lower, upper = (
+        dict.fromkeys(law.domains, 0.0) | minimum,
+        dict.fromkeys(law.domains, 1.0) | maximum,
+    )
     if unknown := [name for name in (*minimum, *maximum, *counts) if name not in law.domains]:
-        raise ConfigError(f"{unknown[0]} is not a domain of the law; it knows {', '.join(law.domains)}")
+        raise ConfigError(
+            f"{unknown[0]} is not a domain of the law; it knows {', '.join(law.domains)}"
+        )
     domains = DomainSet(
-        names=law.domains, tokens=tuple(counts.get(name, float("inf")) for name in law.domains),
-        lower=tuple(lower.values()), upper=tuple(upper.values()),
-    )  # fmt: skip
+        names=law.domains,
+        tokens=tuple(counts.get(name, float("inf")) for name in law.domains),
+        lower=tuple(lower.values()),
+        upper=tuple(upper.values()),
+    )
     return domains if tokens is None else domains.capped(tokens, repeat)

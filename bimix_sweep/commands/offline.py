@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bimix_sweep.commands.common import JsonFlag, pairs, print_json, print_notes, print_recipe, print_rows
+from bimix_sweep.commands.common import (
+    JsonFlag,
+    pairs,
+    print_json,
+    print_notes,
+    print_recipe,
+    print_rows,
+)
 from bimix_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,22 +22,50 @@ if TYPE_CHECKING:
 
 def propose(
     source: Annotated[
-        str, typer.Argument(metavar="CONFIG|DIR|TABLE", help="sweep.yaml begins a sweep, its folder goes on, finished runs are just asked.")
+        str,
+        typer.Argument(
+            metavar="CONFIG|DIR|TABLE",
+            help="sweep.yaml begins a sweep, its folder goes on, finished runs are just asked.",
+        ),
     ],
-    count: Annotated[int, typer.Option(min=0, max=10**5, help="New trainings; 0 lists the open ones.")],
+    count: Annotated[
+        int, typer.Option(min=0, max=10**5, help="New trainings; 0 lists the open ones.")
+    ],
     mixtures: Annotated[
-        str, typer.Option("-o", "--mixtures", help="CSV or Parquet: trial, seed, steps, r_<domain>, reason; size where there are several.")
+        str,
+        typer.Option(
+            "-o",
+            "--mixtures",
+            help="CSV or Parquet: trial, seed, steps, r_<domain>, reason; size where there are several.",
+        ),
     ],
-    out: Annotated[str | None, typer.Option(help="With CONFIG: folder of the sweep, instead of the file's `out`.")] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="With CONFIG: folder of the sweep, instead of the file's `out`."),
+    ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="With DIR: go on with this changed configuration; default: DIR/config.yaml, edited or not.")
+        Path | None,
+        typer.Option(
+            help="With DIR: go on with this changed configuration; default: DIR/config.yaml, edited or not."
+        ),
     ] = None,
     version_change: Annotated[
-        Literal["keep", "drop"], typer.Option(help="With DIR: trainings on a domain's old version are kept as evidence, or dropped.")
+        Literal["keep", "drop"],
+        typer.Option(
+            help="With DIR: trainings on a domain's old version are kept as evidence, or dropped."
+        ),
     ] = "keep",
-    maximum: Annotated[list[str] | None, typer.Option("--max", metavar="DOMAIN=X", help="With TABLE: largest proportion.")] = None,
-    minimum: Annotated[list[str] | None, typer.Option("--min", metavar="DOMAIN=X", help="With TABLE: smallest proportion.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**53, help="With TABLE: everything random follows from it.")] = 0,
+    maximum: Annotated[
+        list[str] | None,
+        typer.Option("--max", metavar="DOMAIN=X", help="With TABLE: largest proportion."),
+    ] = None,
+    minimum: Annotated[
+        list[str] | None,
+        typer.Option("--min", metavar="DOMAIN=X", help="With TABLE: smallest proportion."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**53, help="With TABLE: everything random follows from it.")
+    ] = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """The next mixtures to train, without Ray.
@@ -43,11 +78,19 @@ def propose(
     from bimix_sweep.sweep.from_table import propose_from_table
 
     check_ending(mixtures)
-    kind = "TABLE" if source.endswith((".csv", ".parquet")) else "CONFIG" if source.endswith((".yaml", ".yml")) else "DIR"
+    kind = (
+        "TABLE"
+        if source.endswith((".csv", ".parquet"))
+        else "CONFIG"
+        if source.endswith((".yaml", ".yml"))
+        else "DIR"
+    )
     given = {"--out": out, "--config": config, "--max": maximum, "--min": minimum}
     fitting = {"TABLE": ("--max", "--min"), "CONFIG": ("--out",), "DIR": ("--config",)}[kind]
     if wrong := [flag for flag, value in given.items() if value and flag not in fitting]:
-        raise ConfigError(f"{wrong[0]} does not go with {source}, which is taken as {kind}; see bimix-sweep propose --help")
+        raise ConfigError(
+            f"{wrong[0]} does not go with {source}, which is taken as {kind}; see bimix-sweep propose --help"
+        )
     folder = None
     if kind == "TABLE":
         bounds = (
@@ -65,7 +108,9 @@ def propose(
         print_json(_asked_json(asked, folder, mixtures))
         return
     print_notes(list(asked.notes))
-    rows = [_row(proposal, asked, "open") for proposal in asked.open] + [_row(proposal, asked, "new") for proposal in asked.new]
+    rows = [_row(proposal, asked, "open") for proposal in asked.open] + [
+        _row(proposal, asked, "new") for proposal in asked.new
+    ]
     if rows:
         print_rows(f"{len(asked.new)} new trainings, {len(asked.open)} still open", rows)
     if asked.finals or len(asked.new) < count:
@@ -76,8 +121,15 @@ def propose(
 
 
 def record(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder, as propose made it.")],
-    table: Annotated[str, typer.Argument(help="CSV or Parquet: trial, step, r_<domain>, loss_<target>; nan for a training that failed.")],
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR", help="The sweep's folder, as propose made it.")
+    ],
+    table: Annotated[
+        str,
+        typer.Argument(
+            help="CSV or Parquet: trial, step, r_<domain>, loss_<target>; nan for a training that failed."
+        ),
+    ],
     as_json: JsonFlag = False,
 ) -> None:
     """Take in losses of trainings that propose gave.
@@ -90,7 +142,9 @@ def record(
     if as_json:
         print_json(_standing_json(standing))
         return
-    typer.echo(f"{standing.points} new points; {len(standing.finished)} trainings are finished by them")
+    typer.echo(
+        f"{standing.points} new points; {len(standing.finished)} trainings are finished by them"
+    )
     for trial in standing.failed:
         typer.echo(f"{trial} is recorded as failed: its loss is nan")
     if standing.recipe is not None:
@@ -99,20 +153,30 @@ def record(
     snapshot = standing.snapshot
     if snapshot.optimum:
         rows = [
-            {"domain": n, "proportion": f"{x:.4f}", "near-optimal": "{:.3f}-{:.3f}".format(*snapshot.region[n])}
+            {
+                "domain": n,
+                "proportion": f"{x:.4f}",
+                "near-optimal": "{:.3f}-{:.3f}".format(*snapshot.region[n]),
+            }
             for n, x in snapshot.optimum.items()
         ]
         print_rows("the predicted optimum so far", rows)
     if snapshot.decision:
         typer.echo(snapshot.decision)
     waiting = sum(row.state == "running" for row in snapshot.trials)
-    typer.echo(f"{waiting} trainings are open; next: bimix-sweep propose {folder} --count K -o MIXTURES.csv")
+    typer.echo(
+        f"{waiting} trainings are open; next: bimix-sweep propose {folder} --count K -o MIXTURES.csv"
+    )
 
 
 def _no_more(asked: "Asked") -> str:
     """Why there are no more trainings to hand out."""
     if asked.open or asked.new:
-        return "these are the final trainings; record them to get RECIPE.json" if asked.finals else "nothing more until these are recorded"
+        return (
+            "these are the final trainings; record them to get RECIPE.json"
+            if asked.finals
+            else "nothing more until these are recorded"
+        )
     return "the sweep is over; its results are written"
 
 
@@ -138,23 +202,38 @@ def _row(proposal: Any, asked: "Asked", state: str) -> dict[str, Any]:
 def _asked_json(asked: "Asked", folder: str | None, mixtures: str) -> dict[str, Any]:
     def plain(proposals: Any) -> list[dict[str, Any]]:
         return [
-            {"trial": p.trial, "seed": p.seed, "steps": asked.steps_of(p), "mixture": p.mixture.as_dict(), "reason": p.reason}
+            {
+                "trial": p.trial,
+                "seed": p.seed,
+                "steps": asked.steps_of(p),
+                "mixture": p.mixture.as_dict(),
+                "reason": p.reason,
+            }
             | ({"size": asked.size_of(p)} if len(asked.sizes) > 1 else {})
             for p in proposals
         ]
 
     return {
-        "folder": folder, "mixtures": mixtures, "new": plain(asked.new), "open": plain(asked.open), "finals": asked.finals,
-        "complete": asked.complete, "notes": list(asked.notes),
-    }  # fmt: skip
+        "folder": folder,
+        "mixtures": mixtures,
+        "new": plain(asked.new),
+        "open": plain(asked.open),
+        "finals": asked.finals,
+        "complete": asked.complete,
+        "notes": list(asked.notes),
+    }
 
 
 def _standing_json(standing: "Standing") -> dict[str, Any]:
     snapshot = standing.snapshot
     return {
-        "points": standing.points, "finished": list(standing.finished), "failed": list(standing.failed), "phase": snapshot.phase,
-        "decision": snapshot.decision, "optimum": dict(snapshot.optimum) if snapshot.optimum else None,
+        "points": standing.points,
+        "finished": list(standing.finished),
+        "failed": list(standing.failed),
+        "phase": snapshot.phase,
+        "decision": snapshot.decision,
+        "optimum": dict(snapshot.optimum) if snapshot.optimum else None,
         "regret": {"expected": snapshot.regret_expected, "upper95": snapshot.regret_upper95},
         "open": [row.trial for row in snapshot.trials if row.state == "running"],
         "recipe": standing.recipe.to_json() if standing.recipe else None,
-    }  # fmt: skip
+    }

@@ -15,9 +15,16 @@ FEW = 10
 
 def init(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Text of one domain each: a folder, file, glob or URI.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            help="Text of one domain each: a folder, file, glob or URI.",
+            show_default=False,
+        ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write; it must be new.")] = Path("sweep.yaml"),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The file to write; it must be new.")
+    ] = Path("sweep.yaml"),
     name: Annotated[str, typer.Option(help="Name of the sweep.")] = "sweep",
     as_json: JsonFlag = False,
 ) -> None:
@@ -30,7 +37,9 @@ def init(
     from bimix_sweep.sweep.starter import find, yaml_text
 
     if out.exists():
-        raise ConfigError(f"{out} is there already and will not be overwritten; give another name with -o")
+        raise ConfigError(
+            f"{out} is there already and will not be overwritten; give another name with -o"
+        )
     found = find(paths, out)
     text = yaml_text(found, f"runs/{name}", name)
     import yaml
@@ -38,17 +47,32 @@ def init(
     SweepConfig.parse(yaml.safe_load(text), where=str(out))
     files.write_text(out, text)
     if as_json:
-        print_json({"config": str(out), "domains": {domain.name: {"tokens": domain.tokens, "note": domain.note} for domain in found}})
+        print_json(
+            {
+                "config": str(out),
+                "domains": {
+                    domain.name: {"tokens": domain.tokens, "note": domain.note} for domain in found
+                },
+            }
+        )
         return
     for domain in found:
-        typer.echo(f"{domain.name}: about {domain.tokens:.2g} tokens{f'; {domain.note}' if domain.note else ''}")
+        typer.echo(
+            f"{domain.name}: about {domain.tokens:.2g} tokens{f'; {domain.note}' if domain.note else ''}"
+        )
     typer.echo(f"wrote {out}; see what it costs with: bimix-sweep plan {out}")
 
 
 def doctor(
-    config: Annotated[str | None, typer.Argument(help="sweep.yaml, to look at what it needs.", show_default=False)] = None,
+    config: Annotated[
+        str | None, typer.Argument(help="sweep.yaml, to look at what it needs.", show_default=False)
+    ] = None,
     address: Annotated[
-        str | None, typer.Option(help="Cluster to look at: http://HEAD:8265, or host:port as for run.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Cluster to look at: http://HEAD:8265, or host:port as for run.",
+            show_default=False,
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -67,7 +91,11 @@ def doctor(
         width = max(len(finding.what) for finding in findings)
         for finding in findings:
             typer.echo(f"{finding.state:8} {finding.what:{width}}  {finding.said}")
-        typer.echo("nothing is in the way" if not problems else f"{problems} problem{'s' if problems > 1 else ''} to mend first")
+        typer.echo(
+            "nothing is in the way"
+            if not problems
+            else f"{problems} problem{'s' if problems > 1 else ''} to mend first"
+        )
     if problems:
         raise typer.Exit(1)
 
@@ -75,7 +103,12 @@ def doctor(
 def plan(
     config: Annotated[str, typer.Argument(help="sweep.yaml")],
     slots: Annotated[
-        int | None, typer.Option(min=1, max=100_000, help="Trainings at a time where it will run; default: the file's, or this machine's.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=100_000,
+            help="Trainings at a time where it will run; default: the file's, or this machine's.",
+        ),
     ] = None,
     hours: Annotated[
         float | None,
@@ -84,9 +117,16 @@ def plan(
         ),
     ] = None,
     noise: Annotated[
-        float, typer.Option(min=1e-6, max=1.0, help="Relative scatter of a loss between two seeds, for the simulation.")
+        float,
+        typer.Option(
+            min=1e-6,
+            max=1.0,
+            help="Relative scatter of a loss between two seeds, for the simulation.",
+        ),
     ] = 0.003,
-    seconds: Annotated[float, typer.Option(min=0.0, help="For the simulation; 0 leaves it out.")] = 45.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.0, help="For the simulation; 0 leaves it out.")
+    ] = 45.0,
     as_json: JsonFlag = False,
 ) -> None:
     """Say what a sweep will cost and may find out, before it runs.
@@ -99,13 +139,17 @@ def plan(
 
     if hours is not None and not 0 < hours < 1e6:
         raise ConfigError(f"--hours is {hours:g}; need the wall time of one training, above 0")
-    made = make_plan(SweepConfig.load(config), slots=slots, hours=hours, noise=noise, seconds=seconds)
+    made = make_plan(
+        SweepConfig.load(config), slots=slots, hours=hours, noise=noise, seconds=seconds
+    )
     if as_json:
         print_json(made.to_json())
         return
     from bimix_sweep.sweep.snapshot import duration
 
-    typer.echo(f"{made.trials} trainings at most, and up to {made.final_trials} final ones; {made.slots} at a time")
+    typer.echo(
+        f"{made.trials} trainings at most, and up to {made.final_trials} final ones; {made.slots} at a time"
+    )
     steps = " or ".join(f"{number:,}" for number in (*made.shorter, made.steps))
     longest = f"{made.tokens:.3g} tokens" + (" the longest" if made.shorter else "")
     typer.echo(f"each {steps} steps, {longest}" if made.measured else f"each {steps} steps")
@@ -113,34 +157,61 @@ def plan(
         typer.echo("how long a training takes is not known here; give --hours for the cost")
     else:
         how = "as timed here" if made.measured else "as told"
-        most = "at most about" if made.cost < made.trials else "at most"  # the cost of those that the law will choose is not known
-        several = [*(["of the largest size"] if len(made.sizes) > 1 else []), *(["for the most steps"] if made.shorter else [])]
+        most = (
+            "at most about" if made.cost < made.trials else "at most"
+        )  # the cost of those that the law will choose is not known
+        several = [
+            *(["of the largest size"] if len(made.sizes) > 1 else []),
+            *(["for the most steps"] if made.shorter else []),
+        ]
         typer.echo(
             f"{' '.join(['one training', *several])} {duration(3600 * made.training_hours)} ({how}), all of it {most} {duration(3600 * made.wall_hours)}"
         )
         if several:
-            source = "as simulated sweeps choose them" if made.regret else "most of them taken to be such"
-            typer.echo(f"the {made.trials} trainings cost as much as {made.cost:.3g} {' '.join(several)}, {source}")
-        typer.echo(f"cost: {made.core_hours:.3g} core-hours" + (f", {made.gpu_hours:.3g} GPU-hours" if made.gpu_hours else ""))
+            source = (
+                "as simulated sweeps choose them"
+                if made.regret
+                else "most of them taken to be such"
+            )
+            typer.echo(
+                f"the {made.trials} trainings cost as much as {made.cost:.3g} {' '.join(several)}, {source}"
+            )
+        typer.echo(
+            f"cost: {made.core_hours:.3g} core-hours"
+            + (f", {made.gpu_hours:.3g} GPU-hours" if made.gpu_hours else "")
+        )
     for line in (*made.limits, *([f"warning: {made.warning}"] if made.warning else [])):
         typer.echo(line)
     if seconds == 0:
         return
     if not made.regret:
-        typer.echo(f"no simulated sweep came far enough in {seconds:g} s to say anything; give --seconds more")
+        typer.echo(
+            f"no simulated sweep came far enough in {seconds:g} s to say anything; give --seconds more"
+        )
         return
     typer.echo("")
     count = made.regret[0].num_sweeps
     rows = [
         {
-            "trainings": look.runs, "regret %": f"{100 * look.mean:.2g}", **({"worst %": f"{100 * look.worst:.2g}"} if count > 1 else {}),
+            "trainings": look.runs,
+            "regret %": f"{100 * look.mean:.2g}",
+            **({"worst %": f"{100 * look.worst:.2g}"} if count > 1 else {}),
             "expects of itself %": f"{100 * look.stated:.2g}",
         }
         for look in made.regret
-    ]  # fmt: skip
-    print_rows(f"regret of the predicted optimum in {count} simulated sweep{'s' if count > 1 else ''}", rows)
+    ]
+    print_rows(
+        f"regret of the predicted optimum in {count} simulated sweep{'s' if count > 1 else ''}",
+        rows,
+    )
     if count < FEW:
-        typer.echo(f"the figures rest on {count} simulated sweep{'s' if count > 1 else ''}, so they say little; give --seconds more")
-    when = f"after about {made.stops_at} trainings" if made.stops_at else "not before its budget is spent"
+        typer.echo(
+            f"the figures rest on {count} simulated sweep{'s' if count > 1 else ''}, so they say little; give --seconds more"
+        )
+    when = (
+        f"after about {made.stops_at} trainings"
+        if made.stops_at
+        else "not before its budget is spent"
+    )
     typer.echo(f"simulated sweeps stop by themselves (stop.tolerance {made.tolerance:.2%}) {when}")
     typer.echo("A simulation, on drawn laws: your text may be easier or harder.")

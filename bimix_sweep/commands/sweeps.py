@@ -11,9 +11,15 @@ from bimix_sweep.commands.common import Address, JsonFlag, print_json, print_rec
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of the demo's sweep; must be new.")] = Path("runs/demo"),
-    slots: Annotated[int | None, typer.Option(min=1, help="Trainings at a time; default: one a core.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Everything random follows from it.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder of the demo's sweep; must be new.")] = Path(
+        "runs/demo"
+    ),
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="Trainings at a time; default: one a core.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Everything random follows from it.")
+    ] = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """The whole thing on this machine, in minutes.
@@ -28,9 +34,15 @@ def demo(
 def run(
     config: Annotated[Path, typer.Argument(help="sweep.yaml")],
     address: Address = None,
-    out: Annotated[str | None, typer.Option(help="Folder of the sweep, instead of the file's `out`.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Folder of the sweep, instead of the file's `out`.")
+    ] = None,
     go_on: Annotated[
-        bool, typer.Option("--resume", help="Go on with the sweep where that folder holds one, for schedulers that start a job again.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the sweep where that folder holds one, for schedulers that start a job again.",
+        ),
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -53,11 +65,16 @@ def run(
 def resume(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")],
     config: Annotated[
-        Path | None, typer.Option(help="Go on with this changed configuration; default: DIR/config.yaml, edited or not.")
+        Path | None,
+        typer.Option(
+            help="Go on with this changed configuration; default: DIR/config.yaml, edited or not."
+        ),
     ] = None,
     version_change: Annotated[
         Literal["keep", "drop"],
-        typer.Option(help="Trainings on a domain's old version: kept as evidence under a name of their own, or dropped."),
+        typer.Option(
+            help="Trainings on a domain's old version: kept as evidence under a name of their own, or dropped."
+        ),
     ] = "keep",
     address: Address = None,
     as_json: JsonFlag = False,

@@ -44,8 +44,15 @@ def conditional_entropy(tokens: Tokens) -> float:
 
 def von_neumann_entropy(kernel: Array) -> float:
     """VNE of an (N, N) symmetric kernel with unit diagonal, nats: from 0 (all samples alike) to log N (all orthogonal)."""
-    if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or not np.allclose(kernel, kernel.T) or not np.allclose(np.diag(kernel), 1):
-        raise DataError(f"the kernel has shape {kernel.shape}; need a symmetric square with a diagonal of ones")
+    if (
+        kernel.ndim != 2
+        or kernel.shape[0] != kernel.shape[1]
+        or not np.allclose(kernel, kernel.T)
+        or not np.allclose(np.diag(kernel), 1)
+    ):
+        raise DataError(
+            f"the kernel has shape {kernel.shape}; need a symmetric square with a diagonal of ones"
+        )
     return _spectral(np.linalg.eigvalsh(kernel) / len(kernel))
 
 
@@ -53,7 +60,9 @@ def embedding_entropy(embeddings: Array) -> float:
     """VNE of (N, d) embeddings under the cosine kernel, by the eigenvalues of whichever Gram matrix is smaller."""
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
     if embeddings.ndim != 2 or not np.isfinite(lengths).all() or (lengths == 0).any():
-        raise DataError(f"the embeddings have shape {embeddings.shape}; need one finite non-zero row a sample")
+        raise DataError(
+            f"the embeddings have shape {embeddings.shape}; need one finite non-zero row a sample"
+        )
     unit = embeddings / lengths
     gram = unit @ unit.T if len(unit) <= unit.shape[1] else unit.T @ unit
     return _spectral(np.linalg.eigvalsh(gram) / len(unit))
@@ -63,7 +72,9 @@ def entropy_mixture(entropies: Mapping[str, float]) -> Mixture:
     """r_i = exp(H_i) / sum_j exp(H_j) from {domain: H}."""
     values = np.array([*entropies.values()], dtype=np.float64)
     if not np.isfinite(values).all() or not values.size:
-        raise DataError(f"the entropies are {dict(entropies)}; need a finite number for each domain")
+        raise DataError(
+            f"the entropies are {dict(entropies)}; need a finite number for each domain"
+        )
     shares = np.exp(values - values.max())
     return Mixture.from_array(tuple(entropies), shares / shares.sum())
 
@@ -76,7 +87,8 @@ def store_mixtures(store: TokenStore) -> dict[str, Mixture]:
     count = min(store.num_train_tokens(name) for name in store.domains)
     measures = {"SE": shannon_entropy, "JE": joint_entropy, "CE": conditional_entropy}
     return {
-        short: entropy_mixture({name: measure(store.train(name)[:count]) for name in store.domains}) for short, measure in measures.items()
+        short: entropy_mixture({name: measure(store.train(name)[:count]) for name in store.domains})
+        for short, measure in measures.items()
     }
 
 

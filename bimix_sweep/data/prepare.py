@@ -45,10 +45,15 @@ class _Document:
 
 
 def prepare(
-    domains: Mapping[str, Source], targets: Mapping[str, Source] | None = None, *, out: str | Path, vocabulary: int = 2048,
-    max_tokens: Mapping[str, int] | int | None = None, validation_tokens: int = 8_192,
+    domains: Mapping[str, Source],
+    targets: Mapping[str, Source] | None = None,
+    *,
+    out: str | Path,
+    vocabulary: int = 2048,
+    max_tokens: Mapping[str, int] | int | None = None,
+    validation_tokens: int = 8_192,
     progress: Callable[[str], None] | None = None,
-) -> TokenStore:  # fmt: skip
+) -> TokenStore:
     """Tokenise every domain and target into a store at `out`; a store there that was made of the same inputs is opened instead.
 
     Args:
@@ -68,9 +73,18 @@ def prepare(
         raise DataError("no domains; need at least one")
     if both := [name for name in targets if name in domains]:
         raise DataError(f"target {both[0]} has the name of a domain; rename it")
-    caps = {name: max_tokens.get(name) if isinstance(max_tokens, Mapping) else max_tokens for name in domains}
+    caps = {
+        name: max_tokens.get(name) if isinstance(max_tokens, Mapping) else max_tokens
+        for name in domains
+    }
     sources = {**domains, **targets}
-    settings = [vocabulary, [*domains], caps, validation_tokens, {name: source.fingerprint() for name, source in sources.items()}]
+    settings = [
+        vocabulary,
+        [*domains],
+        caps,
+        validation_tokens,
+        {name: source.fingerprint() for name, source in sources.items()},
+    ]
     inputs = hashlib.blake2b(json.dumps(settings).encode(), digest_size=16).hexdigest()
     if (store := reusable_store(out, inputs)) is not None:
         return store
@@ -83,8 +97,12 @@ def prepare(
         say(f"tokenising target {name}")
         documents, _ = _collect(name, source, tokenizer, validation_tokens, held_out_tokens=0)
         kept = _prefix(documents, validation_tokens)
-        if (count := sum(len(t) for t in kept)) < (least := min(MIN_TARGET_TOKENS, validation_tokens)):
-            raise DataError(f"target {name} has {count} tokens; need at least {least}, so give it more text")
+        if (count := sum(len(t) for t in kept)) < (
+            least := min(MIN_TARGET_TOKENS, validation_tokens)
+        ):
+            raise DataError(
+                f"target {name} has {count} tokens; need at least {least}, so give it more text"
+            )
         validation[name] = Split(documents=kept, num_bytes=_bytes(kept, width))
         held_out.update(d.key for d in documents)
     candidates: dict[str, list[_Document]] = {}
@@ -92,7 +110,9 @@ def prepare(
     for name, source in domains.items():
         say(f"tokenising {name}")
         cap = caps[name]
-        documents, repeated = _collect(name, source, tokenizer, cap, held_out_tokens=validation_tokens)
+        documents, repeated = _collect(
+            name, source, tokenizer, cap, held_out_tokens=validation_tokens
+        )
         split, used = _validation(name, documents, validation_tokens)
         validation[name] = Split(documents=split, num_bytes=_bytes(split, width))
         held_out.update(d.key for d in documents[:used])
@@ -112,15 +132,29 @@ def prepare(
         train[name] = Split(documents=kept)
     order = {name: validation[name] for name in (*domains, *targets)}
     return write_store(
-        out, train=train, validation=order, vocabulary=vocabulary, tokenizer=tokenizer.to_str() if tokenizer else None, inputs=inputs,
-        notes={"domains": notes, "held_out": sorted(key.hex() for key in held_out), "versions": _versions()},
-    )  # fmt: skip
+        out,
+        train=train,
+        validation=order,
+        vocabulary=vocabulary,
+        tokenizer=tokenizer.to_str() if tokenizer else None,
+        inputs=inputs,
+        notes={
+            "domains": notes,
+            "held_out": sorted(key.hex() for key in held_out),
+            "versions": _versions(),
+        },
+    )
 
 
 def extend(
-    store: TokenStore, domains: Mapping[str, Source], *, out: str | Path, renamed: Mapping[str, str] | None = None,
-    max_tokens: Mapping[str, int] | None = None, progress: Callable[[str], None] | None = None,
-) -> TokenStore:  # fmt: skip
+    store: TokenStore,
+    domains: Mapping[str, Source],
+    *,
+    out: str | Path,
+    renamed: Mapping[str, str] | None = None,
+    max_tokens: Mapping[str, int] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> TokenStore:
     """Write a store with further domains at `out`, in the tokenizer of `store`, whose own splits it takes over as they are.
 
     No training split of a further domain keeps a document that a validation split of `store` holds.
@@ -142,15 +176,24 @@ def extend(
     path = store.path / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(path)) if path.exists() else None
     for name, source in domains.items():
-        if source.holds_tokens() != (tokenizer is None) or (tokenizer is None and source.vocabulary != store.vocabulary):
-            kind = "text" if tokenizer is not None else f"tokens of a vocabulary of {store.vocabulary}"
-            raise DataError(f"domain {name} holds another kind of data than {store.path}; need {kind}")
+        if source.holds_tokens() != (tokenizer is None) or (
+            tokenizer is None and source.vocabulary != store.vocabulary
+        ):
+            kind = (
+                "text" if tokenizer is not None else f"tokens of a vocabulary of {store.vocabulary}"
+            )
+            raise DataError(
+                f"domain {name} holds another kind of data than {store.path}; need {kind}"
+            )
     width = _token_bytes(tokenizer) if tokenizer is not None else None
     held_out = {bytes.fromhex(key) for key in store.manifest["notes"].get("held_out", [])}
     entries = {**store.manifest["domains"], **store.manifest["targets"]}
     train = {there[name]: Split(documents=_stored(store, name, "train")) for name in store.domains}
     validation = {
-        new: Split(documents=_stored(store, name, "validation"), num_bytes=entries[name]["validation"]["bytes"])
+        new: Split(
+            documents=_stored(store, name, "validation"),
+            num_bytes=entries[name]["validation"]["bytes"],
+        )
         for name, new in there.items()
     }
     need = len(store.validation(store.domains[0]))
@@ -166,12 +209,25 @@ def extend(
             )
         train[name] = Split(documents=kept)
         held_out.update(d.key for d in documents[:used])
-    inputs = [store.manifest["inputs"], renamed, dict(caps), {name: source.fingerprint() for name, source in domains.items()}]
+    inputs = [
+        store.manifest["inputs"],
+        renamed,
+        dict(caps),
+        {name: source.fingerprint() for name, source in domains.items()},
+    ]
     return write_store(
-        out, train=train, validation={**{name: validation[name] for name in train}, **validation}, vocabulary=store.vocabulary,
-        tokenizer=None if tokenizer is None else path.read_text(), inputs=hashlib.blake2b(json.dumps(inputs).encode(), digest_size=16).hexdigest(),
-        notes={**store.manifest["notes"], "held_out": sorted(key.hex() for key in held_out), "versions": _versions()},
-    )  # fmt: skip
+        out,
+        train=train,
+        validation={**{name: validation[name] for name in train}, **validation},
+        vocabulary=store.vocabulary,
+        tokenizer=None if tokenizer is None else path.read_text(),
+        inputs=hashlib.blake2b(json.dumps(inputs).encode(), digest_size=16).hexdigest(),
+        notes={
+            **store.manifest["notes"],
+            "held_out": sorted(key.hex() for key in held_out),
+            "versions": _versions(),
+        },
+    )
 
 
 def _versions() -> dict[str, str]:
@@ -185,29 +241,46 @@ def _stored(store: TokenStore, name: str, split: str) -> list[Tokens]:
 
 
 def _tokenizer(
-    domains: Mapping[str, Source], targets: Mapping[str, Source], vocabulary: int, say: Callable[[str], None]
+    domains: Mapping[str, Source],
+    targets: Mapping[str, Source],
+    vocabulary: int,
+    say: Callable[[str], None],
 ) -> tuple[Tokenizer | None, int]:
     """A byte-level BPE trained on a balanced sample; None where every source holds tokens of one vocabulary."""
     ready = {name: source.holds_tokens() for name, source in {**domains, **targets}.items()}
     if any(ready.values()):
         if not all(ready.values()):
-            token, text = next(n for n, r in ready.items() if r), next(n for n, r in ready.items() if not r)
-            raise DataError(f"{token} holds tokens and {text} holds text; need one tokenizer for all, so give all as text or all as tokens")
+            token, text = (
+                next(n for n, r in ready.items() if r),
+                next(n for n, r in ready.items() if not r),
+            )
+            raise DataError(
+                f"{token} holds tokens and {text} holds text; need one tokenizer for all, so give all as text or all as tokens"
+            )
         stated = {source.vocabulary for source in (*domains.values(), *targets.values())}
         if None in stated or len(stated) > 1:
-            raise DataError(f"the vocabularies of the token files are {sorted(map(str, stated))}; need one, stated for each")
+            raise DataError(
+                f"the vocabularies of the token files are {sorted(map(str, stated))}; need one, stated for each"
+            )
         return None, int(stated.pop() or 0)
     if not 257 <= vocabulary <= 2**20:
-        raise DataError(f"vocabulary is {vocabulary}; need at least 257 (every byte and an end of text)")
+        raise DataError(
+            f"vocabulary is {vocabulary}; need at least 257 (every byte and an end of text)"
+        )
     say(f"training a tokenizer of {vocabulary} tokens")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=[END_OF_TEXT], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=vocabulary,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     share = min(SAMPLE_BYTES // len(domains), SAMPLE_BYTES // 8)
-    tokenizer.train_from_iterator((text for source in domains.values() for text in _sample(source.texts(), share)), trainer)
+    tokenizer.train_from_iterator(
+        (text for source in domains.values() for text in _sample(source.texts(), share)), trainer
+    )
     return tokenizer, vocabulary
 
 
@@ -219,25 +292,41 @@ def _sample(texts: Iterable[str], num_characters: int) -> Iterator[str]:
 
 
 def _collect(
-    name: str, source: Source, tokenizer: Tokenizer | None, need: int | None, *, held_out_tokens: int
-) -> tuple[list[_Document], int]:  # fmt: skip
+    name: str,
+    source: Source,
+    tokenizer: Tokenizer | None,
+    need: int | None,
+    *,
+    held_out_tokens: int,
+) -> tuple[list[_Document], int]:
     """Distinct documents in the order of their keys, and how many were repeated.
 
     Reading ends when validation can be filled and `need` tokens are left beside it; with no `need` all is read.
     """
     found: dict[bytes, Tokens] = {}
     total = repeated = next_look = 0
-    encoded = _encode(source.texts(), tokenizer) if tokenizer is not None else _keyed(source.token_documents())
+    encoded = (
+        _encode(source.texts(), tokenizer)
+        if tokenizer is not None
+        else _keyed(source.token_documents())
+    )
     for key, tokens in encoded:
         if key in found:
             repeated += 1
             continue
         found[key] = tokens
         total += len(tokens)
-        if need is not None and len(found) >= next_look and total * (1 - HELD_OUT_DOCUMENTS / len(found)) >= need:
+        if (
+            need is not None
+            and len(found) >= next_look
+            and total * (1 - HELD_OUT_DOCUMENTS / len(found)) >= need
+        ):
             documents = _in_order(found)
             held_out = _held_out(documents, held_out_tokens)
-            if sum(map(len, held_out)) == held_out_tokens and sum(len(d.tokens) for d in documents[len(held_out) :]) >= need:
+            if (
+                sum(map(len, held_out)) == held_out_tokens
+                and sum(len(d.tokens) for d in documents[len(held_out) :]) >= need
+            ):
                 break
             next_look = len(found) * 11 // 10  # each look sorts all
     if not found:
@@ -253,7 +342,9 @@ def _encode(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[tuple[bytes,
     end = tokenizer.token_to_id(END_OF_TEXT)
     kind = np.uint16 if tokenizer.get_vocab_size() <= 2**16 else np.uint32
     for batch in _batches(texts):
-        for text, encoding in zip(batch, tokenizer.encode_batch_fast(batch, add_special_tokens=False), strict=True):
+        for text, encoding in zip(
+            batch, tokenizer.encode_batch_fast(batch, add_special_tokens=False), strict=True
+        ):
             yield _key(text.encode()), np.array([*encoding.ids, end], dtype=kind)
 
 

@@ -54,21 +54,33 @@ class Source:
 
     def __post_init__(self) -> None:
         if (self.path is None) == (not self.documents):
-            raise DataError("a source has a path or documents; need exactly one of them, and not empty")
+            raise DataError(
+                "a source has a path or documents; need exactly one of them, and not empty"
+            )
         if self.vocabulary is not None and not 2 <= self.vocabulary <= 2**32:
-            raise DataError(f"{self.path}: vocabulary is {self.vocabulary}; need the number of token ids, at least 2")
+            raise DataError(
+                f"{self.path}: vocabulary is {self.vocabulary}; need the number of token ids, at least 2"
+            )
         if self.dtype not in ("uint16", "uint32", "int32", "int64"):
-            raise DataError(f"{self.path}: dtype is {self.dtype!r}; need uint16, uint32, int32 or int64")
+            raise DataError(
+                f"{self.path}: dtype is {self.dtype!r}; need uint16, uint32, int32 or int64"
+            )
 
     def fingerprint(self) -> str:
         """Hash of what would be read: of documents their text; of files name, size and time of change, as build tools do."""
         digest = hashlib.blake2b(digest_size=16)
         if self.path is None:
             for text in self.documents:
-                digest.update(hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest())
+                digest.update(
+                    hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
+                )
         else:
             found = [(f.path, f.size, f.mtime_ns) for f in self._files()[1]]
-            digest.update(json.dumps([found, self.column, self.vocabulary, self.end_of_text, self.dtype]).encode())
+            digest.update(
+                json.dumps(
+                    [found, self.column, self.vocabulary, self.end_of_text, self.dtype]
+                ).encode()
+            )
         return digest.hexdigest()
 
     def stored_bytes(self) -> float:
@@ -77,7 +89,12 @@ class Source:
         Raises:
             DataError: nothing is at the path.
         """
-        return float(sum(f.size * (3.0 if f.path.endswith((*COMPRESSED, ".parquet")) else 1.0) for f in self._files()[1]))
+        return float(
+            sum(
+                f.size * (3.0 if f.path.endswith((*COMPRESSED, ".parquet")) else 1.0)
+                for f in self._files()[1]
+            )
+        )
 
     def texts(self) -> Iterator[str]:
         """The documents, in an order that depends on the names of the files only; blank ones are left out.
@@ -87,7 +104,9 @@ class Source:
         """
         for text in self._texts():
             if text.strip():
-                yield text.encode(errors="replace").decode()  # a lone surrogate from JSON is no text
+                yield text.encode(
+                    errors="replace"
+                ).decode()  # a lone surrogate from JSON is no text
 
     def token_documents(self) -> Iterator[Tokens]:
         """The documents of files that hold tokens, each with its `end_of_text` if there is one.
@@ -121,9 +140,13 @@ class Source:
             return False
         kinds = {PurePosixPath(f.path).suffix in TOKEN_FILES for f in self._files()[1]}
         if len(kinds) > 1:
-            raise DataError(f"{self.path} holds both tokens ({', '.join(TOKEN_FILES)}) and text; need one kind")
+            raise DataError(
+                f"{self.path} holds both tokens ({', '.join(TOKEN_FILES)}) and text; need one kind"
+            )
         if self.vocabulary is not None and not kinds.pop():
-            raise DataError(f"{self.path} has a vocabulary but holds text; need {' or '.join(TOKEN_FILES)} files, or no vocabulary")
+            raise DataError(
+                f"{self.path} has a vocabulary but holds text; need {' or '.join(TOKEN_FILES)} files, or no vocabulary"
+            )
         return self.vocabulary is not None or kinds.pop()
 
     def _texts(self) -> Iterator[str]:
@@ -150,17 +173,37 @@ def _find(path: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
         if top.type == fs.FileType.NotFound:
             looked = f" (looked for {base})" if base != str(path) else ""
             raise DataError(f"{path} was not found{looked}; need a file, a folder, a glob or a URI")
-        found = [top] if top.type == fs.FileType.File else filesystem.get_file_info(fs.FileSelector(base, recursive=True))
-    except (OSError, pa.ArrowException, ValueError, RuntimeError) as error:  # RuntimeError: ~ of nobody
-        raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]}); need a file, a folder, a glob or a URI") from error
+        found = (
+            [top]
+            if top.type == fs.FileType.File
+            else filesystem.get_file_info(fs.FileSelector(base, recursive=True))
+        )
+    except (
+        OSError,
+        pa.ArrowException,
+        ValueError,
+        RuntimeError,
+    ) as error:  # RuntimeError: ~ of nobody
+        raise DataError(
+            f"{path} cannot be read ({str(error).splitlines()[0]}); need a file, a folder, a glob or a URI"
+        ) from error
     kept = []
     for info in found:
         inside = info.path[len(base) :].strip("/")
-        hidden = any(part.startswith((".", "_SUCCESS")) for part in inside.split("/")) and inside != ""
-        if info.type == fs.FileType.File and info.size and not hidden and (not pattern or _matches(inside, pattern)):
+        hidden = (
+            any(part.startswith((".", "_SUCCESS")) for part in inside.split("/")) and inside != ""
+        )
+        if (
+            info.type == fs.FileType.File
+            and info.size
+            and not hidden
+            and (not pattern or _matches(inside, pattern))
+        ):
             kept.append((hashlib.blake2b(inside.encode(), digest_size=8).digest(), inside, info))
     if not kept:
-        raise DataError(f"{path}: no file with content was found there (looked for {pattern or 'any file'} in {base})")
+        raise DataError(
+            f"{path}: no file with content was found there (looked for {pattern or 'any file'} in {base})"
+        )
     return filesystem, [info for _, _, info in sorted(kept, key=lambda entry: entry[:2])]
 
 
@@ -192,7 +235,9 @@ def _kind(path: str) -> str:
 
 
 def _open(filesystem: fs.FileSystem, path: str) -> IO[bytes]:
-    stream: Any = filesystem.open_input_stream(path, compression="zstd" if path.endswith(".zst") else None)
+    stream: Any = filesystem.open_input_stream(
+        path, compression="zstd" if path.endswith(".zst") else None
+    )
     if path.endswith(".gz"):
         stream = gzip.GzipFile(fileobj=stream)
     return io.BufferedReader(stream, buffer_size=1 << 20)
@@ -202,7 +247,9 @@ def _read_texts(filesystem: fs.FileSystem, path: str, column: str) -> Iterator[s
     kind = _kind(path)
     try:
         if kind in TOKEN_FILES:
-            raise DataError(f"{path} holds tokens; need text here, or the vocabulary of the tokens and such files for every domain")
+            raise DataError(
+                f"{path} holds tokens; need text here, or the vocabulary of the tokens and such files for every domain"
+            )
         if kind == ".parquet":
             yield from _read_parquet(filesystem, path, column)
             return
@@ -210,11 +257,19 @@ def _read_texts(filesystem: fs.FileSystem, path: str, column: str) -> Iterator[s
             if kind in (".jsonl", ".ndjson"):
                 for number, line in enumerate(stream, start=1):
                     if line.strip():
-                        yield _text_of(_parse(line, f"{path} line {number}"), column, f"{path} line {number}")
+                        yield _text_of(
+                            _parse(line, f"{path} line {number}"), column, f"{path} line {number}"
+                        )
             elif kind == ".json":
                 entries = _parse(stream.read(), path)
-                for number, entry in enumerate(entries if isinstance(entries, list) else [entries], start=1):
-                    yield entry if isinstance(entry, str) else _text_of(entry, column, f"{path} entry {number}")
+                for number, entry in enumerate(
+                    entries if isinstance(entries, list) else [entries], start=1
+                ):
+                    yield (
+                        entry
+                        if isinstance(entry, str)
+                        else _text_of(entry, column, f"{path} entry {number}")
+                    )
             else:
                 data = stream.read(LARGEST_TEXT + 1)
                 if len(data) > LARGEST_TEXT:
@@ -224,7 +279,9 @@ def _read_texts(filesystem: fs.FileSystem, path: str, column: str) -> Iterator[s
                     )
                 yield data.decode()
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it or leave it out") from error
+        raise DataError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it or leave it out"
+        ) from error
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
 
@@ -233,12 +290,18 @@ def _parse(data: bytes, where: str) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{where} is not JSON ({error}); need an object with a text field") from error
+        raise DataError(
+            f"{where} is not JSON ({error}); need an object with a text field"
+        ) from error
 
 
 def _text_of(entry: Any, column: str, where: str) -> str:
     if not isinstance(entry, dict) or column not in entry:
-        has = f"it has {', '.join(sorted(map(str, entry))[:8])}" if isinstance(entry, dict) else f"it is a {type(entry).__name__}"
+        has = (
+            f"it has {', '.join(sorted(map(str, entry))[:8])}"
+            if isinstance(entry, dict)
+            else f"it is a {type(entry).__name__}"
+        )
         raise DataError(f"{where} has no field {column!r}; {has}")
     text = entry[column]
     if not isinstance(text, str):
@@ -250,7 +313,9 @@ def _read_parquet(filesystem: fs.FileSystem, path: str, column: str) -> Iterator
     with filesystem.open_input_file(path) as stream, pa.parquet.ParquetFile(stream) as table:
         schema = table.schema_arrow
         if column not in schema.names:
-            raise DataError(f"{path} has no column {column!r}; it has {', '.join(schema.names[:8])}")
+            raise DataError(
+                f"{path} has no column {column!r}; it has {', '.join(schema.names[:8])}"
+            )
         kind = schema.field(column).type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             raise DataError(f"{path}: column {column!r} is {kind}; need text")
@@ -269,5 +334,7 @@ def _read_tokens(filesystem: fs.FileSystem, path: str, dtype: str) -> npt.NDArra
     except (OSError, ValueError) as error:
         raise DataError(f"{path} holds no readable tokens: {str(error).splitlines()[0]}") from error
     if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
-        raise DataError(f"{path} holds a {tokens.dtype} array of shape {tokens.shape}; need one row of whole numbers")
+        raise DataError(
+            f"{path} holds a {tokens.dtype} array of shape {tokens.shape}; need one row of whole numbers"
+        )
     return np.asarray(tokens)

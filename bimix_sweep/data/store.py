@@ -61,7 +61,9 @@ class TokenStore:
         for name, entry in (*manifest["domains"].items(), *manifest["targets"].items()):
             for split in ("train", "validation"):
                 if split in entry:
-                    self._columns[name, split] = _map_column(path / entry[split]["file"], entry[split])
+                    self._columns[name, split] = _map_column(
+                        path / entry[split]["file"], entry[split]
+                    )
 
     @classmethod
     def open(cls, path: str | Path) -> "TokenStore":
@@ -74,17 +76,25 @@ class TokenStore:
         try:
             manifest = json.loads((path / "manifest.json").read_text())
         except FileNotFoundError:
-            raise DataError(f"{path} is not a token store (no manifest.json); prepare one there") from None
+            raise DataError(
+                f"{path} is not a token store (no manifest.json); prepare one there"
+            ) from None
         except (OSError, ValueError) as error:
-            raise DataError(f"{path}/manifest.json cannot be read ({error}); prepare the store again") from error
+            raise DataError(
+                f"{path}/manifest.json cannot be read ({error}); prepare the store again"
+            ) from error
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise DataError(f"{path}/manifest.json is not a token store's; prepare the store again")
         if manifest.get("version") != VERSION:
-            raise DataError(f"{path} has version {manifest.get('version')}; this bimix-sweep reads {VERSION}, so prepare it again")
+            raise DataError(
+                f"{path} has version {manifest.get('version')}; this bimix-sweep reads {VERSION}, so prepare it again"
+            )
         try:
             return cls(path, manifest)
         except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path}/manifest.json lacks or misstates {error}; prepare the store again") from error
+            raise DataError(
+                f"{path}/manifest.json lacks or misstates {error}; prepare the store again"
+            ) from error
 
     def train(self, domain: str) -> Tokens:
         """(tokens,) of a domain's training split, memory-mapped: documents one after another."""
@@ -111,20 +121,30 @@ class TokenStore:
         tokens = len(self.validation(target))
         entry = self.manifest["domains"].get(target) or self.manifest["targets"][target]
         if (num_bytes := entry["validation"]["bytes"]) is None:
-            raise DataError(f"target {target} came as tokens, so its bytes are not known; give it as text or use nats per token")
+            raise DataError(
+                f"target {target} came as tokens, so its bytes are not known; give it as text or use nats per token"
+            )
         return float(num_bytes / tokens)
 
     def _column(self, name: str, split: str) -> pa.LargeListArray:
         if (name, split) not in self._columns:
             known = [known for known, kind in self._columns if kind == split]
-            raise DataError(f"{self.path} has no {split} split of {name!r}; it has {', '.join(known)}")
+            raise DataError(
+                f"{self.path} has no {split} split of {name!r}; it has {', '.join(known)}"
+            )
         return self._columns[name, split]
 
 
 def write_store(
-    path: str | Path, *, train: Mapping[str, Split], validation: Mapping[str, Split], vocabulary: int,
-    tokenizer: str | None = None, inputs: str = "", notes: Mapping[str, Any] | None = None,
-) -> TokenStore:  # fmt: skip
+    path: str | Path,
+    *,
+    train: Mapping[str, Split],
+    validation: Mapping[str, Split],
+    vocabulary: int,
+    tokenizer: str | None = None,
+    inputs: str = "",
+    notes: Mapping[str, Any] | None = None,
+) -> TokenStore:
     """Write a store beside `path`, then move it there whole; a store already there is replaced, anything else is not.
 
     Args:
@@ -140,8 +160,12 @@ def write_store(
     """
     path = Path(path)
     check_names(tuple(validation), "target")
-    if path.exists() and not (path.is_dir() and all(_is_ours(entry.name) for entry in path.iterdir())):
-        raise DataError(f"{path} is there and is no token store; need a new folder, or one that holds a store")
+    if path.exists() and not (
+        path.is_dir() and all(_is_ours(entry.name) for entry in path.iterdir())
+    ):
+        raise DataError(
+            f"{path} is there and is no token store; need a new folder, or one that holds a store"
+        )
     if missing := [name for name in train if name not in validation]:
         raise DataError(f"domain {missing[0]} has no validation split; need one for each domain")
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -158,14 +182,23 @@ def write_store(
                 if name in splits:
                     file = f"{number:03d}.{kind}.arrow"
                     digest.update(f"\0{name}\0{kind}\0".encode())
-                    entries[name][kind] = {"file": file, **_write_column(beside / file, splits[name], vocabulary, digest)}
+                    entries[name][kind] = {
+                        "file": file,
+                        **_write_column(beside / file, splits[name], vocabulary, digest),
+                    }
         manifest = {
-            "format": FORMAT, "version": VERSION, "digest": digest.hexdigest(), "inputs": inputs, "vocabulary": vocabulary,
+            "format": FORMAT,
+            "version": VERSION,
+            "digest": digest.hexdigest(),
+            "inputs": inputs,
+            "vocabulary": vocabulary,
             "domains": {name: entries[name] for name in train},
             "targets": {name: entry for name, entry in entries.items() if name not in train},
             "notes": dict(notes or {}),
-        }  # fmt: skip
-        files.write_text(beside / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))
+        }
+        files.write_text(
+            beside / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False)
+        )
         if path.exists():
             old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
             path.rename(old)
@@ -178,14 +211,18 @@ def write_store(
         for folder in made[1:]:
             with contextlib.suppress(OSError):
                 folder.rmdir()
-        raise DataError(f"{path} cannot be written ({error.strerror or error}); need a folder with room for the tokens") from error
+        raise DataError(
+            f"{path} cannot be written ({error.strerror or error}); need a folder with room for the tokens"
+        ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return TokenStore.open(path)
 
 
 def _is_ours(name: str) -> bool:
-    return name in ("manifest.json", "tokenizer.json") or name.endswith((".train.arrow", ".validation.arrow"))
+    return name in ("manifest.json", "tokenizer.json") or name.endswith(
+        (".train.arrow", ".validation.arrow")
+    )
 
 
 def reusable_store(path: str | Path, inputs: str) -> TokenStore | None:
@@ -197,7 +234,9 @@ def reusable_store(path: str | Path, inputs: str) -> TokenStore | None:
     return None
 
 
-def _write_column(path: Path, split: Split, vocabulary: int, digest: "hashlib.blake2b") -> dict[str, Any]:
+def _write_column(
+    path: Path, split: Split, vocabulary: int, digest: "hashlib.blake2b"
+) -> dict[str, Any]:
     kind = np.uint16 if vocabulary <= 2**16 else np.uint32
     flat = np.concatenate([np.zeros(0, kind), *split.documents]).astype(kind, copy=False)
     offsets = np.cumsum([0, *map(len, split.documents)], dtype=np.int64)
@@ -212,11 +251,20 @@ def _write_column(path: Path, split: Split, vocabulary: int, digest: "hashlib.bl
 
 def _map_column(path: Path, entry: Mapping[str, Any]) -> pa.LargeListArray:
     try:
-        column = pa.ipc.open_file(pa.memory_map(str(path))).read_all().column("tokens").combine_chunks()
+        column = (
+            pa.ipc.open_file(pa.memory_map(str(path))).read_all().column("tokens").combine_chunks()
+        )
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]}); prepare the store again") from error
-    if not pa.types.is_large_list(column.type) or (len(column), len(column.values)) != (entry["documents"], entry["tokens"]):
-        raise DataError(f"{path} is not what the store's manifest says (need {entry['tokens']} tokens); prepare the store again")
+        raise DataError(
+            f"{path} cannot be read ({str(error).splitlines()[0]}); prepare the store again"
+        ) from error
+    if not pa.types.is_large_list(column.type) or (len(column), len(column.values)) != (
+        entry["documents"],
+        entry["tokens"],
+    ):
+        raise DataError(
+            f"{path} is not what the store's manifest says (need {entry['tokens']} tokens); prepare the store again"
+        )
     return column
 
 

@@ -28,7 +28,14 @@ class MixtureStream:
     """The batches of one run."""
 
     def __init__(
-        self, store: TokenStore, mixture: Mixture, *, batch: int, context: int, seed: int, limits: Mapping[str, int] | None = None
+        self,
+        store: TokenStore,
+        mixture: Mixture,
+        *,
+        batch: int,
+        context: int,
+        seed: int,
+        limits: Mapping[str, int] | None = None,
     ) -> None:
         """Prepare to draw.
 
@@ -44,7 +51,13 @@ class MixtureStream:
             DataError: a domain with a share has fewer tokens than one sequence.
             MixtureError: the mixture holds a domain the store lacks.
         """
-        self.store, self.mixture, self.batch, self.context, self.seed = store, mixture, batch, context, seed
+        self.store, self.mixture, self.batch, self.context, self.seed = (
+            store,
+            mixture,
+            batch,
+            context,
+            seed,
+        )
         self.limits = dict(limits or {})
         self.proportions: Array = mixture.as_array(store.domains)
         self._tokens: dict[int, Tokens] = {}
@@ -56,8 +69,12 @@ class MixtureStream:
                     f"domain {name} has {len(tokens)} tokens to train on; need at least {context + 1}, one sequence of the context {context}"
                 )
             self._tokens[int(index)] = tokens
-        self._order = np.zeros(0, dtype=np.int64)  # domain of each sequence, grown as steps are asked for
-        self._counts = np.zeros((1, len(store.domains)), dtype=np.int64)  # sequences of each domain before each step
+        self._order = np.zeros(
+            0, dtype=np.int64
+        )  # domain of each sequence, grown as steps are asked for
+        self._counts = np.zeros(
+            (1, len(store.domains)), dtype=np.int64
+        )  # sequences of each domain before each step
 
     def batch_at(self, step: int) -> Ints:
         """(batch, context + 1) tokens of a step; steps count from 0. The same whenever and in whatever order it is asked."""
@@ -72,22 +89,30 @@ class MixtureStream:
     def tokens_drawn(self, steps: int) -> dict[str, int]:
         """Tokens of each domain the first `steps` steps are trained on."""
         self._grow(steps)
-        return dict(zip(self.store.domains, (self._counts[steps] * self.context).tolist(), strict=True))
+        return dict(
+            zip(self.store.domains, (self._counts[steps] * self.context).tolist(), strict=True)
+        )
 
     def epochs(self, steps: int) -> dict[str, float]:
         """How often the first `steps` steps pass over what each domain may use; 0 for a domain without share."""
         drawn = self.tokens_drawn(steps)
         domains = self.store.domains
-        return {domains[i]: drawn[domains[i]] / (self._windows(i) * self.context) for i in self._tokens} | {
-            name: 0.0 for name, share in zip(domains, self.proportions, strict=True) if share == 0
-        }
+        return {
+            domains[i]: drawn[domains[i]] / (self._windows(i) * self.context) for i in self._tokens
+        } | {name: 0.0 for name, share in zip(domains, self.proportions, strict=True) if share == 0}
 
     def fingerprint(self) -> dict[str, object]:
         """JSON-able: all that the batches depend on."""
         return {
-            "store": self.store.digest, "mixture": {n: float(r) for n, r in zip(self.store.domains, self.proportions, strict=True)},
-            "batch": self.batch, "context": self.context, "stream_seed": self.seed, "limits": self.limits,
-        }  # fmt: skip
+            "store": self.store.digest,
+            "mixture": {
+                n: float(r) for n, r in zip(self.store.domains, self.proportions, strict=True)
+            },
+            "batch": self.batch,
+            "context": self.context,
+            "stream_seed": self.seed,
+            "limits": self.limits,
+        }
 
     def _windows(self, domain: int) -> int:
         return (len(self._tokens[domain]) - 1) // self.context
@@ -95,7 +120,10 @@ class MixtureStream:
     def _sequence(self, domain: int, number: int) -> Tokens:
         """The `number`-th sequence of a domain: every epoch goes through its windows in another order."""
         epoch, place = divmod(number, self._windows(domain))
-        start = _permutation(self.seed, self.store.domains[domain], epoch, self._windows(domain))[place] * self.context
+        start = (
+            _permutation(self.seed, self.store.domains[domain], epoch, self._windows(domain))[place]
+            * self.context
+        )
         return self._tokens[domain][start : start + self.context + 1]
 
     def _grow(self, steps: int) -> None:
@@ -103,7 +131,9 @@ class MixtureStream:
         if steps <= have:
             return
         steps = max(steps, 2 * have)
-        order, counts = _assign(self.proportions, self._counts[-1], have * self.batch, steps * self.batch)
+        order, counts = _assign(
+            self.proportions, self._counts[-1], have * self.batch, steps * self.batch
+        )
         self._order = np.concatenate([self._order, order])
         self._counts = np.concatenate([self._counts, counts[self.batch - 1 :: self.batch]])
 
@@ -125,7 +155,10 @@ def _assign(proportions: Array, before: Ints, first: int, last: int) -> tuple[In
     held = np.flatnonzero(proportions)
     share, count = proportions[held] / proportions[held].sum(), before[held].astype(np.float64)
     slack = 1 / (2 * len(held) - 2) if len(held) > 1 else 0.0
-    order, counts = np.empty(last - first, dtype=np.int64), np.zeros((last - first, len(proportions)), dtype=np.int64)
+    order, counts = (
+        np.empty(last - first, dtype=np.int64),
+        np.zeros((last - first, len(proportions)), dtype=np.int64),
+    )
     for place, number in enumerate(range(first, last)):
         ahead = share * (number + 1) - count
         due = np.where(ahead >= slack - 1e-9, (count + 1 - slack) / share, np.inf)

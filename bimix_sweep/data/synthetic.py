@@ -23,11 +23,20 @@ class MarkovDomain:
 
     def __post_init__(self) -> None:
         shape = self.transition.shape
-        if len(shape) != 2 or shape[0] != shape[1] or not np.allclose(self.transition.sum(axis=1), 1) or (self.transition < 0).any():
-            raise DataError(f"transition has shape {shape}; need a square of distributions, one a row")
+        if (
+            len(shape) != 2
+            or shape[0] != shape[1]
+            or not np.allclose(self.transition.sum(axis=1), 1)
+            or (self.transition < 0).any()
+        ):
+            raise DataError(
+                f"transition has shape {shape}; need a square of distributions, one a row"
+            )
 
     @classmethod
-    def random(cls, generator: np.random.Generator, *, vocabulary: int, successors: int) -> "MarkovDomain":
+    def random(
+        cls, generator: np.random.Generator, *, vocabulary: int, successors: int
+    ) -> "MarkovDomain":
         """A chain where each token has `successors` tokens that may follow it, with weights from a flat Dirichlet.
 
         The first of them is the next token in a cycle through all, so that the chain reaches every token.
@@ -36,7 +45,9 @@ class MarkovDomain:
         cycle = generator.permutation(vocabulary)
         for place, token in enumerate(cycle):
             following = cycle[(place + 1) % vocabulary]
-            others = generator.permutation(np.delete(np.arange(vocabulary), following))[: successors - 1]
+            others = generator.permutation(np.delete(np.arange(vocabulary), following))[
+                : successors - 1
+            ]
             transition[token, [following, *others]] = generator.dirichlet(np.ones(successors))
         return cls(transition=transition)
 
@@ -51,12 +62,16 @@ class MarkovDomain:
         logs = np.log(np.where(self.transition > 0, self.transition, 1))
         return float(-(self.stationary()[:, None] * self.transition * logs).sum())
 
-    def draw(self, generator: np.random.Generator, *, documents: int, length: int) -> npt.NDArray[np.uint16]:
+    def draw(
+        self, generator: np.random.Generator, *, documents: int, length: int
+    ) -> npt.NDArray[np.uint16]:
         """(documents, length) tokens; each document starts in the stationary distribution."""
         cumulative = self.transition.cumsum(axis=1)
         out = np.empty((documents, length), dtype=np.uint16)
         out[:, 0] = generator.choice(
-            len(cumulative), size=documents, p=np.maximum(self.stationary(), 0) / np.maximum(self.stationary(), 0).sum()
+            len(cumulative),
+            size=documents,
+            p=np.maximum(self.stationary(), 0) / np.maximum(self.stationary(), 0).sum(),
         )
         for place in range(1, length):
             rows = cumulative[out[:, place - 1]]
@@ -65,7 +80,13 @@ class MarkovDomain:
 
 
 def planted_store(
-    path: str | Path, domains: Mapping[str, MarkovDomain], *, train_tokens: int, validation_tokens: int, seed: int, length: int = 512
+    path: str | Path,
+    domains: Mapping[str, MarkovDomain],
+    *,
+    train_tokens: int,
+    validation_tokens: int,
+    seed: int,
+    length: int = 512,
 ) -> TokenStore:
     """A token store of planted domains.
 
@@ -79,7 +100,9 @@ def planted_store(
         raise DataError(f"the chains have vocabularies {sorted(vocabularies)}; need one")
 
     def split(name: str, kind: str, tokens: int) -> Split:
-        drawn = domains[name].draw(rng(seed, f"planted {kind}", name), documents=-(-tokens // length), length=length)
+        drawn = domains[name].draw(
+            rng(seed, f"planted {kind}", name), documents=-(-tokens // length), length=length
+        )
         documents: list[Tokens] = list(drawn)
         return Split(documents=documents)
 

@@ -66,8 +66,15 @@ class Scales:
 
 
 def next_mixture(
-    question: Question, domains: DomainSet, *, generator: np.random.Generator, finished: Array, running: Array, failed: Array, scales: Scales,
-) -> tuple[Mixture, str, Scale]:  # fmt: skip
+    question: Question,
+    domains: DomainSet,
+    *,
+    generator: np.random.Generator,
+    finished: Array,
+    running: Array,
+    failed: Array,
+    scales: Scales,
+) -> tuple[Mixture, str, Scale]:
     """The next mixture inside `domains`, why, and the scale to run it at.
 
     Args:
@@ -78,7 +85,9 @@ def next_mixture(
         scales: to choose from, and of these trials.
     """
     order = [question.law.domains.index(name) for name in domains.names]
-    finished, running, failed = (_in_order(rows, order, len(question.law.domains)) for rows in (finished, running, failed))
+    finished, running, failed = (
+        _in_order(rows, order, len(question.law.domains)) for rows in (finished, running, failed)
+    )
     aim = aim_at(question, generator)
     fresh = _fresh(question, domains, order, aim.near, failed, generator, NUM_BROAD)
     candidates = np.concatenate([fresh, _again(question, domains, order, finished)])
@@ -96,9 +105,17 @@ class Batch:
     """
 
     def __init__(
-        self, question: Question, domains: DomainSet, *, generator: np.random.Generator, finished: Array, running: Array, failed: Array,
-        size: int, scales: Scales,
-    ) -> None:  # fmt: skip
+        self,
+        question: Question,
+        domains: DomainSet,
+        *,
+        generator: np.random.Generator,
+        finished: Array,
+        running: Array,
+        failed: Array,
+        size: int,
+        scales: Scales,
+    ) -> None:
         """No proposal yet.
 
         Args:
@@ -108,16 +125,23 @@ class Batch:
         """
         self._question, self._domains, self._scales = question, domains, scales
         self._order = [question.law.domains.index(name) for name in domains.names]
-        finished, running, failed = (_in_order(rows, self._order, len(question.law.domains)) for rows in (finished, running, failed))
+        finished, running, failed = (
+            _in_order(rows, self._order, len(question.law.domains))
+            for rows in (finished, running, failed)
+        )
         self._aim = aim_at(question, generator)
-        near = np.concatenate([self._aim.near, scattered(question, self._aim.near[0], generator, size)])
+        near = np.concatenate(
+            [self._aim.near, scattered(question, self._aim.near[0], generator, size)]
+        )
         fresh = _fresh(question, domains, self._order, near, failed, generator, NUM_BROAD + size)
         self._candidates = np.concatenate([fresh, _again(question, domains, self._order, finished)])
         self._at = scales.of(len(self._candidates))
         self._finished, self._num_fresh = finished, len(fresh)
         self._taken = np.zeros(len(self._at), dtype=bool)
         everywhere = np.tile(self._candidates, (len(scales.choices), 1))
-        self._posterior = conditioned_on(question, self._aim, everywhere, self._at, running, scales.running)
+        self._posterior = conditioned_on(
+            question, self._aim, everywhere, self._at, running, scales.running
+        )
         self.made = 0
         """Proposals made."""
 
@@ -137,20 +161,35 @@ class Batch:
         self._posterior = self._posterior.conditioned(len(self._aim.bowl.stencil) + best)
         self.made += 1
         mixture, scale = self._candidates[best % count], self._at[best]
-        why = _why(mixture, scale, self._finished, self._scales) if best % count >= self._num_fresh else ""
+        why = (
+            _why(mixture, scale, self._finished, self._scales)
+            if best % count >= self._num_fresh
+            else ""
+        )
         self._taken[best] = best % count < self._num_fresh
-        return Mixture.from_array(self._domains.names, mixture[self._order]), f"{why}regret -{regret[best]:.2g}", scale
+        return (
+            Mixture.from_array(self._domains.names, mixture[self._order]),
+            f"{why}regret -{regret[best]:.2g}",
+            scale,
+        )
 
 
 def dearest_due(scales: Sequence[Scale], asked: Scale) -> bool:
     """After runs at these scales the one asked about, the dearest, has had less than its share of the cost."""
-    return sum(scale.cost for scale in scales if scale == asked) < DEAREST_SHARE * sum(scale.cost for scale in scales)
+    return sum(scale.cost for scale in scales if scale == asked) < DEAREST_SHARE * sum(
+        scale.cost for scale in scales
+    )
 
 
 def choose(
-    question: Question, aim: Aim, candidates: Array, at: Sequence[Scale], running: Array, running_at: Sequence[Scale],
+    question: Question,
+    aim: Aim,
+    candidates: Array,
+    at: Sequence[Scale],
+    running: Array,
+    running_at: Sequence[Scale],
     exploration: float = EXPLORATION,
-) -> tuple[int, float]:  # fmt: skip
+) -> tuple[int, float]:
     """Index of the candidate with the largest score per cost, and its fall of the expected regret (a fraction of the objective).
 
     Args:
@@ -168,7 +207,12 @@ def choose(
 
 
 def conditioned_on(
-    question: Question, aim: Aim, candidates: Array, at: Sequence[Scale], running: Array, running_at: Sequence[Scale]
+    question: Question,
+    aim: Aim,
+    candidates: Array,
+    at: Sequence[Scale],
+    running: Array,
+    running_at: Sequence[Scale],
 ) -> Posterior:
     """The belief around the optimum at the question's scale and about candidates at theirs, first in what is returned, after the runs that go on.
 
@@ -178,7 +222,9 @@ def conditioned_on(
     asked = Scale(size=np.nan if question.size is None else question.size, steps=question.step)
     scales = [*[asked] * len(aim.bowl.stencil), *at, *running_at]
     points = np.concatenate([aim.bowl.stencil, candidates, running])
-    posterior = question.searching(points, np.array([float(s.steps) for s in scales]), np.array([s.size for s in scales]))
+    posterior = question.searching(
+        points, np.array([float(s.steps) for s in scales]), np.array([s.size for s in scales])
+    )
     for index in range(len(points) - len(running), len(points)):
         posterior = posterior.conditioned(index)
     return posterior
@@ -189,7 +235,9 @@ def costs(at: Sequence[Scale]) -> Array:
     return np.array([scale.cost for scale in at]) / at[0].cost
 
 
-def scores(question: Question, aim: Aim, posterior: Posterior, num_candidates: int, num_asked: int) -> tuple[Array, Array]:
+def scores(
+    question: Question, aim: Aim, posterior: Posterior, num_candidates: int, num_asked: int
+) -> tuple[Array, Array]:
     """Of each candidate: fall of the expected regret (fraction of the objective), and share of the candidates' variance removed.
 
     Args:
@@ -200,25 +248,45 @@ def scores(question: Question, aim: Aim, posterior: Posterior, num_candidates: i
     there = slice(len(aim.bowl.stencil), len(aim.bowl.stencil) + num_candidates)
     asked = slice(len(aim.bowl.stencil), len(aim.bowl.stencil) + num_asked)
     variance = np.einsum("tmm->tm", posterior.covariance)
-    moves = posterior.covariance[:, :, there] / np.sqrt(variance[:, there] + np.diag(posterior.run_noise)[:, None])[:, None, :]
-    slopes = aim.bowl.slopes(moves[:, here] * question.sensitivity(posterior.mean[here]).T[:, :, None])
+    moves = (
+        posterior.covariance[:, :, there]
+        / np.sqrt(variance[:, there] + np.diag(posterior.run_noise)[:, None])[:, None, :]
+    )
+    slopes = aim.bowl.slopes(
+        moves[:, here] * question.sensitivity(posterior.mean[here]).T[:, :, None]
+    )
     fall = 0.5 * np.einsum("tdc,tdc->c", slopes, np.matmul(aim.price, slopes))
     relevance = question.weights > 0
-    share = (moves[relevance][:, asked] ** 2).mean(axis=(0, 1)) / np.maximum(variance[relevance][:, asked].mean(), 1e-300)
+    share = (moves[relevance][:, asked] ** 2).mean(axis=(0, 1)) / np.maximum(
+        variance[relevance][:, asked].mean(), 1e-300
+    )
     return np.maximum(fall, 0.0) / float(question.objective(np.exp(posterior.mean[:1]))[0]), share
 
 
 def _total(regret: Array, share: Array, cost: Array, exploration: float) -> Array:
     regret, share = regret / cost, share / cost
-    return np.asarray(regret / max(float(regret.max()), 1e-12) + exploration * share / max(float(share.max()), 1e-300))
+    return np.asarray(
+        regret / max(float(regret.max()), 1e-12)
+        + exploration * share / max(float(share.max()), 1e-300)
+    )
 
 
 def _fresh(
-    question: Question, domains: DomainSet, order: list[int], near: Array, failed: Array, generator: np.random.Generator, num_broad: int
+    question: Question,
+    domains: DomainSet,
+    order: list[int],
+    near: Array,
+    failed: Array,
+    generator: np.random.Generator,
+    num_broad: int,
 ) -> Array:
     """Candidates inside the bounds: near the optimum and anywhere; a mixture that failed is not tried again."""
-    lower, upper = _in_order(np.stack([domains.lower, domains.upper]), order, len(question.law.domains))
-    broad = _in_order(random_mixtures(domains, generator, num_broad), order, len(question.law.domains))
+    lower, upper = _in_order(
+        np.stack([domains.lower, domains.upper]), order, len(question.law.domains)
+    )
+    broad = _in_order(
+        random_mixtures(domains, generator, num_broad), order, len(question.law.domains)
+    )
     fresh = np.concatenate([project(near, lower, upper), broad])
     if len(failed):
         fresh = fresh[np.abs(fresh[:, None] - failed[None]).max(axis=2).min(axis=1) > 1e-6]
@@ -228,7 +296,9 @@ def _fresh(
 def _again(question: Question, domains: DomainSet, order: list[int], finished: Array) -> Array:
     """Measured mixtures that may be run again: bounds may have been others when they were chosen."""
     shares = finished[:, order]
-    inside = (shares >= domains.lower_array - SUM_TOLERANCE) & (shares <= domains.upper_array + SUM_TOLERANCE)
+    inside = (shares >= domains.lower_array - SUM_TOLERANCE) & (
+        shares <= domains.upper_array + SUM_TOLERANCE
+    )
     again = np.unique(finished[inside.all(axis=1)], axis=0)
     if not len(again):
         return again
@@ -243,7 +313,11 @@ def _why(mixture: Array, scale: Scale, finished: Array, scales: Scales) -> str:
     known = {other for other, is_same in zip(scales.finished, same, strict=True) if is_same}
     if scale in known:
         return "replicate, "
-    return "for another number of steps, " if scale.size in {other.size for other in known} else "at another size, "
+    return (
+        "for another number of steps, "
+        if scale.size in {other.size for other in known}
+        else "at another size, "
+    )
 
 
 def _in_order(rows: Array, order: list[int], count: int) -> Array:

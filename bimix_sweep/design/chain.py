@@ -56,7 +56,9 @@ class Moment:
 class LawChain:
     """The laws of proposals, one after another, each fitted from the start that an earlier one left."""
 
-    def __init__(self, fit: Callable[[Moment, WarmStart | None], FittedLaw | None], slots: int) -> None:
+    def __init__(
+        self, fit: Callable[[Moment, WarmStart | None], FittedLaw | None], slots: int
+    ) -> None:
         """An empty chain of a sweep with so many slots; `fit` gives the law of what was recorded at a moment, None where that determines none."""
         self._fit, self._slots = fit, slots
         self._links: list[tuple[Moment, Mapping[str, Any]]] = []
@@ -79,7 +81,9 @@ class LawChain:
     def law_of(self, moment: Moment) -> tuple[Moment, FittedLaw] | None:
         """The law of exactly that moment."""
         if self._last is None or self._last[0] != moment:
-            starts = [carried for link, carried in self._links if link.num_points < moment.num_points]
+            starts = [
+                carried for link, carried in self._links if link.num_points < moment.num_points
+            ]
             law = self._fit(moment, WarmStart.from_json(starts[-1]) if starts else None)
             self._last = (moment, law) if law else None
         return self._last

@@ -38,7 +38,9 @@ class Chooser:
             return None
         return self.chain.law(self._record.now())
 
-    def choose(self, moment: Moment, law: FittedLaw, generator: np.random.Generator) -> tuple[Mixture, str, Scale]:
+    def choose(
+        self, moment: Moment, law: FittedLaw, generator: np.random.Generator
+    ) -> tuple[Mixture, str, Scale]:
         """The next mixture, why, and its scale.
 
         Args:
@@ -48,17 +50,30 @@ class Chooser:
         record, dearest = self._record, self._dearest_next(len(self._record.proposals))
         if due(moment.num_over, record.spec.slots) > 1:
             return self._batch_of(moment, law).next(dearest=dearest)
-        so_far = self._so_far({trial: known.state for trial, known in record.trials.items()}, dearest=dearest)
-        return next_mixture(self._question(moment, law), record.spec.domains, generator=generator, **so_far)
+        so_far = self._so_far(
+            {trial: known.state for trial, known in record.trials.items()}, dearest=dearest
+        )
+        return next_mixture(
+            self._question(moment, law), record.spec.domains, generator=generator, **so_far
+        )
 
     def _fit_of(self, moment: Moment, previous: WarmStart | None) -> FittedLaw | None:
-        return self._record.fit("proposal fit", in_view(self._record.evidence_at(moment)), moment.num_points, previous)
+        return self._record.fit(
+            "proposal fit", in_view(self._record.evidence_at(moment)), moment.num_points, previous
+        )
 
     def _question(self, moment: Moment, law: FittedLaw) -> Question:
         """What that law is asked."""
         if self._asked is None or self._asked[0] != moment:
             spec = self._record.spec
-            question = ask(law, spec.final_domains, weights=spec.weights, objective=spec.objective, step=spec.steps, size=spec.size)
+            question = ask(
+                law,
+                spec.final_domains,
+                weights=spec.weights,
+                objective=spec.objective,
+                step=spec.steps,
+                size=spec.size,
+            )
             self._asked = (moment, question)
         return self._asked[1]
 
@@ -67,11 +82,17 @@ class Chooser:
         spec, proposals = self._record.spec, self._record.proposals
         if self._batch is None or self._batch[0] != moment:
             over = self._record.over_at(moment)
-            states = {proposal.trial: over.get(proposal.trial, "running") for proposal in proposals[: moment.num_proposals]}
+            states = {
+                proposal.trial: over.get(proposal.trial, "running")
+                for proposal in proposals[: moment.num_proposals]
+            }
             batch = Batch(
-                self._question(moment, law), spec.domains, generator=rng(spec.seed, "batch", moment.num_proposals),
-                size=due(moment.num_over, spec.slots), **self._so_far(states),
-            )  # fmt: skip
+                self._question(moment, law),
+                spec.domains,
+                generator=rng(spec.seed, "batch", moment.num_proposals),
+                size=due(moment.num_over, spec.slots),
+                **self._so_far(states),
+            )
             self._batch = (moment, batch)
         batch = self._batch[1]
         while (number := moment.num_proposals + batch.made) < len(proposals):  # after a restart
@@ -81,7 +102,10 @@ class Chooser:
     def _dearest_next(self, num_proposals: int) -> bool:
         """Whether the dearest scale is due after so many proposals."""
         spec = self._record.spec
-        return dearest_due([spec.scale_of(proposal) for proposal in self._record.proposals[:num_proposals]], spec.asked)
+        return dearest_due(
+            [spec.scale_of(proposal) for proposal in self._record.proposals[:num_proposals]],
+            spec.asked,
+        )
 
     def _so_far(self, states: Mapping[str, str], *, dearest: bool = False) -> dict[str, Any]:
         """Mixtures and scales of trainings, as `next_mixture` takes them.
@@ -91,10 +115,17 @@ class Chooser:
             dearest: only the dearest scale is a choice.
         """
         record = self._record
-        of = {state: [name for name in states if states[name] == state] for state in ("finished", "running", "failed")}
-        scales = {state: [record.trials[name].scale for name in names] for state, names in of.items()}
+        of = {
+            state: [name for name in states if states[name] == state]
+            for state in ("finished", "running", "failed")
+        }
+        scales = {
+            state: [record.trials[name].scale for name in names] for state, names in of.items()
+        }
         choices = (record.spec.asked,) if dearest else record.spec.scales[::-1]
         return {
             **{state: record.rows(names) for state, names in of.items()},
-            "scales": Scales(choices=choices, finished=scales["finished"], running=scales["running"]),
+            "scales": Scales(
+                choices=choices, finished=scales["finished"], running=scales["running"]
+            ),
         }

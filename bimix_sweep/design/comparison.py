@@ -67,9 +67,15 @@ class Comparison:
 
 
 def compare_finals(
-    losses: Mapping[str, Mapping[int, Mapping[str, float]]], mixtures: Mapping[str, Mixture], *, weights: Mapping[str, float],
-    objective: str = "mean", predicted: str = "predicted", noise: float | None = None, regret: float | None = None,
-) -> Comparison:  # fmt: skip
+    losses: Mapping[str, Mapping[int, Mapping[str, float]]],
+    mixtures: Mapping[str, Mixture],
+    *,
+    weights: Mapping[str, float],
+    objective: str = "mean",
+    predicted: str = "predicted",
+    noise: float | None = None,
+    regret: float | None = None,
+) -> Comparison:
     """Compare the final trainings.
 
     Args:
@@ -85,18 +91,31 @@ def compare_finals(
         SweepError: no predicted optimum, no shared seed, or nothing to estimate the noise from.
     """
     if predicted not in losses:
-        raise SweepError(f"no final training of the {predicted} optimum; there are {', '.join(losses) or 'none'}")
+        raise SweepError(
+            f"no final training of the {predicted} optimum; there are {', '.join(losses) or 'none'}"
+        )
     roles = [predicted, *(role for role in losses if role != predicted)]
     seeds = sorted(set.intersection(*(set(losses[role]) for role in roles)))
     if not seeds:
-        raise SweepError(f"the final trainings of {', '.join(roles)} share no seed; train each with the same seeds")
-    values = np.array([[_objective(losses[role][seed], weights, objective) for seed in seeds] for role in roles])
+        raise SweepError(
+            f"the final trainings of {', '.join(roles)} share no seed; train each with the same seeds"
+        )
+    values = np.array(
+        [[_objective(losses[role][seed], weights, objective) for seed in seeds] for role in roles]
+    )
     count = len(seeds)
     degrees = (len(roles) - 1) * (count - 1)
-    residual = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0, keepdims=True) + values.mean()
+    residual = (
+        values
+        - values.mean(axis=1, keepdims=True)
+        - values.mean(axis=0, keepdims=True)
+        + values.mean()
+    )
     prior = PRIOR_DEGREES if noise is not None else 0
     if degrees + prior == 0:
-        raise SweepError(f"{len(roles)} mixtures with {count} shared seed and no law: nothing says how large the noise is; train two seeds")
+        raise SweepError(
+            f"{len(roles)} mixtures with {count} shared seed and no law: nothing says how large the noise is; train two seeds"
+        )
     sigma = float(np.sqrt((prior * (noise or 0.0) ** 2 + (residual**2).sum()) / (prior + degrees)))
     error = sigma * np.sqrt(2 / count)
     bound = float(stats.t.ppf(0.975, prior + degrees)) * error
@@ -105,11 +124,18 @@ def compare_finals(
         difference = float((values[index] - values[0]).mean())
         compared.append(
             ComparedMixture(
-                role=role, mixture=mixtures[role], objective=float(values[index].mean()), difference=difference,
-                losses={t: float(np.mean([losses[role][seed][t] for seed in seeds])) for t in losses[role][seeds[0]]},
-                noise95=bound if index else 0.0, differs=bool(index and abs(difference) > bound),
+                role=role,
+                mixture=mixtures[role],
+                objective=float(values[index].mean()),
+                difference=difference,
+                losses={
+                    t: float(np.mean([losses[role][seed][t] for seed in seeds]))
+                    for t in losses[role][seeds[0]]
+                },
+                noise95=bound if index else 0.0,
+                differs=bool(index and abs(difference) > bound),
             )
-        )  # fmt: skip
+        )
     recommended, reason = _recommend(compared, bound, count, regret)
     return Comparison(
         mixtures=tuple(sorted(compared, key=lambda one: one.objective)),
@@ -137,7 +163,9 @@ def said(role: str) -> str:
     return f"{first} (also {' and '.join(others)})" if others else first
 
 
-def _recommend(compared: list[ComparedMixture], bound: float, count: int, regret: float | None) -> tuple[str, str]:
+def _recommend(
+    compared: list[ComparedMixture], bound: float, count: int, regret: float | None
+) -> tuple[str, str]:
     """The predicted optimum, unless another one was measured better beyond the noise."""
     own, others = compared[0], compared[1:]
     better = [one for one in others if one.differs and one.difference < 0]
@@ -169,12 +197,18 @@ def _apart(difference: float) -> str:
 
 
 def _objective(losses: Mapping[str, float], weights: Mapping[str, float], objective: str) -> float:
-    if missing := [target for target, weight in weights.items() if weight > 0 and target not in losses]:
-        raise SweepError(f"a final training has no loss of {', '.join(missing)}; need every weighted target")
+    if missing := [
+        target for target, weight in weights.items() if weight > 0 and target not in losses
+    ]:
+        raise SweepError(
+            f"a final training has no loss of {', '.join(missing)}; need every weighted target"
+        )
     counted = {target: weight for target, weight in weights.items() if weight > 0}
     if not counted:
         raise SweepError("all target weights are 0; need one above 0")
     total = sum(counted.values())
     if objective == "worst":
-        return max(losses[target] * weight * len(counted) / total for target, weight in counted.items())
+        return max(
+            losses[target] * weight * len(counted) / total for target, weight in counted.items()
+        )
     return sum(losses[target] * weight / total for target, weight in counted.items())

@@ -47,7 +47,9 @@ def initial_scales(num_mixtures: int, num_scales: int, max_trials: int) -> tuple
 
 def too_few(num_domains: int, num_scales: int, max_trials: int) -> str | None:
     """That so few trainings all lie at the cheapest of several scales, so that the one asked about is extrapolated; None where they do not."""
-    if num_scales - 1 in initial_scales(num_initial(num_domains, max_trials), num_scales, max_trials):
+    if num_scales - 1 in initial_scales(
+        num_initial(num_domains, max_trials), num_scales, max_trials
+    ):
         return None
     first = num_initial(num_domains, 10**9)
     return (
@@ -62,11 +64,17 @@ def random_mixtures(domains: DomainSet, generator: np.random.Generator, count: i
     lower, upper = domains.lower_array, domains.upper_array
     concentrations = np.geomspace(1.0, 4.0 * len(domains), 5)
     each = -(-count // (2 * len(concentrations)))
-    blocks = [sample(generator, each, np.maximum(c, 1e-3), k, lower, upper) for k in concentrations for c in centres]
+    blocks = [
+        sample(generator, each, np.maximum(c, 1e-3), k, lower, upper)
+        for k in concentrations
+        for c in centres
+    ]
     return np.concatenate(blocks)[generator.permutation(each * len(blocks))[:count]]
 
 
-def initial_mixture(domains: DomainSet, seen: Array, generator: np.random.Generator, count: int = 400) -> tuple[Mixture, str]:
+def initial_mixture(
+    domains: DomainSet, seen: Array, generator: np.random.Generator, count: int = 400
+) -> tuple[Mixture, str]:
     """The next first mixture and why.
 
     Args:
@@ -113,7 +121,9 @@ def most_informative(candidates: Array, seen: Array) -> int:
     covariance = points @ points.T / points.shape[1] + 0.5 * np.exp(-square / max(2 * scale, 1e-12))
     here, there = slice(None, len(candidates)), slice(len(candidates), None)
     if len(seen):
-        gain = np.linalg.solve(covariance[there, there] + RUN_VARIANCE * np.eye(len(seen)), covariance[there, here])
+        gain = np.linalg.solve(
+            covariance[there, there] + RUN_VARIANCE * np.eye(len(seen)), covariance[there, here]
+        )
         posterior = covariance[here, here] - covariance[here, there] @ gain
     else:
         posterior = covariance[here, here]

@@ -20,25 +20,37 @@ def holding_floor(domains: DomainSet, names: tuple[str, ...]) -> Array:
     room = max(0.0, 1 - float(floor.sum())) / (2 * len(names))
     for name in names:
         index = domains.names.index(name)
-        floor[index] = min(upper[index], max(floor[index], min(0.5 / len(domains), floor[index] + room)))
+        floor[index] = min(
+            upper[index], max(floor[index], min(0.5 / len(domains), floor[index] + room))
+        )
     return floor
 
 
 def holding_mixture(
-    domains: DomainSet, names: tuple[str, ...], seen: Array, generator: np.random.Generator, count: int = 400
-) -> tuple[Mixture, str]:  # fmt: skip
+    domains: DomainSet,
+    names: tuple[str, ...],
+    seen: Array,
+    generator: np.random.Generator,
+    count: int = 400,
+) -> tuple[Mixture, str]:
     """The next mixture that holds domains which joined a sweep, and why.
 
     Args:
         domains, seen, generator, count: as for `initial_mixture`; `seen` is at 0 in domains that were not there.
         names: the domains to hold.
     """
-    candidates = project(random_mixtures(domains, generator, count), holding_floor(domains, names), domains.upper_array)
+    candidates = project(
+        random_mixtures(domains, generator, count),
+        holding_floor(domains, names),
+        domains.upper_array,
+    )
     best = most_informative(candidates, seen)
     return Mixture.from_array(domains.names, candidates[best]), f"joined: holds {', '.join(names)}"
 
 
-def lacking(domains: DomainSet, joined: Collection[str], records: Iterable[TrialRecord]) -> dict[str, int]:
+def lacking(
+    domains: DomainSet, joined: Collection[str], records: Iterable[TrialRecord]
+) -> dict[str, int]:
     """Domains that joined and that too few of some trainings hold, and how many do.
 
     Args:
@@ -46,7 +58,11 @@ def lacking(domains: DomainSet, joined: Collection[str], records: Iterable[Trial
         joined: domains that joined by a change.
         records: the trainings.
     """
-    held = {name: 0 for name, high in zip(domains.names, domains.upper, strict=True) if name in joined and high > 0}
+    held = {
+        name: 0
+        for name, high in zip(domains.names, domains.upper, strict=True)
+        if name in joined and high > 0
+    }
     if not held:
         return {}
     least = dict(zip(domains.names, holding_floor(domains, tuple(held)), strict=True))

@@ -69,7 +69,9 @@ def simulate(spec: SweepSpec, *, noise: float, seconds: float) -> list[PlannedRe
     until = time.monotonic() + seconds
     whole: dict[int, list[list[float]]] = {}
     cut: dict[int, list[list[float]]] = {}
-    looks = sorted({*(n for n in CHECKPOINTS if spec.num_initial < n < spec.max_trials), spec.max_trials})
+    looks = sorted(
+        {*(n for n in CHECKPOINTS if spec.num_initial < n < spec.max_trials), spec.max_trials}
+    )
     for number in range(MOST_SIMULATED):
         story = list(_sweep(spec, noise, number, looks, until))
         for runs, *found in story:
@@ -78,10 +80,17 @@ def simulate(spec: SweepSpec, *, noise: float, seconds: float) -> list[PlannedRe
             break
     return [
         PlannedRegret(
-            runs=runs, mean=float(real.mean()), worst=float(real.max()), stated=float(stated.mean()), num_sweeps=len(real), cost=float(cost.mean())
+            runs=runs,
+            mean=float(real.mean()),
+            worst=float(real.max()),
+            stated=float(stated.mean()),
+            num_sweeps=len(real),
+            cost=float(cost.mean()),
         )
-        for runs, (real, stated, cost) in sorted((runs, np.array(found).T) for runs, found in (whole or cut).items())
-    ]  # fmt: skip
+        for runs, (real, stated, cost) in sorted(
+            (runs, np.array(found).T) for runs, found in (whole or cut).items()
+        )
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,37 +124,65 @@ class World:
         count = len(targets)
         common = expected(len(names), spec.size)
         drawn = replace(
-            common, columns=common.columns + common.columns_sd * generator.standard_normal(common.columns.shape[1]),
-            usefulness=common.usefulness + common.usefulness_sd * generator.standard_normal(len(names)),
-        )  # fmt: skip
+            common,
+            columns=common.columns
+            + common.columns_sd * generator.standard_normal(common.columns.shape[1]),
+            usefulness=common.usefulness
+            + common.usefulness_sd * generator.standard_normal(len(names)),
+        )
         prior = Problems(
-            level=np.zeros(count), own=np.array([names.index(spec.own[t]) if t in spec.own else -1 for t in targets]),
-            bimix=np.zeros(count, dtype=bool), floor=np.zeros(count, dtype=bool), pivot=np.zeros(count), determined=np.zeros(count), num_domains=len(names),
-            has_steps=bool(spec.shorter), num_sizes=len(spec.sizes) if spec.smaller else 0, reference_size=spec.size,
-        ).prior(drawn)  # fmt: skip
+            level=np.zeros(count),
+            own=np.array([names.index(spec.own[t]) if t in spec.own else -1 for t in targets]),
+            bimix=np.zeros(count, dtype=bool),
+            floor=np.zeros(count, dtype=bool),
+            pivot=np.zeros(count),
+            determined=np.zeros(count),
+            num_domains=len(names),
+            has_steps=bool(spec.shorter),
+            num_sizes=len(spec.sizes) if spec.smaller else 0,
+            reference_size=spec.size,
+        ).prior(drawn)
         params = prior.mean + prior.sd * generator.standard_normal(prior.mean.shape)
         params[:, tl.LEVEL] = 0.0
-        params[:, tl.PIVOT] = tl.usefulness(params, tl.log_proportions(spec.domains.uniform().as_array()[None]), np.zeros(1))[1][:, 0]
+        params[:, tl.PIVOT] = tl.usefulness(
+            params, tl.log_proportions(spec.domains.uniform().as_array()[None]), np.zeros(1)
+        )[1][:, 0]
         weights = np.array([spec.weights.get(target, 0.0) for target in targets])
         belief = np.exp(-residual.SHARE_PENALTY * residual.SHARES)
         share = generator.choice(residual.SHARES, size=count, p=belief / belief.sum())
         length = generator.choice(residual.LENGTHS)
         return cls(
-            params=params, asked=spec.asked, log_step=float(np.log(spec.lengths).mean()), weights=weights / weights.sum(), worst=spec.objective == "worst", amplitude=noise * np.sqrt(share / (1 - share)),
+            params=params,
+            asked=spec.asked,
+            log_step=float(np.log(spec.lengths).mean()),
+            weights=weights / weights.sum(),
+            worst=spec.objective == "worst",
+            amplitude=noise * np.sqrt(share / (1 - share)),
             frequencies=generator.standard_normal((count, FEATURES, len(names))) / length,
             phases=generator.uniform(0, 2 * np.pi, (count, FEATURES)),
-        )  # fmt: skip
+        )
 
     def losses(self, proportions: Array, scale: Scale | None = None) -> Array:
         """(n, domains) -> (n, targets) without noise; by default at the scale of the decision."""
         n, scale = len(proportions), scale or self.asked
         design = tl.Design(
-            log_proportions=tl.log_proportions(proportions), mixture=np.arange(n), stage=np.zeros(n, dtype=np.int64),
-            log_step=np.log([scale.steps]) - self.log_step, log_size=np.log([scale.size / self.asked.size]),
-        )  # fmt: skip
-        waves = np.cos(np.sqrt(proportions) @ self.frequencies.transpose(0, 2, 1) + self.phases[:, None, :])
+            log_proportions=tl.log_proportions(proportions),
+            mixture=np.arange(n),
+            stage=np.zeros(n, dtype=np.int64),
+            log_step=np.log([scale.steps]) - self.log_step,
+            log_size=np.log([scale.size / self.asked.size]),
+        )
+        waves = np.cos(
+            np.sqrt(proportions) @ self.frequencies.transpose(0, 2, 1) + self.phases[:, None, :]
+        )
         missed = self.amplitude * np.sqrt(2 / FEATURES) * waves.sum(axis=2).T
-        return np.asarray(np.exp(np.minimum(tl.evaluate(self.params, design, ()).log_loss.T + missed, np.log(LARGEST_LOSS))))
+        return np.asarray(
+            np.exp(
+                np.minimum(
+                    tl.evaluate(self.params, design, ()).log_loss.T + missed, np.log(LARGEST_LOSS)
+                )
+            )
+        )
 
     def objective(self, proportions: Array) -> Array:
         """(n, domains) -> (n,)."""
@@ -157,24 +194,33 @@ class World:
     def best(self, spec: SweepSpec, generator: np.random.Generator) -> float:
         """The lowest objective inside the final run's bounds: from the best of many mixtures downhill."""
         domains = spec.final_domains
-        candidates = np.concatenate([random_mixtures(domains, generator, 2000), domains.uniform().as_array()[None]])
+        candidates = np.concatenate(
+            [random_mixtures(domains, generator, 2000), domains.uniform().as_array()[None]]
+        )
         values = self.objective(candidates)
         start = candidates[np.argmin(values)]
         solved = optimize.minimize(
-            lambda r: float(self.objective(np.maximum(r, 0)[None])[0]), start, method="SLSQP", options={"maxiter": 100, "ftol": 1e-10},
+            lambda r: float(self.objective(np.maximum(r, 0)[None])[0]),
+            start,
+            method="SLSQP",
+            options={"maxiter": 100, "ftol": 1e-10},
             bounds=list(zip(domains.lower_array, domains.upper_array, strict=True)),
             constraints={"type": "eq", "fun": lambda r: r.sum() - 1},
-        )  # fmt: skip
+        )
         inside = abs(solved.x.sum() - 1) < 1e-6
         return float(min(values.min(), solved.fun)) if inside else float(values.min())
 
 
-def _sweep(spec: SweepSpec, noise: float, number: int, looks: list[int], until: float) -> Iterator[tuple[int, float, float, float]]:
+def _sweep(
+    spec: SweepSpec, noise: float, number: int, looks: list[int], until: float
+) -> Iterator[tuple[int, float, float, float]]:
     """(runs, regret of the predicted optimum, regret it expects, cost) at each look of one simulated sweep, as far as it comes in time."""
     generator = rng(spec.seed, "planning", number)
     world = World.draw(spec, noise, generator)
     best = world.best(spec, generator)
-    state = SweepState(replace(spec, seed=int(generator.integers(2**31)), eval_steps=(spec.steps,), min_step=0))
+    state = SweepState(
+        replace(spec, seed=int(generator.integers(2**31)), eval_steps=(spec.steps,), min_step=0)
+    )
     done, cost = 0, 0.0
     while done < spec.max_trials:
         batch = []
@@ -191,7 +237,11 @@ def _sweep(spec: SweepSpec, noise: float, number: int, looks: list[int], until: 
             scale = spec.scale_of(proposal)
             measured = world.losses(shares, scale)[0] * np.exp(noise * scatter)
             cost += spec.cost_of(scale)
-            state.record(proposal.trial, int(scale.steps), dict(zip(spec.targets, map(float, measured), strict=True)))
+            state.record(
+                proposal.trial,
+                int(scale.steps),
+                dict(zip(spec.targets, map(float, measured), strict=True)),
+            )
             state.finish(proposal.trial)
             done += 1
         passed = [look for look in looks if done - len(batch) < look <= done]

@@ -42,13 +42,22 @@ class SweepRecord:
         scale = self.spec.scale_of(proposal)
         if scale.size not in self.spec.sizes:
             known = ", ".join(f"{size:g}" for size in self.spec.sizes)
-            raise SweepError(f"trial {proposal.trial} has size {scale.size:g}; the sweep trains proxies of size {known}")
+            raise SweepError(
+                f"trial {proposal.trial} has size {scale.size:g}; the sweep trains proxies of size {known}"
+            )
         if scale.steps not in self.spec.lengths:
             known = ", ".join(map(str, self.spec.lengths))
-            raise SweepError(f"trial {proposal.trial} has {scale.steps} steps; the sweep trains proxies for {known} steps")
+            raise SweepError(
+                f"trial {proposal.trial} has {scale.steps} steps; the sweep trains proxies for {known} steps"
+            )
         self.trials[proposal.trial] = TrialRecord(
-            trial=proposal.trial, mixture=proposal.mixture, seed=proposal.seed, size=scale.size, steps=int(scale.steps), role=role
-        )  # fmt: skip
+            trial=proposal.trial,
+            mixture=proposal.mixture,
+            seed=proposal.seed,
+            size=scale.size,
+            steps=int(scale.steps),
+            role=role,
+        )
 
     def record(self, trial: str, step: int, losses: Mapping[str, float]) -> bool:
         """Add one point of a curve.
@@ -69,10 +78,14 @@ class SweepRecord:
         if step < 1:
             raise SweepError(f"trial {trial}: step is {step}; need at least 1")
         if set(losses) != set(self.spec.targets):
-            raise SweepError(f"trial {trial}: losses of {', '.join(losses)}; need {', '.join(self.spec.targets)}")
+            raise SweepError(
+                f"trial {trial}: losses of {', '.join(losses)}; need {', '.join(self.spec.targets)}"
+            )
         for target, loss in losses.items():
             if not LEAST_LOSS < loss < MOST_LOSS:
-                raise DivergedError(f"trial {trial}: loss of {target} is {loss} at step {step}; need {LOSS_NEEDED}")
+                raise DivergedError(
+                    f"trial {trial}: loss of {target} is {loss} at step {step}; need {LOSS_NEEDED}"
+                )
         if step in record.points:
             return False
         record.points[int(step)] = {target: float(losses[target]) for target in self.spec.targets}
@@ -90,7 +103,14 @@ class SweepRecord:
         self._end(record, "failed")
         record.failure = reason
 
-    def change(self, spec: SweepSpec, *, renamed: Mapping[str, str], dropped: Collection[str], ended: Mapping[str, str]) -> None:
+    def change(
+        self,
+        spec: SweepSpec,
+        *,
+        renamed: Mapping[str, str],
+        dropped: Collection[str],
+        ended: Mapping[str, str],
+    ) -> None:
         """Go on with another spec.
 
         Args:
@@ -103,19 +123,31 @@ class SweepRecord:
             SweepError, MixtureError: the targets are others, or a training holds a domain that is gone.
         """
         if set(spec.targets) != set(self.spec.targets):
-            raise SweepError(f"the targets were {', '.join(self.spec.targets)}, not {', '.join(spec.targets)}; a sweep keeps its targets")
-        mixtures = {name: record.mixture.moved(renamed, spec.domains.names) for name, record in self.trials.items()}
+            raise SweepError(
+                f"the targets were {', '.join(self.spec.targets)}, not {', '.join(spec.targets)}; a sweep keeps its targets"
+            )
+        mixtures = {
+            name: record.mixture.moved(renamed, spec.domains.names)
+            for name, record in self.trials.items()
+        }
         before = {renamed.get(name, name) for name in self.spec.domains.names}
-        self.joined = (*(name for name in self.joined if name in spec.domains.names), *(n for n in spec.domains.names if n not in before))
+        self.joined = (
+            *(name for name in self.joined if name in spec.domains.names),
+            *(n for n in spec.domains.names if n not in before),
+        )
         self.spec = spec
-        self.proposals = [replace(proposal, mixture=mixtures[proposal.trial]) for proposal in self.proposals]
+        self.proposals = [
+            replace(proposal, mixture=mixtures[proposal.trial]) for proposal in self.proposals
+        ]
         for name, record in self.trials.items():
             record.mixture = mixtures[name]
         for name in dropped:
             record = self._trial(name)
             if record.role == "sweep":
                 record.role = DROPPED
-        self._arrivals = [arrival for arrival in self._arrivals if self.trials[arrival[0]].role == "sweep"]
+        self._arrivals = [
+            arrival for arrival in self._arrivals if self.trials[arrival[0]].role == "sweep"
+        ]
         self._over = [name for name in self._over if self.trials[name].role == "sweep"]
         for name, reason in ended.items():
             self.abandon(name, reason)
@@ -148,14 +180,20 @@ class SweepRecord:
         Raises:
             TableError: nothing was recorded yet.
         """
-        return LossTable.from_curves(self._curve(record) for record in self.trials.values() if record.points and record.state != "failed")
+        return LossTable.from_curves(
+            self._curve(record)
+            for record in self.trials.values()
+            if record.points and record.state != "failed"
+        )
 
     # what a law is fitted to
 
     def evidence(self) -> list[TrialRecord]:
         """The trainings the law is fitted to: with points, not failed or dropped, and not the final ones, which test it."""
         return [
-            record for record in self.trials.values() if record.points and record.state != "failed" and record.role not in (FINAL, DROPPED)
+            record
+            for record in self.trials.values()
+            if record.points and record.state != "failed" and record.role not in (FINAL, DROPPED)
         ]
 
     def counted(self, records: Iterable[TrialRecord]) -> LossTable:
@@ -164,7 +202,12 @@ class SweepRecord:
         Raises:
             TableError: there are none.
         """
-        late = (replace(r, points={s: p for s, p in r.points.items() if s >= self.spec.first_step(r.steps)}) for r in records)
+        late = (
+            replace(
+                r, points={s: p for s, p in r.points.items() if s >= self.spec.first_step(r.steps)}
+            )
+            for r in records
+        )
         return LossTable.from_curves(self._curve(record) for record in late if record.points)
 
     def now(self) -> Moment:
@@ -174,7 +217,9 @@ class SweepRecord:
     def moment(self, num_points: int, num_over: int, num_proposals: int) -> Moment:
         """The moment of so many points, ends and proposals."""
         failed = sum(self.trials[name].state == "failed" for name in self._over[:num_over])
-        return Moment(num_points=num_points, num_over=num_over, num_failed=failed, num_proposals=num_proposals)
+        return Moment(
+            num_points=num_points, num_over=num_over, num_failed=failed, num_proposals=num_proposals
+        )
 
     def over_at(self, moment: Moment) -> dict[str, str]:
         """{training that had ended by then: its state}."""
@@ -186,9 +231,19 @@ class SweepRecord:
         for trial, step in self._arrivals[: moment.num_points]:
             points.setdefault(trial, {})[step] = self.trials[trial].points[step]
         failed = {name for name, state in self.over_at(moment).items() if state == "failed"}
-        return [replace(record, points=points[name]) for name, record in self.trials.items() if name in points and name not in failed]
+        return [
+            replace(record, points=points[name])
+            for name, record in self.trials.items()
+            if name in points and name not in failed
+        ]
 
-    def fit(self, purpose: str, evidence: Sequence[TrialRecord], num_points: int, previous: WarmStart | None) -> FittedLaw | None:
+    def fit(
+        self,
+        purpose: str,
+        evidence: Sequence[TrialRecord],
+        num_points: int,
+        previous: WarmStart | None,
+    ) -> FittedLaw | None:
         """The law of some trainings, None while they determine none.
 
         It starts from the previous one, but cold, and chooses everything anew, whenever the trainings have grown by a fifth.
@@ -196,16 +251,26 @@ class SweepRecord:
         Args:
             purpose: of the generator, with `num_points`, those recorded when the trainings were as they are given.
         """
-        usable = {record.mixture for record in evidence if any(step >= self.spec.first_step(record.steps) for step in record.points)}
+        usable = {
+            record.mixture
+            for record in evidence
+            if any(step >= self.spec.first_step(record.steps) for step in record.points)
+        }
         if len(usable) < 2:
             return None
         if previous is not None:
-            octave = [math.floor(math.log(max(count, 1)) / math.log(1.2)) for count in (previous.num_trials, len(evidence))]
+            octave = [
+                math.floor(math.log(max(count, 1)) / math.log(1.2))
+                for count in (previous.num_trials, len(evidence))
+            ]
             previous = previous if octave[0] == octave[1] else None
         try:
             return fit_law(
-                self.counted(evidence), own=self.spec.own, previous=previous, generator=rng(self.spec.seed, purpose, num_points),
-            )  # fmt: skip
+                self.counted(evidence),
+                own=self.spec.own,
+                previous=previous,
+                generator=rng(self.spec.seed, purpose, num_points),
+            )
         except LawError:
             return None
 
@@ -213,16 +278,24 @@ class SweepRecord:
 
     def _trial(self, trial: str) -> TrialRecord:
         if trial not in self.trials:
-            raise SweepError(f"trial {trial} is not known; propose or add it before its points are recorded")
+            raise SweepError(
+                f"trial {trial} is not known; propose or add it before its points are recorded"
+            )
         return self.trials[trial]
 
     def _curve(self, record: TrialRecord) -> LossCurve:
         steps = sorted(record.points)
         return LossCurve(
-            trial=record.trial, mixture=record.mixture, targets=self.spec.targets, steps=np.array(steps, dtype=np.float64),
-            losses=np.array([[record.points[step][target] for target in self.spec.targets] for step in steps]),
-            size=record.size, seed=record.seed,
-        )  # fmt: skip
+            trial=record.trial,
+            mixture=record.mixture,
+            targets=self.spec.targets,
+            steps=np.array(steps, dtype=np.float64),
+            losses=np.array(
+                [[record.points[step][target] for target in self.spec.targets] for step in steps]
+            ),
+            size=record.size,
+            seed=record.seed,
+        )
 
     def _end(self, record: TrialRecord, state: str) -> None:
         if record.state == "running" and record.role not in (FINAL, DROPPED):

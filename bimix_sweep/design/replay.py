@@ -58,9 +58,15 @@ class ReplayRow:
 
 
 def replay(
-    table: LossTable, *, runs: int, start: int | None = None, policy: str = "informative", slots: int = 1,
-    heldout: LossTable | None = None, seed: int = 0,
-) -> tuple[ReplayRow, ...]:  # fmt: skip
+    table: LossTable,
+    *,
+    runs: int,
+    start: int | None = None,
+    policy: str = "informative",
+    slots: int = 1,
+    heldout: LossTable | None = None,
+    seed: int = 0,
+) -> tuple[ReplayRow, ...]:
     """Look at up to `runs` runs of a table one batch after another, and judge the law after each batch.
 
     Args:
@@ -83,24 +89,39 @@ def replay(
         pool.reserve(rng(seed, "replay", "judged"))
     most = len(pool.open)
     if not 2 <= start <= runs <= most:
-        raise SweepError(f"start {start} and runs {runs} do not fit a table of {most} runs; need 2 <= start <= runs <= {most}")
+        raise SweepError(
+            f"start {start} and runs {runs} do not fit a table of {most} runs; need 2 <= start <= runs <= {most}"
+        )
     if slots < 1:
         raise SweepError(f"slots is {slots}; need at least 1")
     if heldout is None and runs == len(pool.scales):
-        raise SweepError(f"all {runs} runs would be looked at and none is left to judge on; give a held-out table or fewer runs")
+        raise SweepError(
+            f"all {runs} runs would be looked at and none is left to judge on; give a held-out table or fewer runs"
+        )
     if heldout is not None:
         _check_alike(table, heldout)
     run_ids, generator = table.run_ids(), rng(seed, "replay", policy)
     seen = pool.first(start, generator) if policy != "random" else pool.drawn(start, [], generator)
     rows: list[ReplayRow] = []
     while True:
-        law = fit_law(table.select(np.isin(run_ids, seen)), generator=rng(seed, "replay fit", len(seen)))
+        law = fit_law(
+            table.select(np.isin(run_ids, seen)), generator=rng(seed, "replay fit", len(seen))
+        )
         judged = pool.unseen(seen) if heldout is None else _last(heldout)
-        rows.append(_judge(law, judged, policy, seed, len(seen), pool.cost(seen) if pool.several else None))
+        rows.append(
+            _judge(law, judged, policy, seed, len(seen), pool.cost(seen) if pool.several else None)
+        )
         if len(seen) == runs:
             return tuple(rows)
         count = min(slots, runs - len(seen))
-        seen = [*seen, *(pool.drawn(count, seen, generator) if policy == "random" else pool.chosen(law, count, seen, generator))]
+        seen = [
+            *seen,
+            *(
+                pool.drawn(count, seen, generator)
+                if policy == "random"
+                else pool.chosen(law, count, seen, generator)
+            ),
+        ]
 
 
 class _Pool:
@@ -114,8 +135,14 @@ class _Pool:
         self.open = np.arange(len(self.last))
         ids, asked = table.run_ids(), {*self.at(self.asked, self.open)}
         there = (table.steps >= SAME_STEPS * self.asked.steps) & (table.steps <= self.asked.steps)
-        rising = (row for row in np.argsort(table.steps, kind="stable").tolist() if there[row] and int(ids[row]) in asked)
-        self.judged = {int(ids[row]): row for row in rising}  # runs of the dearest scale, and their row at its last step
+        rising = (
+            row
+            for row in np.argsort(table.steps, kind="stable").tolist()
+            if there[row] and int(ids[row]) in asked
+        )
+        self.judged = {
+            int(ids[row]): row for row in rising
+        }  # runs of the dearest scale, and their row at its last step
 
     @property
     def several(self) -> bool:
@@ -143,7 +170,11 @@ class _Pool:
 
     def unseen(self, seen: list[int]) -> LossTable:
         """Rows at the dearest scale's last step, of its runs that were not looked at."""
-        return self.table.select(np.array([row for run, row in sorted(self.judged.items()) if run not in seen], dtype=np.int64))
+        return self.table.select(
+            np.array(
+                [row for run, row in sorted(self.judged.items()) if run not in seen], dtype=np.int64
+            )
+        )
 
     def cost(self, seen: list[int]) -> float:
         """Of runs, in units of one at the dearest scale."""
@@ -151,7 +182,10 @@ class _Pool:
 
     def drawn(self, count: int, seen: list[int], generator: np.random.Generator) -> list[int]:
         """So many further runs at random."""
-        return [int(run) for run in generator.choice(np.setdiff1d(self.open, seen), count, replace=False)]
+        return [
+            int(run)
+            for run in generator.choice(np.setdiff1d(self.open, seen), count, replace=False)
+        ]
 
     def first(self, count: int, generator: np.random.Generator) -> list[int]:
         """The first runs, as far as the table has them: as in a sweep most at the cheapest scale, some of these mixtures again at dearer ones."""
@@ -164,15 +198,31 @@ class _Pool:
             candidates = self.at(self.kinds[index], left) or left.tolist()
             if index:
                 known = self.mixtures[self.at(self.kinds[0], seen)]
-                candidates = [run for run in candidates if (np.abs(known - self.mixtures[run]).max(axis=1) < 1e-6).any()] or candidates
+                candidates = [
+                    run
+                    for run in candidates
+                    if (np.abs(known - self.mixtures[run]).max(axis=1) < 1e-6).any()
+                ] or candidates
             if seen:
                 tried = generator.permutation(candidates)[:400]
-                seen.append(int(tried[most_informative(self.mixtures[tried], self.mixtures[there])]))
+                seen.append(
+                    int(tried[most_informative(self.mixtures[tried], self.mixtures[there])])
+                )
             else:
-                seen.append(candidates[int(np.abs(self.mixtures[candidates] - 1 / self.mixtures.shape[1]).sum(axis=1).argmin())])
+                seen.append(
+                    candidates[
+                        int(
+                            np.abs(self.mixtures[candidates] - 1 / self.mixtures.shape[1])
+                            .sum(axis=1)
+                            .argmin()
+                        )
+                    ]
+                )
         return seen
 
-    def chosen(self, law: FittedLaw, count: int, seen: list[int], generator: np.random.Generator) -> list[int]:
+    def chosen(
+        self, law: FittedLaw, count: int, seen: list[int], generator: np.random.Generator
+    ) -> list[int]:
         """So many further runs as a sweep would choose them."""
         size = None if law.sizes is None else self.asked.size
         question = ask(law, DomainSet(names=law.domains), step=self.asked.steps, size=size)
@@ -184,23 +234,33 @@ class _Pool:
                 left = self.at(self.asked, left) or left
             left.sort(key=lambda run: (-self.scales[run].size, -self.scales[run].steps))
             at, running = ([self.scales[run] for run in runs] for runs in (left, picked))
-            best, _ = choose(question, aim, self.mixtures[left], at, self.mixtures[picked], running, LEARNING)
+            best, _ = choose(
+                question, aim, self.mixtures[left], at, self.mixtures[picked], running, LEARNING
+            )
             picked.append(left[best])
         return picked
 
 
 def _check_alike(table: LossTable, heldout: LossTable) -> None:
     """Raises SweepError where the held-out runs can't be predicted from the others."""
-    sized, lacking = ("the runs", "the held-out runs") if np.isnan(heldout.sizes).all() else ("the held-out runs", "the runs")
+    sized, lacking = (
+        ("the runs", "the held-out runs")
+        if np.isnan(heldout.sizes).all()
+        else ("the held-out runs", "the runs")
+    )
     if np.isnan(heldout.sizes).all() != np.isnan(table.sizes).all():
         raise SweepError(
             f"{sized} have a size and {lacking} have none, so it is not known whether their losses compare; give both a size, or none"
         )
     if missing := [name for name in table.targets if name not in heldout.targets]:
-        raise SweepError(f"the held-out runs lack loss_{missing[0]}; need the targets {', '.join(table.targets)}")
+        raise SweepError(
+            f"the held-out runs lack loss_{missing[0]}; need the targets {', '.join(table.targets)}"
+        )
     for column, name in enumerate(heldout.domains):
         if name not in table.domains and heldout.proportions[:, column].any():
-            raise SweepError(f"the held-out runs hold {name}, the others don't; they know {', '.join(table.domains)}")
+            raise SweepError(
+                f"the held-out runs hold {name}, the others don't; they know {', '.join(table.domains)}"
+            )
 
 
 def _last(table: LossTable) -> LossTable:
@@ -208,7 +268,9 @@ def _last(table: LossTable) -> LossTable:
     return _Pool(table).unseen([])
 
 
-def _judge(law: FittedLaw, table: LossTable, policy: str, seed: int, runs: int, cost: float | None) -> ReplayRow:
+def _judge(
+    law: FittedLaw, table: LossTable, policy: str, seed: int, runs: int, cost: float | None
+) -> ReplayRow:
     proportions = np.zeros((len(table), len(law.domains)))
     for column, name in enumerate(law.domains):
         if name in table.domains:
@@ -222,9 +284,15 @@ def _judge(law: FittedLaw, table: LossTable, policy: str, seed: int, runs: int, 
         mean = measured[full].mean(axis=1)
         regret = float(mean[predicted[full].mean(axis=1).argmin()] / mean.min() - 1)
     return ReplayRow(
-        policy=policy, seed=seed, runs=runs, num_judged=len(table), cost=cost, spearman=_mean(ranks),
-        mre=float(100 * np.nanmean(np.abs(predicted / measured - 1))), regret=regret,
-    )  # fmt: skip
+        policy=policy,
+        seed=seed,
+        runs=runs,
+        num_judged=len(table),
+        cost=cost,
+        spearman=_mean(ranks),
+        mre=float(100 * np.nanmean(np.abs(predicted / measured - 1))),
+        regret=regret,
+    )
 
 
 def _rank(predicted: Array, measured: Array) -> float:

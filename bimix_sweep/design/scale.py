@@ -30,7 +30,14 @@ class Scale:
 
     def beyond(self, other: "Scale") -> str:
         """In what it exceeds another one, in words: `at a larger size`, `for more steps`."""
-        said = [word for word, more in (("at a larger size", self.size > other.size), ("for more steps", self.steps > other.steps)) if more]
+        said = [
+            word
+            for word, more in (
+                ("at a larger size", self.size > other.size),
+                ("for more steps", self.steps > other.steps),
+            )
+            if more
+        ]
         return " and ".join(said)
 
 
@@ -52,7 +59,10 @@ def scales_of(table: LossTable) -> list[Scale]:
         common = ends[counts >= RARE] if (counts >= RARE).any() else ends
         below = np.searchsorted(common, steps[there], side="right")
         steps[there] = np.where(below > 0, common[np.maximum(below - 1, 0)], steps[there])
-    return [Scale(size=size, steps=end) for size, end in zip(sizes.tolist(), steps.tolist(), strict=True)]
+    return [
+        Scale(size=size, steps=end)
+        for size, end in zip(sizes.tolist(), steps.tolist(), strict=True)
+    ]
 
 
 def kinds_of(scales: Sequence[Scale]) -> list[Scale]:

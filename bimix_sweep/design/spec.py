@@ -56,19 +56,27 @@ class SweepSpec:
 
     def __post_init__(self) -> None:
         if self.domains.names != self.final_domains.names:
-            raise SweepError(f"the sweep has domains {', '.join(self.domains.names)}, the final run {', '.join(self.final_domains.names)}")
+            raise SweepError(
+                f"the sweep has domains {', '.join(self.domains.names)}, the final run {', '.join(self.final_domains.names)}"
+            )
         if not self.targets:
             raise SweepError("no targets; need at least one validation set")
         if self.max_trials < 1:
             raise SweepError(f"budget.trials is {self.max_trials}; need at least 1")
         if unknown := [name for name in self.weights if name not in self.targets]:
-            raise SweepError(f"weights name {', '.join(unknown)}; the targets are {', '.join(self.targets)}")
+            raise SweepError(
+                f"weights name {', '.join(unknown)}; the targets are {', '.join(self.targets)}"
+            )
         if not any(weight > 0 for weight in self.weights.values()):
             raise SweepError("all target weights are 0; need one above 0")
         if list(self.sizes) != sorted({*self.sizes}) or self.sizes[0] <= 0:
-            raise SweepError(f"sizes of the proxies are {', '.join(f'{size:g}' for size in self.sizes)}; need rising numbers above 0")
+            raise SweepError(
+                f"sizes of the proxies are {', '.join(f'{size:g}' for size in self.sizes)}; need rising numbers above 0"
+            )
         if list(self.lengths) != sorted({*self.lengths}) or self.lengths[0] < 1:
-            raise SweepError(f"steps of the trainings are {', '.join(map(str, self.lengths))}; need rising whole numbers from 1")
+            raise SweepError(
+                f"steps of the trainings are {', '.join(map(str, self.lengths))}; need rising whole numbers from 1"
+            )
 
     @property
     def sizes(self) -> tuple[float, ...]:
@@ -95,7 +103,9 @@ class SweepSpec:
     def initial_scales(self) -> tuple[Scale, ...]:
         """Scales of the first trainings, whose mixtures are chosen before the law is asked."""
         scales = self.scales
-        order = initial_scales(num_initial(len(self.domains), self.max_trials), len(scales), self.max_trials)
+        order = initial_scales(
+            num_initial(len(self.domains), self.max_trials), len(scales), self.max_trials
+        )
         return tuple(scales[index] for index in order)
 
     @property
@@ -106,7 +116,8 @@ class SweepSpec:
     def scale_of(self, proposal: Proposal) -> Scale:
         """Of a training."""
         return Scale(
-            size=self.size if proposal.size is None else proposal.size, steps=self.steps if proposal.steps is None else proposal.steps
+            size=self.size if proposal.size is None else proposal.size,
+            steps=self.steps if proposal.steps is None else proposal.steps,
         )
 
     def cost_of(self, scale: Scale) -> float:
@@ -126,6 +137,10 @@ class SweepSpec:
     def rule(self) -> StoppingRule:
         """When the sweep stops."""
         return StoppingRule(
-            tolerance=self.tolerance, patience=self.patience, max_trials=self.max_trials,
-            min_trials=len(self.domains) + 3 + sum(scale != self.scales[0] for scale in self.initial_scales),
-        )  # fmt: skip
+            tolerance=self.tolerance,
+            patience=self.patience,
+            max_trials=self.max_trials,
+            min_trials=len(self.domains)
+            + 3
+            + sum(scale != self.scales[0] for scale in self.initial_scales),
+        )

@@ -69,7 +69,9 @@ class SweepState(SweepRecord):
         self.add_trial(proposal, "sweep")
         if proposal.fit:
             over = int(proposal.fit.get("num_over", self.num_over))
-            self._chooser.chain.link(self.moment(proposal.num_points, over, len(self.proposals)), proposal.fit)
+            self._chooser.chain.link(
+                self.moment(proposal.num_points, over, len(self.proposals)), proposal.fit
+            )
         self.proposals.append(proposal)
 
     def restore_decision(self, decision: Decision) -> None:
@@ -88,7 +90,14 @@ class SweepState(SweepRecord):
         if counted:
             self._num_counted = max(self._num_counted, num_over)
 
-    def change(self, spec: SweepSpec, *, renamed: Mapping[str, str], dropped: Collection[str], ended: Mapping[str, str]) -> None:
+    def change(
+        self,
+        spec: SweepSpec,
+        *,
+        renamed: Mapping[str, str],
+        dropped: Collection[str],
+        ended: Mapping[str, str],
+    ) -> None:
         """Go on with another spec, from a sweep in any state. The next fit starts cold, and what was decided is open again.
 
         Args, Raises: as of `SweepRecord.change`.
@@ -122,9 +131,15 @@ class SweepState(SweepRecord):
             fit = self._chooser.chain.carried(*found)
             mixture, reason, scale = self._chooser.choose(*found, generator)
         proposal = Proposal(
-            trial=trial, mixture=mixture, reason=reason, seed=self._seed(mixture, scale), num_points=self.num_points, fit=fit,
-            size=scale.size if self.spec.smaller else None, steps=int(scale.steps) if self.spec.shorter else None,
-        )  # fmt: skip
+            trial=trial,
+            mixture=mixture,
+            reason=reason,
+            seed=self._seed(mixture, scale),
+            num_points=self.num_points,
+            fit=fit,
+            size=scale.size if self.spec.smaller else None,
+            steps=int(scale.steps) if self.spec.shorter else None,
+        )
         self.restore_proposal(proposal)
         return proposal
 
@@ -136,7 +151,12 @@ class SweepState(SweepRecord):
             anew: start from no earlier fit and see all trainings (`chain.in_view`), so that the law is a function of the points alone, whatever a sweep went through.
         """
         evidence = self.evidence()
-        law = self.fit("refit", evidence if anew else in_view(evidence), self.num_points, None if anew else self._watched)
+        law = self.fit(
+            "refit",
+            evidence if anew else in_view(evidence),
+            self.num_points,
+            None if anew else self._watched,
+        )
         return self._judged(law, watching=watching)
 
     def decide(self) -> Decision:
@@ -161,32 +181,60 @@ class SweepState(SweepRecord):
 
     def _judged(self, law: FittedLaw | None, *, watching: bool = False) -> Refit:
         start, optimum = time.perf_counter(), None
-        over = [record for record in self.trials.values() if record.role == "sweep" and record.state != "running"]
+        over = [
+            record
+            for record in self.trials.values()
+            if record.role == "sweep" and record.state != "running"
+        ]
         before = self.history[-1] if self.history else None
         figures: dict[str, float] = {}
         if law:
             optimum = optimal_mixture(
-                law, self.spec.final_domains, weights=self.spec.weights, objective=self.spec.objective, step=self.spec.steps,
-                size=self.spec.size, generator=rng(self.spec.seed, "optimum", self.num_points),
-            )  # fmt: skip
-            regret = {"regret_expected": optimum.regret.expected, "regret_upper95": optimum.regret.upper95}
-            figures = {name: value for name, value in regret.items() if math.isfinite(value)}  # what overflowed is not known
+                law,
+                self.spec.final_domains,
+                weights=self.spec.weights,
+                objective=self.spec.objective,
+                step=self.spec.steps,
+                size=self.spec.size,
+                generator=rng(self.spec.seed, "optimum", self.num_points),
+            )
+            regret = {
+                "regret_expected": optimum.regret.expected,
+                "regret_upper95": optimum.regret.upper95,
+            }
+            figures = {
+                name: value for name, value in regret.items() if math.isfinite(value)
+            }  # what overflowed is not known
             if before and before.optimum:
-                figures["movement_tv"] = total_variation(optimum.mixture.as_array(), before.optimum.mixture.as_array())
+                figures["movement_tv"] = total_variation(
+                    optimum.mixture.as_array(), before.optimum.mixture.as_array()
+                )
         counts, missing = len(over) > self._num_counted and not watching, self._lacking("finished")
         decision = self.spec.rule.judge(
-            before.decision if before else None, num_finished=sum(record.state == "finished" for record in over),
-            num_over=len(over), counts=counts, **({} if missing else figures),
-        )  # fmt: skip
+            before.decision if before else None,
+            num_finished=sum(record.state == "finished" for record in over),
+            num_over=len(over),
+            counts=counts,
+            **({} if missing else figures),
+        )
         if missing:
-            said = ", ".join(f"{name} joined and is held by {count} of {NUM_JOINED} finished trainings" for name, count in missing.items())
-            decision = replace(decision, reason=f"{decision.reason}; {said}" if decision.stop else said)
+            said = ", ".join(
+                f"{name} joined and is held by {count} of {NUM_JOINED} finished trainings"
+                for name, count in missing.items()
+            )
+            decision = replace(
+                decision, reason=f"{decision.reason}; {said}" if decision.stop else said
+            )
         if counts:
             self._num_counted, self._watched = len(over), WarmStart.of(law) if law else None
         refit = Refit(
-            num_points=self.num_points, num_trials=len(self.evidence()), law=law, optimum=optimum, decision=decision,
+            num_points=self.num_points,
+            num_trials=len(self.evidence()),
+            law=law,
+            optimum=optimum,
+            decision=decision,
             seconds=time.perf_counter() - start,
-        )  # fmt: skip
+        )
         if before is not None:
             self.history[-1] = replace(before, law=None)
         self.history.append(refit)
@@ -211,13 +259,26 @@ class SweepState(SweepRecord):
             return *holding_mixture(self.spec.domains, names, seen, generator), scale
         if scale == cheapest:
             return *initial_mixture(self.spec.domains, seen, generator), scale
-        first, there = (self.rows(n for n, r in self.trials.items() if r.role == "sweep" and r.scale == s) for s in (cheapest, scale))
-        return repeated_mixture(self.spec.domains, first, there), f"initial: again {scale.beyond(cheapest)}", scale
+        first, there = (
+            self.rows(n for n, r in self.trials.items() if r.role == "sweep" and r.scale == s)
+            for s in (cheapest, scale)
+        )
+        return (
+            repeated_mixture(self.spec.domains, first, there),
+            f"initial: again {scale.beyond(cheapest)}",
+            scale,
+        )
 
     def _lacking(self, *states: str) -> dict[str, int]:
         """Domains that joined and that too few of the sweep's trainings in these states hold, and how many do."""
-        return lacking(self.spec.domains, self.joined, (r for r in self.trials.values() if r.role == "sweep" and r.state in states))
+        return lacking(
+            self.spec.domains,
+            self.joined,
+            (r for r in self.trials.values() if r.role == "sweep" and r.state in states),
+        )
 
     def _seed(self, mixture: Mixture, scale: Scale) -> int:
-        earlier = sum(record.mixture == mixture and record.scale == scale for record in self.trials.values())
+        earlier = sum(
+            record.mixture == mixture and record.scale == scale for record in self.trials.values()
+        )
         return seed_for(self.spec.seed, "training", earlier)

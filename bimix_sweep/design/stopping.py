@@ -45,14 +45,23 @@ class StoppingRule:
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerance < 1:
-            raise SweepError(f"stop.tolerance is {self.tolerance:g}; need a fraction of the loss in (0, 1)")
+            raise SweepError(
+                f"stop.tolerance is {self.tolerance:g}; need a fraction of the loss in (0, 1)"
+            )
         if self.patience < 1:
             raise SweepError(f"stop.patience is {self.patience}; need at least 1 refit")
 
     def judge(
-        self, before: Decision | None, *, num_finished: int, num_over: int, counts: bool,
-        movement_tv: float | None = None, regret_expected: float | None = None, regret_upper95: float | None = None,
-    ) -> Decision:  # fmt: skip
+        self,
+        before: Decision | None,
+        *,
+        num_finished: int,
+        num_over: int,
+        counts: bool,
+        movement_tv: float | None = None,
+        regret_expected: float | None = None,
+        regret_upper95: float | None = None,
+    ) -> Decision:
         """The decision after one more refit.
 
         Args:
@@ -63,7 +72,11 @@ class StoppingRule:
         """
         streak = before.streak if before else 0
         if counts:
-            settled = regret_expected is not None and regret_expected <= self.tolerance and num_finished >= self.min_trials
+            settled = (
+                regret_expected is not None
+                and regret_expected <= self.tolerance
+                and num_finished >= self.min_trials
+            )
             streak = streak + 1 if settled else 0
         if regret_expected is None or regret_upper95 is None:
             reason = f"{num_finished} finished trainings; no law yet"
@@ -79,6 +92,10 @@ class StoppingRule:
         if spent and streak < self.patience:
             reason = f"the budget of {self.max_trials} trainings is spent; {reason}"
         return Decision(
-            stop=spent or streak >= self.patience, reason=reason, movement_tv=movement_tv,
-            regret_expected=regret_expected, regret_upper95=regret_upper95, streak=streak,
-        )  # fmt: skip
+            stop=spent or streak >= self.patience,
+            reason=reason,
+            movement_tv=movement_tv,
+            regret_expected=regret_expected,
+            regret_upper95=regret_upper95,
+            streak=streak,
+        )

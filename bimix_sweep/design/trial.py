@@ -37,7 +37,11 @@ class Proposal:
     @property
     def at(self) -> dict[str, float]:
         """`size` and `steps` as far as they are told: each where the sweep has several of them."""
-        return {name: value for name, value in (("size", self.size), ("steps", self.steps)) if value is not None}
+        return {
+            name: value
+            for name, value in (("size", self.size), ("steps", self.steps))
+            if value is not None
+        }
 
 
 @dataclass(slots=True, kw_only=True)

@@ -30,10 +30,18 @@ class DomainSource(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    path: Annotated[str, Field(min_length=1)] | None = Field(default=None, description="file, prefix or folder, as the trainer wants it")
-    valid: Annotated[str, Field(min_length=1)] | None = Field(default=None, description="the same for validation; default: path")
-    test: Annotated[str, Field(min_length=1)] | None = Field(default=None, description="the same for testing; default: path")
-    tokens_per_document: Annotated[float, Field(gt=0)] | None = Field(default=None, description="mean number of tokens of a document")
+    path: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="file, prefix or folder, as the trainer wants it"
+    )
+    valid: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="the same for validation; default: path"
+    )
+    test: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="the same for testing; default: path"
+    )
+    tokens_per_document: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="mean number of tokens of a document"
+    )
 
 
 _SOURCES = TypeAdapter(dict[str, DomainSource])
@@ -109,7 +117,9 @@ class Blend:
 def as_yaml(content: Mapping[str, Any], *comments: str) -> str:
     """YAML with comments on top, keys in the given order, read back alike by any YAML 1.1 parser."""
     head = "".join(f"# {line}\n" for line in ("Written by bimix-sweep.", *comments))
-    return head + yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, default_flow_style=False, width=10**6)
+    return head + yaml.safe_dump(
+        dict(content), sort_keys=False, allow_unicode=True, default_flow_style=False, width=10**6
+    )
 
 
 Render = Callable[[Blend], str]
@@ -125,10 +135,19 @@ def read_blend(recipe: Recipe, domains_file: str | Path | None = None) -> Blend:
     sources = {} if domains_file is None else _read_sources(domains_file)
     shares = rounded(recipe.proportions)
     if unknown := next((name for name in sources if name not in shares), None):
-        raise ExportError(f"{domains_file}: domain {unknown} is not in the recipe; need domains of {', '.join(list(shares)[:20])}")
-    if domains_file is not None and (lacking := next((n for n, share in shares.items() if share > 0 and n not in sources), None)):
-        raise ExportError(f"{domains_file}: no domain {lacking}; need an entry for every domain with a share above 0")
-    parts = tuple(Part(domain=name, proportion=share, source=sources.get(name, DomainSource())) for name, share in shares.items())
+        raise ExportError(
+            f"{domains_file}: domain {unknown} is not in the recipe; need domains of {', '.join(list(shares)[:20])}"
+        )
+    if domains_file is not None and (
+        lacking := next((n for n, share in shares.items() if share > 0 and n not in sources), None)
+    ):
+        raise ExportError(
+            f"{domains_file}: no domain {lacking}; need an entry for every domain with a share above 0"
+        )
+    parts = tuple(
+        Part(domain=name, proportion=share, source=sources.get(name, DomainSource()))
+        for name, share in shares.items()
+    )
     return Blend(parts=parts, recipe=recipe, given=domains_file is not None)
 
 
@@ -136,10 +155,14 @@ def _read_sources(path: str | Path) -> dict[str, DomainSource]:
     try:
         content = parse_yaml(files.read_text(path))
     except OSError as error:
-        raise ExportError(f"{path} cannot be read ({error.strerror or error}); need a YAML file of domains") from error
+        raise ExportError(
+            f"{path} cannot be read ({error.strerror or error}); need a YAML file of domains"
+        ) from error
     except ValueError as error:
         raise ExportError(f"{path} is {error}") from error
     try:
         return _SOURCES.validate_python(content)
     except ValidationError as error:
-        raise ExportError(f"{path}: {explain(error)}; need domain: {{path: ..., tokens_per_document: ...}}") from None
+        raise ExportError(
+            f"{path}: {explain(error)}; need domain: {{path: ..., tokens_per_document: ...}}"
+        ) from None

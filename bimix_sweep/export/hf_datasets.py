@@ -17,7 +17,9 @@ DECIMALS = 12
 
 def probabilities(blend: Blend) -> dict[str, float]:
     """Chance that the next document is of each domain, sum 1."""
-    per_token = {part.domain: part.proportion / blend.tokens_per_document(part) for part in blend.positive()}
+    per_token = {
+        part.domain: part.proportion / blend.tokens_per_document(part) for part in blend.positive()
+    }
     return rounded(per_token, DECIMALS)
 
 
@@ -27,12 +29,16 @@ def arguments(blend: Blend) -> str:
     content = {
         "unit": UNIT,
         "datasets": list(chances),
-        "paths": [blend.path(part) for part in blend.positive()] if any(part.source.path for part in blend.parts) else None,
+        "paths": [blend.path(part) for part in blend.positive()]
+        if any(part.source.path for part in blend.parts)
+        else None,
         "probabilities": list(chances.values()),
         "seed": blend.seed,
         "stopping_strategy": "all_exhausted",
         "token_proportions": {part.domain: part.proportion for part in blend.positive()},
-        "tokens_per_document": {part.domain: blend.tokens_per_document(part) for part in blend.positive()},
+        "tokens_per_document": {
+            part.domain: blend.tokens_per_document(part) for part in blend.positive()
+        },
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 

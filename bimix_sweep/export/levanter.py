@@ -7,8 +7,13 @@ def data(blend: Blend) -> str:
     """The YAML of `data`."""
     configs = {}
     for part in blend.parts:
-        configs[part.domain] = {"train_urls": [blend.path(part)]} if part.proportion > 0 or part.source.path else {}
+        configs[part.domain] = (
+            {"train_urls": [blend.path(part)]} if part.proportion > 0 or part.source.path else {}
+        )
         if part.source.valid:
             configs[part.domain]["validation_urls"] = [part.source.valid]
     weights = {part.domain: part.proportion for part in blend.parts}
-    return as_yaml({"data": {"configs": configs, "train_weights": weights}}, f"Unit of train_weights: {UNIT}; 0 = evaluation only.")
+    return as_yaml(
+        {"data": {"configs": configs, "train_weights": weights}},
+        f"Unit of train_weights: {UNIT}; 0 = evaluation only.",
+    )

@@ -12,6 +12,12 @@ def data(blend: Blend) -> str:
     parents = [posixpath.dirname(path) for path in paths]
     absolute = {path.startswith("/") for path in paths}
     root = posixpath.commonpath(parents) if len(absolute) == 1 else ""
-    sources = {posixpath.relpath(path, root) if root else path: float(part.weight) * 100 for path, part in zip(paths, parts, strict=True)}
+    sources = {
+        posixpath.relpath(path, root) if root else path: float(part.weight) * 100
+        for path, part in zip(paths, parts, strict=True)
+    }
     sources = {name: round(weight, 4) for name, weight in sources.items()}
-    return as_yaml({"data": {"root_dir": root or ".", "sources": sources}}, f"Unit of sources: {UNIT}, in percent.")
+    return as_yaml(
+        {"data": {"root_dir": root or ".", "sources": sources}},
+        f"Unit of sources: {UNIT}, in percent.",
+    )

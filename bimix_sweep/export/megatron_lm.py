@@ -14,13 +14,22 @@ def arguments(blend: Blend) -> str:
     """One line of weights and prefixes: what follows `--data-path`, or all of a `--data-args-path` file."""
     tokens = _alternating(blend, "train")
     if spaced := next((token for token in tokens if len(token.split()) != 1), None):
-        raise ExportError(f"the prefix {spaced!r} has white space, at which Megatron splits; use the per-split JSON or move the file")
+        raise ExportError(
+            f"the prefix {spaced!r} has white space, at which Megatron splits; use the per-split JSON or move the file"
+        )
     return " ".join(tokens) + "\n"
 
 
 def per_split(blend: Blend) -> str:
     """The JSON of `--per-split-data-args-path`, which must have all three keys and, for its readers' sake, no others."""
-    return json.dumps({split: _alternating(blend, split) for split in ("train", "valid", "test")}, indent=2, ensure_ascii=False) + "\n"
+    return (
+        json.dumps(
+            {split: _alternating(blend, split) for split in ("train", "valid", "test")},
+            indent=2,
+            ensure_ascii=False,
+        )
+        + "\n"
+    )
 
 
 def bridge(blend: Blend) -> str:
@@ -40,6 +49,10 @@ def _prefix(path: str) -> str:
 def _alternating(blend: Blend, split: str) -> list[str]:
     tokens = []
     for part in blend.positive():
-        prefix = blend.path(part) if split == "train" else getattr(part.source, split) or blend.path(part)
+        prefix = (
+            blend.path(part)
+            if split == "train"
+            else getattr(part.source, split) or blend.path(part)
+        )
         tokens += [part.weight, _prefix(prefix)]
     return tokens

@@ -10,7 +10,14 @@ from bimix_sweep.export.blend import UNIT, Blend, as_yaml
 def streams(blend: Blend) -> str:
     """The YAML of `streams`; `local` is a cache folder named for the domain."""
     listed = {
-        part.domain: {"remote": blend.path(part), "local": f"streaming-cache/{part.domain}", "proportion": part.proportion}
+        part.domain: {
+            "remote": blend.path(part),
+            "local": f"streaming-cache/{part.domain}",
+            "proportion": part.proportion,
+        }
         for part in blend.positive()
     }
-    return as_yaml({"streams": listed}, f"Unit of proportion: samples, which is {UNIT} where every sample has the same length.")
+    return as_yaml(
+        {"streams": listed},
+        f"Unit of proportion: samples, which is {UNIT} where every sample has the same length.",
+    )

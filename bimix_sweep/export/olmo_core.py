@@ -14,8 +14,16 @@ def sources(blend: Blend) -> str:
     listed = []
     for part in blend.positive():
         epochs = blend.recipe.epochs.get(part.domain)
-        listed.append({
-            "source_name": part.domain, "target_ratio": part.proportion, "paths": [blend.path(part)],
-            "max_repetition_ratio": max(1.0, math.ceil(100 * epochs) / 100) if epochs else 1.0, "max_source_fraction": 1.0,
-        })  # fmt: skip
-    return as_yaml({"sources": listed}, f"Unit of target_ratio: {UNIT}. max_repetition_ratio: epochs in the final run, at least 1.")
+        listed.append(
+            {
+                "source_name": part.domain,
+                "target_ratio": part.proportion,
+                "paths": [blend.path(part)],
+                "max_repetition_ratio": max(1.0, math.ceil(100 * epochs) / 100) if epochs else 1.0,
+                "max_source_fraction": 1.0,
+            }
+        )
+    return as_yaml(
+        {"sources": listed},
+        f"Unit of target_ratio: {UNIT}. max_repetition_ratio: epochs in the final run, at least 1.",
+    )

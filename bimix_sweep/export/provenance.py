@@ -19,7 +19,10 @@ def commit() -> dict[str, Any]:
         return {}
     answers = [
         subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)  # noqa: S607
-        for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no", "--", "bimix_sweep"))
+        for words in (
+            ("rev-parse", "HEAD"),
+            ("status", "--porcelain", "--untracked-files=no", "--", "bimix_sweep"),
+        )
     ]
     if any(answer.returncode for answer in answers):
         return {}

@@ -39,8 +39,12 @@ class _Part(BaseModel):
 class Certificate(_Part):
     """How well the minimum was found."""
 
-    gap: float = Field(ge=0, description="largest possible improvement of the objective, in its own units")
-    scope: Literal["global", "local"] = Field(description="global: the parametric law was minimised; local: a residual process is in")
+    gap: float = Field(
+        ge=0, description="largest possible improvement of the objective, in its own units"
+    )
+    scope: Literal["global", "local"] = Field(
+        description="global: the parametric law was minimised; local: a residual process is in"
+    )
 
 
 class Binding(_Part):
@@ -55,50 +59,91 @@ class Recipe(_Part):
     """A recommended mixture and why. Only `proportions` must be there: a mixture decided by hand exports too."""
 
     proportions: dict[str, Share] = Field(description="share of tokens of each domain, sum 1")
-    region: dict[str, Interval] = Field(default={}, description="range of each domain over mixtures predicted within `within` of the best")
-    alternatives: list[dict[str, Share]] = Field(default=[], description="a few extreme mixtures of the region")
-    interval: dict[str, Interval] = Field(default={}, description="95 % interval of the optimum's posterior")
-    within: Positive | None = Field(default=None, description="relative rise of the weighted loss that bounds the region")
-    predicted_losses: dict[str, Positive] = Field(default={}, description="loss of each target at this mixture, step and size")
+    region: dict[str, Interval] = Field(
+        default={},
+        description="range of each domain over mixtures predicted within `within` of the best",
+    )
+    alternatives: list[dict[str, Share]] = Field(
+        default=[], description="a few extreme mixtures of the region"
+    )
+    interval: dict[str, Interval] = Field(
+        default={}, description="95 % interval of the optimum's posterior"
+    )
+    within: Positive | None = Field(
+        default=None, description="relative rise of the weighted loss that bounds the region"
+    )
+    predicted_losses: dict[str, Positive] = Field(
+        default={}, description="loss of each target at this mixture, step and size"
+    )
     regret: dict[Literal["expected", "upper95"], Annotated[float, Field(ge=0)]] = Field(
-        default={}, description="what the law's optimum may cost against the true one, as fractions of its weighted loss: mean, 95 % bound"
+        default={},
+        description="what the law's optimum may cost against the true one, as fractions of its weighted loss: mean, 95 % bound",
     )
     certificate: Certificate | None = None
-    step: Positive | None = Field(default=None, description="optimizer steps the choice is made for")
-    size: Positive | None = Field(default=None, description="non-embedding parameters the choice is made for")
-    extrapolation: dict[str, Positive] = Field(default={}, description="how far beyond the fitted range; 1 = inside")
-    tokens: dict[str, Annotated[float, Field(ge=0)]] = Field(default={}, description="tokens of each domain in the final run")
+    step: Positive | None = Field(
+        default=None, description="optimizer steps the choice is made for"
+    )
+    size: Positive | None = Field(
+        default=None, description="non-embedding parameters the choice is made for"
+    )
+    extrapolation: dict[str, Positive] = Field(
+        default={}, description="how far beyond the fitted range; 1 = inside"
+    )
+    tokens: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={}, description="tokens of each domain in the final run"
+    )
     epochs: dict[str, Annotated[float, Field(ge=0)] | None] = Field(
-        default={}, description="passes over each domain's tokens in the final run; null where their number is not known"
+        default={},
+        description="passes over each domain's tokens in the final run; null where their number is not known",
     )
     binding: list[Binding] = []
-    law: dict[str, JsonValue] = Field(default={}, description="which law was chosen for each target, its held-out errors, its digest")
-    comparison: dict[str, JsonValue] | None = Field(default=None, description="the measured finals and what differs between them")
+    law: dict[str, JsonValue] = Field(
+        default={},
+        description="which law was chosen for each target, its held-out errors, its digest",
+    )
+    comparison: dict[str, JsonValue] | None = Field(
+        default=None, description="the measured finals and what differs between them"
+    )
     excluded: dict[str, str] = Field(default={}, description="trials left out, and why")
-    provenance: dict[str, JsonValue] = Field(default={}, description="config, seed, digests, versions, commit")
+    provenance: dict[str, JsonValue] = Field(
+        default={}, description="config, seed, digests, versions, commit"
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if not 1 <= len(self.proportions) <= MOST_DOMAINS:
-            raise ValueError(f"proportions has {len(self.proportions)} domains; need 1 to {MOST_DOMAINS}")
+            raise ValueError(
+                f"proportions has {len(self.proportions)} domains; need 1 to {MOST_DOMAINS}"
+            )
         try:
             check_names(tuple(self.proportions))
         except MixtureError as error:
             raise ValueError(f"proportions: {error}") from None
-        for where, mixture in (("proportions", self.proportions), *((f"alternatives.{i}", m) for i, m in enumerate(self.alternatives))):
+        for where, mixture in (
+            ("proportions", self.proportions),
+            *((f"alternatives.{i}", m) for i, m in enumerate(self.alternatives)),
+        ):
             if abs(sum(mixture.values()) - 1) > SUM_TOLERANCE:
-                raise ValueError(f"{where} sums to {sum(mixture.values()):.6g}; need 1 within {SUM_TOLERANCE:g}")
+                raise ValueError(
+                    f"{where} sums to {sum(mixture.values()):.6g}; need 1 within {SUM_TOLERANCE:g}"
+                )
         if self.regret and len(self.regret) < 2:
             raise ValueError(f"regret has only {', '.join(self.regret)}; need expected and upper95")
-        keyed: list[tuple[str, Mapping[str, Any]]] = [(f"alternatives.{i}", mixture) for i, mixture in enumerate(self.alternatives)]
+        keyed: list[tuple[str, Mapping[str, Any]]] = [
+            (f"alternatives.{i}", mixture) for i, mixture in enumerate(self.alternatives)
+        ]
         keyed += [(key, getattr(self, key)) for key in ("region", "interval", "tokens", "epochs")]
         for where, values in keyed:
             if unknown := next((name for name in values if name not in self.proportions), None):
-                raise ValueError(f"{where} names domain {shown(unknown)}; need domains of proportions")
+                raise ValueError(
+                    f"{where} names domain {shown(unknown)}; need domains of proportions"
+                )
         for key in ("region", "interval"):
             for name, (low, high) in getattr(self, key).items():
                 if low > high:
-                    raise ValueError(f"{key}.{name} is [{low:g}, {high:g}]; need the smaller end first")
+                    raise ValueError(
+                        f"{key}.{name} is [{low:g}, {high:g}]; need the smaller end first"
+                    )
         return self
 
     @classmethod
@@ -111,13 +156,19 @@ class Recipe(_Part):
         try:
             data = files.read_bytes(path)
         except OSError as error:
-            raise ExportError(f"{path} cannot be read ({error.strerror or error}); need a RECIPE.json") from error
+            raise ExportError(
+                f"{path} cannot be read ({error.strerror or error}); need a RECIPE.json"
+            ) from error
         if len(data) > MOST_BYTES:
-            raise ExportError(f"{path} has {len(data)} bytes; need a recipe of at most {MOST_BYTES}")
+            raise ExportError(
+                f"{path} has {len(data)} bytes; need a recipe of at most {MOST_BYTES}"
+            )
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            raise ExportError(f"{path}: {explain(error)} (a recipe is what a sweep or bimix-sweep optimum writes)") from None
+            raise ExportError(
+                f"{path}: {explain(error)} (a recipe is what a sweep or bimix-sweep optimum writes)"
+            ) from None
 
     def write(self, path: str | Path) -> None:
         """Write RECIPE.json, whole or not at all."""
@@ -133,9 +184,15 @@ class Recipe(_Part):
 
 
 def build_recipe(
-    optimum: Optimum, law: FittedLaw, domains: DomainSet, *, token_budget: float | None = None, comparison: Comparison | None = None,
-    excluded: Mapping[str, str] | None = None, provenance: Mapping[str, Any] | None = None,
-) -> Recipe:  # fmt: skip
+    optimum: Optimum,
+    law: FittedLaw,
+    domains: DomainSet,
+    *,
+    token_budget: float | None = None,
+    comparison: Comparison | None = None,
+    excluded: Mapping[str, str] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Recipe:
     """The recipe of a sweep or of a law: the law's optimum, or the mixture that the final trainings showed to be better.
 
     Args:
@@ -150,25 +207,49 @@ def build_recipe(
     """
     chosen, losses = optimum.mixture, dict(optimum.predicted_losses)
     if comparison is not None:
-        chosen = next(one.mixture for one in comparison.mixtures if one.role == comparison.recommended)
+        chosen = next(
+            one.mixture for one in comparison.mixtures if one.role == comparison.recommended
+        )
         if chosen != optimum.mixture:
-            predicted = law.predict(chosen.as_array(law.domains)[None], np.array([optimum.step]), _one(optimum.size))[0]
+            predicted = law.predict(
+                chosen.as_array(law.domains)[None], np.array([optimum.step]), _one(optimum.size)
+            )[0]
             losses = dict(zip(law.targets, map(float, predicted), strict=True))
     proportions = rounded({name: chosen.as_dict().get(name, 0.0) for name in domains.names})
-    tokens = {name: share * token_budget for name, share in proportions.items()} if token_budget else {}
+    tokens = (
+        {name: share * token_budget for name, share in proportions.items()} if token_budget else {}
+    )
     available = dict(zip(domains.names, domains.tokens, strict=True))
     try:
         return Recipe(
-            proportions=proportions, region=_intervals(optimum.region), interval=_intervals(optimum.interval), within=optimum.within,
-            alternatives=[rounded(mixture.as_dict()) for mixture in optimum.alternatives], predicted_losses=losses,
-            regret={"expected": max(optimum.regret.expected, 0.0), "upper95": max(optimum.regret.upper95, 0.0)},
+            proportions=proportions,
+            region=_intervals(optimum.region),
+            interval=_intervals(optimum.interval),
+            within=optimum.within,
+            alternatives=[rounded(mixture.as_dict()) for mixture in optimum.alternatives],
+            predicted_losses=losses,
+            regret={
+                "expected": max(optimum.regret.expected, 0.0),
+                "upper95": max(optimum.regret.upper95, 0.0),
+            },
             certificate=Certificate(gap=max(optimum.gap, 0.0), scope=optimum.scope),  # type: ignore[arg-type]
-            step=optimum.step, size=optimum.size, extrapolation=dict(optimum.extrapolation), tokens=tokens,
-            epochs={name: count / available[name] if math.isfinite(available[name]) else None for name, count in tokens.items()},
-            binding=[Binding(domain=one.domain, bound=one.bound, cost=one.cost) for one in optimum.binding],  # type: ignore[arg-type]
-            law=_law(law), comparison=None if comparison is None else _compared(comparison),
-            excluded=dict(excluded or {}), provenance=dict(provenance or {}),
-        )  # fmt: skip
+            step=optimum.step,
+            size=optimum.size,
+            extrapolation=dict(optimum.extrapolation),
+            tokens=tokens,
+            epochs={
+                name: count / available[name] if math.isfinite(available[name]) else None
+                for name, count in tokens.items()
+            },
+            binding=[
+                Binding(domain=one.domain, bound=one.bound, cost=one.cost)  # type: ignore[arg-type]
+                for one in optimum.binding
+            ],
+            law=_law(law),
+            comparison=None if comparison is None else _compared(comparison),
+            excluded=dict(excluded or {}),
+            provenance=dict(provenance or {}),
+        )
     except ValidationError as error:
         raise ExportError(f"the recipe cannot be written: {explain(error)}") from None
 
@@ -179,29 +260,46 @@ def _one(size: float | None) -> np.ndarray | None:
 
 def _intervals(ends: Mapping[str, tuple[float, float]]) -> dict[str, Interval]:
     """Clipped to [0, 1]: the ends come from a projection and may be off by an ulp."""
-    return {name: (min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0)) for name, (low, high) in ends.items()}
+    return {
+        name: (min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0))
+        for name, (low, high) in ends.items()
+    }
 
 
 def _law(law: FittedLaw) -> dict[str, JsonValue]:
     return {
-        "choice": dict(law.choice), "cross_validation": json.loads(json.dumps(law.cross_validation)), "residual_process": law.has_process,
-        "num_trials": law.num_trials, "num_mixtures": law.num_mixtures, "steps": list(law.steps),
-        "sizes": None if law.sizes is None else list(law.sizes), "notes": list(law.notes), "digest": law.digest,
-    }  # fmt: skip
+        "choice": dict(law.choice),
+        "cross_validation": json.loads(json.dumps(law.cross_validation)),
+        "residual_process": law.has_process,
+        "num_trials": law.num_trials,
+        "num_mixtures": law.num_mixtures,
+        "steps": list(law.steps),
+        "sizes": None if law.sizes is None else list(law.sizes),
+        "notes": list(law.notes),
+        "digest": law.digest,
+    }
 
 
 def _compared(comparison: Comparison) -> dict[str, JsonValue]:
     return {
-        "sentence": comparison.reason, "recommended": comparison.recommended, "differ": comparison.differ, "seeds": list(comparison.seeds),
+        "sentence": comparison.reason,
+        "recommended": comparison.recommended,
+        "differ": comparison.differ,
+        "seeds": list(comparison.seeds),
         "noise": comparison.noise,
         "mixtures": [
             {
-                "role": one.role, "proportions": dict(rounded(one.mixture.as_dict())), "losses": dict(one.losses), "objective": one.objective,
-                "difference": one.difference, "noise95": one.noise95, "differs": one.differs,
+                "role": one.role,
+                "proportions": dict(rounded(one.mixture.as_dict())),
+                "losses": dict(one.losses),
+                "objective": one.objective,
+                "difference": one.difference,
+                "noise95": one.noise95,
+                "differs": one.differs,
             }
             for one in comparison.mixtures
         ],
-    }  # fmt: skip
+    }
 
 
 def explain(error: ValidationError) -> str:
@@ -222,4 +320,6 @@ def rounded(proportions: Mapping[str, float], decimals: int = DECIMALS) -> dict[
     """The same shares in whole units of 10**-decimals that sum to 1 exactly as decimals (largest remainder)."""
     values = np.array(list(proportions.values()), dtype=np.float64)
     counts = apportion(values / values.sum(), 10**decimals)
-    return {name: int(count) / 10**decimals for name, count in zip(proportions, counts, strict=True)}
+    return {
+        name: int(count) / 10**decimals for name, count in zip(proportions, counts, strict=True)
+    }

@@ -20,7 +20,7 @@ from bimix_sweep.export import (
     olmo_core,
     plain_json,
     torchtitan,
-)  # fmt: skip
+)
 from bimix_sweep.export.blend import Render, read_blend
 from bimix_sweep.export.recipe import Recipe
 
@@ -44,7 +44,9 @@ TRAINERS: Mapping[str, Mapping[str, Render]] = MappingProxyType(
 """For each id its forms by the ending of the file; the first is the default."""
 
 
-def export_recipe(recipe: Recipe, to: str, out: str | Path, domains_file: str | Path | None = None) -> list[str]:
+def export_recipe(
+    recipe: Recipe, to: str, out: str | Path, domains_file: str | Path | None = None
+) -> list[str]:
     """Write a recipe in a trainer's form, whole or not at all. The ending of `out` chooses among the forms a trainer has.
 
     Args:
@@ -63,7 +65,9 @@ def export_recipe(recipe: Recipe, to: str, out: str | Path, domains_file: str | 
     return [str(out)]
 
 
-def export_all(recipe: Recipe, out_dir: str | Path, domains_file: str | Path | None = None) -> tuple[list[str], dict[str, str]]:
+def export_all(
+    recipe: Recipe, out_dir: str | Path, domains_file: str | Path | None = None
+) -> tuple[list[str], dict[str, str]]:
     """Write every form of every trainer into a folder as `<id><ending>`.
 
     Returns:
@@ -77,7 +81,10 @@ def export_all(recipe: Recipe, out_dir: str | Path, domains_file: str | Path | N
     skipped: dict[str, str] = {}
     for trainer, forms in TRAINERS.items():
         try:
-            texts = {files.join(out_dir, trainer + ending): render(blend) for ending, render in forms.items()}
+            texts = {
+                files.join(out_dir, trainer + ending): render(blend)
+                for ending, render in forms.items()
+            }
         except ExportError as error:
             skipped[trainer] = str(error)
             continue

@@ -43,7 +43,9 @@ def coefficients(law: FittedLaw, target: str) -> Coefficients:
     if target not in law.targets:
         raise LawError(f"target {target} is not in the law; it has {', '.join(law.targets)}")
     if law.choice[target] != "bimix":
-        raise LawError(f"target {target} follows the {law.choice[target]} law, which has no BiMix coefficients; fit with law='bimix'")
+        raise LawError(
+            f"target {target} follows the {law.choice[target]} law, which has no BiMix coefficients; fit with law='bimix'"
+        )
     row = law.params[law.targets.index(target)]
     alpha, beta = float(np.exp(row[tl.SLOPE])), float(np.exp(row[tl.STEP_POWER]))
     size = 0.0 if law.sizes is None else float(np.log(law.sizes[0] / law.reference[1]))
@@ -51,7 +53,11 @@ def coefficients(law: FittedLaw, target: str) -> Coefficients:
     constant = scale * (1 + float(np.exp(row[tl.SIZE_SCALE] - np.exp(row[tl.SIZE_POWER]) * size)))
     if row[tl.STEP_SCALE] <= tl.OFF:
         return Coefficients(b=0.0, c=constant, alpha=alpha, beta=beta)
-    falling = scale * float(np.exp(row[tl.STEP_SCALE] + row[tl.STEP_SIZE] * size)) * law.reference[0] ** beta
+    falling = (
+        scale
+        * float(np.exp(row[tl.STEP_SCALE] + row[tl.STEP_SIZE] * size))
+        * law.reference[0] ** beta
+    )
     return Coefficients(b=falling, c=constant, alpha=alpha, beta=beta)
 
 
@@ -62,5 +68,9 @@ def predict(values: Coefficients, proportions: Array, steps: Array) -> Array:
         MixtureError: a proportion is not positive; the law is infinite at 0.
     """
     if (bad := np.flatnonzero(~(proportions > 0))).size:
-        raise MixtureError(f"mixture {bad[0]} gives the own domain proportion {proportions[bad[0]]:g}; need > 0, BiMix is infinite at 0")
-    return np.asarray(values.a * proportions**-values.alpha * (values.b * steps**-values.beta + values.c))
+        raise MixtureError(
+            f"mixture {bad[0]} gives the own domain proportion {proportions[bad[0]]:g}; need > 0, BiMix is infinite at 0"
+        )
+    return np.asarray(
+        values.a * proportions**-values.alpha * (values.b * steps**-values.beta + values.c)
+    )

@@ -44,17 +44,23 @@ def trainings_left_out(law: FittedLaw) -> LeftOut:
             half = group.rotated[t] * group.weights[t][:, None]
             left = basis @ half
             rotated = basis.T @ law.residual[t, group.looks]
-            solved = basis @ (group.weights[t] * rotated) - left @ (group.covariance[t] @ (half.T @ rotated))
+            solved = basis @ (group.weights[t] * rotated) - left @ (
+                group.covariance[t] @ (half.T @ rotated)
+            )
             known = left @ group.covariance[t]
             for looks in together(training):
                 rows, of = basis[looks], training[looks[:, 0]]
-                inner = np.einsum("gan,n,gbn->gab", rows, group.weights[t], rows, optimize=True) - np.einsum(
-                    "gap,gbp->gab", known[looks], left[looks]
-                )
+                inner = np.einsum(
+                    "gan,n,gbn->gab", rows, group.weights[t], rows, optimize=True
+                ) - np.einsum("gap,gbp->gab", known[looks], left[looks])
                 variance = np.linalg.inv(inner)
                 miss[t, of] = np.einsum("gb,gb->g", variance[:, -1], solved[looks])
                 expected[t, of] = variance[:, -1, -1]
-                noise[t, of] = law.offset2[t] + law.look2[t] + law.point2[t] / points[t, group.looks[looks[:, -1]]]
+                noise[t, of] = (
+                    law.offset2[t]
+                    + law.look2[t]
+                    + law.point2[t] / points[t, group.looks[looks[:, -1]]]
+                )
     return LeftOut(miss=miss, expected=expected, noise=noise)
 
 
@@ -72,15 +78,29 @@ def calibrate(law: FittedLaw, missed2: Array, misfit: Array) -> tuple[Array, Arr
     measured = expected > 0
     standard = found.miss / np.sqrt(np.where(measured, expected, 1.0))
     scale2 = np.maximum(expected.sum(axis=1), 1e-300)
-    real = np.where(law.amplitude2 > 0, misfit * miss2.sum(axis=1), np.maximum(missed2, miss2.sum(axis=1)))
-    missed, posterior = (real - noise.sum(axis=1), np.maximum(expected - noise, 0.02 * expected).sum(axis=1))
+    real = np.where(
+        law.amplitude2 > 0, misfit * miss2.sum(axis=1), np.maximum(missed2, miss2.sum(axis=1))
+    )
+    missed, posterior = (
+        real - noise.sum(axis=1),
+        np.maximum(expected - noise, 0.02 * expected).sum(axis=1),
+    )
     pooled = (missed / scale2).sum() / (posterior / scale2).sum()
     share = measured.sum(axis=1) / (measured.sum(axis=1) + INFLATION_COUNT)
     inflation = np.clip(share * missed / posterior + (1 - share) * pooled, 1.0, INFLATION_BOUND)
 
     num = measured.astype(np.float64) @ measured.T.astype(np.float64)
-    length = np.sqrt(np.maximum((standard**2).sum(axis=1) / np.maximum(measured.sum(axis=1), 1), 1e-12))
-    correlation = standard @ standard.T / np.maximum(num, 1) / (length[:, None] * length[None, :]) * num / (num + CORRELATION_COUNT)
+    length = np.sqrt(
+        np.maximum((standard**2).sum(axis=1) / np.maximum(measured.sum(axis=1), 1), 1e-12)
+    )
+    correlation = (
+        standard
+        @ standard.T
+        / np.maximum(num, 1)
+        / (length[:, None] * length[None, :])
+        * num
+        / (num + CORRELATION_COUNT)
+    )
     np.fill_diagonal(correlation, 1.0)
     values, vectors = np.linalg.eigh((correlation + correlation.T) / 2)
     correlation = (vectors * np.maximum(values, 1e-6)) @ vectors.T

@@ -92,12 +92,25 @@ class Question:
         chance = np.exp((weighted - top) / (SOFT * top))
         return np.asarray(weighted * chance / chance.sum(axis=1, keepdims=True))
 
-    def posterior(self, points: Array, steps: Array | None = None, sizes: Array | None = None) -> Posterior:
+    def posterior(
+        self, points: Array, steps: Array | None = None, sizes: Array | None = None
+    ) -> Posterior:
         """Belief about the log losses at (M, domains) by which the cost of a decision is judged; at (M,) steps and sizes, None: the question's."""
-        belief, beyond = self._belief(points, steps, sizes, ROUGHNESS), max(0, self.law.num_trials - len(self.law.domains))
-        return replace(belief, covariance=belief.covariance * CERTAINTY * (1 + SCARCITY / (3 + beyond)) * self.surprise)
+        belief, beyond = (
+            self._belief(points, steps, sizes, ROUGHNESS),
+            max(0, self.law.num_trials - len(self.law.domains)),
+        )
+        return replace(
+            belief,
+            covariance=belief.covariance
+            * CERTAINTY
+            * (1 + SCARCITY / (3 + beyond))
+            * self.surprise,
+        )
 
-    def searching(self, points: Array, steps: Array | None = None, sizes: Array | None = None) -> Posterior:
+    def searching(
+        self, points: Array, steps: Array | None = None, sizes: Array | None = None
+    ) -> Posterior:
         """The same by which the next run is chosen."""
         belief = self._belief(points, steps, sizes, 1.0)
         return replace(belief, covariance=belief.covariance * DOUBT**2)
@@ -110,18 +123,35 @@ class Question:
         """
         law, mixtures = self._wide(ROUGHNESS), self.law.runs.proportions
         found = trainings_left_out(law)
-        there = np.full(len(mixtures), self.step), np.full(len(mixtures), np.nan if self.size is None else self.size)
+        there = (
+            np.full(len(mixtures), self.step),
+            np.full(len(mixtures), np.nan if self.size is None else self.size),
+        )
         predicted = np.log(self.law.predict(mixtures, *there))
         slopes = self.sensitivity(predicted)
-        sd = slopes * np.sqrt(np.maximum(found.expected - found.noise, 0.0) * law.inflation[:, None] + found.noise).T
+        sd = (
+            slopes
+            * np.sqrt(
+                np.maximum(found.expected - found.noise, 0.0) * law.inflation[:, None] + found.noise
+            ).T
+        )
         expected2 = np.einsum("nt,tu,nu->n", sd, law.correlation, sd)
         missed2 = (slopes * found.miss.T).sum(axis=1) ** 2
         values = self.objective(np.exp(predicted))
         good = (values <= np.median(values)) & (expected2 > 0)
-        return float((SURPRISE_COUNT + (missed2[good] / expected2[good]).sum()) / (SURPRISE_COUNT + good.sum()))
+        return float(
+            (SURPRISE_COUNT + (missed2[good] / expected2[good]).sum())
+            / (SURPRISE_COUNT + good.sum())
+        )
 
-    def _belief(self, points: Array, steps: Array | None, sizes: Array | None, roughness: float) -> Posterior:
-        asked = np.full(len(points), np.nan if self.size is None else self.size) if sizes is None else sizes
+    def _belief(
+        self, points: Array, steps: Array | None, sizes: Array | None, roughness: float
+    ) -> Posterior:
+        asked = (
+            np.full(len(points), np.nan if self.size is None else self.size)
+            if sizes is None
+            else sizes
+        )
         after = np.full(len(points), self.step) if steps is None else steps
         mean = np.log(self.law.predict(points, after, asked))
         return replace(self._wide(roughness).posterior(points, after, asked), mean=mean)
@@ -137,7 +167,10 @@ class Question:
             amplitude2 = np.maximum(self.law.amplitude2, SYSTEMATIC * total)
             offset2 = np.maximum(total - amplitude2, 0.05 * total)
             kept[roughness] = replace(
-                self.law, amplitude2=amplitude2, offset2=offset2, shape=replace(self.law.shape, length=roughness * self.law.shape.length)
+                self.law,
+                amplitude2=amplitude2,
+                offset2=offset2,
+                shape=replace(self.law.shape, length=roughness * self.law.shape.length),
             )
         return kept[roughness]
 
@@ -148,7 +181,9 @@ def correlated_draws(posterior: Posterior, generator: np.random.Generator, count
     sd = np.sqrt(np.maximum(np.diag(posterior.run_noise), 1e-300))
     mixing = _root((posterior.run_noise / sd[:, None] / sd[None])[None])[0]
     normal = np.einsum("kt,tmc->kmc", mixing, generator.standard_normal((targets, mixtures, count)))
-    return np.asarray(posterior.mean + np.matmul(_root(posterior.covariance), normal).transpose(2, 1, 0))
+    return np.asarray(
+        posterior.mean + np.matmul(_root(posterior.covariance), normal).transpose(2, 1, 0)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,29 +204,50 @@ class Bowl:
     @classmethod
     def at(cls, question: Question, best: Solution) -> Self:
         """Of "worst", of the smoothed maximum: the maximum itself has walls at its kinks, which no belief would move the optimum over."""
-        _, gradient, hessian = question.aim(parametric=False).model(best.point, SOFT * abs(best.value))
+        _, gradient, hessian = question.aim(parametric=False).model(
+            best.point, SOFT * abs(best.value)
+        )
         reach = np.clip(0.3 * best.point, 0.003, 0.05)
-        stencil = np.concatenate([best.point[None], best.point + reach[:, None] * (np.eye(len(best.point)) - best.point)])
-        return cls(point=best.point, gradient=gradient, hessian=hessian, stencil=stencil, reach=reach)
+        stencil = np.concatenate(
+            [best.point[None], best.point + reach[:, None] * (np.eye(len(best.point)) - best.point)]
+        )
+        return cls(
+            point=best.point, gradient=gradient, hessian=hessian, stencil=stencil, reach=reach
+        )
 
     def slopes(self, values: Array) -> Array:
         """(n, domains, ...) derivatives by the proportions of (n, domains + 1, ...) values at the stencil."""
-        return np.asarray((values[:, 1:] - values[:, :1]) / self.reach.reshape(-1, *[1] * (values.ndim - 2)))
+        return np.asarray(
+            (values[:, 1:] - values[:, :1]) / self.reach.reshape(-1, *[1] * (values.ndim - 2))
+        )
 
 
-def drawn_optima(question: Question, bowl: Bowl, belief: Posterior, generator: np.random.Generator, count: int) -> Array:
+def drawn_optima(
+    question: Question, bowl: Bowl, belief: Posterior, generator: np.random.Generator, count: int
+) -> Array:
     """(count, domains) optima of draws of a belief at the bowl's stencil, each by the quadratic model of the objective."""
     deviation = correlated_draws(belief, generator, count) - belief.mean
     slopes = bowl.slopes(np.einsum("cmt,mt->cm", deviation, question.sensitivity(belief.mean)))
     curvature, lower, upper = convex(bowl.hessian), question.lower, question.upper
-    return np.stack([quadratic_step(curvature, bowl.gradient + slope, bowl.point, lower, upper) for slope in slopes])
+    return np.stack(
+        [
+            quadratic_step(curvature, bowl.gradient + slope, bowl.point, lower, upper)
+            for slope in slopes
+        ]
+    )
 
 
-def scattered(question: Question, centre: Array, generator: np.random.Generator, count: int) -> Array:
+def scattered(
+    question: Question, centre: Array, generator: np.random.Generator, count: int
+) -> Array:
     """(count, domains) random mixtures inside the bounds around a centre, near and far."""
-    spread = np.maximum(0.9 * centre + 0.1 * (question.upper > 0) / max(1, (question.upper > 0).sum()), 1e-6)
+    spread = np.maximum(
+        0.9 * centre + 0.1 * (question.upper > 0) / max(1, (question.upper > 0).sum()), 1e-6
+    )
     each = -(-count // len(CONCENTRATIONS))
-    return np.concatenate([sample(generator, each, spread, k, question.lower, question.upper) for k in CONCENTRATIONS])[:count]
+    return np.concatenate(
+        [sample(generator, each, spread, k, question.lower, question.upper) for k in CONCENTRATIONS]
+    )[:count]
 
 
 def _root(covariance: Array) -> Array:
@@ -200,7 +256,11 @@ def _root(covariance: Array) -> Array:
     scale = np.trace(covariance, axis1=-2, axis2=-1) / size
     for lift in (NEGLIGIBLE, 1e-6):
         try:
-            return np.asarray(np.linalg.cholesky(covariance + (lift * scale + 1e-300)[..., None, None] * np.eye(size)))
+            return np.asarray(
+                np.linalg.cholesky(
+                    covariance + (lift * scale + 1e-300)[..., None, None] * np.eye(size)
+                )
+            )
         except np.linalg.LinAlgError:
             continue
     values, vectors = np.linalg.eigh(covariance)

@@ -75,7 +75,11 @@ class FittedLaw:
     @property
     def sizes(self) -> tuple[float, float] | None:
         """Smallest and largest fitted size, None where the table gives none."""
-        return None if np.isnan(self.runs.sizes).any() else (float(self.runs.sizes.min()), float(self.runs.sizes.max()))
+        return (
+            None
+            if np.isnan(self.runs.sizes).any()
+            else (float(self.runs.sizes.min()), float(self.runs.sizes.max()))
+        )
 
     @property
     def num_trials(self) -> int:
@@ -93,7 +97,9 @@ class FittedLaw:
     @cached_property
     def digest(self) -> str:
         """Hash of everything predictions depend on."""
-        return hashlib.blake2b(json.dumps(self.to_json(), sort_keys=True).encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(
+            json.dumps(self.to_json(), sort_keys=True).encode(), digest_size=16
+        ).hexdigest()
 
     # ------------------------------------------------------------------ predictions
     def predict(self, proportions: Array, steps: Array, sizes: Array | None = None) -> Array:
@@ -110,7 +116,9 @@ class FittedLaw:
         design, asked = self._design(proportions, steps, sizes)
         return np.asarray(np.exp(self._law(design, bounded=True).log_loss.T + self._process(asked)))
 
-    def predict_with_sd(self, proportions: Array, steps: Array, sizes: Array | None = None, *, noise: bool = False) -> tuple[Array, Array]:
+    def predict_with_sd(
+        self, proportions: Array, steps: Array, sizes: Array | None = None, *, noise: bool = False
+    ) -> tuple[Array, Array]:
         """Mean losses and their standard deviation, both (n, targets), in loss units.
 
         Args:
@@ -121,14 +129,16 @@ class FittedLaw:
         variance = np.empty(law.log_loss.shape)
         jacobian = law.jacobian(design, tl.OUTER_COLUMNS)
         for group in self.groups:
-            cross = self.shape.correlation(asked, self._places.of(group.looks)) @ group.spectrum.basis
+            cross = (
+                self.shape.correlation(asked, self._places.of(group.looks)) @ group.spectrum.basis
+            )
             for target in group.targets:
                 weighted = self.amplitude2[target] * cross * group.weights[target]
                 left = jacobian[target] - weighted @ group.rotated[target]
                 explained = (weighted * cross).sum(axis=1)
-                variance[target] = np.einsum("np,pq,nq->n", left, group.covariance[target], left) + self.amplitude2[target] * np.maximum(
-                    1 - explained, 0.0
-                )
+                variance[target] = np.einsum(
+                    "np,pq,nq->n", left, group.covariance[target], left
+                ) + self.amplitude2[target] * np.maximum(1 - explained, 0.0)
         variance = variance * self.inflation[:, None] + self._drift(design) ** 2
         if noise:
             variance += (self.offset2 + self.look2 + self.point2)[:, None]
@@ -140,11 +150,15 @@ class FittedLaw:
         design, _ = self._design(proportions, steps, sizes)
         return np.asarray(np.exp(self._law(design, bounded=False).log_loss.T))
 
-    def law_gradient(self, proportions: Array, step: float, size: float | None = None) -> tuple[Array, Array]:
+    def law_gradient(
+        self, proportions: Array, step: float, size: float | None = None
+    ) -> tuple[Array, Array]:
         """Losses (n, targets) of the parametric law and their derivative (n, targets, domains) by the proportions."""
         return self._law_gradient(*self._at(proportions, step, size))
 
-    def gradient(self, proportions: Array, step: float, size: float | None = None) -> tuple[Array, Array]:
+    def gradient(
+        self, proportions: Array, step: float, size: float | None = None
+    ) -> tuple[Array, Array]:
         """Losses (n, targets) of law and process (not bounded) and their derivative (n, targets, domains)."""
         design, asked = self._at(proportions, step, size)
         loss, by_r = self._law_gradient(design, asked)
@@ -155,7 +169,9 @@ class FittedLaw:
         total = loss * factor
         return total, by_r * factor[:, :, None] + total[:, :, None] * slopes.transpose(0, 2, 1)
 
-    def posterior(self, proportions: Array, steps: float | Array, sizes: float | Array | None = None) -> Posterior:
+    def posterior(
+        self, proportions: Array, steps: float | Array, sizes: float | Array | None = None
+    ) -> Posterior:
         """Joint belief about the noise-free log losses of M mixtures (M, domains), each at its step and size.
 
         What the sizes have in common carries over between them: the law's parameters, and the process as far as its shape reaches.
@@ -171,7 +187,11 @@ class FittedLaw:
         covariance = np.empty((len(self.targets), n, n))
         inner = self.shape.correlation(asked, asked) if self.has_process else None
         for group in self.groups:
-            cross = self.shape.correlation(asked, self._places.of(group.looks)) @ group.spectrum.basis if self.has_process else None
+            cross = (
+                self.shape.correlation(asked, self._places.of(group.looks)) @ group.spectrum.basis
+                if self.has_process
+                else None
+            )
             for target in group.targets:
                 left, amplitude2 = jacobian[target], self.amplitude2[target]
                 if amplitude2 > 0 and cross is not None and inner is not None:
@@ -186,18 +206,28 @@ class FittedLaw:
         points = np.median(np.bincount(self.looks.runs.run))
         sd = np.sqrt(self.offset2 + self.look2 + self.point2 / points)
         return Posterior(
-            mean=law.log_loss.T + self._process(asked), covariance=covariance, run_noise=self.correlation * sd[:, None] * sd[None, :],
-        )  # fmt: skip
+            mean=law.log_loss.T + self._process(asked),
+            covariance=covariance,
+            run_noise=self.correlation * sd[:, None] * sd[None, :],
+        )
 
     # ------------------------------------------------------------------ JSON
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; floats round-trip exactly."""
         return {
-            "format": FORMAT, "domains": list(self.domains), "targets": list(self.targets), "own": dict(self.own), "choice": dict(self.choice),
-            "cross_validation": dict(self.cross_validation), "notes": list(self.notes), "runs": self.runs.to_json(),
-            "shape": {name: value for name, value in asdict(self.shape).items() if value < np.inf}, "reference": list(self.reference), "hyper": dict(self.hyper),
+            "format": FORMAT,
+            "domains": list(self.domains),
+            "targets": list(self.targets),
+            "own": dict(self.own),
+            "choice": dict(self.choice),
+            "cross_validation": dict(self.cross_validation),
+            "notes": list(self.notes),
+            "runs": self.runs.to_json(),
+            "shape": {name: value for name, value in asdict(self.shape).items() if value < np.inf},
+            "reference": list(self.reference),
+            "hyper": dict(self.hyper),
             **{name: getattr(self, name).tolist() for name in ARRAYS},
-        }  # fmt: skip
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "FittedLaw":
@@ -209,11 +239,15 @@ class FittedLaw:
         return cls(**read_fields(data))
 
     # ------------------------------------------------------------------ inside
-    def _design(self, proportions: Array, steps: Array, sizes: Array | None) -> tuple[tl.Design, Places]:
+    def _design(
+        self, proportions: Array, steps: Array, sizes: Array | None
+    ) -> tuple[tl.Design, Places]:
         r = np.atleast_2d(np.asarray(proportions, dtype=np.float64))
         steps = np.atleast_1d(np.asarray(steps, dtype=np.float64))
         if r.shape[1] != len(self.domains):
-            raise LawError(f"mixtures have {r.shape[1]} proportions; need {len(self.domains)}: {', '.join(self.domains)}")
+            raise LawError(
+                f"mixtures have {r.shape[1]} proportions; need {len(self.domains)}: {', '.join(self.domains)}"
+            )
         if not (np.isfinite(r).all() and (r >= 0).all()):
             raise LawError("a proportion is negative or not a number; need shares >= 0")
         if not (np.isfinite(steps).all() and (steps > 0).all()) or steps.shape != (len(r),):
@@ -221,21 +255,35 @@ class FittedLaw:
         if self.sizes is None:
             log_size = np.zeros(len(r))
         else:
-            given = np.full(len(r), self.sizes[1]) if sizes is None else np.atleast_1d(np.asarray(sizes, dtype=np.float64))
+            given = (
+                np.full(len(r), self.sizes[1])
+                if sizes is None
+                else np.atleast_1d(np.asarray(sizes, dtype=np.float64))
+            )
             given = np.where(np.isnan(given), self.sizes[1], given)
             if given.shape != (len(r),) or not (np.isfinite(given).all() and (given > 0).all()):
                 raise LawError(f"sizes are not {len(r)} numbers > 0; need one for each mixture")
             log_size = np.log(given / self.reference[1])
         each = np.arange(len(r))
         design = tl.Design(
-            log_proportions=tl.log_proportions(r), mixture=each, stage=each, log_step=np.log(steps / self.reference[0]), log_size=log_size
+            log_proportions=tl.log_proportions(r),
+            mixture=each,
+            stage=each,
+            log_step=np.log(steps / self.reference[0]),
+            log_size=log_size,
         )
         return design, Places(proportions=r, log_size=log_size, log_step=design.log_step)
 
-    def _at(self, proportions: Array, steps: float | Array, sizes: float | Array | None) -> tuple[tl.Design, Places]:
+    def _at(
+        self, proportions: Array, steps: float | Array, sizes: float | Array | None
+    ) -> tuple[tl.Design, Places]:
         """The same with one step and size for all mixtures or one for each."""
         n = len(np.atleast_2d(proportions))
-        return self._design(proportions, np.broadcast_to(steps, (n,)), None if sizes is None else np.broadcast_to(sizes, (n,)))
+        return self._design(
+            proportions,
+            np.broadcast_to(steps, (n,)),
+            None if sizes is None else np.broadcast_to(sizes, (n,)),
+        )
 
     def _law_gradient(self, design: tl.Design, asked: Places) -> tuple[Array, Array]:
         law = self._law(design, bounded=False)
@@ -244,13 +292,20 @@ class FittedLaw:
         return loss.T, ((loss * law.by_log_v)[:, :, None] * by_r).transpose(1, 0, 2)
 
     def _law(self, design: tl.Design, *, bounded: bool) -> tl.Evaluation:
-        return tl.evaluate(self.params, design, tl.OUTER_COLUMNS, smallest_log_v=self._smallest_log_v if bounded else None)
+        return tl.evaluate(
+            self.params,
+            design,
+            tl.OUTER_COLUMNS,
+            smallest_log_v=self._smallest_log_v if bounded else None,
+        )
 
     def _drift(self, design: tl.Design) -> Array:
         """(n,) standard deviation of the level at a size that runs of one other size say nothing of; all mixtures move as one."""
         if self.sizes is None or self.sizes[0] != self.sizes[1]:
             return np.zeros(len(design.log_size))
-        return np.asarray(SIZE_DRIFT * (design.log_size - np.log(self.sizes[0] / self.reference[1])))
+        return np.asarray(
+            SIZE_DRIFT * (design.log_size - np.log(self.sizes[0] / self.reference[1]))
+        )
 
     @cached_property
     def _fit_design(self) -> tl.Design:
@@ -268,17 +323,28 @@ class FittedLaw:
     @cached_property
     def _smallest_log_v(self) -> Array:
         """(targets,) log v at which predictions stop rising."""
-        _, log_v, _ = tl.usefulness(self.params, self._fit_design.log_proportions, self._fit_design.mixture_log_size)
+        _, log_v, _ = tl.usefulness(
+            self.params, self._fit_design.log_proportions, self._fit_design.mixture_log_size
+        )
         fixed, share = MARGIN
         spread = log_v.max(axis=1) - log_v.min(axis=1)
-        return np.asarray(log_v.min(axis=1) - fixed / np.exp(self.params[:, tl.SLOPE]) - share * spread)
+        return np.asarray(
+            log_v.min(axis=1) - fixed / np.exp(self.params[:, tl.SLOPE]) - share * spread
+        )
 
     @cached_property
     def groups(self) -> list[Group]:
         return make_groups(
-            self.params, self.precision, self.looks, self._fit_design,
-            point2=self.point2, look2=self.look2, offset2=self.offset2, amplitude2=self.amplitude2, shape=self.shape,
-        )  # fmt: skip
+            self.params,
+            self.precision,
+            self.looks,
+            self._fit_design,
+            point2=self.point2,
+            look2=self.look2,
+            offset2=self.offset2,
+            amplitude2=self.amplitude2,
+            shape=self.shape,
+        )
 
     @cached_property
     def _weights(self) -> Array:
@@ -287,7 +353,9 @@ class FittedLaw:
         for group in self.groups:
             for target in group.targets:
                 basis = group.spectrum.basis
-                solved = basis @ (group.weights[target] * (basis.T @ self.residual[target, group.looks]))
+                solved = basis @ (
+                    group.weights[target] * (basis.T @ self.residual[target, group.looks])
+                )
                 weights[group.looks, target] = self.amplitude2[target] * solved
         return weights
 

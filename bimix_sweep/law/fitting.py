@@ -61,7 +61,15 @@ class Normal:
     """(problems, rows) measured minus law, 0 where not measured."""
 
 
-def normal_equations(params: Array, law: tl.Evaluation, prior: Prior, noise: Noise, runs: Runs, y: Array, weight: Array) -> Normal:
+def normal_equations(
+    params: Array,
+    law: tl.Evaluation,
+    prior: Prior,
+    noise: Noise,
+    runs: Runs,
+    y: Array,
+    weight: Array,
+) -> Normal:
     """Cost 1/2 (r' P r + prior), its gradient and J' P J + prior precision.
 
     Args:
@@ -71,22 +79,37 @@ def normal_equations(params: Array, law: tl.Evaluation, prior: Prior, noise: Noi
         weight: (problems, rows) 1 where the row counts, else 0.
     """
     residual = (y - law.log_loss) * weight
-    shrink = noise.offset[:, None] / (noise.point[:, None] + runs.sums(weight) * noise.offset[:, None])
+    shrink = noise.offset[:, None] / (
+        noise.point[:, None] + runs.sums(weight) * noise.offset[:, None]
+    )
     whitened = residual - (shrink * runs.sums(residual))[:, runs.run] * weight
     inverse, parameters = 1 / noise.point, params.shape[1]
     move = params - prior.mean
     cost = 0.5 * (inverse * (residual * whitened).sum(axis=1) + (move**2 / prior.sd**2).sum(axis=1))
-    gradient = move / prior.sd**2 - inverse[:, None] * jacobian.transposed(law, runs, prior.columns, parameters, whitened)
-    hessian = inverse[:, None, None] * jacobian.information(law, runs, prior.columns, parameters, weight, shrink)
+    gradient = move / prior.sd**2 - inverse[:, None] * jacobian.transposed(
+        law, runs, prior.columns, parameters, whitened
+    )
+    hessian = inverse[:, None, None] * jacobian.information(
+        law, runs, prior.columns, parameters, weight, shrink
+    )
     diagonal = np.arange(parameters)
     hessian[:, diagonal, diagonal] += 1 / prior.sd**2
     return Normal(cost=cost, gradient=gradient, hessian=hessian, residual=residual)
 
 
 def minimise(
-    params: Array, prior: Prior, noise: Noise, runs: Runs, design: tl.Design, y: Array, weight: Array,
-    *, iterations: int = 40, tolerance: float = 1e-7, damping: float = 1e-3,
-) -> Fit:  # fmt: skip
+    params: Array,
+    prior: Prior,
+    noise: Noise,
+    runs: Runs,
+    design: tl.Design,
+    y: Array,
+    weight: Array,
+    *,
+    iterations: int = 40,
+    tolerance: float = 1e-7,
+    damping: float = 1e-3,
+) -> Fit:
     """Levenberg-Marquardt on every problem at once, each with its own damping; settled ones drop out.
 
     Args:
@@ -94,7 +117,9 @@ def minimise(
         tolerance: a problem is settled when a step lowers its cost by less than this (in nats).
     """
     params = params.copy()
-    state = normal_equations(params, tl.evaluate(params, design, prior.columns), prior, noise, runs, y, weight)
+    state = normal_equations(
+        params, tl.evaluate(params, design, prior.columns), prior, noise, runs, y, weight
+    )
     cost, gradient, hessian = state.cost, state.gradient, state.hessian
     active = np.arange(len(params))
     damp = np.full(len(params), damping)
@@ -110,7 +135,15 @@ def minimise(
         trial = params[active] + move
         part = Prior(mean=prior.mean[active], sd=prior.sd[active], columns=prior.columns)
         part_noise = Noise(offset=noise.offset[active], point=noise.point[active])
-        new = normal_equations(trial, tl.evaluate(trial, design, prior.columns), part, part_noise, runs, y[active], weight[active])
+        new = normal_equations(
+            trial,
+            tl.evaluate(trial, design, prior.columns),
+            part,
+            part_noise,
+            runs,
+            y[active],
+            weight[active],
+        )
         fall = cost[active] - new.cost
         better = fall > 0
         accepted = active[better]
@@ -126,7 +159,15 @@ def minimise(
     return Fit(params=params, noise=noise, cost=cost, converged=settled, iterations=done)
 
 
-def estimate_noise(prior: Prior, bimix: npt.NDArray[np.bool_], variance: Array, runs: Runs, *, weight: Array, residual: Array) -> Noise:
+def estimate_noise(
+    prior: Prior,
+    bimix: npt.NDArray[np.bool_],
+    variance: Array,
+    runs: Runs,
+    *,
+    weight: Array,
+    residual: Array,
+) -> Noise:
     """Offset and point variances from the residuals, each parameter counted as it is used (MacKay's effective number).
 
     Within a training the residuals about their mean hold the point noise, between trainings the means hold the offset.
@@ -145,11 +186,16 @@ def estimate_noise(prior: Prior, bimix: npt.NDArray[np.bool_], variance: Array, 
     used_total = used.sum(axis=1)
     used_steps = used[:, [tl.STEP_SCALE, tl.STEP_POWER, tl.STEP_SIZE, tl.SLOPE_STEP]].sum(axis=1)
     default_offset, default_point = NOISE_PRIOR
-    point = (within + NOISE_COUNT * default_point**2) / np.maximum(num_within - used_steps + NOISE_COUNT, 1.0)
+    point = (within + NOISE_COUNT * default_point**2) / np.maximum(
+        num_within - used_steps + NOISE_COUNT, 1.0
+    )
     between = (means**2 * measured).sum(axis=1)
     left = np.maximum(measured.sum(axis=1) - (used_total - used_steps), 0.0)
     alone = (between + default_offset**2) / (left + 1)
-    usual = np.where(bimix, *(np.exp(np.log(alone[group]).mean()) if group.any() else 1.0 for group in (bimix, ~bimix)))
+    usual = np.where(
+        bimix,
+        *(np.exp(np.log(alone[group]).mean()) if group.any() else 1.0 for group in (bimix, ~bimix)),
+    )
     offset = (between + NOISE_COUNT * usual) / (left + NOISE_COUNT)
     share = (1 / np.maximum(counts, 1) * measured).sum(axis=1) / np.maximum(measured.sum(axis=1), 1)
     single = num_within == 0
@@ -169,7 +215,15 @@ def turned(problems: Problems, params: Array, design: tl.Design) -> tuple[Proble
 
 
 def fit_laws(
-    params: Array, problems: Problems, common: Common, runs: Runs, design: tl.Design, y: Array, weight: Array, *, noise: Noise | None = None
+    params: Array,
+    problems: Problems,
+    common: Common,
+    runs: Runs,
+    design: tl.Design,
+    y: Array,
+    weight: Array,
+    *,
+    noise: Noise | None = None,
 ) -> tuple[Fit, Prior, Common]:
     """Alternate the fits with the estimates of noise and of what the targets have in common.
 
@@ -182,16 +236,34 @@ def fit_laws(
     prior = problems.prior(common)
     if noise is None:
         count = len(params)
-        noise = Noise(offset=np.full(count, NOISE_PRIOR[0] ** 2), point=np.full(count, NOISE_PRIOR[1] ** 2))
+        noise = Noise(
+            offset=np.full(count, NOISE_PRIOR[0] ** 2), point=np.full(count, NOISE_PRIOR[1] ** 2)
+        )
         rounds, tolerance = ROUNDS, 1e-7
         fit = minimise(params, prior, noise, runs, design, y, weight)
     else:
         rounds, tolerance = 1, 1e-5
-        fit = Fit(params=params, noise=noise, cost=np.zeros(len(params)), converged=np.zeros(len(params), dtype=bool), iterations=0)
+        fit = Fit(
+            params=params,
+            noise=noise,
+            cost=np.zeros(len(params)),
+            converged=np.zeros(len(params), dtype=bool),
+            iterations=0,
+        )
     for _ in range(rounds):
-        state = normal_equations(fit.params, tl.evaluate(fit.params, design, prior.columns), prior, fit.noise, runs, y, weight)
+        state = normal_equations(
+            fit.params,
+            tl.evaluate(fit.params, design, prior.columns),
+            prior,
+            fit.noise,
+            runs,
+            y,
+            weight,
+        )
         variance = np.einsum("kii->ki", np.linalg.inv(state.hessian))
-        noise = estimate_noise(prior, problems.bimix, variance, runs, weight=weight, residual=state.residual)
+        noise = estimate_noise(
+            prior, problems.bimix, variance, runs, weight=weight, residual=state.residual
+        )
         common = problems.pooled(common, prior, fit.params, variance)
         problems = replace(problems, determined=problems.num_determined(prior, variance))
         start = fit.params
@@ -199,6 +271,14 @@ def fit_laws(
             problems, start = turned(problems, start, design)
         prior = problems.prior(common)
         fit = minimise(
-            np.where(prior.sd > FIXED, start, prior.mean), prior, noise, runs, design, y, weight, tolerance=tolerance, damping=1e-5
+            np.where(prior.sd > FIXED, start, prior.mean),
+            prior,
+            noise,
+            runs,
+            design,
+            y,
+            weight,
+            tolerance=tolerance,
+            damping=1e-5,
         )
     return fit, prior, common

@@ -33,9 +33,19 @@ class Group:
 
 
 def make_groups(
-    params: Array, precision: Array, looks: Looks, design: tl.Design, *, point2: Array, look2: Array, offset2: Array, amplitude2: Array, shape: Shape,
-    known: list[Group] | None = None, information: tuple[Array, Array, Array] | None = None,
-) -> list[Group]:  # fmt: skip
+    params: Array,
+    precision: Array,
+    looks: Looks,
+    design: tl.Design,
+    *,
+    point2: Array,
+    look2: Array,
+    offset2: Array,
+    amplitude2: Array,
+    shape: Shape,
+    known: list[Group] | None = None,
+    information: tuple[Array, Array, Array] | None = None,
+) -> list[Group]:
     """Everything about the posterior that does not depend on where it is asked for.
 
     Args:
@@ -54,22 +64,34 @@ def make_groups(
     groups = []
     for number, (targets, rows) in enumerate(patterns(counts)):
         if known is None:
-            scatter = scatter_of(point2[targets], look2[targets], offset2[targets], counts[targets][:, rows], looks.training[rows])
+            scatter = scatter_of(
+                point2[targets],
+                look2[targets],
+                offset2[targets],
+                counts[targets][:, rows],
+                looks.training[rows],
+            )
             basis = spectrum(looks.places(design).of(rows), shape, scatter)
         else:
             basis = known[number].spectrum
         weights = 1 / (amplitude2[targets, None] * basis.values + offset2[targets, None])
         rotated = np.matmul(basis.basis.T, mean[targets][:, rows])
-        total = within[targets] + np.matmul((rotated * weights[:, :, None]).transpose(0, 2, 1), rotated)
+        total = within[targets] + np.matmul(
+            (rotated * weights[:, :, None]).transpose(0, 2, 1), rotated
+        )
         diagonal = np.arange(params.shape[1])
         total[:, diagonal, diagonal] += precision[targets]
         names = tuple(map(int, targets))
         groups.append(
             Group(
-                targets=names, looks=rows, spectrum=basis, weights=dict(zip(names, weights, strict=True)),
-                rotated=dict(zip(names, rotated, strict=True)), covariance=dict(zip(names, np.linalg.inv(total), strict=True)),
+                targets=names,
+                looks=rows,
+                spectrum=basis,
+                weights=dict(zip(names, weights, strict=True)),
+                rotated=dict(zip(names, rotated, strict=True)),
+                covariance=dict(zip(names, np.linalg.inv(total), strict=True)),
             )
-        )  # fmt: skip
+        )
     return groups
 
 
@@ -78,10 +100,15 @@ def patterns(counts: Array) -> list[tuple[Index, Index]]:
     if (counts > 0).all():
         return [(np.arange(len(counts)), np.arange(counts.shape[1]))]
     different, member = np.unique(counts > 0, axis=0, return_inverse=True)
-    return [(np.flatnonzero(member.reshape(-1) == number), np.flatnonzero(pattern)) for number, pattern in enumerate(different)]
+    return [
+        (np.flatnonzero(member.reshape(-1) == number), np.flatnonzero(pattern))
+        for number, pattern in enumerate(different)
+    ]
 
 
-def scatter_of(point2: Array, look2: Array, offset2: Array, counts: Array, training: Index) -> Scatter:
+def scatter_of(
+    point2: Array, look2: Array, offset2: Array, counts: Array, training: Index
+) -> Scatter:
     """The noise of (looks,) of some trainings, over their offset's variance; averaged over (targets,) that share the looks (targets, looks)."""
     alone = point2[:, None] / np.maximum(counts, 1) + look2[:, None]
     return Scatter.of(training, (alone / offset2[:, None]).mean(axis=0))
@@ -106,14 +133,26 @@ def look_information(
     mean = jacobian.means(law, looks, columns, parameters, weight)
     if len(looks.run) == len(looks.proportions):
         return mean, np.zeros((len(mean), parameters, parameters)), counts
-    within = jacobian.information(law, looks, columns, parameters, weight, 1 / np.maximum(counts, 1))
+    within = jacobian.information(
+        law, looks, columns, parameters, weight, 1 / np.maximum(counts, 1)
+    )
     return mean, within / point2[:, None, None], counts
 
 
 def settle(
-    params: Array, prior: Prior, looks: Looks, design: tl.Design, y: Array, weight: Array,
-    *, point2: Array, process: Process, law: tl.Evaluation, information: tuple[Array, Array, Array], steps: int = 2,
-) -> tuple[Array, Array]:  # fmt: skip
+    params: Array,
+    prior: Prior,
+    looks: Looks,
+    design: tl.Design,
+    y: Array,
+    weight: Array,
+    *,
+    point2: Array,
+    process: Process,
+    law: tl.Evaluation,
+    information: tuple[Array, Array, Array],
+    steps: int = 2,
+) -> tuple[Array, Array]:
     """Let the parameters give way to the process: Gauss-Newton steps of their posterior mode under the process's covariance.
 
     The fit before it took all misfit for independent offsets; where the process explains a part, the parameters need not.
@@ -138,7 +177,9 @@ def settle(
     for number in range(steps + 1):
         last = number == steps  # that turn asks for the cost alone
         if number:
-            law = tl.evaluate(trial, design, () if last else prior.columns).regrouped(looks.training)
+            law = tl.evaluate(trial, design, () if last else prior.columns).regrouped(
+                looks.training
+            )
         residual = (y - law.log_loss) * weight
         means = runs.sums(residual) / np.maximum(counts, 1)
         if not moving.any():
@@ -147,20 +188,36 @@ def settle(
         move = (trial - prior.mean) / prior.sd
         cost = 0.5 * ((centred**2).sum(axis=1) / point2 + (move**2).sum(axis=1))
         if not last:
-            from_shape = jacobian.transposed(law, runs, prior.columns, params.shape[1], centred) / point2[:, None]
+            from_shape = (
+                jacobian.transposed(law, runs, prior.columns, params.shape[1], centred)
+                / point2[:, None]
+            )
             if groups is not None:
                 information = look_information(law, runs, prior.columns, params.shape[1], point2)
             groups = make_groups(
-                trial, prior.sd**-2, looks, design, known=groups, information=information,
-                point2=point2, look2=process.look2, offset2=process.offset2, amplitude2=process.amplitude2, shape=process.shape,
-            )  # fmt: skip
+                trial,
+                prior.sd**-2,
+                looks,
+                design,
+                known=groups,
+                information=information,
+                point2=point2,
+                look2=process.look2,
+                offset2=process.offset2,
+                amplitude2=process.amplitude2,
+                shape=process.shape,
+            )
         change = np.zeros_like(params)
         for group in groups or ():
             for t in group.targets:
                 rotated = group.spectrum.basis.T @ means[t, group.looks]
                 cost[t] += 0.5 * (group.weights[t] * rotated**2).sum()
                 if not last:
-                    pull = group.rotated[t].T @ (group.weights[t] * rotated) + from_shape[t] - move[t] / prior.sd[t]
+                    pull = (
+                        group.rotated[t].T @ (group.weights[t] * rotated)
+                        + from_shape[t]
+                        - move[t] / prior.sd[t]
+                    )
                     change[t] = group.covariance[t] @ pull
         better = (cost < best_cost) & (moving | (number == 0))
         best_means = np.where(better[:, None], means, best_means)

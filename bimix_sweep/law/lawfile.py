@@ -16,21 +16,45 @@ from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.text import shown
 
 FORMAT = "bimix-sweep law 2"
-ARRAYS = ("params", "precision", "point2", "look2", "amplitude2", "offset2", "inflation", "correlation", "residual")
+ARRAYS = (
+    "params",
+    "precision",
+    "point2",
+    "look2",
+    "amplitude2",
+    "offset2",
+    "inflation",
+    "correlation",
+    "residual",
+)
 """Fields of a fitted law that are arrays."""
 RANGES = {
-    "params": (-50.0, 50.0), "precision": (1e-9, 1e18), "point2": (1e-18, 100.0), "look2": (0.0, 100.0), "amplitude2": (0.0, 100.0), "offset2": (1e-18, 100.0),
-    "inflation": (1e-6, 1e4), "correlation": (-1.0 - 1e-6, 1.0 + 1e-6), "residual": (-100.0, 100.0),
-    "reference": (1e-3, 1e18), "steps": (1e-3, 1e18), "sizes": (1e-3, 1e18),
-}  # fmt: skip
+    "params": (-50.0, 50.0),
+    "precision": (1e-9, 1e18),
+    "point2": (1e-18, 100.0),
+    "look2": (0.0, 100.0),
+    "amplitude2": (0.0, 100.0),
+    "offset2": (1e-18, 100.0),
+    "inflation": (1e-6, 1e4),
+    "correlation": (-1.0 - 1e-6, 1.0 + 1e-6),
+    "residual": (-100.0, 100.0),
+    "reference": (1e-3, 1e18),
+    "steps": (1e-3, 1e18),
+    "sizes": (1e-3, 1e18),
+}
 """What fits come near to by far: parameters are logarithms, the smallest is `transfer.OFF`; beyond, exponentials overflow."""
 
 SMALLEST_SCALE = 1e-6
 """Of a process."""
 EXPONENTS = {
-    tl.LEVEL: (-20.0, 20.0), tl.SLOPE: (-50.0, 5.0), tl.STEP_POWER: (-50.0, 5.0), tl.SIZE_POWER: (-50.0, 5.0), tl.STEP_SIZE: (-5.0, 5.0),
-    tl.SLOPE_SIZE: (-5.0, 5.0), tl.SLOPE_STEP: (-5.0, 5.0),
-}  # fmt: skip
+    tl.LEVEL: (-20.0, 20.0),
+    tl.SLOPE: (-50.0, 5.0),
+    tl.STEP_POWER: (-50.0, 5.0),
+    tl.SIZE_POWER: (-50.0, 5.0),
+    tl.STEP_SIZE: (-5.0, 5.0),
+    tl.SLOPE_SIZE: (-5.0, 5.0),
+    tl.SLOPE_STEP: (-5.0, 5.0),
+}
 """The same of columns of `params` that stand in exponents: published slopes are below 1, and a proportion of .001 to the power -148 overflows."""
 
 
@@ -45,8 +69,18 @@ def read_fields(data: Any) -> dict[str, Any]:
         raise LawError(f"not a law file (format {shown(found)}); need {FORMAT!r}, as fit writes it")
     try:
         return _fields(data)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, MixtureError) as error:
-        raise LawError(f"the law file is damaged ({type(error).__name__}: {str(error)[:200]}); fit the law again") from error
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        MixtureError,
+    ) as error:
+        raise LawError(
+            f"the law file is damaged ({type(error).__name__}: {str(error)[:200]}); fit the law again"
+        ) from error
 
 
 def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,7 +97,12 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("own does not fit targets and domains")
     parameters, t, n = arrays["params"].shape[-1], len(targets), len(looks_of(runs).training)
     check_width(parameters, len(domains))
-    shapes = {"params": (t, parameters), "precision": (t, parameters), "residual": (t, n), "correlation": (t, t)}
+    shapes = {
+        "params": (t, parameters),
+        "precision": (t, parameters),
+        "residual": (t, n),
+        "correlation": (t, t),
+    }
     for name, values in arrays.items():
         if values.shape != shapes.get(name, (t,)):
             raise ValueError(f"{name} has shape {values.shape}")
@@ -71,10 +110,18 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     reference = (float(data["reference"][0]), float(data["reference"][1]))
     check_numbers(arrays, reference, runs)
     return {
-        "domains": domains, "targets": targets, "own": own, "choice": choice, "notes": tuple(map(str, data["notes"])),
-        "cross_validation": dict(data["cross_validation"]), "runs": runs, "shape": shape, "hyper": dict(data["hyper"]),
-        "reference": reference, **arrays,
-    }  # fmt: skip
+        "domains": domains,
+        "targets": targets,
+        "own": own,
+        "choice": choice,
+        "notes": tuple(map(str, data["notes"])),
+        "cross_validation": dict(data["cross_validation"]),
+        "runs": runs,
+        "shape": shape,
+        "hyper": dict(data["hyper"]),
+        "reference": reference,
+        **arrays,
+    }
 
 
 def check_numbers(arrays: Mapping[str, Array], reference: tuple[float, float], runs: Runs) -> None:
@@ -87,7 +134,12 @@ def check_numbers(arrays: Mapping[str, Array], reference: tuple[float, float], r
         ValueError: one is not finite or out of its range.
     """
     sizes = runs.sizes[~np.isnan(runs.sizes)]
-    for name, found in {**arrays, "reference": reference, "steps": runs.steps, "sizes": sizes}.items():
+    for name, found in {
+        **arrays,
+        "reference": reference,
+        "steps": runs.steps,
+        "sizes": sizes,
+    }.items():
         low, high = RANGES[name]
         if not ((np.asarray(found) >= low) & (np.asarray(found) <= high)).all():
             raise ValueError(f"{name} holds a number outside of {low:g} to {high:g}")
@@ -95,7 +147,9 @@ def check_numbers(arrays: Mapping[str, Array], reference: tuple[float, float], r
         raise ValueError("correlation has a diagonal that is not 1")
     for column, (low, high) in EXPONENTS.items():
         if not ((arrays["params"][:, column] >= low) & (arrays["params"][:, column] <= high)).all():
-            raise ValueError(f"params holds a number outside of {low:g} to {high:g} in column {column}")
+            raise ValueError(
+                f"params holds a number outside of {low:g} to {high:g} in column {column}"
+            )
 
 
 def read_shape(data: Mapping[str, Any]) -> Shape:
@@ -104,7 +158,10 @@ def read_shape(data: Mapping[str, Any]) -> Shape:
     Raises:
         KeyError, TypeError, ValueError: it is none.
     """
-    scales = {name: float(data.get(name, usual)) for name, usual in (("reach", np.inf), ("lasting", np.inf), ("alone", 1.0))}
+    scales = {
+        name: float(data.get(name, usual))
+        for name, usual in (("reach", np.inf), ("lasting", np.inf), ("alone", 1.0))
+    }
     shape = Shape(length=float(data["length"]), **scales)
     most = {"length": 1 / SMALLEST_SCALE, "reach": np.inf, "lasting": np.inf, "alone": 1.0}
     for name, value in asdict(shape).items():
@@ -120,13 +177,24 @@ def check_hyper(hyper: Mapping[str, Any], num_domains: int) -> None:
         KeyError, TypeError, ValueError: it has not.
     """
     fits = hyper["fits"]
-    numbers = [hyper["bonus"], hyper["spread"], *hyper["usefulness"], *(v for row in hyper["columns"] for v in row)]
+    numbers = [
+        hyper["bonus"],
+        hyper["spread"],
+        *hyper["usefulness"],
+        *(v for row in hyper["columns"] for v in row),
+    ]
     numbers += [v for one in fits for v in (one["offset2"], one["point2"], *one["params"])]
     (parameters,) = {len(one["params"]) for one in fits}
     check_width(parameters, num_domains)
     finite = np.isfinite(np.array(numbers, dtype=np.float64)).all()
-    if np.shape(hyper["columns"]) != (2, tl.NUM_SHARED) or len(hyper["usefulness"]) != num_domains or not finite:
-        raise ValueError("what a refit starts from has another shape, or values that are not finite")
+    if (
+        np.shape(hyper["columns"]) != (2, tl.NUM_SHARED)
+        or len(hyper["usefulness"]) != num_domains
+        or not finite
+    ):
+        raise ValueError(
+            "what a refit starts from has another shape, or values that are not finite"
+        )
 
 
 def check_width(parameters: int, num_domains: int) -> None:

@@ -52,7 +52,11 @@ class Looks:
         """Where they are for the process; `design` is that of the trainings."""
         rows = np.bincount(self.runs.run)
         log_step = np.bincount(self.runs.run, design.log_step[self.runs.stage]) / rows
-        return Places(proportions=self.runs.proportions, log_size=design.mixture_log_size[self.training], log_step=log_step)
+        return Places(
+            proportions=self.runs.proportions,
+            log_size=design.mixture_log_size[self.training],
+            log_step=log_step,
+        )
 
 
 def looks_of(runs: Runs) -> Looks:
@@ -68,7 +72,9 @@ def looks_of(runs: Runs) -> Looks:
         back = back / 2
     training = runs.run[starts]
     look = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(runs.run))))
-    return Looks(runs=replace(runs, proportions=runs.proportions[training], run=look), training=training)
+    return Looks(
+        runs=replace(runs, proportions=runs.proportions[training], run=look), training=training
+    )
 
 
 def condensed(runs: Runs, y: Array) -> tuple[Runs, Array, tuple[str, ...]]:
@@ -89,10 +95,21 @@ def condensed(runs: Runs, y: Array) -> tuple[Runs, Array, tuple[str, ...]]:
     present = np.logical_or.reduceat(runs.present, starts, axis=1)
     means = np.where(present, np.add.reduceat(_drawn(runs, y), starts, axis=1) / points, 0.0)
     mean = (np.add.reduceat(runs.steps[runs.stage] ** -FALL, starts) / points) ** (-1 / FALL)
-    at = np.where(points == 1, runs.steps[runs.stage[starts]], mean)  # a power and its root are not the step again
+    at = np.where(
+        points == 1, runs.steps[runs.stage[starts]], mean
+    )  # a power and its root are not the step again
     ends = [runs.steps.argmin(), runs.steps.argmax()]
-    steps, sizes, stage = stages_of(np.append(at, runs.steps[ends]), np.append(runs.sizes[runs.stage[starts]], runs.sizes[ends]))
-    few = Runs(proportions=runs.proportions, steps=steps, sizes=sizes, run=runs.run[starts], stage=stage[: len(at)], present=present)
+    steps, sizes, stage = stages_of(
+        np.append(at, runs.steps[ends]), np.append(runs.sizes[runs.stage[starts]], runs.sizes[ends])
+    )
+    few = Runs(
+        proportions=runs.proportions,
+        steps=steps,
+        sizes=sizes,
+        run=runs.run[starts],
+        stage=stage[: len(at)],
+        present=present,
+    )
     most = [np.bincount(each.run).max() for each in (runs, few)]
     note = f"curves of up to {most[0]} points were read as up to {most[1]} means, one for each factor of {LOOK} in steps: neighbouring points wander together"
     return few, means, (note,)

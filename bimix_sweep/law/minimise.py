@@ -64,7 +64,9 @@ class Objective:
         """(n,) F without smoothing."""
         losses, _ = self.losses(points)
         weighted = losses * self.weights
-        return np.asarray((weighted.max(axis=1) if self.worst else weighted.sum(axis=1)) + self.pull(points)[0])
+        return np.asarray(
+            (weighted.max(axis=1) if self.worst else weighted.sum(axis=1)) + self.pull(points)[0]
+        )
 
     def gradients(self, points: Array) -> Array:
         """(n, domains) derivatives of F; of its smoothed form for "worst"."""
@@ -81,7 +83,10 @@ class Objective:
         hessian = (np.einsum("k,nkd->nd", share, slopes[1:]) - gradient) / steps[:, None]
         hessian = (hessian + hessian.T) / 2
         if self.worst:  # share = w_k softmax_k, so the curvature of the smoothed maximum is the covariance of the slopes over mu
-            planes, chance = self.weights[:, None] * slopes[0], share / np.where(self.weights > 0, self.weights, 1)
+            planes, chance = (
+                self.weights[:, None] * slopes[0],
+                share / np.where(self.weights > 0, self.weights, 1),
+            )
             spread = planes - gradient
             hessian = hessian + (spread * chance[:, None]).T @ spread / temperature
         pull, slope, bend = self.pull(point[None])
@@ -90,7 +95,9 @@ class Objective:
     def smoothed(self, points: Array, temperature: float) -> Array:
         """(n,) the smoothed F; infinite where a loss is not finite."""
         losses, _ = self.losses(points)
-        values = np.array([self.smooth(row, temperature)[0] for row in losses]) + self.pull(points)[0]
+        values = (
+            np.array([self.smooth(row, temperature)[0] for row in losses]) + self.pull(points)[0]
+        )
         return np.where(np.isfinite(values), values, np.inf)
 
     def gap(self, point: Array, lower: Array, upper: Array) -> float:
@@ -104,11 +111,19 @@ class Objective:
         planes = self.weights[used, None] * slopes[used] + slope
         levels = self.weights[used] * losses[used] - planes @ point
         lowest = scipy.optimize.linprog(
-            np.append(np.zeros(len(point)), 1.0), A_ub=np.column_stack([planes, -np.ones(len(planes))]), b_ub=-levels,
-            A_eq=np.append(np.ones(len(point)), 0.0)[None], b_eq=[1.0], bounds=[*zip(lower, upper, strict=True), (None, None)],
+            np.append(np.zeros(len(point)), 1.0),
+            A_ub=np.column_stack([planes, -np.ones(len(planes))]),
+            b_ub=-levels,
+            A_eq=np.append(np.ones(len(point)), 0.0)[None],
+            b_eq=[1.0],
+            bounds=[*zip(lower, upper, strict=True), (None, None)],
             method="highs",
-        )  # fmt: skip
-        return max(0.0, float((self.weights * losses).max()) - float(lowest.fun)) if lowest.success else np.inf
+        )
+        return (
+            max(0.0, float((self.weights * losses).max()) - float(lowest.fun))
+            if lowest.success
+            else np.inf
+        )
 
     def smooth(self, losses: Array, temperature: float) -> tuple[float, Array]:
         """phi of one mixture's (targets,) losses, smoothed, and its derivative by each."""
@@ -133,7 +148,14 @@ class Objective:
         )
 
 
-def minimise(objective: Objective, lower: Array, upper: Array, start: Array, tolerance: float = 1e-10, steps: int = 60) -> Solution:
+def minimise(
+    objective: Objective,
+    lower: Array,
+    upper: Array,
+    start: Array,
+    tolerance: float = 1e-10,
+    steps: int = 60,
+) -> Solution:
     """Minimise F from a start.
 
     Args:
@@ -156,19 +178,34 @@ def minimise(objective: Objective, lower: Array, upper: Array, start: Array, tol
             gap = float(gradient @ (point - lowest_vertex(gradient, lower, upper)))
             if gap <= (tolerance if last else 0.1 * temperature) * scale:
                 break
-            moved = _search(objective, temperature * scale, point, value, gradient, convex(hessian), lower, upper)
+            moved = _search(
+                objective,
+                temperature * scale,
+                point,
+                value,
+                gradient,
+                convex(hessian),
+                lower,
+                upper,
+            )
             taken += 1
             if moved is None:
                 break
             point = moved
     value, gradient, hessian = objective.model(point, SMOOTHING[-1] * scale)
     return Solution(
-        point=point, value=float(objective.values(point[None])[0]), gap=objective.gap(point, lower, upper),
-        curvature=convex(hessian), gradient=gradient, iterations=taken,
-    )  # fmt: skip
+        point=point,
+        value=float(objective.values(point[None])[0]),
+        gap=objective.gap(point, lower, upper),
+        curvature=convex(hessian),
+        gradient=gradient,
+        iterations=taken,
+    )
 
 
-def quadratic_step(hessian: Array, gradient: Array, point: Array, lower: Array, upper: Array) -> Array:
+def quadratic_step(
+    hessian: Array, gradient: Array, point: Array, lower: Array, upper: Array
+) -> Array:
     """argmin_x  gradient.(x - point) + (x - point)' hessian (x - point) / 2  inside the bounds on the simplex.
 
     Primal active set: minimise on the free face, stop at the first bound in the way and hold it, else release the held
@@ -182,7 +219,11 @@ def quadratic_step(hessian: Array, gradient: Array, point: Array, lower: Array, 
         (domains,) feasible, no higher than `point`.
     """
     x, count = point.copy(), len(point)
-    held = ((x <= lower) & (gradient > np.median(gradient))) | ((x >= upper) & (gradient < np.median(gradient))) | (lower == upper)
+    held = (
+        ((x <= lower) & (gradient > np.median(gradient)))
+        | ((x >= upper) & (gradient < np.median(gradient)))
+        | (lower == upper)
+    )
     for _ in range(6 * count + 10):
         free = np.flatnonzero(~held)
         slope = gradient + hessian @ (x - point)
@@ -228,17 +269,30 @@ def lowest_vertex(gradient: Array, lower: Array, upper: Array) -> Array:
 
 
 def _search(
-    objective: Objective, temperature: float, point: Array, value: float, gradient: Array, hessian: Array, lower: Array, upper: Array
+    objective: Objective,
+    temperature: float,
+    point: Array,
+    value: float,
+    gradient: Array,
+    hessian: Array,
+    lower: Array,
+    upper: Array,
 ) -> Array | None:
     """The next point: backtracking along the Newton step, then along the step to the best vertex; None where neither descends."""
-    for target in (quadratic_step(hessian, gradient, point, lower, upper), lowest_vertex(gradient, lower, upper)):
+    for target in (
+        quadratic_step(hessian, gradient, point, lower, upper),
+        lowest_vertex(gradient, lower, upper),
+    ):
         move = target - point
         descent = float(gradient @ move)
         if not descent < 0:
             continue
         length = 1.0
         for _ in range(40):
-            if objective.smoothed((point + length * move)[None], temperature)[0] <= value + 1e-4 * length * descent:
+            if (
+                objective.smoothed((point + length * move)[None], temperature)[0]
+                <= value + 1e-4 * length * descent
+            ):
                 return point + length * move
             length /= 2
     return None

@@ -89,9 +89,18 @@ class Optimum:
 
 
 def optimal_mixture(
-    law: FittedLaw, domains: DomainSet, *, weights: Mapping[str, float] | None = None, objective: str = "mean", step: float | None = None,
-    size: float | None = None, prior: Mixture | None = None, kl: float = 0.0, within: float = 0.005, generator: np.random.Generator | None = None,
-) -> Optimum:  # fmt: skip
+    law: FittedLaw,
+    domains: DomainSet,
+    *,
+    weights: Mapping[str, float] | None = None,
+    objective: str = "mean",
+    step: float | None = None,
+    size: float | None = None,
+    prior: Mixture | None = None,
+    kl: float = 0.0,
+    within: float = 0.005,
+    generator: np.random.Generator | None = None,
+) -> Optimum:
     """Minimise the predicted objective over mixtures of `domains` inside their bounds.
 
     Args:
@@ -109,13 +118,15 @@ def optimal_mixture(
             bounds exclude.
     """
     generator = generator or np.random.default_rng(0)
-    question = ask(law, domains, weights=weights, objective=objective, step=step, size=size, prior=prior, kl=kl)
+    question = ask(
+        law, domains, weights=weights, objective=objective, step=step, size=size, prior=prior, kl=kl
+    )
     best, scope = solve(question, generator)
     objective_of = question.aim(parametric=scope == "global")
     level = best.value + within * abs(best.value)
     extremes = extreme_members(
         objective_of.values, objective_of.gradients, best, level, question.lower, question.upper
-    )  # fmt: skip
+    )
     regret, drawn = _regret(question, best, extremes, generator)
     names = domains.names
     columns = [law.domains.index(name) for name in names]
@@ -125,29 +136,54 @@ def optimal_mixture(
     largest = {"step": law.steps, "size": law.sizes}
     asked = {"step": question.step, "size": question.size}
     return Optimum(
-        mixture=_mixture(names, best.point[columns]), objective=float(question.objective(predicted)),
-        predicted_losses=dict(zip(law.targets, map(float, predicted), strict=True)), gap=best.gap, scope=scope,
+        mixture=_mixture(names, best.point[columns]),
+        objective=float(question.objective(predicted)),
+        predicted_losses=dict(zip(law.targets, map(float, predicted), strict=True)),
+        gap=best.gap,
+        scope=scope,
         binding=_binding(question, objective_of, best),
-        region={n: (float(extremes[:, c].min()), float(extremes[:, c].max())) for n, c in zip(names, columns, strict=True)},
-        alternatives=tuple(_mixture(names, row[columns]) for row in _far_apart(extremes[: 2 * count], best.point)),
-        interval={n: (float(spread[0, c]), float(spread[1, c])) for n, c in zip(names, columns, strict=True)},
-        regret=regret, step=question.step, size=question.size, within=within,
+        region={
+            n: (float(extremes[:, c].min()), float(extremes[:, c].max()))
+            for n, c in zip(names, columns, strict=True)
+        },
+        alternatives=tuple(
+            _mixture(names, row[columns]) for row in _far_apart(extremes[: 2 * count], best.point)
+        ),
+        interval={
+            n: (float(spread[0, c]), float(spread[1, c]))
+            for n, c in zip(names, columns, strict=True)
+        },
+        regret=regret,
+        step=question.step,
+        size=question.size,
+        within=within,
         extrapolation={k: _beyond(asked[k], fitted) for k, fitted in largest.items()},
-    )  # fmt: skip
+    )
 
 
 def ask(
-    law: FittedLaw, domains: DomainSet, *, weights: Mapping[str, float] | None = None, objective: str = "mean", step: float | None = None,
-    size: float | None = None, prior: Mixture | None = None, kl: float = 0.0,
-) -> Question:  # fmt: skip
+    law: FittedLaw,
+    domains: DomainSet,
+    *,
+    weights: Mapping[str, float] | None = None,
+    objective: str = "mean",
+    step: float | None = None,
+    size: float | None = None,
+    prior: Mixture | None = None,
+    kl: float = 0.0,
+) -> Question:
     """The arguments of `optimal_mixture`, checked and in the law's order."""
     if unknown := [name for name in domains.names if name not in law.domains]:
-        raise OptimumError(f"the law has never seen {', '.join(unknown)}; it knows {', '.join(law.domains)}")
+        raise OptimumError(
+            f"the law has never seen {', '.join(unknown)}; it knows {', '.join(law.domains)}"
+        )
     if objective not in ("mean", "worst"):
         raise OptimumError(f'objective is {objective!r}; need "mean" or "worst"')
     weights = dict.fromkeys(law.targets, 1.0) if weights is None else weights
     if unknown := [name for name in weights if name not in law.targets]:
-        raise OptimumError(f"weights name {', '.join(unknown)}; the law's targets are {', '.join(law.targets)}")
+        raise OptimumError(
+            f"weights name {', '.join(unknown)}; the law's targets are {', '.join(law.targets)}"
+        )
     values = np.array([float(weights.get(target, 0.0)) for target in law.targets])
     if not (np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
         raise OptimumError(f"weights are {dict(weights)}; need numbers >= 0, one of them above 0")
@@ -155,7 +191,9 @@ def ask(
         if value is not None and not (np.isfinite(value) and value > 0):
             raise OptimumError(f"{name} is {value:g}; need a number > 0")
     if size is not None and law.sizes is None:
-        raise OptimumError(f"size is {size:g}, and this law was fitted without sizes; leave it out, or fit runs that give their size")
+        raise OptimumError(
+            f"size is {size:g}, and this law was fitted without sizes; leave it out, or fit runs that give their size"
+        )
     if not 0 <= kl <= MOST_PULL:
         raise OptimumError(f"kl is {kl:g}; need a number from 0 to {MOST_PULL:g}")
     if kl > 0 and prior is None:
@@ -167,22 +205,34 @@ def ask(
     if pull is not None:
         upper = np.where(pull > 0, upper, 0.0)
         if upper.sum() < 1 - 1e-9 or (upper < lower).any():
-            raise OptimumError("the prior gives nothing to domains that the bounds need; give every such domain a share in it")
+            raise OptimumError(
+                "the prior gives nothing to domains that the bounds need; give every such domain a share in it"
+            )
     worst = objective == "worst"
     return Question(
-        law=law, weights=values / (values[values > 0].mean() if worst else values.sum()), worst=worst, lower=lower, upper=upper,
+        law=law,
+        weights=values / (values[values > 0].mean() if worst else values.sum()),
+        worst=worst,
+        lower=lower,
+        upper=upper,
         step=float(law.steps[1] if step is None else step),
-        size=None if law.sizes is None else float(law.sizes[1] if size is None else size), prior=pull, kl=kl if pull is not None else 0.0,
-    )  # fmt: skip
+        size=None if law.sizes is None else float(law.sizes[1] if size is None else size),
+        prior=pull,
+        kl=kl if pull is not None else 0.0,
+    )
 
 
-def solve(question: Question, generator: np.random.Generator, num_starts: int = 3) -> tuple[Solution, str]:
+def solve(
+    question: Question, generator: np.random.Generator, num_starts: int = 3
+) -> tuple[Solution, str]:
     """The minimum of the law, or of law + process where there is one, and the scope of its certificate.
 
     Law + process is minimised from the law's own minimum and from the best predicted of measured and scattered mixtures, `num_starts` in all.
     """
     open_to = (question.upper > 0).astype(np.float64)
-    convex = minimise(question.aim(parametric=True), question.lower, question.upper, open_to / open_to.sum())
+    convex = minimise(
+        question.aim(parametric=True), question.lower, question.upper, open_to / open_to.sum()
+    )
     if not question.law.has_process:
         return convex, "global"
     full, starts = question.aim(parametric=False), convex.point[None]
@@ -194,18 +244,22 @@ def solve(question: Question, generator: np.random.Generator, num_starts: int = 
     return min(found, key=lambda solution: solution.value), "local"
 
 
-def _regret(question: Question, best: Solution, extremes: Array, generator: np.random.Generator) -> tuple[Regret, Array]:
+def _regret(
+    question: Question, best: Solution, extremes: Array, generator: np.random.Generator
+) -> tuple[Regret, Array]:
     """Expected and 95 % regret of the optimum over posterior draws, and the draws' optima."""
     bowl = Bowl.at(question, best)
     drawn = drawn_optima(question, bowl, question.posterior(bowl.stencil), generator, 64)
-    cloud = np.concatenate([best.point[None], drawn, extremes[:64], scattered(question, best.point, generator, 60)])
+    cloud = np.concatenate(
+        [best.point[None], drawn, extremes[:64], scattered(question, best.point, generator, 60)]
+    )
     losses = np.exp(correlated_draws(question.posterior(cloud), generator, NUM_DRAWS))
     values = question.objective(losses)
     lowest = values.min(axis=1)
     regrets = (values[:, 0] - lowest) / lowest
-    return Regret(expected=float(REALISED * regrets.mean()), upper95=float(np.quantile(regrets, 0.95))), np.concatenate(
-        [drawn, cloud[values.argmin(axis=1)]]
-    )
+    return Regret(
+        expected=float(REALISED * regrets.mean()), upper95=float(np.quantile(regrets, 0.95))
+    ), np.concatenate([drawn, cloud[values.argmin(axis=1)]])
 
 
 def _binding(question: Question, objective: Objective, best: Solution) -> tuple[Binding, ...]:
@@ -222,7 +276,9 @@ def _binding(question: Question, objective: Objective, best: Solution) -> tuple[
             freed = limits.copy()
             freed[index] = open_end
             lower, upper = (freed, question.upper) if bound == "min" else (question.lower, freed)
-            cost = (best.value - minimise(objective, lower, upper, best.point, 1e-8).value) / abs(best.value)
+            cost = (best.value - minimise(objective, lower, upper, best.point, 1e-8).value) / abs(
+                best.value
+            )
             if cost > 1e-9:
                 found.append(Binding(domain=name, bound=bound, cost=float(cost)))
     return tuple(sorted(found, key=lambda binding: -binding.cost))
@@ -232,7 +288,9 @@ def _far_apart(members: Array, centre: Array) -> list[Array]:
     """A few of the members, each the one farthest from those before and from the centre (total variation)."""
     chosen = [centre]
     for _ in range(min(NUM_ALTERNATIVES, len(members))):
-        nearest = np.array([min(total_variation(row, other) for other in chosen) for row in members])
+        nearest = np.array(
+            [min(total_variation(row, other) for other in chosen) for row in members]
+        )
         if nearest.max() < 0.01:
             break
         chosen.append(members[int(nearest.argmax())])

@@ -9,10 +9,18 @@ from bimix_sweep.law import transfer as tl
 from bimix_sweep.mixture.simplex import Array
 
 SHARED = {
-    tl.SLOPE: (np.log(0.1), 0.6), tl.CURVATURE: (0.5, 0.3), tl.FLOOR: (np.log(0.02), 0.5), tl.FLAT: (-6.0, 0.1),
-    tl.STEP_SCALE: (np.log(0.15), 1.0), tl.STEP_POWER: (np.log(0.5), 0.5), tl.STEP_SIZE: (0.0, 0.2),
-    tl.SIZE_SCALE: (np.log(0.6), 0.5), tl.SIZE_POWER: (np.log(0.34), 0.3), tl.SLOPE_SIZE: (0.03, 0.015), tl.SLOPE_STEP: (0.0, 0.05),
-}  # fmt: skip
+    tl.SLOPE: (np.log(0.1), 0.6),
+    tl.CURVATURE: (0.5, 0.3),
+    tl.FLOOR: (np.log(0.02), 0.5),
+    tl.FLAT: (-6.0, 0.1),
+    tl.STEP_SCALE: (np.log(0.15), 1.0),
+    tl.STEP_POWER: (np.log(0.5), 0.5),
+    tl.STEP_SIZE: (0.0, 0.2),
+    tl.SIZE_SCALE: (np.log(0.6), 0.5),
+    tl.SIZE_POWER: (np.log(0.34), 0.3),
+    tl.SLOPE_SIZE: (0.03, 0.015),
+    tl.SLOPE_STEP: (0.0, 0.05),
+}
 """Column: (centre, standard deviation) of what all targets have in common.
 
 Curvature and `SPREAD` were chosen by leaving runs out of the published 1M training swarm (n = 16, 24, 32, 64 fitted, the others predicted) and mixtures out of
@@ -32,9 +40,19 @@ OWN_SLOPE = (np.log(0.04), 0.3)
 """The slope's where only the own domain counts: published losses fall with the own proportion to the power .02 to .06, in seven-domain curves of three sizes,
 in the 1M swarm and in this project's own proxies."""
 APART = {
-    tl.LEVEL: 3.0, tl.SLOPE: 0.25, tl.CURVATURE: 0.5, tl.FLOOR: 1.0, tl.FLAT: 0.5, tl.STEP_SCALE: 0.7, tl.STEP_POWER: 0.5, tl.STEP_SIZE: 0.2,
-    tl.SIZE_SCALE: 0.7, tl.SIZE_POWER: 0.3, tl.SLOPE_SIZE: 0.045, tl.SLOPE_STEP: 0.003,
-}  # fmt: skip
+    tl.LEVEL: 3.0,
+    tl.SLOPE: 0.25,
+    tl.CURVATURE: 0.5,
+    tl.FLOOR: 1.0,
+    tl.FLAT: 0.5,
+    tl.STEP_SCALE: 0.7,
+    tl.STEP_POWER: 0.5,
+    tl.STEP_SIZE: 0.2,
+    tl.SIZE_SCALE: 0.7,
+    tl.SIZE_POWER: 0.3,
+    tl.SLOPE_SIZE: 0.045,
+    tl.SLOPE_STEP: 0.003,
+}
 """Column: standard deviation of a target about what all have in common."""
 USEFULNESS = 0.35
 """Standard deviation of a domain's general usefulness: the mean over targets of its log t."""
@@ -85,9 +103,13 @@ def expected(num_domains: int, reference_size: float) -> Common:
     columns[1, tl.SLOPE], sd[1, tl.SLOPE] = OWN_SLOPE
     columns[:, tl.SIZE_SCALE] -= np.exp(SHARED[tl.SIZE_POWER][0]) * np.log(reference_size / 4e7)
     return Common(
-        columns=columns, usefulness=np.zeros(num_domains), bonus=OWN_BONUS[0], spread=SPREAD[0],
-        columns_sd=sd, usefulness_sd=np.full(num_domains, USEFULNESS),
-    )  # fmt: skip
+        columns=columns,
+        usefulness=np.zeros(num_domains),
+        bonus=OWN_BONUS[0],
+        spread=SPREAD[0],
+        columns_sd=sd,
+        usefulness_sd=np.full(num_domains, USEFULNESS),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,9 +197,15 @@ class Problems:
         every = np.ones(count, dtype=bool)
         mean[:, tl.PIVOT], sd[:, tl.PIVOT] = self.pivot, FIXED
         if not self.has_steps:
-            for column, value in ((tl.STEP_SCALE, tl.OFF), (tl.STEP_POWER, 0.0), (tl.SLOPE_STEP, 0.0)):
+            for column, value in (
+                (tl.STEP_SCALE, tl.OFF),
+                (tl.STEP_POWER, 0.0),
+                (tl.SLOPE_STEP, 0.0),
+            ):
                 hold(every, column, value)
-        if self.num_sizes < 2:  # one size says nothing of kN, which then keeps its prior: predictions at another size are as uncertain
+        if (
+            self.num_sizes < 2
+        ):  # one size says nothing of kN, which then keeps its prior: predictions at another size are as uncertain
             for column, value in ((tl.SIZE_SCALE, tl.OFF), (tl.SIZE_POWER, 0.0)):
                 hold(every, column, value)
         if self.num_sizes == 0:
@@ -186,7 +214,12 @@ class Problems:
             hold(every, tl.STEP_SIZE, 0.0)
         if self.has_steps:
             hold(every, tl.FLAT, tl.OFF)
-        for column, value in ((tl.CURVATURE, -tl.OFF), (tl.FLAT, tl.OFF), (tl.SLOPE_STEP, 0.0), (tl.SLOPE_SIZE, 0.0)):
+        for column, value in (
+            (tl.CURVATURE, -tl.OFF),
+            (tl.FLAT, tl.OFF),
+            (tl.SLOPE_STEP, 0.0),
+            (tl.SLOPE_SIZE, 0.0),
+        ):
             hold(self.bimix, column, value)
         hold(self.bimix & ~self.floor, tl.FLOOR, tl.OFF)
         for domain in range(self.num_domains):
@@ -223,7 +256,8 @@ class Problems:
                 weight = part if column in CONTRASTS else 1.0
                 total = weight * known[rows, column].sum() + spread**-2
                 columns[law, column] += (
-                    weight * pull[rows, column].sum() - (columns[law, column] - start.columns[law, column]) / spread**2
+                    weight * pull[rows, column].sum()
+                    - (columns[law, column] - start.columns[law, column]) / spread**2
                 ) / total
                 columns_sd[law, column] = total**-0.5
         if (
@@ -237,17 +271,30 @@ class Problems:
         pull, known = pull[:, self.log_t], known[:, self.log_t]
         weight = _part(~self.bimix)
         total = weight * (known * apart).sum(axis=0) + USEFULNESS**-2
-        usefulness = common.usefulness + (weight * (pull * apart).sum(axis=0) - common.usefulness / USEFULNESS**2) / total
+        usefulness = (
+            common.usefulness
+            + (weight * (pull * apart).sum(axis=0) - common.usefulness / USEFULNESS**2) / total
+        )
         expected_bonus, spread = OWN_BONUS
-        own_pull, own_known = (pull[owners, self.own[owners]].sum(), known[owners, self.own[owners]].sum())
-        bonus = common.bonus + (own_pull - (common.bonus - expected_bonus) / spread**2) / (own_known + spread**-2)
+        own_pull, own_known = (
+            pull[owners, self.own[owners]].sum(),
+            known[owners, self.own[owners]].sum(),
+        )
+        bonus = common.bonus + (own_pull - (common.bonus - expected_bonus) / spread**2) / (
+            own_known + spread**-2
+        )
         expected_spread, count = SPREAD
         free = (prior.sd[:, self.log_t] > FIXED) & ~self.bimix[:, None]
         deviation2 = ((params - prior.mean)[:, self.log_t] ** 2)[free].sum()
         measured = np.maximum(1 - (variance / s2)[:, self.log_t], 0.0)[free].sum()
         spread = float(np.sqrt((deviation2 + count * expected_spread**2) / (measured + count)))
         return Common(
-            columns=columns, usefulness=usefulness, bonus=float(bonus), spread=spread, columns_sd=columns_sd, usefulness_sd=total**-0.5
+            columns=columns,
+            usefulness=usefulness,
+            bonus=float(bonus),
+            spread=spread,
+            columns_sd=columns_sd,
+            usefulness_sd=total**-0.5,
         )
 
 

@@ -21,7 +21,12 @@ ROUNDS = 5
 
 
 def extreme_members(
-    values: Callable[[Array], Array], gradients: Callable[[Array], Array], best: Solution, level: float, lower: Array, upper: Array
+    values: Callable[[Array], Array],
+    gradients: Callable[[Array], Array],
+    best: Solution,
+    level: float,
+    lower: Array,
+    upper: Array,
 ) -> Array:
     """Members of {r : F(r) <= level} that hold as much or as little of each domain as the search finds.
 
@@ -46,24 +51,42 @@ def extreme_members(
         along = _solve(metric, wanted, held)
         if turn == 0:
             gain = np.einsum("nd,nd->n", wanted, along)
-            move = np.sqrt(2 * max(level - best.value, 0.0) / np.maximum(gain, 1e-300))[:, None] * along
+            move = (
+                np.sqrt(2 * max(level - best.value, 0.0) / np.maximum(gain, 1e-300))[:, None]
+                * along
+            )
         else:
             uphill = _solve(metric, slopes, held)
             cross = np.einsum("nd,nd->n", slopes, along)
-            move = (np.einsum("nd,nd->n", slopes, uphill) / np.where(np.abs(cross) > 1e-300, cross, np.inf))[:, None] * along - uphill
-        tried = _to_level(values, best.point, project(members + move, lower, upper), level, lower, upper)
+            move = (
+                np.einsum("nd,nd->n", slopes, uphill)
+                / np.where(np.abs(cross) > 1e-300, cross, np.inf)
+            )[:, None] * along - uphill
+        tried = _to_level(
+            values, best.point, project(members + move, lower, upper), level, lower, upper
+        )
         now = signs * (tried - best.point)[np.arange(2 * count), domain]
         better = now > reach
         there = gradients(np.where(better[:, None], tried, members))
         metric = _learn(metric, np.where(better[:, None], tried - members, 0.0), there - slopes)
-        members, slopes, reach = np.where(better[:, None], tried, members), there, np.where(better, now, reach)
+        members, slopes, reach = (
+            np.where(better[:, None], tried, members),
+            there,
+            np.where(better, now, reach),
+        )
     return members
 
 
-def _held(members: Array, wanted: Array, slopes: Array, lower: Array, upper: Array) -> npt.NDArray[np.bool_]:
+def _held(
+    members: Array, wanted: Array, slopes: Array, lower: Array, upper: Array
+) -> npt.NDArray[np.bool_]:
     """(n, domains) True where a bound holds: at it, and the wish to save loss pushes against it (the wanted domain is never held)."""
     typical = np.median(slopes, axis=1, keepdims=True)
-    held = ((members <= lower + 1e-12) & (slopes >= typical)) | ((members >= upper - 1e-12) & (slopes <= typical)) | (lower == upper)
+    held = (
+        ((members <= lower + 1e-12) & (slopes >= typical))
+        | ((members >= upper - 1e-12) & (slopes <= typical))
+        | (lower == upper)
+    )
     return np.asarray(held & ((wanted == 0) | (lower == upper)))
 
 
@@ -91,13 +114,23 @@ def _learn(metric: Array, moved: Array, change: Array) -> Array:
     return np.asarray(metric + fresh - stale)
 
 
-def _to_level(values: Callable[[Array], Array], centre: Array, ends: Array, level: float, lower: Array, upper: Array) -> Array:
+def _to_level(
+    values: Callable[[Array], Array],
+    centre: Array,
+    ends: Array,
+    level: float,
+    lower: Array,
+    upper: Array,
+) -> Array:
     """Points where F reaches the level on the paths project(centre + t (end - centre)), which bend along the bounds; F <= level at each."""
     rays = ends - centre
     low, guess, high = np.zeros(len(rays)), np.ones(len(rays)), np.full(len(rays), np.inf)
     for _ in range(26):
         fits = values(project(centre + guess[:, None] * rays, lower, upper)) <= level
-        low, high = np.where(fits, np.maximum(low, guess), low), np.where(fits, high, np.minimum(high, guess))
+        low, high = (
+            np.where(fits, np.maximum(low, guess), low),
+            np.where(fits, high, np.minimum(high, guess)),
+        )
         guess = np.where(np.isinf(high), 2 * guess, (low + np.where(np.isinf(high), 0, high)) / 2)
         guess = np.minimum(guess, 1e6)
     return np.asarray(project(centre + low[:, None] * rays, lower, upper))

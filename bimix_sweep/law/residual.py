@@ -98,7 +98,10 @@ class Shape:
     def correlation(self, left: "Places", right: "Places") -> Array:
         """(n, m) of the process at n places and m others."""
         value = kernel(left.proportions, right.proportions, self.length)
-        for scale, a, b in ((self.reach, left.log_size, right.log_size), (self.lasting, left.log_step, right.log_step)):
+        for scale, a, b in (
+            (self.reach, left.log_size, right.log_size),
+            (self.lasting, left.log_step, right.log_step),
+        ):
             if scale < np.inf:
                 value *= np.exp(-np.abs(a[:, None] - b[None, :]) / scale)
         return value
@@ -107,7 +110,9 @@ class Shape:
         """(n, m, domains) derivative of the correlations by the proportions of the first."""
         root = np.sqrt(np.maximum(left.proportions, 1e-9))[:, None]
         value = self.correlation(left, right)
-        return np.asarray(value[:, :, None] * (np.sqrt(right.proportions) - root) / (2 * self.length**2 * root))
+        return np.asarray(
+            value[:, :, None] * (np.sqrt(right.proportions) - root) / (2 * self.length**2 * root)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +128,11 @@ class Places:
 
     def of(self, which: Index) -> "Places":
         """Some of them."""
-        return Places(proportions=self.proportions[which], log_size=self.log_size[which], log_step=self.log_step[which])
+        return Places(
+            proportions=self.proportions[which],
+            log_size=self.log_size[which],
+            log_step=self.log_step[which],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,12 +157,21 @@ def kernel(left: Array, right: Array, length: float) -> Array:
 
 def spectrum(places: Places, shape: Shape, scatter: Scatter) -> Spectrum:
     """Diagonalise the kernel of some looks and their noise."""
-    values, vectors = np.linalg.eigh(scatter.whitened(scatter.whitened(shape.correlation(places, places)).T))
-    return Spectrum(basis=scatter.whitened(vectors, transposed=True), values=np.maximum(values, 0.0))
+    values, vectors = np.linalg.eigh(
+        scatter.whitened(scatter.whitened(shape.correlation(places, places)).T)
+    )
+    return Spectrum(
+        basis=scatter.whitened(vectors, transposed=True), values=np.maximum(values, 0.0)
+    )
 
 
 def choose(
-    spectra: dict[Shape, Spectrum], residual: Array, jacobian: Array, information: Array, log_det_noise: float, used: Array
+    spectra: dict[Shape, Spectrum],
+    residual: Array,
+    jacobian: Array,
+    information: Array,
+    log_det_noise: float,
+    used: Array,
 ) -> tuple[dict[Shape, Array], dict[Shape, tuple[Array, Array]]]:
     """Marginal likelihood of each shape, and the best amplitude and offset variances under it.
 
@@ -178,10 +196,18 @@ def choose(
         for number, share in enumerate(SHARES):
             weights = 1 / (share / (1 - share) * basis.values + 1)
             offset2 = np.maximum((z2 * weights).sum(axis=1) / degrees, 1e-12)
-            precision = information + np.matmul((rotated * weights[:, None]).transpose(0, 2, 1), rotated) / offset2[:, None, None]
+            precision = (
+                information
+                + np.matmul((rotated * weights[:, None]).transpose(0, 2, 1), rotated)
+                / offset2[:, None, None]
+            )
             offsets[number] = offset2
             negative[number] = 0.5 * (
-                runs * np.log(offset2) - np.log(weights).sum() + log_det_noise + degrees + np.linalg.slogdet(precision)[1]
+                runs * np.log(offset2)
+                - np.log(weights).sum()
+                + log_det_noise
+                + degrees
+                + np.linalg.slogdet(precision)[1]
             )
         log_belief = -SHARE_PENALTY * SHARES
         log_belief -= np.log(np.exp(log_belief).sum())
@@ -192,7 +218,9 @@ def choose(
             posterior = np.exp(weighed - best)
             total = posterior.sum(axis=0)
             posterior /= total
-            log_belief = np.log((posterior.sum(axis=1) + SHARE_COUNT * start) / (targets + SHARE_COUNT))
+            log_belief = np.log(
+                (posterior.sum(axis=1) + SHARE_COUNT * start) / (targets + SHARE_COUNT)
+            )
         share_mean = SHARES @ posterior
         variance = (posterior * offsets / (1 - SHARES)[:, None]).sum(axis=0)
         share_mean = np.where(posterior[0] >= ABSENT_FROM, 0.0, share_mean)

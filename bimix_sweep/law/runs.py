@@ -51,7 +51,9 @@ class Runs:
         """(runs,) number of the mixture of each training; equal mixtures share one."""
         number: dict[bytes, int] = {}
         rounded = np.round(self.proportions, 9) + 0.0
-        return np.array([number.setdefault(row.tobytes(), len(number)) for row in rounded], dtype=np.int64)
+        return np.array(
+            [number.setdefault(row.tobytes(), len(number)) for row in rounded], dtype=np.int64
+        )
 
     def sums(self, values: Array) -> Array:
         """(..., runs) sums over each training's rows of (..., rows)."""
@@ -66,7 +68,10 @@ class Runs:
         """Plain lists; floats survive exactly."""
         return {
             "proportions": self.proportions.tolist(),
-            "stages": [[float(s), None if np.isnan(n) else float(n)] for s, n in zip(self.steps, self.sizes, strict=True)],
+            "stages": [
+                [float(s), None if np.isnan(n) else float(n)]
+                for s, n in zip(self.steps, self.sizes, strict=True)
+            ],
             "points": [part.tolist() for part in np.split(self.stage, self.starts[1:])],
             "missing": np.argwhere(~self.present).tolist(),
         }
@@ -77,16 +82,26 @@ class Runs:
         stages = data["stages"]
         points = [np.array(p, dtype=np.int64) for p in data["points"]]
         runs = cls(
-            proportions=np.array(data["proportions"], dtype=np.float64).reshape(len(points), num_domains),
+            proportions=np.array(data["proportions"], dtype=np.float64).reshape(
+                len(points), num_domains
+            ),
             steps=np.array([float(s) for s, _ in stages]),
             sizes=np.array([np.nan if n is None else float(n) for _, n in stages]),
             run=np.repeat(np.arange(len(points)), [len(p) for p in points]),
             stage=np.concatenate(points),
             present=np.ones((num_targets, sum(map(len, points))), dtype=bool),
         )
-        if not all(len(p) for p in points) or runs.stage.min() < 0 or runs.stage.max() >= len(stages):
+        if (
+            not all(len(p) for p in points)
+            or runs.stage.min() < 0
+            or runs.stage.max() >= len(stages)
+        ):
             raise ValueError("points name stages that are not there")
-        if not (np.isfinite(runs.proportions).all() and (runs.proportions >= 0).all() and (runs.steps > 0).all()):
+        if not (
+            np.isfinite(runs.proportions).all()
+            and (runs.proportions >= 0).all()
+            and (runs.steps > 0).all()
+        ):
             raise ValueError("proportions and steps must be finite numbers >= 0")
         for target, row in data["missing"]:
             runs.present[int(target), int(row)] = False
@@ -111,11 +126,15 @@ def gather(table: LossTable, min_step: float | None) -> tuple[Runs, Array, tuple
     if min_step is not None:
         early = table.steps < min_step
         if (early & keep).any():
-            notes.append(f"{int((early & keep).sum())} of {len(table)} rows are before step {min_step:g} and were left out")
+            notes.append(
+                f"{int((early & keep).sum())} of {len(table)} rows are before step {min_step:g} and were left out"
+            )
         keep = np.asarray(keep & ~early)
     if not keep.any():
         before = f" from step {min_step:g} on" if min_step is not None else ""
-        raise LawError(f"the table has no measured loss{before}; need at least 2 different mixtures")
+        raise LawError(
+            f"the table has no measured loss{before}; need at least 2 different mixtures"
+        )
     _check(table, keep)
     rows = np.flatnonzero(keep)
     ids = _trainings(table, rows)
@@ -125,7 +144,14 @@ def gather(table: LossTable, min_step: float | None) -> tuple[Runs, Array, tuple
     starts = np.searchsorted(run, np.arange(run[-1] + 1))
     losses = table.losses[rows].T
     present = np.isfinite(losses)
-    runs = Runs(proportions=table.proportions[rows][starts], steps=steps, sizes=sizes, run=run, stage=stage, present=present)
+    runs = Runs(
+        proportions=table.proportions[rows][starts],
+        steps=steps,
+        sizes=sizes,
+        run=run,
+        stage=stage,
+        present=present,
+    )
     has_size = ~np.isnan(runs.sizes)
     if has_size.any() and not has_size.all():
         raise LawError("some rows have a size and some have none; need it in all rows or in none")
@@ -134,8 +160,14 @@ def gather(table: LossTable, min_step: float | None) -> tuple[Runs, Array, tuple
 
 def stages_of(steps: Array, sizes: Array) -> tuple[Array, Array, Index]:
     """The distinct pairs of (rows,) steps and sizes: (stages,) both, rising, and (rows,) the stage of each row."""
-    stages, stage = np.unique(np.stack([steps, np.nan_to_num(sizes, nan=-1.0)], axis=1), axis=0, return_inverse=True)
-    return stages[:, 0], np.where(stages[:, 1] < 0, np.nan, stages[:, 1]), stage.reshape(-1).astype(np.int64)
+    stages, stage = np.unique(
+        np.stack([steps, np.nan_to_num(sizes, nan=-1.0)], axis=1), axis=0, return_inverse=True
+    )
+    return (
+        stages[:, 0],
+        np.where(stages[:, 1] < 0, np.nan, stages[:, 1]),
+        stage.reshape(-1).astype(np.int64),
+    )
 
 
 def _trainings(table: LossTable, rows: Index) -> Index:
@@ -144,13 +176,20 @@ def _trainings(table: LossTable, rows: Index) -> Index:
     trial = np.array([number.setdefault(table.trials[row], len(number)) for row in rows.tolist()])
     size = np.unique(np.nan_to_num(table.sizes[rows], nan=-1.0), return_inverse=True)[1]
     seed = np.unique(np.nan_to_num(table.seeds[rows], nan=-1.0), return_inverse=True)[1]
-    _, first, inverse = np.unique((trial * (size.max() + 1) + size) * (seed.max() + 1) + seed, return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(
+        (trial * (size.max() + 1) + size) * (seed.max() + 1) + seed,
+        return_index=True,
+        return_inverse=True,
+    )
     return np.asarray(np.argsort(np.argsort(first))[inverse], dtype=np.int64)
 
 
 def _check(table: LossTable, keep: npt.NDArray[np.bool_]) -> None:
     """A table built in Python has not been through the reader's checks."""
-    bad = np.argwhere(~(np.isnan(table.losses) | ((table.losses > LEAST_LOSS) & (table.losses < MOST_LOSS))) & keep[:, None])
+    bad = np.argwhere(
+        ~(np.isnan(table.losses) | ((table.losses > LEAST_LOSS) & (table.losses < MOST_LOSS)))
+        & keep[:, None]
+    )
     if bad.size:
         row, target = bad[0]
         raise LawError(
@@ -159,7 +198,15 @@ def _check(table: LossTable, keep: npt.NDArray[np.bool_]) -> None:
         )
     r = table.proportions[keep]
     if not (np.isfinite(r).all() and (r >= 0).all() and np.abs(r.sum(axis=1) - 1).max() < 1e-3):
-        row = np.flatnonzero(keep)[~(np.isfinite(r).all(axis=1) & (r >= 0).all(axis=1) & (np.abs(r.sum(axis=1) - 1) < 1e-3))][0]
-        raise LawError(f"trial {table.trials[row]} has proportions {table.proportions[row].tolist()}; need numbers >= 0 that sum to 1")
+        row = np.flatnonzero(keep)[
+            ~(
+                np.isfinite(r).all(axis=1)
+                & (r >= 0).all(axis=1)
+                & (np.abs(r.sum(axis=1) - 1) < 1e-3)
+            )
+        ][0]
+        raise LawError(
+            f"trial {table.trials[row]} has proportions {table.proportions[row].tolist()}; need numbers >= 0 that sum to 1"
+        )
     if not (np.isfinite(table.steps[keep]).all() and (table.steps[keep] > 0).all()):
         raise LawError("a step is not a number > 0; need optimizer steps")

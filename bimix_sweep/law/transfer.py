@@ -18,7 +18,21 @@ import numpy as np
 from bimix_sweep.law.runs import LOG_ZERO, Index, Runs
 from bimix_sweep.mixture.simplex import Array
 
-(LEVEL, SLOPE, CURVATURE, FLOOR, FLAT, STEP_SCALE, STEP_POWER, STEP_SIZE, SIZE_SCALE, SIZE_POWER, SLOPE_SIZE, SLOPE_STEP, PIVOT) = range(13)
+(
+    LEVEL,
+    SLOPE,
+    CURVATURE,
+    FLOOR,
+    FLAT,
+    STEP_SCALE,
+    STEP_POWER,
+    STEP_SIZE,
+    SIZE_SCALE,
+    SIZE_POWER,
+    SLOPE_SIZE,
+    SLOPE_STEP,
+    PIVOT,
+) = range(13)
 """Columns of a parameter row: c, log a, logit g, log e, logit f, log B, log b, c (how b grows with size), log E, log n, kN, ks, and the fixed log v at which the
 slope turns (about the mean of the trainings, so that slope and level are told apart)."""
 NUM_SHARED = 13
@@ -27,7 +41,18 @@ OFF = -40.0
 """Logarithm or logit of a term that is not there."""
 MIXTURE_COLUMNS = (CURVATURE, FLOOR)
 """Columns that act through log v, besides log t and d."""
-OUTER_COLUMNS = (LEVEL, SLOPE, FLAT, STEP_SCALE, STEP_POWER, STEP_SIZE, SIZE_SCALE, SIZE_POWER, SLOPE_SIZE, SLOPE_STEP)
+OUTER_COLUMNS = (
+    LEVEL,
+    SLOPE,
+    FLAT,
+    STEP_SCALE,
+    STEP_POWER,
+    STEP_SIZE,
+    SIZE_SCALE,
+    SIZE_POWER,
+    SLOPE_SIZE,
+    SLOPE_STEP,
+)
 """Columns that act on a row directly."""
 
 
@@ -62,9 +87,12 @@ def log_proportions(proportions: Array) -> Array:
 def design_of(runs: Runs, reference_step: float, reference_size: float) -> Design:
     """The inputs of a set of trainings; one mixture entry a training."""
     return Design(
-        log_proportions=log_proportions(runs.proportions), mixture=runs.run, stage=runs.stage,
-        log_step=np.log(runs.steps / reference_step), log_size=np.nan_to_num(np.log(runs.sizes / reference_size), nan=0.0),
-    )  # fmt: skip
+        log_proportions=log_proportions(runs.proportions),
+        mixture=runs.run,
+        stage=runs.stage,
+        log_step=np.log(runs.steps / reference_step),
+        log_size=np.nan_to_num(np.log(runs.sizes / reference_size), nan=0.0),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,18 +113,25 @@ class Evaluation:
     def of(self, problems: Index) -> "Evaluation":
         """The same of some of the problems."""
         return Evaluation(
-            log_loss=self.log_loss[problems], by_log_v=self.by_log_v[problems], log_v=self.log_v[problems],
-            mixture_jacobian=self.mixture_jacobian[problems], outer_jacobian=self.outer_jacobian[problems],
-        )  # fmt: skip
+            log_loss=self.log_loss[problems],
+            by_log_v=self.by_log_v[problems],
+            log_v=self.log_v[problems],
+            mixture_jacobian=self.mixture_jacobian[problems],
+            outer_jacobian=self.outer_jacobian[problems],
+        )
 
     def regrouped(self, mixture: Index) -> "Evaluation":
         """The same rows, mixtures taken in this order: for rows that are grouped otherwise than by training."""
-        return replace(self, log_v=self.log_v[:, mixture], mixture_jacobian=self.mixture_jacobian[:, mixture])
+        return replace(
+            self, log_v=self.log_v[:, mixture], mixture_jacobian=self.mixture_jacobian[:, mixture]
+        )
 
     def jacobian(self, design: Design, columns: tuple[int, ...]) -> Array:
         """(problems, rows, parameters) d log L / d parameters."""
         problems, rows = self.log_loss.shape
-        out = np.zeros((problems, rows, NUM_SHARED - len(MIXTURE_COLUMNS) + self.mixture_jacobian.shape[2]))
+        out = np.zeros(
+            (problems, rows, NUM_SHARED - len(MIXTURE_COLUMNS) + self.mixture_jacobian.shape[2])
+        )
         through_v = self.by_log_v[:, :, None] * self.mixture_jacobian[:, design.mixture]
         out[:, :, list(MIXTURE_COLUMNS)] = through_v[:, :, :2]
         out[:, :, NUM_SHARED:] = through_v[:, :, 2:]
@@ -122,7 +157,13 @@ def usefulness(params: Array, log_r: Array, log_size: Array) -> tuple[Array, Arr
     return v, np.log(v) - params[:, PIVOT, None], terms
 
 
-def evaluate(params: Array, design: Design, columns: tuple[int, ...] = OUTER_COLUMNS, *, smallest_log_v: Array | None = None) -> Evaluation:
+def evaluate(
+    params: Array,
+    design: Design,
+    columns: tuple[int, ...] = OUTER_COLUMNS,
+    *,
+    smallest_log_v: Array | None = None,
+) -> Evaluation:
     """The law and its Jacobian at a design's rows.
 
     Args:
@@ -144,7 +185,11 @@ def evaluate(params: Array, design: Design, columns: tuple[int, ...] = OUTER_COL
     size_term = np.exp(np.minimum(params[:, SIZE_SCALE, None] - size_power * log_size, 50))
     factor = 1 + step_term + size_term
     step_share, size_share = step_term / factor, size_term / factor
-    slope = np.exp(params[:, SLOPE, None] + params[:, SLOPE_SIZE, None] * log_size + params[:, SLOPE_STEP, None] * log_step)
+    slope = np.exp(
+        params[:, SLOPE, None]
+        + params[:, SLOPE_SIZE, None] * log_size
+        + params[:, SLOPE_STEP, None] * log_step
+    )
 
     stage, mixture = design.stage, design.mixture
     row_slope = np.take(slope, stage, axis=1)
@@ -161,7 +206,9 @@ def evaluate(params: Array, design: Design, columns: tuple[int, ...] = OUTER_COL
         log_loss += np.log(level)
 
     outer = np.empty((len(params), len(columns), len(stage)))
-    by_log_slope = by_log_v * row_log_v if {SLOPE, SLOPE_SIZE, SLOPE_STEP} & set(columns) else row_log_v
+    by_log_slope = (
+        by_log_v * row_log_v if {SLOPE, SLOPE_SIZE, SLOPE_STEP} & set(columns) else row_log_v
+    )
     stagewise = {
         STEP_SCALE: step_share,
         STEP_POWER: -power * log_step * step_share,
@@ -184,7 +231,13 @@ def evaluate(params: Array, design: Design, columns: tuple[int, ...] = OUTER_COL
             outer[:, position] = 0.0
         else:
             outer[:, position] = flat * (1 - flat - falling) / level
-    return Evaluation(log_loss=log_loss, by_log_v=by_log_v, log_v=log_v, mixture_jacobian=mixture_jacobian, outer_jacobian=outer)
+    return Evaluation(
+        log_loss=log_loss,
+        by_log_v=by_log_v,
+        log_v=log_v,
+        mixture_jacobian=mixture_jacobian,
+        outer_jacobian=outer,
+    )
 
 
 def log_v_gradient(params: Array, proportions: Array, log_size: Array) -> tuple[Array, Array]:
@@ -195,11 +248,15 @@ def log_v_gradient(params: Array, proportions: Array, log_size: Array) -> tuple[
     log_r = np.log(np.maximum(proportions, 1e-9))
     v, log_v, _ = usefulness(params, log_proportions(proportions), log_size)
     curvature = _logistic(params[:, CURVATURE])[:, None, None]
-    slope = curvature * np.exp((curvature - 1) * log_r[None] + _log_usefulness(params, log_r.shape[1], log_size))
+    slope = curvature * np.exp(
+        (curvature - 1) * log_r[None] + _log_usefulness(params, log_r.shape[1], log_size)
+    )
     return log_v, slope / v[:, :, None]
 
 
-def _mixture_jacobian(params: Array, log_r: Array, log_size: Array, v: Array, terms: Array) -> Array:
+def _mixture_jacobian(
+    params: Array, log_r: Array, log_size: Array, v: Array, terms: Array
+) -> Array:
     """As in `Evaluation`, from what `usefulness` gave."""
     out = np.empty((*v.shape, 2 + params.shape[1] - NUM_SHARED))
     after = 2 + log_r.shape[1]

@@ -26,7 +26,10 @@ class Posterior:
         """
         column = self.covariance[:, :, index]
         total = column[:, index] + np.diag(self.run_noise)
-        covariance = self.covariance - column[:, :, None] * (column / np.maximum(total, 1e-300)[:, None])[:, None, :]
+        covariance = (
+            self.covariance
+            - column[:, :, None] * (column / np.maximum(total, 1e-300)[:, None])[:, None, :]
+        )
         return replace(self, covariance=covariance)
 
     def draws(self, generator: np.random.Generator, count: int) -> Array:

@@ -45,7 +45,16 @@ class Batch:
     notes: tuple[str, ...]
 
     def fit(self) -> tuple[Fit, Prior, Common]:
-        return fit_laws(self.start, self.problems, self.common, self.runs, self.design, self.y, self.weight, noise=self.noise)
+        return fit_laws(
+            self.start,
+            self.problems,
+            self.common,
+            self.runs,
+            self.design,
+            self.y,
+            self.weight,
+            noise=self.noise,
+        )
 
     def index(self, target: int, law: str) -> int:
         return int(np.flatnonzero((self.target == target) & (self.bimix == (law == "bimix")))[0])
@@ -67,9 +76,19 @@ def folds(batch: Batch, fit: Fit, prior: Prior, generator: np.random.Generator |
         many = len(folds)
         weight = np.concatenate([batch.weight * left[f] for f in folds])
         noise = Noise(offset=_repeat(many, fit.noise.offset), point=_repeat(many, fit.noise.point))
-        part = Prior(mean=_repeat(many, prior.mean), sd=_repeat(many, prior.sd), columns=prior.columns)
+        part = Prior(
+            mean=_repeat(many, prior.mean), sd=_repeat(many, prior.sd), columns=prior.columns
+        )
         again = minimise(
-            _repeat(many, fit.params), part, noise, runs, batch.design, _repeat(many, batch.y), weight, iterations=25, tolerance=1e-4
+            _repeat(many, fit.params),
+            part,
+            noise,
+            runs,
+            batch.design,
+            _repeat(many, batch.y),
+            weight,
+            iterations=25,
+            tolerance=1e-4,
         )
         law = tl.evaluate(again.params, batch.design, ()).log_loss.reshape(many, num, rows)
         for position, f in enumerate(folds):
@@ -104,7 +123,10 @@ def misfit(batch: Batch, picked: Index, refitted: Array, quick: Array) -> tuple[
     runs, weight = batch.runs, batch.weight[picked]
     counts = np.maximum(runs.sums(weight), 1)
     real, linear = (
-        np.maximum(((runs.sums((batch.y[picked] - guess[picked]) * weight) / counts) ** 2).sum(axis=1), 1e-300)
+        np.maximum(
+            ((runs.sums((batch.y[picked] - guess[picked]) * weight) / counts) ** 2).sum(axis=1),
+            1e-300,
+        )
         for guess in (refitted, quick)
     )
     return real, np.clip(real / linear, 1.0, 10.0)
@@ -123,9 +145,14 @@ def rank_correlations(first: Array, second: Array, counted: npt.NDArray[np.bool_
         problems = np.flatnonzero(member.reshape(-1) == number)
         if pattern.sum() < 3:
             continue
-        a, b = (rankdata(side[problems][:, pattern], axis=1) - (pattern.sum() + 1) / 2 for side in (first, second))
+        a, b = (
+            rankdata(side[problems][:, pattern], axis=1) - (pattern.sum() + 1) / 2
+            for side in (first, second)
+        )
         scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-        out[problems] = np.divide((a * b).sum(axis=1), scale, out=np.zeros(len(problems)), where=scale > 0)
+        out[problems] = np.divide(
+            (a * b).sum(axis=1), scale, out=np.zeros(len(problems)), where=scale > 0
+        )
     return out
 
 
@@ -144,23 +171,38 @@ def choose(
         errors[targets[t]]["bimix" if batch.bimix[problem] else "transfer"] = {
             "mean_relative_error": float(relative.mean()),
             "worst": float(relative.max()),
-            "last_step": float(np.abs(np.expm1(held_out[problem, ends] - batch.y[problem, ends])).mean())
+            "last_step": float(
+                np.abs(np.expm1(held_out[problem, ends] - batch.y[problem, ends])).mean()
+            )
             if ends.size
             else float(relative.mean()),
             "rank_correlation": float(correlations[problem]),
         }
     choice, reasons, mixtures = {}, {}, int(runs.mixture.max()) + 1
     for name, by_law in errors.items():
-        best = min(by_law, key=lambda one: by_law[one]["mean_relative_error"] * (BIMIX_BETTER if one == "transfer" else 1.0))
+        best = min(
+            by_law,
+            key=lambda one: (
+                by_law[one]["mean_relative_error"] * (BIMIX_BETTER if one == "transfer" else 1.0)
+            ),
+        )
         choice[name] = best
         if len(by_law) == 2 and mixtures < JUDGED_FROM:
-            reasons[name] = f"{best}: {mixtures} mixtures are too few to judge; it missed the ones left out by less, which says little"
+            reasons[name] = (
+                f"{best}: {mixtures} mixtures are too few to judge; it missed the ones left out by less, which says little"
+            )
         elif len(by_law) == 2:
             other = "bimix" if best == "transfer" else "transfer"
             reasons[name] = (
                 f"{best}: {by_law[best]['mean_relative_error']:.2%} error on mixtures left out, {other} {by_law[other]['mean_relative_error']:.2%}"
-                + (", not enough lower" if by_law[other]["mean_relative_error"] < by_law[best]["mean_relative_error"] else "")
+                + (
+                    ", not enough lower"
+                    if by_law[other]["mean_relative_error"] < by_law[best]["mean_relative_error"]
+                    else ""
+                )
             )
         else:
-            reasons[name] = f"{best}: " + ("as asked" if law != "auto" else "it has no domain of its own")
+            reasons[name] = f"{best}: " + (
+                "as asked" if law != "auto" else "it has no domain of its own"
+            )
     return choice, errors, reasons

@@ -37,15 +37,26 @@ class WarmStart:
     def of(cls, law: FittedLaw) -> "WarmStart":
         """What a refit takes over from a law."""
         return cls(
-            domains=law.domains, reference=law.reference, shape=law.shape, sized=law.sizes is not None,
-            many_sizes=len(np.unique(law.runs.sizes)) > 1, many_steps=bool(np.ptp(law.runs.steps) > 0), num_trials=law.num_trials,
+            domains=law.domains,
+            reference=law.reference,
+            shape=law.shape,
+            sized=law.sizes is not None,
+            many_sizes=len(np.unique(law.runs.sizes)) > 1,
+            many_steps=bool(np.ptp(law.runs.steps) > 0),
+            num_trials=law.num_trials,
             hyper=law.hyper,
-        )  # fmt: skip
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; floats round-trip exactly."""
         shape = {name: value for name, value in asdict(self.shape).items() if value < np.inf}
-        return {**asdict(self), "domains": list(self.domains), "reference": list(self.reference), "shape": shape, "hyper": dict(self.hyper)}
+        return {
+            **asdict(self),
+            "domains": list(self.domains),
+            "reference": list(self.reference),
+            "shape": shape,
+            "hyper": dict(self.hyper),
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "WarmStart":
@@ -60,15 +71,30 @@ class WarmStart:
             domains = tuple(map(str, data["domains"]))
             check_hyper(data["hyper"], len(domains))
             start = cls(
-                domains=domains, reference=(float(data["reference"][0]), float(data["reference"][1])),
+                domains=domains,
+                reference=(float(data["reference"][0]), float(data["reference"][1])),
                 shape=read_shape(data.get("shape", data)),
-                sized=bool(data["sized"]), many_sizes=bool(data["many_sizes"]), many_steps=bool(data["many_steps"]),
-                num_trials=int(data["num_trials"]), hyper=dict(data["hyper"]),
-            )  # fmt: skip
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+                sized=bool(data["sized"]),
+                many_sizes=bool(data["many_sizes"]),
+                many_steps=bool(data["many_steps"]),
+                num_trials=int(data["num_trials"]),
+                hyper=dict(data["hyper"]),
+            )
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            IndexError,
+            AttributeError,
+            OverflowError,
+        ) as error:
             raise LawError(
                 f"the start of a refit is damaged ({type(error).__name__}: {error}); need what WarmStart.to_json gives"
             ) from error
-        if not (min(start.reference) > 0 and max(start.reference) < np.inf and start.num_trials > 0):
-            raise LawError("the start of a refit is damaged: a scale or count is not positive; need what WarmStart.to_json gives")
+        if not (
+            min(start.reference) > 0 and max(start.reference) < np.inf and start.num_trials > 0
+        ):
+            raise LawError(
+                "the start of a refit is damaged: a scale or count is not positive; need what WarmStart.to_json gives"
+            )
         return start

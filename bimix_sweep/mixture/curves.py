@@ -38,9 +38,19 @@ class LossCurve:
             raise TableError(
                 f"trial {self.trial}: losses have shape {self.losses.shape}; need {len(self.steps)} steps x {len(self.targets)} targets"
             )
-        if not (np.isfinite(self.steps).all() and (self.steps > 0).all() and (np.diff(self.steps) > 0).all()):
-            raise TableError(f"trial {self.trial}: steps are {self.steps.tolist()}; need rising numbers > 0")
-        if (bad := np.argwhere(~(np.isnan(self.losses) | ((self.losses > LEAST_LOSS) & (self.losses < MOST_LOSS))))).size:
+        if not (
+            np.isfinite(self.steps).all()
+            and (self.steps > 0).all()
+            and (np.diff(self.steps) > 0).all()
+        ):
+            raise TableError(
+                f"trial {self.trial}: steps are {self.steps.tolist()}; need rising numbers > 0"
+            )
+        if (
+            bad := np.argwhere(
+                ~(np.isnan(self.losses) | ((self.losses > LEAST_LOSS) & (self.losses < MOST_LOSS)))
+            )
+        ).size:
             point, target = bad[0]
             raise TableError(
                 f"trial {self.trial}: loss of {self.targets[target]} is {self.losses[point, target]:g} at step "

@@ -17,8 +17,16 @@ MOST_DOMAINS = 10_000
 def check_names(names: Sequence[str], what: str = "domain") -> None:
     """Refuse names that are empty, repeated or hold a character that columns, files or Ray use themselves."""
     for name in names:
-        if not name or not name.isprintable() or name != name.strip() or any(c in name for c in '/\\,"\n\r\t') or name.startswith("."):
-            raise MixtureError(f'{what} name {shown(name)} is not usable; need printable text without / \\ , " or a leading dot')
+        if (
+            not name
+            or not name.isprintable()
+            or name != name.strip()
+            or any(c in name for c in '/\\,"\n\r\t')
+            or name.startswith(".")
+        ):
+            raise MixtureError(
+                f'{what} name {shown(name)} is not usable; need printable text without / \\ , " or a leading dot'
+            )
     if len(set(names)) < len(names):
         twice = next(name for name in names if list(names).count(name) > 1)
         raise MixtureError(f"{what} {twice} is named twice; need distinct names")
@@ -36,17 +44,23 @@ class Mixture:
     def __post_init__(self) -> None:
         check_names(self.names)
         if len(self.names) != len(self.proportions):
-            raise MixtureError(f"{len(self.proportions)} proportions for {len(self.names)} domains; need one each")
+            raise MixtureError(
+                f"{len(self.proportions)} proportions for {len(self.names)} domains; need one each"
+            )
         for name, share in zip(self.names, self.proportions, strict=True):
             if not (math.isfinite(share) and share >= 0):
                 raise MixtureError(f"domain {name} has proportion {share:g}; need a number >= 0")
         if abs(sum(self.proportions) - 1) > SUM_TOLERANCE:
-            raise MixtureError(f"the proportions sum to {sum(self.proportions):.6g}; need 1 within {SUM_TOLERANCE:g}")
+            raise MixtureError(
+                f"the proportions sum to {sum(self.proportions):.6g}; need 1 within {SUM_TOLERANCE:g}"
+            )
 
     @classmethod
     def from_mapping(cls, proportions: Mapping[str, float]) -> "Mixture":
         """A mixture from {domain: proportion}."""
-        return cls(names=tuple(proportions), proportions=tuple(float(v) for v in proportions.values()))
+        return cls(
+            names=tuple(proportions), proportions=tuple(float(v) for v in proportions.values())
+        )
 
     @classmethod
     def from_array(cls, names: Sequence[str], proportions: Iterable[float]) -> "Mixture":
@@ -63,7 +77,10 @@ class Mixture:
         Raises:
             MixtureError: it has a positive share in a domain that `names` lacks.
         """
-        same = Mixture(names=tuple(renamed.get(name, name) for name in self.names), proportions=self.proportions)
+        same = Mixture(
+            names=tuple(renamed.get(name, name) for name in self.names),
+            proportions=self.proportions,
+        )
         return Mixture.from_array(names, same.as_array(names))
 
     def as_array(self, names: Sequence[str] | None = None) -> Array:
@@ -76,7 +93,9 @@ class Mixture:
             return np.array(self.proportions, dtype=np.float64)
         shares = self.as_dict()
         if extra := [name for name, share in shares.items() if share > 0 and name not in names]:
-            raise MixtureError(f"the mixture holds {', '.join(extra)}; only {', '.join(names)} are known here")
+            raise MixtureError(
+                f"the mixture holds {', '.join(extra)}; only {', '.join(names)} are known here"
+            )
         return np.array([shares.get(name, 0.0) for name in names], dtype=np.float64)
 
 
@@ -100,7 +119,9 @@ class DomainSet:
         for field, default in (("tokens", math.inf), ("lower", 0.0), ("upper", 1.0)):
             values = getattr(self, field) or (default,) * len(self.names)
             if len(values) != len(self.names):
-                raise MixtureError(f"{len(values)} values of {field} for {len(self.names)} domains; need one each")
+                raise MixtureError(
+                    f"{len(values)} values of {field} for {len(self.names)} domains; need one each"
+                )
             object.__setattr__(self, field, tuple(float(v) for v in values))
         for name, count in zip(self.names, self.tokens, strict=True):
             if not count > 0:
@@ -127,7 +148,9 @@ class DomainSet:
             MixtureError: the caps leave no mixture (too few tokens in all), or less than a domain's min.
         """
         if not (0 < run_tokens < math.inf and 0 < max_epochs < math.inf):
-            raise MixtureError(f"a run of {run_tokens:g} tokens at {max_epochs:g} epochs is not possible; need both above 0 and finite")
+            raise MixtureError(
+                f"a run of {run_tokens:g} tokens at {max_epochs:g} epochs is not possible; need both above 0 and finite"
+            )
         caps = max_epochs * np.array(self.tokens) / run_tokens
         upper = np.minimum(self.upper_array, caps)
         if upper.sum() < 1 - SUM_TOLERANCE:
@@ -151,4 +174,6 @@ class DomainSet:
 
     def nearest(self, proportions: Array) -> Mixture:
         """The mixture inside the bounds nearest to a (domains,) array."""
-        return Mixture.from_array(self.names, project(proportions, self.lower_array, self.upper_array))
+        return Mixture.from_array(
+            self.names, project(proportions, self.lower_array, self.upper_array)
+        )

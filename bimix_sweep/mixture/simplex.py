@@ -23,11 +23,17 @@ def check_bounds(lower: Array, upper: Array, names: tuple[str, ...]) -> None:
     """
     for name, low, high in zip(names, lower, upper, strict=True):
         if not 0 <= low <= high <= 1:
-            raise MixtureError(f"domain {name} has bounds min {low:g}, max {high:g}; need 0 <= min <= max <= 1")
+            raise MixtureError(
+                f"domain {name} has bounds min {low:g}, max {high:g}; need 0 <= min <= max <= 1"
+            )
     if lower.sum() > 1 + SUM_TOLERANCE:
-        raise MixtureError(f"the domains' min sum to {lower.sum():g}; need at most 1, so lower some of them")
+        raise MixtureError(
+            f"the domains' min sum to {lower.sum():g}; need at most 1, so lower some of them"
+        )
     if upper.sum() < 1 - SUM_TOLERANCE:
-        raise MixtureError(f"the domains' max sum to {upper.sum():g}; need at least 1, so raise some of them")
+        raise MixtureError(
+            f"the domains' max sum to {upper.sum():g}; need at least 1, so raise some of them"
+        )
 
 
 def project(points: Array, lower: Array, upper: Array) -> Array:
@@ -45,7 +51,9 @@ def project(points: Array, lower: Array, upper: Array) -> Array:
     """
     flat = np.atleast_2d(np.asarray(points, dtype=np.float64)).reshape(-1, np.shape(points)[-1])
     breaks = np.sort(np.concatenate([flat - lower, flat - upper], axis=1), axis=1)
-    sums = np.clip(flat[:, None, :] - breaks[:, :, None], lower, upper).sum(axis=2)  # falls along axis 1
+    sums = np.clip(flat[:, None, :] - breaks[:, :, None], lower, upper).sum(
+        axis=2
+    )  # falls along axis 1
     row = np.arange(len(flat))
     right = np.clip((sums > 1).sum(axis=1), 1, breaks.shape[1] - 1)
     left = right - 1
@@ -56,7 +64,14 @@ def project(points: Array, lower: Array, upper: Array) -> Array:
     return inside
 
 
-def sample(generator: np.random.Generator, count: int, centre: Array, concentration: float, lower: Array, upper: Array) -> Array:
+def sample(
+    generator: np.random.Generator,
+    count: int,
+    centre: Array,
+    concentration: float,
+    lower: Array,
+    upper: Array,
+) -> Array:
     """Random mixtures: Dirichlet with mean `centre` and the given concentration, projected into the bounds.
 
     Args:
@@ -67,7 +82,9 @@ def sample(generator: np.random.Generator, count: int, centre: Array, concentrat
     Returns:
         (count, domains), rows sum to 1.
     """
-    gamma = generator.standard_gamma(np.maximum(concentration * centre, 1e-12), size=(count, len(centre)))
+    gamma = generator.standard_gamma(
+        np.maximum(concentration * centre, 1e-12), size=(count, len(centre))
+    )
     total = gamma.sum(axis=1, keepdims=True)
     return project(np.where(total > 0, gamma / np.where(total > 0, total, 1), centre), lower, upper)
 

@@ -67,7 +67,11 @@ class LossTable:
         return cls(
             domains=domains,
             targets=targets,
-            trials=tuple(curve.trial for curve, count in zip(curves, counts, strict=True) for _ in range(count)),
+            trials=tuple(
+                curve.trial
+                for curve, count in zip(curves, counts, strict=True)
+                for _ in range(count)
+            ),
             steps=np.concatenate([curve.steps for curve in curves]).astype(np.float64),
             sizes=np.repeat([np.nan if c.size is None else float(c.size) for c in curves], counts),
             seeds=np.repeat([np.nan if c.seed is None else float(c.seed) for c in curves], counts),
@@ -89,7 +93,9 @@ class LossTable:
         """The table of columns as `read_columns` gives them; `path` is for messages. Raises as `read`."""
         for needed in ("trial", "step"):
             if needed not in columns:
-                raise TableError(f"{path}: no column {needed}; need trial, step, r_<domain> and loss_<target> columns")
+                raise TableError(
+                    f"{path}: no column {needed}; need trial, step, r_<domain> and loss_<target> columns"
+                )
         domains = tuple(name[2:] for name in columns if name.startswith("r_"))
         targets = tuple(name[5:] for name in columns if name.startswith("loss_"))
         if not domains or not targets:
@@ -98,7 +104,9 @@ class LossTable:
             )
         check_names(domains)
         check_names(targets, "target")
-        trials = tuple("" if value is None else str(value) for value in columns["trial"].to_pylist())
+        trials = tuple(
+            "" if value is None else str(value) for value in columns["trial"].to_pylist()
+        )
         if not trials:
             raise TableError(f"{path}: no rows; need at least one finished run")
         if "" in trials:
@@ -106,7 +114,13 @@ class LossTable:
         steps = _numbers(path, columns, "step", minimum=0, open_end=True)
         sizes = _numbers(path, columns, "size", minimum=0, open_end=True, optional=True)
         seeds = _numbers(path, columns, "seed", optional=True)
-        losses = np.stack([_numbers(path, columns, f"loss_{t}", minimum=0, open_end=True, optional=True) for t in targets], axis=1)
+        losses = np.stack(
+            [
+                _numbers(path, columns, f"loss_{t}", minimum=0, open_end=True, optional=True)
+                for t in targets
+            ],
+            axis=1,
+        )
         if (bad := np.argwhere((losses <= LEAST_LOSS) | (losses >= MOST_LOSS))).size:
             row, target = bad[0]
             raise TableError(
@@ -117,7 +131,10 @@ class LossTable:
         seen: dict[tuple[str, float, float, float], int] = {}
         mixture_of: dict[tuple[str, float, float], int] = {}
         for row, trial in enumerate(trials):
-            size, seed = float(np.nan_to_num(sizes[row], nan=-1)), float(np.nan_to_num(seeds[row], nan=-1))
+            size, seed = (
+                float(np.nan_to_num(sizes[row], nan=-1)),
+                float(np.nan_to_num(seeds[row], nan=-1)),
+            )
             first = seen.setdefault((trial, float(steps[row]), size, seed), row)
             if first != row:
                 raise TableError(
@@ -129,16 +146,28 @@ class LossTable:
                     f"{path}: trial {trial} has different proportions in rows {start + 1} and {row + 1}; need one mixture a trial"
                 )
         return cls(
-            domains=domains, targets=targets, trials=trials, steps=steps, sizes=sizes, seeds=seeds,
-            proportions=proportions, losses=losses, notes=notes,
-        )  # fmt: skip
+            domains=domains,
+            targets=targets,
+            trials=trials,
+            steps=steps,
+            sizes=sizes,
+            seeds=seeds,
+            proportions=proportions,
+            losses=losses,
+            notes=notes,
+        )
 
     def write(self, path: str | Path) -> None:
         """Write as CSV or Parquet by the ending of `path`, whole or not at all; NaN becomes an empty field."""
-        columns: dict[str, pa.Array] = {"trial": pa.array(self.trials, pa.string()), "step": pa.array(self.steps)}
+        columns: dict[str, pa.Array] = {
+            "trial": pa.array(self.trials, pa.string()),
+            "step": pa.array(self.steps),
+        }
         for name, values in (("size", self.sizes), ("seed", self.seeds)):
             if not np.isnan(values).all():
-                columns[name] = _whole(values) if name == "seed" else pa.array(values, from_pandas=True)
+                columns[name] = (
+                    _whole(values) if name == "seed" else pa.array(values, from_pandas=True)
+                )
         for index, name in enumerate(self.domains):
             columns[f"r_{name}"] = pa.array(self.proportions[:, index])
         for index, name in enumerate(self.targets):
@@ -149,26 +178,46 @@ class LossTable:
         """The table of some rows (a boolean mask or indices)."""
         index = np.arange(len(self))[np.asarray(rows)]
         return replace(
-            self, trials=tuple(self.trials[i] for i in index), steps=self.steps[index], sizes=self.sizes[index],
-            seeds=self.seeds[index], proportions=self.proportions[index], losses=self.losses[index],
-        )  # fmt: skip
+            self,
+            trials=tuple(self.trials[i] for i in index),
+            steps=self.steps[index],
+            sizes=self.sizes[index],
+            seeds=self.seeds[index],
+            proportions=self.proportions[index],
+            losses=self.losses[index],
+        )
 
     def run_ids(self) -> np.ndarray:
         """(rows,) int: rows of one training (same trial, size and seed) share a number, in order of appearance."""
-        keys = zip(self.trials, np.nan_to_num(self.sizes, nan=-1), np.nan_to_num(self.seeds, nan=-1), strict=True)
+        keys = zip(
+            self.trials,
+            np.nan_to_num(self.sizes, nan=-1),
+            np.nan_to_num(self.seeds, nan=-1),
+            strict=True,
+        )
         number: dict[tuple[str, float, float], int] = {}
-        return np.array([number.setdefault((t, float(n), float(s)), len(number)) for t, n, s in keys], dtype=np.int64)
+        return np.array(
+            [number.setdefault((t, float(n), float(s)), len(number)) for t, n, s in keys],
+            dtype=np.int64,
+        )
 
     def mixture_ids(self) -> np.ndarray:
         """(rows,) int: rows of equal proportions share a number, in order of appearance. Cross-validation leaves these out whole."""
         number: dict[bytes, int] = {}
         rounded = np.round(self.proportions, 9) + 0.0
-        return np.array([number.setdefault(row.tobytes(), len(number)) for row in rounded], dtype=np.int64)
+        return np.array(
+            [number.setdefault(row.tobytes(), len(number)) for row in rounded], dtype=np.int64
+        )
 
     def last_rows(self) -> np.ndarray:
         """Indices of each training's row at its largest step."""
         runs = self.run_ids()
-        return np.array([max(np.flatnonzero(runs == run), key=lambda i: self.steps[i]) for run in range(runs.max() + 1)])
+        return np.array(
+            [
+                max(np.flatnonzero(runs == run), key=lambda i: self.steps[i])
+                for run in range(runs.max() + 1)
+            ]
+        )
 
     def curves(self) -> list[LossCurve]:
         """One curve a training, in order of appearance."""
@@ -176,13 +225,16 @@ class LossTable:
         order = np.lexsort((self.steps, runs))
         return [
             LossCurve(
-                trial=self.trials[rows[0]], mixture=Mixture.from_array(self.domains, self.proportions[rows[0]]),
-                targets=self.targets, steps=self.steps[rows], losses=self.losses[rows],
+                trial=self.trials[rows[0]],
+                mixture=Mixture.from_array(self.domains, self.proportions[rows[0]]),
+                targets=self.targets,
+                steps=self.steps[rows],
+                losses=self.losses[rows],
                 size=None if np.isnan(self.sizes[rows[0]]) else float(self.sizes[rows[0]]),
                 seed=None if np.isnan(self.seeds[rows[0]]) else int(self.seeds[rows[0]]),
             )
             for rows in np.split(order, np.flatnonzero(np.diff(runs[order])) + 1)
-        ]  # fmt: skip
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,10 +270,13 @@ class MixtureFile:
         if not len(proportions):
             raise TableError(f"{path}: no rows; need at least one mixture")
         return cls(
-            domains=domains, proportions=proportions, columns=columns, notes=notes,
+            domains=domains,
+            proportions=proportions,
+            columns=columns,
+            notes=notes,
             steps=_numbers(path, columns, "step", minimum=0, open_end=True, optional=True),
             sizes=_numbers(path, columns, "size", minimum=0, open_end=True, optional=True),
-        )  # fmt: skip
+        )
 
 
 def write_columns(path: str | Path, columns: Mapping[str, pa.Array]) -> None:
@@ -260,10 +315,16 @@ def read_columns(path: str | Path) -> dict[str, pa.Array]:
             table = pa.parquet.read_table(pa.BufferReader(data))
         else:  # every field as text: numbers are parsed below, where the message can name row and column
             header = pa.csv.open_csv(BytesIO(data)).schema.names
-            convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True, null_values=[""])
+            convert = pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(header, pa.string()),
+                strings_can_be_null=True,
+                null_values=[""],
+            )
             table = pa.csv.read_csv(BytesIO(data), convert_options=convert)
     except OSError as error:
-        raise TableError(f"{path} cannot be read ({error.strerror or error}); need a CSV or Parquet file") from error
+        raise TableError(
+            f"{path} cannot be read ({error.strerror or error}); need a CSV or Parquet file"
+        ) from error
     except (pa.ArrowException, UnicodeDecodeError) as error:
         said = str(error).splitlines()[0].encode("unicode_escape").decode()[:200]
         raise TableError(f"{path} is not a readable {suffix[1:]} file: {said}") from error
@@ -277,7 +338,10 @@ def _whole(values: Array) -> pa.Array:
     """int64 where every number is whole, so that no reader meets 7.01e+14; NaN becomes empty."""
     given = ~np.isnan(values)
     if (np.abs(values[given]) < 2.0**63).all() and (values[given] == np.trunc(values[given])).all():
-        return pa.array([int(value) if there else None for value, there in zip(values, given, strict=True)], pa.int64())
+        return pa.array(
+            [int(value) if there else None for value, there in zip(values, given, strict=True)],
+            pa.int64(),
+        )
     return pa.array(values, from_pandas=True)
 
 
@@ -296,13 +360,22 @@ def _hint(columns: Mapping[str, pa.Array]) -> str:
             and 0 <= min(values) <= max(values) <= 1
         ):
             found.append(name)
-    return f" (if {', '.join(found[:8])} are proportions, call them {', '.join(f'r_{name}' for name in found[:8])})" if found else ""
+    return (
+        f" (if {', '.join(found[:8])} are proportions, call them {', '.join(f'r_{name}' for name in found[:8])})"
+        if found
+        else ""
+    )
 
 
 def _numbers(
-    path: str | Path, columns: Mapping[str, pa.Array], name: str, *,
-    minimum: float = -np.inf, open_end: bool = False, optional: bool = False,
-) -> Array:  # fmt: skip
+    path: str | Path,
+    columns: Mapping[str, pa.Array],
+    name: str,
+    *,
+    minimum: float = -np.inf,
+    open_end: bool = False,
+    optional: bool = False,
+) -> Array:
     """A column as float64, NaN where empty (only if `optional`); refuses text, NaN, infinity and values under `minimum`."""
     if name not in columns:
         return np.full(len(next(iter(columns.values()))), np.nan)
@@ -315,15 +388,21 @@ def _numbers(
         try:
             out[row] = float(value)
         except (TypeError, ValueError):
-            raise TableError(f"{path}: row {row + 1} has {name} = {value!r}; need a number") from None
+            raise TableError(
+                f"{path}: row {row + 1} has {name} = {value!r}; need a number"
+            ) from None
         if not np.isfinite(out[row]) or out[row] < minimum or (open_end and out[row] == minimum):
-            need = "a finite number" + ("" if minimum == -np.inf else f" {'>' if open_end else '>='} {minimum:g}")
+            need = "a finite number" + (
+                "" if minimum == -np.inf else f" {'>' if open_end else '>='} {minimum:g}"
+            )
             hint = ", or an empty field where not measured" if optional else ""
             raise TableError(f"{path}: row {row + 1} has {name} = {value}; need {need}{hint}")
     return out
 
 
-def _proportions(path: str | Path, columns: Mapping[str, pa.Array], domains: Sequence[str]) -> tuple[Array, tuple[str, ...]]:
+def _proportions(
+    path: str | Path, columns: Mapping[str, pa.Array], domains: Sequence[str]
+) -> tuple[Array, tuple[str, ...]]:
     raw = np.stack([_numbers(path, columns, f"r_{name}", minimum=0) for name in domains], axis=1)
     sums = raw.sum(axis=1)
     if (bad := np.flatnonzero(np.abs(sums - 1) > NORMALISED + 1e-9)).size:
@@ -332,7 +411,9 @@ def _proportions(path: str | Path, columns: Mapping[str, pa.Array], domains: Seq
         )
     off = np.flatnonzero(np.abs(sums - 1) > 1e-6)
     notes = (
-        (f"{path}: {off.size} of {len(sums)} rows summed to {sums[off].min():.4g}-{sums[off].max():.4g} and were normalised",)
+        (
+            f"{path}: {off.size} of {len(sums)} rows summed to {sums[off].min():.4g}-{sums[off].max():.4g} and were normalised",
+        )
         if off.size
         else ()
     )

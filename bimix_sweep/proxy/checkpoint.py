@@ -44,10 +44,14 @@ class Checkpoint:
             OSError: the disk is full, or the folder cannot be written.
         """
         content = {
-            "identity": dict(self.identity), "step": self.step, "points": {step: dict(losses) for step, losses in self.points.items()},
+            "identity": dict(self.identity),
+            "step": self.step,
+            "points": {step: dict(losses) for step, losses in self.points.items()},
             **{name: getattr(self, name).cpu() for name in TENSORS},
-        }  # fmt: skip
-        buffer = io.BytesIO()  # torch's own writing to a full disk ends in a RuntimeError that does not say so
+        }
+        buffer = (
+            io.BytesIO()
+        )  # torch's own writing to a full disk ends in a RuntimeError that does not say so
         torch.save(content, buffer)
         files.write_local(folder / FILE, lambda beside: beside.write_bytes(buffer.getbuffer()))
 
@@ -62,19 +66,41 @@ def load(folder: Path, identity: Mapping[str, Any], num_parameters: int) -> Chec
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         found = Checkpoint(
-            identity=dict(content["identity"]), step=int(content["step"]), **{name: content[name] for name in TENSORS},
-            points={int(step): {str(t): float(v) for t, v in losses.items()} for step, losses in content["points"].items()},
-        )  # fmt: skip
+            identity=dict(content["identity"]),
+            step=int(content["step"]),
+            **{name: content[name] for name in TENSORS},
+            points={
+                int(step): {str(t): float(v) for t, v in losses.items()}
+                for step, losses in content["points"].items()
+            },
+        )
     except FileNotFoundError:
         return None
-    except (OSError, EOFError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, pickle.UnpicklingError) as error:
-        logging.getLogger(__name__).warning("%s is not a readable checkpoint (%s); training starts anew", path, type(error).__name__)
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        KeyError,
+        pickle.UnpicklingError,
+    ) as error:
+        logging.getLogger(__name__).warning(
+            "%s is not a readable checkpoint (%s); training starts anew", path, type(error).__name__
+        )
         return None
     if differing := [name for name in identity if found.identity.get(name) != identity[name]]:
         raise TrainingError(
             f"{path} belongs to another training: {differing[0]} is {found.identity.get(differing[0])!r} there and "
             f"{identity[differing[0]]!r} here; give this training another folder"
         )
-    if any(getattr(found, name).shape != (num_parameters,) or getattr(found, name).dtype != torch.float32 for name in TENSORS):
-        raise TrainingError(f"{path} holds no {num_parameters} float32 parameters though it says so; delete it to start this training anew")
+    if any(
+        getattr(found, name).shape != (num_parameters,)
+        or getattr(found, name).dtype != torch.float32
+        for name in TENSORS
+    ):
+        raise TrainingError(
+            f"{path} holds no {num_parameters} float32 parameters though it says so; delete it to start this training anew"
+        )
     return found

@@ -20,7 +20,11 @@ class Evaluation:
     """Validation sets cut into sequences once, measured in the precision of the training."""
 
     def __init__(
-        self, spec: ProxySpec, validation: Mapping[str, npt.NDArray[np.unsignedinteger[Any]]], device: torch.device, dtype: torch.dtype
+        self,
+        spec: ProxySpec,
+        validation: Mapping[str, npt.NDArray[np.unsignedinteger[Any]]],
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> None:
         """Cut each (tokens,) set into sequences of the context; the tail that fills none is left out.
 
@@ -33,9 +37,13 @@ class Evaluation:
         for name, tokens in validation.items():
             count = (len(tokens) - 1) // spec.context
             if count < 1:
-                raise DataError(f"target {name} has {len(tokens)} tokens; need at least {spec.context + 1}, one sequence of the context")
+                raise DataError(
+                    f"target {name} has {len(tokens)} tokens; need at least {spec.context + 1}, one sequence of the context"
+                )
             if tokens.max() >= spec.vocabulary:
-                raise DataError(f"target {name} holds token {tokens.max()}; the model's vocabulary is {spec.vocabulary}")
+                raise DataError(
+                    f"target {name} holds token {tokens.max()}; the model's vocabulary is {spec.vocabulary}"
+                )
             flat = torch.from_numpy(np.asarray(tokens[: count * spec.context + 1]).astype(np.int64))
             self.sequences[name] = flat.unfold(0, spec.context + 1, spec.context).to(device)
 
@@ -52,11 +60,17 @@ class Evaluation:
             total, count = 0.0, 0
             for start in range(0, len(sequences), BATCH):
                 batch = sequences[start : start + BATCH]
-                hidden_ND = hidden(weights, batch[:, :-1], self.spec, self.position, self.mask).flatten(0, 1)
+                hidden_ND = hidden(
+                    weights, batch[:, :-1], self.spec, self.position, self.mask
+                ).flatten(0, 1)
                 targets_N = batch[:, 1:].flatten()
                 for first in range(0, len(targets_N), chunk):
                     logits = (hidden_ND[first : first + chunk] @ weights["head"].T).float()
-                    total += float(torch.nn.functional.cross_entropy(logits, targets_N[first : first + chunk], reduction="sum"))
+                    total += float(
+                        torch.nn.functional.cross_entropy(
+                            logits, targets_N[first : first + chunk], reduction="sum"
+                        )
+                    )
                 count += len(targets_N)
             out[name] = total / count
         return out

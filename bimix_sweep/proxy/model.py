@@ -31,9 +31,11 @@ def layout(spec: ProxySpec) -> dict[str, tuple[int, int]]:
     shapes = {"embedding": (spec.vocabulary, width), "head": (spec.vocabulary, width)}
     for layer in range(spec.layers):
         shapes |= {
-            f"{layer}.qkv": (3 * width, width), f"{layer}.out": (width, width),
-            f"{layer}.up": (4 * width, width), f"{layer}.down": (width, 4 * width),
-        }  # fmt: skip
+            f"{layer}.qkv": (3 * width, width),
+            f"{layer}.out": (width, width),
+            f"{layer}.up": (4 * width, width),
+            f"{layer}.down": (width, 4 * width),
+        }
     return shapes
 
 
@@ -46,7 +48,9 @@ def views(flat: Tensor, spec: ProxySpec) -> dict[str, Tensor]:
     """The weights as windows on a flat vector (or gradients on a flat gradient)."""
     shapes = layout(spec)
     parts = torch.split_with_sizes(flat, [math.prod(shape) for shape in shapes.values()])
-    return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+    return {
+        name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)
+    }
 
 
 def initial(spec: ProxySpec, generator: torch.Generator) -> Tensor:
@@ -65,7 +69,9 @@ def rotary(spec: ProxySpec, device: torch.device, dtype: torch.dtype) -> Tensor:
     frequency = 10_000.0 ** -(torch.arange(0, HEAD_WIDTH, 2, dtype=torch.float64) / HEAD_WIDTH)
     angle = torch.arange(spec.context, dtype=torch.float64)[:, None] * frequency
     cos, sin = angle.cos(), angle.sin()
-    return torch.stack([torch.cat([cos, cos], dim=1), torch.cat([-sin, sin], dim=1)]).to(device, dtype)
+    return torch.stack([torch.cat([cos, cos], dim=1), torch.cat([-sin, sin], dim=1)]).to(
+        device, dtype
+    )
 
 
 def causal(spec: ProxySpec, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -73,7 +79,13 @@ def causal(spec: ProxySpec, device: torch.device, dtype: torch.dtype) -> Tensor:
     return torch.full((1, spec.context, spec.context), -math.inf).triu(1).to(device, dtype)
 
 
-def hidden(weights: Mapping[str, Tensor], tokens_BT: Tensor, spec: ProxySpec, position: Tensor, mask: Tensor) -> Tensor:
+def hidden(
+    weights: Mapping[str, Tensor],
+    tokens_BT: Tensor,
+    spec: ProxySpec,
+    position: Tensor,
+    mask: Tensor,
+) -> Tensor:
     """(B, T, D) normalised output of the last block, in the dtype of the weights."""
     batch, context = tokens_BT.shape
     heads, key = spec.heads, HEAD_WIDTH
@@ -83,9 +95,16 @@ def hidden(weights: Mapping[str, Tensor], tokens_BT: Tensor, spec: ProxySpec, po
         qkv_3BHTK = qkv.permute(2, 0, 3, 1, 4).contiguous().view(3, batch * heads, context, key)
         q, k = rotate(norm(qkv_3BHTK[:2]), position).unbind(0)
         share = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=key**-0.5).softmax(dim=-1)
-        attended = (share @ qkv_3BHTK[2]).view(batch, heads, context, key).transpose(1, 2).reshape(batch, context, spec.width)
+        attended = (
+            (share @ qkv_3BHTK[2])
+            .view(batch, heads, context, key)
+            .transpose(1, 2)
+            .reshape(batch, context, spec.width)
+        )
         x_BTD = x_BTD + linear(attended, weights[f"{layer}.out"])
-        x_BTD = x_BTD + linear(squared_relu(linear(norm(x_BTD), weights[f"{layer}.up"])), weights[f"{layer}.down"])
+        x_BTD = x_BTD + linear(
+            squared_relu(linear(norm(x_BTD), weights[f"{layer}.up"])), weights[f"{layer}.down"]
+        )
     return norm(x_BTD)
 
 
@@ -129,7 +148,9 @@ class _Norm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         y, scale = ctx.saved_tensors
-        return torch.addcmul(gradient, y, (gradient * y).mean(dim=-1, keepdim=True), value=-1).mul_(scale)
+        return torch.addcmul(gradient, y, (gradient * y).mean(dim=-1, keepdim=True), value=-1).mul_(
+            scale
+        )
 
 
 def norm(x: Tensor) -> Tensor:
@@ -150,7 +171,10 @@ class _CrossEntropy(torch.autograd.Function):
         gradient_hidden, gradient_head = torch.empty_like(hidden_ND), torch.zeros_like(head_VD)
         count, chunk = len(targets_N), chunk_rows(len(head_VD))
         for start in range(0, count, chunk):
-            rows, targets_N1 = hidden_ND[start : start + chunk], targets_N[start : start + chunk, None]
+            rows, targets_N1 = (
+                hidden_ND[start : start + chunk],
+                targets_N[start : start + chunk, None],
+            )
             share_NV = (rows @ head_VD.T).softmax(dim=1)
             total -= share_NV.gather(1, targets_N1).float().log().sum()
             share_NV.scatter_add_(1, targets_N1, share_NV.new_full(targets_N1.shape, -1))
@@ -176,6 +200,10 @@ def mean_loss(hidden_BTD: Tensor, head_VD: Tensor, targets_BT: Tensor) -> Tensor
     return out
 
 
-def sequence_loss(weights: Mapping[str, Tensor], rows: Tensor, spec: ProxySpec, position: Tensor, mask: Tensor) -> Tensor:
+def sequence_loss(
+    weights: Mapping[str, Tensor], rows: Tensor, spec: ProxySpec, position: Tensor, mask: Tensor
+) -> Tensor:
     """Mean loss of (B, T + 1) tokens, each predicted from those before it; nats per token."""
-    return mean_loss(hidden(weights, rows[:, :-1], spec, position, mask), weights["head"], rows[:, 1:])
+    return mean_loss(
+        hidden(weights, rows[:, :-1], spec, position, mask), weights["head"], rows[:, 1:]
+    )

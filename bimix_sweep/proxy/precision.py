@@ -42,9 +42,14 @@ def choose_precision(spec: ProxySpec, device: str = "cpu", *, trainings: int = 1
     place = torch.device(device)
     milliseconds: dict[str, float] = {}
     generator = torch.Generator().manual_seed(0)
-    rows = torch.randint(0, spec.vocabulary, (spec.batch, spec.context + 1), generator=generator).to(place)
+    rows = torch.randint(
+        0, spec.vocabulary, (spec.batch, spec.context + 1), generator=generator
+    ).to(place)
     for name, dtype in DTYPES.items():
-        weights = {k: w.detach().requires_grad_() for k, w in views(initial(spec, generator).to(place, dtype), spec).items()}
+        weights = {
+            k: w.detach().requires_grad_()
+            for k, w in views(initial(spec, generator).to(place, dtype), spec).items()
+        }
         position, mask = rotary(spec, place, dtype), causal(spec, place, dtype)
         times = []
         for _ in range(1 + REPEATS):
@@ -54,9 +59,15 @@ def choose_precision(spec: ProxySpec, device: str = "cpu", *, trainings: int = 1
                 torch.cuda.synchronize(place)
             times.append(time.perf_counter() - start)
         milliseconds[name] = round(1e3 * min(times[1:]), 3)
-    dtype_name = "bfloat16" if milliseconds["bfloat16"] < CLEARLY * milliseconds["float32"] else "float32"
+    dtype_name = (
+        "bfloat16" if milliseconds["bfloat16"] < CLEARLY * milliseconds["float32"] else "float32"
+    )
     worth = trainings * spec.steps * milliseconds[dtype_name] / 1e3 > COMPILING_PAYS
-    return {"dtype": dtype_name, "compile": worth and _compiler(place), "milliseconds": milliseconds}
+    return {
+        "dtype": dtype_name,
+        "compile": worth and _compiler(place),
+        "milliseconds": milliseconds,
+    }
 
 
 def check_device(device: str) -> None:

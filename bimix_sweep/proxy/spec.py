@@ -53,17 +53,36 @@ class ProxySpec:
     """Where the curve begins, as a share of the steps; before it the exponents drift."""
 
     def __post_init__(self) -> None:
-        for name in ("vocabulary", "width", "layers", "context", "batch", "steps", "num_evaluations"):
+        for name in (
+            "vocabulary",
+            "width",
+            "layers",
+            "context",
+            "batch",
+            "steps",
+            "num_evaluations",
+        ):
             if not (isinstance(value := getattr(self, name), int) and 1 <= value <= LARGEST):
-                raise ConfigError(f"proxy.{name} is {value!r}; need a whole number of at least 1 and at most {LARGEST}")
+                raise ConfigError(
+                    f"proxy.{name} is {value!r}; need a whole number of at least 1 and at most {LARGEST}"
+                )
         if self.width % HEAD_WIDTH:
-            raise ConfigError(f"proxy.width is {self.width}; need a multiple of {HEAD_WIDTH}, the width of a head")
-        if not (self.learning_rate > 0 and self.clip > 0 and self.weight_decay >= 0 and self.warmup >= 0):
+            raise ConfigError(
+                f"proxy.width is {self.width}; need a multiple of {HEAD_WIDTH}, the width of a head"
+            )
+        if not (
+            self.learning_rate > 0 and self.clip > 0 and self.weight_decay >= 0 and self.warmup >= 0
+        ):
             raise ConfigError(
                 f"proxy has learning_rate {self.learning_rate:g}, clip {self.clip:g}, weight_decay {self.weight_decay:g}, warmup "
                 f"{self.warmup}; need the first two > 0, the others >= 0"
             )
-        if not (0 < self.ema_share < 0.5 and 0 < self.first_evaluation <= 1 and 0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
+        if not (
+            0 < self.ema_share < 0.5
+            and 0 < self.first_evaluation <= 1
+            and 0 <= self.beta1 < 1
+            and 0 <= self.beta2 < 1
+        ):
             raise ConfigError(
                 f"proxy has ema_share {self.ema_share:g}, first_evaluation {self.first_evaluation:g}, betas {self.beta1:g}, {self.beta2:g}; "
                 "need ema_share in (0, .5), first_evaluation in (0, 1] and betas in [0, 1)"
@@ -80,10 +99,20 @@ class ProxySpec:
             settings: any other field.
         """
         if not 2e4 <= size <= 1e9:
-            raise ConfigError(f"proxy size is {size:g}; need from 2e4 to 1e9 non-embedding parameters")
+            raise ConfigError(
+                f"proxy size is {size:g}; need from 2e4 to 1e9 non-embedding parameters"
+            )
         layers = max(2, round((size / (12 * 64**2)) ** (1 / 3)))
         width = max(1, round((size / (12 * layers)) ** 0.5 / HEAD_WIDTH)) * HEAD_WIDTH
-        return cls(**{"vocabulary": vocabulary, "width": width, "layers": layers, "learning_rate": 8e-3 * 64 / width, **settings})
+        return cls(
+            **{
+                "vocabulary": vocabulary,
+                "width": width,
+                "layers": layers,
+                "learning_rate": 8e-3 * 64 / width,
+                **settings,
+            }
+        )
 
     @property
     def size(self) -> int:
@@ -103,7 +132,12 @@ class ProxySpec:
     def eval_steps(self) -> tuple[int, ...]:
         """Steps after which the losses are measured, log-spaced, rising; the last is `steps`."""
         first = max(1, round(self.first_evaluation * self.steps))
-        return tuple(sorted({round(float(s)) for s in np.geomspace(first, self.steps, self.num_evaluations)} | {self.steps}))
+        return tuple(
+            sorted(
+                {round(float(s)) for s in np.geomspace(first, self.steps, self.num_evaluations)}
+                | {self.steps}
+            )
+        )
 
     def to_json(self) -> dict[str, Any]:
         """All fields."""

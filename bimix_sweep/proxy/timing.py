@@ -14,7 +14,9 @@ STEPS = 8
 """Timed, after as many that are not."""
 
 
-def training_seconds(spec: ProxySpec, *, device: str, num_targets: int, validation_tokens: int) -> float:
+def training_seconds(
+    spec: ProxySpec, *, device: str, num_targets: int, validation_tokens: int
+) -> float:
     """About how long a training of this spec takes by itself, on random tokens, uncompiled.
 
     Args:
@@ -23,7 +25,9 @@ def training_seconds(spec: ProxySpec, *, device: str, num_targets: int, validati
         validation_tokens: tokens of each.
     """
     generator = np.random.default_rng(0)
-    state = TrainingState(spec, 0, torch.device(device), {**choose_precision(spec, device), "compile": False})
+    state = TrainingState(
+        spec, 0, torch.device(device), {**choose_precision(spec, device), "compile": False}
+    )
     rows = torch.from_numpy(generator.integers(0, spec.vocabulary, (spec.batch, spec.context + 1)))
     times = []
     for _ in range(2 * STEPS):
@@ -41,4 +45,8 @@ def training_seconds(spec: ProxySpec, *, device: str, num_targets: int, validati
 
 def visible_gpus() -> list[str]:
     """Names of the GPUs that torch can use."""
-    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return (
+        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        if torch.cuda.is_available()
+        else []
+    )

@@ -32,10 +32,18 @@ CHECK_EVERY = 20
 
 
 def train(
-    spec: ProxySpec, stream: MixtureStream, validation: Mapping[str, npt.NDArray[np.unsignedinteger[Any]]], *, seed: int,
-    report: Callable[[int, dict[str, float]], None], device: str = "cpu", precision: Mapping[str, Any] | None = None,
-    checkpoint_dir: str | Path | None = None, checkpoint_seconds: float = 30.0, should_stop: Callable[[], bool] | None = None,
-) -> bool:  # fmt: skip
+    spec: ProxySpec,
+    stream: MixtureStream,
+    validation: Mapping[str, npt.NDArray[np.unsignedinteger[Any]]],
+    *,
+    seed: int,
+    report: Callable[[int, dict[str, float]], None],
+    device: str = "cpu",
+    precision: Mapping[str, Any] | None = None,
+    checkpoint_dir: str | Path | None = None,
+    checkpoint_seconds: float = 30.0,
+    should_stop: Callable[[], bool] | None = None,
+) -> bool:
     """Train a proxy, or go on with it from the checkpoint in `checkpoint_dir`, to the last bit as if it had not stopped.
 
     Args:
@@ -62,16 +70,25 @@ def train(
             f"the stream gives {stream.batch} x {stream.context} tokens a step and the proxy takes {spec.batch} x {spec.context}; need the same"
         )
     if stream.store.vocabulary > spec.vocabulary:
-        raise TrainingError(f"the store has {stream.store.vocabulary} token ids and the proxy {spec.vocabulary}; need as many")
+        raise TrainingError(
+            f"the store has {stream.store.vocabulary} token ids and the proxy {spec.vocabulary}; need as many"
+        )
     state = TrainingState(spec, seed, torch.device(device), precision)
     evaluation = Evaluation(spec, validation, state.device, state.dtype)
     identity = {
-        "spec": spec.to_json(), "seed": seed, "dtype": str(state.dtype), "compiled": bool((precision or {}).get("compile")),
-        "stream": stream.fingerprint(), "targets": [*validation],
-    }  # fmt: skip
+        "spec": spec.to_json(),
+        "seed": seed,
+        "dtype": str(state.dtype),
+        "compiled": bool((precision or {}).get("compile")),
+        "stream": stream.fingerprint(),
+        "targets": [*validation],
+    }
     folder = None if checkpoint_dir is None else Path(checkpoint_dir)
     points: dict[int, dict[str, float]] = {}
-    if folder is not None and (found := checkpoint.load(folder, identity, len(state.flat))) is not None:
+    if (
+        folder is not None
+        and (found := checkpoint.load(folder, identity, len(state.flat))) is not None
+    ):
         state.restore(found)
         points = {step: dict(losses) for step, losses in found.points.items()}
         for step, losses in points.items():
@@ -90,12 +107,16 @@ def train(
         loss = state.advance(torch.from_numpy(stream.batch_at(state.step)))
         step = state.step
         if (step % CHECK_EVERY == 0 or step in evaluated_after) and not torch.isfinite(loss):
-            raise DivergedError(f"the training loss is {float(loss):g} at step {step}; lower the learning rate ({spec.learning_rate:g})")
+            raise DivergedError(
+                f"the training loss is {float(loss):g} at step {step}; lower the learning rate ({spec.learning_rate:g})"
+            )
         if step in evaluated_after:
             points[step] = evaluation.losses(state.average)
             for target, value in points[step].items():
                 if not np.isfinite(value):
-                    raise DivergedError(f"loss of {target} is {value:g} at step {step}; lower the learning rate ({spec.learning_rate:g})")
+                    raise DivergedError(
+                        f"loss of {target} is {value:g} at step {step}; lower the learning rate ({spec.learning_rate:g})"
+                    )
             save()
             report(step, points[step])
             saved = time.monotonic()
@@ -108,20 +129,33 @@ def train(
 class TrainingState:
     """Weights, their average and AdamW's moments, each one flat float32 vector, and the copy the model computes with."""
 
-    def __init__(self, spec: ProxySpec, seed: int, device: torch.device, precision: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self, spec: ProxySpec, seed: int, device: torch.device, precision: Mapping[str, Any] | None
+    ) -> None:
         self.spec, self.device, self.step = spec, device, 0
         self.dtype, self.loss = dtype_of(precision), loss_of(precision)
         torch.empty(FREED_BYTES, dtype=torch.uint8)
         generator = torch.Generator().manual_seed(seed_for(seed, "weights"))
         self.flat = initial(spec, generator).to(device)
         self.average = self.flat.clone()
-        self.first_moment, self.second_moment = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
+        self.first_moment, self.second_moment = (
+            torch.zeros_like(self.flat),
+            torch.zeros_like(self.flat),
+        )
         self.working = self.flat.to(self.dtype, copy=True)
         self.gradient = torch.zeros_like(self.working)
-        self.weights = {name: weight.detach().requires_grad_() for name, weight in views(self.working, spec).items()}
-        for weight, gradient in zip(self.weights.values(), views(self.gradient, spec).values(), strict=True):
+        self.weights = {
+            name: weight.detach().requires_grad_()
+            for name, weight in views(self.working, spec).items()
+        }
+        for weight, gradient in zip(
+            self.weights.values(), views(self.gradient, spec).values(), strict=True
+        ):
             weight.grad = gradient  # backward adds into it in place
-        self.position, self.mask = rotary(spec, device, self.dtype), causal(spec, device, self.dtype)
+        self.position, self.mask = (
+            rotary(spec, device, self.dtype),
+            causal(spec, device, self.dtype),
+        )
         self.gamma = _power(spec.ema_share)
 
     def advance(self, rows: Tensor) -> Tensor:
@@ -145,20 +179,29 @@ class TrainingState:
             self.working.copy_(self.flat)
         return loss.detach()
 
-    def checkpoint(self, identity: Mapping[str, Any], points: Mapping[int, Mapping[str, float]]) -> Checkpoint:
+    def checkpoint(
+        self, identity: Mapping[str, Any], points: Mapping[int, Mapping[str, float]]
+    ) -> Checkpoint:
         """What to write now."""
         return Checkpoint(
-            identity=identity, step=self.step, points=points, weights=self.flat, average=self.average,
-            first_moment=self.first_moment, second_moment=self.second_moment,
-        )  # fmt: skip
+            identity=identity,
+            step=self.step,
+            points=points,
+            weights=self.flat,
+            average=self.average,
+            first_moment=self.first_moment,
+            second_moment=self.second_moment,
+        )
 
     def restore(self, found: Checkpoint) -> None:
         """Go on from a checkpoint."""
         self.step = found.step
         for mine, theirs in (
-            (self.flat, found.weights), (self.average, found.average),
-            (self.first_moment, found.first_moment), (self.second_moment, found.second_moment),
-        ):  # fmt: skip
+            (self.flat, found.weights),
+            (self.average, found.average),
+            (self.first_moment, found.first_moment),
+            (self.second_moment, found.second_moment),
+        ):
             mine.copy_(theirs)
         self.working.copy_(self.flat)
 
@@ -172,5 +215,9 @@ def _power(share: float) -> float:
     low, high = 0.0, 1e4
     while high - low > 1e-9 * high:
         gamma = (low + high) / 2
-        low, high = (gamma, high) if ((gamma + 1) ** 0.5 / ((gamma + 2) * (gamma + 3) ** 0.5)) > share else (low, gamma)
+        low, high = (
+            (gamma, high)
+            if ((gamma + 1) ** 0.5 / ((gamma + 2) * (gamma + 3) ** 0.5)) > share
+            else (low, gamma)
+        )
     return low

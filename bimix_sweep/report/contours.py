@@ -15,12 +15,24 @@ from bimix_sweep.mixture.simplex import Array
 def triangle_grid(divisions: int) -> Array:
     """((divisions + 1)(divisions + 2) / 2, 3) mixtures, rows of equal first proportion from 0 to 1."""
     return (
-        np.array([(i, j, divisions - i - j) for i in range(divisions + 1) for j in range(divisions + 1 - i)], dtype=np.float64) / divisions
+        np.array(
+            [
+                (i, j, divisions - i - j)
+                for i in range(divisions + 1)
+                for j in range(divisions + 1 - i)
+            ],
+            dtype=np.float64,
+        )
+        / divisions
     )
 
 
 def sublevel_loops(
-    values: Array, divisions: int, level: float, lower: Sequence[float] = (0, 0, 0), upper: Sequence[float] = (1, 1, 1)
+    values: Array,
+    divisions: int,
+    level: float,
+    lower: Sequence[float] = (0, 0, 0),
+    upper: Sequence[float] = (1, 1, 1),
 ) -> list[Array]:
     """Outlines of the part of the triangle where the function is at most `level` and the proportions lie in their bounds.
 
@@ -69,8 +81,15 @@ def _clip(polygon: Array, excess: Array) -> Array:
         if here <= 0:
             kept.append(polygon[n])
         if (here <= 0) != (after <= 0):
-            first, second = (polygon[n], polygon[(n + 1) % len(polygon)]) if here < after else (polygon[(n + 1) % len(polygon)], polygon[n])
-            low, high = min(here, after), max(here, after)  # the same order from both sides: neighbours get the same point
+            first, second = (
+                (polygon[n], polygon[(n + 1) % len(polygon)])
+                if here < after
+                else (polygon[(n + 1) % len(polygon)], polygon[n])
+            )
+            low, high = (
+                min(here, after),
+                max(here, after),
+            )  # the same order from both sides: neighbours get the same point
             kept.append(first + (second - first) * (-low / (high - low)))
     return np.array(kept).reshape(-1, polygon.shape[1])
 

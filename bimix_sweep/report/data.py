@@ -82,7 +82,9 @@ class ReportData:
         if self.table is None:
             return []
         ends = {curve.trial: float(curve.steps[-1]) for curve in self.table.curves()}
-        return sorted({end for trial, end in ends.items() if self.states.get(trial, "finished") == "finished"})
+        return sorted(
+            {end for trial, end in ends.items() if self.states.get(trial, "finished") == "finished"}
+        )
 
     @property
     def comparable(self) -> LossTable | None:
@@ -93,14 +95,24 @@ class ReportData:
 
     def objective_of(self, targets: tuple[str, ...], losses: Array) -> Array:
         """(..., targets) losses -> (...,) objective, as the sweep weighs them."""
-        weights = np.array([self.weights.get(target, 0.0) if self.weights else 1.0 for target in targets])
+        weights = np.array(
+            [self.weights.get(target, 0.0) if self.weights else 1.0 for target in targets]
+        )
         counted = weights > 0
         weighted = losses[..., counted] * weights[counted] / weights.sum()
-        return np.asarray(weighted.max(axis=-1) * counted.sum() if self.objective == "worst" else weighted.sum(axis=-1))
+        return np.asarray(
+            weighted.max(axis=-1) * counted.sum()
+            if self.objective == "worst"
+            else weighted.sum(axis=-1)
+        )
 
     @property
     def recommended(self) -> Mixture | None:
         """The mixture to take: what the final trainings recommend, else the predicted optimum."""
         if self.comparison is not None:
-            return next(one.mixture for one in self.comparison.mixtures if one.role == self.comparison.recommended)
+            return next(
+                one.mixture
+                for one in self.comparison.mixtures
+                if one.role == self.comparison.recommended
+            )
         return None if self.optimum is None else self.optimum.mixture

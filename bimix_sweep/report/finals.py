@@ -9,35 +9,75 @@ from bimix_sweep.report.style import ACCENT, QUIET, Figure, faded, layout, numbe
 
 def finals(data: ReportData, comparison: Comparison) -> Figure:
     """Objective of each final mixture relative to the predicted optimum: each seed a line, the mean with its 95 % interval."""
-    own = next(one.objective for one in comparison.mixtures if one.difference == 0 and one.noise95 == 0)
+    own = next(
+        one.objective for one in comparison.mixtures if one.difference == 0 and one.noise95 == 0
+    )
     labels = [text(said(one.role)).replace(" (", "<br>(") for one in comparison.mixtures]
     traces: list[Figure] = []
     for n, seed in enumerate(comparison.seeds):
         values = [_final_objective(data, one, seed) for one in comparison.mixtures]
         if all(np.isfinite(values)):
-            traces.append({
-                "type": "scatter", "mode": "lines+markers", "name": f"seed {n + 1}", "y": labels, "x": numbers(value / own - 1 for value in values),
-                "line": {"width": 1.2, "color": faded(QUIET, 0.7), "dash": ("dot", "dash", "dashdot")[n % 3]},
-                "marker": {"size": 7, "color": QUIET, "symbol": ("circle-open", "square-open", "diamond-open")[n % 3]},
-                "hovertemplate": f"%{{y}}, seed {n + 1}: %{{x:+.3%}}<extra></extra>",
-            })  # fmt: skip
-    traces.append({
-        "type": "scatter", "mode": "markers", "name": "mean, 95 % interval", "y": labels, "x": numbers(one.difference / own for one in comparison.mixtures),
-        "error_x": {"type": "data", "array": numbers(one.noise95 / own for one in comparison.mixtures), "thickness": 2, "width": 5, "color": "#7b8794"},
-        "marker": {
-            "size": 13, "line": {"width": 1.2, "color": "#ffffff"},
-            "color": [ACCENT if one.role == comparison.recommended else "#4d76b8" for one in comparison.mixtures],
-        },
-        "hovertemplate": "%{y}: %{x:+.3%}<extra></extra>",
-    })  # fmt: skip
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines+markers",
+                    "name": f"seed {n + 1}",
+                    "y": labels,
+                    "x": numbers(value / own - 1 for value in values),
+                    "line": {
+                        "width": 1.2,
+                        "color": faded(QUIET, 0.7),
+                        "dash": ("dot", "dash", "dashdot")[n % 3],
+                    },
+                    "marker": {
+                        "size": 7,
+                        "color": QUIET,
+                        "symbol": ("circle-open", "square-open", "diamond-open")[n % 3],
+                    },
+                    "hovertemplate": f"%{{y}}, seed {n + 1}: %{{x:+.3%}}<extra></extra>",
+                }
+            )
+    traces.append(
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "mean, 95 % interval",
+            "y": labels,
+            "x": numbers(one.difference / own for one in comparison.mixtures),
+            "error_x": {
+                "type": "data",
+                "array": numbers(one.noise95 / own for one in comparison.mixtures),
+                "thickness": 2,
+                "width": 5,
+                "color": "#7b8794",
+            },
+            "marker": {
+                "size": 13,
+                "line": {"width": 1.2, "color": "#ffffff"},
+                "color": [
+                    ACCENT if one.role == comparison.recommended else "#4d76b8"
+                    for one in comparison.mixtures
+                ],
+            },
+            "hovertemplate": "%{y}: %{x:+.3%}<extra></extra>",
+        }
+    )
     return {
         "data": traces,
         "layout": layout(
-            140 + 62 * len(labels), showlegend=True, margin={"l": 58, "r": 18, "t": 44, "b": 48},
-            xaxis={"title": {"text": "relative to the predicted optimum"}, "tickformat": "+.2~%", "zeroline": True, "nticks": 4, "tickangle": 0},
+            140 + 62 * len(labels),
+            showlegend=True,
+            margin={"l": 58, "r": 18, "t": 44, "b": 48},
+            xaxis={
+                "title": {"text": "relative to the predicted optimum"},
+                "tickformat": "+.2~%",
+                "zeroline": True,
+                "nticks": 4,
+                "tickangle": 0,
+            },
             yaxis={"type": "category", "autorange": "reversed", "automargin": True},
         ),
-    }  # fmt: skip
+    }
 
 
 def _final_objective(data: ReportData, compared: ComparedMixture, seed: int) -> float:
@@ -46,7 +86,13 @@ def _final_objective(data: ReportData, compared: ComparedMixture, seed: int) -> 
         return np.nan
     found: dict[float, float] = {}
     for curve in data.table.curves():
-        same = np.allclose(curve.mixture.as_array(data.domains.names), compared.mixture.as_array(data.domains.names), atol=1e-9)
+        same = np.allclose(
+            curve.mixture.as_array(data.domains.names),
+            compared.mixture.as_array(data.domains.names),
+            atol=1e-9,
+        )
         if data.roles.get(curve.trial) == "final" and same and curve.seed is not None:
             found[float(curve.seed)] = float(data.objective_of(curve.targets, curve.last()))
-    return found.get(float(seed), np.nan)  # a table holds seeds as float64: equal seeds are equal after the same rounding
+    return found.get(
+        float(seed), np.nan
+    )  # a table holds seeds as float64: equal seeds are equal after the same rounding

@@ -1,6 +1,8 @@
 """Style sheet and script of the page. The page carries everything: it opens from a file, and its policy forbids any request."""
 
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+)
 """Content-Security-Policy: nothing may be fetched, not even by accident."""
 
 STYLE = """

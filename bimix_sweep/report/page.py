@@ -19,9 +19,19 @@ def render(data: ReportData) -> str:
     from plotly.offline import get_plotlyjs
 
     title = html.escape(f"{data.name} – bimix-sweep")
-    sections = "\n".join(section for section in (
-        _answer(data), _where(data), _settling(data), _law(data), _curves(data), _residuals(data), _record(data),
-    ) if section)  # fmt: skip
+    sections = "\n".join(
+        section
+        for section in (
+            _answer(data),
+            _where(data),
+            _settling(data),
+            _law(data),
+            _curves(data),
+            _residuals(data),
+            _record(data),
+        )
+        if section
+    )
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -58,7 +68,9 @@ def _size_of_sweep(data: ReportData) -> str:
         steps = ", ".join(f"{number:,.0f}" for number in data.lengths or [data.table.steps.max()])
         parts += [_count(len(data.table.targets), "target"), f"{steps} steps"]
         if data.several_sizes:
-            parts.append("sizes " + ", ".join(map(tables.quantity, np.unique(data.table.sizes).tolist())))
+            parts.append(
+                "sizes " + ", ".join(map(tables.quantity, np.unique(data.table.sizes).tolist()))
+            )
     if data.seconds is not None:
         parts.append(tables.duration(data.seconds))
     return " · ".join(parts)
@@ -120,19 +132,31 @@ def _facts(data: ReportData) -> list[tuple[str, str, str]]:
     """(what, number, sentence) of each thing to know before using the mixture."""
     facts = []
     if data.optimum:
-        regret, beyond = data.optimum.regret, {k: v for k, v in data.optimum.extrapolation.items() if v > 1.001}
-        facts.append((
-            "Regret", f"≤ {percent(regret.upper95)}",
-            f"Against the true optimum of these proxies its loss is expected to be {percent(regret.expected)} higher, and with 95 % confidence at most {percent(regret.upper95)}.",
-        ))  # fmt: skip
+        regret, beyond = (
+            data.optimum.regret,
+            {k: v for k, v in data.optimum.extrapolation.items() if v > 1.001},
+        )
+        facts.append(
+            (
+                "Regret",
+                f"≤ {percent(regret.upper95)}",
+                f"Against the true optimum of these proxies its loss is expected to be {percent(regret.expected)} higher, and with 95 % confidence at most {percent(regret.upper95)}.",
+            )
+        )
         if beyond:
-            far = " and ".join(f"{value:.3g} times the largest fitted {name}" for name, value in beyond.items())
+            far = " and ".join(
+                f"{value:.3g} times the largest fitted {name}" for name, value in beyond.items()
+            )
             facts.append(("Extrapolation", "", f"The recommendation is for {far}."))
     if data.comparison:
         facts.append(("Final trainings", "", f"{_sentence(data.comparison.reason)}"))
     else:
         facts.append(
-            ("Final trainings", "", "Not trained yet: no mixture is recommended for good before it was trained beside its rivals.")
+            (
+                "Final trainings",
+                "",
+                "Not trained yet: no mixture is recommended for good before it was trained beside its rivals.",
+            )
         )
     facts.append(
         (
@@ -142,9 +166,22 @@ def _facts(data: ReportData) -> list[tuple[str, str, str]]:
         )
     )
     if data.law:
-        laws = [sum(choice == name for choice in data.law.choice.values()) for name in ("bimix", "transfer")]
-        which = " and ".join(f"{name} for {_count(n, 'target')}" for name, n in zip(("BiMix", "transfer"), laws, strict=True) if n)
-        facts.append(("Law", percent(tables.held_out_error(data.law)), f"mean error on mixtures left out of the fit; {which}."))
+        laws = [
+            sum(choice == name for choice in data.law.choice.values())
+            for name in ("bimix", "transfer")
+        ]
+        which = " and ".join(
+            f"{name} for {_count(n, 'target')}"
+            for name, n in zip(("BiMix", "transfer"), laws, strict=True)
+            if n
+        )
+        facts.append(
+            (
+                "Law",
+                percent(tables.held_out_error(data.law)),
+                f"mean error on mixtures left out of the fit; {which}.",
+            )
+        )
     return facts
 
 
@@ -161,11 +198,13 @@ def _where(data: ReportData) -> str:
         return f'<section class="row">{_finals(data, "")}</section>'
     names = ", ".join(data.domains.names)
     triangle = _figure(
-        "ternary", "Where the optimum lies", ternary(data, data.law, data.optimum),
+        "ternary",
+        "Where the optimum lies",
+        ternary(data, data.law, data.optimum),
         "Each point is a mixture, each corner one domain alone. Shades: predicted loss, darker is lower.",
         f"Triangle of mixtures of {names} with the mixtures tried, the near-optimal region and the predicted optimum; the numbers are in the tables.",
         "wide",
-    )  # fmt: skip
+    )
     return f'<section class="row">{triangle}{_finals(data, "narrow")}</section>'
 
 
@@ -175,11 +214,14 @@ def _finals(data: ReportData, width: str) -> str:
     if data.comparison is None:
         return f'<div class="card {width}"><h2>{title}</h2><p class="note">The final trainings have not been run yet.</p></div>'
     return _figure(
-        "finals", title, finals(data, data.comparison),
+        "finals",
+        title,
+        finals(data, data.comparison),
         f"{_sentence(data.comparison.reason)} Every mixture was trained with the same {_count(len(data.comparison.seeds), 'seed')}.",
-        "Loss of each final mixture relative to the predicted optimum; the numbers are in the table.", width,
+        "Loss of each final mixture relative to the predicted optimum; the numbers are in the table.",
+        width,
         after=tables.finals_table(data.comparison),
-    )  # fmt: skip
+    )
 
 
 def _settling(data: ReportData) -> str:
@@ -187,22 +229,41 @@ def _settling(data: ReportData) -> str:
     if not data.path:
         return '<section class="row"><div class="card"><h2>How the optimum settled</h2><p class="note">No law has been fitted yet.</p></div></section>'
     rows = [
-        [str(p.num_trials), *(share(value) for value in p.mixture.as_array(data.domains.names)), percent(p.regret_expected), percent(p.regret_upper95),
-         "–" if p.movement_tv is None else share(p.movement_tv)]
+        [
+            str(p.num_trials),
+            *(share(value) for value in p.mixture.as_array(data.domains.names)),
+            percent(p.regret_expected),
+            percent(p.regret_upper95),
+            "–" if p.movement_tv is None else share(p.movement_tv),
+        ]
         for p in data.path
-    ]  # fmt: skip
+    ]
     numbers = tables.table(
-        "The optimum after each refit", ["trainings", *data.domains.names, "expected regret", "95 % bound", "moved"], rows
+        "The optimum after each refit",
+        ["trainings", *data.domains.names, "expected regret", "95 % bound", "moved"],
+        rows,
     )
-    return '<section class="row">' + _figure(
-        "path", "The optimum over trainings", figures.optimum_path(data),
-        "Predicted optimum after each refit with the 95 % interval of its posterior; bars at the right: the near-optimal region.",
-        "Proportions of the predicted optimum against the number of trainings; the numbers are in the table beside.", "half", numbers,
-    ) + _figure(
-        "regret", "What a wrong choice would cost", figures.regret_path(data.path, data.tolerance),
-        "Loss of the predicted optimum over that of the true one, as the posterior of the law expects it and its 95 % bound.",
-        "Expected regret and its 95 % bound against the number of trainings; the numbers are in the table beside.", "half",
-    ) + "</section>"  # fmt: skip
+    return (
+        '<section class="row">'
+        + _figure(
+            "path",
+            "The optimum over trainings",
+            figures.optimum_path(data),
+            "Predicted optimum after each refit with the 95 % interval of its posterior; bars at the right: the near-optimal region.",
+            "Proportions of the predicted optimum against the number of trainings; the numbers are in the table beside.",
+            "half",
+            numbers,
+        )
+        + _figure(
+            "regret",
+            "What a wrong choice would cost",
+            figures.regret_path(data.path, data.tolerance),
+            "Loss of the predicted optimum over that of the true one, as the posterior of the law expects it and its 95 % bound.",
+            "Expected regret and its 95 % bound against the number of trainings; the numbers are in the table beside.",
+            "half",
+        )
+        + "</section>"
+    )
 
 
 def _law(data: ReportData) -> str:
@@ -210,36 +271,64 @@ def _law(data: ReportData) -> str:
         return '<section class="row"><div class="card"><h2>The law</h2><p class="note">No law has been fitted yet.</p></div></section>'
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in data.law.notes)
     beside = tables.law_table(data.law) + (f'<ul class="notes">{notes}</ul>' if notes else "")
-    return '<section class="row">' + _figure(
-        "law", f"The law predicts mixtures it has not seen to {percent(tables.held_out_error(data.law))}",
-        figures.law_against_measurements(data.table, data.law, data.roles),
-        "Left: every measured loss against the fitted law; diamonds are final trainings, which it has not seen. Right: each mixture left out in turn; cross-validation chose the filled law.",
-        "Fitted against measured losses, and errors on mixtures left out; the numbers are in the table.", after=beside, folded=tables.reason_table(data.law), summary="Why this law",
-    ) + "</section>"  # fmt: skip
+    return (
+        '<section class="row">'
+        + _figure(
+            "law",
+            f"The law predicts mixtures it has not seen to {percent(tables.held_out_error(data.law))}",
+            figures.law_against_measurements(data.table, data.law, data.roles),
+            "Left: every measured loss against the fitted law; diamonds are final trainings, which it has not seen. Right: each mixture left out in turn; cross-validation chose the filled law.",
+            "Fitted against measured losses, and errors on mixtures left out; the numbers are in the table.",
+            after=beside,
+            folded=tables.reason_table(data.law),
+            summary="Why this law",
+        )
+        + "</section>"
+    )
 
 
 def _curves(data: ReportData) -> str:
     table = data.comparable
     if table is None:
         return ""
-    own = dict(data.law.own) if data.law else {name: name for name in table.targets if name in table.domains}
+    own = (
+        dict(data.law.own)
+        if data.law
+        else {name: name for name in table.targets if name in table.domains}
+    )
     left_out = len(table.targets) - figures.MOST_FACETS
-    more = f" The {figures.MOST_FACETS} targets that weigh most; {left_out} more are in the tables." if left_out > 0 else ""
-    return '<section class="row">' + _figure(
-        "curves", "More of a domain, less loss on it", figures.loss_curves(table, own, dict(data.weights)),
-        f"Validation loss of every training{' of the largest size' if data.several_sizes else ''}. Colour: share of the target's own domain in the mixture.{more}",
-        "Loss against optimizer step for each target; last losses are in the table of trainings.",
-    ) + "</section>"  # fmt: skip
+    more = (
+        f" The {figures.MOST_FACETS} targets that weigh most; {left_out} more are in the tables."
+        if left_out > 0
+        else ""
+    )
+    return (
+        '<section class="row">'
+        + _figure(
+            "curves",
+            "More of a domain, less loss on it",
+            figures.loss_curves(table, own, dict(data.weights)),
+            f"Validation loss of every training{' of the largest size' if data.several_sizes else ''}. Colour: share of the target's own domain in the mixture.{more}",
+            "Loss against optimizer step for each target; last losses are in the table of trainings.",
+        )
+        + "</section>"
+    )
 
 
 def _residuals(data: ReportData) -> str:
     if data.law is None or data.table is None:
         return ""
-    return '<section class="row">' + _figure(
-        "residuals", "What the law leaves over", figures.residuals(data.table, data.law, data.roles),
-        "Measured loss over the fitted law, less 1: by step, and the mean of each training in the order they began. Diamonds: final trainings, not in the fit.",
-        "Relative residuals of the law by step and by training.",
-    ) + "</section>"  # fmt: skip
+    return (
+        '<section class="row">'
+        + _figure(
+            "residuals",
+            "What the law leaves over",
+            figures.residuals(data.table, data.law, data.roles),
+            "Measured loss over the fitted law, less 1: by step, and the mean of each training in the order they began. Diamonds: final trainings, not in the fit.",
+            "Relative residuals of the law by step and by training.",
+        )
+        + "</section>"
+    )
 
 
 def _record(data: ReportData) -> str:
@@ -259,7 +348,11 @@ def _figure(
     summary: str = "The numbers",
 ) -> str:
     """A card with a figure, its caption, an optional table under it and an optional one folded away."""
-    content = json.dumps(figure, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
+    content = (
+        json.dumps(figure, allow_nan=False, separators=(",", ":"))
+        .replace("<", "\\u003c")
+        .replace("&", "\\u0026")
+    )
     fold = f"<details><summary>{summary}</summary>{folded}</details>" if folded else ""
     return f"""<figure class="card {width}" aria-labelledby="{key}-title"><h2 id="{key}-title">{html.escape(title)}</h2>
 <figcaption>{html.escape(caption)}</figcaption>

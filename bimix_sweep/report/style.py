@@ -12,7 +12,18 @@ from bimix_sweep.mixture.simplex import Array
 Figure = dict[str, Any]
 """A plotly figure as plain JSON: `data` and `layout`. Colours of text, grid and paper are set by the page, for its theme."""
 
-PALETTE = ("#3f7fd9", "#e0861a", "#2f9e77", "#c9497a", "#8b6fd1", "#7d8f2b", "#d4583b", "#33a3b8", "#a0764a", "#76828f")
+PALETTE = (
+    "#3f7fd9",
+    "#e0861a",
+    "#2f9e77",
+    "#c9497a",
+    "#8b6fd1",
+    "#7d8f2b",
+    "#d4583b",
+    "#33a3b8",
+    "#a0764a",
+    "#76828f",
+)
 """Colours of domains and targets, in their order."""
 SHARES = ("#eeb045", "#e0774a", "#c4506d", "#914497", "#4f52c0")
 """Small to large proportion."""
@@ -56,7 +67,10 @@ def text(value: object) -> str:
 
 def numbers(values: Iterable[float] | Array) -> list[float | None]:
     """Six significant digits, None where there is no number; JSON knows no NaN."""
-    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in np.asarray(list(values), dtype=np.float64)]
+    return [
+        float(f"{value:.6g}") if math.isfinite(value) else None
+        for value in np.asarray(list(values), dtype=np.float64)
+    ]
 
 
 def percent(value: float) -> str:
@@ -87,16 +101,30 @@ def layout(height: int, **entries: Any) -> dict[str, Any]:
 
 def step_axis(low: float, high: float) -> dict[str, Any]:
     """A logarithmic axis of steps with ticks at 1, 2, 5, 10, ... of which at most six are labelled."""
-    ticks = [digit * 10.0**power for power in range(-1, 16) for digit in (1, 2, 5) if low * 0.99 <= digit * 10.0**power <= high * 1.01]
-    ticks = ticks if len(ticks) <= 6 else [tick for tick in ticks if str(f"{tick:e}").startswith("1")]
+    ticks = [
+        digit * 10.0**power
+        for power in range(-1, 16)
+        for digit in (1, 2, 5)
+        if low * 0.99 <= digit * 10.0**power <= high * 1.01
+    ]
+    ticks = (
+        ticks if len(ticks) <= 6 else [tick for tick in ticks if str(f"{tick:e}").startswith("1")]
+    )
     return {
-        "type": "log", "title": {"text": "optimizer step"}, "tickvals": ticks, "ticktext": [f"{tick:,.0f}" for tick in ticks],
+        "type": "log",
+        "title": {"text": "optimizer step"},
+        "tickvals": ticks,
+        "ticktext": [f"{tick:,.0f}" for tick in ticks],
         "range": [math.log10(low) - 0.06, math.log10(high) + 0.06],
-    }  # fmt: skip
+    }
 
 
 def facets(
-    count: int, columns: int, height: float, gap: tuple[float, float] = (62, 62), width: float = 1000
+    count: int,
+    columns: int,
+    height: float,
+    gap: tuple[float, float] = (62, 62),
+    width: float = 1000,
 ) -> list[tuple[list[float], list[float]]]:
     """Where small multiples lie, first row on top.
 
@@ -113,7 +141,9 @@ def facets(
     for n in range(count):
         row, column = divmod(n, columns)
         left, top = column * (wide + across), 1 - row * (tall + down)
-        places.append(([max(left, 0.0), min(left + wide, 1.0)], [max(top - tall, 0.0), min(top, 1.0)]))
+        places.append(
+            ([max(left, 0.0), min(left + wide, 1.0)], [max(top - tall, 0.0), min(top, 1.0)])
+        )
     return places
 
 
@@ -130,6 +160,14 @@ def axis_key(letter: str, index: int) -> str:
 def facet_title(label: str, place: tuple[list[float], list[float]]) -> dict[str, Any]:
     """A title above a facet, at its left."""
     return {
-        "text": f"<b>{label}</b>", "showarrow": False, "xref": "paper", "yref": "paper", "x": place[0][0], "y": place[1][1],
-        "xanchor": "left", "yanchor": "bottom", "yshift": 4, "font": {"size": 13},
-    }  # fmt: skip
+        "text": f"<b>{label}</b>",
+        "showarrow": False,
+        "xref": "paper",
+        "yref": "paper",
+        "x": place[0][0],
+        "y": place[1][1],
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "yshift": 4,
+        "font": {"size": 13},
+    }

@@ -20,12 +20,20 @@ MOST_TRIALS = 1000
 
 def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """An HTML table. All text is escaped; a column is set to the right where its cells are numbers."""
-    numeric = [all(row[n][:1].isdigit() or row[n][:1] in "-+–≤" or not row[n] for row in rows) for n in range(len(header))]
+    numeric = [
+        all(row[n][:1].isdigit() or row[n][:1] in "-+–≤" or not row[n] for row in rows)
+        for n in range(len(header))
+    ]
     classes = [' class="number"' if right else "" for right in numeric]
-    head = "".join(f'<th scope="col"{c}>{html.escape(name)}</th>' for name, c in zip(header, classes, strict=True))
+    head = "".join(
+        f'<th scope="col"{c}>{html.escape(name)}</th>'
+        for name, c in zip(header, classes, strict=True)
+    )
     body = "".join(
         f'<tr><th scope="row"{classes[0]}>{html.escape(row[0])}</th>'
-        + "".join(f"<td{c}>{html.escape(cell)}</td>" for cell, c in zip(row[1:], classes[1:], strict=True))
+        + "".join(
+            f"<td{c}>{html.escape(cell)}</td>" for cell, c in zip(row[1:], classes[1:], strict=True)
+        )
         + "</tr>\n"
         for row in rows
     )
@@ -68,18 +76,31 @@ def mixture_table(data: ReportData, recommended: Mixture) -> str:
         if data.token_budget:
             row += [
                 quantity(proportion * data.token_budget),
-                f"{proportion * data.token_budget / available:.2f}" if math.isfinite(available) else "–",
+                f"{proportion * data.token_budget / available:.2f}"
+                if math.isfinite(available)
+                else "–",
             ]
         rows.append(row)
-    return table("Shares of tokens, their near-optimal region, and where the true optimum lies (95 %)", header, rows)
+    return table(
+        "Shares of tokens, their near-optimal region, and where the true optimum lies (95 %)",
+        header,
+        rows,
+    )
 
 
 def alternatives_table(data: ReportData) -> str:
     """Extreme members of the near-optimal region, as whole mixtures."""
     if data.optimum is None:
         return ""
-    rows = [[str(n + 1), *map(share, mixture.as_array(data.domains.names))] for n, mixture in enumerate(data.optimum.alternatives)]
-    return table(f"Far apart, and each predicted within {percent(data.optimum.within)} of the best", ["", *data.domains.names], rows)
+    rows = [
+        [str(n + 1), *map(share, mixture.as_array(data.domains.names))]
+        for n, mixture in enumerate(data.optimum.alternatives)
+    ]
+    return table(
+        f"Far apart, and each predicted within {percent(data.optimum.within)} of the best",
+        ["", *data.domains.names],
+        rows,
+    )
 
 
 def binding_table(data: ReportData) -> str:
@@ -87,16 +108,24 @@ def binding_table(data: ReportData) -> str:
     if data.optimum is None or not data.optimum.binding:
         return ""
     rows = [[bound.domain, bound.bound, percent(bound.cost)] for bound in data.optimum.binding]
-    return table("Bounds that cost something", ["domain", "bound", "loss that would be saved without it"], rows)
+    return table(
+        "Bounds that cost something",
+        ["domain", "bound", "loss that would be saved without it"],
+        rows,
+    )
 
 
 def finals_table(comparison: Comparison) -> str:
     """The final mixtures, best first: mean loss over the seeds and the paired difference to the predicted optimum."""
     rows = [
-        [said(one.role), f"{one.objective:.4f}", "0" if one.noise95 == 0 else f"{one.difference:+.4f} ± {one.noise95:.4f}",
-         "yes" if one.differs else "no"]
+        [
+            said(one.role),
+            f"{one.objective:.4f}",
+            "0" if one.noise95 == 0 else f"{one.difference:+.4f} ± {one.noise95:.4f}",
+            "yes" if one.differs else "no",
+        ]
         for one in comparison.mixtures
-    ]  # fmt: skip
+    ]
     return table(
         "Mean loss over the seeds; differences to the predicted optimum with their 95 % interval",
         ["mixture", "loss", "difference", "differs"],
@@ -107,26 +136,54 @@ def finals_table(comparison: Comparison) -> str:
 def law_table(law: FittedLaw) -> str:
     """For each target the law chosen, its error on mixtures left out beside the other law's, and its main parameters."""
     errors = law.cross_validation.get("by_target", {})
-    names = [name for name in ("bimix", "transfer") if any(name in errors.get(target, {}) for target in law.targets)]
-    header = ["target", "law", *(f"error of {name}" for name in names), "rank correlation", "own domain", "a (proportion)", "b (step)"]
+    names = [
+        name
+        for name in ("bimix", "transfer")
+        if any(name in errors.get(target, {}) for target in law.targets)
+    ]
+    header = [
+        "target",
+        "law",
+        *(f"error of {name}" for name in names),
+        "rank correlation",
+        "own domain",
+        "a (proportion)",
+        "b (step)",
+    ]
     rows = []
     for t, target in enumerate(law.targets):
         held_out = errors.get(target, {})
         chosen = held_out.get(law.choice[target], {})
         correlation = chosen.get("rank_correlation")
-        rows.append([
-            target, law.choice[target],
-            *(percent(held_out[name]["mean_relative_error"]) if name in held_out else "–" for name in names),
-            "–" if correlation is None or not math.isfinite(correlation) else f"{correlation:.3f}", law.own.get(target, "–"),
-            f"{math.exp(law.params[t, transfer.SLOPE]):.3f}", f"{math.exp(law.params[t, transfer.STEP_POWER]):.3f}",
-        ])  # fmt: skip
-    return table("The law of each target; errors are relative, on mixtures left out of the fit", header, rows)
+        rows.append(
+            [
+                target,
+                law.choice[target],
+                *(
+                    percent(held_out[name]["mean_relative_error"]) if name in held_out else "–"
+                    for name in names
+                ),
+                "–"
+                if correlation is None or not math.isfinite(correlation)
+                else f"{correlation:.3f}",
+                law.own.get(target, "–"),
+                f"{math.exp(law.params[t, transfer.SLOPE]):.3f}",
+                f"{math.exp(law.params[t, transfer.STEP_POWER]):.3f}",
+            ]
+        )
+    return table(
+        "The law of each target; errors are relative, on mixtures left out of the fit", header, rows
+    )
 
 
 def reason_table(law: FittedLaw) -> str:
     """Why each target has its law."""
     reasons = law.cross_validation.get("reason", {})
-    return table("Why this law", ["target", "reason"], [[target, str(reasons[target])] for target in law.targets if target in reasons])
+    return table(
+        "Why this law",
+        ["target", "reason"],
+        [[target, str(reasons[target])] for target in law.targets if target in reasons],
+    )
 
 
 def trial_table(data: ReportData) -> str:
@@ -139,29 +196,66 @@ def trial_table(data: ReportData) -> str:
             continue
         shares = curve.mixture.as_array(names)
         last = ["–" if math.isnan(loss) else f"{loss:.4f}" for loss in curve.last()]
-        rows.append([
-            curve.trial, data.roles.get(curve.trial, "sweep"), data.states.get(curve.trial, "finished"), *([quantity(curve.size)] if sized else []),
-            *(share(value) for value in shares), f"{curve.steps[-1]:,.0f}", *last,
-        ])  # fmt: skip
+        rows.append(
+            [
+                curve.trial,
+                data.roles.get(curve.trial, "sweep"),
+                data.states.get(curve.trial, "finished"),
+                *([quantity(curve.size)] if sized else []),
+                *(share(value) for value in shares),
+                f"{curve.steps[-1]:,.0f}",
+                *last,
+            ]
+        )
     for trial, reason in data.failed.items():
-        rows.append([trial, data.roles.get(trial, "sweep"), f"failed: {reason}", *[""] * (len(names) + sized + 1 + len(targets))])
-    header = ["training", "role", "state", *(["size"] if sized else []), *names, "last step", *(f"loss {target}" for target in targets)]
+        rows.append(
+            [
+                trial,
+                data.roles.get(trial, "sweep"),
+                f"failed: {reason}",
+                *[""] * (len(names) + sized + 1 + len(targets)),
+            ]
+        )
+    header = [
+        "training",
+        "role",
+        "state",
+        *(["size"] if sized else []),
+        *names,
+        "last step",
+        *(f"loss {target}" for target in targets),
+    ]
     caption = (
         "Mixture, state and last losses of each"
         if len(rows) <= MOST_TRIALS
         else f"The first {MOST_TRIALS} of {len(rows)} trainings; all are in runs.csv"
     )
-    return table(caption, header, rows[:MOST_TRIALS]) if rows else "<p>No training has reported a loss yet.</p>"
+    return (
+        table(caption, header, rows[:MOST_TRIALS])
+        if rows
+        else "<p>No training has reported a loss yet.</p>"
+    )
 
 
 def provenance_table(data: ReportData) -> str:
     """Where the numbers come from."""
-    rows = [[str(key), value if isinstance(value, str) else json.dumps(value, default=str)] for key, value in data.provenance.items()]
-    return table("Provenance", ["what", "value"], rows) if rows else "<p>No provenance was recorded.</p>"
+    rows = [
+        [str(key), value if isinstance(value, str) else json.dumps(value, default=str)]
+        for key, value in data.provenance.items()
+    ]
+    return (
+        table("Provenance", ["what", "value"], rows)
+        if rows
+        else "<p>No provenance was recorded.</p>"
+    )
 
 
 def held_out_error(law: FittedLaw) -> float:
     """Mean over targets of the chosen law's relative error on mixtures left out."""
     errors = law.cross_validation.get("by_target", {})
-    chosen = [errors[t][law.choice[t]]["mean_relative_error"] for t in law.targets if law.choice[t] in errors.get(t, {})]
+    chosen = [
+        errors[t][law.choice[t]]["mean_relative_error"]
+        for t in law.targets
+        if law.choice[t] in errors.get(t, {})
+    ]
     return float(np.mean(chosen)) if chosen else math.nan

@@ -8,7 +8,18 @@ from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.report.contours import sublevel_loops, triangle_grid
 from bimix_sweep.report.data import ReportData
 from bimix_sweep.report.figures import last_of_each
-from bimix_sweep.report.style import ACCENT, QUIET, Figure, between, faded, layout, numbers, percent, share, text
+from bimix_sweep.report.style import (
+    ACCENT,
+    QUIET,
+    Figure,
+    between,
+    faded,
+    layout,
+    numbers,
+    percent,
+    share,
+    text,
+)
 
 DIVISIONS = 48
 """Rows of the triangle's grid."""
@@ -35,50 +46,115 @@ def ternary(data: ReportData, law: FittedLaw, optimum: Optimum) -> Figure:
         loops = sublevel_loops(objective, DIVISIONS, best * (1 + excess))
         if not loops:
             continue
-        traces.append(_lines(
-            loops, fill="toself", fillcolor=faded(between(1 - n / max(len(levels) - 1, 1), SHADES), 0.5), name=percent(excess),
-            line={"width": 0.7, "color": faded("#2f6fc4", 0.45)}, hoverinfo="skip", showlegend=False,
-        ))  # fmt: skip
-        labels.append((max((point for loop in loops for point in loop), key=lambda point: point[0]), f"+{percent(excess)}"))
+        traces.append(
+            _lines(
+                loops,
+                fill="toself",
+                fillcolor=faded(between(1 - n / max(len(levels) - 1, 1), SHADES), 0.5),
+                name=percent(excess),
+                line={"width": 0.7, "color": faded("#2f6fc4", 0.45)},
+                hoverinfo="skip",
+                showlegend=False,
+            )
+        )
+        labels.append(
+            (
+                max((point for loop in loops for point in loop), key=lambda point: point[0]),
+                f"+{percent(excess)}",
+            )
+        )
     bounds = (data.domains.lower, data.domains.upper)
     if region := sublevel_loops(objective, DIVISIONS, best * (1 + optimum.within), *bounds):
-        traces.append(_lines(
-            region, fill="toself", fillcolor=faded(ACCENT, 0.14), name=f"within {percent(optimum.within)} of the best",
-            line={"width": 1.8, "color": ACCENT}, hoverinfo="skip",
-        ))  # fmt: skip
+        traces.append(
+            _lines(
+                region,
+                fill="toself",
+                fillcolor=faded(ACCENT, 0.14),
+                name=f"within {percent(optimum.within)} of the best",
+                line={"width": 1.8, "color": ACCENT},
+                hoverinfo="skip",
+            )
+        )
     if max(bounds[0]) > 0 or min(bounds[1]) < 1:
-        traces.append(_lines(
-            sublevel_loops(np.zeros(len(inside)), DIVISIONS, 1.0, *bounds), mode="lines", name="bounds of the final run",
-            line={"width": 1.4, "color": QUIET, "dash": "dash"}, hoverinfo="skip",
-        ))  # fmt: skip
-    inner = [(point, label) for point, label in labels if point[0] < LABELLED and label != f"+{percent(optimum.within)}"]
-    traces.append({
-        "type": "scatterternary", "mode": "text", "a": numbers(p[0] for p, _ in inner), "b": numbers(p[1] for p, _ in inner),
-        "c": numbers(p[2] for p, _ in inner), "text": [label for _, label in inner], "hoverinfo": "skip", "showlegend": False,
-        "textfont": {"size": 10.5, "color": "#2f6fc4"}, "textposition": "top center",
-    })  # fmt: skip
+        traces.append(
+            _lines(
+                sublevel_loops(np.zeros(len(inside)), DIVISIONS, 1.0, *bounds),
+                mode="lines",
+                name="bounds of the final run",
+                line={"width": 1.4, "color": QUIET, "dash": "dash"},
+                hoverinfo="skip",
+            )
+        )
+    inner = [
+        (point, label)
+        for point, label in labels
+        if point[0] < LABELLED and label != f"+{percent(optimum.within)}"
+    ]
+    traces.append(
+        {
+            "type": "scatterternary",
+            "mode": "text",
+            "a": numbers(p[0] for p, _ in inner),
+            "b": numbers(p[1] for p, _ in inner),
+            "c": numbers(p[2] for p, _ in inner),
+            "text": [label for _, label in inner],
+            "hoverinfo": "skip",
+            "showlegend": False,
+            "textfont": {"size": 10.5, "color": "#2f6fc4"},
+            "textposition": "top center",
+        }
+    )
     traces += _trainings(data)
     if data.path:
         path = np.array([point.mixture.as_array(names) for point in last_of_each(data.path)])
-        traces.append(_markers(
-            names, path, [f"optimum after {point.num_trials} trainings" for point in last_of_each(data.path)], name="path of the optimum",
-            mode="lines+markers", line={"width": 1.6, "color": faded(ACCENT, 0.8)}, marker={"size": 5, "color": ACCENT},
-        ))  # fmt: skip
-    traces.append(_markers(
-        names, optimum.mixture.as_array(names)[None], ["predicted optimum"], name="predicted optimum",
-        marker={"size": 17, "symbol": "star", "color": ACCENT, "line": {"width": 1.2, "color": "#ffffff"}},
-    ))  # fmt: skip
+        traces.append(
+            _markers(
+                names,
+                path,
+                [
+                    f"optimum after {point.num_trials} trainings"
+                    for point in last_of_each(data.path)
+                ],
+                name="path of the optimum",
+                mode="lines+markers",
+                line={"width": 1.6, "color": faded(ACCENT, 0.8)},
+                marker={"size": 5, "color": ACCENT},
+            )
+        )
+    traces.append(
+        _markers(
+            names,
+            optimum.mixture.as_array(names)[None],
+            ["predicted optimum"],
+            name="predicted optimum",
+            marker={
+                "size": 17,
+                "symbol": "star",
+                "color": ACCENT,
+                "line": {"width": 1.2, "color": "#ffffff"},
+            },
+        )
+    )
     axes = {
-        axis: {"title": {"text": f"<b>{text(name)}</b>"}, "tickformat": ".0%", "min": 0, "tickvals": [0.2, 0.4, 0.6, 0.8], "ticklen": 4}
+        axis: {
+            "title": {"text": f"<b>{text(name)}</b>"},
+            "tickformat": ".0%",
+            "min": 0,
+            "tickvals": [0.2, 0.4, 0.6, 0.8],
+            "ticklen": 4,
+        }
         for axis, name in zip(("aaxis", "baxis", "caxis"), names, strict=True)
     }
     return {
         "data": traces,
         "layout": layout(
-            540, showlegend=True, margin={"l": 52, "r": 52, "t": 28, "b": 110}, ternary={"sum": 1, **axes},
+            540,
+            showlegend=True,
+            margin={"l": 52, "r": 52, "t": 28, "b": 110},
+            ternary={"sum": 1, **axes},
             legend={"orientation": "h", "x": 0, "y": -0.13, "yanchor": "top"},
         ),
-    }  # fmt: skip
+    }
 
 
 def _objective(data: ReportData, law: FittedLaw, optimum: Optimum, proportions: Array) -> Array:
@@ -86,7 +162,9 @@ def _objective(data: ReportData, law: FittedLaw, optimum: Optimum, proportions: 
     shares = np.zeros((len(proportions), len(law.domains)))
     shares[:, [law.domains.index(name) for name in data.domains.names]] = proportions
     sizes = None if optimum.size is None else np.full(len(shares), optimum.size)
-    return data.objective_of(law.targets, law.predict(shares, np.full(len(shares), optimum.step), sizes))
+    return data.objective_of(
+        law.targets, law.predict(shares, np.full(len(shares), optimum.step), sizes)
+    )
 
 
 def _trainings(data: ReportData) -> list[Figure]:
@@ -98,14 +176,31 @@ def _trainings(data: ReportData) -> list[Figure]:
         shares = tuple(curve.mixture.as_array(data.domains.names).tolist())
         mixtures[data.roles.get(curve.trial, "sweep")].setdefault(shares, []).append(curve.trial)
     looks: dict[str, tuple[str, Figure]] = {
-        "sweep": ("mixtures tried", {"size": 8, "color": "#ffffff", "line": {"width": 1.8, "color": "#39424d"}}),
-        "final": ("final trainings", {"size": 10, "symbol": "square", "color": "#f2b632", "line": {"width": 1.4, "color": "#39424d"}}),
+        "sweep": (
+            "mixtures tried",
+            {"size": 8, "color": "#ffffff", "line": {"width": 1.8, "color": "#39424d"}},
+        ),
+        "final": (
+            "final trainings",
+            {
+                "size": 10,
+                "symbol": "square",
+                "color": "#f2b632",
+                "line": {"width": 1.4, "color": "#39424d"},
+            },
+        ),
     }
     return [
-        _markers(data.domains.names, np.array(list(found)), [", ".join(map(text, trials)) for trials in found.values()], name=looks[role][0], marker=looks[role][1])
+        _markers(
+            data.domains.names,
+            np.array(list(found)),
+            [", ".join(map(text, trials)) for trials in found.values()],
+            name=looks[role][0],
+            marker=looks[role][1],
+        )
         for role, found in mixtures.items()
         if found
-    ]  # fmt: skip
+    ]
 
 
 def _lines(loops: list[Array], **entries: object) -> Figure:
@@ -121,5 +216,12 @@ def _markers(names: tuple[str, ...], points: Array, labels: list[str], **entries
         for label, row in zip(labels, points, strict=True)
     ]
     return {
-        "type": "scatterternary", "mode": "markers", "a": a, "b": b, "c": c, "text": hover, "hovertemplate": "%{text}<extra></extra>", **entries
-    }  # fmt: skip
+        "type": "scatterternary",
+        "mode": "markers",
+        "a": a,
+        "b": b,
+        "c": c,
+        "text": hover,
+        "hovertemplate": "%{text}<extra></extra>",
+        **entries,
+    }

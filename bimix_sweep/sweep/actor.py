@@ -44,9 +44,13 @@ class LawActor:
     """Records what happens, says what to run next."""
 
     def __init__(
-        self, folder: str, first: Event, lock_seconds: float = 20.0, publish: Callable[[Figures], None] | None = None,
+        self,
+        folder: str,
+        first: Event,
+        lock_seconds: float = 20.0,
+        publish: Callable[[Figures], None] | None = None,
         change: Event | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Open or begin the journal in `folder/journal` and rebuild the state; `ready` says how that went.
 
         Args:
@@ -66,7 +70,11 @@ class LawActor:
         try:
             self._copies = Copies(folder, first, change, lock_seconds)
         except Exception as error:  # noqa: BLE001 - an actor that fails to begin is begun anew for ever and can't tell why; so it begins and tells
-            self._refused = error if isinstance(error, BimixSweepError) else SweepError(f"{folder}: {type(error).__name__}: {error}")
+            self._refused = (
+                error
+                if isinstance(error, BimixSweepError)
+                else SweepError(f"{folder}: {type(error).__name__}: {error}")
+            )
             return
         for note in self._copies.notes:
             self._log.say(note)
@@ -75,7 +83,9 @@ class LawActor:
         if self._copies.front.spec.limited:
             threading.Thread(target=self._enforce_forever, name="budget", daemon=True).start()
         if publish is not None:
-            threading.Thread(target=self._publish_forever, args=(publish,), name="figures", daemon=True).start()
+            threading.Thread(
+                target=self._publish_forever, args=(publish,), name="figures", daemon=True
+            ).start()
 
     def ready(self) -> None:
         """Return when calls can be made.
@@ -98,7 +108,9 @@ class LawActor:
 
     # what trainings call
 
-    def start(self, trial: str, where: str, cores: float = 1.0, gpus: float = 0.0) -> dict[str, Any]:
+    def start(
+        self, trial: str, where: str, cores: float = 1.0, gpus: float = 0.0
+    ) -> dict[str, Any]:
         """An attempt at a training begins, and holds so many CPU cores and GPUs.
 
         Returns:
@@ -108,16 +120,23 @@ class LawActor:
         """
         if self._halted is not None:
             return {"state": "halted", "result": {"step": 0, "failed": self._halted}}
-        self._copies.commit({"kind": "start", "trial": trial, "where": where, "cores": cores, "gpus": gpus})
+        self._copies.commit(
+            {"kind": "start", "trial": trial, "where": where, "cores": cores, "gpus": gpus}
+        )
         front = self._copies.front
         self._log.start(trial, where, len(front.starts[trial]))
         record = front.state.trials[trial]
         result = {"step": max(record.points, default=0), "objective": front.objective(trial)}
         return {
-            "state": record.state, "precision": front.precision, "recorded": sorted(record.points),
-            "fruitless": front.fruitless.get(trial, 0), "limited": front.spec.limited,
-            "result": result if record.state == "finished" else {"step": 0, "failed": record.failure},
-        }  # fmt: skip
+            "state": record.state,
+            "precision": front.precision,
+            "recorded": sorted(record.points),
+            "fruitless": front.fruitless.get(trial, 0),
+            "limited": front.spec.limited,
+            "result": result
+            if record.state == "finished"
+            else {"step": 0, "failed": record.failure},
+        }
 
     def settle_precision(self, precision: dict[str, Any]) -> dict[str, Any]:
         """The first answer counts for the whole sweep."""
@@ -144,7 +163,12 @@ class LawActor:
                 raise TrainingError(record.failure)
             if new:
                 self._copies.append(
-                    {"kind": "point", "trial": trial, "step": int(step), "losses": {t: float(v) for t, v in losses.items()}}
+                    {
+                        "kind": "point",
+                        "trial": trial,
+                        "step": int(step),
+                        "losses": {t: float(v) for t, v in losses.items()},
+                    }
                 )
         self._changed.set()
         return new
@@ -201,7 +225,10 @@ class LawActor:
         """Every final training was decided; some may still run."""
         with self._copies.looking() as front:
             finals = front.finals
-            return finals is not None and all(trial in front.proposals for trial, _, _ in final_trainings(front, finals["mixtures"]))
+            return finals is not None and all(
+                trial in front.proposals
+                for trial, _, _ in final_trainings(front, finals["mixtures"])
+            )
 
     def past(self) -> list[PastTrial]:
         """All trainings so far, for a driver that starts."""
@@ -216,9 +243,13 @@ class LawActor:
         """The sweep now, for a person."""
         with self._copies.looking() as front:
             return snapshot_of(
-                front, elapsed_seconds=time.monotonic() - self._began, training_seconds=self._log.training_seconds,
-                lines=list(self._log.lines), num_lines=self._log.num_lines, epoch=self._copies.epoch,
-            )  # fmt: skip
+                front,
+                elapsed_seconds=time.monotonic() - self._began,
+                training_seconds=self._log.training_seconds,
+                lines=list(self._log.lines),
+                num_lines=self._log.num_lines,
+                epoch=self._copies.epoch,
+            )
 
     def figures(self) -> Figures:
         """The sweep now, in numbers."""
@@ -241,7 +272,9 @@ class LawActor:
         with self._copies.recording() as front:
             record = front.state.trials.get(trial)
             if record is None or record.state == "running":
-                self._copies.append({"kind": "end", "trial": trial, "state": state, "reason": reason})
+                self._copies.append(
+                    {"kind": "end", "trial": trial, "state": state, "reason": reason}
+                )
                 if state == "finished":
                     self._decider.failures.clear()
                     self._log.finish(front.proposals[trial], front.objective(trial))
@@ -255,7 +288,9 @@ class LawActor:
         with self._copies.recording() as front:
             reason = overspent(front, time.time()) if front.spec.limited else None
             for trial in front.running() if reason else ():
-                self._copies.append({"kind": "end", "trial": trial, "state": "failed", "reason": str(reason)})
+                self._copies.append(
+                    {"kind": "end", "trial": trial, "state": "failed", "reason": str(reason)}
+                )
                 self._log.fail(trial, str(reason))
 
     def _enforce_forever(self) -> None:

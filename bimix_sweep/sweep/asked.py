@@ -40,12 +40,19 @@ class Asked:
     def write(self, path: str | Path) -> None:
         """As CSV or Parquet: trial, seed, steps, where the sweep has several size, r_<domain>, reason; the open ones first."""
         proposals = [*self.open, *self.new]
-        shares = np.reshape([proposal.mixture.as_array(self.domains) for proposal in proposals], (-1, len(self.domains)))
+        shares = np.reshape(
+            [proposal.mixture.as_array(self.domains) for proposal in proposals],
+            (-1, len(self.domains)),
+        )
         columns = {
             "trial": pa.array([proposal.trial for proposal in proposals], pa.string()),
             "seed": pa.array([proposal.seed for proposal in proposals], pa.int64()),
             "steps": pa.array([self.steps_of(proposal) for proposal in proposals], pa.int64()),
-            **({"size": pa.array([self.size_of(proposal) for proposal in proposals], pa.float64())} if len(self.sizes) > 1 else {}),
+            **(
+                {"size": pa.array([self.size_of(proposal) for proposal in proposals], pa.float64())}
+                if len(self.sizes) > 1
+                else {}
+            ),
             **{f"r_{name}": pa.array(shares[:, index]) for index, name in enumerate(self.domains)},
             "reason": pa.array([proposal.reason for proposal in proposals], pa.string()),
         }

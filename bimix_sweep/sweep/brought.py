@@ -60,22 +60,30 @@ def brought(config: SweepConfig, identity: Mapping[str, Any]) -> dict[str, Any]:
     limits = config.subsample() or {}
     own = config.own()
     return {
-        "steps": config.proxy.lengths[-1], "sizes": config.proxy.sizes,
+        "steps": config.proxy.lengths[-1],
+        "sizes": config.proxy.sizes,
         "domains": {
-            name: {"path": domain.path, "tokens": domain.tokens, "subsample": limits.get(name)} for name, domain in config.domains.items()
+            name: {"path": domain.path, "tokens": domain.tokens, "subsample": limits.get(name)}
+            for name, domain in config.domains.items()
         },
         "targets": {
-            name: {"domain": own.get(name), "path": target.path, "unit": target.unit} for name, target in config.resolved_targets().items()
+            name: {"domain": own.get(name), "path": target.path, "unit": target.unit}
+            for name, target in config.resolved_targets().items()
         },
         "data": {"trainer": dict(identity)},
-    }  # fmt: skip
+    }
 
 
 class Points:
     """Takes what a trainer reports, refuses what is no point, and knows at the end whether the curve is whole."""
 
     def __init__(self, trainer: Brought, job: TrialJob, report: Report) -> None:
-        self._targets, self._last, self._report, self._steps = trainer.targets, trainer.steps_of(job), report, set(job.recorded)
+        self._targets, self._last, self._report, self._steps = (
+            trainer.targets,
+            trainer.steps_of(job),
+            report,
+            set(job.recorded),
+        )
 
     def take(self, step: Any, losses: Any) -> None:
         """Record a point; returns when it is recorded for good. Losses of names that are no targets are left out.
@@ -89,9 +97,13 @@ class Points:
         """
         number = _whole(step)
         if number is None or not 1 <= number <= self._last:
-            raise TrainingError(f"a point has step {shown(step)}; need a whole number from 1 to {self._last}, {STEPS}")
+            raise TrainingError(
+                f"a point has step {shown(step)}; need a whole number from 1 to {self._last}, {STEPS}"
+            )
         if not isinstance(losses, Mapping):
-            raise TrainingError(f"the losses at step {number} are {shown(losses)}; need {{target: loss}}")
+            raise TrainingError(
+                f"the losses at step {number} are {shown(losses)}; need {{target: loss}}"
+            )
         values = {}
         for target in self._targets:
             if target not in losses:
@@ -99,11 +111,17 @@ class Points:
                     f"the point at step {number} has no loss of {target}; need one of each target: {', '.join(self._targets)}"
                 )
             try:
-                values[target] = math.nan if isinstance(losses[target], str | bool | None) else float(losses[target])
+                values[target] = (
+                    math.nan
+                    if isinstance(losses[target], str | bool | None)
+                    else float(losses[target])
+                )
             except (TypeError, ValueError, OverflowError):
                 values[target] = math.nan
             if not LEAST_LOSS < values[target] < MOST_LOSS:
-                raise DivergedError(f"loss of {target} is {shown(losses[target])} at step {number}; need {LOSS_NEEDED}")
+                raise DivergedError(
+                    f"loss of {target} is {shown(losses[target])} at step {number}; need {LOSS_NEEDED}"
+                )
         self._report(number, values)
         self._steps.add(number)
 
@@ -117,8 +135,14 @@ class Points:
         TrainingError: the training ended as if done, and its last point is missing.
         """
         if not self.whole:
-            reached = f"its last point is at step {max(self._steps)}" if self._steps else "it reported no point"
-            raise TrainingError(f"{how}, but {reached}; need one at step {self._last}, where mixtures are compared: {STEPS}")
+            reached = (
+                f"its last point is at step {max(self._steps)}"
+                if self._steps
+                else "it reported no point"
+            )
+            raise TrainingError(
+                f"{how}, but {reached}; need one at step {self._last}, where mixtures are compared: {STEPS}"
+            )
 
 
 def _eval_steps(steps: int) -> tuple[int, ...]:

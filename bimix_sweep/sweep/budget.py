@@ -40,12 +40,19 @@ class Bill:
     @property
     def over(self) -> str | None:
         """What to say where the limit is passed."""
-        return f"the budget of {self.limit:g} {self.unit}-hours is spent" if self.spent >= self.limit else None
+        return (
+            f"the budget of {self.limit:g} {self.unit}-hours is spent"
+            if self.spent >= self.limit
+            else None
+        )
 
     def no_more(self) -> str | None:
         """Why no further mixture fits, the final trainings kept in mind; None where one does."""
         if self.expected_next == self.expected:
-            return self._refusal(self.expected * (1 + self.num_finals), f"{1 + self.num_finals} more of about {self.expected:.3g} each")
+            return self._refusal(
+                self.expected * (1 + self.num_finals),
+                f"{1 + self.num_finals} more of about {self.expected:.3g} each",
+            )
         return self._refusal(
             self.expected_next + self.expected * self.num_finals,
             f"1 more of about {self.expected_next:.3g} and {self.num_finals} final ones of about {self.expected:.3g} each",
@@ -75,21 +82,35 @@ def bills(history: SweepHistory, now: float) -> Iterator[Bill]:
     limits = (history.spec.core_hours, history.spec.gpu_hours)
     records, running = history.state.trials, history.running()
     since = history.hours.since_last_sign(now)
-    planned = reference_mixtures(history.spec) if history.finals is None else history.finals["mixtures"]
+    planned = (
+        reference_mixtures(history.spec) if history.finals is None else history.finals["mixtures"]
+    )
     decided = [trial for trial, _, _ in final_trainings(history, planned) if trial in records]
-    num_finals = (MOST_FINALS if history.finals is None else sum(1 for _ in final_trainings(history, planned))) - len(decided)
+    num_finals = (
+        MOST_FINALS if history.finals is None else sum(1 for _ in final_trainings(history, planned))
+    ) - len(decided)
     for index, (unit, limit) in enumerate(zip(UNITS, limits, strict=True)):
         if limit is None:
             continue
         used = {name: hours[index] for name, hours in history.hours.trials.items()}
         for name in running:
             used[name] = used.get(name, 0.0) + since.get(name, (0.0, 0.0))[index]
-        prices = Prices(history, used, {name: hours[index] for name, hours in history.hours.trials.items()})
-        promised = sum(max(0.0, prices.of(records[name].scale) - used.get(name, 0.0)) for name in running)
+        prices = Prices(
+            history, used, {name: hours[index] for name, hours in history.hours.trials.items()}
+        )
+        promised = sum(
+            max(0.0, prices.of(records[name].scale) - used.get(name, 0.0)) for name in running
+        )
         yield Bill(
-            unit=unit, limit=limit, spent=sum(used.values()), promised=promised, expected=prices.of(history.spec.asked),
-            expected_next=prices.of(history.state.next_scale), measured=prices.measured(history.spec.asked), num_finals=num_finals,
-        )  # fmt: skip
+            unit=unit,
+            limit=limit,
+            spent=sum(used.values()),
+            promised=promised,
+            expected=prices.of(history.spec.asked),
+            expected_next=prices.of(history.state.next_scale),
+            measured=prices.measured(history.spec.asked),
+            num_finals=num_finals,
+        )
 
 
 def no_more(history: SweepHistory, now: float) -> str | None:

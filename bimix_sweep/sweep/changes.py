@@ -35,7 +35,9 @@ ADVICE = {
     ("proxy", "steps"): "a sweep keeps the numbers of steps of its trainings",
     ("proxy",): "losses of trainings of another shape are not comparable",
     ("trainer",): "losses of another trainer are not comparable",
-    ("targets",): "a sweep keeps the targets that it measures; one that is no longer wanted gets weight: 0",
+    (
+        "targets",
+    ): "a sweep keeps the targets that it measures; one that is no longer wanted gets weight: 0",
 }
 """Why a change is refused."""
 
@@ -61,7 +63,9 @@ class Change:
         """The `change` event by which the journal's sweep becomes that of the `sweep` event `first`; None where nothing changed."""
         if not self.what:
             return None
-        return change_event(first, what=self.what, renamed=self.renamed, dropped=self.dropped, ended=self.ended)
+        return change_event(
+            first, what=self.what, renamed=self.renamed, dropped=self.dropped, ended=self.ended
+        )
 
 
 def compare(history: SweepHistory, given: SweepConfig, versions: VersionChange = "keep") -> Change:
@@ -72,7 +76,9 @@ def compare(history: SweepHistory, given: SweepConfig, versions: VersionChange =
     """
     if not history.first.get("config"):
         if history.first["config_digest"] != given.digest:
-            raise SweepError("its journal does not hold the configuration it began with, so it goes on with just that; bring it back")
+            raise SweepError(
+                "its journal does not hold the configuration it began with, so it goes on with just that; bring it back"
+            )
         return Change(config=given, what=(), renamed={}, joined=(), ended={})
     old = SweepConfig.parse(history.first["config"], where="the configuration in the journal")
     renamed = {
@@ -80,18 +86,31 @@ def compare(history: SweepHistory, given: SweepConfig, versions: VersionChange =
         for name, domain in old.domains.items()
         if name in given.domains and given.domains[name].version != domain.version
     }
-    gone = [name for name in old.domains if name not in given.domains and not _is_old_version(name, old)]
+    gone = [
+        name for name in old.domains if name not in given.domains and not _is_old_version(name, old)
+    ]
     config = _completed(old, given, renamed)
     before, after = _flat(old.public()), _flat(config.public())
-    differing = [path for path in dict.fromkeys((*before, *after)) if before.get(path) != after.get(path)]
-    joined = tuple(name for name in config.domains if name not in old.domains and name not in renamed.values())
-    refused = [f"domains.{name} is gone; trainings hold it, so keep it, with max: 0 for no new mixture to do so" for name in gone]
-    refused += [line for path in differing if (line := _refusal(path, before, after, renamed, joined))]
+    differing = [
+        path for path in dict.fromkeys((*before, *after)) if before.get(path) != after.get(path)
+    ]
+    joined = tuple(
+        name for name in config.domains if name not in old.domains and name not in renamed.values()
+    )
+    refused = [
+        f"domains.{name} is gone; trainings hold it, so keep it, with max: 0 for no new mixture to do so"
+        for name in gone
+    ]
+    refused += [
+        line for path in differing if (line := _refusal(path, before, after, renamed, joined))
+    ]
     joined = (*joined, *renamed)
     dropped = tuple(
         name
         for name, record in history.state.trials.items()
-        if versions == "drop" and record.role == "sweep" and any(record.mixture.as_dict().get(domain, 0) > 0 for domain in renamed)
+        if versions == "drop"
+        and record.role == "sweep"
+        and any(record.mixture.as_dict().get(domain, 0) > 0 for domain in renamed)
     )
     refused += _too_few(history, config, joined, dropped)
     if refused:
@@ -99,19 +118,35 @@ def compare(history: SweepHistory, given: SweepConfig, versions: VersionChange =
     if all(any(path[: len(silent)] == silent for silent in SILENT) for path in differing):
         return Change(config=config, what=(), renamed={}, joined=(), ended={})
     other_share = _other_share(history, old, config, renamed)
-    ended = _ended(history, {**dict.fromkeys(other_share, "uses another part of its text"), **dict.fromkeys(renamed, "has a new version")})
-    what = [*_words(differing, before, after, renamed), *_told(history, config, renamed, joined, versions, dropped, other_share)]
+    ended = _ended(
+        history,
+        {
+            **dict.fromkeys(other_share, "uses another part of its text"),
+            **dict.fromkeys(renamed, "has a new version"),
+        },
+    )
+    what = [
+        *_words(differing, before, after, renamed),
+        *_told(history, config, renamed, joined, versions, dropped, other_share),
+    ]
     if ended:
         what.append(f"running trainings that cannot go on with it are ended: {', '.join(ended)}")
     return Change(
-        config=config, what=tuple(what), renamed=renamed, joined=joined, dropped=dropped, ended=ended
-    )  # fmt: skip
+        config=config,
+        what=tuple(what),
+        renamed=renamed,
+        joined=joined,
+        dropped=dropped,
+        ended=ended,
+    )
 
 
 def extended(config: SweepConfig, runs: int) -> SweepConfig:
     """The same with so many more trainings."""
     budget = config.budget.model_copy(update={"trials": config.budget.trials + runs})
-    return SweepConfig.parse(config.model_copy(update={"budget": budget}).model_dump(mode="json"), where=f"--runs {runs}")
+    return SweepConfig.parse(
+        config.model_copy(update={"budget": budget}).model_dump(mode="json"), where=f"--runs {runs}"
+    )
 
 
 def _completed(old: SweepConfig, given: SweepConfig, renamed: Mapping[str, str]) -> SweepConfig:
@@ -134,14 +169,29 @@ def _completed(old: SweepConfig, given: SweepConfig, renamed: Mapping[str, str])
         content["targets"] = targets
     for name, target in content["targets"].items():
         known = targets.get(name)
-        if known and known["domain"] and target["domain"] and known["domain"].startswith(f"{target['domain']}@"):
+        if (
+            known
+            and known["domain"]
+            and target["domain"]
+            and known["domain"].startswith(f"{target['domain']}@")
+        ):
             target["domain"] = known["domain"]
     return SweepConfig.parse(content, where="the changed configuration")
 
 
 def _old_name(name: str, domain: DomainConfig, old: SweepConfig) -> str:
-    label = (domain.version or "first").replace("/", "-").replace("\\", "-").replace(",", "-").replace('"', "-").strip()
-    names = (f"{name}@{label}", *(f"{name}@{label}-{number}" for number in range(2, len(old.domains) + 3)))
+    label = (
+        (domain.version or "first")
+        .replace("/", "-")
+        .replace("\\", "-")
+        .replace(",", "-")
+        .replace('"', "-")
+        .strip()
+    )
+    names = (
+        f"{name}@{label}",
+        *(f"{name}@{label}-{number}" for number in range(2, len(old.domains) + 3)),
+    )
     return next(candidate for candidate in names if candidate not in old.domains)
 
 
@@ -153,35 +203,52 @@ def _is_old_version(name: str, config: SweepConfig) -> bool:
 def _flat(content: Any, path: Path = ()) -> dict[Path, Any]:
     """{keys on the way: value}; lists are values."""
     if isinstance(content, Mapping) and content:
-        return {inner: value for key, part in content.items() for inner, value in _flat(part, (*path, str(key))).items()}
+        return {
+            inner: value
+            for key, part in content.items()
+            for inner, value in _flat(part, (*path, str(key))).items()
+        }
     return {path: content}
 
 
 def _refusal(
-    path: Path, before: Mapping[Path, Any], after: Mapping[Path, Any], renamed: Mapping[str, str], joined: tuple[str, ...]
-) -> str | None:  # fmt: skip
+    path: Path,
+    before: Mapping[Path, Any],
+    after: Mapping[Path, Any],
+    renamed: Mapping[str, str],
+    joined: tuple[str, ...],
+) -> str | None:
     """Why this key may not change; None where it may."""
     if path[0] in FREE or path in SILENT:
         return None
-    key, change = ".".join(path), f"was {_said(before.get(path))} and is now {_said(after.get(path))}"
+    key, change = (
+        ".".join(path),
+        f"was {_said(before.get(path))} and is now {_said(after.get(path))}",
+    )
     if path[0] == "domains":
         _, name, field = path
         if name in (*joined, *renamed, *renamed.values()) or field in ("min", "max", "tokens"):
             return None
-        return (
-            f"{key} {change}; text that changed is another version, so give domains.{name} a new version too, or bring the old {field} back"
-        )
+        return f"{key} {change}; text that changed is another version, so give domains.{name} a new version too, or bring the old {field} back"
     if path[0] == "targets":
         there = [(*path[:2], "unit") in content for content in (before, after)]
-        if all(there) and (path[-1] == "weight" or (path[-1] == "domain" and renamed.get(before[path], "") == after[path])):
+        if all(there) and (
+            path[-1] == "weight"
+            or (path[-1] == "domain" and renamed.get(before[path], "") == after[path])
+        ):
             return None
         if not all(there):
             key, change = f"targets.{path[1]}", "is new" if there[1] else "is gone"
-    advice = next((text for known, text in ADVICE.items() if path[: len(known)] == known), "results of before would not fit")
+    advice = next(
+        (text for known, text in ADVICE.items() if path[: len(known)] == known),
+        "results of before would not fit",
+    )
     return f"{key} {change}; {advice}: bring it back, or start a new sweep with run --out"
 
 
-def _too_few(history: SweepHistory, config: SweepConfig, joined: tuple[str, ...], dropped: tuple[str, ...]) -> Iterator[str]:
+def _too_few(
+    history: SweepHistory, config: SweepConfig, joined: tuple[str, ...], dropped: tuple[str, ...]
+) -> Iterator[str]:
     """A domain that joins needs trainings that hold it."""
     wanted = [name for name in joined if config.domains[name].max > 0]
     counted = history.state.num_proposed - len(dropped)
@@ -193,8 +260,11 @@ def _too_few(history: SweepHistory, config: SweepConfig, joined: tuple[str, ...]
 
 
 def _words(
-    differing: list[Path], before: Mapping[Path, Any], after: Mapping[Path, Any], renamed: Mapping[str, str]
-) -> Iterator[str]:  # fmt: skip
+    differing: list[Path],
+    before: Mapping[Path, Any],
+    after: Mapping[Path, Any],
+    renamed: Mapping[str, str],
+) -> Iterator[str]:
     """Keys that changed, old and new."""
     for path in differing:
         moved = path[0] == "targets" and path[-1] == "domain" and before.get(path) in renamed
@@ -204,9 +274,14 @@ def _words(
 
 
 def _told(
-    history: SweepHistory, config: SweepConfig, renamed: Mapping[str, str], joined: tuple[str, ...], versions: VersionChange,
-    dropped: tuple[str, ...], other_share: tuple[str, ...],
-) -> Iterator[str]:  # fmt: skip
+    history: SweepHistory,
+    config: SweepConfig,
+    renamed: Mapping[str, str],
+    joined: tuple[str, ...],
+    versions: VersionChange,
+    dropped: tuple[str, ...],
+    other_share: tuple[str, ...],
+) -> Iterator[str]:
     """What that means for trainings so far."""
     sweep = [record for record in history.state.trials.values() if record.role == "sweep"]
     for name in joined:
@@ -218,7 +293,9 @@ def _told(
             yield f"{name} has a new version: the {held} trainings on the old one are dropped, from the law and from budget.trials"
         else:
             yield f"{name} has a new version: the {held} trainings on the old one stay evidence, as {old}, which new mixtures do not hold"
-        if frozen := [target for target, entry in config.resolved_targets().items() if entry.domain == old]:
+        if frozen := [
+            target for target, entry in config.resolved_targets().items() if entry.domain == old
+        ]:
             yield f"target {', '.join(frozen)} stays the validation text of {old}"
     if other_share:
         yield (
@@ -227,12 +304,16 @@ def _told(
         )
 
 
-def _other_share(history: SweepHistory, old: SweepConfig, new: SweepConfig, renamed: Mapping[str, str]) -> tuple[str, ...]:
+def _other_share(
+    history: SweepHistory, old: SweepConfig, new: SweepConfig, renamed: Mapping[str, str]
+) -> tuple[str, ...]:
     """Domains of which proxies would read another part than before (`final.match_epochs`)."""
     found = history.first["data"].get("tokens")
     known = {name: float(count) for name, count in found.items()} if isinstance(found, dict) else {}
     before, after = old.subsample(known) or {}, new.subsample(known) or {}
-    return tuple(name for name in old.domains if name not in renamed and before.get(name) != after.get(name))
+    return tuple(
+        name for name in old.domains if name not in renamed and before.get(name) != after.get(name)
+    )
 
 
 def _ended(history: SweepHistory, domains: Mapping[str, str]) -> dict[str, str]:
@@ -240,7 +321,11 @@ def _ended(history: SweepHistory, domains: Mapping[str, str]) -> dict[str, str]:
     ended = {}
     for name in history.running():
         record = history.state.trials[name]
-        held = [domain for domain, share in record.mixture.as_dict().items() if share > 0 and domain in domains]
+        held = [
+            domain
+            for domain, share in record.mixture.as_dict().items()
+            if share > 0 and domain in domains
+        ]
         if record.role == "final":
             ended[name] = "the sweep was changed before it ended"
         elif held:

@@ -67,36 +67,60 @@ def cluster(address: str | None, resources: ResourcesConfig) -> Iterator[Cluster
 
     threading.Thread(target=_import_tune, name="import of Tune", daemon=True).start()
     stack = contextlib.ExitStack()
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # errors of a training are journalled and told by its reason
+    logging.getLogger("ray").setLevel(
+        logging.CRITICAL
+    )  # errors of a training are journalled and told by its reason
     try:
         if address is None:
             folder = stack.enter_context(_own_folder())
             # trainings are all that runs there; without a wish Ray counts the cores, quotas of containers included
-            num_cpus = None if resources.slots == "auto" else max(1, math.ceil(resources.slots * resources.cpu))
+            num_cpus = (
+                None
+                if resources.slots == "auto"
+                else max(1, math.ceil(resources.slots * resources.cpu))
+            )
             # workers import from where this process does; Ray itself would look for the script's folder from the one that it is started in, in vain
-            paths = [str(Path(path).absolute()) for path in reversed(sys.path)]  # a worker puts each before those before it
+            paths = [
+                str(Path(path).absolute()) for path in reversed(sys.path)
+            ]  # a worker puts each before those before it
             try:
                 with _started_in(folder):
                     context = ray.init(
-                        address="local", num_cpus=num_cpus, include_dashboard=True, dashboard_host="127.0.0.1",
-                        object_store_memory=OBJECT_STORE_BYTES, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR,
-                        configure_logging=False, _temp_dir=str(folder), job_config=ray.job_config.JobConfig(_py_driver_sys_path=paths),
-                    )  # fmt: skip
-            except Exception as error:  # of its own processes Ray raises plain exceptions with their logs
+                        address="local",
+                        num_cpus=num_cpus,
+                        include_dashboard=True,
+                        dashboard_host="127.0.0.1",
+                        object_store_memory=OBJECT_STORE_BYTES,
+                        namespace=NAMESPACE,
+                        log_to_driver=False,
+                        logging_level=logging.ERROR,
+                        configure_logging=False,
+                        _temp_dir=str(folder),
+                        job_config=ray.job_config.JobConfig(_py_driver_sys_path=paths),
+                    )
+            except (
+                Exception
+            ) as error:  # of its own processes Ray raises plain exceptions with their logs
                 raise SweepError(
                     f"Ray could not be started on this machine ({_line(error, -1)}); see: bimix-sweep doctor CONFIG"
                 ) from error
         else:
             try:
                 context = ray.init(
-                    address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False
+                    address=address,
+                    namespace=NAMESPACE,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    configure_logging=False,
                 )
             except (ConnectionError, ray.exceptions.RayError, RuntimeError, ValueError) as error:
                 raise SweepError(
                     f"no Ray cluster answers at {address} ({_line(error, 0)}); check the address and RAY_AUTH_TOKEN"
                 ) from error
         url = getattr(context, "dashboard_url", None)
-        with contextlib.redirect_stdout(sys.stderr):  # Ray prints what its daemons complain of; standard output is for results
+        with contextlib.redirect_stdout(
+            sys.stderr
+        ):  # Ray prints what its daemons complain of; standard output is for results
             yield Cluster(slots=ray_slots(resources), dashboard=f"http://{url}" if url else None)
     finally:
         ray.shutdown()
@@ -165,7 +189,9 @@ def check_address(address: str | None) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise SweepError(f"nothing listens at {address} ({error}); need the address of a Ray head, usually port 6379") from error
+        raise SweepError(
+            f"nothing listens at {address} ({error}); need the address of a Ray head, usually port 6379"
+        ) from error
 
 
 def _import_tune() -> None:

@@ -82,27 +82,46 @@ class CommandTrainer(Brought):
         if peer_failed is not None:
             raise peer_failed
         if ended.code == TRY_AGAIN:
-            raise TryAgainError(f"the command asked to be tried again (exit {TRY_AGAIN}); its last lines: {job.last_words() or 'none'}")
+            raise TryAgainError(
+                f"the command asked to be tried again (exit {TRY_AGAIN}); its last lines: {job.last_words() or 'none'}"
+            )
         if ended.stopped and not (ended.code == 0 and points.whole):
             raise TryAgainError("its node is about to go; the command was told by SIGTERM")
         if ended.code != 0:
-            raise TrainingError(f"the command {said(ended.code)}; its last lines: {job.last_words() or 'none'}")
+            raise TrainingError(
+                f"the command {said(ended.code)}; its last lines: {job.last_words() or 'none'}"
+            )
         points.check_whole("the command exited with 0")
 
     def _orders(self, job: TrialJob) -> Iterator[Order]:
         """One a node, this one's first."""
         content = {
-            "trial": job.trial, "mixture": job.mixture.as_dict(), "steps": self.steps_of(job), "eval_steps": list(self.eval_steps_of(job)),
-            "size": self.size_of(job), "seed": job.seed, "domains": self.domains, "targets": self.targets,
-            "checkpoint_dir": str(job.checkpoint_dir), "recorded": list(job.recorded),
-        }  # fmt: skip
+            "trial": job.trial,
+            "mixture": job.mixture.as_dict(),
+            "steps": self.steps_of(job),
+            "eval_steps": list(self.eval_steps_of(job)),
+            "size": self.size_of(job),
+            "seed": job.seed,
+            "domains": self.domains,
+            "targets": self.targets,
+            "checkpoint_dir": str(job.checkpoint_dir),
+            "recorded": list(job.recorded),
+        }
         count = self.nodes
-        places = {"nodes": str(count), "master": job.peers.master if job.peers is not None else "127.0.0.1", "port": str(_free_port())}
+        places = {
+            "nodes": str(count),
+            "master": job.peers.master if job.peers is not None else "127.0.0.1",
+            "port": str(_free_port()),
+        }
         for rank in range(count):
             yield {
-                "command": list(self.command), "folder": self.folder, "job": content, "places": places | {"rank": str(rank)},
-                "lock": str(job.checkpoint_dir / LOCK) if rank == 0 else None, "grace": GRACE_SECONDS,
-            }  # fmt: skip
+                "command": list(self.command),
+                "folder": self.folder,
+                "job": content,
+                "places": places | {"rank": str(rank)},
+                "lock": str(job.checkpoint_dir / LOCK) if rank == 0 else None,
+                "grace": GRACE_SECONDS,
+            }
 
 
 def prepare_command(config: SweepConfig, trainer: CommandConfig) -> CommandTrainer:
@@ -113,14 +132,21 @@ def prepare_command(config: SweepConfig, trainer: CommandConfig) -> CommandTrain
     """
     folder = Path(trainer.folder).expanduser().absolute()
     if not folder.is_dir():
-        raise ConfigError(f"trainer.folder {folder} is no folder; need the one that the command runs in")
+        raise ConfigError(
+            f"trainer.folder {folder} is no folder; need the one that the command runs in"
+        )
     _find(trainer.command[0], folder)
     return CommandTrainer(
-        command=trainer.command, folder=str(folder), nodes=config.resources.nodes, **brought(config, {"command": list(trainer.command)})
+        command=trainer.command,
+        folder=str(folder),
+        nodes=config.resources.nodes,
+        **brought(config, {"command": list(trainer.command)}),
     )
 
 
-def supervise(order: Order, heard: Callable[[str], None], say: Callable[[str], None], stop: Callable[[], bool]) -> Ended:
+def supervise(
+    order: Order, heard: Callable[[str], None], say: Callable[[str], None], stop: Callable[[], bool]
+) -> Ended:
     """Run a command to its end, that of all its processes.
 
     Args:
@@ -133,18 +159,34 @@ def supervise(order: Order, heard: Callable[[str], None], say: Callable[[str], N
         ConfigError, TrainingError: it cannot be started. TryAgainError: an earlier attempt is still at the checkpoint.
         Whatever `heard` raises, once the command has ended.
     """
-    folder = order["folder"] if Path(order["folder"]).is_dir() else str(Path.cwd())  # Ray's working_dir where it has another path
-    order = {**order, "folder": folder, "command": [_find(order["command"][0], Path(folder)), *order["command"][1:]]}
+    folder = (
+        order["folder"] if Path(order["folder"]).is_dir() else str(Path.cwd())
+    )  # Ray's working_dir where it has another path
+    order = {
+        **order,
+        "folder": folder,
+        "command": [_find(order["command"][0], Path(folder)), *order["command"][1:]],
+    }
     status, told = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", supervisor.__file__, str(told)], pass_fds=(told,), start_new_session=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-I", "-S", supervisor.__file__, str(told)],
+        pass_fds=(told,),
+        start_new_session=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     os.close(told)
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None  # noqa: S101, PT018
     answer, stopped, problem = b"", False, None
-    takers = {process.stdout.fileno(): _Lines(heard, say), process.stderr.fileno(): _Lines(say, say)}
-    with process, selectors.DefaultSelector() as selector:  # leaving it waits for the process that started the supervisor
+    takers = {
+        process.stdout.fileno(): _Lines(heard, say),
+        process.stderr.fileno(): _Lines(say, say),
+    }
+    with (
+        process,
+        selectors.DefaultSelector() as selector,
+    ):  # leaving it waits for the process that started the supervisor
         process.stdin.write(json.dumps(order).encode() + b"\n")
         process.stdin.flush()
         for stream in (*takers, status):
@@ -175,9 +217,13 @@ def supervise(order: Order, heard: Callable[[str], None], say: Callable[[str], N
 def _ended(answer: bytes, stopped: bool) -> Ended:
     found = json.loads(answer) if answer.endswith(b"\n") else {}
     if "busy" in found:
-        raise TryAgainError(f"an earlier attempt was still at the checkpoint after {found['busy']:g} seconds")
+        raise TryAgainError(
+            f"an earlier attempt was still at the checkpoint after {found['busy']:g} seconds"
+        )
     if "error" in found:
-        raise TrainingError(f"the command cannot be started on {socket.gethostname()}: {found['error']}")
+        raise TrainingError(
+            f"the command cannot be started on {socket.gethostname()}: {found['error']}"
+        )
     if "exit" not in found:
         raise TryAgainError("the process that watches the command was killed")
     return Ended(int(found["exit"]), stopped)
@@ -228,7 +274,11 @@ def _point(line: str) -> tuple[Any, Any] | None:
         found = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return (found["step"], found["losses"]) if isinstance(found, dict) and {"step", "losses"} <= found.keys() else None
+    return (
+        (found["step"], found["losses"])
+        if isinstance(found, dict) and {"step", "losses"} <= found.keys()
+        else None
+    )
 
 
 def _find(program: str, folder: Path) -> str:
@@ -237,11 +287,15 @@ def _find(program: str, folder: Path) -> str:
     """
     place = folder / Path(program).expanduser() if "/" in program else None
     found = shutil.which(str(place)) if place is not None else shutil.which(program)
-    if found is None and place is None:  # beside this Python, as in an environment that was not activated
+    if (
+        found is None and place is None
+    ):  # beside this Python, as in an environment that was not activated
         found = shutil.which(program, path=str(Path(sys.executable).parent))
     if found is None:
         where = str(place) if place is not None else f"PATH ({os.environ.get('PATH', '')})"
-        raise ConfigError(f"trainer.command {program!r} is no program that can be run on {socket.gethostname()}; looked at {where}")
+        raise ConfigError(
+            f"trainer.command {program!r} is no program that can be run on {socket.gethostname()}; looked at {where}"
+        )
     return found
 
 

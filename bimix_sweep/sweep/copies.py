@@ -18,7 +18,9 @@ from bimix_sweep.sweep.segments import Event, decode, encode
 class Copies:
     """Front, brain and journal of one sweep, for many threads."""
 
-    def __init__(self, folder: str, first: Event, change: Event | None, lock_seconds: float) -> None:
+    def __init__(
+        self, folder: str, first: Event, change: Event | None, lock_seconds: float
+    ) -> None:
         """Open or begin the journal in `folder/journal` and rebuild both copies.
 
         Args:
@@ -31,7 +33,9 @@ class Copies:
         self._lock = threading.Lock()  # journal order and front
         self._thinking = threading.Lock()  # brain
         self._pending: list[Event] = []  # in the journal, not yet in the brain
-        self._journal, events = Journal.open(files.join(folder, "journal"), wait_seconds=lock_seconds)
+        self._journal, events = Journal.open(
+            files.join(folder, "journal"), wait_seconds=lock_seconds
+        )
         try:
             said = self._restore(folder, first, events, change)
         except BaseException:
@@ -40,15 +44,21 @@ class Copies:
         self.notes: tuple[str, ...] = (*said, *self._journal.notes)
         """What beginning changed and passed over, for a person."""
 
-    def _restore(self, folder: str, first: Event, events: list[Event], change: Event | None) -> list[str]:
+    def _restore(
+        self, folder: str, first: Event, events: list[Event], change: Event | None
+    ) -> list[str]:
         said: list[str] = []
         if not events:
-            rebuild([decode(encode(first)[:-1])], folder)  # before it is written: what cannot be read again is not recorded
+            rebuild(
+                [decode(encode(first)[:-1])], folder
+            )  # before it is written: what cannot be read again is not recorded
             self._journal.write(first)
             events = [first]
         self.front = rebuild(events, folder)
         if change is not None and self.front.first["config_digest"] != first["config_digest"]:
-            self.front = rebuild([*events, change], folder)  # before it is written: what cannot be replayed is not recorded
+            self.front = rebuild(
+                [*events, change], folder
+            )  # before it is written: what cannot be replayed is not recorded
             self._journal.write(change)
             events = [*events, change]
             said = [f"changed: {line}" for line in change["what"]]
@@ -56,7 +66,9 @@ class Copies:
         began = self.front.first
         for key, what in (("config_digest", "configuration"), ("data", "data")):
             if began.get(key) != first[key]:
-                raise SweepError(f"{folder}: the {what} is not what this sweep began with; start a new sweep, or bring it back")
+                raise SweepError(
+                    f"{folder}: the {what} is not what this sweep began with; start a new sweep, or bring it back"
+                )
         self.brain.restore_refits()
         self._last_number = len(events)
         return said

@@ -14,7 +14,13 @@ from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.budget import no_final, no_more
 from bimix_sweep.sweep.copies import Copies
 from bimix_sweep.sweep.events import proposal_event, refit_event
-from bimix_sweep.sweep.finals import PAIRS, final_mixtures, final_trainings, reference_mixtures, stands_for
+from bimix_sweep.sweep.finals import (
+    PAIRS,
+    final_mixtures,
+    final_trainings,
+    reference_mixtures,
+    stands_for,
+)
 from bimix_sweep.sweep.history import SweepHistory
 from bimix_sweep.sweep.log import SweepLog
 from bimix_sweep.sweep.snapshot import describe
@@ -79,19 +85,26 @@ class Decider:
         with self._copies.thinking() as brain:
             if brain.finals is None and not brain.running("sweep"):
                 self._settle_finals()
-            planned = reference_mixtures(brain.spec) if brain.finals is None else brain.finals["mixtures"]
+            planned = (
+                reference_mixtures(brain.spec) if brain.finals is None else brain.finals["mixtures"]
+            )
             for trial, seed, entry in final_trainings(brain, planned):
                 if trial in started:
                     continue
                 if trial not in brain.proposals:
                     proposal = Proposal(
-                        trial=trial, mixture=Mixture.from_mapping(entry["mixture"]), reason=f"final: {', '.join(entry['labels'])}",
-                        seed=seed, num_points=brain.num_points,
-                    )  # fmt: skip
+                        trial=trial,
+                        mixture=Mixture.from_mapping(entry["mixture"]),
+                        reason=f"final: {', '.join(entry['labels'])}",
+                        seed=seed,
+                        num_points=brain.num_points,
+                    )
                     reason = self._told_of_budget(no_final)
                     self._copies.enter(proposal_event(proposal, "final"))
                     if reason is not None:
-                        self._copies.enter({"kind": "end", "trial": trial, "state": "failed", "reason": reason})
+                        self._copies.enter(
+                            {"kind": "end", "trial": trial, "state": "failed", "reason": reason}
+                        )
                         self._log.fail(trial, reason)
                     self._copies.catch_up()
                     if reason is not None:
@@ -105,7 +118,9 @@ class Decider:
         try:
             with self._copies.thinking() as brain:
                 seen = brain.state.history[-1].num_points if brain.state.history else 0
-                if brain.finals is None and brain.num_points >= seen + max(1.0, REFIT_GROWTH * seen):
+                if brain.finals is None and brain.num_points >= seen + max(
+                    1.0, REFIT_GROWTH * seen
+                ):
                     seconds = brain.state.refit(watching=True).seconds
                     self._tell_refits("watch")
         except BimixSweepError as error:  # the next proposal meets the same trouble and reports it
@@ -129,17 +144,30 @@ class Decider:
 
     def _settle_finals(self) -> None:
         brain = self._copies.brain
-        refit = brain.state.refit(anew=True)  # whatever restarts and fits there were, the same points end in the same law
+        refit = brain.state.refit(
+            anew=True
+        )  # whatever restarts and fits there were, the same points end in the same law
         self._tell_refits("end")
         law, optimum = refit.law, refit.optimum
         if law is None or optimum is None:
             finished = sum(record.state == "finished" for record in brain.state.trials.values())
-            raise SweepError(f"{finished} finished trainings determine no law; raise the budget or mend the ones that failed")
+            raise SweepError(
+                f"{finished} finished trainings determine no law; raise the budget or mend the ones that failed"
+            )
         mixtures = final_mixtures(brain, optimum.mixture)
         optimum_said = f"the predicted optimum {describe(optimum.mixture.as_dict())}"
         if (distance := stands_for(brain, mixtures, optimum.mixture)) is None:
             self._log.say(f"{optimum_said} is trained beside the others, {PAIRS} seeds each")
         else:
-            self._log.say(f"{optimum_said} is not trained anew: earlier final trainings stand for it, distance {distance:.3f}")
-        self._copies.enter({"kind": "finals", "law": law.to_json(), "num_points": refit.num_points, "mixtures": mixtures})
+            self._log.say(
+                f"{optimum_said} is not trained anew: earlier final trainings stand for it, distance {distance:.3f}"
+            )
+        self._copies.enter(
+            {
+                "kind": "finals",
+                "law": law.to_json(),
+                "num_points": refit.num_points,
+                "mixtures": mixtures,
+            }
+        )
         self._copies.catch_up()

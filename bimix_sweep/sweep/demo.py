@@ -33,15 +33,27 @@ def demo_config(folder: Path, *, slots: int | None = None, seed: int = 0) -> Swe
     domains = {}
     for name, text in demo_texts().items():
         path = folder / "text" / f"{name}.jsonl"
-        files.write_text(path, "".join(json.dumps({"text": document}) + "\n" for document in text.source.documents))
-        domains[name] = {"path": str(path.resolve()), "tokens": round(text.available_bytes / BYTES_PER_TOKEN, -4)}
+        files.write_text(
+            path,
+            "".join(json.dumps({"text": document}) + "\n" for document in text.source.documents),
+        )
+        domains[name] = {
+            "path": str(path.resolve()),
+            "tokens": round(text.available_bytes / BYTES_PER_TOKEN, -4),
+        }
     return SweepConfig.parse(
         {
-            "name": "demo", "seed": seed, "domains": domains, "proxy": PROXY, "budget": {"trials": TRIALS}, "stop": STOP,
-            "resources": {"slots": slots or "auto"}, "out": str(folder),
+            "name": "demo",
+            "seed": seed,
+            "domains": domains,
+            "proxy": PROXY,
+            "budget": {"trials": TRIALS},
+            "stop": STOP,
+            "resources": {"slots": slots or "auto"},
+            "out": str(folder),
         },
         where="demo",
-    )  # fmt: skip
+    )
 
 
 def run_demo(folder: Path, *, slots: int | None = None, seed: int = 0) -> "Recipe":
@@ -51,5 +63,7 @@ def run_demo(folder: Path, *, slots: int | None = None, seed: int = 0) -> "Recip
         SweepError: the folder is not empty.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SweepError(f"{folder} is not empty; need a new folder (--out), or go on with: bimix-sweep resume {folder}")
+        raise SweepError(
+            f"{folder} is not empty; need a new folder (--out), or go on with: bimix-sweep resume {folder}"
+        )
     return run_sweep(demo_config(folder, slots=slots, seed=seed))

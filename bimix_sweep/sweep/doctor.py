@@ -49,11 +49,21 @@ def examine(config_path: str | None, address: str | None) -> list[Finding]:
     if config_path is not None:
         try:
             config = SweepConfig.load(config_path)
-            findings.append(_ok("configuration", f"{config_path} is whole: {len(config.domains)} domains, {config.budget.trials} trials"))
+            findings.append(
+                _ok(
+                    "configuration",
+                    f"{config_path} is whole: {len(config.domains)} domains, {config.budget.trials} trials",
+                )
+            )
         except ConfigError as error:
             findings += [_problem("configuration", line) for line in str(error).splitlines()]
     elsewhere = address is not None
-    findings += [_cores(config, elsewhere), _memory(config, elsewhere), _shm(elsewhere), _gpu(config, elsewhere)]
+    findings += [
+        _cores(config, elsewhere),
+        _memory(config, elsewhere),
+        _shm(elsewhere),
+        _gpu(config, elsewhere),
+    ]
     findings.append(_store(config.out if config else "runs"))
     if config is not None:
         findings += [*_trials(config), *_texts(config), *_trainer(config, elsewhere)]
@@ -76,7 +86,11 @@ def _problem(what: str, said: str) -> Finding:
 
 def _python() -> Finding:
     found = ".".join(map(str, sys.version_info[:3]))
-    return _ok("python", found) if sys.version_info >= (3, 11) else _problem("python", f"{found}; need 3.11 or later")
+    return (
+        _ok("python", found)
+        if sys.version_info >= (3, 11)
+        else _problem("python", f"{found}; need 3.11 or later")
+    )
 
 
 def _packages() -> Iterator[Finding]:
@@ -88,27 +102,41 @@ def _packages() -> Iterator[Finding]:
         try:
             found = version(requirement.name)
         except PackageNotFoundError:
-            wrong.append(f"{requirement.name} is not installed; need {requirement.name}{requirement.specifier}")
+            wrong.append(
+                f"{requirement.name} is not installed; need {requirement.name}{requirement.specifier}"
+            )
             continue
         if not requirement.specifier.contains(found, prereleases=True):
             wrong.append(f"{requirement.name} {found}; need {requirement.specifier}")
     if wrong:
         yield from (_problem("packages", f"{line}: pip install -U bimix-sweep") for line in wrong)
     else:
-        yield _ok("packages", ", ".join(f"{name} {version(name)}" for name in ("bimix-sweep", "ray", "torch", "optuna", "numpy")))
+        yield _ok(
+            "packages",
+            ", ".join(
+                f"{name} {version(name)}"
+                for name in ("bimix-sweep", "ray", "torch", "optuna", "numpy")
+            ),
+        )
 
 
 def _token(address: str | None) -> Finding:
     mode = os.environ.get("RAY_AUTH_MODE")
     if mode is not None and mode.lower() == "disabled":
-        return _warning("token", "RAY_AUTH_MODE is disabled: whoever reaches a Ray port can run code; unset it")
+        return _warning(
+            "token", "RAY_AUTH_MODE is disabled: whoever reaches a Ray port can run code; unset it"
+        )
     try:
         token = auth_token()
     except SweepError as error:
         return _problem("token", str(error))
     if token is None:
         said = "none here; embedded Ray makes its own"
-        return _warning("token", f"{said}, a cluster asks for its: ray get-auth-token --generate") if address else _ok("token", said)
+        return (
+            _warning("token", f"{said}, a cluster asks for its: ray get-auth-token --generate")
+            if address
+            else _ok("token", said)
+        )
     if os.environ.get("RAY_AUTH_TOKEN", "").strip():
         return _ok("token", "from RAY_AUTH_TOKEN")
     path = token_file()
@@ -121,7 +149,9 @@ def _cores(config: SweepConfig | None, elsewhere: bool) -> Finding:
     cores = len(os.sched_getaffinity(0))
     each = config.resources.cpu if config else 1
     if cores < each and not elsewhere:
-        return _problem("cores", f"{cores} and a training takes {each:g}; lower resources.cpu, or use a cluster")
+        return _problem(
+            "cores", f"{cores} and a training takes {each:g}; lower resources.cpu, or use a cluster"
+        )
     return _ok("cores", f"{cores}, so {int(cores // each)} trainings at a time here")
 
 
@@ -133,14 +163,20 @@ def _memory(config: SweepConfig | None, elsewhere: bool) -> Finding:
         at_once = min(at_once, config.resources.slots)
     need = DRIVER_BYTES + (0 if elsewhere else at_once * TRAINING_BYTES)
     said = f"{_size(free)} free, about {_size(need)} wanted"
-    return _ok("memory", said) if free >= need else _warning("memory", f"{said} for {at_once} trainings at a time; lower resources.slots")
+    return (
+        _ok("memory", said)
+        if free >= need
+        else _warning("memory", f"{said} for {at_once} trainings at a time; lower resources.slots")
+    )
 
 
 def _available_memory() -> int:
     """Bytes that may still be taken, by the machine and by the container."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+        free = next(
+            int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")
+        )
     except (OSError, StopIteration, ValueError):  # another system than Linux
         free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     group = Path("/sys/fs/cgroup")
@@ -155,10 +191,16 @@ def _available_memory() -> int:
 
 def _shm(elsewhere: bool) -> Finding:
     if elsewhere or not SHM.is_dir():
-        return _ok("shared memory", "not needed here" if elsewhere else "no /dev/shm; Ray uses /tmp, which is slower")
+        return _ok(
+            "shared memory",
+            "not needed here" if elsewhere else "no /dev/shm; Ray uses /tmp, which is slower",
+        )
     free = shutil.disk_usage(SHM).free
     if free < SHM_BYTES:
-        return _warning("shared memory", f"{_size(free)} free in /dev/shm; need {_size(SHM_BYTES)} (containers: --shm-size=1g)")
+        return _warning(
+            "shared memory",
+            f"{_size(free)} free in /dev/shm; need {_size(SHM_BYTES)} (containers: --shm-size=1g)",
+        )
     return _ok("shared memory", f"{_size(free)} free")
 
 
@@ -168,10 +210,17 @@ def _gpu(config: SweepConfig | None, elsewhere: bool) -> Finding:
     wanted = config.resources.gpu if config else 0
     gpus = visible_gpus()
     if gpus:
-        unused = "; resources.gpu is 0, so they will not be used" if config is not None and not wanted and not elsewhere else ""
+        unused = (
+            "; resources.gpu is 0, so they will not be used"
+            if config is not None and not wanted and not elsewhere
+            else ""
+        )
         return _ok("gpu", f"{len(gpus)} x {gpus[0]}{unused}")
     if wanted and not elsewhere:
-        return _problem("gpu", f"torch sees none and a training takes {wanted:g}; install torch for CUDA, or set resources.gpu: 0")
+        return _problem(
+            "gpu",
+            f"torch sees none and a training takes {wanted:g}; install torch for CUDA, or set resources.gpu: 0",
+        )
     return _ok("gpu", "none here, none needed")
 
 
@@ -184,9 +233,14 @@ def _store(out: str) -> Finding:
             same = files.read_text(probe) == "bimix-sweep doctor\n"
             files.delete(probe)
         except OSError as error:
-            return _problem("out", f"{out} cannot be written and read: {error.strerror or error}; check the URI and the credentials")
+            return _problem(
+                "out",
+                f"{out} cannot be written and read: {error.strerror or error}; check the URI and the credentials",
+            )
         return (
-            _ok("out", f"{out} can be written and read") if same else _problem("out", f"{out} gives back something else than was written")
+            _ok("out", f"{out} can be written and read")
+            if same
+            else _problem("out", f"{out} gives back something else than was written")
         )
     place = Path(out).expanduser().absolute()
     while not place.exists():
@@ -198,11 +252,19 @@ def _store(out: str) -> Finding:
         return _problem("out", f"{place} cannot be written ({error.strerror}); take another out")
     free = shutil.disk_usage(place).free
     said = f"{_size(free)} free at {place}"
-    return _ok("out", said) if free >= DISK_BYTES else _problem("out", f"{said}; need {_size(DISK_BYTES)}")
+    return (
+        _ok("out", said)
+        if free >= DISK_BYTES
+        else _problem("out", f"{said}; need {_size(DISK_BYTES)}")
+    )
 
 
 def _trials(config: SweepConfig) -> Iterator[Finding]:
-    said = too_few(len(config.domains), len(config.proxy.sizes) * len(config.proxy.lengths), config.budget.trials)
+    said = too_few(
+        len(config.domains),
+        len(config.proxy.sizes) * len(config.proxy.lengths),
+        config.budget.trials,
+    )
     if said is not None:
         yield _warning("trials", said)
 
@@ -217,7 +279,11 @@ def _texts(config: SweepConfig) -> Iterator[Finding]:
             what = f"{kind} {name}"
             try:
                 source = Source(path=path)
-                first = next(iter(source.texts()), None) if config.trainer == "builtin" and not source.holds_tokens() else ""
+                first = (
+                    next(iter(source.texts()), None)
+                    if config.trainer == "builtin" and not source.holds_tokens()
+                    else ""
+                )
                 tokens = source.stored_bytes() / BYTES_PER_TOKEN
             except (BimixSweepError, OSError) as error:
                 yield _problem(what, str(error))
@@ -242,9 +308,14 @@ def _trainer(config: SweepConfig, elsewhere: bool) -> Iterator[Finding]:
         yield _problem("trainer", f"its folder {folder} is not there")
     elif isinstance(trainer, CommandConfig):
         program = trainer.command[0]
-        found = shutil.which(program, path=None if "/" not in program else str(folder)) or (folder / program).exists()
+        found = (
+            shutil.which(program, path=None if "/" not in program else str(folder))
+            or (folder / program).exists()
+        )
         yield (
-            _ok("trainer", f"program {program}") if found else _problem("trainer", f"program {program} is not on the PATH nor in {folder}")
+            _ok("trainer", f"program {program}")
+            if found
+            else _problem("trainer", f"program {program} is not on the PATH nor in {folder}")
         )
     else:
         from bimix_sweep.sweep.function import prepare_function
@@ -254,7 +325,11 @@ def _trainer(config: SweepConfig, elsewhere: bool) -> Iterator[Finding]:
             yield _ok("trainer", f"{trainer.function} can be imported and called")
         except ConfigError as error:  # a cluster may have what this machine lacks
             said = str(error).removeprefix("trainer ")
-            yield _warning("trainer", f"{said}; it must be there on every node") if elsewhere else _problem("trainer", said)
+            yield (
+                _warning("trainer", f"{said}; it must be there on every node")
+                if elsewhere
+                else _problem("trainer", said)
+            )
 
 
 def _cluster(address: str, config: SweepConfig | None) -> Iterator[Finding]:
@@ -270,13 +345,18 @@ def _cluster(address: str, config: SweepConfig | None) -> Iterator[Finding]:
     import ray
 
     if head.ray_version.split(".")[:2] != ray.__version__.split(".")[:2]:
-        yield _warning("cluster", f"{head.address} runs Ray {head.ray_version}, this machine {ray.__version__}; use one version")
+        yield _warning(
+            "cluster",
+            f"{head.address} runs Ray {head.ray_version}, this machine {ray.__version__}; use one version",
+        )
     cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     said = f"{head.address}: Ray {head.ray_version}, {cpus:g} CPUs, {gpus:g} GPUs now"
     if config is None:
         yield _ok("cluster", said)
         return
-    fits = [cpus // config.resources.cpu] + ([gpus // config.resources.gpu] if config.resources.gpu else [])
+    fits = [cpus // config.resources.cpu] + (
+        [gpus // config.resources.gpu] if config.resources.gpu else []
+    )
     slots = int(min(fits)) // config.resources.nodes
     yield (
         _ok("cluster", f"{said}, so at most {slots} trainings at a time")
@@ -293,7 +373,10 @@ def _core_address(address: str) -> Iterator[Finding]:
 
     try:
         check_address(address)
-        yield _ok("cluster", f"something listens at {address}; give the dashboard's http:// address to look closer")
+        yield _ok(
+            "cluster",
+            f"something listens at {address}; give the dashboard's http:// address to look closer",
+        )
     except SweepError as error:
         yield _problem("cluster", str(error))
 

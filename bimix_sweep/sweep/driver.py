@@ -47,9 +47,15 @@ LOOK_SECONDS = 1.0
 
 
 def drive(
-    config: SweepConfig, folder: str, trainer: Trainer, spec: SweepSpec, address: str | None, progress: Progress, interrupt: Interrupt,
+    config: SweepConfig,
+    folder: str,
+    trainer: Trainer,
+    spec: SweepSpec,
+    address: str | None,
+    progress: Progress,
+    interrupt: Interrupt,
     change: Change | None = None,
-) -> Recipe:  # fmt: skip
+) -> Recipe:
     """From wherever the journal is, over a change of the sweep where there is one, to the results."""
     from bimix_sweep.sweep.cluster import cluster
     from bimix_sweep.sweep.loading import check_loadable
@@ -68,7 +74,9 @@ def drive(
             settle(folder, event)
         try:
             if found.dashboard:
-                progress.say(f"{found.slots()} trainings at a time; Ray dashboard at {found.dashboard}")
+                progress.say(
+                    f"{found.slots()} trainings at a time; Ray dashboard at {found.dashboard}"
+                )
             past = ask(actor.past.remote())
             if past:
                 running = sum(trial.state == "running" for trial in past)
@@ -101,13 +109,25 @@ def sweep_spec(config: SweepConfig, trainer: Proxies) -> SweepSpec:
     """What a configuration asks, of such proxies."""
     tokens = dict(trainer.domain_tokens)
     return SweepSpec(
-        domains=config.domain_set(tokens), final_domains=config.final_domain_set(tokens), targets=tuple(config.resolved_targets()),
-        weights=config.weights(), own=config.own(), objective=config.objective, steps=trainer.steps, shorter=config.proxy.lengths[:-1],
-        size=trainer.sizes[-1], smaller=tuple(trainer.sizes[:-1]), eval_steps=trainer.eval_steps, min_step=trainer.eval_steps[0],
-        seed=config.seed, max_trials=config.budget.trials,
-        tolerance=config.stop.tolerance, patience=config.stop.patience, core_hours=config.budget.core_hours,
+        domains=config.domain_set(tokens),
+        final_domains=config.final_domain_set(tokens),
+        targets=tuple(config.resolved_targets()),
+        weights=config.weights(),
+        own=config.own(),
+        objective=config.objective,
+        steps=trainer.steps,
+        shorter=config.proxy.lengths[:-1],
+        size=trainer.sizes[-1],
+        smaller=tuple(trainer.sizes[:-1]),
+        eval_steps=trainer.eval_steps,
+        min_step=trainer.eval_steps[0],
+        seed=config.seed,
+        max_trials=config.budget.trials,
+        tolerance=config.stop.tolerance,
+        patience=config.stop.patience,
+        core_hours=config.budget.core_hours,
         gpu_hours=config.budget.gpu_hours,
-    )  # fmt: skip
+    )
 
 
 def first_event(config: SweepConfig, data: Mapping[str, Any], spec: SweepSpec, slots: int) -> Event:
@@ -116,13 +136,24 @@ def first_event(config: SweepConfig, data: Mapping[str, Any], spec: SweepSpec, s
         name: version(name) for name in ("bimix-sweep", "ray", "optuna", "torch", "numpy", "scipy")
     }
     return sweep_event(
-        name=config.name, config_digest=config.digest, data=data, spec=replace(spec, slots=slots), versions=versions,
+        name=config.name,
+        config_digest=config.digest,
+        data=data,
+        spec=replace(spec, slots=slots),
+        versions=versions,
         config=config.public(),
-    )  # fmt: skip
+    )
 
 
 def _run_tune(
-    config: SweepConfig, folder: str, trainer: Trainer, spec: SweepSpec, actor: str, slots: Slots, past: list[Any], interrupt: Interrupt
+    config: SweepConfig,
+    folder: str,
+    trainer: Trainer,
+    spec: SweepSpec,
+    actor: str,
+    slots: Slots,
+    past: list[Any],
+    interrupt: Interrupt,
 ) -> None:
     """One Tune experiment, from here to the last final training.
 
@@ -139,35 +170,59 @@ def _run_tune(
     planner = RemotePlanner(actor)
     searcher = SweepSearcher(planner, spec.domains.names, config.name, past, slots)
     training = Training(
-        actor=actor, checkpoints=files.join(folder, CHECKPOINTS), weights=spec.weights, objective=spec.objective,
-        threads=max(1, int(config.resources.cpu)), trainer=trainer, each=math.ceil((spec.max_trials + MOST_FINALS) / slots()),
-        folder=folder, nodes=config.resources.nodes, resources={"cpu": config.resources.cpu, "gpu": config.resources.gpu},
-    )  # fmt: skip
-    bundle = {"CPU": config.resources.cpu} | ({"GPU": config.resources.gpu} if config.resources.gpu else {})
+        actor=actor,
+        checkpoints=files.join(folder, CHECKPOINTS),
+        weights=spec.weights,
+        objective=spec.objective,
+        threads=max(1, int(config.resources.cpu)),
+        trainer=trainer,
+        each=math.ceil((spec.max_trials + MOST_FINALS) / slots()),
+        folder=folder,
+        nodes=config.resources.nodes,
+        resources={"cpu": config.resources.cpu, "gpu": config.resources.gpu},
+    )
+    bundle = {"CPU": config.resources.cpu} | (
+        {"GPU": config.resources.gpu} if config.resources.gpu else {}
+    )
     bundles = tune.PlacementGroupFactory(
-        [bundle] * config.resources.nodes, strategy="STRICT_SPREAD" if config.resources.nodes > 1 else "PACK"
+        [bundle] * config.resources.nodes,
+        strategy="STRICT_SPREAD" if config.resources.nodes > 1 else "PACK",
     )
     tuner = tune.Tuner(
         tune.with_resources(proxy_training(training), bundles),
         tune_config=tune.TuneConfig(
-            search_alg=searcher, scheduler=NewestFirst(searcher.lost), num_samples=-1, reuse_actors=True,
-            trial_name_creator=_trial_name, trial_dirname_creator=_trial_name,
+            search_alg=searcher,
+            scheduler=NewestFirst(searcher.lost),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
         ),
         run_config=tune.RunConfig(
-            name="ray", storage_path=str(local_part(folder)), verbose=0, stop=SafePoint(interrupt), callbacks=[Forgetting()],
+            name="ray",
+            storage_path=str(local_part(folder)),
+            verbose=0,
+            stop=SafePoint(interrupt),
+            callbacks=[Forgetting()],
             failure_config=tune.FailureConfig(max_failures=RETRIES),
         ),
-    )  # fmt: skip
+    )
     try:
         with interrupt.loop():
             tuner.fit()
-    except (OSError, EOFError, pickle.UnpicklingError):  # on a full disk Tune trips over its own half-written files
+    except (
+        OSError,
+        EOFError,
+        pickle.UnpicklingError,
+    ):  # on a full disk Tune trips over its own half-written files
         if searcher.error is None:
             raise
     if searcher.error is not None:
         raise searcher.error
     if not planner.over():
-        raise SweepError(f"Ray Tune ended before the sweep did; go on with: bimix-sweep resume {shlex.quote(folder)}")
+        raise SweepError(
+            f"Ray Tune ended before the sweep did; go on with: bimix-sweep resume {shlex.quote(folder)}"
+        )
 
 
 @contextlib.contextmanager
@@ -201,20 +256,37 @@ def _start_actor(name: str, folder: str, first: Event, change: Event | None) -> 
     from bimix_sweep.sweep.remote import NAMESPACE, ask
 
     options = {
-        "runtime_env": {"env_vars": {"MALLOC_ARENA_MAX": "2"}},  # else each of its threads keeps what the largest fit on it took
-        "name": name, "namespace": NAMESPACE, "num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "max_concurrency": CALLS,
-        "scheduling_strategy": NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
-    }  # fmt: skip
+        "runtime_env": {
+            "env_vars": {"MALLOC_ARENA_MAX": "2"}
+        },  # else each of its threads keeps what the largest fit on it took
+        "name": name,
+        "namespace": NAMESPACE,
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "max_task_retries": -1,
+        "max_concurrency": CALLS,
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=False
+        ),
+    }
     try:
-        actor = ray.remote(LawActor).options(**options).remote(folder, first, publish=SweepGauges(folder), change=change)
+        actor = (
+            ray.remote(LawActor)
+            .options(**options)
+            .remote(folder, first, publish=SweepGauges(folder), change=change)
+        )
     except ValueError as error:
-        raise SweepError(f"{folder}: another driver runs this sweep on the cluster; stop that one first") from error
+        raise SweepError(
+            f"{folder}: another driver runs this sweep on the cluster; stop that one first"
+        ) from error
     import ray.tune  # takes a second, in which the actor starts
 
     try:
         ask(actor.ready.remote(), timeout=START_SECONDS)
     except ray.exceptions.GetTimeoutError as error:
-        raise SweepError(f"{folder}: the LawActor did not start in {START_SECONDS} seconds; look at Ray's logs on this node") from error
+        raise SweepError(
+            f"{folder}: the LawActor did not start in {START_SECONDS} seconds; look at Ray's logs on this node"
+        ) from error
     return actor
 
 
@@ -237,7 +309,9 @@ def _watching(actor: Any, progress: Progress) -> Iterator[None]:
 
     def look() -> None:
         while not over.wait(LOOK_SECONDS):
-            with contextlib.suppress(RayError, BimixSweepError):  # the main thread meets the same and reports it
+            with contextlib.suppress(
+                RayError, BimixSweepError
+            ):  # the main thread meets the same and reports it
                 progress.show(ask(actor.snapshot.remote()))
 
     thread = threading.Thread(target=look, name="progress", daemon=True)

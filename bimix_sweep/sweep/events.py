@@ -35,18 +35,33 @@ ELSEWHERE = {"trainings": "elsewhere"}
 
 
 def sweep_event(
-    *, name: str, config_digest: str, data: Mapping[str, Any], spec: SweepSpec, versions: Mapping[str, str],
+    *,
+    name: str,
+    config_digest: str,
+    data: Mapping[str, Any],
+    spec: SweepSpec,
+    versions: Mapping[str, str],
     config: Mapping[str, Any] | None = None,
-) -> Event:  # fmt: skip
+) -> Event:
     """The first event; `config` is `SweepConfig.public`, what a change is compared with."""
     return {
-        "kind": "sweep", "name": name, "config": dict(config or {}), "config_digest": config_digest, "data": dict(data),
-        "spec": _spec_to_json(spec), "versions": dict(versions),
-    }  # fmt: skip
+        "kind": "sweep",
+        "name": name,
+        "config": dict(config or {}),
+        "config_digest": config_digest,
+        "data": dict(data),
+        "spec": _spec_to_json(spec),
+        "versions": dict(versions),
+    }
 
 
 def change_event(
-    first: Event, *, what: Sequence[str], renamed: Mapping[str, str], dropped: Sequence[str], ended: Mapping[str, str]
+    first: Event,
+    *,
+    what: Sequence[str],
+    renamed: Mapping[str, str],
+    dropped: Sequence[str],
+    ended: Mapping[str, str],
 ) -> Event:
     """The sweep goes on as `first`, a `sweep` event, says.
 
@@ -55,27 +70,48 @@ def change_event(
         renamed, dropped, ended: as `SweepState.change` takes them.
     """
     return {
-        "kind": "change", "what": list(what), **{key: first[key] for key in CHANGED}, "renamed": dict(renamed), "dropped": list(dropped),
+        "kind": "change",
+        "what": list(what),
+        **{key: first[key] for key in CHANGED},
+        "renamed": dict(renamed),
+        "dropped": list(dropped),
         "ended": dict(ended),
-    }  # fmt: skip
+    }
 
 
 def proposal_event(proposal: Proposal, role: str) -> Event:
     """A training was decided; its size is there where the sweep has several, and so are its steps."""
     return {
-        "kind": "proposal", "trial": proposal.trial, "role": role, "mixture": proposal.mixture.as_dict(), "reason": proposal.reason,
-        "seed": proposal.seed, "num_points": proposal.num_points, "fit": dict(proposal.fit), **proposal.at,
-    }  # fmt: skip
+        "kind": "proposal",
+        "trial": proposal.trial,
+        "role": role,
+        "mixture": proposal.mixture.as_dict(),
+        "reason": proposal.reason,
+        "seed": proposal.seed,
+        "num_points": proposal.num_points,
+        "fit": dict(proposal.fit),
+        **proposal.at,
+    }
 
 
 def refit_event(refit: Refit, num_over: int, by: str) -> Event:
     """What the points said; `by` tells a decision before a proposal from a look in between."""
     event: Event = {
-        "kind": "refit", "by": by, "num_points": refit.num_points, "num_trials": refit.num_trials, "num_over": num_over,
-        "seconds": round(refit.seconds, 4), "decision": asdict(refit.decision), "optimum": None,
-    }  # fmt: skip
+        "kind": "refit",
+        "by": by,
+        "num_points": refit.num_points,
+        "num_trials": refit.num_trials,
+        "num_over": num_over,
+        "seconds": round(refit.seconds, 4),
+        "decision": asdict(refit.decision),
+        "optimum": None,
+    }
     if refit.optimum is not None and refit.law is not None:
-        event["law"] = {"choice": dict(refit.law.choice), "digest": refit.law.digest, "error": _held_out_errors(refit.law)}
+        event["law"] = {
+            "choice": dict(refit.law.choice),
+            "digest": refit.law.digest,
+            "error": _held_out_errors(refit.law),
+        }
         event["optimum"] = {
             "mixture": refit.optimum.mixture.as_dict(),
             "objective": refit.optimum.objective,
@@ -88,22 +124,40 @@ def refit_event(refit: Refit, num_over: int, by: str) -> Event:
 def _held_out_errors(law: FittedLaw) -> dict[str, float]:
     """{target: mean relative error of the chosen law on mixtures left out}, of targets that were cross-validated."""
     errors = law.cross_validation.get("by_target", {})
-    found = {target: errors[target][name]["mean_relative_error"] for target, name in law.choice.items() if name in errors.get(target, {})}
+    found = {
+        target: errors[target][name]["mean_relative_error"]
+        for target, name in law.choice.items()
+        if name in errors.get(target, {})
+    }
     return {target: error for target, error in found.items() if math.isfinite(error)}
 
 
 def _spec_to_json(spec: SweepSpec) -> dict[str, Any]:
     content: dict[str, Any] = {
-        "targets": list(spec.targets), "weights": dict(spec.weights), "own": dict(spec.own), "objective": spec.objective,
-        "steps": spec.steps, "size": spec.size, "eval_steps": list(spec.eval_steps), "min_step": spec.min_step, "seed": spec.seed,
-        "max_trials": spec.max_trials, "slots": spec.slots, "tolerance": spec.tolerance, "patience": spec.patience,
-        "core_hours": spec.core_hours, "gpu_hours": spec.gpu_hours, **({"smaller": list(spec.smaller)} if spec.smaller else {}),
+        "targets": list(spec.targets),
+        "weights": dict(spec.weights),
+        "own": dict(spec.own),
+        "objective": spec.objective,
+        "steps": spec.steps,
+        "size": spec.size,
+        "eval_steps": list(spec.eval_steps),
+        "min_step": spec.min_step,
+        "seed": spec.seed,
+        "max_trials": spec.max_trials,
+        "slots": spec.slots,
+        "tolerance": spec.tolerance,
+        "patience": spec.patience,
+        "core_hours": spec.core_hours,
+        "gpu_hours": spec.gpu_hours,
+        **({"smaller": list(spec.smaller)} if spec.smaller else {}),
         **({"shorter": list(spec.shorter)} if spec.shorter else {}),
-    }  # fmt: skip
+    }
     for key, domains in (("domains", spec.domains), ("final_domains", spec.final_domains)):
         content[key] = {
             name: {"tokens": tokens if math.isfinite(tokens) else None, "min": low, "max": high}
-            for name, tokens, low, high in zip(domains.names, domains.tokens, domains.lower, domains.upper, strict=True)
+            for name, tokens, low, high in zip(
+                domains.names, domains.tokens, domains.lower, domains.upper, strict=True
+            )
         }
     return content
 
@@ -121,9 +175,15 @@ def spec_from_json(content: Mapping[str, Any]) -> SweepSpec:
             raise SweepError(f"{key} has {len(entries)} entries; need 1 to {MOST_DOMAINS}")
         fields[key] = DomainSet(
             names=tuple(entries),
-            tokens=tuple(math.inf if e["tokens"] is None else float(e["tokens"]) for e in entries.values()),
+            tokens=tuple(
+                math.inf if e["tokens"] is None else float(e["tokens"]) for e in entries.values()
+            ),
             lower=tuple(float(e["min"]) for e in entries.values()),
             upper=tuple(float(e["max"]) for e in entries.values()),
         )
-    fields |= {key: tuple(fields[key]) for key in ("targets", "eval_steps", "smaller", "shorter") if key in fields}
+    fields |= {
+        key: tuple(fields[key])
+        for key in ("targets", "eval_steps", "smaller", "shorter")
+        if key in fields
+    }
     return SweepSpec(**fields)

@@ -70,7 +70,11 @@ class Figurer:
 
     def take(self, history: SweepHistory) -> Figures:
         """The figures now."""
-        spec, core_hours, gpu_hours = history.spec, history.hours.core_hours, history.hours.gpu_hours
+        spec, core_hours, gpu_hours = (
+            history.spec,
+            history.hours.core_hours,
+            history.hours.gpu_hours,
+        )
         if self._spec is not spec:  # another question: other weights, other domains
             self._spec, self._objectives = spec, {}
         trials = dict.fromkeys(STATES, 0)
@@ -89,18 +93,37 @@ class Figurer:
                 self._objectives[name] = history.objective(name)
         last = next((event for event in reversed(history.refits) if event["optimum"]), None)
         optimum, decision = (last["optimum"], last["decision"]) if last else ({}, {})
-        limits = {"core_hours": (spec.core_hours, core_hours), "gpu_hours": (spec.gpu_hours, gpu_hours)}
+        limits = {
+            "core_hours": (spec.core_hours, core_hours),
+            "gpu_hours": (spec.gpu_hours, gpu_hours),
+        }
         return Figures(
-            name=history.first["name"], phase=phase(history), trials=trials, points=points, points_per_second=self._rate(points),
-            optimum=optimum.get("mixture", {}), interval=optimum.get("interval", {}), objective_predicted=optimum.get("objective"),
-            objective_best=min((value for value in self._objectives.values() if value is not None), default=None),
-            regret_expected=decision.get("regret_expected"), regret_upper95=decision.get("regret_upper95"), tolerance=spec.tolerance,
+            name=history.first["name"],
+            phase=phase(history),
+            trials=trials,
+            points=points,
+            points_per_second=self._rate(points),
+            optimum=optimum.get("mixture", {}),
+            interval=optimum.get("interval", {}),
+            objective_predicted=optimum.get("objective"),
+            objective_best=min(
+                (value for value in self._objectives.values() if value is not None), default=None
+            ),
+            regret_expected=decision.get("regret_expected"),
+            regret_upper95=decision.get("regret_upper95"),
+            tolerance=spec.tolerance,
             law_error=last["law"].get("error", {}) if last else {},
-            refit_seconds=history.refits[-1]["seconds"] if history.refits else None, core_hours=core_hours, gpu_hours=gpu_hours,
+            refit_seconds=history.refits[-1]["seconds"] if history.refits else None,
+            core_hours=core_hours,
+            gpu_hours=gpu_hours,
             budget_left={"trials": spec.max_trials - proposed}
-            | {unit: max(0.0, most - spent) for unit, (most, spent) in limits.items() if most is not None},
+            | {
+                unit: max(0.0, most - spent)
+                for unit, (most, spent) in limits.items()
+                if most is not None
+            },
             information_per_core_hour=information_rate(history.refits, points, core_hours),
-        )  # fmt: skip
+        )
 
     def _rate(self, points: int) -> float:
         now = time.monotonic()
@@ -116,7 +139,9 @@ def phase(history: SweepHistory) -> str:
     return "done" if history.complete else "sweep" if history.finals is None else "final trainings"
 
 
-def information_rate(refits: Sequence[Mapping[str, Any]], points: int, core_hours: float) -> float | None:
+def information_rate(
+    refits: Sequence[Mapping[str, Any]], points: int, core_hours: float
+) -> float | None:
     """Nats by which the log of the expected regret falls per core-hour of training; .69 means that an hour halves the regret.
 
     The slope of a least-squares line of -ln(expected regret) over points, through the refits since half of today's points

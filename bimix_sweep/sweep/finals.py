@@ -42,30 +42,51 @@ def final_mixtures(history: SweepHistory, predicted: Mixture) -> list[FinalMixtu
     return mixtures
 
 
-def final_trainings(history: SweepHistory, mixtures: Sequence[FinalMixture]) -> Iterator[tuple[str, int, FinalMixture]]:
+def final_trainings(
+    history: SweepHistory, mixtures: Sequence[FinalMixture]
+) -> Iterator[tuple[str, int, FinalMixture]]:
     """Name, seed and mixture (`labels`, `mixture`) of each final training, in the order they run: first one seed, then the next."""
     names = history.spec.final_domains.names
-    there = {name: record for name, record in history.state.trials.items() if record.role == "final"}
+    there = {
+        name: record for name, record in history.state.trials.items() if record.role == "final"
+    }
     for pair in range(1, PAIRS + 1):
         seed = seed_for(history.spec.seed, "final", pair)
-        usable = {n: r.mixture.as_array(names) for n, r in there.items() if r.seed == seed and n not in history.retired}
+        usable = {
+            n: r.mixture.as_array(names)
+            for n, r in there.items()
+            if r.seed == seed and n not in history.retired
+        }
         taken: set[str] = set()
         for entry in mixtures:
             shares = Mixture.from_mapping(entry["mixture"]).as_array(names)
-            near = {name: total_variation(shares, other) for name, other in usable.items() if name not in taken}
+            near = {
+                name: total_variation(shares, other)
+                for name, other in usable.items()
+                if name not in taken
+            }
             trial = min(near, key=lambda name: near[name]) if near else ""
             if not near or near[trial] >= SAME_MIXTURE:
                 kinds = ("final", *(f"final{number}" for number in range(2, len(there) + 2)))
-                trial = next(n for kind in kinds if (n := f"{kind}-{entry['labels'][0]}-{pair}") not in there and n not in taken)
+                trial = next(
+                    n
+                    for kind in kinds
+                    if (n := f"{kind}-{entry['labels'][0]}-{pair}") not in there and n not in taken
+                )
             taken.add(trial)
             yield trial, seed, entry
 
 
-def stands_for(history: SweepHistory, mixtures: Sequence[FinalMixture], predicted: Mixture) -> float | None:
+def stands_for(
+    history: SweepHistory, mixtures: Sequence[FinalMixture], predicted: Mixture
+) -> float | None:
     """How far the earlier final trainings that stand for the predicted optimum lie from it (total variation); None where it is trained anew."""
     names = history.spec.final_domains.names
     for trial, _, entry in final_trainings(history, mixtures):
-        if "predicted" in entry["labels"] and (record := history.state.trials.get(trial)) is not None:
+        if (
+            "predicted" in entry["labels"]
+            and (record := history.state.trials.get(trial)) is not None
+        ):
             return total_variation(predicted.as_array(names), record.mixture.as_array(names))
     return None
 
@@ -79,7 +100,9 @@ def _best_measured(history: SweepHistory) -> Mixture | None:
     found: list[tuple[float, int, float, Mixture]] = []
     for name, record in history.state.trials.items():
         shares = record.mixture.as_array(domains.names)
-        inside = (shares >= domains.lower_array - SUM_TOLERANCE).all() and (shares <= domains.upper_array + SUM_TOLERANCE).all()
+        inside = (shares >= domains.lower_array - SUM_TOLERANCE).all() and (
+            shares <= domains.upper_array + SUM_TOLERANCE
+        ).all()
         loss = history.objective(name)
         if record.role == "sweep" and record.state == "finished" and inside and loss is not None:
             found.append((-record.size, -record.steps, loss, record.mixture))
@@ -90,7 +113,10 @@ def _merge(mixtures: list[FinalMixture], label: str, mixture: Mixture) -> None:
     """Add a mixture, or a label where it is there already."""
     shares = mixture.as_array()
     for entry in mixtures:
-        if total_variation(shares, Mixture.from_mapping(entry["mixture"]).as_array(mixture.names)) < SAME_MIXTURE:
+        if (
+            total_variation(shares, Mixture.from_mapping(entry["mixture"]).as_array(mixture.names))
+            < SAME_MIXTURE
+        ):
             entry["labels"].append(label)
             return
     mixtures.append({"labels": [label], "mixture": mixture.as_dict()})

@@ -98,7 +98,9 @@ def held(folder: str | Path, say: Callable[[str], None] = lambda line: None) -> 
             lease.wait(0.0, say=say)
             lease.hold(secrets.token_hex(8))
         except OSError as error:
-            raise SweepError(f"{folder} cannot be used ({error.strerror or error}); need a place to write to") from error
+            raise SweepError(
+                f"{folder} cannot be used ({error.strerror or error}); need a place to write to"
+            ) from error
         try:
             yield
         finally:
@@ -120,7 +122,9 @@ def _held_here(folder: Path) -> Iterator[None]:
     try:
         lock_file, made = _lock(folder)
     except OSError as error:
-        raise SweepError(f"{folder} cannot be used ({error.strerror or error}); need a folder to write to") from error
+        raise SweepError(
+            f"{folder} cannot be used ({error.strerror or error}); need a folder to write to"
+        ) from error
     try:
         yield
     except BaseException:
@@ -165,14 +169,20 @@ def _lock(folder: Path) -> tuple[int, bool]:
                 os.ftruncate(lock_file, 0)
                 os.pwrite(lock_file, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
                 return lock_file, made
-        except FileNotFoundError:  # it ended and removed its lock between the opening and the locking
+        except (
+            FileNotFoundError
+        ):  # it ended and removed its lock between the opening and the locking
             pass
         except BlockingIOError:
             holder = os.read(lock_file, 200).decode(errors="replace").strip() or "just starting"
             os.close(lock_file)
-            raise SweepError(f"{folder} is used by another driver ({holder}); stop that one first, or take another folder") from None
+            raise SweepError(
+                f"{folder} is used by another driver ({holder}); stop that one first, or take another folder"
+            ) from None
         except BaseException:
             os.close(lock_file)
             raise
         os.close(lock_file)
-    raise SweepError(f"{folder} cannot be locked: it comes and goes; see who else removes it, or take another folder")
+    raise SweepError(
+        f"{folder} cannot be locked: it comes and goes; see who else removes it, or take another folder"
+    )

@@ -18,8 +18,13 @@ from bimix_sweep.sweep.asked import Asked
 
 
 def propose_from_table(
-    table: str | Path, count: int, *, lower: Mapping[str, float] | None = None, upper: Mapping[str, float] | None = None, seed: int = 0
-) -> Asked:  # fmt: skip
+    table: str | Path,
+    count: int,
+    *,
+    lower: Mapping[str, float] | None = None,
+    upper: Mapping[str, float] | None = None,
+    seed: int = 0,
+) -> Asked:
     """The next mixtures for finished runs that belong to no sweep; nothing is kept.
 
     Where the runs have several sizes or last steps, each mixture is for one of these pairs, chosen per cost as in a sweep.
@@ -40,32 +45,60 @@ def propose_from_table(
     own = {target: target for target in runs.targets if target in runs.domains}
     law = fit_law(runs, own=own, generator=rng(seed, "proposal fit", 0))
     domains = DomainSet(
-        names=runs.domains, lower=tuple((lower or {}).get(name, 0.0) for name in runs.domains),
+        names=runs.domains,
+        lower=tuple((lower or {}).get(name, 0.0) for name in runs.domains),
         upper=tuple((upper or {}).get(name, 1.0) for name in runs.domains),
-    )  # fmt: skip
+    )
     measured, finished = runs.proportions[runs.last_rows()], scales_of(runs)
     *others, asked = kinds_of(finished)
-    sizes, lengths = ({*found} for found in zip(*((scale.size, round(scale.steps)) for scale in (*others, asked)), strict=True))
+    sizes, lengths = (
+        {*found}
+        for found in zip(
+            *((scale.size, round(scale.steps)) for scale in (*others, asked)), strict=True
+        )
+    )
     question = ask(law, domains, step=asked.steps, size=None if law.sizes is None else asked.size)
     new: list[Proposal] = []
     running: list[Scale] = []
     names = (name for number in range(10**9) if (name := f"p{number:04d}") not in runs.trials)
     while len(new) < count:
-        chosen = np.reshape([proposal.mixture.as_array(runs.domains) for proposal in new], (-1, len(runs.domains)))
+        chosen = np.reshape(
+            [proposal.mixture.as_array(runs.domains) for proposal in new], (-1, len(runs.domains))
+        )
         choices = (asked,) if dearest_due([*finished, *running], asked) else (asked, *others[::-1])
         mixture, reason, scale = next_mixture(
-            question, domains, generator=rng(seed, "proposal", len(new)), finished=measured, running=chosen,
-            failed=np.zeros((0, len(runs.domains))), scales=Scales(choices=choices, finished=finished, running=running),
-        )  # fmt: skip
-        same = np.abs(np.concatenate([measured, chosen]) - mixture.as_array(runs.domains)).max(axis=1) < 1e-9
-        earlier = sum(bool(is_same) and other == scale for is_same, other in zip(same, [*finished, *running], strict=True))
+            question,
+            domains,
+            generator=rng(seed, "proposal", len(new)),
+            finished=measured,
+            running=chosen,
+            failed=np.zeros((0, len(runs.domains))),
+            scales=Scales(choices=choices, finished=finished, running=running),
+        )
+        same = (
+            np.abs(np.concatenate([measured, chosen]) - mixture.as_array(runs.domains)).max(axis=1)
+            < 1e-9
+        )
+        earlier = sum(
+            bool(is_same) and other == scale
+            for is_same, other in zip(same, [*finished, *running], strict=True)
+        )
         new.append(
             Proposal(
-                trial=next(names), mixture=mixture, reason=reason, seed=seed_for(seed, "training", earlier),
-                size=scale.size if len(sizes) > 1 else None, steps=round(scale.steps) if len(lengths) > 1 else None,
+                trial=next(names),
+                mixture=mixture,
+                reason=reason,
+                seed=seed_for(seed, "training", earlier),
+                size=scale.size if len(sizes) > 1 else None,
+                steps=round(scale.steps) if len(lengths) > 1 else None,
             )
-        )  # fmt: skip
+        )
         running.append(scale)
     return Asked(
-        open=[], new=new, domains=runs.domains, lengths=tuple(sorted(lengths)), sizes=tuple(sorted(sizes)), notes=[*runs.notes, *law.notes]
+        open=[],
+        new=new,
+        domains=runs.domains,
+        lengths=tuple(sorted(lengths)),
+        sizes=tuple(sorted(sizes)),
+        notes=[*runs.notes, *law.notes],
     )

@@ -81,14 +81,25 @@ class FunctionTrainer(Brought):
                 sys.path.insert(0, self.folder)
             function = getattr(importlib.import_module(module), name)
             function(
-                job.mixture.as_dict(), points.take,
+                job.mixture.as_dict(),
+                points.take,
                 TrainingContext(
-                    trial=job.trial, steps=self.steps_of(job), eval_steps=self.eval_steps_of(job), size=self.size_of(job), seed=job.seed, domains=self.domains,
-                    targets=self.targets, checkpoint_dir=job.checkpoint_dir, recorded=job.recorded, preempted=job.preempted,
+                    trial=job.trial,
+                    steps=self.steps_of(job),
+                    eval_steps=self.eval_steps_of(job),
+                    size=self.size_of(job),
+                    seed=job.seed,
+                    domains=self.domains,
+                    targets=self.targets,
+                    checkpoint_dir=job.checkpoint_dir,
+                    recorded=job.recorded,
+                    preempted=job.preempted,
                 ),
-            )  # fmt: skip
+            )
         except SystemExit as error:
-            raise TrainingError(f"{self.function} ended its process ({error}); need it to return or to raise") from error
+            raise TrainingError(
+                f"{self.function} ended its process ({error}); need it to return or to raise"
+            ) from error
         except BimixSweepError:
             raise
         except Exception:
@@ -105,15 +116,32 @@ def prepare_function(config: SweepConfig, trainer: FunctionConfig) -> FunctionTr
     """
     module, _, name = trainer.function.partition(":")
     folder = str(Path(trainer.folder).expanduser().absolute())
-    order = json.dumps({"path": [folder, str(Path.cwd()), *sys.path], "module": module, "name": name})
+    order = json.dumps(
+        {"path": [folder, str(Path.cwd()), *sys.path], "module": module, "name": name}
+    )
     where = f"trainer {trainer.function}"
     try:
         tried = subprocess.run(
-            [sys.executable, "-c", CHECK, order], capture_output=True, text=True, errors="replace", timeout=CHECK_SECONDS, check=False
+            [sys.executable, "-c", CHECK, order],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=CHECK_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ConfigError(f"{where}: its module was not imported in {CHECK_SECONDS} seconds; need work only inside the function") from error
+        raise ConfigError(
+            f"{where}: its module was not imported in {CHECK_SECONDS} seconds; need work only inside the function"
+        ) from error
     if tried.returncode:
-        said = " ".join((tried.stderr.strip() or f"its process ended with {tried.returncode}").splitlines()[-1:])
-        raise ConfigError(masked(f"{where}: {said}; modules are looked for in {folder}, the current folder and what is installed"))
-    return FunctionTrainer(function=trainer.function, folder=folder, **brought(config, {"function": trainer.function}))
+        said = " ".join(
+            (tried.stderr.strip() or f"its process ended with {tried.returncode}").splitlines()[-1:]
+        )
+        raise ConfigError(
+            masked(
+                f"{where}: {said}; modules are looked for in {folder}, the current folder and what is installed"
+            )
+        )
+    return FunctionTrainer(
+        function=trainer.function, folder=folder, **brought(config, {"function": trainer.function})
+    )

@@ -56,11 +56,15 @@ class Head:
         """
         address = cls.normal(address)
         try:
-            version = printable(str(json.loads(_get(f"{address}/api/version", trusted, 10_000))["ray_version"])[:40])
+            version = printable(
+                str(json.loads(_get(f"{address}/api/version", trusted, 10_000))["ray_version"])[:40]
+            )
         except urllib.error.HTTPError as error:
             error.close()
             if error.code in (401, 403):
-                raise SweepError(_refused(address, error.code) if trusted else _unasked(address)) from error
+                raise SweepError(
+                    _refused(address, error.code) if trusted else _unasked(address)
+                ) from error
             raise SweepError(_stranger(address)) from error
         except urllib.error.URLError as error:
             if isinstance(error.reason, ConnectionResetError):
@@ -69,13 +73,24 @@ class Head:
                 f"nothing answers at {address} ({error.reason}); need the address of the head's dashboard, usually http://HEAD:8265; where it "
                 "listens on the head's loopback only, forward it first: ssh -L 8265:127.0.0.1:8265 HEAD"
             ) from error
-        except (http.client.HTTPException, ConnectionError, ValueError, LookupError, TypeError, RecursionError) as error:
+        except (
+            http.client.HTTPException,
+            ConnectionError,
+            ValueError,
+            LookupError,
+            TypeError,
+            RecursionError,
+        ) as error:
             raise SweepError(_stranger(address)) from error
         except OSError as error:
-            raise SweepError(f"{address} does not answer ({error}); is the head up, and nothing between that swallows requests?") from error
+            raise SweepError(
+                f"{address} does not answer ({error}); is the head up, and nothing between that swallows requests?"
+            ) from error
         numbers = re.match(r"([0-9]{1,9})\.([0-9]{1,9})", version)
         if numbers is None or tuple(map(int, numbers.groups())) < OLDEST:
-            raise SweepError(f"{address} runs Ray {version}; need {'.'.join(map(str, OLDEST))} or later on every node")
+            raise SweepError(
+                f"{address} runs Ray {version}; need {'.'.join(map(str, OLDEST))} or later on every node"
+            )
         return cls(address=address, ray_version=version, trusted=trusted)
 
     @staticmethod
@@ -86,23 +101,47 @@ class Head:
             SweepError: it is none of a dashboard.
         """
         if address.startswith("ray://") or address == "auto":
-            raise SweepError(f"address {address!r} is not of a dashboard; need one such as http://HEAD:8265")
+            raise SweepError(
+                f"address {address!r} is not of a dashboard; need one such as http://HEAD:8265"
+            )
         full = (address if "://" in address else f"http://{address}").rstrip("/")
         try:
             parts = urlsplit(full)
-            fits = bool(parts.hostname) and parts.port != 0 and re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", full)
+            fits = (
+                bool(parts.hostname)
+                and parts.port != 0
+                and re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", full)
+            )
         except ValueError:
             fits = False
         if not fits:
-            raise SweepError(f"address {address[:200]!r} is not of a dashboard; need one such as http://HEAD:8265")
+            raise SweepError(
+                f"address {address[:200]!r} is not of a dashboard; need one such as http://HEAD:8265"
+            )
         return full
 
     def resources(self) -> dict[str, float]:
         """{"CPU": all of the cluster's now, "GPU": ...}; empty where the dashboard does not tell."""
         try:
-            content = json.loads(_get(f"{self.address}/api/cluster_status", self.trusted, 10_000_000))
-            found = {name: float(pair[1]) for name, pair in content["data"]["clusterStatus"]["loadMetricsReport"]["usage"].items()}
-        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
+            content = json.loads(
+                _get(f"{self.address}/api/cluster_status", self.trusted, 10_000_000)
+            )
+            found = {
+                name: float(pair[1])
+                for name, pair in content["data"]["clusterStatus"]["loadMetricsReport"][
+                    "usage"
+                ].items()
+            }
+        except (
+            OSError,
+            http.client.HTTPException,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+        ):
             return {}
         return {name: number for name, number in found.items() if 0 <= number < MOST_RESOURCES}
 
@@ -158,7 +197,9 @@ def understood(address: str) -> Iterator[None]:
     except (RecursionError, TypeError, LookupError, AttributeError, ValueError) as error:
         raise SweepError(_stranger(address)) from error
     except (requests.RequestException, ConnectionError) as error:
-        raise Unanswered(f"{address} does not answer any more ({' '.join(str(error).split())[:300]})") from error
+        raise Unanswered(
+            f"{address} does not answer any more ({' '.join(str(error).split())[:300]})"
+        ) from error
 
 
 def submitted_to(address: str) -> bool:
@@ -186,7 +227,11 @@ def remember(address: str) -> None:
 def _heads_file() -> Path:
     """Of this user alone."""
     given = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(given) if given.startswith("/") else Path.home() / ".local" / "state") / "bimix-sweep" / "heads"
+    return (
+        (Path(given) if given.startswith("/") else Path.home() / ".local" / "state")
+        / "bimix-sweep"
+        / "heads"
+    )
 
 
 def auth_token() -> str | None:
@@ -200,10 +245,14 @@ def auth_token() -> str | None:
         return path.read_text().strip() or None
     except FileNotFoundError:
         if os.environ.get("RAY_AUTH_TOKEN_PATH"):
-            raise SweepError(f"RAY_AUTH_TOKEN_PATH names {path}, which is not there; need the file with the cluster's token") from None
+            raise SweepError(
+                f"RAY_AUTH_TOKEN_PATH names {path}, which is not there; need the file with the cluster's token"
+            ) from None
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise SweepError(f"the token file {path} cannot be read ({error}); need the cluster's token in it") from error
+        raise SweepError(
+            f"the token file {path} cannot be read ({error}); need the cluster's token in it"
+        ) from error
 
 
 def token_file() -> Path:

@@ -85,9 +85,13 @@ class SweepHistory:
         """
         take = getattr(self, f"_take_{event['kind']}", None) if event["kind"].isalpha() else None
         if take is None:
-            raise SweepError(f"a {event['kind']} event is not known; this journal is of a newer program, so update bimix-sweep")
+            raise SweepError(
+                f"a {event['kind']} event is not known; this journal is of a newer program, so update bimix-sweep"
+            )
         take(event)
-        self.hours.take(event, event.get("at", time.time()))  # the journal sets `at` while it writes
+        self.hours.take(
+            event, event.get("at", time.time())
+        )  # the journal sets `at` while it writes
         if "at" in event:
             if event["epoch"] == self._last[0]:
                 self.seconds += max(0.0, event["at"] - self._last[1])
@@ -107,9 +111,13 @@ class SweepHistory:
         """Give the state the decisions of earlier refits, so that its streak goes on where it was."""
         for event in self.refits:
             refit = Refit(
-                num_points=event["num_points"], num_trials=event["num_trials"], law=None, optimum=None,
-                decision=Decision(**event["decision"]), seconds=event["seconds"],
-            )  # fmt: skip
+                num_points=event["num_points"],
+                num_trials=event["num_trials"],
+                law=None,
+                optimum=None,
+                decision=Decision(**event["decision"]),
+                seconds=event["seconds"],
+            )
             self.state.restore_refit(refit, event["num_over"], counted=event.get("by") != "watch")
 
     @property
@@ -120,43 +128,75 @@ class SweepHistory:
     @property
     def num_over(self) -> int:
         """Trainings of the sweep that finished or failed."""
-        return sum(record.role == "sweep" and record.state != "running" for record in self.state.trials.values())
+        return sum(
+            record.role == "sweep" and record.state != "running"
+            for record in self.state.trials.values()
+        )
 
     @property
     def num_points(self) -> int:
         """Points recorded of the trainings the law is fitted to."""
-        return sum(len(record.points) for record in self.state.trials.values() if record.role == "sweep")
+        return sum(
+            len(record.points) for record in self.state.trials.values() if record.role == "sweep"
+        )
 
     def running(self, role: str | None = None) -> list[str]:
         """Names of trainings that have not ended."""
-        return [name for name, record in self.state.trials.items() if record.state == "running" and role in (None, record.role)]
+        return [
+            name
+            for name, record in self.state.trials.items()
+            if record.state == "running" and role in (None, record.role)
+        ]
 
     def objective(self, trial: str) -> float | None:
         """Weighted loss at a training's last step; None before its first point."""
         points = self.state.trials[trial].points
-        return weighted_loss(points[max(points)], self.spec.weights, self.spec.objective) if points else None
+        return (
+            weighted_loss(points[max(points)], self.spec.weights, self.spec.objective)
+            if points
+            else None
+        )
 
     def past(self) -> list[PastTrial]:
         """All trainings so far, for a driver that starts."""
         return [
             PastTrial(
-                proposal=proposal, role=self.state.trials[name].role, state=self.state.trials[name].state, objective=self.objective(name)
+                proposal=proposal,
+                role=self.state.trials[name].role,
+                state=self.state.trials[name].state,
+                objective=self.objective(name),
             )
             for name, proposal in self.proposals.items()
         ]
 
     def _take_change(self, event: Event) -> None:
         spec = spec_from_json(event["spec"])
-        same_data = event["data"] == self.first["data"] and not event["renamed"] and not event["dropped"]
-        same_question = same_data and replace(spec, **{name: getattr(self.spec, name) for name in LIMITS}) == self.spec
-        self.state.change(spec, renamed=event["renamed"], dropped=event["dropped"], ended=event["ended"])
+        same_data = (
+            event["data"] == self.first["data"] and not event["renamed"] and not event["dropped"]
+        )
+        same_question = (
+            same_data
+            and replace(spec, **{name: getattr(self.spec, name) for name in LIMITS}) == self.spec
+        )
+        self.state.change(
+            spec, renamed=event["renamed"], dropped=event["dropped"], ended=event["ended"]
+        )
         self.first = {**self.first, **{key: event[key] for key in CHANGED}}
         self.spec, self.decision, self.finals, self.complete = spec, None, None, False
         records = self.state.trials
-        self.proposals = {name: replace(proposal, mixture=records[name].mixture) for name, proposal in self.proposals.items()}
-        self.retired |= {n for n, record in records.items() if record.role == "final" and (record.state == "failed" or not same_data)}
+        self.proposals = {
+            name: replace(proposal, mixture=records[name].mixture)
+            for name, proposal in self.proposals.items()
+        }
+        self.retired |= {
+            n
+            for n, record in records.items()
+            if record.role == "final" and (record.state == "failed" or not same_data)
+        }
         self.refits = judged_again(self.refits, spec.rule) if same_question else []
-        self._num_failed = sum(record.role == "sweep" and record.state == "failed" for record in records.values())
+        self._num_failed = sum(
+            record.role == "sweep" and record.state == "failed" for record in records.values()
+        )
         self.changes.append(event)
 
     def _take_precision(self, event: Event) -> None:
@@ -164,10 +204,18 @@ class SweepHistory:
 
     def _take_proposal(self, event: Event) -> None:
         proposal = Proposal(
-            trial=event["trial"], mixture=Mixture.from_mapping(event["mixture"]), reason=event["reason"], seed=event["seed"],
-            num_points=event["num_points"], fit=event["fit"], size=event.get("size"), steps=event.get("steps"),
-        )  # fmt: skip
-        if proposal.trial not in self.state.trials:  # the state that made the proposal has it already
+            trial=event["trial"],
+            mixture=Mixture.from_mapping(event["mixture"]),
+            reason=event["reason"],
+            seed=event["seed"],
+            num_points=event["num_points"],
+            fit=event["fit"],
+            size=event.get("size"),
+            steps=event.get("steps"),
+        )
+        if (
+            proposal.trial not in self.state.trials
+        ):  # the state that made the proposal has it already
             if event["role"] == "sweep":
                 self.state.restore_proposal(proposal)
             else:
@@ -211,9 +259,18 @@ def judged_again(refits: Sequence[Event], rule: StoppingRule) -> list[Event]:
     judged: list[Event] = []
     before, counted = None, 0
     for event in refits:
-        figures = {key: event["decision"].get(key) for key in ("movement_tv", "regret_expected", "regret_upper95")}
+        figures = {
+            key: event["decision"].get(key)
+            for key in ("movement_tv", "regret_expected", "regret_upper95")
+        }
         counts = event["num_over"] > counted and event.get("by") != "watch"
-        before = rule.judge(before, num_finished=event["num_finished"], num_over=event["num_over"], counts=counts, **figures)
+        before = rule.judge(
+            before,
+            num_finished=event["num_finished"],
+            num_over=event["num_over"],
+            counts=counts,
+            **figures,
+        )
         counted = event["num_over"] if counts else counted
         judged.append({**event, "decision": asdict(before)})
     return judged
@@ -236,8 +293,17 @@ def rebuild(events: Iterable[Event], where: str) -> SweepHistory:
                 history = SweepHistory.begin(event)
             else:
                 history.replay(event)
-        except (BimixSweepError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            raise JournalError(f"{where}: event {event.get('seq', 1)} ({event['kind']}) cannot be used: {error}") from error
+        except (
+            BimixSweepError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            ArithmeticError,
+        ) as error:
+            raise JournalError(
+                f"{where}: event {event.get('seq', 1)} ({event['kind']}) cannot be used: {error}"
+            ) from error
     if history is None:
         raise JournalError(f"{where} holds no events; nothing was started there")
     return history

@@ -29,7 +29,9 @@ class Hours:
         """Take in an event that happened at `at`, seconds since 1970."""
         if event["kind"] not in ("start", "point", "end"):
             return
-        (self._alive.discard if "at" in event else self._alive.add)(event["trial"])  # with a time it is read from the journal
+        (self._alive.discard if "at" in event else self._alive.add)(
+            event["trial"]
+        )  # with a time it is read from the journal
         reached = self._reached.pop(event["trial"], None)
         if event["kind"] == "start":
             self._attempts[event["trial"]] = (at, event.get("cores", 1.0), event.get("gpus", 0.0))
@@ -46,7 +48,10 @@ class Hours:
                 self._reached[event["trial"]] = event["step"]
                 if reached is not None and event["step"] > reached:
                     seconds, steps = self.steady.get(event["trial"], (0.0, 0))
-                    self.steady[event["trial"]] = (seconds + hours * 3600, steps + event["step"] - reached)
+                    self.steady[event["trial"]] = (
+                        seconds + hours * 3600,
+                        steps + event["step"] - reached,
+                    )
 
     def since_last_sign(self, now: float) -> dict[str, tuple[float, float]]:
         """Core-hours and GPU-hours of each attempt since its last sign, of those whose sign this process saw come."""

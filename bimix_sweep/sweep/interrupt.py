@@ -105,7 +105,9 @@ def stoppable(progress: Progress, advice: Callable[[], str]) -> Iterator[Interru
         try:
             yield interrupt
         except (KeyboardInterrupt, SystemExit) as error:
-            if isinstance(error, SystemExit) and error.code != signal.SIGTERM:  # Ray's own handler, while it starts
+            if (
+                isinstance(error, SystemExit) and error.code != signal.SIGTERM
+            ):  # Ray's own handler, while it starts
                 raise
             progress.end()
             progress.say(f"stopped; {advice()}")

@@ -47,12 +47,22 @@ class Job:
         """
         path = files.join(folder, JOB)
         try:
-            job = cls(**parse_json(files.read_text(path) if files.is_uri(path) else files.peek(Path(path), 10_000)))
+            job = cls(
+                **parse_json(
+                    files.read_text(path) if files.is_uri(path) else files.peek(Path(path), 10_000)
+                )
+            )
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, OSError) as error:
-            raise SweepError(f"{path} is not what submit writes ({str(error)[:200]}); remove it if no job runs") from error
-        if not (SUBMISSION_ID.fullmatch(str(job.submission_id)) and isinstance(job.address, str) and isinstance(job.attempt, int)):
+            raise SweepError(
+                f"{path} is not what submit writes ({str(error)[:200]}); remove it if no job runs"
+            ) from error
+        if not (
+            SUBMISSION_ID.fullmatch(str(job.submission_id))
+            and isinstance(job.address, str)
+            and isinstance(job.attempt, int)
+        ):
             raise SweepError(f"{path} is not what submit writes; remove it if no job runs")
         return job
 

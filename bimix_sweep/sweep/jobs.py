@@ -38,8 +38,13 @@ ATTEMPTS = 100
 
 
 def submit(
-    config: SweepConfig, folder: str, address: str, *, working_dir: Path | None = None, say: Callable[[str], None]
-) -> JobState:  # fmt: skip
+    config: SweepConfig,
+    folder: str,
+    address: str,
+    *,
+    working_dir: Path | None = None,
+    say: Callable[[str], None],
+) -> JobState:
     """Have a sweep driven by a job on the cluster, from its beginning or from where it stopped; returns when its driver works.
 
     Args:
@@ -54,27 +59,55 @@ def submit(
         ConfigError: `working_dir` is no folder.
     """
     if working_dir is not None and not working_dir.is_dir():
-        raise ConfigError(f"--working-dir {working_dir} is no folder; need the one that holds your trainer's code")
+        raise ConfigError(
+            f"--working-dir {working_dir} is no folder; need the one that holds your trainer's code"
+        )
     head = Head.reach(address)
     client = head.jobs()
     earlier = Job.read(folder)
-    if earlier is not None and not (state := _look(earlier, _client_of(earlier, head, client))).over:
+    if (
+        earlier is not None
+        and not (state := _look(earlier, _client_of(earlier, head, client))).over
+    ):
         if state.state != "unreachable":
             raise SweepError(
                 f"{folder} is driven by job {earlier.submission_id} already ({state.state} at {earlier.address}); look with: bimix-sweep "
                 f"watch {folder}, or end it with: bimix-sweep stop {folder}"
             )
-        say(f"note: the job before, {earlier.submission_id} at {earlier.address}, cannot be asked; if it still runs, this one will say so")
+        say(
+            f"note: the job before, {earlier.submission_id} at {earlier.address}, cannot be asked; if it still runs, this one will say so"
+        )
     fresh = earlier is None
     made = not files.is_uri(folder) and not Path(folder).exists()
     job = Job(submission_id="", address=head.address, attempt=earlier.attempt if earlier else 0)
     with _package(config, folder, working_dir) as package:
         if begun(folder):  # with the configuration as it is now, which may have changed
-            words = ["bimix-sweep", "resume", folder, "--config", package.config_name, "--address", "auto"]
+            words = [
+                "bimix-sweep",
+                "resume",
+                folder,
+                "--config",
+                package.config_name,
+                "--address",
+                "auto",
+            ]
         else:
-            words = ["bimix-sweep", "run", package.config_name, "--out", folder, "--resume", "--address", "auto"]
+            words = [
+                "bimix-sweep",
+                "run",
+                package.config_name,
+                "--out",
+                folder,
+                "--resume",
+                "--address",
+                "auto",
+            ]
         for _ in range(ATTEMPTS):
-            job = Job(submission_id=_name(config.name, folder, job.attempt + 1), address=head.address, attempt=job.attempt + 1)
+            job = Job(
+                submission_id=_name(config.name, folder, job.attempt + 1),
+                address=head.address,
+                attempt=job.attempt + 1,
+            )
             job.write(folder)
             try:
                 with understood(head.address):
@@ -82,11 +115,20 @@ def submit(
                         entrypoint=shlex.join(words),
                         submission_id=job.submission_id,
                         runtime_env={
-                            "working_dir": str(package.path), "excludes": package.excludes,
-                            "env_vars": {VARIABLE: job.submission_id, "RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)},
+                            "working_dir": str(package.path),
+                            "excludes": package.excludes,
+                            "env_vars": {
+                                VARIABLE: job.submission_id,
+                                "RAY_JOB_STOP_SIGNAL": "SIGINT",
+                                "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS),
+                            },
                         },
-                        metadata={"sweep": config.name, "dir": folder, "config_digest": config.digest},
-                    )  # fmt: skip
+                        metadata={
+                            "sweep": config.name,
+                            "dir": folder,
+                            "config_digest": config.digest,
+                        },
+                    )
                 remember(head.address)
                 break
             except SweepError:
@@ -98,9 +140,13 @@ def submit(
                     known = _look(job, client)
                 if known.state == "unknown":
                     _forget(folder, earlier, made)
-                    raise SweepError(f"{head.address} did not take the job: {_last_line(str(error))}") from error
+                    raise SweepError(
+                        f"{head.address} did not take the job: {_last_line(str(error))}"
+                    ) from error
                 if not known.over:
-                    raise SweepError(f"{folder} is driven by job {job.submission_id} already ({known.state} at {head.address})") from error
+                    raise SweepError(
+                        f"{folder} is driven by job {job.submission_id} already ({known.state} at {head.address})"
+                    ) from error
     say(f"job {job.submission_id} at {head.address}; waiting for its driver")
     state = _await_driver(job, client)
     if state.state == "FAILED" and NOT_SHARED in state.message and fresh:
@@ -125,7 +171,10 @@ def stop(folder: str, *, address: str | None = None, say: Callable[[str], None])
     if state.over:
         return state
     say(f"stopping job {job.submission_id}; it may take some seconds to a safe point")
-    with contextlib.suppress(RuntimeError), understood(job.address):  # RuntimeError: it ended meanwhile
+    with (
+        contextlib.suppress(RuntimeError),
+        understood(job.address),
+    ):  # RuntimeError: it ended meanwhile
         client.stop_job(job.submission_id)
     until = time.monotonic() + STOP_SECONDS + 30
     while not (state := _look(job, client)).over:
@@ -142,7 +191,11 @@ def job_state(folder: str, *, address: str | None = None) -> JobState | None:
     job = Job.read(folder)
     if job is None:
         return None
-    job = job if address is None else Job(submission_id=job.submission_id, address=Head.normal(address), attempt=job.attempt)
+    job = (
+        job
+        if address is None
+        else Job(submission_id=job.submission_id, address=Head.normal(address), attempt=job.attempt)
+    )
     try:
         return _look(job, _head_of(job, address).jobs())
     except SweepError as error:
@@ -170,12 +223,24 @@ def _look(job: Job, client: "JobSubmissionClient | None") -> JobState:
         return JobState(job=job, state="unreachable", message=str(error))
     except RuntimeError as error:
         if "404" not in str(error):
-            raise SweepError(f"{job.address} cannot tell about job {job.submission_id}: {_last_line(str(error))}") from error
-        return JobState(job=job, state="unknown", message="the cluster does not know it, so it was started anew since")
-    return JobState(job=job, state=details.status.value, message=_reason(details.message or "") if details.status == "FAILED" else "")
+            raise SweepError(
+                f"{job.address} cannot tell about job {job.submission_id}: {_last_line(str(error))}"
+            ) from error
+        return JobState(
+            job=job,
+            state="unknown",
+            message="the cluster does not know it, so it was started anew since",
+        )
+    return JobState(
+        job=job,
+        state=details.status.value,
+        message=_reason(details.message or "") if details.status == "FAILED" else "",
+    )
 
 
-def _client_of(earlier: Job, head: Head, client: "JobSubmissionClient") -> "JobSubmissionClient | None":
+def _client_of(
+    earlier: Job, head: Head, client: "JobSubmissionClient"
+) -> "JobSubmissionClient | None":
     """Of the head that an earlier job ran on, which may be another one or gone."""
     if earlier.address == head.address:
         return client
@@ -196,7 +261,11 @@ def _submitted(folder: str, address: str | None) -> Job:
         with contextlib.suppress(OSError):
             here = f" A driver works there: {driver(folder)}; Ctrl-C or SIGTERM ends it."
         raise SweepError(f"{folder} was not submitted as a job (no {JOB}); nothing to stop.{here}")
-    return job if address is None else Job(submission_id=job.submission_id, address=Head.normal(address), attempt=job.attempt)
+    return (
+        job
+        if address is None
+        else Job(submission_id=job.submission_id, address=Head.normal(address), attempt=job.attempt)
+    )
 
 
 def _forget(folder: str, earlier: Job | None, made: bool) -> None:
@@ -219,7 +288,10 @@ def _reason(message: str) -> str:
     """What a job's driver said last, of its log: its error where it gave one."""
     lines = [printable(line.strip()) for line in message.splitlines() if line.strip()]
     errors = [line.partition("error: ")[2] for line in lines if line.startswith("error: ")]
-    if any("bimix-sweep: not found" in line or "bimix-sweep: command not found" in line for line in lines):
+    if any(
+        "bimix-sweep: not found" in line or "bimix-sweep: command not found" in line
+        for line in lines
+    ):
         return "bimix-sweep is not installed on the head, or not on the PATH that Ray was started with; install it on every node"
     return ("; ".join(errors) or (lines[-1] if lines else "it said nothing"))[:2000]
 
@@ -243,18 +315,28 @@ def _package(config: SweepConfig, folder: str, working_dir: Path | None) -> Iter
         package, excludes = Path(made), [".git", "__pycache__"]
         name = "sweep.submitted.yaml"
         for entry in sorted(working_dir.resolve().iterdir()) if working_dir is not None else ():
-            if entry.name != name and not (not files.is_uri(folder) and Path(folder).is_relative_to(entry)):
+            if entry.name != name and not (
+                not files.is_uri(folder) and Path(folder).is_relative_to(entry)
+            ):
                 (package / entry.name).symlink_to(entry)
-        files.write_text(package / name, _sent(config, working_dir).model_copy(update={"out": folder}).to_yaml())
+        files.write_text(
+            package / name, _sent(config, working_dir).model_copy(update={"out": folder}).to_yaml()
+        )
         yield _Package(path=package, config_name=name, excludes=excludes)
 
 
 def _sent(config: SweepConfig, working_dir: Path | None) -> SweepConfig:
     """With the trainer's folder named inside the package where it lies in it."""
-    if working_dir is None or config.trainer == "builtin" or not Path(config.trainer.folder).is_relative_to(working_dir.resolve()):
+    if (
+        working_dir is None
+        or config.trainer == "builtin"
+        or not Path(config.trainer.folder).is_relative_to(working_dir.resolve())
+    ):
         return config
     inside = str(Path(config.trainer.folder).relative_to(working_dir.resolve()))
-    return config.model_copy(update={"trainer": config.trainer.model_copy(update={"folder": inside})})
+    return config.model_copy(
+        update={"trainer": config.trainer.model_copy(update={"folder": inside})}
+    )
 
 
 def how_to_go_on(folder: str, address: str) -> str:

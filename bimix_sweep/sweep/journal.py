@@ -46,7 +46,16 @@ from typing import Self
 from bimix_sweep import files
 from bimix_sweep.errors import JournalError, SweepError
 from bimix_sweep.sweep.lease import Lease
-from bimix_sweep.sweep.segments import FIRST_FORMAT, Event, encode, header, newest_writer, read, segment_name, writers
+from bimix_sweep.sweep.segments import (
+    FIRST_FORMAT,
+    Event,
+    encode,
+    header,
+    newest_writer,
+    read,
+    segment_name,
+    writers,
+)
 from bimix_sweep.sweep.storage import DiskSegments, ObjectSegments, Segments, patiently
 
 RESERVED = frozenset({"seq", "epoch", "at", "check"})
@@ -102,16 +111,27 @@ class Journal:
                 lock_file = _lock(Path(folder), wait_seconds)
             lease.wait(wait_seconds, locked_here=lock_file is not None)
             before = writers(folder, files.names(folder))
-            epoch = 1 + max([len(before.get(FIRST_FORMAT, [])), *(int(writer[:6]) for writer in before)])
+            epoch = 1 + max(
+                [len(before.get(FIRST_FORMAT, [])), *(int(writer[:6]) for writer in before)]
+            )
             writer = f"{epoch:06d}-{secrets.token_hex(4)}"
-            segments: Segments = ObjectSegments(folder) if files.is_uri(folder) else DiskSegments(folder)
+            segments: Segments = (
+                ObjectSegments(folder) if files.is_uri(folder) else DiskSegments(folder)
+            )
             segments.claim(claimed := segment_name(writer, 1))
             lease.hold(writer)
             reading = read(folder)
             journal = cls(
-                folder=folder, writer=writer, notes=tuple(reading.notes), _segments=segments, _lease=lease, _lock_file=lock_file,
-                _parent=reading.writer, _next_seq=len(reading.events) + 1, _durable=len(reading.events),
-            )  # fmt: skip
+                folder=folder,
+                writer=writer,
+                notes=tuple(reading.notes),
+                _segments=segments,
+                _lease=lease,
+                _lock_file=lock_file,
+                _parent=reading.writer,
+                _next_seq=len(reading.events) + 1,
+                _durable=len(reading.events),
+            )
             journal._check_newest()
         except BaseException as error:
             lease.release()
@@ -123,7 +143,9 @@ class Journal:
             if isinstance(error, SweepError):
                 raise JournalError(str(error)) from error
             if isinstance(error, OSError):
-                raise JournalError(f"{folder} cannot be used ({error.strerror or error}); need a place to write to") from error
+                raise JournalError(
+                    f"{folder} cannot be used ({error.strerror or error}); need a place to write to"
+                ) from error
             raise
         return journal, reading.events
 
@@ -139,11 +161,15 @@ class Journal:
             JournalError: the event is not plain finite JSON, or an earlier write failed.
         """
         if clash := RESERVED & event.keys():
-            raise JournalError(f"event {event.get('kind')} has its own {', '.join(sorted(clash))}; the journal sets these")
+            raise JournalError(
+                f"event {event.get('kind')} has its own {', '.join(sorted(clash))}; the journal sets these"
+            )
         with self._condition:
             self._check_usable()
             number = self._next_seq
-            line = encode({"seq": number, "epoch": self.epoch, "at": round(time.time(), 3), **event})
+            line = encode(
+                {"seq": number, "epoch": self.epoch, "at": round(time.time(), 3), **event}
+            )
             self._waiting.append(line)
             self._next_seq += 1
             return number
@@ -218,7 +244,9 @@ class Journal:
             raise JournalError(
                 f"{self.folder}: another driver took this sweep over ({self._lease.holder()}); what this one does no longer counts"
             )
-        raise JournalError(f"{self.folder}: the segments of this writer were removed; nothing more can be recorded, so bring them back")
+        raise JournalError(
+            f"{self.folder}: the segments of this writer were removed; nothing more can be recorded, so bring them back"
+        )
 
 
 def _lock(folder: Path, wait_seconds: float) -> int:
@@ -231,9 +259,13 @@ def _lock(folder: Path, wait_seconds: float) -> int:
             break
         except BlockingIOError:
             if time.monotonic() > until:
-                holder = os.read(lock_file, 200).decode(errors="replace").strip() or "another process"
+                holder = (
+                    os.read(lock_file, 200).decode(errors="replace").strip() or "another process"
+                )
                 os.close(lock_file)
-                raise JournalError(f"{folder} is being written by {holder}; a sweep has one driver, so stop that one first") from None
+                raise JournalError(
+                    f"{folder} is being written by {holder}; a sweep has one driver, so stop that one first"
+                ) from None
             time.sleep(0.1)
     os.ftruncate(lock_file, 0)
     os.pwrite(lock_file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)

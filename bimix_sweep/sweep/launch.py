@@ -22,9 +22,13 @@ from bimix_sweep.sweep.trainers import Prepare, prepare_trainer
 
 
 def run_sweep(
-    config: SweepConfig, *, out: str | Path | None = None, address: str | None = None, prepare: Prepare = prepare_trainer,
+    config: SweepConfig,
+    *,
+    out: str | Path | None = None,
+    address: str | None = None,
+    prepare: Prepare = prepare_trainer,
     progress: Progress | None = None,
-) -> Recipe:  # fmt: skip
+) -> Recipe:
     """Run a sweep to its end: proposals, final trainings, comparison, recipe and page.
 
     Args:
@@ -44,21 +48,34 @@ def run_sweep(
     folder = sweep_folder(out or config.out)
     check_address(address)
     config = config.anchored(Path.cwd())
-    with progress or Progress() as shown, stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt, held(folder, shown.say):
+    with (
+        progress or Progress() as shown,
+        stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt,
+        held(folder, shown.say),
+    ):
         check_shared(folder, shown.say)
         if begun(folder):
-            raise SweepError(f"{folder} holds a sweep already; go on with: bimix-sweep resume {shlex.quote(folder)}")
+            raise SweepError(
+                f"{folder} holds a sweep already; go on with: bimix-sweep resume {shlex.quote(folder)}"
+            )
         check_foreign(folder)
         trainer = prepare(config, folder, shown.say)
         spec = sweep_spec(config, trainer)
-        files.write_text(files.join(folder, CONFIG), config.model_copy(update={"out": folder}).to_yaml())
+        files.write_text(
+            files.join(folder, CONFIG), config.model_copy(update={"out": folder}).to_yaml()
+        )
         return drive(config, folder, trainer, spec, address, shown, interrupt)
 
 
 def resume_sweep(
-    folder: str | Path, *, config: SweepConfig | None = None, versions: VersionChange = "keep", address: str | None = None,
-    prepare: Prepare = prepare_trainer, progress: Progress | None = None,
-) -> Recipe:  # fmt: skip
+    folder: str | Path,
+    *,
+    config: SweepConfig | None = None,
+    versions: VersionChange = "keep",
+    address: str | None = None,
+    prepare: Prepare = prepare_trainer,
+    progress: Progress | None = None,
+) -> Recipe:
     """Go on with a sweep after any stop, perhaps with a changed configuration; of a finished and unchanged one, write the results anew.
 
     Args:
@@ -76,17 +93,27 @@ def resume_sweep(
     folder = sweep_folder(folder)
     if not files.exists(files.join(folder, CONFIG)):
         raise SweepError(f"{folder} holds no sweep (no {CONFIG}); start one with: bimix-sweep run")
-    with progress or Progress() as shown, stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt, held(folder, shown.say):
+    with (
+        progress or Progress() as shown,
+        stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt,
+        held(folder, shown.say),
+    ):
         check_shared(folder, shown.say)
         if not begun(folder):
             config = config or SweepConfig.load(files.join(folder, CONFIG))
             check_address(address)
             trainer = prepare(config, folder, shown.say)
-            files.write_text(files.join(folder, CONFIG), config.model_copy(update={"out": folder}).to_yaml())
-            return drive(config, folder, trainer, sweep_spec(config, trainer), address, shown, interrupt)
+            files.write_text(
+                files.join(folder, CONFIG), config.model_copy(update={"out": folder}).to_yaml()
+            )
+            return drive(
+                config, folder, trainer, sweep_spec(config, trainer), address, shown, interrupt
+            )
         history = replay(folder)
         if history.elsewhere:
-            raise SweepError(f"{folder}: this sweep's trainings run elsewhere; go on with: bimix-sweep propose {folder}")
+            raise SweepError(
+                f"{folder}: this sweep's trainings run elsewhere; go on with: bimix-sweep propose {folder}"
+            )
         change = take_up(folder, history, config, versions)
         if history.complete and not change.what:
             return write_results(folder, change.config)
@@ -101,7 +128,12 @@ def resume_sweep(
 
 
 def extend_sweep(
-    folder: str | Path, runs: int, *, address: str | None = None, prepare: Prepare = prepare_trainer, progress: Progress | None = None
+    folder: str | Path,
+    runs: int,
+    *,
+    address: str | None = None,
+    prepare: Prepare = prepare_trainer,
+    progress: Progress | None = None,
 ) -> Recipe:
     """Go on with a sweep, finished or not, with a budget of so many more trainings.
 
@@ -109,7 +141,9 @@ def extend_sweep(
         SweepError: as `extension` and `resume_sweep`.
     """
     folder = sweep_folder(folder)
-    return resume_sweep(folder, config=extension(folder, runs), address=address, prepare=prepare, progress=progress)
+    return resume_sweep(
+        folder, config=extension(folder, runs), address=address, prepare=prepare, progress=progress
+    )
 
 
 def extension(folder: str, runs: int) -> SweepConfig:
@@ -122,12 +156,16 @@ def extension(folder: str, runs: int) -> SweepConfig:
         raise SweepError(f"{folder} holds no sweep that has begun; start one with: bimix-sweep run")
     history = replay(folder)
     if not history.first.get("config"):
-        raise SweepError(f"{folder}: its journal does not hold its configuration; raise budget.trials in {CONFIG} and resume")
+        raise SweepError(
+            f"{folder}: its journal does not hold its configuration; raise budget.trials in {CONFIG} and resume"
+        )
     current = SweepConfig.load(files.join(folder, CONFIG))
     budget = current.budget.model_copy(update={"trials": history.spec.max_trials})
     wanted = extended(current.model_copy(update={"budget": budget}), runs)
     if (settled := _settled(history, wanted)) is not None:
-        reached = "that regret" if settled.regret_expected is None else f"{settled.regret_expected:.2g}"
+        reached = (
+            "that regret" if settled.regret_expected is None else f"{settled.regret_expected:.2g}"
+        )
         raise SweepError(
             f"{folder}: the sweep is settled ({settled.reason}), so more trainings would not be run; to go on, lower stop.tolerance in "
             f"{CONFIG} below {reached} and extend again"
@@ -138,11 +176,18 @@ def extension(folder: str, runs: int) -> SweepConfig:
 def _settled(history: SweepHistory, wanted: SweepConfig) -> Decision | None:
     """The decision by which the sweep would end at once under a configuration of which only budget and stopping are new."""
     began = SweepConfig.parse(history.first["config"], where="the configuration in the journal")
-    if history.decision is None or wanted.model_copy(update={"budget": began.budget, "stop": began.stop}).digest != began.digest:
+    if (
+        history.decision is None
+        or wanted.model_copy(update={"budget": began.budget, "stop": began.stop}).digest
+        != began.digest
+    ):
         return None
     rule = replace(
-        history.spec.rule, tolerance=wanted.stop.tolerance, patience=wanted.stop.patience, max_trials=wanted.budget.trials
-    )  # fmt: skip
+        history.spec.rule,
+        tolerance=wanted.stop.tolerance,
+        patience=wanted.stop.patience,
+        max_trials=wanted.budget.trials,
+    )
     judged = judged_again(history.refits, rule)
     last = Decision(**judged[-1]["decision"]) if judged else None
     return last if last is not None and last.streak >= rule.patience else None
@@ -177,7 +222,9 @@ def check_foreign(folder: str) -> None:
     except ConfigError:
         ours = False
     if not ours:
-        raise SweepError(f"{path} is not of a sweep in this folder and would be overwritten; take another folder, or move the file away")
+        raise SweepError(
+            f"{path} is not of a sweep in this folder and would be overwritten; take another folder, or move the file away"
+        )
 
 
 def _how_to_go_on(folder: str) -> str:

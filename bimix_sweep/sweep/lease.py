@@ -66,7 +66,13 @@ class Lease:
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def wait(self, seconds: float, *, locked_here: bool = False, say: Callable[[str], None] = lambda line: None) -> None:
+    def wait(
+        self,
+        seconds: float,
+        *,
+        locked_here: bool = False,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
         """Return when nobody seems to hold it.
 
         Args:
@@ -78,7 +84,12 @@ class Lease:
             SweepError: somebody holds it and lives. OSError: it cannot be read.
         """
         began, first = time.monotonic(), None
-        while (found := self._read()) is not None and found.age < STALE_SECONDS and not found.dead and not (locked_here and found.here):
+        while (
+            (found := self._read()) is not None
+            and found.age < STALE_SECONDS
+            and not found.dead
+            and not (locked_here and found.here)
+        ):
             waited = time.monotonic() - began
             if first is None:
                 first = found
@@ -88,7 +99,9 @@ class Lease:
                     f"{self._what} is being written by {found}, {found.age:.0f} s ago; a sweep has one driver, so stop that one first. If it "
                     f"is gone, try again {STALE_SECONDS:.0f} s after its end, or take over now by deleting {self._path}"
                 )
-            if found == first and waited > STALE_SECONDS:  # clocks differ; by ours it was not renewed
+            if (
+                found == first and waited > STALE_SECONDS
+            ):  # clocks differ; by ours it was not renewed
                 return
             time.sleep(0.25)
 
@@ -128,15 +141,29 @@ class Lease:
                 self._write()
 
     def _write(self) -> None:
-        content = {"holder": self._holder, "host": socket.gethostname(), "pid": os.getpid(), "time": round(time.time(), 3)}
+        content = {
+            "holder": self._holder,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "time": round(time.time(), 3),
+        }
         files.write_text(self._path, json.dumps(content) + "\n")
 
     def _read(self) -> _Holder | None:
         """None where there is none, or none that a driver wrote."""
         try:
-            text = files.read_bytes(self._path)[:10_000] if files.is_uri(self._path) else files.peek(Path(self._path), 10_000)
+            text = (
+                files.read_bytes(self._path)[:10_000]
+                if files.is_uri(self._path)
+                else files.peek(Path(self._path), 10_000)
+            )
             content: Any = json.loads(text)
-            found = _Holder(str(content["holder"]), str(content["host"])[:200], int(content["pid"]), float(content["time"]))
+            found = _Holder(
+                str(content["holder"]),
+                str(content["host"])[:200],
+                int(content["pid"]),
+                float(content["time"]),
+            )
             return found if 0 < found.pid < 2**31 else None
         except FileNotFoundError:
             return None

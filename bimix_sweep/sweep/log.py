@@ -38,7 +38,9 @@ class SweepLog:
         """An attempt at a training begins; only a further one is worth a line."""
         self._began[trial] = time.monotonic()
         if attempts > 1:
-            self.say(f"{trial} begins again on {where}, from its checkpoint if it left one (attempt {attempts})")
+            self.say(
+                f"{trial} begins again on {where}, from its checkpoint if it left one (attempt {attempts})"
+            )
 
     def finish(self, proposal: Proposal, loss: float | None) -> None:
         """A training is done; `loss` is its last objective."""
@@ -58,19 +60,36 @@ class SweepLog:
             return
         mixture = None if refit.optimum is None else refit.optimum.mixture.as_dict()
         told = refit.decision
-        self.say(refit_line(number, refit.num_trials, mixture, told.regret_expected, told.regret_upper95, told.movement_tv))
+        self.say(
+            refit_line(
+                number,
+                refit.num_trials,
+                mixture,
+                told.regret_expected,
+                told.regret_upper95,
+                told.movement_tv,
+            )
+        )
 
 
 def done_line(proposal: Proposal, seconds: float, loss: float | None) -> str:
     """A training is done; its size and steps are said where the sweep has several."""
-    of = ", ".join(f"{name} {value:.3g}" if name == "size" else f"{value} {name}" for name, value in proposal.at.items())
+    of = ", ".join(
+        f"{name} {value:.3g}" if name == "size" else f"{value} {name}"
+        for name, value in proposal.at.items()
+    )
     said = f"loss {loss:.4f}" if loss is not None else "no point"
     return f"{proposal.trial}{f' ({of})' if of else ''} done in {duration(seconds)}: {said}, {describe(proposal.mixture.as_dict())}"
 
 
 def refit_line(
-    number: int, num_trials: int, mixture: Mapping[str, float] | None, expected: float | None, upper95: float | None, moved: float | None
-) -> str:  # fmt: skip
+    number: int,
+    num_trials: int,
+    mixture: Mapping[str, float] | None,
+    expected: float | None,
+    upper95: float | None,
+    moved: float | None,
+) -> str:
     """What a refit found: its optimum, the regret of taking it, and how far it moved."""
     text = f"refit {number}: {num_trials} trainings"
     if mixture is not None:

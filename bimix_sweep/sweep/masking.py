@@ -10,7 +10,9 @@ from urllib.parse import quote
 MASK = "***"
 SHORTEST = 6
 """Characters of a value worth masking; shorter ones stand in any text by chance."""
-SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASS|CREDENTIAL|AUTH|PWD$|DSN$|COOKIE|PRIVATE|SIGNATURE", re.IGNORECASE)
+SECRET_NAME = re.compile(
+    r"TOKEN|KEY|SECRET|PASS|CREDENTIAL|AUTH|PWD$|DSN$|COOKIE|PRIVATE|SIGNATURE", re.IGNORECASE
+)
 PLACE_NAME = re.compile(r"(_PATH|_FILE|_DIR|_SOCK|_MODE|_HOME|^PWD|^OLDPWD)$", re.IGNORECASE)
 """It says where a credential lies, or how one is used, and holds none."""
 IN_ADDRESS = re.compile(r"([A-Za-z][\w+.-]{0,20}://[^\s/:@]{0,200}:)[^\s/@]{1,500}@")

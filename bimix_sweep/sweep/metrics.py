@@ -13,9 +13,18 @@ from bimix_sweep.sweep.figures import PHASES, Figures
 GAUGES: dict[str, tuple[str, str | None]] = {
     "bimix_optimum_proportion": ("Predicted best proportion of a domain", "domain"),
     "bimix_optimum_lower": ("2.5 % end of where the best proportion of a domain may lie", "domain"),
-    "bimix_optimum_upper": ("97.5 % end of where the best proportion of a domain may lie", "domain"),
-    "bimix_regret_expected": ("Expected regret of the predicted optimum, a fraction of its loss", None),
-    "bimix_regret_upper95": ("95 % bound of the regret of the predicted optimum, a fraction of its loss", None),
+    "bimix_optimum_upper": (
+        "97.5 % end of where the best proportion of a domain may lie",
+        "domain",
+    ),
+    "bimix_regret_expected": (
+        "Expected regret of the predicted optimum, a fraction of its loss",
+        None,
+    ),
+    "bimix_regret_upper95": (
+        "95 % bound of the regret of the predicted optimum, a fraction of its loss",
+        None,
+    ),
     "bimix_regret_tolerance": ("Expected regret at which the sweep stops", None),
     "bimix_objective_best": ("Lowest weighted loss measured at the end of a training", None),
     "bimix_objective_predicted": ("Weighted loss predicted at the optimum", None),
@@ -29,7 +38,10 @@ GAUGES: dict[str, tuple[str, str | None]] = {
     "bimix_core_hours": ("CPU core-hours spent on trainings", None),
     "bimix_gpu_hours": ("GPU-hours spent on trainings", None),
     "bimix_budget_left": ("What may still be spent, by unit", "unit"),
-    "bimix_information_per_core_hour": ("Fall of ln(expected regret) per core-hour, over the later half of the points", None),
+    "bimix_information_per_core_hour": (
+        "Fall of ln(expected regret) per core-hour, over the later half of the points",
+        None,
+    ),
 }
 """{name: (what it is, its label beside `sweep` and `folder`)}."""
 
@@ -50,7 +62,11 @@ class SweepGauges:
 
         if not self._gauges:
             self._gauges = {
-                name: Gauge(name, description=text, tag_keys=("sweep", "folder", *([label] if label else [])))
+                name: Gauge(
+                    name,
+                    description=text,
+                    tag_keys=("sweep", "folder", *([label] if label else [])),
+                )
                 for name, (text, label) in GAUGES.items()
             }
         tags = {"sweep": figures.name, "folder": self._folder}
@@ -80,7 +96,9 @@ def readings(figures: Figures) -> Iterator[tuple[str, str, float]]:
         "bimix_regret_tolerance": figures.tolerance,
         "bimix_objective_best": figures.objective_best,
         "bimix_objective_predicted": figures.objective_predicted,
-        "bimix_law_error_mean": sum(figures.law_error.values()) / len(figures.law_error) if figures.law_error else None,
+        "bimix_law_error_mean": sum(figures.law_error.values()) / len(figures.law_error)
+        if figures.law_error
+        else None,
         "bimix_points": figures.points,
         "bimix_points_per_second": figures.points_per_second,
         "bimix_refit_seconds": figures.refit_seconds,

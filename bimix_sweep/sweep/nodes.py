@@ -21,7 +21,9 @@ END_SECONDS = 10.0
 
 
 @contextlib.contextmanager
-def watching(nodes: Sequence[str], preempted: threading.Event, ended: Callable[[], bool] | None = None) -> Iterator[None]:
+def watching(
+    nodes: Sequence[str], preempted: threading.Event, ended: Callable[[], bool] | None = None
+) -> Iterator[None]:
     """Set `preempted` when Ray drains one of these nodes (autoscaler, KubeRay, `ray drain-node`, a cloud's notice passed on).
 
     Or when the sweep has `ended` the training, because its budget is spent.
@@ -33,7 +35,9 @@ def watching(nodes: Sequence[str], preempted: threading.Event, ended: Callable[[
 
     def look() -> None:
         while not over.wait(LOOK_SECONDS):
-            with contextlib.suppress(RayError, OSError, RuntimeError):  # the head is away: ask again
+            with contextlib.suppress(
+                RayError, OSError, RuntimeError
+            ):  # the head is away: ask again
                 if draining().intersection(nodes) or (ended is not None and ended()):
                     preempted.set()
                     return
@@ -47,38 +51,56 @@ def watching(nodes: Sequence[str], preempted: threading.Event, ended: Callable[[
 
 def draining() -> set[str]:
     """Ids of nodes that take no more work and will go."""
-    return set(ray._private.worker.global_worker.gcs_client.get_draining_nodes(timeout=ANSWER_SECONDS))
+    return set(
+        ray._private.worker.global_worker.gcs_client.get_draining_nodes(timeout=ANSWER_SECONDS)
+    )
 
 
 class RayPeers:
     """The other nodes of a training: an actor in each further bundle of its placement group runs the command there."""
 
-    def __init__(self, group: Any, num_nodes: int, resources: Mapping[str, float], folder: str, trial: str) -> None:
+    def __init__(
+        self, group: Any, num_nodes: int, resources: Mapping[str, float], folder: str, trial: str
+    ) -> None:
         here = ray.get_runtime_context().get_node_id()
-        self.master = str(next(node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] == here))
+        self.master = str(
+            next(node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] == here)
+        )
         self._actors = [
             ray.remote(_Peer)
             .options(
-                num_cpus=resources["cpu"], num_gpus=resources["gpu"], max_concurrency=2,
-                scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank),
+                num_cpus=resources["cpu"],
+                num_gpus=resources["gpu"],
+                max_concurrency=2,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(
+                    group, placement_group_bundle_index=rank
+                ),
             )
             .remote(folder, f"{trial}.rank{rank}")
             for rank in range(1, num_nodes)
-        ]  # fmt: skip
+        ]
         self._running: list[Any] = []
         self._ranks: dict[Any, int] = {}
 
     def start(self, orders: Sequence[Mapping[str, Any]]) -> None:
-        self._running = [actor.run.remote(dict(order)) for actor, order in zip(self._actors, orders, strict=True)]
+        self._running = [
+            actor.run.remote(dict(order)) for actor, order in zip(self._actors, orders, strict=True)
+        ]
         self._ranks = {reference: rank for rank, reference in enumerate(self._running, start=1)}
 
     def failed(self) -> TrainingError | None:
-        ready, self._running = ray.wait(self._running, num_returns=len(self._running), timeout=0) if self._running else ([], [])
+        ready, self._running = (
+            ray.wait(self._running, num_returns=len(self._running), timeout=0)
+            if self._running
+            else ([], [])
+        )
         for reference in ready:
             try:
                 code, words = ray.get(reference)
             except RayError as error:
-                return TryAgainError(f"node {self._ranks[reference]} of the training was lost: {type(error).__name__}")
+                return TryAgainError(
+                    f"node {self._ranks[reference]} of the training was lost: {type(error).__name__}"
+                )
             if code != 0:
                 kind = TryAgainError if code == TRY_AGAIN else TrainingError
                 return kind(
@@ -90,7 +112,9 @@ class RayPeers:
         for actor in self._actors:
             actor.stop.remote()
         if self._ranks:
-            ray.wait(list(self._ranks), num_returns=len(self._ranks), timeout=GRACE_SECONDS + END_SECONDS)
+            ray.wait(
+                list(self._ranks), num_returns=len(self._ranks), timeout=GRACE_SECONDS + END_SECONDS
+            )
         for actor in self._actors:
             ray.kill(actor)
 
@@ -106,7 +130,9 @@ class _Peer:
         """Exit status (None: it could not run) and last lines."""
         log = TrainingLog(self._folder, self._name)
         try:
-            return supervise(order, log.say, log.say, self._asked.is_set).code, log.last_words() or "none"
+            return supervise(
+                order, log.say, log.say, self._asked.is_set
+            ).code, log.last_words() or "none"
         except BimixSweepError as error:
             return None, str(error)
         finally:

@@ -75,7 +75,9 @@ def begin(config: SweepConfig, out: str | None = None) -> str:
     config = config.anchored(Path.cwd()).model_copy(update={"out": folder})
     with held(folder):
         if begun(folder):
-            raise SweepError(f"{folder} holds a sweep already; go on with: bimix-sweep propose {folder}")
+            raise SweepError(
+                f"{folder} holds a sweep already; go on with: bimix-sweep propose {folder}"
+            )
         check_foreign(folder)
         files.write_text(files.join(folder, CONFIG), config.to_yaml())
         with _acting(folder, config):
@@ -83,7 +85,9 @@ def begin(config: SweepConfig, out: str | None = None) -> str:
     return folder
 
 
-def propose(folder: str, count: int, *, config: SweepConfig | None = None, versions: VersionChange = "keep") -> Asked:
+def propose(
+    folder: str, count: int, *, config: SweepConfig | None = None, versions: VersionChange = "keep"
+) -> Asked:
     """So many more trainings, or fewer when the sweep needs no more; the final ones when it is decided.
 
     Args:
@@ -138,8 +142,13 @@ def record(folder: str, table: str | Path) -> Standing:
             if trial in failed:
                 continue
             losses = dict(zip(rows.targets, rows.losses[index].tolist(), strict=True))
-            points += actor.record(trial, step, {target: losses[target] for target in history.spec.targets})
-            if step == history.state.trials[trial].steps and history.state.trials[trial].state == "running":
+            points += actor.record(
+                trial, step, {target: losses[target] for target in history.spec.targets}
+            )
+            if (
+                step == history.state.trials[trial].steps
+                and history.state.trials[trial].state == "running"
+            ):
                 actor.finish(trial)
                 finished.append(trial)
         newly = [trial for trial in failed if history.state.trials[trial].state == "running"]
@@ -148,7 +157,9 @@ def record(folder: str, table: str | Path) -> Standing:
         recipe = _conclude(actor, config, _path(folder))
         if recipe is None:
             actor.decide()
-        return Standing(points=points, finished=finished, failed=newly, snapshot=actor.snapshot(), recipe=recipe)
+        return Standing(
+            points=points, finished=finished, failed=newly, snapshot=actor.snapshot(), recipe=recipe
+        )
 
 
 def _conclude(actor: LawActor, config: SweepConfig, folder: str) -> Recipe | None:
@@ -161,15 +172,21 @@ def _conclude(actor: LawActor, config: SweepConfig, folder: str) -> Recipe | Non
 
 
 @contextlib.contextmanager
-def _taken_up(folder: str, given: SweepConfig | None, versions: VersionChange) -> Iterator[tuple[LawActor, SweepConfig]]:
+def _taken_up(
+    folder: str, given: SweepConfig | None, versions: VersionChange
+) -> Iterator[tuple[LawActor, SweepConfig]]:
     """The actor and the configuration of a sweep that was begun, over a change where there is one."""
     path = _path(folder)
     if not begun(path):
-        raise SweepError(f"{folder} holds no sweep that has begun; begin one with: bimix-sweep propose CONFIG --count K -o MIXTURES.csv")
+        raise SweepError(
+            f"{folder} holds no sweep that has begun; begin one with: bimix-sweep propose CONFIG --count K -o MIXTURES.csv"
+        )
     with held(path):
         history = replay(path)
         if not history.elsewhere:
-            raise SweepError(f"{folder}: this sweep's trainings run on Ray; go on with: bimix-sweep resume {folder}")
+            raise SweepError(
+                f"{folder}: this sweep's trainings run on Ray; go on with: bimix-sweep resume {folder}"
+            )
         change = take_up(str(path), history, given, versions)
         trainer = _elsewhere(change.config)
         spec = replace(sweep_spec(change.config, trainer), min_step=0, slots=history.spec.slots)
@@ -184,10 +201,14 @@ def _taken_up(folder: str, given: SweepConfig | None, versions: VersionChange) -
 
 
 @contextlib.contextmanager
-def _acting(folder: str, config: SweepConfig, change: dict[str, Any] | None = None) -> Iterator[LawActor]:
+def _acting(
+    folder: str, config: SweepConfig, change: dict[str, Any] | None = None
+) -> Iterator[LawActor]:
     trainer = _elsewhere(config)
     spec = replace(sweep_spec(config, trainer), min_step=0)
-    actor = LawActor(folder, first_event(config, trainer.data, spec, spec.slots), lock_seconds=0, change=change)
+    actor = LawActor(
+        folder, first_event(config, trainer.data, spec, spec.slots), lock_seconds=0, change=change
+    )
     actor.ready()
     try:
         yield actor
@@ -204,7 +225,11 @@ def _path(folder: str) -> str:
 
 
 def _notes(config: SweepConfig) -> Iterator[str]:
-    if said := too_few(len(config.domains), len(config.proxy.sizes) * len(config.proxy.lengths), config.budget.trials):
+    if said := too_few(
+        len(config.domains),
+        len(config.proxy.sizes) * len(config.proxy.lengths),
+        config.budget.trials,
+    ):
         yield said
     for name, tokens in (config.subsample() or {}).items():
         yield f"final.match_epochs: let every training read the same {tokens} tokens of {name}, so that it repeats them as the final run would"

@@ -87,7 +87,9 @@ def at_hand(place: str) -> Path:
     name = place.partition("?")[0].rpartition("/")[2].removesuffix(".tar")
     target = cache_folder() / "parcels" / name
     target.parent.mkdir(parents=True, exist_ok=True)
-    lock_file = os.open(target.with_name(f".{name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock_file = os.open(
+        target.with_name(f".{name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+    )
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX)
         if not target.exists():
@@ -110,7 +112,9 @@ def keep_store(folder: str, store: Path, digest: str) -> str:
         if not files.exists(parcel):
             send(store, parcel)
     except OSError as error:
-        raise DataError(f"{parcel} cannot be written ({error.strerror or error}); need a place for the tokens") from error
+        raise DataError(
+            f"{parcel} cannot be written ({error.strerror or error}); need a place for the tokens"
+        ) from error
     return parcel
 
 
@@ -182,11 +186,17 @@ class Checkpoint:
         """
         if self._uri is None or not self.folder.is_dir():
             return
-        if not last and (time.monotonic() < self._next or (self._thread is not None and self._thread.is_alive())):
+        if not last and (
+            time.monotonic() < self._next or (self._thread is not None and self._thread.is_alive())
+        ):
             return
         if self._thread is not None:
             self._thread.join()
-        now = sorted((str(path), (found := path.stat()).st_mtime_ns, found.st_size) for path in self.folder.rglob("*") if path.exists())
+        now = sorted(
+            (str(path), (found := path.stat()).st_mtime_ns, found.st_size)
+            for path in self.folder.rglob("*")
+            if path.exists()
+        )
         if now == self._sent:
             return
         packed = self.folder.with_name(f".{self.folder.name}.tar")
@@ -200,7 +210,9 @@ class Checkpoint:
             files.upload(packed, self._uri)
             packed.unlink()
             return
-        self._thread = threading.Thread(target=self._upload, args=(packed, now), name="checkpoint", daemon=True)
+        self._thread = threading.Thread(
+            target=self._upload, args=(packed, now), name="checkpoint", daemon=True
+        )
         self._thread.start()
 
     def drop(self) -> None:

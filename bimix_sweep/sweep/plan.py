@@ -70,7 +70,14 @@ class Plan:
     @property
     def stops_at(self) -> int | None:
         """Trainings after which simulated sweeps would have stopped by themselves, roughly; None if not within the budget."""
-        found = next((max(look.runs, self.earliest_stop) for look in self.regret if look.stated <= self.tolerance), None)
+        found = next(
+            (
+                max(look.runs, self.earliest_stop)
+                for look in self.regret
+                if look.stated <= self.tolerance
+            ),
+            None,
+        )
         return found if found is not None and found <= self.trials else None
 
     def to_json(self) -> dict[str, Any]:
@@ -95,8 +102,13 @@ class _Proxies:
 
 
 def make_plan(
-    config: SweepConfig, *, slots: int | None = None, hours: float | None = None, noise: float = NOISE, seconds: float = SIMULATION_SECONDS
-) -> Plan:  # fmt: skip
+    config: SweepConfig,
+    *,
+    slots: int | None = None,
+    hours: float | None = None,
+    noise: float = NOISE,
+    seconds: float = SIMULATION_SECONDS,
+) -> Plan:
     """Cost and expected regret of a sweep.
 
     Args:
@@ -112,7 +124,9 @@ def make_plan(
     """
     if config.trainer == "builtin":
         _look_for_text(config)
-    at_once = slots or (config.resources.slots if config.resources.slots != "auto" else _slots_here(config))
+    at_once = slots or (
+        config.resources.slots if config.resources.slots != "auto" else _slots_here(config)
+    )
     measured = hours is None and config.trainer == "builtin"
     if measured:
         hours = _timed(config) / 3600
@@ -127,12 +141,26 @@ def make_plan(
     )
     rounds = _rounds(spec, cost) + math.ceil(MOST_FINALS / at_once)
     return Plan(
-        trials=config.budget.trials, final_trials=MOST_FINALS, steps=steps, shorter=tuple(shorter), tokens=float(config.proxy.tokens), sizes=config.proxy.sizes, slots=at_once,
-        training_hours=hours, measured=measured, cost=cost, core_hours=cores, gpu_hours=gpus, wall_hours=None if hours is None else rounds * hours,
-        limits=tuple(_limits(config, hours, cores, gpus, cost)), regret=tuple(regret), tolerance=config.stop.tolerance,
-        earliest_stop=spec.rule.min_trials + spec.patience - 1, noise=noise,
+        trials=config.budget.trials,
+        final_trials=MOST_FINALS,
+        steps=steps,
+        shorter=tuple(shorter),
+        tokens=float(config.proxy.tokens),
+        sizes=config.proxy.sizes,
+        slots=at_once,
+        training_hours=hours,
+        measured=measured,
+        cost=cost,
+        core_hours=cores,
+        gpu_hours=gpus,
+        wall_hours=None if hours is None else rounds * hours,
+        limits=tuple(_limits(config, hours, cores, gpus, cost)),
+        regret=tuple(regret),
+        tolerance=config.stop.tolerance,
+        earliest_stop=spec.rule.min_trials + spec.patience - 1,
+        noise=noise,
         warning=too_few(len(spec.domains), len(spec.scales), spec.max_trials),
-    )  # fmt: skip
+    )
 
 
 def _look_for_text(config: SweepConfig) -> None:
@@ -155,7 +183,11 @@ def _unlimited(spec: SweepSpec, slots: int) -> SweepSpec:
 def _cost(spec: SweepSpec, regret: Sequence[PlannedRegret]) -> float:
     """Of all proxy trainings, in units of one of the largest size for the most steps: the first trainings, then each as the simulation's last look has it."""
     first = spec.initial_scales[: spec.max_trials]
-    known, cost = (regret[-1].runs, regret[-1].cost) if regret else (len(first), sum(spec.cost_of(scale) for scale in first))
+    known, cost = (
+        (regret[-1].runs, regret[-1].cost)
+        if regret
+        else (len(first), sum(spec.cost_of(scale) for scale in first))
+    )
     each = cost / known if regret else 1.0
     return cost + (spec.max_trials - known) * each
 
@@ -173,7 +205,9 @@ def _rounds(spec: SweepSpec, cost: float) -> float:
 
 def _timed(config: SweepConfig) -> float:
     """Seconds of one training of the largest size for the most steps here, with the threads that it will have."""
-    os.environ["OMP_NUM_THREADS"] = str(max(1, int(config.resources.cpu)))  # before the first import of torch
+    os.environ["OMP_NUM_THREADS"] = str(
+        max(1, int(config.resources.cpu))
+    )  # before the first import of torch
     from bimix_sweep.proxy.timing import training_seconds, visible_gpus
 
     spec = proxy_specs(config, config.proxy.vocabulary)[-1]
@@ -182,27 +216,39 @@ def _timed(config: SweepConfig) -> float:
         raise ConfigError(
             "resources.gpu is set and torch sees no GPU here, so a training cannot be timed; plan on a machine that has one, or give --hours"
         )
-    return training_seconds(spec, device=device, num_targets=len(config.resolved_targets()), validation_tokens=VALIDATION_TOKENS)
+    return training_seconds(
+        spec,
+        device=device,
+        num_targets=len(config.resolved_targets()),
+        validation_tokens=VALIDATION_TOKENS,
+    )
 
 
 def _slots_here(config: SweepConfig) -> int:
     return max(1, math.floor(len(os.sched_getaffinity(0)) / config.resources.cpu))
 
 
-def _limits(config: SweepConfig, hours: float | None, cores: float | None, gpus: float | None, cost: float) -> list[str]:
+def _limits(
+    config: SweepConfig, hours: float | None, cores: float | None, gpus: float | None, cost: float
+) -> list[str]:
     """In words, of each limit that is set."""
     said = []
     for name, limit, whole, each in (
-        ("core_hours", config.budget.core_hours, cores, config.resources.cpu), ("gpu_hours", config.budget.gpu_hours, gpus, config.resources.gpu),
-    ):  # fmt: skip
+        ("core_hours", config.budget.core_hours, cores, config.resources.cpu),
+        ("gpu_hours", config.budget.gpu_hours, gpus, config.resources.gpu),
+    ):
         if limit is None:
             continue
         if hours is None or whole is None:
-            said.append(f"budget.{name} is {limit:g}; how many trainings that pays for is not known")
+            said.append(
+                f"budget.{name} is {limit:g}; how many trainings that pays for is not known"
+            )
         elif whole <= limit:
             said.append(f"budget.{name} is {limit:g}, enough for all of it")
         else:
             mean = (cost + MOST_FINALS) / (config.budget.trials + MOST_FINALS)
             paid = math.floor(limit / (mean * hours * each * config.resources.nodes))
-            said.append(f"budget.{name} is {limit:g}, which pays for about {paid} of {config.budget.trials + MOST_FINALS} trainings")
+            said.append(
+                f"budget.{name} is {limit:g}, which pays for about {paid} of {config.budget.trials + MOST_FINALS} trainings"
+            )
     return said

@@ -29,7 +29,9 @@ class _Seen:
 class Prices:
     """Prices of trainings, in the unit in which it is given what they used."""
 
-    def __init__(self, history: SweepHistory, used: Mapping[str, float], signed: Mapping[str, float]) -> None:
+    def __init__(
+        self, history: SweepHistory, used: Mapping[str, float], signed: Mapping[str, float]
+    ) -> None:
         """
         Args:
             history: of the sweep.
@@ -53,13 +55,17 @@ class Prices:
                 rate = passed / steps / record.size * signed.get(name, 0.0) / seconds[name]
                 start = max(0.0, signed.get(name, 0.0) - rate * done)
                 starts.append(start)
-                self._at.setdefault(record.scale, []).append(_Seen(used=used[name], start=start, rate=rate, finished=finished))
+                self._at.setdefault(record.scale, []).append(
+                    _Seen(used=used[name], start=start, rate=rate, finished=finished)
+                )
             else:
                 sudden.append((record.scale, used[name], done, finished))
         start = sum(starts) / len(starts) if starts else 0.0
         for scale, total, done, finished in sudden:
             first = min(start, total)
-            self._at.setdefault(scale, []).append(_Seen(used=total, start=first, rate=(total - first) / done, finished=finished))
+            self._at.setdefault(scale, []).append(
+                _Seen(used=total, start=first, rate=(total - first) / done, finished=finished)
+            )
 
     def measured(self, scale: Scale) -> bool:
         """A training there has shown how fast it is."""

@@ -58,7 +58,12 @@ class Progress:
                 self.say(f"{_title(snapshot)}; {_times(snapshot)}")
             return
         if self._live is None:
-            self._live = Live(console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+            self._live = Live(
+                console=self.console,
+                auto_refresh=False,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
             self._live.start()
         self._live.update(view(snapshot), refresh=True)
 
@@ -69,37 +74,63 @@ def view(snapshot: Snapshot) -> RenderableType:
     rows = [*snapshot.trials][-SHOWN_TRIALS:]
     sized = any(row.size is not None for row in rows)
     several = any(row.steps != snapshot.steps for row in rows)
-    for name in ("training", *(("size",) if sized else ()), *(("steps",) if several else ()), "why", "progress", "loss", "mixture"):
-        table.add_column(name, justify="right" if name in ("size", "steps", "loss") else "left", no_wrap=True)
+    for name in (
+        "training",
+        *(("size",) if sized else ()),
+        *(("steps",) if several else ()),
+        "why",
+        "progress",
+        "loss",
+        "mixture",
+    ):
+        table.add_column(
+            name, justify="right" if name in ("size", "steps", "loss") else "left", no_wrap=True
+        )
     for row in rows:
         table.add_row(
             Text(row.trial),  # brackets in a Text are no markup
             *((f"{row.size:.3g}",) if row.size is not None else ()),
             *((str(row.steps),) if several else ()),
             Text(row.reason),
-            {"finished": "done", "failed": "failed"}.get(row.state, f"{'━' * (8 * row.step // row.steps):8} {row.step}"),
+            {"finished": "done", "failed": "failed"}.get(
+                row.state, f"{'━' * (8 * row.step // row.steps):8} {row.step}"
+            ),
             "" if row.objective is None else f"{row.objective:.4f}",
             Text(describe(row.mixture)),
         )
     parts: list[RenderableType] = [table]
     if snapshot.optimum is not None:
-        bars = Table(box=None, pad_edge=False, title="predicted optimum and the region that is as good", title_justify="left")
+        bars = Table(
+            box=None,
+            pad_edge=False,
+            title="predicted optimum and the region that is as good",
+            title_justify="left",
+        )
         for name in ("domain", "proportion", "region", ""):
             bars.add_column(name, no_wrap=True)
         for name, share in snapshot.optimum.items():
             low, high = snapshot.region.get(name, (share, share))
-            bars.add_row(Text(name), f"{share:.3f}", f"{low:.2f}-{high:.2f}", _bar(share, low, high))
+            bars.add_row(
+                Text(name), f"{share:.3f}", f"{low:.2f}-{high:.2f}", _bar(share, low, high)
+            )
         parts += [Text(), bars]
-    parts += [Text(line) for line in (*snapshot.lines[-1:], snapshot.decision, _times(snapshot)) if line]
+    parts += [
+        Text(line) for line in (*snapshot.lines[-1:], snapshot.decision, _times(snapshot)) if line
+    ]
     return Group(*parts)
 
 
 def _title(snapshot: Snapshot) -> str:
-    counts = {state: sum(by_state.get(state, 0) for by_state in snapshot.counts.values()) for state in ("finished", "running", "failed")}
+    counts = {
+        state: sum(by_state.get(state, 0) for by_state in snapshot.counts.values())
+        for state in ("finished", "running", "failed")
+    }
     said = [f"{count} {state}" for state, count in counts.items() if count]
     if not said:
         return f"{snapshot.name}: {'done' if snapshot.phase == 'done' else 'starting'}"
-    return f"{snapshot.name}: " + ", ".join(said if snapshot.phase == snapshot.name else [snapshot.phase, *said])
+    return f"{snapshot.name}: " + ", ".join(
+        said if snapshot.phase == snapshot.name else [snapshot.phase, *said]
+    )
 
 
 def _bar(share: float, low: float, high: float, width: int = 40) -> str:

@@ -36,18 +36,29 @@ def write_results(folder: str, config: SweepConfig) -> Recipe:
     """
     history = _replay(folder, config)
     if history.finals is None:
-        raise SweepError(f"{folder}: the sweep has not reached its final trainings; go on with resume")
+        raise SweepError(
+            f"{folder}: the sweep has not reached its final trainings; go on with resume"
+        )
     law, optimum = _decided(history)
     comparison = _comparison(history, law, optimum)
     history.state.table().write(files.join(folder, "runs.csv"))
-    files.write_text(files.join(folder, "LAW.json"), json.dumps(law.to_json(), allow_nan=False) + "\n")
+    files.write_text(
+        files.join(folder, "LAW.json"), json.dumps(law.to_json(), allow_nan=False) + "\n"
+    )
     recipe = build_recipe(
-        optimum, law, history.spec.final_domains, token_budget=config.final.tokens if config.final else None, comparison=comparison,
-        excluded=_failed(history), provenance=_provenance(history, config, law),
-    )  # fmt: skip
+        optimum,
+        law,
+        history.spec.final_domains,
+        token_budget=config.final.tokens if config.final else None,
+        comparison=comparison,
+        excluded=_failed(history),
+        provenance=_provenance(history, config, law),
+    )
     recipe.write(files.join(folder, "RECIPE.json"))
     _write_domains(folder, config, history.first["data"].get("store"))
-    files.write_text(files.join(folder, "report.html"), _page(config, history, law, optimum, comparison))
+    files.write_text(
+        files.join(folder, "report.html"), _page(config, history, law, optimum, comparison)
+    )
     return recipe
 
 
@@ -67,7 +78,9 @@ def page(history: SweepHistory, config: SweepConfig) -> str:
     if history.finals is not None:
         law, optimum = _decided(history)
         over = not history.running()
-        return _page(config, history, law, optimum, _comparison(history, law, optimum) if over else None)
+        return _page(
+            config, history, law, optimum, _comparison(history, law, optimum) if over else None
+        )
     try:
         law = fit_law(history.state.counted(history.state.evidence()), own=history.spec.own)
     except (LawError, TableError):  # too few points, or none yet
@@ -79,19 +92,24 @@ def _replay(folder: str, config: SweepConfig) -> SweepHistory:
     """What happened, under the configuration that it happened with: results name that configuration as where they come from."""
     history = replay(folder)
     if history.first["config_digest"] != config.digest:
-        raise SweepError(f"{folder}: {CONFIG} was changed since the sweep last ran; resume it to go on with that, or bring it back")
+        raise SweepError(
+            f"{folder}: {CONFIG} was changed since the sweep last ran; resume it to go on with that, or bring it back"
+        )
     return history
 
 
 def _write_domains(folder: str, config: SweepConfig, digest: str | None) -> None:
     """domains.yaml, as `export --domains` reads it: where each domain's text lies, and the mean length of its documents in the store."""
     sources: dict[str, dict[str, Any]] = {
-        name: {} if domain.path is None else {"path": domain.path} for name, domain in config.domains.items()
+        name: {} if domain.path is None else {"path": domain.path}
+        for name, domain in config.domains.items()
     }
     with contextlib.suppress(DataError):  # without the store of this sweep nobody knows the lengths
         store = TokenStore.open(local_part(folder) / STORE)
         for name in sources if store.digest == digest else ():
-            sources[name]["tokens_per_document"] = round(store.num_train_tokens(name) / (len(store.documents(name)) - 1), 2)
+            sources[name]["tokens_per_document"] = round(
+                store.num_train_tokens(name) / (len(store.documents(name)) - 1), 2
+            )
     text = as_yaml(
         sources,
         "For: bimix-sweep export RECIPE.json --to TRAINER --domains domains.yaml",
@@ -112,9 +130,14 @@ def _decided(history: SweepHistory) -> tuple[FittedLaw, Optimum]:
 def _optimum(history: SweepHistory, law: FittedLaw, num_points: int) -> Optimum:
     spec = history.spec
     return optimal_mixture(
-        law, spec.final_domains, weights=spec.weights, objective=spec.objective, step=spec.steps, size=spec.size,
+        law,
+        spec.final_domains,
+        weights=spec.weights,
+        objective=spec.objective,
+        step=spec.steps,
+        size=spec.size,
         generator=rng(spec.seed, "optimum", num_points),
-    )  # fmt: skip
+    )
 
 
 def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comparison | None:
@@ -130,7 +153,14 @@ def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comp
             mixtures[role] = record.mixture
             losses.setdefault(role, {})[record.seed] = record.points[max(record.points)]
             predicted = role if "predicted" in entry["labels"] else predicted
-    question = ask(law, spec.final_domains, weights=spec.weights, objective=spec.objective, step=spec.steps, size=spec.size)
+    question = ask(
+        law,
+        spec.final_domains,
+        weights=spec.weights,
+        objective=spec.objective,
+        step=spec.steps,
+        size=spec.size,
+    )
     noise = objective_noise(law, question, optimum.mixture.as_array(law.domains))
     try:
         comparison = compare_finals(
@@ -144,28 +174,45 @@ def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comp
         )
     except SweepError:
         return None
-    moved = total_variation(mixtures[predicted].as_array(law.domains), optimum.mixture.as_array(law.domains))
+    moved = total_variation(
+        mixtures[predicted].as_array(law.domains), optimum.mixture.as_array(law.domains)
+    )
     if moved < MOVED:
         return comparison
     return replace(
-        comparison, reason=f"{comparison.reason}; the mixture trained in place of the predicted optimum lies {moved:.3f} from it"
-    )  # fmt: skip
+        comparison,
+        reason=f"{comparison.reason}; the mixture trained in place of the predicted optimum lies {moved:.3f} from it",
+    )
 
 
 def _page(
-    config: SweepConfig, history: SweepHistory, law: FittedLaw | None, optimum: Optimum | None, comparison: Comparison | None
-) -> str:  # fmt: skip
+    config: SweepConfig,
+    history: SweepHistory,
+    law: FittedLaw | None,
+    optimum: Optimum | None,
+    comparison: Comparison | None,
+) -> str:
     records = history.state.trials
     counted = any(record.points and record.state != "failed" for record in records.values())
     data = ReportData(
-        name=config.name, domains=history.spec.final_domains, table=history.state.table() if counted else None,
-        roles={name: record.role for name, record in records.items()}, states={name: record.state for name, record in records.items()},
-        failed=_failed(history), path=tuple(_path(history)), law=law, optimum=optimum, comparison=comparison, weights=history.spec.weights,
+        name=config.name,
+        domains=history.spec.final_domains,
+        table=history.state.table() if counted else None,
+        roles={name: record.role for name, record in records.items()},
+        states={name: record.state for name, record in records.items()},
+        failed=_failed(history),
+        path=tuple(_path(history)),
+        law=law,
+        optimum=optimum,
+        comparison=comparison,
+        weights=history.spec.weights,
         objective=history.spec.objective,
-        tolerance=history.spec.tolerance, stop_reason=history.decision.reason if history.decision else "",
-        token_budget=config.final.tokens if config.final else None, seconds=history.seconds,
+        tolerance=history.spec.tolerance,
+        stop_reason=history.decision.reason if history.decision else "",
+        token_budget=config.final.tokens if config.final else None,
+        seconds=history.seconds,
         provenance=_provenance(history, config, law),
-    )  # fmt: skip
+    )
     return render(data)
 
 
@@ -176,20 +223,36 @@ def _path(history: SweepHistory) -> list[PathPoint]:
         if event["optimum"] is not None:
             decision = event["decision"]
             last[event["num_over"]] = PathPoint(
-                num_trials=event["num_trials"], mixture=Mixture.from_mapping(event["optimum"]["mixture"]),
-                interval={name: (low, high) for name, (low, high) in event["optimum"]["interval"].items()},
-                regret_expected=decision["regret_expected"], regret_upper95=decision["regret_upper95"],
+                num_trials=event["num_trials"],
+                mixture=Mixture.from_mapping(event["optimum"]["mixture"]),
+                interval={
+                    name: (low, high) for name, (low, high) in event["optimum"]["interval"].items()
+                },
+                regret_expected=decision["regret_expected"],
+                regret_upper95=decision["regret_upper95"],
                 movement_tv=decision["movement_tv"],
-            )  # fmt: skip
+            )
     return list(last.values())
 
 
 def _failed(history: SweepHistory) -> dict[str, str]:
-    return {name: record.failure for name, record in history.state.trials.items() if record.state == "failed"}
-
-
-def _provenance(history: SweepHistory, config: SweepConfig, law: FittedLaw | None) -> dict[str, Any]:
     return {
-        "config": config.public(), "config_digest": config.digest, "seed": config.seed, "data": history.first["data"],
-        "precision": history.precision, "law_digest": law.digest if law else None, "versions": history.first["versions"], **commit(),
-    }  # fmt: skip
+        name: record.failure
+        for name, record in history.state.trials.items()
+        if record.state == "failed"
+    }
+
+
+def _provenance(
+    history: SweepHistory, config: SweepConfig, law: FittedLaw | None
+) -> dict[str, Any]:
+    return {
+        "config": config.public(),
+        "config_digest": config.digest,
+        "seed": config.seed,
+        "data": history.first["data"],
+        "precision": history.precision,
+        "law_digest": law.digest if law else None,
+        "versions": history.first["versions"],
+        **commit(),
+    }

@@ -25,7 +25,12 @@ def read_returned(path: str | Path) -> tuple[LossTable, dict[str, int]]:
     for name in [name for name in columns if name.startswith("loss_")]:
         values = columns[name].to_pylist()
         for row, value in enumerate(values):
-            if value is not None and str(value).strip().lower() in ("nan", "inf", "+inf", "infinity"):
+            if value is not None and str(value).strip().lower() in (
+                "nan",
+                "inf",
+                "+inf",
+                "infinity",
+            ):
                 values[row] = None
                 if row < len(trials) and trials[row] is not None:
                     failed.setdefault(str(trials[row]), row)
@@ -33,7 +38,9 @@ def read_returned(path: str | Path) -> tuple[LossTable, dict[str, int]]:
     return LossTable.from_columns(path, columns), failed
 
 
-def check_returned(path: str | Path, table: LossTable, failed: Mapping[str, int], history: SweepHistory) -> None:
+def check_returned(
+    path: str | Path, table: LossTable, failed: Mapping[str, int], history: SweepHistory
+) -> None:
     """Refuse rows that do not fit what was proposed and recorded.
 
     Raises:
@@ -41,12 +48,16 @@ def check_returned(path: str | Path, table: LossTable, failed: Mapping[str, int]
     """
     targets, records = history.spec.targets, history.state.trials
     if missing := [target for target in targets if target not in table.targets]:
-        raise TableError(f"{path}: no column loss_{missing[0]}; the sweep's targets are {', '.join(targets)}")
+        raise TableError(
+            f"{path}: no column loss_{missing[0]}; the sweep's targets are {', '.join(targets)}"
+        )
     rows: dict[tuple[str, float], int] = {}
     for row, trial in enumerate(table.trials):
         where = f"{path}: row {row + 1}"
         if (first := rows.setdefault((trial, float(table.steps[row])), row)) != row:
-            raise TableError(f"{where} is trial {trial} at step {table.steps[row]:g}, as row {first + 1} is; need one of them")
+            raise TableError(
+                f"{where} is trial {trial} at step {table.steps[row]:g}, as row {first + 1} is; need one of them"
+            )
         if trial not in records:
             raise TableError(
                 f"{where} is trial {trial}, which this sweep has not proposed; open are {', '.join(history.running()[:8]) or 'none'}"
@@ -54,26 +65,54 @@ def check_returned(path: str | Path, table: LossTable, failed: Mapping[str, int]
         record, step = records[trial], table.steps[row]
         _check_mixture(where, record, table.domains, table.proportions[row])
         if not np.isnan(table.seeds[row]) and int(table.seeds[row]) != record.seed:
-            raise TableError(f"{where} has seed {table.seeds[row]:.0f}, trial {trial} was proposed with {record.seed}")
+            raise TableError(
+                f"{where} has seed {table.seeds[row]:.0f}, trial {trial} was proposed with {record.seed}"
+            )
         size = table.sizes[row]
-        if history.spec.smaller and not np.isnan(size) and not math.isclose(size, record.size, rel_tol=SAME_SHARES):
+        if (
+            history.spec.smaller
+            and not np.isnan(size)
+            and not math.isclose(size, record.size, rel_tol=SAME_SHARES)
+        ):
             raise TableError(
                 f"{where} has size {size:g}, trial {trial} was proposed with {record.size:g}; record what was trained as proposed"
             )
         if step != int(step) or step > record.steps:
-            raise TableError(f"{where} has step {step:g}; need a whole number up to {record.steps}, the steps of trial {trial}")
+            raise TableError(
+                f"{where} has step {step:g}; need a whole number up to {record.steps}, the steps of trial {trial}"
+            )
         if record.state != "running" and (trial in failed) != (record.state == "failed"):
-            says = f"{path}: row {failed[trial] + 1} has nan" if trial in failed else f"{where} has losses"
-            raise TableError(f"{says} for trial {trial}, which is recorded as {record.state}; leave it out")
+            says = (
+                f"{path}: row {failed[trial] + 1} has nan"
+                if trial in failed
+                else f"{where} has losses"
+            )
+            raise TableError(
+                f"{says} for trial {trial}, which is recorded as {record.state}; leave it out"
+            )
         if trial not in failed:
-            _check_losses(where, record, int(step), dict(zip(table.targets, table.losses[row].tolist(), strict=True)), targets)
+            _check_losses(
+                where,
+                record,
+                int(step),
+                dict(zip(table.targets, table.losses[row].tolist(), strict=True)),
+                targets,
+            )
 
 
-def _check_losses(where: str, record: TrialRecord, step: int, losses: Mapping[str, float], targets: Sequence[str]) -> None:
+def _check_losses(
+    where: str, record: TrialRecord, step: int, losses: Mapping[str, float], targets: Sequence[str]
+) -> None:
     if empty := [target for target in targets if math.isnan(losses[target])]:
-        raise TableError(f"{where} has no loss_{empty[0]}; need all of {', '.join(targets)}, or nan for a training that failed")
+        raise TableError(
+            f"{where} has no loss_{empty[0]}; need all of {', '.join(targets)}, or nan for a training that failed"
+        )
     known = record.points.get(step, {})
-    if other := [target for target, loss in known.items() if not math.isclose(loss, losses[target], rel_tol=1e-9)]:
+    if other := [
+        target
+        for target, loss in known.items()
+        if not math.isclose(loss, losses[target], rel_tol=1e-9)
+    ]:
         raise TableError(
             f"{where} has loss_{other[0]} = {losses[other[0]]:g} of trial {record.trial} at step {step}, recorded is {known[other[0]]:g}; "
             "a recorded point stays as it is"

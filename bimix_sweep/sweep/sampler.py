@@ -48,10 +48,14 @@ class MixtureSampler(optuna.samplers.BaseSampler):
     def reseed_rng(self) -> None:
         """Nothing to do: what is random belongs to the planner, which has the sweep's seed."""
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
         return dict.fromkeys(self.domains, SHARE)
 
-    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
         """All proportions of one trial.
 
         Raises:
@@ -59,17 +63,29 @@ class MixtureSampler(optuna.samplers.BaseSampler):
         """
         proposal, self._given = self._given or self.planner.propose(trial_name(trial.number)), None
         if proposal is None:
-            raise SweepError(f"nothing left to propose after {trial.number} trials; the sweep has stopped or spent its budget")
+            raise SweepError(
+                f"nothing left to propose after {trial.number} trials; the sweep has stopped or spent its budget"
+            )
         self._names[trial.number] = proposal.trial
-        return dict(zip(self.domains, proposal.mixture.as_array(self.domains).tolist(), strict=True))
+        return dict(
+            zip(self.domains, proposal.mixture.as_array(self.domains).tolist(), strict=True)
+        )
 
-    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
         raise SweepError(
             f"parameter {param_name} with {param_distribution} is none of the proportions {', '.join(self.domains)} in [0, 1]; "
             "mixtures are proposed whole"
         )
 
-    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
         name = self._names.pop(trial.number, None)
         if name is None:  # it ended before it had a mixture
             return

@@ -86,14 +86,18 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         self._again: list[_Turn] = []
         self._unfinished = [trial for trial in past if trial.state == "running"]
         self._started = {trial.proposal.trial for trial in past}
-        self._number = len(past) - len(self._unfinished)  # trials of the study, which copies all of them to count them
+        self._number = len(past) - len(
+            self._unfinished
+        )  # trials of the study, which copies all of them to count them
         self._deciding: concurrent.futures.Future[tuple[Proposal | None, str, bool]] | None = None
         self._over = False  # nothing is left to decide
         self._scouting_until = math.inf  # a time once the first training was given
         self.error: BimixSweepError | None = None
         """Why the search ended early."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.study = optuna.create_study(study_name=name, direction="minimize", sampler=self._sampler)
+        self.study = optuna.create_study(
+            study_name=name, direction="minimize", sampler=self._sampler
+        )
         for trial in past:
             if trial.state != "running":
                 self.study.add_trial(self._frozen(trial))
@@ -113,9 +117,13 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
     def lost(self, trial_id: str, words: str) -> None:
         """Said before `on_trial_complete` with an error, of which that is told nothing."""
         if trial_id in self._running:
-            self._running[trial_id].lost = textwrap.shorten(masked(words), MOST_WORDS, placeholder=" ...")
+            self._running[trial_id].lost = textwrap.shorten(
+                masked(words), MOST_WORDS, placeholder=" ..."
+            )
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         turn = self._running.pop(trial_id, None)
         if turn is None:
             return
@@ -127,7 +135,9 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         objective = (result or {}).get("objective")
         reason = (result or {}).get("failed")
         if error and reason is None:
-            reason = "its worker failed too often" + (f", the last time with: {turn.lost}" if turn.lost else "")
+            reason = "its worker failed too often" + (
+                f", the last time with: {turn.lost}" if turn.lost else ""
+            )
         try:
             if reason is None and objective is not None:
                 self.study.tell(trial, objective)
@@ -152,7 +162,9 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             return None
         turn = self._again.pop(0) if self._again else self._new()
         if turn is None:
-            return FINISHED if self._over and not self._running else None  # what runs may have to be given to Tune again
+            return (
+                FINISHED if self._over and not self._running else None
+            )  # what runs may have to be given to Tune again
         self._running[trial_id] = turn
         if self._scouting_until == math.inf:
             self._scouting_until = time.monotonic() + SCOUT_SECONDS
@@ -176,12 +188,24 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         self._sampler.give(proposal)
         trial = self.study.ask()
         mixture = suggest_mixture(trial, self._domains)
-        for key, value in {"trial": proposal.trial, "role": role, "reason": proposal.reason, **proposal.at}.items():
+        for key, value in {
+            "trial": proposal.trial,
+            "role": role,
+            "reason": proposal.reason,
+            **proposal.at,
+        }.items():
             trial.set_user_attr(key, value)
         self._started.add(proposal.trial)
         self._number += 1
         return _Turn(
-            trial=trial, order={"trial": proposal.trial, "role": role, "seed": proposal.seed, "mixture": mixture.as_dict(), **proposal.at}
+            trial=trial,
+            order={
+                "trial": proposal.trial,
+                "role": role,
+                "seed": proposal.seed,
+                "mixture": mixture.as_dict(),
+                **proposal.at,
+            },
         )
 
     def _decided(self) -> tuple[Proposal | None, str, bool] | None:
@@ -189,7 +213,9 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         seconds: float | None = AGAIN_SECONDS
         if self._deciding is None:
             self._deciding, seconds = concurrent.futures.Future(), FIRST_SECONDS
-            threading.Thread(target=_settle, args=(self._deciding, self._decide), name="proposal", daemon=True).start()
+            threading.Thread(
+                target=_settle, args=(self._deciding, self._decide), name="proposal", daemon=True
+            ).start()
         if not self._running:  # nobody else needs Tune's loop
             seconds = None
         concurrent.futures.wait([self._deciding], timeout=seconds)
@@ -213,7 +239,12 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             value=past.objective if finished else None,
             params=dict(zip(self._domains, shares, strict=True)),
             distributions=dict.fromkeys(self._domains, SHARE),
-            user_attrs={"trial": past.proposal.trial, "role": past.role, "reason": past.proposal.reason, **past.proposal.at},
+            user_attrs={
+                "trial": past.proposal.trial,
+                "role": past.role,
+                "reason": past.proposal.reason,
+                **past.proposal.at,
+            },
         )
 
 

@@ -41,9 +41,13 @@ def encode(content: Mapping[str, Any]) -> bytes:
     try:
         body = json.dumps(content, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise JournalError(f"a {content.get('kind', 'journal')} event cannot be written ({error}); need plain finite values") from error
+        raise JournalError(
+            f"a {content.get('kind', 'journal')} event cannot be written ({error}); need plain finite values"
+        ) from error
     if len(body) > MOST_LINE_BYTES - 100:
-        raise JournalError(f"a {content.get('kind')} event of {len(body)} bytes is too long; need at most {MOST_LINE_BYTES >> 20} MB")
+        raise JournalError(
+            f"a {content.get('kind')} event of {len(body)} bytes is too long; need at most {MOST_LINE_BYTES >> 20} MB"
+        )
     return f'{body[:-1]}{_CHECK}{_checksum(body)}"}}\n'.encode()
 
 
@@ -80,7 +84,16 @@ def header(writer: str, part: int, parent: str | None, after: int) -> bytes:
         parent: the writer whose record this one continues; None for the first.
         after: number of the last event before this segment.
     """
-    return encode({"format": FORMAT, "version": VERSION, "writer": writer, "part": part, "parent": parent, "after": after})
+    return encode(
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "writer": writer,
+            "part": part,
+            "parent": parent,
+            "after": after,
+        }
+    )
 
 
 def writers(folder: str, names: Mapping[str, int]) -> dict[str, list[str]]:
@@ -98,10 +111,14 @@ def writers(folder: str, names: Mapping[str, int]) -> dict[str, list[str]]:
         elif match := _FIRST_NAME.fullmatch(name):
             writer, number = FIRST_FORMAT, int(match[1])
         else:
-            raise JournalError(f"{files.join(folder, name)} is not a segment's name; a segment is foreign, so restore the folder")
+            raise JournalError(
+                f"{files.join(folder, name)} is not a segment's name; a segment is foreign, so restore the folder"
+            )
         parts = found.setdefault(writer, [])
         if number != len(parts) + 1:
-            raise JournalError(f"{files.join(folder, name)} comes after {len(parts)} parts; a segment is missing, so restore the folder")
+            raise JournalError(
+                f"{files.join(folder, name)} comes after {len(parts)} parts; a segment is missing, so restore the folder"
+            )
         parts.append(name)
     return dict(sorted(found.items()))
 
@@ -158,10 +175,18 @@ def read(folder: str | Path) -> Reading:
         parts = writers(folder, names)
         for name in (name for group in parts.values() for name in group):
             if names[name] > MOST_SEGMENT_BYTES:
-                raise JournalError(f"{files.join(folder, name)} has {names[name]} bytes; need at most {MOST_SEGMENT_BYTES}")
+                raise JournalError(
+                    f"{files.join(folder, name)} has {names[name]} bytes; need at most {MOST_SEGMENT_BYTES}"
+                )
         written = [name for group in parts.values() for name in group if names[name]]
         with ThreadPoolExecutor(READERS if files.is_uri(folder) else 1) as pool:
-            data = dict(zip(written, pool.map(lambda name: files.read_bytes(files.join(folder, name)), written), strict=True))
+            data = dict(
+                zip(
+                    written,
+                    pool.map(lambda name: files.read_bytes(files.join(folder, name)), written),
+                    strict=True,
+                )
+            )
     except OSError as error:
         raise JournalError(f"{folder} cannot be read ({error.strerror or error})") from error
     return _Reader(folder, parts, data).read()
@@ -170,15 +195,22 @@ def read(folder: str | Path) -> Reading:
 class _Reader:
     """One reading of segments that were fetched."""
 
-    def __init__(self, folder: str, parts: Mapping[str, list[str]], data: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, folder: str, parts: Mapping[str, list[str]], data: Mapping[str, bytes]
+    ) -> None:
         self.folder, self.parts, self.data = folder, parts, data
         self.found = Reading()
 
     def read(self) -> Reading:
-        begun = [writer for writer, names in self.parts.items() if b"\n" in self.data.get(names[0], b"")]
+        begun = [
+            writer for writer, names in self.parts.items() if b"\n" in self.data.get(names[0], b"")
+        ]
         for writer in self.parts:
             if writer not in begun and (left := len(self.data.get(self.parts[writer][0], b""))):
-                self._note(writer, f"ended in a partial line of {left} bytes, never acknowledged; it is passed over")
+                self._note(
+                    writer,
+                    f"ended in a partial line of {left} bytes, never acknowledged; it is passed over",
+                )
         chain: list[tuple[str, int | None]] = [(begun[-1], None)] if begun else []
         while chain and (came_from := self._parent(chain[-1][0])) is not None:
             chain.append(came_from)
@@ -187,7 +219,10 @@ class _Reader:
         known = {writer for writer, _ in chain}
         for writer in begun:
             if writer not in known:
-                self._note(writer, "lost the sweep to another driver before anything of it was acknowledged; it is passed over")
+                self._note(
+                    writer,
+                    "lost the sweep to another driver before anything of it was acknowledged; it is passed over",
+                )
         if begun:
             self.found.writer = begun[-1]
         return self.found
@@ -228,18 +263,26 @@ class _Reader:
             if name != names[-1]:
                 with self._named(name, data.count(b"\n") + 1):
                     raise ValueError("ends in a partial line")
-            self._note(writer, f"ended in a partial line of {len(data) - whole} bytes, never acknowledged; it is passed over")
+            self._note(
+                writer,
+                f"ended in a partial line of {len(data) - whole} bytes, never acknowledged; it is passed over",
+            )
         if up_to is not None and len(events) < up_to:
             raise JournalError(
                 f"{files.join(self.folder, names[-1])} ends with event {len(events)} and the next writer had read {up_to}: lines are missing, "
                 "so restore the file from a copy"
             )
 
-    def _take_part(self, writer: str, part: int, name: str, lines: list[bytes], up_to: int | None) -> None:
+    def _take_part(
+        self, writer: str, part: int, name: str, lines: list[bytes], up_to: int | None
+    ) -> None:
         events = self.found.events
         for number, line in enumerate(lines, start=1):
             if number > 1 and up_to is not None and len(events) >= up_to:
-                self._note(writer, f"has lines after event {up_to}, written when another driver had taken over; they are passed over")
+                self._note(
+                    writer,
+                    f"has lines after event {up_to}, written when another driver had taken over; they are passed over",
+                )
                 return
             content = self._line(name, number, line)
             with self._named(name, number):
@@ -251,7 +294,9 @@ class _Reader:
                 else:
                     _check_header(content, writer, part)
                     if content["after"] != len(events):
-                        raise ValueError(f"begins after event {content['after']}; need {len(events)}, so lines are missing or doubled")
+                        raise ValueError(
+                            f"begins after event {content['after']}; need {len(events)}, so lines are missing or doubled"
+                        )
                     self.found.epoch = int(writer[:6])
         self.found.segments += bool(lines)
 
@@ -305,7 +350,9 @@ def _check_version(content: Event, needed: int) -> None:
         raise ValueError("is not the header of a journal segment")
     version = content.get("version")
     if isinstance(version, int) and version > VERSION:
-        raise JournalError(f"is of version {version}, this program reads {VERSION}; update bimix-sweep")
+        raise JournalError(
+            f"is of version {version}, this program reads {VERSION}; update bimix-sweep"
+        )
     if version != needed:
         raise ValueError(f"is of version {version}; need {needed} in a segment of this name")
 
@@ -313,7 +360,9 @@ def _check_version(content: Event, needed: int) -> None:
 def _check_header(content: Event, writer: str, part: int) -> None:
     _check_version(content, VERSION)
     if content.get("writer") != writer or content.get("part") != part:
-        raise ValueError(f"is part {content.get('part')} of {content.get('writer')}; need part {part} of {writer}")
+        raise ValueError(
+            f"is part {content.get('part')} of {content.get('writer')}; need part {part} of {writer}"
+        )
     after = content.get("after")
     if not isinstance(after, int) or after < 0 or "parent" not in content:
         raise ValueError("does not say what it continues")
@@ -324,7 +373,9 @@ def _check_first_header(content: Event, segment: int, epoch: int) -> int:
     _check_version(content, 1)
     new = content.get("epoch")
     if content.get("segment") != segment or not isinstance(new, int) or new < max(epoch, 1):
-        raise ValueError(f"is segment {content.get('segment')} of epoch {new}; need segment {segment} of epoch {max(epoch, 1)} or later")
+        raise ValueError(
+            f"is segment {content.get('segment')} of epoch {new}; need segment {segment} of epoch {max(epoch, 1)} or later"
+        )
     return new
 
 
@@ -332,6 +383,8 @@ def _check_event(content: Event, epoch: int, seq: int) -> None:
     if content.get("epoch") != epoch:
         raise ValueError(f"is of epoch {content.get('epoch')} in a segment of epoch {epoch}")
     if content.get("seq") != seq:
-        raise ValueError(f"has number {content.get('seq')}; need {seq}, so lines are missing or doubled")
+        raise ValueError(
+            f"has number {content.get('seq')}; need {seq}, so lines are missing or doubled"
+        )
     if not isinstance(content.get("kind"), str):
         raise ValueError("has no kind")

@@ -161,9 +161,18 @@ class FinalsShape(Shape):
 
 
 SHAPES: dict[str, type[Shape]] = {
-    "sweep": SweepShape, "change": ChangeShape, "precision": PrecisionShape, "proposal": ProposalShape, "start": StartShape, "point": PointShape,
-    "end": EndShape, "refit": RefitShape, "decision": DecidedShape, "finals": FinalsShape, "complete": Shape,
-}  # fmt: skip
+    "sweep": SweepShape,
+    "change": ChangeShape,
+    "precision": PrecisionShape,
+    "proposal": ProposalShape,
+    "start": StartShape,
+    "point": PointShape,
+    "end": EndShape,
+    "refit": RefitShape,
+    "decision": DecidedShape,
+    "finals": FinalsShape,
+    "complete": Shape,
+}
 
 
 def check_shape(event: Event) -> None:

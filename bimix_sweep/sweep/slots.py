@@ -23,7 +23,9 @@ def places(node: Mapping[str, float], resources: ResourcesConfig) -> int:
     if resources.gpu >= 1:
         found = min(found, math.floor(node.get("GPU", 0.0) / resources.gpu + WHOLE))
     elif resources.gpu:
-        found = min(found, math.floor(node.get("GPU", 0.0) + WHOLE) * math.floor(1 / resources.gpu + WHOLE))
+        found = min(
+            found, math.floor(node.get("GPU", 0.0) + WHOLE) * math.floor(1 / resources.gpu + WHOLE)
+        )
     return found
 
 
@@ -44,7 +46,9 @@ def fitting(nodes: Sequence[Mapping[str, float]], resources: ResourcesConfig) ->
 class Slots:
     """Trainings to have at a time, now."""
 
-    def __init__(self, resources: ResourcesConfig, nodes: Callable[[], list[dict[str, float]]], scales: bool) -> None:
+    def __init__(
+        self, resources: ResourcesConfig, nodes: Callable[[], list[dict[str, float]]], scales: bool
+    ) -> None:
         """Args:
             nodes: resources of each node that takes work.
             scales: an autoscaler adds nodes where trainings wait for one.
@@ -54,13 +58,25 @@ class Slots:
         """
         self._resources, self._nodes, self._scales = resources, nodes, scales
         until, found = time.monotonic() + WAIT_SECONDS, nodes()
-        while not scales and not any(node.get("CPU", 0.0) for node in found) and time.monotonic() < until:
+        while (
+            not scales
+            and not any(node.get("CPU", 0.0) for node in found)
+            and time.monotonic() < until
+        ):
             time.sleep(1)
             found = nodes()
         self._fit, self._counted = fitting(found, resources), time.monotonic()
         if not self._fit and not scales:
-            shown = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in found[:8]) or "none"
-            where = f" on each of {resources.nodes} nodes" if resources.nodes > 1 else " on one node"
+            shown = (
+                ", ".join(
+                    f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs"
+                    for node in found[:8]
+                )
+                or "none"
+            )
+            where = (
+                f" on each of {resources.nodes} nodes" if resources.nodes > 1 else " on one node"
+            )
             raise SweepError(
                 f"a training needs {resources.cpu:g} CPUs and {resources.gpu:g} GPUs{where}; the nodes have {shown}"
                 f"{', ...' if len(found) > 8 else ''}; lower resources.cpu, resources.gpu or resources.nodes"
@@ -73,7 +89,9 @@ class Slots:
         wakes a cluster that has scaled to nothing.
         """
         if time.monotonic() - self._counted > COUNT_SECONDS:
-            with contextlib.suppress(OSError, RuntimeError):  # Ray's head is away: count again later
+            with contextlib.suppress(
+                OSError, RuntimeError
+            ):  # Ray's head is away: count again later
                 self._fit = fitting(self._nodes(), self._resources)
             self._counted = time.monotonic()
         wanted = self._resources.slots
@@ -88,7 +106,9 @@ def ray_slots(resources: ResourcesConfig) -> Slots:
     Raises:
         SweepError: as for `Slots`.
     """
-    return Slots(resources, lambda: [resources_of(node) for node in working_nodes()], scales=_scales())
+    return Slots(
+        resources, lambda: [resources_of(node) for node in working_nodes()], scales=_scales()
+    )
 
 
 def working_nodes() -> list[dict[str, Any]]:
@@ -98,7 +118,9 @@ def working_nodes() -> list[dict[str, Any]]:
     from bimix_sweep.sweep.nodes import draining
 
     leaving: set[str] = set()
-    with contextlib.suppress(ray.exceptions.RayError, AttributeError):  # a client (ray://) has no such connection
+    with contextlib.suppress(
+        ray.exceptions.RayError, AttributeError
+    ):  # a client (ray://) has no such connection
         leaving = draining()
     return [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
 

@@ -106,8 +106,14 @@ def duration(seconds: float) -> str:
 
 
 def snapshot_of(
-    history: SweepHistory, *, elapsed_seconds: float, training_seconds: float, lines: Sequence[str], num_lines: int, epoch: int
-) -> Snapshot:  # fmt: skip
+    history: SweepHistory,
+    *,
+    elapsed_seconds: float,
+    training_seconds: float,
+    lines: Sequence[str],
+    num_lines: int,
+    epoch: int,
+) -> Snapshot:
     """The snapshot of a history and of what only its driver knows."""
     records = history.state.trials
     counts: dict[str, dict[str, int]] = {}
@@ -117,27 +123,51 @@ def snapshot_of(
     recent = set(itertools.islice(reversed(records), RECENT))
     rows = [
         TrialRow(
-            trial=name, role=record.role, reason=printable(history.proposals[name].reason), state=record.state, step=max(record.points, default=0),
-            objective=history.objective(name), mixture=record.mixture.as_dict(), size=record.size if history.spec.smaller else None,
+            trial=name,
+            role=record.role,
+            reason=printable(history.proposals[name].reason),
+            state=record.state,
+            step=max(record.points, default=0),
+            objective=history.objective(name),
+            mixture=record.mixture.as_dict(),
+            size=record.size if history.spec.smaller else None,
             steps=record.steps,
         )
         for name, record in records.items()
         if record.state == "running" or name in recent
-    ]  # fmt: skip
+    ]
     finals = history.finals["mixtures"] if history.finals else None
     num_finals = (MOST_FINALS if finals is None else PAIRS * len(finals)) + _earlier_finals(history)
     last = next((event for event in reversed(history.refits) if event["optimum"]), None)
-    decision = history.decision.reason if history.decision else history.refits[-1]["decision"]["reason"] if history.refits else ""
+    decision = (
+        history.decision.reason
+        if history.decision
+        else history.refits[-1]["decision"]["reason"]
+        if history.refits
+        else ""
+    )
     return Snapshot(
-        name=printable(history.first["name"]), phase="done" if history.complete else "sweep" if finals is None else "final trainings",
-        steps=history.spec.steps, trials=rows, counts=counts, max_trials=history.spec.max_trials,
-        num_finals=num_finals, decision=printable(decision),
-        optimum=last["optimum"]["mixture"] if last else None, region=last["optimum"]["region"] if last else {},
+        name=printable(history.first["name"]),
+        phase="done" if history.complete else "sweep" if finals is None else "final trainings",
+        steps=history.spec.steps,
+        trials=rows,
+        counts=counts,
+        max_trials=history.spec.max_trials,
+        num_finals=num_finals,
+        decision=printable(decision),
+        optimum=last["optimum"]["mixture"] if last else None,
+        region=last["optimum"]["region"] if last else {},
         regret_expected=last["decision"]["regret_expected"] if last else None,
-        regret_upper95=last["decision"]["regret_upper95"] if last else None, movement_tv=last["decision"]["movement_tv"] if last else None,
-        elapsed_seconds=elapsed_seconds, training_seconds=training_seconds, slots=history.spec.slots, lines=[*map(printable, lines)], num_lines=num_lines,
-        epoch=epoch, seconds_to_do=_seconds_to_do(history, num_finals, training_seconds),
-    )  # fmt: skip
+        regret_upper95=last["decision"]["regret_upper95"] if last else None,
+        movement_tv=last["decision"]["movement_tv"] if last else None,
+        elapsed_seconds=elapsed_seconds,
+        training_seconds=training_seconds,
+        slots=history.spec.slots,
+        lines=[*map(printable, lines)],
+        num_lines=num_lines,
+        epoch=epoch,
+        seconds_to_do=_seconds_to_do(history, num_finals, training_seconds),
+    )
 
 
 def _seconds_to_do(history: SweepHistory, num_finals: int, training_seconds: float) -> float | None:
@@ -149,7 +179,9 @@ def _seconds_to_do(history: SweepHistory, num_finals: int, training_seconds: flo
     """
     spec, records = history.spec, history.state.trials
     price: Callable[[Scale], float] = (
-        Prices(history, history.hours.seconds, history.hours.seconds).of if len(spec.scales) > 1 else lambda scale: training_seconds
+        Prices(history, history.hours.seconds, history.hours.seconds).of
+        if len(spec.scales) > 1
+        else lambda scale: training_seconds
     )
     if not (dearest := price(spec.asked)):
         return None
@@ -159,9 +191,14 @@ def _seconds_to_do(history: SweepHistory, num_finals: int, training_seconds: flo
         first, chosen = spec.initial_scales, [price(scale) for scale in sweep[spec.num_initial :]]
         coming = first[len(sweep) :]
         to_do += sum(map(price, coming))
-        to_do += max(0, spec.max_trials - len(sweep) - len(coming)) * (sum(chosen) / len(chosen) if chosen else dearest)
+        to_do += max(0, spec.max_trials - len(sweep) - len(coming)) * (
+            sum(chosen) / len(chosen) if chosen else dearest
+        )
     running = (record for record in records.values() if record.state == "running")
-    return to_do + sum(price(record.scale) * max(0.0, 1 - max(record.points, default=0) / record.steps) for record in running)
+    return to_do + sum(
+        price(record.scale) * max(0.0, 1 - max(record.points, default=0) / record.steps)
+        for record in running
+    )
 
 
 def _earlier_finals(history: SweepHistory) -> int:
@@ -170,4 +207,7 @@ def _earlier_finals(history: SweepHistory) -> int:
         return 0
     planned = history.finals["mixtures"] if history.finals else reference_mixtures(history.spec)
     counted = {trial for trial, _, _ in final_trainings(history, planned)}
-    return sum(record.role == "final" and name not in counted for name, record in history.state.trials.items())
+    return sum(
+        record.role == "final" and name not in counted
+        for name, record in history.state.trials.items()
+    )

@@ -26,7 +26,9 @@ from bimix_sweep.sweep.segments import Event
 NEXT_CONFIG = "config.next.yaml"
 
 
-def take_up(folder: str, history: SweepHistory, given: SweepConfig | None, versions: VersionChange = "keep") -> Change:
+def take_up(
+    folder: str, history: SweepHistory, given: SweepConfig | None, versions: VersionChange = "keep"
+) -> Change:
     """How the sweep in `folder` goes on; a change that was begun is finished or undone first.
 
     Args:
@@ -41,13 +43,17 @@ def take_up(folder: str, history: SweepHistory, given: SweepConfig | None, versi
     try:
         change = compare(history, given, versions)
     except SweepError as error:
-        raise SweepError("\n".join(f"{folder}: {line}" for line in str(error).splitlines())) from error
+        raise SweepError(
+            "\n".join(f"{folder}: {line}" for line in str(error).splitlines())
+        ) from error
     if not change.what and files.read_text(path) != (text := change.config.to_yaml()):
         files.write_text(path, text)
     return change
 
 
-def check_change(history: SweepHistory, change: Change, spec: SweepSpec, data: Mapping[str, Any]) -> None:
+def check_change(
+    history: SweepHistory, change: Change, spec: SweepSpec, data: Mapping[str, Any]
+) -> None:
     """Refuse a change by which the trainer does other things than it did.
 
     Raises:
@@ -56,7 +62,9 @@ def check_change(history: SweepHistory, change: Change, spec: SweepSpec, data: M
     for key in ("steps", "shorter", "size", "smaller", "eval_steps", "min_step"):
         old, new = getattr(history.spec, key), getattr(spec, key)
         if old != new:
-            raise SweepError(f"{key} of the proxies was {old} and is now {new}; their losses are not comparable, so start a new sweep")
+            raise SweepError(
+                f"{key} of the proxies was {old} and is now {new}; their losses are not comparable, so start a new sweep"
+            )
     if not change.joined and dict(data) != history.first["data"]:
         raise SweepError(
             "the data are not those this sweep began with, and no domain's version changed; bring them back, or state the version"
@@ -88,10 +96,17 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
         return
     domains = {name: change.config.domains[name] for name in change.joined}
     extend(
-        TokenStore.open(place / STORE), {name: Source(path=domain.path) for name, domain in domains.items()}, renamed=change.renamed,
-        out=place / NEXT_STORE, progress=say,
-        max_tokens={name: math.ceil(change.config.proxy.tokens * domain.max) for name, domain in domains.items() if domain.tokens},
-    )  # fmt: skip
+        TokenStore.open(place / STORE),
+        {name: Source(path=domain.path) for name, domain in domains.items()},
+        renamed=change.renamed,
+        out=place / NEXT_STORE,
+        progress=say,
+        max_tokens={
+            name: math.ceil(change.config.proxy.tokens * domain.max)
+            for name, domain in domains.items()
+            if domain.tokens
+        },
+    )
 
 
 def settle(folder: str, first: Event) -> None:

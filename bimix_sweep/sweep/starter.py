@@ -41,7 +41,9 @@ def find(paths: Sequence[str], out: Path) -> list[Found]:
         DataError: nothing readable is at one of them. ConfigError: fewer than two, or one of them twice.
     """
     if len(paths) < 2:
-        raise ConfigError(f"{len(paths)} path given; need at least two domains, a folder, file, glob or URI each")
+        raise ConfigError(
+            f"{len(paths)} path given; need at least two domains, a folder, file, glob or URI each"
+        )
     if len(set(paths)) < len(paths):
         raise ConfigError("one path is given twice; need another for each domain")
     names: list[str] = []
@@ -49,7 +51,11 @@ def find(paths: Sequence[str], out: Path) -> list[Found]:
     for path in paths:
         tokens, note = _look(path)
         names.append(_name(path, names))
-        found.append(Found(name=names[-1], path=_written(path, out.resolve().parent), tokens=tokens, note=note))
+        found.append(
+            Found(
+                name=names[-1], path=_written(path, out.resolve().parent), tokens=tokens, note=note
+            )
+        )
     return found
 
 
@@ -95,7 +101,9 @@ def _look(path: str) -> tuple[float, str]:
     """About how many tokens are at a path, and what is wrong with them."""
     source = Source(path=path)
     if source.holds_tokens():
-        raise DataError(f"{path} holds tokens (.npy, .bin); need text here: .txt .jsonl .jsonl.gz .jsonl.zst .parquet")
+        raise DataError(
+            f"{path} holds tokens (.npy, .bin); need text here: .txt .jsonl .jsonl.gz .jsonl.zst .parquet"
+        )
     stored = source.stored_bytes()
     documents = size = 0
     for text in source.texts():
@@ -103,7 +111,9 @@ def _look(path: str) -> tuple[float, str]:
         if size > SAMPLED_BYTES:
             break
     if not documents:
-        raise DataError(f"{path} holds no text; need documents of .txt .jsonl .jsonl.gz .jsonl.zst .parquet")
+        raise DataError(
+            f"{path} holds no text; need documents of .txt .jsonl .jsonl.gz .jsonl.zst .parquet"
+        )
     if size > SAMPLED_BYTES:
         return max(size, stored) / BYTES_PER_TOKEN, ""
     tokens = size / BYTES_PER_TOKEN
@@ -114,12 +124,19 @@ def _look(path: str) -> tuple[float, str]:
 
 def _name(path: str, taken: Sequence[str]) -> str:
     """Of the last part of a path that says something: letters, digits, - and _."""
-    parts = [part for part in re.split(r"[/\\]+", path.partition("?")[0]) if part and not any(c in part for c in "*?[")]
+    parts = [
+        part
+        for part in re.split(r"[/\\]+", path.partition("?")[0])
+        if part and not any(c in part for c in "*?[")
+    ]
     stem = parts[-1].split(".")[0] if parts else ""
     if not stem and parts:
         stem = parts[-1]
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_") or "domain"
-    if name.lower() in ("null", "true", "false", "yes", "no", "on", "off", "y", "n", "~") or not name[0].isalpha():
+    if (
+        name.lower() in ("null", "true", "false", "yes", "no", "on", "off", "y", "n", "~")
+        or not name[0].isalpha()
+    ):
         name = f"d-{name}"  # YAML would read something else than a name
     number, tried = 1, name
     while tried in taken:
@@ -133,4 +150,8 @@ def _written(path: str, folder: Path) -> str:
     if files.is_uri(path):
         return path
     full = Path(path).expanduser().absolute()
-    return str(full.relative_to(folder)) if full.is_relative_to(folder) and full != folder else str(full)
+    return (
+        str(full.relative_to(folder))
+        if full.is_relative_to(folder) and full != folder
+        else str(full)
+    )

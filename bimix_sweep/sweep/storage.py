@@ -68,7 +68,11 @@ class DiskSegments:
 
     def begin(self, name: str) -> None:
         self.close()
-        self._stream = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._stream = os.open(
+            self._folder / name,
+            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC,
+            0o644,
+        )
         self._written = 0
         folder = os.open(self._folder, os.O_RDONLY)
         try:
@@ -116,7 +120,9 @@ class ObjectSegments:
 
     def add(self, data: bytes) -> None:
         self._content += data
-        self._uncertain = patiently(lambda: files.write_bytes(files.join(self._folder, self._name), self._content))[1]
+        self._uncertain = patiently(
+            lambda: files.write_bytes(files.join(self._folder, self._name), self._content)
+        )[1]
 
     @property
     def full(self) -> bool:

@@ -63,25 +63,40 @@ class StudyView:
             self._next = time.monotonic() + REFRESH_SECONDS
 
     def _take(self, history: SweepHistory) -> None:
-        if history.spec is not self._spec:  # the first look, or the sweep goes on with other domains or weights
+        if (
+            history.spec is not self._spec
+        ):  # the first look, or the sweep goes on with other domains or weights
             if self._spec is not None:
                 self.storage.delete_study(self._study)
             self._spec = history.spec
-            self._study = self.storage.create_new_study([StudyDirection.MINIMIZE], study_name=history.first["name"])
+            self._study = self.storage.create_new_study(
+                [StudyDirection.MINIMIZE], study_name=history.first["name"]
+            )
             self._ids, self._shown, self._points = {}, set(), {}
         for name, record in history.state.trials.items():
             if name not in self._shown:
                 self._shown.add(name)
-                trial = self.storage.create_new_trial(self._study, template_trial=_trial(history, name, record))
+                trial = self.storage.create_new_trial(
+                    self._study, template_trial=_trial(history, name, record)
+                )
                 if record.state == "running":
                     self._ids[name], self._points[name] = trial, len(record.points)
             elif name in self._ids:
                 self._go_on(history, name, record)
         last = next((event for event in reversed(history.refits) if event["optimum"]), None)
-        found = {"phase": phase(history), "stop": history.decision.reason if history.decision else ""}
+        found = {
+            "phase": phase(history),
+            "stop": history.decision.reason if history.decision else "",
+        }
         if last:
-            found |= {"predicted optimum": last["optimum"]["mixture"], "predicted loss": last["optimum"]["objective"]}
-            found |= {key.replace("_", " "): last["decision"][key] for key in ("regret_expected", "regret_upper95")}
+            found |= {
+                "predicted optimum": last["optimum"]["mixture"],
+                "predicted loss": last["optimum"]["objective"],
+            }
+            found |= {
+                key.replace("_", " "): last["decision"][key]
+                for key in ("regret_expected", "regret_upper95")
+            }
         for key, value in found.items():
             self.storage.set_study_user_attr(self._study, key, value)
 
@@ -103,10 +118,13 @@ def _trial(history: SweepHistory, name: str, record: TrialRecord) -> FrozenTrial
     state, value = _end(history, name, record)
     domains = history.spec.domains.names
     return create_trial(
-        state=state, value=value, params=dict(zip(domains, record.mixture.as_array(domains).tolist(), strict=True)),
-        distributions=dict.fromkeys(domains, SHARE), user_attrs=_attributes(history, name, record),
+        state=state,
+        value=value,
+        params=dict(zip(domains, record.mixture.as_array(domains).tolist(), strict=True)),
+        distributions=dict.fromkeys(domains, SHARE),
+        user_attrs=_attributes(history, name, record),
         intermediate_values=_curve(history, record),
-    )  # fmt: skip
+    )
 
 
 def _end(history: SweepHistory, name: str, record: TrialRecord) -> tuple[TrialState, float | None]:
@@ -119,12 +137,19 @@ def _end(history: SweepHistory, name: str, record: TrialRecord) -> tuple[TrialSt
 
 def _curve(history: SweepHistory, record: TrialRecord) -> dict[int, float]:
     """{step: weighted loss}."""
-    return {step: weighted_loss(losses, history.spec.weights, history.spec.objective) for step, losses in record.points.items()}
+    return {
+        step: weighted_loss(losses, history.spec.weights, history.spec.objective)
+        for step, losses in record.points.items()
+    }
 
 
 def _attributes(history: SweepHistory, name: str, record: TrialRecord) -> dict[str, Any]:
     """What a training is, and once it ended its last losses or why it failed."""
-    found: dict[str, Any] = {"trial": name, "role": record.role, "reason": history.proposals[name].reason}
+    found: dict[str, Any] = {
+        "trial": name,
+        "role": record.role,
+        "reason": history.proposals[name].reason,
+    }
     if history.spec.smaller:
         found["size"] = record.size
     if history.spec.shorter:
@@ -132,7 +157,9 @@ def _attributes(history: SweepHistory, name: str, record: TrialRecord) -> dict[s
     if record.state == "failed":
         found["failed"] = record.failure
     if record.state == "finished" and record.points:
-        found |= {f"loss_{target}": loss for target, loss in record.points[max(record.points)].items()}
+        found |= {
+            f"loss_{target}": loss for target, loss in record.points[max(record.points)].items()
+        }
     return found
 
 
@@ -148,16 +175,24 @@ def dashboard(view: StudyView) -> Application:
     try:
         from optuna_dashboard import wsgi
     except ImportError as error:
-        raise SweepError("optuna-dashboard is not installed; install it with: pip install 'bimix-sweep[watch]'") from error
+        raise SweepError(
+            "optuna-dashboard is not installed; install it with: pip install 'bimix-sweep[watch]'"
+        ) from error
     shown = wsgi(view.storage)
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         host = str(environ.get("HTTP_HOST", "")).rpartition(":")[0]
         status = None
-        if host not in (LOOPBACK, "localhost"):  # a page elsewhere that had its own name resolve to this machine
+        if host not in (
+            LOOPBACK,
+            "localhost",
+        ):  # a page elsewhere that had its own name resolve to this machine
             status, words = "403 Forbidden", f"asked for {host!r}; need {LOOPBACK} or localhost"
         elif environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            status, words = "405 Method Not Allowed", "this study is a view of a sweep; it is not changed from here"
+            status, words = (
+                "405 Method Not Allowed",
+                "this study is a view of a sweep; it is not changed from here",
+            )
         else:
             try:
                 view.refresh()
@@ -196,9 +231,13 @@ def serve_study(folder: str, *, port: int) -> Iterator[str]:
     view.refresh()
     application = dashboard(view)
     try:
-        server = make_server(LOOPBACK, port, application, server_class=_Server, handler_class=_Quiet)
+        server = make_server(
+            LOOPBACK, port, application, server_class=_Server, handler_class=_Quiet
+        )
     except OSError as error:
-        raise SweepError(f"port {port} cannot be listened at ({error.strerror or error}); give another with --port, 0 for any") from error
+        raise SweepError(
+            f"port {port} cannot be listened at ({error.strerror or error}); give another with --port, 0 for any"
+        ) from error
     with server:
         thread = threading.Thread(target=server.serve_forever, name="optuna-dashboard", daemon=True)
         thread.start()

@@ -97,7 +97,9 @@ def tell(status: int, message: dict[str, object]) -> None:
         os.write(status, json.dumps(message).encode() + b"\n")
 
 
-def run(order: dict[str, Any], files: Path, control: Control, libc: "ctypes.CDLL | None") -> dict[str, object]:
+def run(
+    order: dict[str, Any], files: Path, control: Control, libc: "ctypes.CDLL | None"
+) -> dict[str, object]:
     """The command from its start to the end of its last process; what to tell."""
     waited = lock(order["lock"], order["grace"] + LOCK_SECONDS, control) if order["lock"] else 0.0
     if waited is None:
@@ -114,9 +116,14 @@ def run(order: dict[str, Any], files: Path, control: Control, libc: "ctypes.CDLL
 
     try:
         process = subprocess.Popen(
-            words, cwd=order["folder"], stdin=subprocess.DEVNULL, stdout=1, stderr=2, start_new_session=True,
+            words,
+            cwd=order["folder"],
+            stdin=subprocess.DEVNULL,
+            stdout=1,
+            stderr=2,
+            start_new_session=True,
             preexec_fn=die_with_me,  # noqa: PLW1509 - there is one thread here
-        )  # fmt: skip
+        )
     except (OSError, ValueError) as error:
         return {"error": str(error)}
     nothing = os.open(os.devnull, os.O_RDWR)

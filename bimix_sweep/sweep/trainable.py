@@ -77,7 +77,9 @@ def proxy_training(training: Training) -> Callable[[dict[str, Any]], None]:
 
 
 def _run(training: Training, config: Mapping[str, Any]) -> None:
-    os.environ["OMP_NUM_THREADS"] = str(training.threads)  # before the first import of torch; two pools on a core collapse
+    os.environ["OMP_NUM_THREADS"] = str(
+        training.threads
+    )  # before the first import of torch; two pools on a core collapse
     trial: str = config["trial"]
     actor = law_actor(training.actor)
     cores, gpus = (training.nodes * training.resources[name] for name in ("cpu", "gpu"))
@@ -92,27 +94,48 @@ def _run(training: Training, config: Mapping[str, Any]) -> None:
         ask(actor.record.remote(trial, step, losses))
         checkpoint.keep()
         objective = weighted_loss(losses, training.weights, training.objective)
-        shown = {"step": step, "timesteps_total": step, "objective": objective}  # TensorBoard's axis is timesteps_total
+        shown = {
+            "step": step,
+            "timesteps_total": step,
+            "objective": objective,
+        }  # TensorBoard's axis is timesteps_total
         tune.report({**shown, **{f"loss_{target}": loss for target, loss in losses.items()}})
 
     try:
         _wait_for_better_times(begun["fruitless"])
         precision = begun["precision"]
         if precision is None:
-            precision = ask(actor.settle_precision.remote(training.trainer.precision(training.each)))
+            precision = ask(
+                actor.settle_precision.remote(training.trainer.precision(training.each))
+            )
         group = ray.util.get_current_placement_group() if training.nodes > 1 else None
         ended = (lambda: not ask(actor.alive.remote(trial))) if begun["limited"] else None
-        with watching(_nodes(group), preempted, ended), contextlib.closing(TrainingLog(training.folder, trial)) as log:
+        with (
+            watching(_nodes(group), preempted, ended),
+            contextlib.closing(TrainingLog(training.folder, trial)) as log,
+        ):
             checkpoint.fetch(log.say)
             training.trainer.train(
                 TrialJob(
-                    trial=trial, mixture=Mixture.from_mapping(config["mixture"]), seed=config["seed"], checkpoint_dir=checkpoint.folder,
-                    precision=precision, recorded=tuple(begun["recorded"]), preempted=preempted, say=log.say, last_words=log.last_words,
-                    size=config.get("size"), steps=config.get("steps"),
-                    peers=RayPeers(group, training.nodes, training.resources, training.folder, trial) if group is not None else None,
+                    trial=trial,
+                    mixture=Mixture.from_mapping(config["mixture"]),
+                    seed=config["seed"],
+                    checkpoint_dir=checkpoint.folder,
+                    precision=precision,
+                    recorded=tuple(begun["recorded"]),
+                    preempted=preempted,
+                    say=log.say,
+                    last_words=log.last_words,
+                    size=config.get("size"),
+                    steps=config.get("steps"),
+                    peers=RayPeers(
+                        group, training.nodes, training.resources, training.folder, trial
+                    )
+                    if group is not None
+                    else None,
                 ),
                 report,
-            )  # fmt: skip
+            )
     except (RayError, JournalError):
         checkpoint.close()
         raise  # not the training's fault: Tune tries again, from the checkpoint
@@ -142,8 +165,14 @@ def _run(training: Training, config: Mapping[str, Any]) -> None:
 
 def _halt(actor: Any, trial: str, reason: str, folder: str) -> None:
     """Have the sweep stop, to be resumed by a person."""
-    advice = f"make room, or mend the disk, and go on with: bimix-sweep resume {shlex.quote(folder)}"
-    ask(actor.halt.remote(f"{trial} cannot be trained on {os.uname().nodename} ({reason}); {advice}"))
+    advice = (
+        f"make room, or mend the disk, and go on with: bimix-sweep resume {shlex.quote(folder)}"
+    )
+    ask(
+        actor.halt.remote(
+            f"{trial} cannot be trained on {os.uname().nodename} ({reason}); {advice}"
+        )
+    )
 
 
 def _wait_for_better_times(fruitless: int) -> None:

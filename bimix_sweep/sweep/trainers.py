@@ -170,7 +170,9 @@ class BuiltinTrainer:
         from bimix_sweep.proxy.precision import check_device, choose_precision
 
         check_device(self.device)
-        return choose_precision(self.specs[-1], self.device, trainings=trainings)  # the largest takes most of the time
+        return choose_precision(
+            self.specs[-1], self.device, trainings=trainings
+        )  # the largest takes most of the time
 
     def train(self, job: TrialJob, report: Report) -> None:
         from bimix_sweep.data.store import TokenStore
@@ -183,18 +185,33 @@ class BuiltinTrainer:
         spec = replace(spec, steps=self.steps if job.steps is None else job.steps)
         store = TokenStore.open(at_hand(self.store))
         stream = MixtureStream(
-            store, job.mixture, batch=spec.batch, context=spec.context, seed=job.seed, limits=self.limits
-        )  # fmt: skip
+            store,
+            job.mixture,
+            batch=spec.batch,
+            context=spec.context,
+            seed=job.seed,
+            limits=self.limits,
+        )
         unit = {
-            target: 1 / (math.log(2) * store.bytes_per_token(split)) if target in self.bits_per_byte else 1.0
+            target: 1 / (math.log(2) * store.bytes_per_token(split))
+            if target in self.bits_per_byte
+            else 1.0
             for target, split in self.sources.items()
         }
         done = train(
-            spec, stream, {target: store.validation(split) for target, split in self.sources.items()}, seed=job.seed,
-            report=lambda step, losses: report(step, {target: loss * unit[target] for target, loss in losses.items()}),
-            device=self.device, precision=dict(job.precision), checkpoint_dir=job.checkpoint_dir, checkpoint_seconds=10.0,
+            spec,
+            stream,
+            {target: store.validation(split) for target, split in self.sources.items()},
+            seed=job.seed,
+            report=lambda step, losses: report(
+                step, {target: loss * unit[target] for target, loss in losses.items()}
+            ),
+            device=self.device,
+            precision=dict(job.precision),
+            checkpoint_dir=job.checkpoint_dir,
+            checkpoint_seconds=10.0,
             should_stop=job.preempted.is_set,
-        )  # fmt: skip
+        )
         if not done:
             raise TryAgainError("its node is about to go; the checkpoint is written")
 
@@ -205,8 +222,14 @@ def proxy_specs(config: SweepConfig, vocabulary: int) -> tuple[ProxySpec, ...]:
     Raises:
         ConfigError: two of its sizes come to the same model.
     """
-    shape = {"context": config.proxy.context, "batch": config.proxy.batch, "steps": config.proxy.lengths[-1]}
-    specs = tuple(ProxySpec.for_size(size, vocabulary=vocabulary, **shape) for size in config.proxy.sizes)
+    shape = {
+        "context": config.proxy.context,
+        "batch": config.proxy.batch,
+        "steps": config.proxy.lengths[-1],
+    }
+    specs = tuple(
+        ProxySpec.for_size(size, vocabulary=vocabulary, **shape) for size in config.proxy.sizes
+    )
     for wanted, before, spec in zip(config.proxy.sizes[1:], specs, specs[1:], strict=False):
         if spec.size <= before.size:
             raise ConfigError(
@@ -228,15 +251,30 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
 
     targets, place = config.resolved_targets(), local_part(folder)
     if begun(folder):  # a sweep that goes on needs its store, not the text
-        store = TokenStore.open(next((path for path in (place / NEXT_STORE, place / STORE) if path.exists()), place / STORE))
+        store = TokenStore.open(
+            next(
+                (path for path in (place / NEXT_STORE, place / STORE) if path.exists()),
+                place / STORE,
+            )
+        )
     else:
         store = prepare(
             {name: Source(path=domain.path) for name, domain in config.domains.items()},
-            {name: Source(path=target.path) for name, target in targets.items() if target.path is not None},
-            out=place / STORE, vocabulary=config.proxy.vocabulary, progress=say,
+            {
+                name: Source(path=target.path)
+                for name, target in targets.items()
+                if target.path is not None
+            },
+            out=place / STORE,
+            vocabulary=config.proxy.vocabulary,
+            progress=say,
             # what a training can use is enough, but a domain whose size nobody stated is counted whole
-            max_tokens={name: math.ceil(config.proxy.tokens * domain.max) for name, domain in config.domains.items() if domain.tokens},
-        )  # fmt: skip
+            max_tokens={
+                name: math.ceil(config.proxy.tokens * domain.max)
+                for name, domain in config.domains.items()
+                if domain.tokens
+            },
+        )
     tokens = {name: float(store.num_train_tokens(name)) for name in store.domains}
     limits = config.subsample(tokens)
     for name, limit in (limits or {}).items():
@@ -247,8 +285,14 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
             )
     specs = proxy_specs(config, store.vocabulary)
     return BuiltinTrainer(
-        store=keep_store(folder, store.path, store.digest), specs=specs, limits=limits, device="cuda" if config.resources.gpu else "cpu", domain_tokens=tokens,
+        store=keep_store(folder, store.path, store.digest),
+        specs=specs,
+        limits=limits,
+        device="cuda" if config.resources.gpu else "cpu",
+        domain_tokens=tokens,
         sources={name: target.domain or name for name, target in targets.items()},
-        bits_per_byte=frozenset(name for name, target in targets.items() if target.unit == "bits_per_byte"),
+        bits_per_byte=frozenset(
+            name for name, target in targets.items() if target.unit == "bits_per_byte"
+        ),
         data={"store": store.digest, "vocabulary": store.vocabulary, "tokens": tokens},
-    )  # fmt: skip
+    )

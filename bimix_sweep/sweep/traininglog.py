@@ -36,8 +36,14 @@ class TrainingLog:
         """Add lines."""
         lines = []
         for line in masked(text).splitlines() or [""]:
-            shown = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}... ({len(line)} characters)"
-            shown = "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in shown)
+            shown = (
+                line
+                if len(line) <= LONGEST_LINE
+                else f"{line[:LONGEST_LINE]}... ({len(line)} characters)"
+            )
+            shown = "".join(
+                c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in shown
+            )
             if any(c.isalnum() for c in shown):
                 self._last.append(" ".join(shown.split()))
             lines.append(shown + "\n")
@@ -78,7 +84,9 @@ class TrainingLog:
     def _keep(self, lines: list[str]) -> None:
         if self._kept is None:
             self._kept = deque()
-            with contextlib.suppress(OSError, ValueError):  # ValueError: half a character; the first attempt finds none
+            with contextlib.suppress(
+                OSError, ValueError
+            ):  # ValueError: half a character; the first attempt finds none
                 lines = [files.read_text(self.place), *lines]
         for line in lines:
             self._kept.append(line)

@@ -63,13 +63,17 @@ class NewestFirst(FIFOScheduler):  # type: ignore[misc]
         """Called by Tune, which tells its searcher next, and that only that there was an error."""
         if self._lost is not None and trial.error_file:
             with contextlib.suppress(OSError):  # a full disk: it is told without
-                self._lost(trial.trial_id, telling_line(Path(trial.error_file).read_text(errors="replace")))
+                self._lost(
+                    trial.trial_id, telling_line(Path(trial.error_file).read_text(errors="replace"))
+                )
 
 
 def telling_line(text: str) -> str:
     """Of what Tune keeps of an error, the last line that names an exception or how a worker ended; else the last."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return next((line for line in reversed(lines) if TELLING.match(line)), lines[-1] if lines else "")
+    return next(
+        (line for line in reversed(lines) if TELLING.match(line)), lines[-1] if lines else ""
+    )
 
 
 class Forgetting(Callback):  # type: ignore[misc]

@@ -71,9 +71,13 @@ class Follower:
         if self.history is None:
             return None
         return snapshot_of(
-            self.history, elapsed_seconds=self.history.seconds, training_seconds=sum(self._seconds) / max(1, len(self._seconds)),
-            lines=list(self._lines), num_lines=self._num_lines, epoch=self._epoch(),
-        )  # fmt: skip
+            self.history,
+            elapsed_seconds=self.history.seconds,
+            training_seconds=sum(self._seconds) / max(1, len(self._seconds)),
+            lines=list(self._lines),
+            num_lines=self._num_lines,
+            epoch=self._epoch(),
+        )
 
     def _epoch(self) -> int:
         return int(self._writer[:6] or 0)
@@ -102,7 +106,9 @@ class Follower:
             try:
                 event = decode(line)
             except (ValueError, RecursionError) as error:
-                raise JournalError(f"{path}: the line after event {self.num_events} {error}; restore the file from a copy") from error
+                raise JournalError(
+                    f"{path}: the line after event {self.num_events} {error}; restore the file from a copy"
+                ) from error
             if "format" not in event and event.get("seq", 0) > self.num_events:
                 self._take(event)
         self._read[name] = done + whole
@@ -113,8 +119,17 @@ class Follower:
                 raise ValueError(f"need number {self.num_events + 1}, so lines are missing")
             check_shape(event)
             self._apply(event)
-        except (BimixSweepError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError) as error:
-            raise JournalError(f"{self._journal}: event {event.get('seq')} ({event.get('kind')}) cannot be used: {error}") from error
+        except (
+            BimixSweepError,
+            ValueError,
+            LookupError,
+            TypeError,
+            ArithmeticError,
+            AttributeError,
+        ) as error:
+            raise JournalError(
+                f"{self._journal}: event {event.get('seq')} ({event.get('kind')}) cannot be used: {error}"
+            ) from error
 
     def _apply(self, event: Event) -> None:
         if self.history is None:
@@ -128,7 +143,10 @@ class Follower:
             seconds = event["at"] - self._began.pop(event["trial"], event["at"])
             if event["state"] == "finished":
                 self._seconds.append(seconds)
-                proposal, loss = self.history.proposals[event["trial"]], self.history.objective(event["trial"])
+                proposal, loss = (
+                    self.history.proposals[event["trial"]],
+                    self.history.objective(event["trial"]),
+                )
                 self._say(done_line(proposal, seconds, loss))
             else:
                 self._say(f"{event['trial']} failed: {event['reason']}")
@@ -136,10 +154,14 @@ class Follower:
             decision = event["decision"]
             self._say(
                 refit_line(
-                    len(self.history.refits), event["num_trials"], event["optimum"]["mixture"], decision.get("regret_expected"),
-                    decision.get("regret_upper95"), decision.get("movement_tv"),
+                    len(self.history.refits),
+                    event["num_trials"],
+                    event["optimum"]["mixture"],
+                    decision.get("regret_expected"),
+                    decision.get("regret_upper95"),
+                    decision.get("movement_tv"),
                 )
-            )  # fmt: skip
+            )
 
     def _say(self, line: str) -> None:
         self._lines.append(line)
@@ -150,9 +172,17 @@ def state_line(folder: str, followed: Follower, now: float | None = None) -> str
     """Whether anyone drives the sweep, as far as its folder tells."""
     if followed.complete:
         return f"complete; its results are in {folder}"
-    ago = "" if followed.last_at is None else f"last event {duration(max(0.0, (now or time.time()) - followed.last_at))} ago"
+    ago = (
+        ""
+        if followed.last_at is None
+        else f"last event {duration(max(0.0, (now or time.time()) - followed.last_at))} ago"
+    )
     elsewhere = followed.history is not None and followed.history.elsewhere
-    whose = f"its trainings run elsewhere; mixtures to run: bimix-sweep propose {folder}" if elsewhere else _driver(folder)
+    whose = (
+        f"its trainings run elsewhere; mixtures to run: bimix-sweep propose {folder}"
+        if elsewhere
+        else _driver(folder)
+    )
     return ", ".join(part for part in (ago, whose) if part)
 
 
@@ -174,28 +204,53 @@ def _driver(folder: str) -> str:
     return f"driver: {said}"
 
 
-def as_json_value(folder: str, snapshot: Snapshot | None, job: JobState | None, followed: Follower) -> dict[str, Any]:
+def as_json_value(
+    folder: str, snapshot: Snapshot | None, job: JobState | None, followed: Follower
+) -> dict[str, Any]:
     """The status as JSON has it."""
-    value: dict[str, Any] = {"dir": folder, "complete": followed.complete, "events": followed.num_events, "last_event_at": followed.last_at}
-    value["job"] = None if job is None else {
-        "submission_id": job.job.submission_id, "address": job.job.address, "state": job.state, "message": job.message,
-    }  # fmt: skip
+    value: dict[str, Any] = {
+        "dir": folder,
+        "complete": followed.complete,
+        "events": followed.num_events,
+        "last_event_at": followed.last_at,
+    }
+    value["job"] = (
+        None
+        if job is None
+        else {
+            "submission_id": job.job.submission_id,
+            "address": job.job.address,
+            "state": job.state,
+            "message": job.message,
+        }
+    )
     if snapshot is None:
         return value
     return value | {
-        "name": snapshot.name, "phase": snapshot.phase, "trials": {role: dict(states) for role, states in snapshot.counts.items()}, "max_trials": snapshot.max_trials,
-        "running": {row.trial: row.step for row in snapshot.trials if row.state == "running"}, "steps": snapshot.steps,
+        "name": snapshot.name,
+        "phase": snapshot.phase,
+        "trials": {role: dict(states) for role, states in snapshot.counts.items()},
+        "max_trials": snapshot.max_trials,
+        "running": {row.trial: row.step for row in snapshot.trials if row.state == "running"},
+        "steps": snapshot.steps,
         "running_scales": {
-            row.trial: {"steps": row.steps, **({} if row.size is None else {"size": row.size})} for row in snapshot.trials if row.state == "running"
+            row.trial: {"steps": row.steps, **({} if row.size is None else {"size": row.size})}
+            for row in snapshot.trials
+            if row.state == "running"
         },
         "optimum": None if snapshot.optimum is None else dict(snapshot.optimum),
         "region": {name: list(ends) for name, ends in snapshot.region.items()},
-        "regret_expected": snapshot.regret_expected, "regret_upper95": snapshot.regret_upper95, "decision": snapshot.decision,
-        "elapsed_seconds": round(snapshot.elapsed_seconds, 3), "seconds_left": snapshot.seconds_left,
-    }  # fmt: skip
+        "regret_expected": snapshot.regret_expected,
+        "regret_upper95": snapshot.regret_upper95,
+        "decision": snapshot.decision,
+        "elapsed_seconds": round(snapshot.elapsed_seconds, 3),
+        "seconds_left": snapshot.seconds_left,
+    }
 
 
-def print_status(folder: str, snapshot: Snapshot | None, job: JobState | None, followed: Follower) -> None:
+def print_status(
+    folder: str, snapshot: Snapshot | None, job: JobState | None, followed: Follower
+) -> None:
     """The status on one screen."""
     console = Console()
     if not console.is_terminal:
@@ -206,12 +261,18 @@ def print_status(folder: str, snapshot: Snapshot | None, job: JobState | None, f
         console.print(view(snapshot))
         console.print(Text(state_line(folder, followed)))
     if job is not None:
-        console.print(Text(printable(f"job {job.job.submission_id} at {job.job.address}: {job.state.lower()}")))
+        console.print(
+            Text(
+                printable(f"job {job.job.submission_id} at {job.job.address}: {job.state.lower()}")
+            )
+        )
         if job.message:
             console.print(Text(printable(f"  {job.message}")))
 
 
-def watch_in_terminal(followed: Follower, folder: str, *, seconds: float, progress: Progress | None = None) -> None:
+def watch_in_terminal(
+    followed: Follower, folder: str, *, seconds: float, progress: Progress | None = None
+) -> None:
     """Show the sweep until it is complete."""
     waiting = False
     with progress or Progress() as shown:

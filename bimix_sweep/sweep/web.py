@@ -20,9 +20,14 @@ LOOPBACK = "127.0.0.1"
 RENDER_SHARE = 0.2
 """Most of a core's time that making pages may take."""
 HEADERS = {
-    "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer",
-}  # fmt: skip
-WAITING = "<!doctype html><html lang=en><meta charset=utf-8><title>bimix-sweep</title><p>{}</p></html>"
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+WAITING = (
+    "<!doctype html><html lang=en><meta charset=utf-8><title>bimix-sweep</title><p>{}</p></html>"
+)
 
 
 class Page:
@@ -52,12 +57,16 @@ class Page:
         began = time.monotonic()
         self._followed.poll()
         if self._followed.history is None:
-            self._body = WAITING.format(html.escape(f"{self._folder}: the sweep has not begun")).encode()
+            self._body = WAITING.format(
+                html.escape(f"{self._folder}: the sweep has not begun")
+            ).encode()
         elif self._followed.num_events != self._shown:
             config = SweepConfig.load(files.join(self._folder, CONFIG))
             self._body = page(self._followed.history, config).encode()
             self._shown = self._followed.num_events
-        self._next = time.monotonic() + max(self._seconds, (time.monotonic() - began) / RENDER_SHARE)
+        self._next = time.monotonic() + max(
+            self._seconds, (time.monotonic() - began) / RENDER_SHARE
+        )
 
 
 @contextlib.contextmanager
@@ -79,21 +88,41 @@ def serve(folder: str, *, port: int, seconds: float) -> Iterator[str]:
 
         def do_GET(self) -> None:
             host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
-            if host not in (LOOPBACK, "localhost"):  # a name of someone else's that was pointed here
-                return self._answer(HTTPStatus.FORBIDDEN, b"this page is for 127.0.0.1 only\n", "text/plain; charset=utf-8")
+            if host not in (
+                LOOPBACK,
+                "localhost",
+            ):  # a name of someone else's that was pointed here
+                return self._answer(
+                    HTTPStatus.FORBIDDEN,
+                    b"this page is for 127.0.0.1 only\n",
+                    "text/plain; charset=utf-8",
+                )
             if self.path.partition("?")[0] not in ("/", "/report.html"):
-                return self._answer(HTTPStatus.NOT_FOUND, b"there is only /\n", "text/plain; charset=utf-8")
+                return self._answer(
+                    HTTPStatus.NOT_FOUND, b"there is only /\n", "text/plain; charset=utf-8"
+                )
             try:
                 body, more = shown.body()
             except (BimixSweepError, OSError) as error:
-                return self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n".encode(), "text/plain; charset=utf-8", again=True)
+                return self._answer(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    f"{error}\n".encode(),
+                    "text/plain; charset=utf-8",
+                    again=True,
+                )
             return self._answer(HTTPStatus.OK, body, "text/html; charset=utf-8", again=more)
 
         do_HEAD = do_GET
 
-        def _answer(self, status: HTTPStatus, body: bytes, kind: str, *, again: bool = False) -> None:
+        def _answer(
+            self, status: HTTPStatus, body: bytes, kind: str, *, again: bool = False
+        ) -> None:
             self.send_response(status)
-            for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **HEADERS}.items():
+            for name, value in {
+                "Content-Type": kind,
+                "Content-Length": str(len(body)),
+                **HEADERS,
+            }.items():
                 self.send_header(name, value)
             if again:
                 self.send_header("Refresh", str(max(5, round(seconds))))

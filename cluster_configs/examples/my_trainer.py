@@ -9,7 +9,10 @@ from bimix_sweep.errors import TryAgainError
 
 def train(mixture, report, context):
     generator = np.random.default_rng(context.seed)
-    texts = {name: np.frombuffer(Path(domain["path"]).read_bytes(), np.uint8) for name, domain in context.domains.items()}
+    texts = {
+        name: np.frombuffer(Path(domain["path"]).read_bytes(), np.uint8)
+        for name, domain in context.domains.items()
+    }
     counts, done = np.ones((256, 256)), 0
     checkpoint = context.checkpoint_dir / "counts.npz"
     if checkpoint.exists():  # an interrupted attempt left it
@@ -27,7 +30,16 @@ def train(mixture, report, context):
             checkpoint.with_suffix(".part.npz").replace(checkpoint)
         if step in context.eval_steps:
             chance = counts / counts.sum(1, keepdims=True)
-            held_out = {target: texts[of["domain"]][-len(texts[of["domain"]]) // 10 :] for target, of in context.targets.items()}
-            report(step, {target: -np.log(chance[rows[:-1], rows[1:]]).mean() for target, rows in held_out.items()})
+            held_out = {
+                target: texts[of["domain"]][-len(texts[of["domain"]]) // 10 :]
+                for target, of in context.targets.items()
+            }
+            report(
+                step,
+                {
+                    target: -np.log(chance[rows[:-1], rows[1:]]).mean()
+                    for target, rows in held_out.items()
+                },
+            )
         if context.preempted.is_set():
             raise TryAgainError("the node goes")

@@ -55,7 +55,9 @@ def number(title: str, says: str, lines: Sequence[Line], unit: str, decimals: in
     return _with(panel, lines)
 
 
-def curves(title: str, says: str, lines: Sequence[Line], unit: str, *, log: bool = False, span: int = 12) -> timeseries.Panel:
+def curves(
+    title: str, says: str, lines: Sequence[Line], unit: str, *, log: bool = False, span: int = 12
+) -> timeseries.Panel:
     """A few gauges over time."""
     panel = (
         timeseries.Panel().title(title).description(says).datasource(SOURCE).height(8).span(span).unit(unit)
@@ -64,7 +66,9 @@ def curves(title: str, says: str, lines: Sequence[Line], unit: str, *, log: bool
         .tooltip(common.VizTooltipOptions().mode(words.TooltipDisplayMode.MULTI).sort(words.SortOrder.DESCENDING))
     )  # fmt: skip
     if log:
-        panel = panel.scale_distribution(common.ScaleDistributionConfig().type(words.ScaleDistribution.LOG).log(10))
+        panel = panel.scale_distribution(
+            common.ScaleDistributionConfig().type(words.ScaleDistribution.LOG).log(10)
+        )
     return _with(panel, lines)
 
 
@@ -72,7 +76,11 @@ def phase() -> stat.Panel:
     """What the sweeps do, in words; asked for this moment only, for a range also has the phases before."""
     query = _query(f"{latest('bimix_phase', 'phase')} == 1", "{{sweep}}: {{phase}}", "A").instant()
     says = "What the sweep does: looking for the optimum, testing it in final trainings, or done. Empty between sweeps."
-    return number("Phase", says, [], "none", 0).text_mode(words.BigValueTextMode.NAME).with_target(query)
+    return (
+        number("Phase", says, [], "none", 0)
+        .text_mode(words.BigValueTextMode.NAME)
+        .with_target(query)
+    )
 
 
 def optimum_table() -> table.Panel:
@@ -91,10 +99,22 @@ def optimum_table() -> table.Panel:
         panel.with_transformation(DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(
             DataTransformerConfig(
-                id_val="organize", options={"excludeByName": {"Time": True, "folder": True}, "indexByName": order, "renameByName": named}
+                id_val="organize",
+                options={
+                    "excludeByName": {"Time": True, "folder": True},
+                    "indexByName": order,
+                    "renameByName": named,
+                },
             )
         )
-        .override_by_name("proportion", [DynamicConfigValue(id_val="custom.cellOptions", value={"type": "gauge", "mode": "basic"})])
+        .override_by_name(
+            "proportion",
+            [
+                DynamicConfigValue(
+                    id_val="custom.cellOptions", value={"type": "gauge", "mode": "basic"}
+                )
+            ],
+        )
     )
 
 
@@ -168,7 +188,9 @@ def as_json() -> str:
     return json.dumps(build(), cls=JSONEncoder, indent=2, ensure_ascii=False) + "\n"
 
 
-def _variables() -> list[dashboard.DatasourceVariable | dashboard.QueryVariable | dashboard.CustomVariable]:
+def _variables() -> list[
+    dashboard.DatasourceVariable | dashboard.QueryVariable | dashboard.CustomVariable
+]:
     def of_series(name: str, label: str, says: str) -> dashboard.QueryVariable:
         return (
             dashboard.QueryVariable(name).label(label).description(says).datasource(SOURCE)
@@ -195,13 +217,19 @@ def _query(expr: str, legend: str, ref: str) -> prometheus.Dataquery:
 
 def _with(panel: Panel, lines: Sequence[Line]) -> Panel:
     for place, (expr, legend) in enumerate(lines):
-        panel = panel.time_from(SINCE).with_target(_query(expr, legend, chr(ord("A") + place)).range())
+        panel = panel.time_from(SINCE).with_target(
+            _query(expr, legend, chr(ord("A") + place)).range()
+        )
     return panel
 
 
 def _plain() -> dashboard.ThresholdsConfig:
     """No colour means anything here that a person did not ask for."""
-    return dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps([Threshold(value=None, color="text")])
+    return (
+        dashboard.ThresholdsConfig()
+        .mode(ThresholdsMode.ABSOLUTE)
+        .steps([Threshold(value=None, color="text")])
+    )
 
 
 if __name__ == "__main__":

@@ -63,20 +63,39 @@ def _uid(path: Path) -> str | None:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description="Put the dashboard of running sweeps into Ray's Metrics tab.")
-    parser.add_argument("--temp-dir", type=Path, default=Path("/tmp/ray"), help="Ray's temporary folder (default: /tmp/ray)")  # noqa: S108
-    parser.add_argument("--wait", type=float, default=30.0, metavar="SECONDS", help="for a head that is just starting (default: 30)")
+    parser = argparse.ArgumentParser(
+        description="Put the dashboard of running sweeps into Ray's Metrics tab."
+    )
+    parser.add_argument(
+        "--temp-dir",
+        type=Path,
+        default=Path("/tmp/ray"),  # noqa: S108
+        help="Ray's temporary folder (default: /tmp/ray)",
+    )
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="for a head that is just starting (default: 30)",
+    )
     asked = parser.parse_args()
     metrics = asked.temp_dir / "session_latest" / "metrics"
     given = os.environ.get(ELSEWHERE)
     dashboards = Path(given) if given else metrics / "grafana" / "dashboards"
     uid = install(dashboards, asked.wait)
-    print(f"{dashboards / FRAMED}: the dashboard of sweeps, framed by Ray's Metrics tab under the name of Ray Data ({uid})")  # noqa: T201
+    print(  # noqa: T201
+        f"{dashboards / FRAMED}: the dashboard of sweeps, framed by Ray's Metrics tab under the name of Ray Data ({uid})"
+    )
     print("Prometheus and Grafana, each on this machine alone, where they don't run yet:")  # noqa: T201
     discovery = asked.temp_dir / "prom_metrics_service_discovery.json"
     config = Path(__file__).resolve().parents[1] / "prometheus" / "prometheus.yml"
-    print(f"  prometheus --config.file={config} --web.listen-address=127.0.0.1:9090   # its file list: {discovery}")  # noqa: T201
-    print(f"  GF_SERVER_HTTP_ADDR=127.0.0.1 grafana server --config {metrics / 'grafana' / 'grafana.ini'} --homepath GRAFANA_HOME")  # noqa: T201
+    print(  # noqa: T201
+        f"  prometheus --config.file={config} --web.listen-address=127.0.0.1:9090   # its file list: {discovery}"
+    )
+    print(  # noqa: T201
+        f"  GF_SERVER_HTTP_ADDR=127.0.0.1 grafana server --config {metrics / 'grafana' / 'grafana.ini'} --homepath GRAFANA_HOME"
+    )
 
 
 if __name__ == "__main__":

@@ -9,9 +9,17 @@ HEAVY = ("torch", "ray", "optuna", "plotly", "tokenizers", "pandas")
 
 
 def loaded_after(code: str) -> set[str]:
-    script = f"import sys\n{code}\nprint(','.join(name for name in {HEAVY!r} if name in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return set(filter(None, done.stdout.strip().splitlines()[-1].split(","))) if done.stdout.strip() else set()
+    script = (
+        f"import sys\n{code}\nprint(','.join(name for name in {HEAVY!r} if name in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return (
+        set(filter(None, done.stdout.strip().splitlines()[-1].split(",")))
+        if done.stdout.strip()
+        else set()
+    )
 
 
 @pytest.mark.parametrize(

@@ -42,27 +42,57 @@ def main() -> None:
             regret = optimum.regret
             rows.append(
                 {
-                    "family": family, "seed": seed, "noise": noise, "runs": runs, "expected": regret.expected, "upper95": regret.upper95,
+                    "family": family,
+                    "seed": seed,
+                    "noise": noise,
+                    "runs": runs,
+                    "expected": regret.expected,
+                    "upper95": regret.upper95,
                     "realised": max(0.0, world.regret(optimum.mixture.as_array(world.domains))),
                 }
-            )  # fmt: skip
+            )
         print(
             f"{family}: {np.mean([row['realised'] <= row['upper95'] for row in rows if row['family'] == family]):.1%} within the bound",
             flush=True,
         )
-    within = {family: float(np.mean([r["realised"] <= r["upper95"] for r in rows if r["family"] == family])) for family in FAMILIES}
-    overall, lowest = float(np.mean([r["realised"] <= r["upper95"] for r in rows])), min(within.values())
+    within = {
+        family: float(
+            np.mean([r["realised"] <= r["upper95"] for r in rows if r["family"] == family])
+        )
+        for family in FAMILIES
+    }
+    overall, lowest = (
+        float(np.mean([r["realised"] <= r["upper95"] for r in rows])),
+        min(within.values()),
+    )
     idle = float(np.mean([r["upper95"] for r in rows]) / np.mean([r["realised"] for r in rows]))
     claims = [
         Claim(
-            claim=f"realised regret within upper95, {len(rows)} sweeps", goal=">= .93", value=overall, spread=within, holds=overall >= 0.93
+            claim=f"realised regret within upper95, {len(rows)} sweeps",
+            goal=">= .93",
+            value=overall,
+            spread=within,
+            holds=overall >= 0.93,
         ),
-        Claim(claim="the same in the worst family", goal=">= .88", value=lowest, holds=lowest >= 0.88),
-        Claim(claim="mean upper95 over mean realised regret", goal="<= 4", value=idle, holds=idle <= 4),
+        Claim(
+            claim="the same in the worst family", goal=">= .88", value=lowest, holds=lowest >= 0.88
+        ),
+        Claim(
+            claim="mean upper95 over mean realised regret", goal="<= 4", value=idle, holds=idle <= 4
+        ),
     ]
     families = [[row for row in rows if row["family"] == family] for family in FAMILIES]
-    notes = [f"Standard error of the ratio, over sweeps drawn anew within families: {scatter_of_bounds(families):.2f}.", NOTE]
-    record("calibration", claims, seconds=time.perf_counter() - start, extra={"sweeps": rows}, notes=notes)
+    notes = [
+        f"Standard error of the ratio, over sweeps drawn anew within families: {scatter_of_bounds(families):.2f}.",
+        NOTE,
+    ]
+    record(
+        "calibration",
+        claims,
+        seconds=time.perf_counter() - start,
+        extra={"sweeps": rows},
+        notes=notes,
+    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,13 @@ def main() -> None:
     found: dict[str, dict[int, list[float]]] = {}
     errors: dict[str, dict[int, list[float]]] = {}
     for policy in ("informative", "random"):
-        rows = [row for seed in SEEDS for row in replay(table, runs=32, start=16, policy=policy, slots=2, heldout=heldout, seed=seed)]
+        rows = [
+            row
+            for seed in SEEDS
+            for row in replay(
+                table, runs=32, start=16, policy=policy, slots=2, heldout=heldout, seed=seed
+            )
+        ]
         found[policy] = {n: [row.spearman for row in rows if row.runs == n] for n in GOALS}
         errors[policy] = {n: [row.mre for row in rows if row.runs == n] for n in GOALS}
     claims = []
@@ -29,16 +35,22 @@ def main() -> None:
         ours, random = found["informative"][n], found["random"][n]
         claims.append(
             Claim(
-                claim=f"rank correlation on unseen 1M mixtures, {n} chosen runs, mean of {len(ours)} seeds", goal=f">= {goal}",
-                value=float(np.mean(ours)), spread=[min(ours), max(ours)], holds=bool(round(float(np.mean(ours)), 4) >= goal),
+                claim=f"rank correlation on unseen 1M mixtures, {n} chosen runs, mean of {len(ours)} seeds",
+                goal=f">= {goal}",
+                value=float(np.mean(ours)),
+                spread=[min(ours), max(ours)],
+                holds=bool(round(float(np.mean(ours)), 4) >= goal),
             )
-        )  # fmt: skip
+        )
         claims.append(
             Claim(
-                claim=f"the same less that of {n} random runs", goal="> 0", value=float(np.mean(ours) - np.mean(random)),
-                spread=[min(random), max(random)], holds=bool(np.mean(ours) > np.mean(random)),
+                claim=f"the same less that of {n} random runs",
+                goal="> 0",
+                value=float(np.mean(ours) - np.mean(random)),
+                spread=[min(random), max(random)],
+                holds=bool(np.mean(ours) > np.mean(random)),
             )
-        )  # fmt: skip
+        )
     extra = {"spearman": found, "mre_percent": errors}
     record("chosen", claims, seconds=time.perf_counter() - start, extra=extra)
 

@@ -26,7 +26,9 @@ def hidden_share(small: LossTable, large: LossTable, missed: np.ndarray) -> str:
     """Whether the misses at a published share of 0 are chance: a mixture that 1M and 60M trainings both find easy holds some of the domain."""
     target, share = small.targets.index(HARD), small.proportions[:, small.domains.index(HARD)]
     beside = {trial.rsplit("-", 1)[1]: row for row, trial in enumerate(large.trials)}
-    sixty = np.array([large.losses[beside[trial.rsplit("-", 1)[1]], target] for trial in small.trials])
+    sixty = np.array(
+        [large.losses[beside[trial.rsplit("-", 1)[1]], target] for trial in small.trials]
+    )
     absent, few = share == 0, (share > 0) & (share < 0.0015)
     easy = absent & missed[:, target]
     rank_60m = [float((sixty[absent] <= loss).mean()) for loss in sixty[easy]]
@@ -46,7 +48,10 @@ def main() -> None:
     train, small, large = swarm("train", "1m"), swarm("test", "1m"), swarm("test", "60m")
     rows: dict[str, dict[str, list[float]]] = {}
     # shares below .0005 are published as 0, and a little mathematics halves the loss on it: where 512 runs cannot tell, 16 cannot
-    full = [fit_law(train).predict(small.proportions, small.steps), lightgbm(train.proportions, train.losses, small.proportions)]
+    full = [
+        fit_law(train).predict(small.proportions, small.steps),
+        lightgbm(train.proportions, train.losses, small.proportions),
+    ]
     beyond = np.any([np.abs(loss / small.losses - 1) > 0.15 for loss in full], axis=0)
 
     def keep(method: str, n: int, **values: float) -> None:
@@ -61,21 +66,43 @@ def main() -> None:
             loss, sd = law.predict_with_sd(small.proportions, small.steps, noise=True)
             sixty = law.predict(large.proportions, large.steps)
             keep(
-                "ours", n, rho=rank(loss, small.losses), mre=error(loss, small.losses), worst=100 * np.abs(loss / small.losses - 1).max(),
+                "ours",
+                n,
+                rho=rank(loss, small.losses),
+                mre=error(loss, small.losses),
+                worst=100 * np.abs(loss / small.losses - 1).max(),
                 worst_knowable=100 * np.abs(loss / small.losses - 1)[~beyond].max(),
-                rho_60m=rank(sixty, large.losses), cover=np.mean(np.abs(loss - small.losses) < 1.96 * sd),
-                median_rho=float(np.median([rank(loss[:, [k]], small.losses[:, [k]]) for k in range(len(small.targets))])),
-            )  # fmt: skip
+                rho_60m=rank(sixty, large.losses),
+                cover=np.mean(np.abs(loss - small.losses) < 1.96 * sd),
+                median_rho=float(
+                    np.median(
+                        [
+                            rank(loss[:, [k]], small.losses[:, [k]])
+                            for k in range(len(small.targets))
+                        ]
+                    )
+                ),
+            )
             if n in (24, 64, 512):
-                for name, method in (("log-linear", log_linear), ("LightGBM", lightgbm), ("Gaussian process", gaussian_process)):
+                for name, method in (
+                    ("log-linear", log_linear),
+                    ("LightGBM", lightgbm),
+                    ("Gaussian process", gaussian_process),
+                ):
                     if name == "Gaussian process" and n == 512:
                         continue
                     rival = method(seen.proportions, seen.losses, small.proportions)
-                    over = method(seen.proportions, seen.losses, large.proportions) if n == 64 and name != "Gaussian process" else None
+                    over = (
+                        method(seen.proportions, seen.losses, large.proportions)
+                        if n == 64 and name != "Gaussian process"
+                        else None
+                    )
                     keep(name, n, rho=rank(rival, small.losses), mre=error(rival, small.losses))
                     if over is not None:
                         keep(name, n, rho_60m=rank(over, large.losses))
-        print(n, {k: round(float(np.mean(v)), 4) for k, v in rows[f"ours n={n}"].items()}, flush=True)
+        print(
+            n, {k: round(float(np.mean(v)), 4) for k, v in rows[f"ours n={n}"].items()}, flush=True
+        )
     for policy in ("informative", "random"):
         for seed in range(SEEDS):
             for row in replay(train, runs=32, start=20, policy=policy, heldout=small, seed=seed):
@@ -85,13 +112,20 @@ def main() -> None:
     span = lambda key, value: [min(rows[key][value]), max(rows[key][value])]  # noqa: E731
     claims = [
         Claim(
-            claim=f"rank correlation on 256 unseen 1M mixtures, {n} random runs", goal=f">= {goal}", value=mean(f"ours n={n}", "rho"),
-            spread=span(f"ours n={n}", "rho"), holds=mean(f"ours n={n}", "rho") >= goal,
+            claim=f"rank correlation on 256 unseen 1M mixtures, {n} random runs",
+            goal=f">= {goal}",
+            value=mean(f"ours n={n}", "rho"),
+            spread=span(f"ours n={n}", "rho"),
+            holds=mean(f"ours n={n}", "rho") >= goal,
         )
         for n, goal in GOALS.items()
-    ]  # fmt: skip
+    ]
     value = mean("ours n=512", "mre")
-    claims.append(Claim(claim="relative error from 512 runs, %", goal="<= .95", value=value, holds=value <= 0.95))
+    claims.append(
+        Claim(
+            claim="relative error from 512 runs, %", goal="<= .95", value=value, holds=value <= 0.95
+        )
+    )
     value = mean("ours n=64", "rho_60m")
     claims.append(
         Claim(
@@ -108,9 +142,11 @@ def main() -> None:
         claims.append(
             Claim(
                 claim=f"worst single prediction from {n} runs, % (from 512: ours {100 * np.abs(full[0] / small.losses - 1).max():.0f}, LightGBM {reference:.0f})",
-                goal="<= 30", value=value, holds=value <= 30,
+                goal="<= 30",
+                value=value,
+                holds=value <= 30,
             )
-        )  # fmt: skip
+        )
         value = max(rows[f"ours n={n}"]["worst_knowable"])
         claims.append(
             Claim(
@@ -124,13 +160,22 @@ def main() -> None:
         value, by_chance = mean(f"informative n={n}", "rho"), mean(f"random n={n}", "rho")
         claims.append(
             Claim(
-                claim=f"rank correlation, {n} runs chosen by the loop (random choice: {by_chance:.4f})", goal=f">= {goal}, > random", value=value,
-                spread=span(f"informative n={n}", "rho"), holds=value >= goal and value > by_chance,
+                claim=f"rank correlation, {n} runs chosen by the loop (random choice: {by_chance:.4f})",
+                goal=f">= {goal}, > random",
+                value=value,
+                spread=span(f"informative n={n}", "rho"),
+                holds=value >= goal and value > by_chance,
             )
-        )  # fmt: skip
-    summary = {key: {name: float(np.mean(v)) for name, v in slot.items()} for key, slot in rows.items()}
+        )
+    summary = {
+        key: {name: float(np.mean(v)) for name, v in slot.items()} for key, slot in rows.items()
+    }
     record(
-        "efficiency", claims, seconds=time.perf_counter() - started, extra={"methods": summary}, notes=[hidden_share(small, large, beyond)]
+        "efficiency",
+        claims,
+        seconds=time.perf_counter() - started,
+        extra={"methods": summary},
+        notes=[hidden_share(small, large, beyond)],
     )
 
 

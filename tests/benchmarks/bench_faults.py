@@ -16,12 +16,27 @@ from pathlib import Path
 
 import numpy as np
 from recording import Claim, record
-from storm import Campaign, Storm, claims, clear_up, left_processes, none, own_namespace, small_disk, summary
+from storm import (
+    Campaign,
+    Storm,
+    claims,
+    clear_up,
+    left_processes,
+    none,
+    own_namespace,
+    small_disk,
+    summary,
+)
 
 SEED = 7
 PLAN = {
-    "trial worker": 8, "worker node": 6, "LawActor": 9, "driver": 9, "driver during a journal write": 7, "head node": 2,
-}  # fmt: skip
+    "trial worker": 8,
+    "worker node": 6,
+    "LawActor": 9,
+    "driver": 9,
+    "driver during a journal write": 7,
+    "head node": 2,
+}
 DISK_FULL = 3
 LONGEST_WAIT = 9.0
 """Seconds between two faults in one place."""
@@ -48,11 +63,22 @@ def main() -> None:
         storm = Storm(ray=ray, folder=folder)
         places = (("a", folder, BUSY), ("b", folder, CALM), ("c", disk, BUSY))
         campaigns = [
-            Campaign(storm=storm, name=name, place=place, rng=np.random.default_rng([SEED, number]), options=options)
+            Campaign(
+                storm=storm,
+                name=name,
+                place=place,
+                rng=np.random.default_rng([SEED, number]),
+                options=options,
+            )
             for number, (name, place, options) in enumerate(places)
         ]
-        waits = [[(float(rng.uniform(0.3, LONGEST_WAIT)), kind) for kind in kinds] for kinds in plans]
-        threads = [threading.Thread(target=campaign.run, args=(waiting,)) for campaign, waiting in zip(campaigns, waits, strict=True)]
+        waits = [
+            [(float(rng.uniform(0.3, LONGEST_WAIT)), kind) for kind in kinds] for kinds in plans
+        ]
+        threads = [
+            threading.Thread(target=campaign.run, args=(waiting,))
+            for campaign, waiting in zip(campaigns, waits, strict=True)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -63,7 +89,12 @@ def main() -> None:
     record(
         "faults",
         [
-            Claim(claim="random faults, each followed by a resume or a recovery", goal=">= 40", value=kills, holds=kills >= 40),
+            Claim(
+                claim="random faults, each followed by a resume or a recovery",
+                goal=">= 40",
+                value=kills,
+                holds=kills >= 40,
+            ),
             *claims(storm, left),
             none(
                 f"sweeps of one slot that decided otherwise than an undisturbed one, of {found['one_slot_sweeps']}",

@@ -28,9 +28,19 @@ def spec():
     domains = DomainSet(names=DOMAINS)
     steps = tuple(range(10, 10 * POINTS + 1, 10))
     return SweepSpec(
-        domains=domains, final_domains=domains, targets=DOMAINS, weights=dict.fromkeys(DOMAINS, 1.0), own={n: n for n in DOMAINS},
-        steps=steps[-1], size=1e5, eval_steps=steps, min_step=steps[0], max_trials=100_000, slots=TRAININGS, tolerance=1e-9,
-    )  # fmt: skip
+        domains=domains,
+        final_domains=domains,
+        targets=DOMAINS,
+        weights=dict.fromkeys(DOMAINS, 1.0),
+        own={n: n for n in DOMAINS},
+        steps=steps[-1],
+        size=1e5,
+        eval_steps=steps,
+        min_step=steps[0],
+        max_trials=100_000,
+        slots=TRAININGS,
+        tolerance=1e-9,
+    )
 
 
 class Training:
@@ -74,11 +84,17 @@ def measure(address: str, folder: Path) -> tuple[list[tuple[float, float]], floa
 
     ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
     try:
-        first = sweep_event(name="ingest", config_digest="c", data={"planted": True}, spec=spec(), versions={})
+        first = sweep_event(
+            name="ingest", config_digest="c", data={"planted": True}, spec=spec(), versions={}
+        )
         actor = _start_actor("ingest", folder, first, None)
-        clients = [ray.remote(Training).options(num_cpus=1).remote("ingest") for _ in range(TRAININGS)]
+        clients = [
+            ray.remote(Training).options(num_cpus=1).remote("ingest") for _ in range(TRAININGS)
+        ]
         ray.get([client.pid.remote() for client in clients])
-        proposals = iter([ask(actor.propose.remote(f"t{number:04d}")) for number in range(TRAININGS * 25)])
+        proposals = iter(
+            [ask(actor.propose.remote(f"t{number:04d}")) for number in range(TRAININGS * 25)]
+        )
         over = threading.Event()
 
         def decide() -> None:
@@ -92,7 +108,9 @@ def measure(address: str, folder: Path) -> tuple[list[tuple[float, float]], floa
 
         def begin(client):
             proposal = next(proposals)
-            return client.run.remote(proposal.trial, proposal.mixture.as_array(DOMAINS).tolist(), until)
+            return client.run.remote(
+                proposal.trial, proposal.mixture.as_array(DOMAINS).tolist(), until
+            )
 
         running, points = {begin(client): client for client in clients}, []
         while running:
@@ -121,19 +139,43 @@ def main() -> None:
         kept = sum(len(trial.points) for trial in history.state.trials.values())
         refits, seconds = len(history.refits), sum(event["seconds"] for event in history.refits)
     rate = sum(at <= until for at, _ in points) / (until - began)
-    each = sum(np.histogram([at for at, _ in points], bins=np.linspace(began, until, 7))[0].reshape(3, 2).T) / ((until - began) / 3)
+    each = sum(
+        np.histogram([at for at, _ in points], bins=np.linspace(began, until, 7))[0].reshape(3, 2).T
+    ) / ((until - began) / 3)
     took = np.array([seconds for _, seconds in points])
     p99 = float(np.quantile(took, 0.99))
     record(
         "ingest",
         [
-            Claim(claim=f"points a second on the disk and acknowledged to {TRAININGS} trainings at once, over {SECONDS:g} s with {refits} refits", goal=">= 1000", value=rate, spread=[float(each.min()), float(each.max())], holds=rate >= 1000),
-            Claim(claim="seconds within which 99 % of points were acknowledged", goal="< 0.1", value=p99, spread={"median": float(np.median(took)), "p90": float(np.quantile(took, 0.9)), "max": float(took.max())}, holds=p99 < 0.1),
-            Claim(claim="acknowledged points that the journal lacks or has twice", goal="0", value=abs(kept - len(points)), holds=kept == len(points)),
+            Claim(
+                claim=f"points a second on the disk and acknowledged to {TRAININGS} trainings at once, over {SECONDS:g} s with {refits} refits",
+                goal=">= 1000",
+                value=rate,
+                spread=[float(each.min()), float(each.max())],
+                holds=rate >= 1000,
+            ),
+            Claim(
+                claim="seconds within which 99 % of points were acknowledged",
+                goal="< 0.1",
+                value=p99,
+                spread={
+                    "median": float(np.median(took)),
+                    "p90": float(np.quantile(took, 0.9)),
+                    "max": float(took.max()),
+                },
+                holds=p99 < 0.1,
+            ),
+            Claim(
+                claim="acknowledged points that the journal lacks or has twice",
+                goal="0",
+                value=abs(kept - len(points)),
+                holds=kept == len(points),
+            ),
             Claim(claim="refits during that time", goal="> 0", value=refits, holds=refits > 0),
         ],
-        seconds=time.perf_counter() - started, extra={"points": len(points), "decision_seconds": seconds},
-    )  # fmt: skip
+        seconds=time.perf_counter() - started,
+        extra={"points": len(points), "decision_seconds": seconds},
+    )
 
 
 if __name__ == "__main__":

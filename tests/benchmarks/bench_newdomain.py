@@ -24,32 +24,52 @@ def main() -> None:
     train, test = swarm("train", "1m"), swarm("test", "1m")
     rows: dict[str, dict[str, list[float]]] = {}
     for name in ADDED:
-        share, column = train.proportions[:, train.domains.index(name)], test.proportions[:, test.domains.index(name)]
+        share, column = (
+            train.proportions[:, train.domains.index(name)],
+            test.proportions[:, test.domains.index(name)],
+        )
         judged = test.select(column >= HOLDS)
         for seed in range(SEEDS):
             generator = rng(seed, "newdomain", name)
             old = generator.permutation(np.flatnonzero(share < LACKS))[:OLD]
             new = generator.permutation(np.flatnonzero(share >= HOLDS))
-            picks = {str(k): np.r_[old, new[:k]] for k in (0, 2, 4, 8, 12)} | {"48 fresh": generator.permutation(len(train))[:48]}
+            picks = {str(k): np.r_[old, new[:k]] for k in (0, 2, 4, 8, 12)} | {
+                "48 fresh": generator.permutation(len(train))[:48]
+            }
             for key, index in picks.items():
-                loss = fit_law(train.select(np.sort(index))).predict(judged.proportions, judged.steps)
+                loss = fit_law(train.select(np.sort(index))).predict(
+                    judged.proportions, judged.steps
+                )
                 slot = rows.setdefault(key, {"rho": [], "mre": []})
                 slot["rho"].append(rank(loss, judged.losses))
                 slot["mre"].append(error(loss, judged.losses))
-    mean = {key: {what: float(np.mean(v)) for what, v in slot.items()} for key, slot in rows.items()}
+    mean = {
+        key: {what: float(np.mean(v)) for what, v in slot.items()} for key, slot in rows.items()
+    }
     print(mean)
     fresh = mean["48 fresh"]
     claims = [
         Claim(
-            claim=f"rank correlation with 4 new runs (48 fresh ones: {fresh['rho']:.4f})", goal=">= .979", value=mean["4"]["rho"],
-            spread=[min(rows["4"]["rho"]), max(rows["4"]["rho"])], holds=mean["4"]["rho"] >= 0.979,
+            claim=f"rank correlation with 4 new runs (48 fresh ones: {fresh['rho']:.4f})",
+            goal=">= .979",
+            value=mean["4"]["rho"],
+            spread=[min(rows["4"]["rho"]), max(rows["4"]["rho"])],
+            holds=mean["4"]["rho"] >= 0.979,
         ),
         Claim(
-            claim=f"error with 4 new runs, % (48 fresh ones: {fresh['mre']:.2f})", goal="<= 1.8", value=mean["4"]["mre"],
-            spread=[min(rows["4"]["mre"]), max(rows["4"]["mre"])], holds=mean["4"]["mre"] <= 1.8,
+            claim=f"error with 4 new runs, % (48 fresh ones: {fresh['mre']:.2f})",
+            goal="<= 1.8",
+            value=mean["4"]["mre"],
+            spread=[min(rows["4"]["mre"]), max(rows["4"]["mre"])],
+            holds=mean["4"]["mre"] <= 1.8,
         ),
-    ]  # fmt: skip
-    record("newdomain", claims, seconds=time.perf_counter() - started, extra={"by number of new runs": mean})
+    ]
+    record(
+        "newdomain",
+        claims,
+        seconds=time.perf_counter() - started,
+        extra={"by number of new runs": mean},
+    )
 
 
 if __name__ == "__main__":

@@ -34,7 +34,10 @@ def prepared(folder: Path) -> None:
     from bimix_sweep.sweep.trainers import prepare_builtin
 
     config = demo_config(folder, slots=SLOTS)
-    changed = config.model_dump(mode="json") | {"budget": {"trials": TRIALS}, "stop": {"tolerance": 1e-6, "patience": 3}}
+    changed = config.model_dump(mode="json") | {
+        "budget": {"trials": TRIALS},
+        "stop": {"tolerance": 1e-6, "patience": 3},
+    }
     config = SweepConfig.parse(changed)
     prepare_builtin(config, folder, lambda _: None)
     (folder / "config.yaml").write_text(config.to_yaml())
@@ -43,7 +46,11 @@ def prepared(folder: Path) -> None:
 def sweep(folder: str) -> float:
     """Wall seconds of `bimix-sweep resume` from the first import to the last byte of the page."""
     start = time.perf_counter()
-    subprocess.run([str(Path(sys.executable).with_name("bimix-sweep")), "resume", folder], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [str(Path(sys.executable).with_name("bimix-sweep")), "resume", folder],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     return time.perf_counter() - start
 
 
@@ -55,7 +62,9 @@ def plain(folder: str) -> None:
     from bimix_sweep.sweep.trainers import TrialJob, prepare_builtin
 
     history = replay(folder)
-    trainer = prepare_builtin(SweepConfig.load(Path(folder) / "config.yaml"), Path(folder), lambda _: None)
+    trainer = prepare_builtin(
+        SweepConfig.load(Path(folder) / "config.yaml"), Path(folder), lambda _: None
+    )
     differing = 0
     for name, proposal in history.proposals.items():
         points: dict[int, dict[str, float]] = {}
@@ -69,13 +78,25 @@ def plain(folder: str) -> None:
             )
             trainer.train(job, points.__setitem__)
         differing += points != history.state.trials[name].points
-    print(json.dumps({"seconds": time.perf_counter() - start, "trainings": len(history.proposals), "differing": differing}))
+    print(
+        json.dumps(
+            {
+                "seconds": time.perf_counter() - start,
+                "trainings": len(history.proposals),
+                "differing": differing,
+            }
+        )
+    )
 
 
 def alone(folder: str) -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, __file__, folder], check=True, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        [sys.executable, __file__, folder],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -97,8 +118,19 @@ class SleepingTrainer:
         began = time.time()
         useful = 0.03 + job.mixture.as_array(("web", "code", "books"))
         for number, step in enumerate(self.eval_steps, start=1):
-            time.sleep(max(0.0, began + SLEEPING_SECONDS * number / len(self.eval_steps) - time.time()))
-            report(step, dict(zip(("web", "code", "books"), (useful**-0.13 * (8 * step**-0.45 + 2)).tolist(), strict=True)))
+            time.sleep(
+                max(0.0, began + SLEEPING_SECONDS * number / len(self.eval_steps) - time.time())
+            )
+            report(
+                step,
+                dict(
+                    zip(
+                        ("web", "code", "books"),
+                        (useful**-0.13 * (8 * step**-0.45 + 2)).tolist(),
+                        strict=True,
+                    )
+                ),
+            )
         with self.log.open("a") as log:
             log.write(f"{began} {time.time()}\n")
 
@@ -109,19 +141,31 @@ def sleeping(folder: Path) -> None:
     from bimix_sweep.sweep.launch import run_sweep
 
     content = {
-        "name": "sleeping", "domains": {name: {"path": "none"} for name in ("web", "code", "books")}, "proxy": {"steps": 400},
-        "budget": {"trials": SLEEPING_TRIALS}, "resources": {"slots": SLOTS}, "stop": {"tolerance": 1e-9},
-    }  # fmt: skip
-    run_sweep(SweepConfig.parse(content), out=folder / "sweep", prepare=lambda *_: SleepingTrainer(log=folder / "log"))
+        "name": "sleeping",
+        "domains": {name: {"path": "none"} for name in ("web", "code", "books")},
+        "proxy": {"steps": 400},
+        "budget": {"trials": SLEEPING_TRIALS},
+        "resources": {"slots": SLOTS},
+        "stop": {"tolerance": 1e-9},
+    }
+    run_sweep(
+        SweepConfig.parse(content),
+        out=folder / "sweep",
+        prepare=lambda *_: SleepingTrainer(log=folder / "log"),
+    )
 
 
 def idle() -> dict[str, float]:
     """How much of the slots' time passed without a training, and how long the sweep took as a whole."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         start = time.perf_counter()
-        subprocess.run([sys.executable, __file__, "--sleeping", folder], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [sys.executable, __file__, "--sleeping", folder], check=True, stdout=subprocess.DEVNULL
+        )
         whole = time.perf_counter() - start
-        times = [tuple(map(float, line.split())) for line in Path(folder, "log").read_text().splitlines()]
+        times = [
+            tuple(map(float, line.split())) for line in Path(folder, "log").read_text().splitlines()
+        ]
     wall = max(end for _, end in times) - min(began for began, _ in times)
     return {
         "share": 1 - sum(end - began for began, end in times) / (SLOTS * wall),
@@ -142,7 +186,14 @@ def main() -> None:
             seconds = sweep(folder)
             same = alone(folder)
         bound = FACTOR * same["seconds"] / SLOTS + START_SECONDS
-        rounds.append({"sweep_seconds": seconds, "plain_seconds": same["seconds"], "bound_seconds": bound, **same})
+        rounds.append(
+            {
+                "sweep_seconds": seconds,
+                "plain_seconds": same["seconds"],
+                "bound_seconds": bound,
+                **same,
+            }
+        )
         print(rounds[-1])
     excess = [r["sweep_seconds"] - r["bound_seconds"] for r in rounds]
     shares = [(r["sweep_seconds"] - START_SECONDS) / (r["plain_seconds"] / SLOTS) for r in rounds]
@@ -151,20 +202,27 @@ def main() -> None:
         [
             Claim(
                 claim=f"(sweep wall time - 15 s of start) / (plain time / {SLOTS} slots), {rounds[0]['trainings']:.0f} trainings, mean of {ROUNDS} rounds",
-                goal="<= 1.15", value=sum(shares) / ROUNDS, spread=[min(shares), max(shares)], holds=sum(excess) <= 0,
+                goal="<= 1.15",
+                value=sum(shares) / ROUNDS,
+                spread=[min(shares), max(shares)],
+                holds=sum(excess) <= 0,
             ),
             Claim(
-                claim="trainings whose losses differ from those of the plain process", goal="0",
-                value=sum(r["differing"] for r in rounds), holds=not any(r["differing"] for r in rounds),
+                claim="trainings whose losses differ from those of the plain process",
+                goal="0",
+                value=sum(r["differing"] for r in rounds),
+                holds=not any(r["differing"] for r in rounds),
             ),
             Claim(
                 claim=f"share of {SLOTS} slots' time without a training, {between['trainings']} trainings that sleep {SLEEPING_SECONDS:g} s, first to last",
-                goal="<= 0.05", value=between["share"], holds=between["share"] <= 0.05,
+                goal="<= 0.05",
+                value=between["share"],
+                holds=between["share"] <= 0.05,
             ),
         ],
         seconds=time.perf_counter() - start,
         extra={"rounds": rounds, "slots": SLOTS, "sleeping": between},
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -28,13 +28,22 @@ from bimix_sweep.proxy.train import train
 REPEATS, STEPS = 3, 30
 
 
-def plain_losses(spec: ProxySpec, batches: list[torch.Tensor], dtype: torch.dtype) -> tuple[list[float], float]:
+def plain_losses(
+    spec: ProxySpec, batches: list[torch.Tensor], dtype: torch.dtype
+) -> tuple[list[float], float]:
     """Losses of the rival and its CPU-seconds a step after the first five."""
     weights = {
-        name: w.clone().requires_grad_() for name, w in model.views(model.initial(spec, torch.Generator().manual_seed(0)), spec).items()
+        name: w.clone().requires_grad_()
+        for name, w in model.views(
+            model.initial(spec, torch.Generator().manual_seed(0)), spec
+        ).items()
     }
     optimizer = torch.optim.AdamW(
-        weights.values(), lr=spec.learning_rate, betas=(spec.beta1, spec.beta2), weight_decay=spec.weight_decay, fused=True
+        weights.values(),
+        lr=spec.learning_rate,
+        betas=(spec.beta1, spec.beta2),
+        weight_decay=spec.weight_decay,
+        fused=True,
     )
     position = model.rotary(spec, torch.device("cpu"), dtype)
 
@@ -50,12 +59,21 @@ def plain_losses(spec: ProxySpec, batches: list[torch.Tensor], dtype: torch.dtyp
         x = norm(functional.embedding(rows[:, :-1], cast["embedding"]))
         for layer in range(spec.layers):
             q, k, v = (
-                functional.linear(norm(x), cast[f"{layer}.qkv"]).view(count, context, 3, spec.heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
+                functional.linear(norm(x), cast[f"{layer}.qkv"])
+                .view(count, context, 3, spec.heads, HEAD_WIDTH)
+                .permute(2, 0, 3, 1, 4)
             )
             q, k = model.rotate(norm(q), position), model.rotate(norm(k), position)
-            mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(count, context, spec.width)
+            mixed = (
+                functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+                .transpose(1, 2)
+                .reshape(count, context, spec.width)
+            )
             x = x + functional.linear(mixed, cast[f"{layer}.out"])
-            x = x + functional.linear(functional.linear(norm(x), cast[f"{layer}.up"]).relu().square(), cast[f"{layer}.down"])
+            x = x + functional.linear(
+                functional.linear(norm(x), cast[f"{layer}.up"]).relu().square(),
+                cast[f"{layer}.down"],
+            )
         logits = functional.linear(norm(x), cast["head"]).float()
         loss = functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
         optimizer.zero_grad()
@@ -78,16 +96,33 @@ def main() -> None:
     torch.set_num_threads(1)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        store = prepare({name: text.source for name, text in demo_texts().items()}, out=Path(folder) / "store", max_tokens=450_000)
+        store = prepare(
+            {name: text.source for name, text in demo_texts().items()},
+            out=Path(folder) / "store",
+            max_tokens=450_000,
+        )
         spec = ProxySpec.for_size(1e5, vocabulary=store.vocabulary)
         validation = {name: store.validation(name) for name in store.domains}
-        stream = MixtureStream(store, Mixture.from_array(store.domains, [1 / 3] * 3), batch=spec.batch, context=spec.context, seed=0)
+        stream = MixtureStream(
+            store,
+            Mixture.from_array(store.domains, [1 / 3] * 3),
+            batch=spec.batch,
+            context=spec.context,
+            seed=0,
+        )
         precision = choose_precision(spec)
         final: dict[int, dict[str, float]] = {}
 
         def trial(targets: dict, steps: int, *, compiled: bool = False) -> None:
             shortened = ProxySpec.for_size(1e5, vocabulary=store.vocabulary, steps=steps)
-            train(shortened, stream, targets, seed=0, report=final.__setitem__, precision={**precision, "compile": compiled})
+            train(
+                shortened,
+                stream,
+                targets,
+                seed=0,
+                report=final.__setitem__,
+                precision={**precision, "compile": compiled},
+            )
 
         trial(validation, 5)  # the first training of a process pays for imports
         whole = [cpu_seconds(lambda: trial(validation, spec.steps)) for _ in range(REPEATS)]
@@ -98,7 +133,9 @@ def main() -> None:
         start = time.perf_counter()
         trial({}, 5, compiled=True)
         compiling = time.perf_counter() - start
-        compiled = [cpu_seconds(lambda: trial({}, spec.steps, compiled=True)) for _ in range(REPEATS)]
+        compiled = [
+            cpu_seconds(lambda: trial({}, spec.steps, compiled=True)) for _ in range(REPEATS)
+        ]
         trial(validation, spec.steps, compiled=True)
         apart = max(abs(final[spec.steps][name] / loss - 1) for name, loss in losses.items())
         step_seconds = statistics.median(alone) / spec.steps
@@ -108,22 +145,49 @@ def main() -> None:
     claims = [
         Claim(
             claim=f"CPU-seconds of a trial of {spec.size} parameters, {spec.steps} steps of {spec.tokens_per_step} tokens, with its evaluations",
-            goal="<= 10", value=statistics.median(whole), spread=[min(whole), max(whole)], holds=statistics.median(whole) <= 10,
+            goal="<= 10",
+            value=statistics.median(whole),
+            spread=[min(whole), max(whole)],
+            holds=statistics.median(whole) <= 10,
         ),
         Claim(
-            claim="times as fast as the same model in plain PyTorch", goal=">= 1.3", value=statistics.median(rival) / step_seconds,
-            spread=[min(rival) / step_seconds, max(rival) / step_seconds], holds=statistics.median(rival) / step_seconds >= 1.3,
+            claim="times as fast as the same model in plain PyTorch",
+            goal=">= 1.3",
+            value=statistics.median(rival) / step_seconds,
+            spread=[min(rival) / step_seconds, max(rival) / step_seconds],
+            holds=statistics.median(rival) / step_seconds >= 1.3,
         ),
-        Claim(claim="share of a trial spent on measuring three targets at eight steps", goal="<= .25", value=share, holds=share <= 0.25),
         Claim(
-            claim="seconds of training after which compiling has paid for itself", goal=f"<= {COMPILING_PAYS:g}", value=pays, holds=pays <= COMPILING_PAYS,
+            claim="share of a trial spent on measuring three targets at eight steps",
+            goal="<= .25",
+            value=share,
+            holds=share <= 0.25,
         ),
-        Claim(claim="largest relative difference of a final loss, compiled against not", goal="<= .005", value=apart, holds=apart <= 0.005),
-    ]  # fmt: skip
+        Claim(
+            claim="seconds of training after which compiling has paid for itself",
+            goal=f"<= {COMPILING_PAYS:g}",
+            value=pays,
+            holds=pays <= COMPILING_PAYS,
+        ),
+        Claim(
+            claim="largest relative difference of a final loss, compiled against not",
+            goal="<= .005",
+            value=apart,
+            holds=apart <= 0.005,
+        ),
+    ]
     record(
-        "proxy", claims, seconds=time.monotonic() - began,
-        extra={"tokens_per_second": round(spec.tokens_per_step / step_seconds), "precision": precision, "losses": losses, "compiling_seconds": compiling, "compiled_gain": gain},
-    )  # fmt: skip
+        "proxy",
+        claims,
+        seconds=time.monotonic() - began,
+        extra={
+            "tokens_per_second": round(spec.tokens_per_step / step_seconds),
+            "precision": precision,
+            "losses": losses,
+            "compiling_seconds": compiling,
+            "compiled_gain": gain,
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -30,16 +30,30 @@ def planted() -> LossTable:
     help_ = np.exp(generator.normal(0, 1, (TARGETS, DOMAINS)))
     help_[np.arange(DOMAINS), np.arange(DOMAINS)] *= 30
     steps = np.geomspace(100, 5000, POINTS).round()
-    slope, level = np.exp(generator.normal(np.log(0.12), 0.2, TARGETS)), generator.normal(1, 0.2, TARGETS)
-    y = level - slope * np.log(r**0.8 @ help_.T + 0.05) + 0.004 * generator.standard_normal((TRIALS, TARGETS))
-    loss = np.exp(y[:, None] + 0.002 * generator.standard_normal((TRIALS, POINTS, TARGETS))) * (1 + 0.3 * (steps / 1000) ** -0.6)[:, None]
+    slope, level = (
+        np.exp(generator.normal(np.log(0.12), 0.2, TARGETS)),
+        generator.normal(1, 0.2, TARGETS),
+    )
+    y = (
+        level
+        - slope * np.log(r**0.8 @ help_.T + 0.05)
+        + 0.004 * generator.standard_normal((TRIALS, TARGETS))
+    )
+    loss = (
+        np.exp(y[:, None] + 0.002 * generator.standard_normal((TRIALS, POINTS, TARGETS)))
+        * (1 + 0.3 * (steps / 1000) ** -0.6)[:, None]
+    )
     domains = tuple(f"d{i}" for i in range(DOMAINS))
     return LossTable(
-        domains=domains, targets=domains + tuple(f"t{i}" for i in range(TARGETS - DOMAINS)),
-        trials=tuple(str(i) for i in range(TRIALS) for _ in range(POINTS)), steps=np.tile(steps, TRIALS),
-        sizes=np.full(TRIALS * POINTS, np.nan), seeds=np.full(TRIALS * POINTS, np.nan), proportions=np.repeat(r, POINTS, axis=0),
+        domains=domains,
+        targets=domains + tuple(f"t{i}" for i in range(TARGETS - DOMAINS)),
+        trials=tuple(str(i) for i in range(TRIALS) for _ in range(POINTS)),
+        steps=np.tile(steps, TRIALS),
+        sizes=np.full(TRIALS * POINTS, np.nan),
+        seeds=np.full(TRIALS * POINTS, np.nan),
+        proportions=np.repeat(r, POINTS, axis=0),
         losses=loss.reshape(-1, TARGETS),
-    )  # fmt: skip
+    )
 
 
 def plain_fit(table: LossTable, target: int, generator: np.random.Generator) -> None:
@@ -54,7 +68,11 @@ def plain_fit(table: LossTable, target: int, generator: np.random.Generator) -> 
 
     prior = np.r_[np.log(0.1), np.log(0.2), np.log(0.5), 1.0, np.log(0.02), np.zeros(DOMAINS)]
     for _ in range(STARTS):
-        least_squares(residual, np.r_[y.mean(), prior] + 0.3 * generator.standard_normal(len(prior) + 1), max_nfev=100)
+        least_squares(
+            residual,
+            np.r_[y.mean(), prior] + 0.3 * generator.standard_normal(len(prior) + 1),
+            max_nfev=100,
+        )
 
 
 def main() -> None:
@@ -65,7 +83,11 @@ def main() -> None:
     law = fit_law(before)
     cold = time.process_time() - clock
     warm, propose = [], []
-    space, mixtures, one = DomainSet(names=table.domains), table.proportions[::POINTS], Scale(size=1.0, steps=float(table.steps.max()))
+    space, mixtures, one = (
+        DomainSet(names=table.domains),
+        table.proportions[::POINTS],
+        Scale(size=1.0, steps=float(table.steps.max())),
+    )
     scales = Scales(choices=(one,), finished=[one] * len(mixtures), running=[one] * 4)
     for _ in range(REPEATS):
         clock = time.process_time()
@@ -74,7 +96,13 @@ def main() -> None:
         clock = time.process_time()
         question = ask(again, space, step=float(one.steps))
         next_mixture(
-            question, space, generator=rng(2, "propose"), finished=mixtures, running=mixtures[:4], failed=mixtures[:0], scales=scales
+            question,
+            space,
+            generator=rng(2, "propose"),
+            finished=mixtures,
+            running=mixtures[:4],
+            failed=mixtures[:0],
+            scales=scales,
         )
         propose.append(time.process_time() - clock)
     clock = time.process_time()
@@ -83,11 +111,33 @@ def main() -> None:
     plain = (time.process_time() - clock) * TARGETS / TIMED_TARGETS
     ratio, asking = plain / float(np.median(warm)), plain / float(np.median(propose))
     claims = [
-        Claim(claim=f"plain fit over a warm refit ({np.median(warm) * 1e3:.0f} ms against {plain:.0f} s)", goal=">= 100", value=ratio, spread=[plain / max(warm), plain / min(warm)], holds=ratio >= 100),
-        Claim(claim=f"plain fit over a proposal ({np.median(propose) * 1e3:.0f} ms)", goal=">= 100", value=asking, spread=[plain / max(propose), plain / min(propose)], holds=asking >= 100),
-        Claim(claim=f"plain fit over a cold fit with its cross-validation ({cold:.2f} s)", goal=">= 5", value=plain / cold, holds=plain / cold >= 5),
-    ]  # fmt: skip
-    extra = {"warm_seconds": warm, "cold_seconds": cold, "plain_seconds": plain, "proposal_seconds": propose}
+        Claim(
+            claim=f"plain fit over a warm refit ({np.median(warm) * 1e3:.0f} ms against {plain:.0f} s)",
+            goal=">= 100",
+            value=ratio,
+            spread=[plain / max(warm), plain / min(warm)],
+            holds=ratio >= 100,
+        ),
+        Claim(
+            claim=f"plain fit over a proposal ({np.median(propose) * 1e3:.0f} ms)",
+            goal=">= 100",
+            value=asking,
+            spread=[plain / max(propose), plain / min(propose)],
+            holds=asking >= 100,
+        ),
+        Claim(
+            claim=f"plain fit over a cold fit with its cross-validation ({cold:.2f} s)",
+            goal=">= 5",
+            value=plain / cold,
+            holds=plain / cold >= 5,
+        ),
+    ]
+    extra = {
+        "warm_seconds": warm,
+        "cold_seconds": cold,
+        "plain_seconds": plain,
+        "proposal_seconds": propose,
+    }
     record("refit", claims, seconds=time.perf_counter() - started, extra=extra)
 
 

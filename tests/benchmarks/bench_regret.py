@@ -59,7 +59,9 @@ def sampler(name: str) -> Callable[[Truth, int], dict[int, float]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             made = {
-                "tpe": lambda: optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=20),
+                "tpe": lambda: optuna.samplers.TPESampler(
+                    seed=seed, multivariate=True, n_startup_trials=20
+                ),
                 "cma-es": lambda: optuna.samplers.CmaEsSampler(seed=seed),
                 "gp": lambda: optuna.samplers.GPSampler(seed=seed),
             }[name]()
@@ -67,7 +69,9 @@ def sampler(name: str) -> Callable[[Truth, int], dict[int, float]]:
             best, found, lowest = np.full(len(world.domains), 1 / len(world.domains)), {}, np.inf
             for number in range(1, max(RIVALS) + 1):
                 trial = study.ask()
-                shares = -np.log([trial.suggest_float(domain, 1e-6, 1 - 1e-6) for domain in world.domains])
+                shares = -np.log(
+                    [trial.suggest_float(domain, 1e-6, 1 - 1e-6) for domain in world.domains]
+                )
                 mixture = shares / shares.sum()
                 loss = mean_loss(world, mixture, generator)
                 study.tell(trial, loss)
@@ -83,13 +87,24 @@ def sampler(name: str) -> Callable[[Truth, int], dict[int, float]]:
 def swarm(model: str) -> Callable[[Truth, int], dict[int, float]]:
     def run(world: Truth, seed: int) -> dict[int, float]:
         generator, domains = rng(seed, "rival", model), len(world.domains)
-        mixtures = np.concatenate([generator.dirichlet(np.full(domains, k), max(RIVALS) // 4) for k in (0.1, 0.3, 1.0, 3.0)])
+        mixtures = np.concatenate(
+            [
+                generator.dirichlet(np.full(domains, k), max(RIVALS) // 4)
+                for k in (0.1, 0.3, 1.0, 3.0)
+            ]
+        )
         mixtures = mixtures[generator.permutation(len(mixtures))]
-        losses = np.array([list(world.measured(row, generator, NOISE).values()) for row in mixtures])
-        candidates = np.concatenate([generator.dirichlet(np.full(domains, k), 25_000) for k in (0.1, 0.3, 1.0, 3.0)])
+        losses = np.array(
+            [list(world.measured(row, generator, NOISE).values()) for row in mixtures]
+        )
+        candidates = np.concatenate(
+            [generator.dirichlet(np.full(domains, k), 25_000) for k in (0.1, 0.3, 1.0, 3.0)]
+        )
         found = {}
         for count in RIVALS:
-            predicted = (_boosted if model == "lightgbm" else _log_linear)(mixtures[:count], losses[:count], candidates)
+            predicted = (_boosted if model == "lightgbm" else _log_linear)(
+                mixtures[:count], losses[:count], candidates
+            )
             found[count] = world.regret(candidates[np.argsort(predicted)[:100]].mean(axis=0))
         return found
 
@@ -99,7 +114,14 @@ def swarm(model: str) -> Callable[[Truth, int], dict[int, float]]:
 def _boosted(mixtures: Array, losses: Array, candidates: Array) -> Array:
     import lightgbm
 
-    model = lightgbm.LGBMRegressor(n_estimators=300, learning_rate=0.03, num_leaves=15, min_child_samples=5, verbose=-1, n_jobs=1)
+    model = lightgbm.LGBMRegressor(
+        n_estimators=300,
+        learning_rate=0.03,
+        num_leaves=15,
+        min_child_samples=5,
+        verbose=-1,
+        n_jobs=1,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return np.asarray(model.fit(mixtures, losses.mean(axis=1)).predict(candidates))
@@ -116,7 +138,9 @@ def _log_linear(mixtures: Array, losses: Array, candidates: Array) -> Array:
         def residual(p: Array, values: Array = values) -> Array:
             return np.append((model(p, mixtures) / values - 1) / 0.01, 0.05 * p[2:])
 
-        start = np.append([values.min() * 0.8, np.log(values.mean() * 0.3)], np.zeros(mixtures.shape[1]))
+        start = np.append(
+            [values.min() * 0.8, np.log(values.mean() * 0.3)], np.zeros(mixtures.shape[1])
+        )
         total += model(optimize.least_squares(residual, start, max_nfev=100).x, candidates)
     return total / losses.shape[1]
 
@@ -145,10 +169,23 @@ def main() -> None:
         }
         for name, rival in RIVAL.items():
             runs[name] = [rival(world, seed) for seed in seeds]
-            print(family, name, {n: f"{np.mean([row[n] for row in runs[name]]):.3%}" for n in runs[name][0]}, flush=True)
+            print(
+                family,
+                name,
+                {n: f"{np.mean([row[n] for row in runs[name]]):.3%}" for n in runs[name][0]},
+                flush=True,
+            )
         every[family] = runs
-        means[family] = {name: {n: float(np.mean([row[n] for row in rows])) for n in rows[0]} for name, rows in runs.items()}
-        print(family, "ours", {n: f"{value:.3%}" for n, value in means[family]["ours"].items()}, flush=True)
+        means[family] = {
+            name: {n: float(np.mean([row[n] for row in rows])) for n in rows[0]}
+            for name, rows in runs.items()
+        }
+        print(
+            family,
+            "ours",
+            {n: f"{value:.3%}" for n, value in means[family]["ours"].items()},
+            flush=True,
+        )
 
     def best_rival(family: str, runs: int) -> float:
         return min(means[family][name].get(runs, np.inf) for name in RIVAL)
@@ -158,13 +195,44 @@ def main() -> None:
     worst_step = max(row[b] / row[a] for row in every["alien"]["ours"] for a, b in ((32, 96),))
     batch = easy["ours, batches of 16"][BATCHED] / easy["ours"][32]
     claims = [
-        Claim(claim="law-like: mean regret at 32 runs, %", goal=f"<= {100 * third:.3f} (a third of the best rival's at 256)", value=100 * easy["ours"][32], holds=easy["ours"][32] <= third),
-        Claim(claim="alien: mean regret at 32 runs, %", goal=f"<= {100 * best_rival('alien', 64):.3f} (the best rival's at 64)", value=100 * hard["ours"][32], holds=hard["ours"][32] <= best_rival("alien", 64)),
-        Claim(claim="alien: mean regret at 96 runs, %", goal=f"<= {100 * best_rival('alien', 256):.3f} (the best rival's at 256)", value=100 * hard["ours"][96], holds=hard["ours"][96] <= best_rival("alien", 256)),
-        Claim(claim="alien: largest regret at 96 runs over that at 32 (a stall is 1)", goal="< 1", value=worst_step, holds=worst_step < 1),
-        Claim(claim=f"law-like: regret of batches of 16 at {BATCHED} runs over one at a time at 32", goal="<= 1 (within 1.3 x the runs)", value=batch, holds=batch <= 1),
-    ]  # fmt: skip
-    record("regret", claims, seconds=time.perf_counter() - start, extra={"mean_regret": means, "by_seed": every}, notes=NOTES)
+        Claim(
+            claim="law-like: mean regret at 32 runs, %",
+            goal=f"<= {100 * third:.3f} (a third of the best rival's at 256)",
+            value=100 * easy["ours"][32],
+            holds=easy["ours"][32] <= third,
+        ),
+        Claim(
+            claim="alien: mean regret at 32 runs, %",
+            goal=f"<= {100 * best_rival('alien', 64):.3f} (the best rival's at 64)",
+            value=100 * hard["ours"][32],
+            holds=hard["ours"][32] <= best_rival("alien", 64),
+        ),
+        Claim(
+            claim="alien: mean regret at 96 runs, %",
+            goal=f"<= {100 * best_rival('alien', 256):.3f} (the best rival's at 256)",
+            value=100 * hard["ours"][96],
+            holds=hard["ours"][96] <= best_rival("alien", 256),
+        ),
+        Claim(
+            claim="alien: largest regret at 96 runs over that at 32 (a stall is 1)",
+            goal="< 1",
+            value=worst_step,
+            holds=worst_step < 1,
+        ),
+        Claim(
+            claim=f"law-like: regret of batches of 16 at {BATCHED} runs over one at a time at 32",
+            goal="<= 1 (within 1.3 x the runs)",
+            value=batch,
+            holds=batch <= 1,
+        ),
+    ]
+    record(
+        "regret",
+        claims,
+        seconds=time.perf_counter() - start,
+        extra={"mean_regret": means, "by_seed": every},
+        notes=NOTES,
+    )
 
 
 if __name__ == "__main__":

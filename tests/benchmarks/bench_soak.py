@@ -14,7 +14,17 @@ from pathlib import Path
 
 import numpy as np
 from recording import Claim, record
-from storm import KINDS, Campaign, Storm, claims, clear_up, left_processes, own_namespace, small_disk, summary
+from storm import (
+    KINDS,
+    Campaign,
+    Storm,
+    claims,
+    clear_up,
+    left_processes,
+    own_namespace,
+    small_disk,
+    summary,
+)
 
 SEED = 11
 MINUTES = 30.0
@@ -45,7 +55,9 @@ def main() -> None:
         disk = stack.enter_context(small_disk(folder / "disk"))
         ray = stack.enter_context(faults.nodes(folder / "ray"))
         storm = Storm(ray=ray, folder=folder)
-        campaign = Campaign(storm=storm, name="s", place=disk, rng=np.random.default_rng([SEED, 0]), options=OPTIONS)
+        campaign = Campaign(
+            storm=storm, name="s", place=disk, rng=np.random.default_rng([SEED, 0]), options=OPTIONS
+        )
         campaign.run(faults_for(60 * minutes, np.random.default_rng([SEED, 1])))
         struck = (time.monotonic() - storm.began) / 60
     left, found = left_processes(), summary(storm)
@@ -54,9 +66,17 @@ def main() -> None:
     record(
         "soak",
         [
-            Claim(claim="minutes with faults", goal=f">= {MINUTES:g}", value=struck, holds=struck >= MINUTES),
             Claim(
-                claim="random faults", goal=f">= {MINUTES * 60 / EVERY_SECONDS:g}", value=kills, holds=kills >= MINUTES * 60 / EVERY_SECONDS
+                claim="minutes with faults",
+                goal=f">= {MINUTES:g}",
+                value=struck,
+                holds=struck >= MINUTES,
+            ),
+            Claim(
+                claim="random faults",
+                goal=f">= {MINUTES * 60 / EVERY_SECONDS:g}",
+                value=kills,
+                holds=kills >= MINUTES * 60 / EVERY_SECONDS,
             ),
             *claims(storm, left),
         ],

@@ -48,7 +48,11 @@ class InstantTrainer:
         generator = np.random.default_rng([*job.trial.encode(), job.seed % 2**31])
         offset = generator.normal(0, 0.003, 7)
         for step in self.eval_steps:
-            losses = (1 + 6 * step**-0.45) * useful**-NEEDS * np.exp(offset + generator.normal(0, 0.001, 7))
+            losses = (
+                (1 + 6 * step**-0.45)
+                * useful**-NEEDS
+                * np.exp(offset + generator.normal(0, 0.001, 7))
+            )
             report(step, dict(zip(DOMAINS, losses.tolist(), strict=True)))
 
 
@@ -61,16 +65,26 @@ def drive(what: str, folder: str, address: str, trials: int, slots: int) -> None
     from bimix_sweep.sweep.progress import Progress
 
     content = {
-        "name": "thousands", "domains": {name: {"path": "none"} for name in DOMAINS}, "proxy": {"steps": 400},
-        "budget": {"trials": trials}, "resources": {"slots": slots}, "stop": {"tolerance": 1e-9},
-    }  # fmt: skip
+        "name": "thousands",
+        "domains": {name: {"path": "none"} for name in DOMAINS},
+        "proxy": {"steps": 400},
+        "budget": {"trials": trials},
+        "resources": {"slots": slots},
+        "stop": {"tolerance": 1e-9},
+    }
 
     def prepare(*_: Any) -> InstantTrainer:
         return InstantTrainer()
 
     progress = Progress(Console(stderr=True, force_terminal=False))
     if what == "run":
-        run_sweep(SweepConfig.parse(content), out=folder, address=address, prepare=prepare, progress=progress)
+        run_sweep(
+            SweepConfig.parse(content),
+            out=folder,
+            address=address,
+            prepare=prepare,
+            progress=progress,
+        )
     else:
         resume_sweep(folder, address=address, prepare=prepare, progress=progress)
 
@@ -101,23 +115,32 @@ class Journal:
                     self.starts.append((event["epoch"], event["at"]))
 
 
-def start(what: str, folder: Path, address: str, trials: int, slots: int) -> "subprocess.Popen[bytes]":
+def start(
+    what: str, folder: Path, address: str, trials: int, slots: int
+) -> "subprocess.Popen[bytes]":
     command = [sys.executable, __file__, what, str(folder), address, str(trials), str(slots)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=(folder.parent / f"{what}.log").open("wb"))
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=(folder.parent / f"{what}.log").open("wb")
+    )
 
 
 def main(trials: int = TRIALS, slots: int = SLOTS) -> None:
     began = time.perf_counter()
     samples: list[tuple[int, int, int]] = []  # trainings that ended, bytes of driver and actor
     workers: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="bench-") as base, nodes(NODES, slots // NODES) as address:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as base,
+        nodes(NODES, slots // NODES) as address,
+    ):
         folder = Path(base) / "sweep"
         journal = Journal(folder)
         first = time.time()
         driver = start("run", folder, address, trials, slots)
         while len(journal.ends) < KILL_AT * trials:
             if driver.poll() is not None:
-                sys.exit(f"the driver ended with {driver.returncode}: {(Path(base) / 'run.log').read_text()[-3000:]}")
+                sys.exit(
+                    f"the driver ended with {driver.returncode}: {(Path(base) / 'run.log').read_text()[-3000:]}"
+                )
             time.sleep(0.5)
             journal.look()
             actors = named("ray::LawActor")
@@ -128,9 +151,11 @@ def main(trials: int = TRIALS, slots: int = SLOTS) -> None:
                 pids = [pid for pid in named("ray::") if pid not in actors]
                 shares = [share for pid in pids if (share := proportional(pid))]
                 workers = {
-                    "count": len(pids), "median_bytes": statistics.median(shares), "total_bytes": sum(shares),
+                    "count": len(pids),
+                    "median_bytes": statistics.median(shares),
+                    "total_bytes": sum(shares),
                     "with_torch": sum(loaded(pid, "libtorch") for pid in pids),
-                }  # fmt: skip
+                }
         wall, done = journal.ends[-1] - first, len(journal.ends)
         first_hundred = journal.ends[99] - first
         os.kill(driver.pid, signal.SIGKILL)
@@ -139,38 +164,77 @@ def main(trials: int = TRIALS, slots: int = SLOTS) -> None:
         driver = start("resume", folder, address, trials, slots)
         while not (resumed := [at for epoch, at in journal.starts if epoch > 1 and at > again]):
             if driver.poll() is not None:
-                sys.exit(f"the resumed driver ended with {driver.returncode}: {(Path(base) / 'resume.log').read_text()[-3000:]}")
+                sys.exit(
+                    f"the resumed driver ended with {driver.returncode}: {(Path(base) / 'resume.log').read_text()[-3000:]}"
+                )
             time.sleep(0.2)
             journal.look()
         failed = driver.wait()
         whole = time.time() - again
         journal.look()
         if failed:
-            sys.exit(f"the resumed driver ended with {failed}: {(Path(base) / 'resume.log').read_text()[-3000:]}")
+            sys.exit(
+                f"the resumed driver ended with {failed}: {(Path(base) / 'resume.log').read_text()[-3000:]}"
+            )
         from bimix_sweep.sweep.history import replay
 
         history = replay(str(folder))
-        finished = sum(record.state == "finished" and record.role == "sweep" for record in history.state.trials.values())
+        finished = sum(
+            record.state == "finished" and record.role == "sweep"
+            for record in history.state.trials.values()
+        )
         seconds = sum(event["seconds"] for event in history.refits)
         size = sum(path.stat().st_size for path in (folder / "journal").iterdir())
     growth = {}
     for column, name in ((1, "driver"), (2, "actor")):
-        quarters = [statistics.median(s[column] for s in samples if low <= 4 * s[0] / trials < low + 1) for low in range(4)]
+        quarters = [
+            statistics.median(s[column] for s in samples if low <= 4 * s[0] / trials < low + 1)
+            for low in range(4)
+        ]
         growth[name] = quarters
     claims = [
-        Claim(claim=f"seconds a training, {trials} instant trainings, {slots} at a time over {NODES} nodes, from the driver's start", goal="<= 0.15", value=wall / done, holds=wall / done <= 0.15),
+        Claim(
+            claim=f"seconds a training, {trials} instant trainings, {slots} at a time over {NODES} nodes, from the driver's start",
+            goal="<= 0.15",
+            value=wall / done,
+            holds=wall / done <= 0.15,
+        ),
         *(
-            Claim(claim=f"memory of the {name}, last quarter over second ({quarters[1] / 2**20:.0f} to {quarters[3] / 2**20:.0f} MiB)", goal="<= 1.1", value=quarters[3] / quarters[1], holds=quarters[3] <= 1.1 * quarters[1])
+            Claim(
+                claim=f"memory of the {name}, last quarter over second ({quarters[1] / 2**20:.0f} to {quarters[3] / 2**20:.0f} MiB)",
+                goal="<= 1.1",
+                value=quarters[3] / quarters[1],
+                holds=quarters[3] <= 1.1 * quarters[1],
+            )
             for name, quarters in growth.items()
         ),
-        Claim(claim="seconds from the start of a resumed driver to its first training", goal="<= 20", value=resumed[0] - again, holds=resumed[0] - again <= 20),
-        Claim(claim="trainings of the budget that finished, each once", goal=f"{trials}", value=finished, holds=finished == trials == len(journal.ends)),
-        Claim(claim="workers that loaded torch", goal="0", value=workers["with_torch"], holds=workers["with_torch"] == 0),
-    ]  # fmt: skip
+        Claim(
+            claim="seconds from the start of a resumed driver to its first training",
+            goal="<= 20",
+            value=resumed[0] - again,
+            holds=resumed[0] - again <= 20,
+        ),
+        Claim(
+            claim="trainings of the budget that finished, each once",
+            goal=f"{trials}",
+            value=finished,
+            holds=finished == trials == len(journal.ends),
+        ),
+        Claim(
+            claim="workers that loaded torch",
+            goal="0",
+            value=workers["with_torch"],
+            holds=workers["with_torch"] == 0,
+        ),
+    ]
     extra = {
-        "memory_quarters_bytes": growth, "workers": workers, "resumed_run_seconds": whole, "refits": len(history.refits),
-        "decision_seconds": seconds, "journal_bytes": size,
-    }  # fmt: skip
+        "memory_quarters_bytes": growth,
+        "workers": workers,
+        "resumed_run_seconds": whole,
+        "refits": len(history.refits),
+        "decision_seconds": seconds,
+        "journal_bytes": size,
+    }
     notes = [
         f"{first_hundred:.0f} s passed until 100 trainings had ended and {wall - first_hundred:.0f} s with the others: at first 64 workers start on these cores, "
         "two to three seconds of a core each (Ray and Tune are imported)."

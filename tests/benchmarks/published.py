@@ -13,8 +13,13 @@ PARAMETERS = {"1m": 1e6, "60m": 6e7, "70M": 18.9e6, "160M": 85.1e6, "305M": 201.
 CURVE_STEPS = (10_000, 30_000)
 """Checkpoints that all curves of a size share; one run of each went on to 100000."""
 OWN = {
-    "Github": "github", "ArXiv": "arxiv", "Books3": "books", "Wikipedia_en": "wikipedia", "StackExchange": "stackexchange", "Pile-CC": "common_crawl",
-}  # fmt: skip
+    "Github": "github",
+    "ArXiv": "arxiv",
+    "Books3": "books",
+    "Wikipedia_en": "wikipedia",
+    "StackExchange": "stackexchange",
+    "Pile-CC": "common_crawl",
+}
 """Targets of the curves with a training domain of their own."""
 
 
@@ -32,11 +37,16 @@ def swarm(part: str, size: str, *, with_size: bool = False) -> LossTable:
     r = np.array([mixtures[i] for i in index])
     return LossTable(
         domains=tuple(c.removeprefix("train_the_pile_") for c in columns),
-        targets=tuple(m.removeprefix("metric/the_pile_").removesuffix("_val_loss") for m in metrics),
-        trials=tuple(f"{size}-{part}-{i}" for i in index), steps=np.full(len(index), 1000.0),
-        sizes=np.full(len(index), PARAMETERS[size] if with_size else np.nan), seeds=np.full(len(index), np.nan),
-        proportions=r / r.sum(axis=1, keepdims=True), losses=np.array([losses[i] for i in index]),
-    )  # fmt: skip
+        targets=tuple(
+            m.removeprefix("metric/the_pile_").removesuffix("_val_loss") for m in metrics
+        ),
+        trials=tuple(f"{size}-{part}-{i}" for i in index),
+        steps=np.full(len(index), 1000.0),
+        sizes=np.full(len(index), PARAMETERS[size] if with_size else np.nan),
+        seeds=np.full(len(index), np.nan),
+        proportions=r / r.sum(axis=1, keepdims=True),
+        losses=np.array([losses[i] for i in index]),
+    )
 
 
 def curves(size: str, *, with_size: bool = False) -> LossTable:
@@ -54,6 +64,11 @@ def changed(table: LossTable, **fields: object) -> LossTable:
 
 def stacked(*tables: LossTable) -> LossTable:
     """Rows of tables with the same domains and targets; trials get the table's number in front."""
-    arrays = {name: np.concatenate([getattr(t, name) for t in tables]) for name in ("steps", "sizes", "seeds", "proportions", "losses")}
-    trials = tuple(f"{number}/{trial}" for number, table in enumerate(tables) for trial in table.trials)
+    arrays = {
+        name: np.concatenate([getattr(t, name) for t in tables])
+        for name in ("steps", "sizes", "seeds", "proportions", "losses")
+    }
+    trials = tuple(
+        f"{number}/{trial}" for number, table in enumerate(tables) for trial in table.trials
+    )
     return LossTable(domains=tables[0].domains, targets=tables[0].targets, trials=trials, **arrays)

@@ -19,16 +19,25 @@ def nodes(count: int, cpus: int) -> Iterator[str]:
     token.write_text(secrets.token_hex(32))
     token.chmod(0o600)
     os.environ.update(
-        RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token), RAY_USAGE_STATS_ENABLED="0", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1",
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN_PATH=str(token),
+        RAY_USAGE_STATS_ENABLED="0",
+        OMP_NUM_THREADS="1",
+        OPENBLAS_NUM_THREADS="1",
         RAY_worker_niceness="0",
-    )  # fmt: skip
+    )
     from ray.cluster_utils import Cluster
 
     Path("/tmp/ray").mkdir(exist_ok=True)
 
     cluster = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": cpus, "object_store_memory": 100 << 20, "include_dashboard": False, "temp_dir": str(folder)},
+        head_node_args={
+            "num_cpus": cpus,
+            "object_store_memory": 100 << 20,
+            "include_dashboard": False,
+            "temp_dir": str(folder),
+        },
     )
     try:
         for _ in range(count - 1):

@@ -15,7 +15,17 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
-PACKAGES = ("numpy", "scipy", "torch", "ray", "optuna", "pyarrow", "lightgbm", "scikit-learn", "cmaes")
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "torch",
+    "ray",
+    "optuna",
+    "pyarrow",
+    "lightgbm",
+    "scikit-learn",
+    "cmaes",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +65,25 @@ def scatter_of_bounds(groups: Sequence[Sequence[Mapping[str, Any]]], times: int 
 
 
 def record(
-    name: str, claims: Sequence[Claim], *, seconds: float, extra: Mapping[str, Any] | None = None, notes: Sequence[str] = ()
+    name: str,
+    claims: Sequence[Claim],
+    *,
+    seconds: float,
+    extra: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
 ) -> None:
     """Write results/benchmarks/<name>.json, print the claims, exit 1 where one does not hold.
 
     Args:
         notes: sentences that stand under the table of claims: what limits a number, and what was tried.
     """
-    git = lambda *words: subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()  # noqa: E731, S607
+    git = lambda *words: subprocess.run(  # noqa: E731
+        ["git", *words],  # noqa: S607
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -75,7 +96,9 @@ def record(
         "host": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
         "versions": versions,
         "commit": git("rev-parse", "HEAD"),
-        "dirty": bool(git("status", "--porcelain", "--untracked-files=no", "--", "bimix_sweep", "tests")),
+        "dirty": bool(
+            git("status", "--porcelain", "--untracked-files=no", "--", "bimix_sweep", "tests")
+        ),
         "seconds": round(seconds, 1),
         **(extra or {}),
     }
@@ -85,7 +108,9 @@ def record(
     beside.write_text(json.dumps(result, indent=1) + "\n")
     beside.replace(path)
     for claim in claims:
-        print(f"{'holds ' if claim.holds else 'FAILS '} {claim.claim}: {claim.value:.5g} (goal {claim.goal})")
+        print(
+            f"{'holds ' if claim.holds else 'FAILS '} {claim.claim}: {claim.value:.5g} (goal {claim.goal})"
+        )
     sys.exit(0 if all(claim.holds for claim in claims) else 1)
 
 
@@ -94,4 +119,7 @@ def _cpu() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )

@@ -9,7 +9,14 @@ from scipy.stats import spearmanr
 from bimix_sweep.mixture.simplex import Array
 
 
-def log_linear(r: Array, y: Array, unseen: Array, *, steps: Array | None = None, unseen_steps: Array | None = None) -> Array:
+def log_linear(
+    r: Array,
+    y: Array,
+    unseen: Array,
+    *,
+    steps: Array | None = None,
+    unseen_steps: Array | None = None,
+) -> Array:
     """loss_k = c_k + exp(k_k + t_k . r), with steps times a factor (s / s0)**-b (Data Mixing Laws, arXiv:2403.16952), Huber loss, two starts.
 
     Args:
@@ -29,8 +36,19 @@ def log_linear(r: Array, y: Array, unseen: Array, *, steps: Array | None = None,
 
         for share in (0.3, 0.8):
             low = share * target.min()
-            start = np.r_[low, np.log(target.mean() - low), 0.0 if steps is None else 0.1, np.zeros(r.shape[1])]
-            fit = least_squares(lambda p, t=target: curve(p, r, ls) - t, start, loss="huber", f_scale=0.02, max_nfev=300)
+            start = np.r_[
+                low,
+                np.log(target.mean() - low),
+                0.0 if steps is None else 0.1,
+                np.zeros(r.shape[1]),
+            ]
+            fit = least_squares(
+                lambda p, t=target: curve(p, r, ls) - t,
+                start,
+                loss="huber",
+                f_scale=0.02,
+                max_nfev=300,
+            )
             best = fit if best is None or fit.cost < best.cost else best
         out[:, k] = curve(best.x, unseen, lu)
     return out
@@ -43,10 +61,18 @@ def lightgbm(r: Array, y: Array, unseen: Array) -> Array:
     out = np.empty((len(unseen), y.shape[1]))
     for k in range(y.shape[1]):
         settings = {
-            "objective": "regression", "metric": "l2", "num_leaves": 31, "learning_rate": 0.01, "verbosity": -1, "num_threads": 1, "seed": 42,
+            "objective": "regression",
+            "metric": "l2",
+            "num_leaves": 31,
+            "learning_rate": 0.01,
+            "verbosity": -1,
+            "num_threads": 1,
+            "seed": 42,
             "min_data_in_leaf": min(20, max(2, len(r) // 8)),
-        }  # fmt: skip
-        out[:, k] = lgb.train(settings, lgb.Dataset(r, y[:, k]), num_boost_round=1000).predict(unseen)
+        }
+        out[:, k] = lgb.train(settings, lgb.Dataset(r, y[:, k]), num_boost_round=1000).predict(
+            unseen
+        )
     return out
 
 
@@ -57,7 +83,9 @@ def gaussian_process(r: Array, y: Array, unseen: Array) -> Array:
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
     out = np.empty((len(unseen), y.shape[1]))
-    kernel = ConstantKernel(1.0) * RBF(np.full(r.shape[1], 1.0), (0.05, 20)) + WhiteKernel(1e-2, (1e-6, 1))
+    kernel = ConstantKernel(1.0) * RBF(np.full(r.shape[1], 1.0), (0.05, 20)) + WhiteKernel(
+        1e-2, (1e-6, 1)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         for k in range(y.shape[1]):
@@ -68,7 +96,9 @@ def gaussian_process(r: Array, y: Array, unseen: Array) -> Array:
 
 def rank(predicted: Array, measured: Array) -> float:
     """Rank correlation over mixtures, mean over targets."""
-    return float(np.mean([spearmanr(predicted[:, k], measured[:, k])[0] for k in range(measured.shape[1])]))
+    return float(
+        np.mean([spearmanr(predicted[:, k], measured[:, k])[0] for k in range(measured.shape[1])])
+    )
 
 
 def error(predicted: Array, measured: Array) -> float:

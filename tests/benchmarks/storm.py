@@ -22,7 +22,15 @@ from evidence import Findings, decisions, investigate
 from faults import PATIENCE, STEPS, Nodes, Stuck, Supervised, wait_for
 
 NAMESPACE = "BIMIX_FAULTS_NAMESPACE"
-KINDS = ("trial worker", "worker node", "LawActor", "driver", "driver during a journal write", "disk full", "head node")
+KINDS = (
+    "trial worker",
+    "worker node",
+    "LawActor",
+    "driver",
+    "driver during a journal write",
+    "disk full",
+    "head node",
+)
 DISK_BYTES = 256 << 20
 """Of the small filesystem that is filled up: holds some thirty finished sweeps, 7 MB each with their pages."""
 REPLACED_SECONDS = 4.0
@@ -33,8 +41,19 @@ def own_namespace() -> None:
     """Go on in namespaces of this benchmark's own: a small filesystem can be mounted there, and every process ends with it."""
     if os.environ.get(NAMESPACE):
         return
-    command = ["unshare", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    if shutil.which("unshare") is None or subprocess.run([*command, "true"], check=False, capture_output=True).returncode:
+    command = [
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ]
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*command, "true"], check=False, capture_output=True).returncode
+    ):
         sys.exit(
             "this benchmark fills a filesystem of its own: need Linux with user namespaces (`unshare --map-root-user --mount` must work)"
         )
@@ -47,7 +66,10 @@ def own_namespace() -> None:
 def small_disk(folder: Path) -> Iterator[Path]:
     """A filesystem of DISK_BYTES."""
     folder.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)], check=True)  # noqa: S607
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)],  # noqa: S607
+        check=True,
+    )
     try:
         yield folder
     finally:
@@ -99,13 +121,20 @@ class Storm:
             f"{sweep.folder.name}: complete after {sweep.starts} drivers, {findings.points} points; {findings.faults or 'all is there, once'}"
         )
         for refusal in sweep.refusals:
-            self.say(f"    a driver ended by itself: {refusal.strip().splitlines()[-1][:300] if refusal.strip() else 'without a word'}")
+            self.say(
+                f"    a driver ended by itself: {refusal.strip().splitlines()[-1][:300] if refusal.strip() else 'without a word'}"
+            )
         if sweep.options["slots"] == 1:
             calm = Supervised(
-                folder=self.folder / f"{sweep.folder.name}-calm", ray=None, options=sweep.options | {"pause": 0}, temporary=self.folder
+                folder=self.folder / f"{sweep.folder.name}-calm",
+                ray=None,
+                options=sweep.options | {"pause": 0},
+                temporary=self.folder,
             )
             calm.finish()
-            self.other_decisions[sweep.folder.name] = decisions(calm.folder) != decisions(sweep.folder)
+            self.other_decisions[sweep.folder.name] = decisions(calm.folder) != decisions(
+                sweep.folder
+            )
             self.say(
                 f"{sweep.folder.name}: {'NOT ' if self.other_decisions[sweep.folder.name] else ''}the decisions of an undisturbed sweep"
             )
@@ -131,13 +160,22 @@ class Storm:
             while True:
                 stream.write(bytes(4096))
         try:
-            wait_for(f"the driver of {sweep.folder.name} gives up on a full disk", lambda: not sweep.alive(), every=0.2)
+            wait_for(
+                f"the driver of {sweep.folder.name} gives up on a full disk",
+                lambda: not sweep.alive(),
+                every=0.2,
+            )
         finally:
             ballast.unlink()
         said = sweep.log.read_text(errors="replace")
-        if sweep.complete() or any(other in said for other in ("nothing listens", "the nodes have", "Failed to connect to GCS")):
+        if sweep.complete() or any(
+            other in said
+            for other in ("nothing listens", "the nodes have", "Failed to connect to GCS")
+        ):
             return False
-        if "error: " not in said or "No space left on device" not in said.rpartition("error: ")[2]:  # a traceback, or another reason
+        if (
+            "error: " not in said or "No space left on device" not in said.rpartition("error: ")[2]
+        ):  # a traceback, or another reason
             self.troubles.append(f"full disk, but the driver said: {said[-600:]}")
         return True
 
@@ -179,7 +217,12 @@ class Campaign:
         if self._sweep is None:
             name = f"{self.name}{self._number}"
             options = self.options | {"name": name, "seed": int(self.rng.integers(1000))}
-            self._sweep = Supervised(folder=self.place / name, ray=self.storm.ray, options=options, temporary=self.storm.folder)
+            self._sweep = Supervised(
+                folder=self.place / name,
+                ray=self.storm.ray,
+                options=options,
+                temporary=self.storm.folder,
+            )
             self._number += 1
             self._sweep.see_to()
         return self._sweep
@@ -200,13 +243,22 @@ def claims(storm: Storm, left: list[str]) -> list[Claim]:
     """What every storm must show."""
     found = summary(storm)
     return [
-        none(f"acknowledged points lost, of {found['points']} in {found['sweeps']} sweeps", found["lost"]),
+        none(
+            f"acknowledged points lost, of {found['points']} in {found['sweeps']} sweeps",
+            found["lost"],
+        ),
         none("points, proposals or ends twice in a journal", found["duplicated"]),
         none(f"finished trainings run again, of {found['trainings']}", found["rerun"]),
         none("acknowledged steps computed again", found["retrained"]),
         none("points whose losses are not those measured", found["wrong"]),
-        none("sweeps whose final law is not that of the same results recorded undisturbed", found["other_law"]),
-        none("trainings without an end, sweeps that could not go on", found["unfinished"] + len(storm.troubles)),
+        none(
+            "sweeps whose final law is not that of the same results recorded undisturbed",
+            found["other_law"],
+        ),
+        none(
+            "trainings without an end, sweeps that could not go on",
+            found["unfinished"] + len(storm.troubles),
+        ),
         none("processes left", len(left)),
     ]
 
@@ -214,7 +266,10 @@ def claims(storm: Storm, left: list[str]) -> list[Claim]:
 def clear_up(storm: Storm, left: list[str]) -> None:
     """Remove everything, or say where to look."""
     if left or storm.troubles or any(found.faults for found in storm.found.values()):
-        print(f"what happened is in {storm.folder}: {storm.troubles}; still running: {left}", file=sys.stderr)
+        print(
+            f"what happened is in {storm.folder}: {storm.troubles}; still running: {left}",
+            file=sys.stderr,
+        )
     else:
         shutil.rmtree(storm.folder)
 
@@ -230,9 +285,20 @@ def summary(storm: Storm) -> dict[str, Any]:
     """What every record of a storm holds."""
     total = lambda name: sum(getattr(found, name) for found in storm.found.values())  # noqa: E731
     return {
-        "kills": {kind: storm.kills[kind] for kind in KINDS}, "lost": total("lost"), "duplicated": total("duplicated"), "rerun": total("rerun"),
-        "retrained": total("retrained"), "wrong": total("wrong"), "unfinished": total("unfinished"), "other_law": total("other_law"),
-        "other_decisions": sum(storm.other_decisions.values()), "one_slot_sweeps": len(storm.other_decisions), "torn_tails": storm.torn,
-        "sweeps": len(storm.found), "trainings": total("trainings"), "points": total("points"), "drivers_started_again": storm.restarts,
+        "kills": {kind: storm.kills[kind] for kind in KINDS},
+        "lost": total("lost"),
+        "duplicated": total("duplicated"),
+        "rerun": total("rerun"),
+        "retrained": total("retrained"),
+        "wrong": total("wrong"),
+        "unfinished": total("unfinished"),
+        "other_law": total("other_law"),
+        "other_decisions": sum(storm.other_decisions.values()),
+        "one_slot_sweeps": len(storm.other_decisions),
+        "torn_tails": storm.torn,
+        "sweeps": len(storm.found),
+        "trainings": total("trainings"),
+        "points": total("points"),
+        "drivers_started_again": storm.restarts,
         "troubles": storm.troubles,
-    }  # fmt: skip
+    }

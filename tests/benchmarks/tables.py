@@ -40,7 +40,10 @@ HIGHLIGHTS = (
 
 def results() -> dict[str, dict[str, Any]]:
     """{benchmark: its JSON}, by name."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "results" / "benchmarks").glob("*.json"))}
+    return {
+        path.stem: json.loads(path.read_text())
+        for path in sorted((ROOT / "results" / "benchmarks").glob("*.json"))
+    }
 
 
 def row(name: str, claim: dict[str, Any]) -> str:
@@ -48,7 +51,13 @@ def row(name: str, claim: dict[str, Any]) -> str:
 
 
 def table(rows: list[str]) -> str:
-    return "\n".join(["| `make bench NAME=` | what | measured | goal | holds |", "| --- | --- | --- | --- | --- |", *rows])
+    return "\n".join(
+        [
+            "| `make bench NAME=` | what | measured | goal | holds |",
+            "| --- | --- | --- | --- | --- |",
+            *rows,
+        ]
+    )
 
 
 def readme_block(found: dict[str, dict[str, Any]]) -> str:
@@ -64,7 +73,9 @@ def readme_block(found: dict[str, dict[str, Any]]) -> str:
 
 def results_page(found: dict[str, dict[str, Any]]) -> str:
     """Every claim of every benchmark, and on what it was measured."""
-    parts = ["# What was measured\n\nEach table row is a claim of a benchmark in `tests/benchmarks`; goals that were missed stay here.\n"]
+    parts = [
+        "# What was measured\n\nEach table row is a claim of a benchmark in `tests/benchmarks`; goals that were missed stay here.\n"
+    ]
     for name, result in found.items():
         host = result["host"]
         notes = "".join(f"{note}\n\n" for note in result.get("notes", ()))

@@ -44,14 +44,21 @@ def published(split: str = "train", size: str = "1m") -> LossTable:
     shares = np.array([[float(mixtures[key][name]) for name in domains] for key in keys])
     missing = np.full(len(keys), np.nan)
     return LossTable(
-        domains=tuple(map(_short, domains)), targets=tuple(map(_short, targets)), trials=tuple(keys), steps=np.full(len(keys), STEP),
-        sizes=missing, seeds=missing, proportions=shares / shares.sum(axis=1, keepdims=True),
+        domains=tuple(map(_short, domains)),
+        targets=tuple(map(_short, targets)),
+        trials=tuple(keys),
+        steps=np.full(len(keys), STEP),
+        sizes=missing,
+        seeds=missing,
+        proportions=shares / shares.sum(axis=1, keepdims=True),
         losses=np.array([[float(losses[key][name]) for name in targets] for key in keys]),
-    )  # fmt: skip
+    )
 
 
 def _short(name: str) -> str:
-    return name.replace("train_the_pile_", "").replace("metric/the_pile_", "").replace("_val_loss", "")
+    return (
+        name.replace("train_the_pile_", "").replace("metric/the_pile_", "").replace("_val_loss", "")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +79,22 @@ class Truth:
     def regret(self, mixture: Array) -> float:
         return float(self.objective(mixture)[0] / self.best - 1)
 
-    def measured(self, mixture: Array, generator: np.random.Generator, noise: float) -> dict[str, float]:
+    def measured(
+        self, mixture: Array, generator: np.random.Generator, noise: float
+    ) -> dict[str, float]:
         """One run: log losses with a relative noise of standard deviation `noise`, a fifth of its variance shared by the targets."""
         count = len(self.targets)
-        scatter = noise * (np.sqrt(0.8) * generator.standard_normal(count) + np.sqrt(0.2) * generator.standard_normal())
-        return dict(zip(self.targets, map(float, np.exp(self.log_losses(mixture[None])[0] + scatter)), strict=True))
+        scatter = noise * (
+            np.sqrt(0.8) * generator.standard_normal(count)
+            + np.sqrt(0.2) * generator.standard_normal()
+        )
+        return dict(
+            zip(
+                self.targets,
+                map(float, np.exp(self.log_losses(mixture[None])[0] + scatter)),
+                strict=True,
+            )
+        )
 
 
 @cache
@@ -84,7 +102,12 @@ def truth(family: str) -> Truth:
     """The world of one family, trained once a process."""
     table = published()
     r, y = table.proportions, np.log(table.losses)
-    made = Truth(family=family, domains=table.domains, targets=table.targets, log_losses=_FAMILIES[family](r, y, table))
+    made = Truth(
+        family=family,
+        domains=table.domains,
+        targets=table.targets,
+        log_losses=_FAMILIES[family](r, y, table),
+    )
     return replace(made, best=_lowest(made, r))
 
 
@@ -101,10 +124,19 @@ def _boosted(r: Array, y: Array, table: LossTable) -> Callable[[Array], Array]:
     import lightgbm
 
     generator = rng(0, "boosted")
-    more = np.concatenate([generator.dirichlet(np.full(r.shape[1], k), 500) for k in (0.1, 0.4, 1.5)])
+    more = np.concatenate(
+        [generator.dirichlet(np.full(r.shape[1], k), 500) for k in (0.1, 0.4, 1.5)]
+    )
     columns = []
     for target in y.T:
-        model = lightgbm.LGBMRegressor(n_estimators=400, learning_rate=0.03, num_leaves=15, min_child_samples=8, verbose=-1, n_jobs=1)
+        model = lightgbm.LGBMRegressor(
+            n_estimators=400,
+            learning_rate=0.03,
+            num_leaves=15,
+            min_child_samples=8,
+            verbose=-1,
+            n_jobs=1,
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             columns.append(np.asarray(model.fit(r, target).predict(more)))
@@ -115,7 +147,14 @@ def _net(r: Array, y: Array, table: LossTable) -> Callable[[Array], Array]:
     from sklearn.neural_network import MLPRegressor
 
     mean, sd = y.mean(axis=0), y.std(axis=0)
-    net = MLPRegressor(hidden_layer_sizes=(48, 48), activation="tanh", alpha=3e-3, solver="lbfgs", max_iter=600, random_state=0)
+    net = MLPRegressor(
+        hidden_layer_sizes=(48, 48),
+        activation="tanh",
+        alpha=3e-3,
+        solver="lbfgs",
+        max_iter=600,
+        random_state=0,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         net.fit(np.sqrt(r), (y - mean) / sd)
@@ -132,7 +171,9 @@ def _log_linear(r: Array, y: Array, table: LossTable) -> Callable[[Array], Array
         start = np.append([losses.min() * 0.8, np.log(losses.mean() * 0.4)], np.zeros(r.shape[1]))
         params.append(optimize.least_squares(residual, start, max_nfev=200).x)
     p = np.array(params)
-    return lambda x: np.log(np.maximum(p[:, 0] + np.exp(np.clip(p[:, 1] + x @ p[:, 2:].T, -30, 8)), 0.05))
+    return lambda x: np.log(
+        np.maximum(p[:, 0] + np.exp(np.clip(p[:, 1] + x @ p[:, 2:].T, -30, 8)), 0.05)
+    )
 
 
 def _interpolated(r: Array, y: Array, *, length: float, noise: float) -> Callable[[Array], Array]:
@@ -149,7 +190,13 @@ def _kernel(a: Array, b: Array, length: float) -> Array:
     return np.asarray(np.exp(-np.maximum(squared, 0) / (2 * length**2)))
 
 
-_FAMILIES = {"law-like": _law_like, "alien": _alien, "boosted": _boosted, "net": _net, "log-linear": _log_linear}
+_FAMILIES = {
+    "law-like": _law_like,
+    "alien": _alien,
+    "boosted": _boosted,
+    "net": _net,
+    "log-linear": _log_linear,
+}
 
 
 def _lowest(truth: Truth, measured: Array) -> float:
@@ -165,7 +212,10 @@ def _lowest(truth: Truth, measured: Array) -> float:
     broad = np.concatenate([generator.dirichlet(np.full(count, k), 4000) for k in (0.1, 0.3, 1.0)])
     starts = [x[np.argsort(truth.objective(x))[:k]] for x, k in ((broad, 6), (measured, 4))]
     objective = Objective(losses=losses, weights=np.ones(1))
-    found = [minimise(objective, np.zeros(count), np.ones(count), start, 1e-6, 40).value for start in np.concatenate(starts)]
+    found = [
+        minimise(objective, np.zeros(count), np.ones(count), start, 1e-6, 40).value
+        for start in np.concatenate(starts)
+    ]
     return min(found)
 
 
@@ -173,10 +223,18 @@ def spec(truth: Truth, **changes: object) -> SweepSpec:
     """A sweep in a simulated world: one point a training, all targets alike."""
     domains = DomainSet(names=truth.domains)
     given = {
-        "domains": domains, "final_domains": domains, "targets": truth.targets, "weights": dict.fromkeys(truth.targets, 1.0),
-        "own": {t: t for t in truth.targets if t in truth.domains}, "steps": int(STEP), "size": 1e6, "max_trials": 128, "patience": 3,
-        "tolerance": 0.002, **changes,
-    }  # fmt: skip
+        "domains": domains,
+        "final_domains": domains,
+        "targets": truth.targets,
+        "weights": dict.fromkeys(truth.targets, 1.0),
+        "own": {t: t for t in truth.targets if t in truth.domains},
+        "steps": int(STEP),
+        "size": 1e6,
+        "max_trials": 128,
+        "patience": 3,
+        "tolerance": 0.002,
+        **changes,
+    }
     return SweepSpec(**given)  # type: ignore[arg-type]
 
 

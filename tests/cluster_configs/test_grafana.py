@@ -40,7 +40,9 @@ def test_panels_fill_the_grid_without_overlap_and_each_says_what_it_shows():
         (x, y)
         for panel in BOARD["panels"]
         for at in [panel["gridPos"]]
-        for x, y in itertools.product(range(at["x"], at["x"] + at["w"]), range(at["y"], at["y"] + at["h"]))
+        for x, y in itertools.product(
+            range(at["x"], at["x"] + at["w"]), range(at["y"], at["y"] + at["h"])
+        )
     ]
     assert len(set(cells)) == len(cells)
     assert {x for x, _ in cells} == set(range(24))
@@ -57,7 +59,15 @@ def test_prometheus_and_its_command_stay_on_this_machine():
 
 
 def install(temp_dir, **environment):
-    command = [sys.executable, "-I", str(FOLDER / "grafana" / "install.py"), "--temp-dir", str(temp_dir), "--wait", "0.3"]
+    command = [
+        sys.executable,
+        "-I",
+        str(FOLDER / "grafana" / "install.py"),
+        "--temp-dir",
+        str(temp_dir),
+        "--wait",
+        "0.3",
+    ]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
@@ -73,11 +83,18 @@ def test_where_no_head_runs_the_installer_says_what_to_start(tmp_path):
 def test_the_installer_takes_the_uid_that_ray_frames_wherever_its_dashboards_are(tmp_path, uid):
     elsewhere = tmp_path / "elsewhere"
     default = tmp_path / "session_latest" / "metrics" / "grafana" / "dashboards"
-    for folder, environment in ((default, {}), (elsewhere, {"RAY_METRICS_GRAFANA_DASHBOARD_OUTPUT_DIR": str(elsewhere)})):
+    for folder, environment in (
+        (default, {}),
+        (elsewhere, {"RAY_METRICS_GRAFANA_DASHBOARD_OUTPUT_DIR": str(elsewhere)}),
+    ):
         folder.mkdir(parents=True)
-        (folder / "data_grafana_dashboard.json").write_text(json.dumps({"uid": uid, "title": "Data Dashboard"}))
+        (folder / "data_grafana_dashboard.json").write_text(
+            json.dumps({"uid": uid, "title": "Data Dashboard"})
+        )
         done = install(tmp_path, **environment)
         assert done.returncode == 0, done.stderr
         assert [path.name for path in folder.iterdir()] == ["data_grafana_dashboard.json"]
-        assert json.loads((folder / "data_grafana_dashboard.json").read_text()) == BOARD | {"uid": uid}
+        assert json.loads((folder / "data_grafana_dashboard.json").read_text()) == BOARD | {
+            "uid": uid
+        }
         assert install(tmp_path, **environment).returncode == 0  # again, over our own

@@ -46,25 +46,39 @@ def job(tmp_path):
         path.write_text(text)
         path.chmod(0o755)
     (venv / "bin" / "ray").symlink_to(Path(sys.executable).with_name("ray"))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {
-        "HOME": str(home), "VENV": str(venv), "PATH": f"{tools}:{os.environ['PATH']}", "SLURM_JOB_ID": str(JOB),
-        "SLURM_JOB_NODELIST": "node-[a-b]", "SLURM_CPUS_PER_TASK": "1", "CONFIG": "sweep.yaml", "OUT": str(tmp_path / "sweep"),
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("RAY_")
+    } | {
+        "HOME": str(home),
+        "VENV": str(venv),
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": str(JOB),
+        "SLURM_JOB_NODELIST": "node-[a-b]",
+        "SLURM_CPUS_PER_TASK": "1",
+        "CONFIG": "sweep.yaml",
+        "OUT": str(tmp_path / "sweep"),
         "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+    }
     yield environment, tmp_path / "sweep", home
     shutil.rmtree(f"/tmp/bimix-{JOB}", ignore_errors=True)
 
 
 @pytest.mark.cluster
-def test_a_job_told_to_end_leaves_a_resumable_sweep_goes_back_into_the_queue_and_nothing_behind(job, tmp_path):
+def test_a_job_told_to_end_leaves_a_resumable_sweep_goes_back_into_the_queue_and_nothing_behind(
+    job, tmp_path
+):
     environment, folder, home = job
     log = tmp_path / "log"
     with log.open("w") as stream:
-        script = subprocess.Popen(["/bin/bash", str(SCRIPT)], env=environment, stdout=stream, stderr=stream, cwd=tmp_path)
+        script = subprocess.Popen(
+            ["/bin/bash", str(SCRIPT)], env=environment, stdout=stream, stderr=stream, cwd=tmp_path
+        )
     trained = folder / "trained.log"
     token = home / ".bimix-sweep" / f"token-{JOB}"
     for _ in range(1200):
-        if script.poll() is not None or (trained.exists() and len(trained.read_text().splitlines()) > 8):
+        if script.poll() is not None or (
+            trained.exists() and len(trained.read_text().splitlines()) > 8
+        ):
             break
         time.sleep(0.1)
     assert script.poll() is None, log.read_text()
@@ -82,9 +96,13 @@ def test_a_job_without_its_settings_says_which_one_is_missing(job, tmp_path):
     environment, _, _ = job
     for name, said in (("CONFIG", "sweep.yaml"), ("OUT", "the folder of the sweep")):
         ended = subprocess.run(
-            ["/bin/bash", str(SCRIPT)], env={k: v for k, v in environment.items() if k != name}, cwd=tmp_path, capture_output=True, text=True,
+            ["/bin/bash", str(SCRIPT)],
+            env={k: v for k, v in environment.items() if k != name},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
             check=False,
-        )  # fmt: skip
+        )
         assert ended.returncode == 1
         assert f"{name}: is not set; need" in ended.stderr
         assert said in ended.stderr

@@ -41,7 +41,9 @@ WORDS = [
 
 def invented(seed, count=60, words=60):
     generator = np.random.default_rng(seed)
-    return tuple(" ".join(generator.choice(WORDS, size=words)) + f" {seed}.{n}" for n in range(count))
+    return tuple(
+        " ".join(generator.choice(WORDS, size=words)) + f" {seed}.{n}" for n in range(count)
+    )
 
 
 def quick(domains, out, **settings):
@@ -50,16 +52,24 @@ def quick(domains, out, **settings):
 
 def texts_of(store, name, split):
     tokenizer = Tokenizer.from_file(str(store.path / "tokenizer.json"))
-    offsets, tokens = store.documents(name, split), store.train(name) if split == "train" else store.validation(name)
+    offsets, tokens = (
+        store.documents(name, split),
+        store.train(name) if split == "train" else store.validation(name),
+    )
     return [tokenizer.decode(tokens[a:b].tolist()) for a, b in itertools.pairwise(offsets)]
 
 
 def test_no_copy_of_a_held_out_document_is_trained_on_in_any_domain(tmp_path):
     shared, web, books, exam = invented(1), invented(2), invented(3), invented(4, count=16)
     store = quick(
-        {"web": Source(documents=web + shared + web), "books": Source(documents=shared + books + exam)},
-        tmp_path / "store", targets={"exam": Source(documents=exam)}, validation_tokens=1_024,
-    )  # fmt: skip
+        {
+            "web": Source(documents=web + shared + web),
+            "books": Source(documents=shared + books + exam),
+        },
+        tmp_path / "store",
+        targets={"exam": Source(documents=exam)},
+        validation_tokens=1_024,
+    )
     held_out = {t for name in ("web", "books", "exam") for t in texts_of(store, name, "validation")}
     trained = [t for name in ("web", "books") for t in texts_of(store, name, "train")]
     assert len(held_out) > 12
@@ -76,7 +86,9 @@ def test_every_token_of_the_text_is_there_once(tmp_path):
     tokenizer = Tokenizer.from_file(str(tmp_path / "store" / "tokenizer.json"))
     assert set(texts_of(store, "web", "train")) < set(texts)
     assert store.train("web")[store.documents("web")[1] - 1] == tokenizer.token_to_id(END_OF_TEXT)
-    assert len(store.train("web")) == sum(len(tokenizer.encode(t).ids) + 1 for t in texts_of(store, "web", "train"))
+    assert len(store.train("web")) == sum(
+        len(tokenizer.encode(t).ids) + 1 for t in texts_of(store, "web", "train")
+    )
 
 
 def test_documents_lie_in_no_order_of_the_files_so_a_prefix_is_a_fair_sample(tmp_path):
@@ -88,7 +100,10 @@ def test_documents_lie_in_no_order_of_the_files_so_a_prefix_is_a_fair_sample(tmp
 
 
 def test_a_cap_keeps_just_so_many_tokens(tmp_path):
-    source = {"web": Source(documents=invented(6, count=200)), "books": Source(documents=invented(7, count=200))}
+    source = {
+        "web": Source(documents=invented(6, count=200)),
+        "books": Source(documents=invented(7, count=200)),
+    }
     store = quick(source, tmp_path / "store", max_tokens={"web": 3_000})
     assert store.num_train_tokens("web") == 3_000
     assert store.num_train_tokens("books") > 9_000
@@ -103,7 +118,9 @@ def test_a_domain_that_trains_on_little_is_read_until_validation_is_full_too(tmp
 
 def test_a_surrogate_without_its_other_half_stops_nothing(tmp_path):
     texts = [*invented(6), "a lone \ud800 here"]
-    (tmp_path / "web.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    (tmp_path / "web.jsonl").write_text(
+        "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    )
     store = quick({"web": Source(path=tmp_path / "web.jsonl")}, tmp_path / "store")
     assert "a lone ? here" in texts_of(store, "web", "train") + texts_of(store, "web", "validation")
 
@@ -122,15 +139,24 @@ def test_cutting_the_tokenizers_sample_between_words_changes_no_token(tmp_path):
     pieces = PIECE.findall(text)
     assert len(pieces) > 20
     assert "".join(pieces) == text
-    assert [i for piece in pieces for i in tokenizer.encode(piece).ids] == tokenizer.encode(text).ids
+    assert [i for piece in pieces for i in tokenizer.encode(piece).ids] == tokenizer.encode(
+        text
+    ).ids
 
 
 def test_a_full_disk_is_named_and_nothing_is_left_on_it(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))  # a file that cannot grow, as on a full disk
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (30_000, hard)
+    )  # a file that cannot grow, as on a full disk
     try:
-        with pytest.raises(DataError, match=r"runs/a/store cannot be written \(.*File too large.*\); need a folder with room"):
-            quick({"web": Source(documents=invented(6, count=500))}, tmp_path / "runs" / "a" / "store")
+        with pytest.raises(
+            DataError,
+            match=r"runs/a/store cannot be written \(.*File too large.*\); need a folder with room",
+        ):
+            quick(
+                {"web": Source(documents=invented(6, count=500))}, tmp_path / "runs" / "a" / "store"
+            )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
@@ -149,7 +175,11 @@ def test_bytes_per_token_times_tokens_is_the_length_of_the_text(tmp_path):
     store = quick({"web": Source(documents=texts)}, tmp_path / "store")
     tokenizer = Tokenizer.from_file(str(tmp_path / "store" / "tokenizer.json"))
     tokens = store.validation("web")
-    pieces = [tokenizer.id_to_token(int(t)) for t in tokens if tokenizer.id_to_token(int(t)) != END_OF_TEXT]
+    pieces = [
+        tokenizer.id_to_token(int(t))
+        for t in tokens
+        if tokenizer.id_to_token(int(t)) != END_OF_TEXT
+    ]
     decoded = tokenizer.decode(tokens[:100].tolist(), skip_special_tokens=True)
     assert "größer als 文書" in decoded
     assert store.bytes_per_token("web") * len(tokens) == pytest.approx(sum(map(len, pieces)))
@@ -185,30 +215,48 @@ def test_ready_made_tokens_need_no_tokenizer(tmp_path, end_of_text):
         tokens = generator.integers(1, 50_000, size=60_000).astype(np.uint16)
         tokens[::500] = 0
         tokens.tofile(tmp_path / f"{name}.bin")
-    sources = {n: Source(path=tmp_path / f"{n}.bin", vocabulary=50_000, end_of_text=end_of_text) for n in ("web", "code")}
+    sources = {
+        n: Source(path=tmp_path / f"{n}.bin", vocabulary=50_000, end_of_text=end_of_text)
+        for n in ("web", "code")
+    }
     store = quick(sources, tmp_path / "store")
     assert store.vocabulary == 50_000
-    assert set(store.train("web").tolist()) <= set(np.fromfile(tmp_path / "web.bin", dtype=np.uint16).tolist())
+    assert set(store.train("web").tolist()) <= set(
+        np.fromfile(tmp_path / "web.bin", dtype=np.uint16).tolist()
+    )
     with pytest.raises(DataError, match="came as tokens, so its bytes are not known"):
         store.bytes_per_token("web")
-    with pytest.raises(DataError, match="web holds tokens and text holds text; need one tokenizer for all"):
+    with pytest.raises(
+        DataError, match="web holds tokens and text holds text; need one tokenizer for all"
+    ):
         quick({"web": sources["web"], "text": Source(documents=invented(11))}, tmp_path / "other")
     with pytest.raises(DataError, match="need one, stated for each"):
-        quick({"web": sources["web"], "code": Source(path=tmp_path / "code.bin")}, tmp_path / "other")
+        quick(
+            {"web": sources["web"], "code": Source(path=tmp_path / "code.bin")}, tmp_path / "other"
+        )
 
 
 @pytest.mark.parametrize(
     ("documents", "message"),
     [
-        (invented(12, count=3, words=400), r"domain math has 3 different documents \(\d+ tokens\); need at least 12"),
+        (
+            invented(12, count=3, words=400),
+            r"domain math has 3 different documents \(\d+ tokens\); need at least 12",
+        ),
         (("same words again",) * 50, r"domain math has 1 different documents"),
-        (tuple(f"tiny {n}" for n in range(30)), r"domain math has \d+ tokens in 30 documents; its validation split of 256 tokens"),
+        (
+            tuple(f"tiny {n}" for n in range(30)),
+            r"domain math has \d+ tokens in 30 documents; its validation split of 256 tokens",
+        ),
         (("  ", "\n"), r"math is empty"),
     ],
 )
 def test_too_little_text_says_what_there_is_and_what_is_needed(tmp_path, documents, message):
     with pytest.raises(DataError, match=message):
-        quick({"web": Source(documents=invented(13)), "math": Source(documents=documents)}, tmp_path / "store")
+        quick(
+            {"web": Source(documents=invented(13)), "math": Source(documents=documents)},
+            tmp_path / "store",
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -237,7 +285,13 @@ def test_a_store_that_is_unfinished_or_altered_is_not_opened(tmp_path):
         ({**manifest, "version": 99}, "has version 99; this bimix-sweep reads 1"),
         ({**manifest, "format": "else"}, "is not a token store's"),
         ({k: v for k, v in manifest.items() if k != "digest"}, "lacks or misstates 'digest'"),
-        ({**manifest, "domains": {"web": {"train": {**manifest["domains"]["web"]["train"], "tokens": 5}}}}, "is not what the store's"),
+        (
+            {
+                **manifest,
+                "domains": {"web": {"train": {**manifest["domains"]["web"]["train"], "tokens": 5}}},
+            },
+            "is not what the store's",
+        ),
     ):
         (path / "manifest.json").write_text(json.dumps(altered))
         refused(message)

@@ -16,7 +16,9 @@ TEXTS = ["first document", "zweites\nDokument", "третий 文書"]
 
 
 def as_lines(texts, field="text"):
-    return "".join(json.dumps({field: text, "id": n}) + "\n" for n, text in enumerate(texts)).encode()
+    return "".join(
+        json.dumps({field: text, "id": n}) + "\n" for n, text in enumerate(texts)
+    ).encode()
 
 
 def write(folder, kind):
@@ -34,14 +36,20 @@ def write(folder, kind):
         (folder / "a.jsonl.gz").write_bytes(gzip.compress(lines))
     elif kind == "jsonl.zst":  # two frames, as appended files have
         half = lines.index(b"\n") + 1
-        (folder / "a.jsonl.zst").write_bytes(b"".join(zstandard.ZstdCompressor().compress(part) for part in (lines[:half], lines[half:])))
+        (folder / "a.jsonl.zst").write_bytes(
+            b"".join(
+                zstandard.ZstdCompressor().compress(part) for part in (lines[:half], lines[half:])
+            )
+        )
     elif kind == "json":
         (folder / "a.json").write_text(json.dumps([{"text": TEXTS[0]}, *TEXTS[1:]]))
     elif kind == "parquet":
         pyarrow.parquet.write_table(pa.table({"text": [*TEXTS, None, " "]}), folder / "a.parquet")
 
 
-@pytest.mark.parametrize("kind", ["txt", "txt.gz", "jsonl", "jsonl.gz", "jsonl.zst", "json", "parquet"])
+@pytest.mark.parametrize(
+    "kind", ["txt", "txt.gz", "jsonl", "jsonl.gz", "jsonl.zst", "json", "parquet"]
+)
 @pytest.mark.parametrize("how", ["folder", "glob", "uri"])
 def test_every_format_gives_the_same_documents_from_a_folder_a_glob_and_a_uri(tmp_path, kind, how):
     folder = tmp_path / "web"
@@ -55,7 +63,10 @@ def test_a_pattern_matches_folders_one_by_one_and_two_stars_any_number(tmp_path)
     for name in ("a.txt", "x/b.txt", "x/y/c.txt", "x/y/d.md"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    found = {pattern: sorted(Source(path=tmp_path / pattern).texts()) for pattern in ("*.txt", "*/*.txt", "**/*.txt", "x/**/c.txt")}
+    found = {
+        pattern: sorted(Source(path=tmp_path / pattern).texts())
+        for pattern in ("*.txt", "*/*.txt", "**/*.txt", "x/**/c.txt")
+    }
     assert found == {
         "*.txt": ["a.txt"],
         "*/*.txt": ["x/b.txt"],
@@ -78,20 +89,34 @@ def test_the_fingerprint_changes_with_the_files_and_with_nothing_else(tmp_path):
     ("file", "content", "message"),
     [
         ("a.jsonl", as_lines(TEXTS) + b'{"text": "cut', r"a\.jsonl line 4 is not JSON"),
-        ("a.jsonl", as_lines(TEXTS, field="content"), r"line 1 has no field 'text'; it has content, id"),
+        (
+            "a.jsonl",
+            as_lines(TEXTS, field="content"),
+            r"line 1 has no field 'text'; it has content, id",
+        ),
         ("a.jsonl", b'{"text": 3}\n', r"field 'text' is int; need text"),
         ("a.jsonl", b"[1, 2]\n", r"line 1 has no field 'text'; it is a list"),
         ("a.jsonl.gz", gzip.compress(as_lines(TEXTS))[:-12], r"a\.jsonl\.gz cannot be read"),
         ("a.jsonl.zst", b"not compressed at all", r"a\.jsonl\.zst cannot be read"),
-        ("a.jsonl.zst", zstandard.ZstdCompressor().compress(as_lines(TEXTS * 500))[:1000], r"a\.jsonl\.zst cannot be read: Truncated"),
-        ("a.txt.zst", zstandard.ZstdCompressor().compress(b"some text " * 50)[:-4], r"a\.txt\.zst cannot be read: Truncated"),
+        (
+            "a.jsonl.zst",
+            zstandard.ZstdCompressor().compress(as_lines(TEXTS * 500))[:1000],
+            r"a\.jsonl\.zst cannot be read: Truncated",
+        ),
+        (
+            "a.txt.zst",
+            zstandard.ZstdCompressor().compress(b"some text " * 50)[:-4],
+            r"a\.txt\.zst cannot be read: Truncated",
+        ),
         ("a.parquet", b"PAR1 this is no table", r"a\.parquet cannot be read"),
         ("a.txt", b"\xff\xfe\x00bytes", r"a\.txt is not UTF-8 text"),
         ("a.json", b"{", r"a\.json is not JSON"),
         ("a.bin", b"\x01\x00", r"a\.bin holds tokens; need text here"),
     ],
 )
-def test_a_file_that_is_not_what_its_ending_says_is_named_with_its_line(tmp_path, file, content, message):
+def test_a_file_that_is_not_what_its_ending_says_is_named_with_its_line(
+    tmp_path, file, content, message
+):
     (tmp_path / file).write_bytes(content)
     with pytest.raises(DataError, match=message):
         list(Source(path=tmp_path / file).texts())
@@ -108,7 +133,9 @@ def test_a_parquet_file_without_the_column_says_which_it_has(tmp_path):
 
 @pytest.mark.parametrize("path", ["nowhere", "nowhere/*.txt", "*.jsonl", "."])
 def test_a_path_with_nothing_behind_it_says_what_was_looked_for(tmp_path, path):
-    with pytest.raises(DataError, match=r"looked for|nowhere was not found; need"):  # the path itself is not said twice
+    with pytest.raises(
+        DataError, match=r"looked for|nowhere was not found; need"
+    ):  # the path itself is not said twice
         list(Source(path=tmp_path / path).texts())
 
 
@@ -121,7 +148,9 @@ def test_half_a_surrogate_pair_is_read_as_a_question_mark(tmp_path):
 def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     write(tmp_path / "data", "jsonl")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert list(Source(path="~/data").texts()) == list(Source(path="~/data/*.jsonl").texts()) == TEXTS
+    assert (
+        list(Source(path="~/data").texts()) == list(Source(path="~/data/*.jsonl").texts()) == TEXTS
+    )
     with pytest.raises(DataError, match=r"~nobody-of-this-name/data cannot be read"):
         list(Source(path="~nobody-of-this-name/data").texts())
 
@@ -131,7 +160,11 @@ def test_token_files_give_documents_by_their_end_of_text_or_by_length(tmp_path, 
     tokens = np.tile(np.array([1, 2, 3, 9]), 2000)
     np.save(tmp_path / "a.npy", tokens)
     tokens.astype("<u4").tofile(tmp_path / "b.bin")
-    documents = list(Source(path=tmp_path, vocabulary=10, dtype="uint32", end_of_text=end_of_text).token_documents())
+    documents = list(
+        Source(
+            path=tmp_path, vocabulary=10, dtype="uint32", end_of_text=end_of_text
+        ).token_documents()
+    )
     assert sum(map(len, documents)) == 16_000
     assert {len(d) for d in documents} == ({2048, 8000 - 3 * 2048} if end_of_text is None else {4})
     assert all(d.dtype == np.uint16 for d in documents)

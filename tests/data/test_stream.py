@@ -18,9 +18,15 @@ CONTEXT = 16
 def store(tmp_path_factory):
     """Token k of domain d is 10,000 d + k, so that a token tells where it came from."""
     splits = {
-        name: Split(documents=np.split(10_000 * number + np.arange(5_000, dtype=np.uint16), 10)) for number, name in enumerate(DOMAINS)
+        name: Split(documents=np.split(10_000 * number + np.arange(5_000, dtype=np.uint16), 10))
+        for number, name in enumerate(DOMAINS)
     }
-    return write_store(tmp_path_factory.mktemp("stream") / "store", train=splits, validation=splits, vocabulary=2**16)
+    return write_store(
+        tmp_path_factory.mktemp("stream") / "store",
+        train=splits,
+        validation=splits,
+        vocabulary=2**16,
+    )
 
 
 def stream_of(store, proportions, **settings):
@@ -32,7 +38,13 @@ def stream_of(store, proportions, **settings):
 def test_after_any_number_of_sequences_every_domain_is_within_one_of_its_share(store, seed):
     proportions = np.random.default_rng(seed).dirichlet(np.full(4, 0.5))
     stream = stream_of(store, proportions, batch=1)
-    drawn = np.cumsum([[int(stream.batch_at(step)[0, 0]) // 10_000 == d for d in range(4)] for step in range(600)], axis=0)
+    drawn = np.cumsum(
+        [
+            [int(stream.batch_at(step)[0, 0]) // 10_000 == d for d in range(4)]
+            for step in range(600)
+        ],
+        axis=0,
+    )
     exact = np.arange(1, 601)[:, None] * proportions
     assert np.abs(drawn - exact).max() < 1
 
@@ -53,7 +65,10 @@ def sequences(stream, domain, steps):
 
 
 def test_runs_of_one_seed_read_a_domain_in_the_same_order_whatever_their_mixtures(store):
-    little, much = sequences(stream_of(store, (0.1, 0.9, 0, 0)), "web", 100), sequences(stream_of(store, (0.7, 0.1, 0.1, 0.1)), "web", 100)
+    little, much = (
+        sequences(stream_of(store, (0.1, 0.9, 0, 0)), "web", 100),
+        sequences(stream_of(store, (0.7, 0.1, 0.1, 0.1)), "web", 100),
+    )
     assert len(little) < len(much)
     assert much[: len(little)] == little
     assert sequences(stream_of(store, (0.7, 0.1, 0.1, 0.1), seed=1), "web", 100) != much
@@ -61,7 +76,9 @@ def test_runs_of_one_seed_read_a_domain_in_the_same_order_whatever_their_mixture
 
 def test_an_epoch_takes_every_sequence_once_and_the_next_takes_them_in_another_order(store):
     windows = (5_000 - 1) // CONTEXT
-    first, second = np.split(np.array(sequences(stream_of(store, (1, 0, 0, 0), batch=1), "web", 2 * windows)), 2)
+    first, second = np.split(
+        np.array(sequences(stream_of(store, (1, 0, 0, 0), batch=1), "web", 2 * windows)), 2
+    )
     assert sorted(first) == sorted(second) == [CONTEXT * k for k in range(windows)]
     assert first.tolist() != second.tolist()
 
@@ -70,11 +87,16 @@ def test_epochs_count_passes_over_what_a_domain_may_use(store):
     stream = stream_of(store, (0.5, 0.5, 0, 0), limits={"code": 1_000})
     steps = 100
     assert stream.tokens_drawn(steps) == {"web": 3_200, "code": 3_200, "math": 0, "books": 0}
-    assert stream.epochs(steps) == pytest.approx({"web": 3_200 / 4_992, "code": 3_200 / 992, "math": 0, "books": 0})
+    assert stream.epochs(steps) == pytest.approx(
+        {"web": 3_200 / 4_992, "code": 3_200 / 992, "math": 0, "books": 0}
+    )
 
 
 def test_a_limit_keeps_the_first_tokens_so_smaller_sets_lie_inside_larger(store):
-    seen = {limit: set(sequences(stream_of(store, (1, 0, 0, 0), limits={"web": limit}), "web", 400)) for limit in (500, 1_000, 2_000)}
+    seen = {
+        limit: set(sequences(stream_of(store, (1, 0, 0, 0), limits={"web": limit}), "web", 400))
+        for limit in (500, 1_000, 2_000)
+    }
     for small, large in pairwise(sorted(seen)):
         assert seen[small] < seen[large]
         assert max(seen[small]) < small

@@ -19,7 +19,15 @@ from bimix_sweep.mixture.table import LossTable
 NAMES = ("a", "b", "c")
 DOMAINS = DomainSet(names=NAMES)
 MIXTURES = np.array(
-    [[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.6, 0.1, 0.3], [0.75, 0.15, 0.1], [0.65, 0.2, 0.15], [0.7, 0.1, 0.2], [0.85, 0.1, 0.05]]
+    [
+        [0.8, 0.1, 0.1],
+        [0.7, 0.2, 0.1],
+        [0.6, 0.1, 0.3],
+        [0.75, 0.15, 0.1],
+        [0.65, 0.2, 0.15],
+        [0.7, 0.1, 0.2],
+        [0.85, 0.1, 0.05],
+    ]
 )
 
 ONE = Scale(size=1.0, steps=500)
@@ -29,21 +37,41 @@ ONE = Scale(size=1.0, steps=500)
 def law():
     """A law that has seen only mixtures with much of domain a."""
     generator = np.random.default_rng(0)
-    losses = 3 * (0.05 + MIXTURES**0.9) ** -np.array([0.2, 0.15, 0.25]) * np.exp(generator.normal(0, 0.002, (len(MIXTURES), 3)))
+    losses = (
+        3
+        * (0.05 + MIXTURES**0.9) ** -np.array([0.2, 0.15, 0.25])
+        * np.exp(generator.normal(0, 0.002, (len(MIXTURES), 3)))
+    )
     missing = np.full(len(MIXTURES), np.nan)
     return fit_law(
         LossTable(
-            domains=NAMES, targets=NAMES, trials=tuple(map(str, range(len(MIXTURES)))), steps=np.full(len(MIXTURES), 500.0), sizes=missing,
-            seeds=missing, proportions=MIXTURES, losses=losses,
+            domains=NAMES,
+            targets=NAMES,
+            trials=tuple(map(str, range(len(MIXTURES)))),
+            steps=np.full(len(MIXTURES), 500.0),
+            sizes=missing,
+            seeds=missing,
+            proportions=MIXTURES,
+            losses=losses,
         )
-    )  # fmt: skip
+    )
 
 
 def proposed(**changes):
     nothing = np.zeros((0, 3))
     given = {"finished": MIXTURES, "running": nothing, "failed": nothing, **changes}
-    scales = Scales(choices=(ONE,), finished=[ONE] * len(given["finished"]), running=[ONE] * len(given["running"]))
-    return next_mixture(ask(law(), DOMAINS, step=500), DOMAINS, generator=np.random.default_rng(1), scales=scales, **given)[0].as_array()
+    scales = Scales(
+        choices=(ONE,),
+        finished=[ONE] * len(given["finished"]),
+        running=[ONE] * len(given["running"]),
+    )
+    return next_mixture(
+        ask(law(), DOMAINS, step=500),
+        DOMAINS,
+        generator=np.random.default_rng(1),
+        scales=scales,
+        **given,
+    )[0].as_array()
 
 
 def test_it_goes_where_nothing_was_measured():
@@ -74,18 +102,30 @@ def planted(noise: float, prior2: tuple[float, ...]):
     """One target whose log loss is log 3 + b.(r - r*) + |r - r*|^2 / 2 with unknown slopes b of these variances: everything in closed form."""
     question = ask(law(), DOMAINS, weights={"a": 1.0})
     question = type(question)(
-        law=question.law, weights=np.ones(1), worst=False, step=1.0, size=None, lower=question.lower, upper=question.upper
-    )  # fmt: skip
+        law=question.law,
+        weights=np.ones(1),
+        worst=False,
+        step=1.0,
+        size=None,
+        lower=question.lower,
+        upper=question.upper,
+    )
     best = np.full(3, 1 / 3)
     reach = np.full(3, 1e-4)
     stencil = np.concatenate([best[None], best + 1e-4 * np.eye(3)])
     price = (np.eye(3) - 1 / 3) / 3.0  # the inverse of 3 times the identity, on sums of zero
-    bowl = Bowl(point=best, gradient=np.zeros(3), hessian=3.0 * np.eye(3), stencil=stencil, reach=reach)
+    bowl = Bowl(
+        point=best, gradient=np.zeros(3), hessian=3.0 * np.eye(3), stencil=stencil, reach=reach
+    )
     aim = Aim(bowl=bowl, price=price, near=best[None])
     candidates = np.array([[0.8, 0.1, 0.1], [0.4, 0.3, 0.3], [1 / 3, 1 / 3, 1 / 3]])
     apart = np.concatenate([stencil, candidates]) - best
     covariance = (apart * np.array(prior2)) @ apart.T
-    posterior = Posterior(mean=np.full((len(apart), 1), np.log(3.0)), covariance=covariance[None], run_noise=np.array([[noise]]))
+    posterior = Posterior(
+        mean=np.full((len(apart), 1), np.log(3.0)),
+        covariance=covariance[None],
+        run_noise=np.array([[noise]]),
+    )
     return question, aim, posterior, candidates - best
 
 
@@ -97,7 +137,9 @@ def test_the_fall_of_regret_is_that_of_the_regret_itself_in_a_world_of_one_bowl(
     fall, _ = scores(question, aim, posterior, 3, 3)
     for row, found in zip(apart, fall, strict=True):
         after = prior - np.outer(prior @ row, row @ prior) / (row @ prior @ row + noise)
-        assert found == pytest.approx(0.5 * np.trace(9 * aim.price @ (prior - after)) / 3.0, rel=1e-6, abs=1e-12)
+        assert found == pytest.approx(
+            0.5 * np.trace(9 * aim.price @ (prior - after)) / 3.0, rel=1e-6, abs=1e-12
+        )
     assert fall[0] > fall[1] > fall[2] == pytest.approx(0, abs=1e-12)
 
 
@@ -112,9 +154,17 @@ def test_the_price_of_a_wrong_gradient_is_what_the_moved_optimum_gains():
 
         def tilted(points, slope=slope):
             losses, slopes = goal.losses(points)
-            return (losses @ goal.weights + points @ slope)[:, None], (np.einsum("nkd,k->nd", slopes, goal.weights) + slope)[:, None, :]
+            return (losses @ goal.weights + points @ slope)[:, None], (
+                np.einsum("nkd,k->nd", slopes, goal.weights) + slope
+            )[:, None, :]
 
-        moved = minimise(Objective(losses=tilted, weights=np.ones(1)), question.lower, question.upper, best.point, 1e-14)
+        moved = minimise(
+            Objective(losses=tilted, weights=np.ones(1)),
+            question.lower,
+            question.upper,
+            best.point,
+            1e-14,
+        )
         gained = best.value + best.point @ slope - moved.value
         assert gained == pytest.approx(slope @ aim.price @ slope / 2, rel=0.05)
 
@@ -129,10 +179,16 @@ def test_losses_without_noise_whose_optimum_is_a_vertex_leave_a_choice(seed):
     missing = np.full(len(r), np.nan)
     exact = fit_law(
         LossTable(
-            domains=("a", "b"), targets=("a",), trials=tuple(str(i) for i in range(40) for _ in range(4)), steps=steps, sizes=missing,
-            seeds=missing, proportions=r, losses=losses[:, None],
+            domains=("a", "b"),
+            targets=("a",),
+            trials=tuple(str(i) for i in range(40) for _ in range(4)),
+            steps=steps,
+            sizes=missing,
+            seeds=missing,
+            proportions=r,
+            losses=losses[:, None],
         )
-    )  # fmt: skip
+    )
     aim = aim_at(ask(exact, DomainSet(names=("a", "b"))), np.random.default_rng(0))
     assert aim.near[0] == pytest.approx([1, 0], abs=1e-6)
     assert np.isfinite(aim.price).all()

@@ -17,9 +17,19 @@ NAMES = ("code", "docs", "web")
 STEPS = (100, 200, 400)
 DOMAINS = DomainSet(names=NAMES, tokens=(1e9, 3e9, 6e9))
 SPEC = SweepSpec(
-    domains=DOMAINS, final_domains=DOMAINS, targets=NAMES, weights=dict.fromkeys(NAMES, 1.0), own={n: n for n in NAMES}, steps=400,
-    size=1e5, eval_steps=STEPS, min_step=100, seed=7, max_trials=24, tolerance=1e-9,
-)  # fmt: skip
+    domains=DOMAINS,
+    final_domains=DOMAINS,
+    targets=NAMES,
+    weights=dict.fromkeys(NAMES, 1.0),
+    own={n: n for n in NAMES},
+    steps=400,
+    size=1e5,
+    eval_steps=STEPS,
+    min_step=100,
+    seed=7,
+    max_trials=24,
+    tolerance=1e-9,
+)
 LARGE = replace(SPEC, slots=4, max_trials=60)
 
 
@@ -28,7 +38,10 @@ def curve(proposal):
     generator = np.random.default_rng([proposal.seed % 2**32, *proposal.trial.encode()])
     useful = 0.05 + proposal.mixture.as_array(NAMES) ** 0.8
     offset = generator.normal(0, 0.003, 3)
-    losses = {step: (1 + 6 * step**-0.45) * useful**-0.15 * np.exp(offset + generator.normal(0, 0.001, 3)) for step in STEPS}
+    losses = {
+        step: (1 + 6 * step**-0.45) * useful**-0.15 * np.exp(offset + generator.normal(0, 0.001, 3))
+        for step in STEPS
+    }
     return {step: dict(zip(NAMES, values.tolist(), strict=True)) for step, values in losses.items()}
 
 
@@ -49,7 +62,9 @@ class Recorded:
 
     def take(self, event):
         what, *given = event
-        {"proposal": self.state.restore_proposal, "point": self.state.record, "end": self._end}[what](*given)
+        {"proposal": self.state.restore_proposal, "point": self.state.record, "end": self._end}[
+            what
+        ](*given)
         self.events.append(event)
 
     def _end(self, trial, failed):
@@ -60,8 +75,12 @@ class Recorded:
 
     def go_on(self, number):
         """Proposals up to `number`, four trainings at a time, of which the eldest ends; every tenth fails."""
-        while len(self.state.proposals) < number or any(record.state == "running" for record in self.state.trials.values()):
-            running = [p for p in self.state.proposals if self.state.trials[p.trial].state == "running"]
+        while len(self.state.proposals) < number or any(
+            record.state == "running" for record in self.state.trials.values()
+        ):
+            running = [
+                p for p in self.state.proposals if self.state.trials[p.trial].state == "running"
+            ]
             if len(self.state.proposals) < number and len(running) < 4:
                 proposal = self.state.propose(f"t{len(self.state.proposals)}")
                 self.events.append(("proposal", proposal))
@@ -69,7 +88,9 @@ class Recorded:
             for place, proposal in enumerate(running):
                 record = self.state.trials[proposal.trial]
                 points = curve(proposal)
-                for step in [step for step in points if step not in record.points][: 1 if place else None]:
+                for step in [step for step in points if step not in record.points][
+                    : 1 if place else None
+                ]:
                     self.take(("point", proposal.trial, step, points[step]))
             self.take(("end", running[0].trial, running[0].trial.endswith("8")))
             if len(self.state.proposals) >= number:
@@ -128,7 +149,10 @@ def test_what_a_proposal_carries_does_not_grow_with_the_trainings():
     few, many = Recorded(SPEC), Recorded(replace(SPEC, max_trials=40))
     few.go_on(10)
     many.go_on(24)
-    sizes = [len(json.dumps([p.fit for p in sweep.state.proposals if p.fit][-1])) for sweep in (few, many)]
+    sizes = [
+        len(json.dumps([p.fit for p in sweep.state.proposals if p.fit][-1]))
+        for sweep in (few, many)
+    ]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.05)
     assert sizes[1] < len(json.dumps(many.state.refit().law.to_json())) / 2
 
@@ -139,20 +163,27 @@ def test_laws_of_earlier_refits_are_let_go():
         sweep.go_on(number)
         sweep.state.decide()
     assert len(sweep.state.history) > 3
-    assert [refit.law is None for refit in sweep.state.history] == [True] * (len(sweep.state.history) - 1) + [False]
+    assert [refit.law is None for refit in sweep.state.history] == [True] * (
+        len(sweep.state.history) - 1
+    ) + [False]
 
 
 def test_what_was_evidence_at_a_moment_stays_known():
     sweep = Recorded(LARGE)
     sweep.go_on(16)
-    moment, then = sweep.state.now(), {record.trial: dict(record.points) for record in sweep.state.evidence()}
+    moment, then = (
+        sweep.state.now(),
+        {record.trial: dict(record.points) for record in sweep.state.evidence()},
+    )
     sweep.go_on(30)
     assert sweep.state.trials["t18"].state == "failed"
     assert {record.trial: record.points for record in sweep.state.evidence_at(moment)} == then
     assert {record.trial: record.points for record in sweep.state.evidence()} != then
 
 
-def test_while_the_sweep_goes_on_a_law_sees_the_first_and_the_last_trainings_and_in_the_end_all(monkeypatch):
+def test_while_the_sweep_goes_on_a_law_sees_the_first_and_the_last_trainings_and_in_the_end_all(
+    monkeypatch,
+):
     monkeypatch.setattr(chain, "FIRST", 4)
     monkeypatch.setattr(chain, "LAST", 6)
     sweep = Recorded(SPEC)
@@ -160,5 +191,7 @@ def test_while_the_sweep_goes_on_a_law_sees_the_first_and_the_last_trainings_and
     seen = sweep.state.refit(watching=True).law
     finished = sweep.state.evidence()
     assert seen.num_trials == 10 < len(finished)
-    assert [tuple(row) for row in seen.runs.proportions] == [record.mixture.proportions for record in [*finished[:4], *finished[-6:]]]
+    assert [tuple(row) for row in seen.runs.proportions] == [
+        record.mixture.proportions for record in [*finished[:4], *finished[-6:]]
+    ]
     assert sweep.state.refit(anew=True).law.num_trials == len(finished)

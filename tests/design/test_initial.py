@@ -25,7 +25,11 @@ def test_uniform_and_natural_come_first():
 
 
 def test_natural_is_not_run_twice_where_it_is_uniform():
-    assert first(named(3), 3)[1] == ["initial: uniform", "initial: space-filling", "initial: space-filling"]
+    assert first(named(3), 3)[1] == [
+        "initial: uniform",
+        "initial: space-filling",
+        "initial: space-filling",
+    ]
 
 
 @pytest.mark.parametrize("domains", [3, 7, 17])
@@ -40,7 +44,9 @@ def test_first_mixtures_determine_a_linear_law_better_than_as_many_random_ones(s
     domains = 7
     seen, _ = first(named(domains), domains + 3, seed)
     random = np.random.default_rng(seed).dirichlet(np.ones(domains), (200, domains + 3))
-    assert np.linalg.slogdet(seen.T @ seen)[1] > np.quantile(np.linalg.slogdet(random.transpose(0, 2, 1) @ random)[1], 0.8)
+    assert np.linalg.slogdet(seen.T @ seen)[1] > np.quantile(
+        np.linalg.slogdet(random.transpose(0, 2, 1) @ random)[1], 0.8
+    )
 
 
 def test_the_bounds_hold():
@@ -55,6 +61,10 @@ def test_bounds_that_leave_one_mixture_give_it():
     assert seen == pytest.approx(np.tile([0.3, 0.7], (3, 1)))
 
 
-@pytest.mark.parametrize(("domains", "budget", "count"), [(3, 12, 5), (17, 200, 10), (3, 2, 2), (40, 60, 21)])
-def test_the_first_mixtures_are_half_of_what_determines_the_law_within_the_budget(domains, budget, count):
+@pytest.mark.parametrize(
+    ("domains", "budget", "count"), [(3, 12, 5), (17, 200, 10), (3, 2, 2), (40, 60, 21)]
+)
+def test_the_first_mixtures_are_half_of_what_determines_the_law_within_the_budget(
+    domains, budget, count
+):
     assert num_initial(domains, budget) == count

@@ -18,12 +18,22 @@ def planted(runs=120, seed=0):
     useful = np.exp(np.random.default_rng(1).normal(-3, 1, (5, 5)))
     np.fill_diagonal(useful, 1)
     mixtures = generator.dirichlet(np.full(5, 0.4), runs)
-    losses = 3 * (0.05 + mixtures**0.9 @ useful.T) ** -np.array([0.1, 0.15, 0.2, 0.25, 0.3]) * np.exp(generator.normal(0, 0.003, (runs, 5)))
+    losses = (
+        3
+        * (0.05 + mixtures**0.9 @ useful.T) ** -np.array([0.1, 0.15, 0.2, 0.25, 0.3])
+        * np.exp(generator.normal(0, 0.003, (runs, 5)))
+    )
     missing = np.full(runs, np.nan)
     return LossTable(
-        domains=names, targets=names, trials=tuple(map(str, range(runs))), steps=np.full(runs, 1000.0), sizes=missing, seeds=missing,
-        proportions=mixtures, losses=losses,
-    )  # fmt: skip
+        domains=names,
+        targets=names,
+        trials=tuple(map(str, range(runs))),
+        steps=np.full(runs, 1000.0),
+        sizes=missing,
+        seeds=missing,
+        proportions=mixtures,
+        losses=losses,
+    )
 
 
 SMALL, LARGE, SHORT, LONG = 1e5, 4e5, 200.0, 800.0
@@ -38,15 +48,28 @@ def scaled(large=30, seed=0):
     kinds = [(SMALL, LONG)] * 60 + [(LARGE, SHORT)] * 30 + [(LARGE, LONG)] * large
     mixtures = generator.dirichlet(np.full(4, 0.8), len(kinds))
     sizes, ends = np.array(kinds).T
-    slope = np.array([0.1, 0.15, 0.2, 0.25]) * (sizes[:, None] / LARGE) ** np.array([0.1, -0.1, 0.05, -0.05])
-    level = np.exp(generator.normal(0, 0.002, (len(kinds), 4))) * (0.05 + mixtures**0.9 @ useful.T) ** -slope
+    slope = np.array([0.1, 0.15, 0.2, 0.25]) * (sizes[:, None] / LARGE) ** np.array(
+        [0.1, -0.1, 0.05, -0.05]
+    )
+    level = (
+        np.exp(generator.normal(0, 0.002, (len(kinds), 4)))
+        * (0.05 + mixtures**0.9 @ useful.T) ** -slope
+    )
     steps = np.stack([ends / 2, ends], axis=1)
-    factor = 1 + 0.5 * (steps[:, :, None] / 200) ** -0.6 + 0.2 * (sizes[:, None, None] / LARGE) ** -0.34
+    factor = (
+        1 + 0.5 * (steps[:, :, None] / 200) ** -0.6 + 0.2 * (sizes[:, None, None] / LARGE) ** -0.34
+    )
     rows = np.repeat(np.arange(len(kinds)), 2)
     return LossTable(
-        domains=tuple("abcd"), targets=tuple("abcd"), trials=tuple(map(str, rows)), steps=steps.ravel(), sizes=sizes[rows],
-        seeds=np.full(len(rows), np.nan), proportions=mixtures[rows], losses=(3 * level[:, None] * factor).reshape(-1, 4),
-    )  # fmt: skip
+        domains=tuple("abcd"),
+        targets=tuple("abcd"),
+        trials=tuple(map(str, rows)),
+        steps=steps.ravel(),
+        sizes=sizes[rows],
+        seeds=np.full(len(rows), np.nan),
+        proportions=mixtures[rows],
+        losses=(3 * level[:, None] * factor).reshape(-1, 4),
+    )
 
 
 @pytest.mark.parametrize("policy", ["informative", "random"])
@@ -61,17 +84,29 @@ def test_a_planted_law_is_learnt_from_few_of_the_runs(policy):
 
 
 def test_the_same_seed_repeats_and_another_differs():
-    assert replay(planted(), runs=10, start=8, seed=1) == replay(planted(), runs=10, start=8, seed=1)
-    assert replay(planted(), runs=8, start=8, policy="random", seed=1) != replay(planted(), runs=8, start=8, policy="random", seed=2)
+    assert replay(planted(), runs=10, start=8, seed=1) == replay(
+        planted(), runs=10, start=8, seed=1
+    )
+    assert replay(planted(), runs=8, start=8, policy="random", seed=1) != replay(
+        planted(), runs=8, start=8, policy="random", seed=2
+    )
 
 
 def test_a_held_out_table_may_name_its_columns_in_another_order():
     table, other = planted(), planted(seed=5)
     turned = LossTable(
-        domains=other.domains[::-1], targets=other.targets[::-1], trials=other.trials, steps=other.steps, sizes=other.sizes, seeds=other.seeds,
-        proportions=other.proportions[:, ::-1], losses=other.losses[:, ::-1],
-    )  # fmt: skip
-    straight, reverse = (replay(table, runs=12, start=12, heldout=heldout)[0] for heldout in (other, turned))
+        domains=other.domains[::-1],
+        targets=other.targets[::-1],
+        trials=other.trials,
+        steps=other.steps,
+        sizes=other.sizes,
+        seeds=other.seeds,
+        proportions=other.proportions[:, ::-1],
+        losses=other.losses[:, ::-1],
+    )
+    straight, reverse = (
+        replay(table, runs=12, start=12, heldout=heldout)[0] for heldout in (other, turned)
+    )
     assert reverse.spearman == pytest.approx(straight.spearman)
     assert reverse.mre == pytest.approx(straight.mre)
 
@@ -94,7 +129,11 @@ def test_what_cannot_be_replayed_is_refused_in_words(arguments, message):
 def test_held_out_runs_of_other_domains_or_targets_are_refused():
     table, other = planted(), planted(runs=6, seed=3)
     with pytest.raises(SweepError, match="lack loss_e"):
-        replay(table, runs=10, heldout=replace(other, targets=tuple("abcd"), losses=other.losses[:, :4]))
+        replay(
+            table,
+            runs=10,
+            heldout=replace(other, targets=tuple("abcd"), losses=other.losses[:, :4]),
+        )
     with pytest.raises(SweepError, match="hold z"):
         replay(table, runs=10, heldout=replace(other, domains=(*"abcd", "z")))
 
@@ -102,7 +141,9 @@ def test_held_out_runs_of_other_domains_or_targets_are_refused():
 def test_where_runs_have_several_scales_any_may_be_looked_at_and_it_is_judged_on_the_dearest():
     rows = replay(scaled(), runs=24, start=12, slots=6)
     assert [row.runs for row in rows] == [12, 18, 24]
-    assert rows[0].cost == 8 / 4 + 3 + 1 / 4  # most at the cheapest, three at the dearest, one between
+    assert (
+        rows[0].cost == 8 / 4 + 3 + 1 / 4
+    )  # most at the cheapest, three at the dearest, one between
     assert [row.cost for row in rows] == sorted(row.cost for row in rows)
     assert rows[-1].cost < 12  # most are cheap
     assert all(30 - row.runs < row.num_judged <= 30 for row in rows)
@@ -112,7 +153,11 @@ def test_where_runs_have_several_scales_any_may_be_looked_at_and_it_is_judged_on
 
 def test_per_cost_several_scales_tell_more_than_the_dearest_alone():
     table = scaled()
-    alone = table.select(np.flatnonzero((table.sizes == LARGE) & np.isin(table.trials, list(map(str, range(90, 120))))))
+    alone = table.select(
+        np.flatnonzero(
+            (table.sizes == LARGE) & np.isin(table.trials, list(map(str, range(90, 120))))
+        )
+    )
     cheap, dear = replay(table, runs=10, start=10)[-1], replay(alone, runs=5, start=5)[-1]
     assert dear.cost is None
     assert cheap.cost <= 5
@@ -123,7 +168,10 @@ def test_a_held_out_table_of_several_scales_is_judged_on_at_its_dearest_and_no_r
     row = replay(scaled(large=4), runs=94, start=94, policy="random", heldout=scaled(seed=5))[0]
     assert row.num_judged == 30
     assert row.cost == 60 / 4 + 30 / 4 + 4
-    with pytest.raises(SweepError, match=f"3 runs have size 400000 and last step 800; need more than {JUDGED}, to look at some and judge"):
+    with pytest.raises(
+        SweepError,
+        match=f"3 runs have size 400000 and last step 800; need more than {JUDGED}, to look at some and judge",
+    ):
         replay(scaled(large=3), runs=20)
     with pytest.raises(SweepError, match="start 12 and runs 94 do not fit a table of 91 runs"):
         replay(scaled(large=4), runs=94, start=12)
@@ -137,18 +185,30 @@ def test_a_held_out_table_of_several_scales_is_judged_on_at_its_dearest_and_no_r
         ([1e5] * 4, [1000, 990, 950, 905], [(1e5, 1000)] * 4),  # ragged ends
         ([1e5] * 5, [30, 30, 30, 30, 100], [(1e5, 30)] * 5),  # one run went on
         ([1e5] * 6, [30, 30, 30, 100, 100, 100], [(1e5, 30)] * 3 + [(1e5, 100)] * 3),
-        ([1e5] * 6, [100, 800, 800, 800, 800, 100], [(1e5, 100)] + [(1e5, 800)] * 4 + [(1e5, 100)]),  # two were cut short
+        (
+            [1e5] * 6,
+            [100, 800, 800, 800, 800, 100],
+            [(1e5, 100)] + [(1e5, 800)] * 4 + [(1e5, 100)],
+        ),  # two were cut short
         ([1e5, 1e5, 4e5], [200, 200, 800], [(1e5, 200)] * 2 + [(4e5, 800)]),
     ],
 )
 def test_the_scale_of_a_run_is_its_size_and_last_step(sizes, ends, expected):
     count = len(ends)
     table = LossTable(
-        domains=("a", "b"), targets=("a",), trials=tuple(map(str, range(count))), steps=np.array(ends, dtype=np.float64), sizes=np.array(sizes),
-        seeds=np.full(count, np.nan), proportions=np.full((count, 2), 0.5), losses=np.ones((count, 1)),
-    )  # fmt: skip
+        domains=("a", "b"),
+        targets=("a",),
+        trials=tuple(map(str, range(count))),
+        steps=np.array(ends, dtype=np.float64),
+        sizes=np.array(sizes),
+        seeds=np.full(count, np.nan),
+        proportions=np.full((count, 2), 0.5),
+        losses=np.ones((count, 1)),
+    )
     assert [(scale.size, scale.steps) for scale in scales_of(table)] == expected
-    assert dearest(scales_of(table)) == Scale(size=max(sizes) if sizes[0] > 0 else 1, steps=max(step for _, step in expected))
+    assert dearest(scales_of(table)) == Scale(
+        size=max(sizes) if sizes[0] > 0 else 1, steps=max(step for _, step in expected)
+    )
     assert kinds_of(scales_of(table))[-1] == dearest(scales_of(table))
     assert Scale(size=1e5, steps=100) not in kinds_of(scales_of(table)) or ends.count(100) >= 3
 
@@ -161,14 +221,23 @@ def test_runs_cut_short_are_no_scale_and_nothing_is_judged_on_them_nor_at_the_en
     kept[:2, 1:] = False  # two ended at step 100
     steps[2, 2] = 2000.0
     steps = np.insert(steps, 2, 800.0, axis=1)  # all have 800, the third has 2000 too
-    losses, kept = np.insert(losses, 2, losses[:, 2], axis=1), np.insert(kept, 2, kept[:, 2], axis=1)
+    losses, kept = (
+        np.insert(losses, 2, losses[:, 2], axis=1),
+        np.insert(kept, 2, kept[:, 2], axis=1),
+    )
     kept[3:, 3] = False
     rows = np.repeat(np.arange(30), 4)[kept.ravel()]
     missing = np.full(len(rows), np.nan)
     table = LossTable(
-        domains=whole.domains, targets=whole.targets, trials=tuple(map(str, rows)), steps=steps[kept], sizes=missing, seeds=missing,
-        proportions=whole.proportions[rows], losses=losses[kept],
-    )  # fmt: skip
+        domains=whole.domains,
+        targets=whole.targets,
+        trials=tuple(map(str, rows)),
+        steps=steps[kept],
+        sizes=missing,
+        seeds=missing,
+        proportions=whole.proportions[rows],
+        losses=losses[kept],
+    )
     assert kinds_of(scales_of(table)) == [Scale(size=1, steps=800)]
     pool = _Pool(table)
     judged = pool.unseen([])
@@ -183,7 +252,9 @@ def test_runs_cut_short_are_no_scale_and_nothing_is_judged_on_them_nor_at_the_en
         replay(few, runs=4)
 
 
-@pytest.mark.parametrize(("runs", "heldout"), [("the runs", "the held-out runs"), ("the held-out runs", "the runs")])
+@pytest.mark.parametrize(
+    ("runs", "heldout"), [("the runs", "the held-out runs"), ("the held-out runs", "the runs")]
+)
 def test_runs_with_and_without_a_size_are_not_judged_on_each_other(runs, heldout):
     tables = {runs: scaled(), heldout: replace(scaled(), sizes=np.full(len(scaled()), np.nan))}
     with pytest.raises(SweepError, match=f"{runs} have a size and {heldout} have none"):

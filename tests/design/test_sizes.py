@@ -33,23 +33,41 @@ SMALL, LARGE = 1e5, 4e5
 STEPS = (100, 200, 400, 800)
 DOMAINS = DomainSet(names=NAMES, tokens=(1e9, 3e9, 6e9))
 BOTH = SweepSpec(
-    domains=DOMAINS, final_domains=DOMAINS, targets=NAMES, weights=dict.fromkeys(NAMES, 1.0), own={n: n for n in NAMES}, steps=800,
-    size=LARGE, smaller=(SMALL,), eval_steps=STEPS, min_step=100, seed=7, max_trials=60, tolerance=1e-9,
-)  # fmt: skip
+    domains=DOMAINS,
+    final_domains=DOMAINS,
+    targets=NAMES,
+    weights=dict.fromkeys(NAMES, 1.0),
+    own={n: n for n in NAMES},
+    steps=800,
+    size=LARGE,
+    smaller=(SMALL,),
+    eval_steps=STEPS,
+    min_step=100,
+    seed=7,
+    max_trials=60,
+    tolerance=1e-9,
+)
 
 
 def truth(shares, step, size):
     """(3,) planted losses of one mixture."""
     useful = 0.03 + HELP @ np.asarray(shares) ** 0.9
-    return 3 * useful ** -(POWER * (size / LARGE) ** GROWTH) * (1 + 0.4 * (step / 200) ** -0.6 + SCALE * (size / LARGE) ** -0.34)
+    return (
+        3
+        * useful ** -(POWER * (size / LARGE) ** GROWTH)
+        * (1 + 0.4 * (step / 200) ** -0.6 + SCALE * (size / LARGE) ** -0.34)
+    )
 
 
 @cache
 def best(size):
     return optimize.minimize(
-        lambda x: float(truth(x, 800, size).mean()), np.full(3, 1 / 3), method="SLSQP", bounds=[(1e-6, 1)] * 3,
+        lambda x: float(truth(x, 800, size).mean()),
+        np.full(3, 1 / 3),
+        method="SLSQP",
+        bounds=[(1e-6, 1)] * 3,
         constraints=[{"type": "eq", "fun": lambda x: x.sum() - 1}],
-    )  # fmt: skip
+    )
 
 
 def regret(shares):
@@ -62,7 +80,9 @@ def train(state, proposal):
     generator = np.random.default_rng([state.spec.seed, *proposal.trial.encode()])
     offset, size = generator.normal(0, 0.003, 3), state.trials[proposal.trial].size
     for step in STEPS:
-        losses = truth(proposal.mixture.as_array(), step, size) * np.exp(offset + generator.normal(0, 0.00075, 3))
+        losses = truth(proposal.mixture.as_array(), step, size) * np.exp(
+            offset + generator.normal(0, 0.00075, 3)
+        )
         state.record(proposal.trial, step, dict(zip(NAMES, map(float, losses), strict=True)))
     state.finish(proposal.trial)
 
@@ -93,7 +113,10 @@ def test_for_the_same_cost_two_sizes_find_the_large_optimum_as_well_as_the_large
             found[name].append(regret(optimum.mixture.as_array()))
             sizes = Counter(record.size for record in state.trials.values())
             assert sizes[SMALL] > sizes[LARGE] if name == "both" else not sizes[SMALL]
-            assert sizes[LARGE] * LARGE >= DEAREST_SHARE * sum(size * count for size, count in sizes.items()) - SMALL
+            assert (
+                sizes[LARGE] * LARGE
+                >= DEAREST_SHARE * sum(size * count for size, count in sizes.items()) - SMALL
+            )
     assert np.mean(found["both"]) <= np.mean(found["large"])
     assert max(found["both"]) < 0.1 * regret(best(SMALL).x)
 
@@ -118,7 +141,10 @@ def test_where_the_first_trainings_tell_no_law_yet_the_cheapest_is_run_and_the_d
     assert state.propose("next").size == SMALL
 
 
-@pytest.mark.parametrize(("mixtures", "sizes", "budget", "expected"), [(5, 1, 40, 5), (5, 2, 40, 8), (5, 2, 6, 6), (2, 3, 40, 5)])
+@pytest.mark.parametrize(
+    ("mixtures", "sizes", "budget", "expected"),
+    [(5, 1, 40, 5), (5, 2, 40, 8), (5, 2, 6, 6), (2, 3, 40, 5)],
+)
 def test_the_first_trainings_stay_in_the_budget(mixtures, sizes, budget, expected):
     assert len(initial_scales(mixtures, sizes, budget)) == expected
 
@@ -133,15 +159,31 @@ def test_where_both_sizes_tell_the_same_the_cheap_one_is_run():
     """A law that knows no sizes predicts alike at all of them."""
     generator = np.random.default_rng(0)
     shares = generator.dirichlet(np.ones(3), 8)
-    losses = np.array([truth(row, 800, LARGE) for row in shares]) * np.exp(generator.normal(0, 0.003, (8, 3)))
+    losses = np.array([truth(row, 800, LARGE) for row in shares]) * np.exp(
+        generator.normal(0, 0.003, (8, 3))
+    )
     nan = np.full(8, np.nan)
     table = LossTable(
-        domains=NAMES, targets=NAMES, trials=tuple("abcdefgh"), steps=np.full(8, 800.0), sizes=nan, seeds=nan, proportions=shares,
+        domains=NAMES,
+        targets=NAMES,
+        trials=tuple("abcdefgh"),
+        steps=np.full(8, 800.0),
+        sizes=nan,
+        seeds=nan,
+        proportions=shares,
         losses=losses,
-    )  # fmt: skip
+    )
     question = ask(fit_law(table), DOMAINS)
-    aim, candidates, nothing = aim_at(question, generator), generator.dirichlet(np.ones(3), 5), np.zeros((0, 3))
-    scales = Scales(choices=(Scale(size=LARGE, steps=800), Scale(size=SMALL, steps=800)), finished=(), running=())
+    aim, candidates, nothing = (
+        aim_at(question, generator),
+        generator.dirichlet(np.ones(3), 5),
+        np.zeros((0, 3)),
+    )
+    scales = Scales(
+        choices=(Scale(size=LARGE, steps=800), Scale(size=SMALL, steps=800)),
+        finished=(),
+        running=(),
+    )
     at = scales.of(len(candidates))
     one, fall = choose(question, aim, candidates, at[:5], nothing, ())
     both, same = choose(question, aim, np.tile(candidates, (2, 1)), at, nothing, ())
@@ -155,10 +197,18 @@ def test_a_belief_at_several_sizes_is_joint():
     law = state.refit(anew=True).law
     shares = np.array([[0.5, 0.3, 0.2], [0.2, 0.2, 0.6]])
     joint = law.posterior(np.tile(shares, (2, 1)), 800, np.array([LARGE, LARGE, SMALL, SMALL]))
-    assert joint.covariance[:, :2, :2] == pytest.approx(law.posterior(shares, 800, LARGE).covariance, rel=1e-9)
-    assert joint.covariance[:, 2:, 2:] == pytest.approx(law.posterior(shares, 800, SMALL).covariance, rel=1e-9)
-    assert np.exp(joint.mean[2:]) == pytest.approx(law.predict(shares, np.full(2, 800.0), np.full(2, SMALL)), rel=1e-9)
-    difference = np.array([[1, -1, 0, 0], [0, 0, 1, -1]])  # what is open about which of the two mixtures is better, at each size
+    assert joint.covariance[:, :2, :2] == pytest.approx(
+        law.posterior(shares, 800, LARGE).covariance, rel=1e-9
+    )
+    assert joint.covariance[:, 2:, 2:] == pytest.approx(
+        law.posterior(shares, 800, SMALL).covariance, rel=1e-9
+    )
+    assert np.exp(joint.mean[2:]) == pytest.approx(
+        law.predict(shares, np.full(2, 800.0), np.full(2, SMALL)), rel=1e-9
+    )
+    difference = np.array(
+        [[1, -1, 0, 0], [0, 0, 1, -1]]
+    )  # what is open about which of the two mixtures is better, at each size
     large, between, _, small = (difference @ joint.covariance @ difference.T).reshape(3, 4).T
     correlation = between / np.sqrt(large * small)
     assert (correlation > 0.05).all()
@@ -181,7 +231,18 @@ def test_played_back_from_the_middle_it_proposes_the_same():
 
 def test_a_size_that_the_sweep_does_not_have_is_refused():
     state = SweepState(BOTH)
-    with pytest.raises(SweepError, match="trial a has size 200000; the sweep trains proxies of size 100000, 400000"):
-        state.add_trial(Proposal(trial="a", mixture=Mixture.from_array(NAMES, [0.2, 0.3, 0.5]), reason="", seed=1, size=2e5), "sweep")
+    with pytest.raises(
+        SweepError, match="trial a has size 200000; the sweep trains proxies of size 100000, 400000"
+    ):
+        state.add_trial(
+            Proposal(
+                trial="a",
+                mixture=Mixture.from_array(NAMES, [0.2, 0.3, 0.5]),
+                reason="",
+                seed=1,
+                size=2e5,
+            ),
+            "sweep",
+        )
     with pytest.raises(SweepError, match="need rising numbers above 0"):
         replace(BOTH, smaller=(5e5,))

@@ -19,9 +19,21 @@ POWER = np.array([0.3, 0.15, 0.2])
 STEPS = (100, 200, 400, 800)
 DOMAINS = DomainSet(names=NAMES, tokens=(1e9, 3e9, 6e9))
 SPEC = SweepSpec(
-    domains=DOMAINS, final_domains=DOMAINS, targets=NAMES, weights=dict.fromkeys(NAMES, 1.0), own={n: n for n in NAMES}, steps=800,
-    size=1e5, eval_steps=STEPS, min_step=100, seed=7, max_trials=24, slots=1, tolerance=0.001, patience=3,
-)  # fmt: skip
+    domains=DOMAINS,
+    final_domains=DOMAINS,
+    targets=NAMES,
+    weights=dict.fromkeys(NAMES, 1.0),
+    own={n: n for n in NAMES},
+    steps=800,
+    size=1e5,
+    eval_steps=STEPS,
+    min_step=100,
+    seed=7,
+    max_trials=24,
+    slots=1,
+    tolerance=0.001,
+    patience=3,
+)
 
 
 def truth(proportions, step):
@@ -38,7 +50,11 @@ def curve(proposal, noise=0.002):
         step: dict(
             zip(
                 NAMES,
-                map(float, truth(proposal.mixture.as_array(), step) * np.exp(offset + generator.normal(0, noise / 4, 3))),
+                map(
+                    float,
+                    truth(proposal.mixture.as_array(), step)
+                    * np.exp(offset + generator.normal(0, noise / 4, 3)),
+                ),
                 strict=True,
             )
         )
@@ -69,7 +85,11 @@ def true_regret(mixture):
         return float(truth(x, 800).mean())
 
     best = optimize.minimize(
-        objective, np.full(3, 1 / 3), method="SLSQP", bounds=[(1e-6, 1)] * 3, constraints=[{"type": "eq", "fun": lambda x: x.sum() - 1}]
+        objective,
+        np.full(3, 1 / 3),
+        method="SLSQP",
+        bounds=[(1e-6, 1)] * 3,
+        constraints=[{"type": "eq", "fun": lambda x: x.sum() - 1}],
     )
     return objective(mixture.as_array()) / best.fun - 1
 
@@ -90,13 +110,25 @@ def test_the_loop_recovers_a_planted_law_and_stops_before_its_budget():
 
 def test_curves_of_hundreds_of_points_that_wander_settle_a_sweep_as_few_points_do():
     steps = np.arange(50, 801, 3)
-    root = np.linalg.cholesky(np.exp(-np.abs(steps[:, None] - steps) / 120) + 1e-9 * np.eye(len(steps)))
+    root = np.linalg.cholesky(
+        np.exp(-np.abs(steps[:, None] - steps) / 120) + 1e-9 * np.eye(len(steps))
+    )
     state = SweepState(replace(SPEC, eval_steps=tuple(map(int, steps)), min_step=50, max_trials=12))
     while (proposal := state.propose(f"t{len(state.trials)}")) is not None:
         generator = np.random.default_rng([3, *proposal.trial.encode()])
-        noise = 0.004 * generator.standard_normal(3) + 0.004 * root @ generator.standard_normal((len(steps), 3))
+        noise = 0.004 * generator.standard_normal(3) + 0.004 * root @ generator.standard_normal(
+            (len(steps), 3)
+        )
         for step, shift in zip(map(int, steps), noise, strict=True):
-            state.record(proposal.trial, step, dict(zip(NAMES, truth(proposal.mixture.as_array(), step) * np.exp(shift), strict=True)))
+            state.record(
+                proposal.trial,
+                step,
+                dict(
+                    zip(
+                        NAMES, truth(proposal.mixture.as_array(), step) * np.exp(shift), strict=True
+                    )
+                ),
+            )
         state.finish(proposal.trial)
         state.decide()
     refit = state.refit()
@@ -224,7 +256,12 @@ def test_a_failed_training_counts_against_the_budget_but_not_in_the_table():
 def test_final_trainings_enter_the_table_but_not_the_budget():
     state = SweepState(SPEC)
     train(state, state.propose("a"))
-    final = Proposal(trial="final", mixture=Mixture.from_array(NAMES, [0.2, 0.3, 0.5]), reason="predicted optimum", seed=1)
+    final = Proposal(
+        trial="final",
+        mixture=Mixture.from_array(NAMES, [0.2, 0.3, 0.5]),
+        reason="predicted optimum",
+        seed=1,
+    )
     state.add_trial(final, "final")
     train(state, final)
     assert state.trials["final"].role == "final"
@@ -233,8 +270,16 @@ def test_final_trainings_enter_the_table_but_not_the_budget():
 
 
 def test_a_final_training_that_ran_early_leaves_law_and_proposals_as_they_were():
-    plain, early = run(SweepState(replace(SPEC, max_trials=8))), run(SweepState(replace(SPEC, max_trials=8)))
-    final = Proposal(trial="final", mixture=Mixture.from_array(NAMES, [0.2, 0.3, 0.5]), reason="final: uniform", seed=1)
+    plain, early = (
+        run(SweepState(replace(SPEC, max_trials=8))),
+        run(SweepState(replace(SPEC, max_trials=8))),
+    )
+    final = Proposal(
+        trial="final",
+        mixture=Mixture.from_array(NAMES, [0.2, 0.3, 0.5]),
+        reason="final: uniform",
+        seed=1,
+    )
     early.add_trial(final, "final")
     early.record("final", 800, dict.fromkeys(NAMES, 99.0))
     assert early.refit().law.digest == plain.refit().law.digest

@@ -28,31 +28,53 @@ SMALL, LARGE = 1e5, 4e5
 SHORT, LONG = 200, 800
 DOMAINS = DomainSet(names=NAMES, tokens=(1e9, 3e9, 6e9))
 BOTH = SweepSpec(
-    domains=DOMAINS, final_domains=DOMAINS, targets=NAMES, weights=dict.fromkeys(NAMES, 1.0), own={n: n for n in NAMES}, steps=LONG,
-    shorter=(SHORT,), size=LARGE, eval_steps=(200, 320, 500, 800), min_step=200, seed=7, max_trials=60, tolerance=1e-9,
-)  # fmt: skip
+    domains=DOMAINS,
+    final_domains=DOMAINS,
+    targets=NAMES,
+    weights=dict.fromkeys(NAMES, 1.0),
+    own={n: n for n in NAMES},
+    steps=LONG,
+    shorter=(SHORT,),
+    size=LARGE,
+    eval_steps=(200, 320, 500, 800),
+    min_step=200,
+    seed=7,
+    max_trials=60,
+    tolerance=1e-9,
+)
 FOUR = replace(BOTH, smaller=(SMALL,))
 FIRST = [
-    (SMALL, "uniform", [0.3333, 0.3333, 0.3333]), (SMALL, "natural", [0.1, 0.3, 0.6]),
-    (SMALL, "space-filling", [0.0659, 0.013, 0.9212]), (SMALL, "space-filling", [0.0067, 0.7561, 0.2372]),
-    (SMALL, "space-filling", [0.7782, 0.0482, 0.1735]), (LARGE, "again at a larger size", [0.1, 0.3, 0.6]),
-    (LARGE, "again at a larger size", [0.7782, 0.0482, 0.1735]), (LARGE, "again at a larger size", [0.0659, 0.013, 0.9212]),
-]  # fmt: skip
+    (SMALL, "uniform", [0.3333, 0.3333, 0.3333]),
+    (SMALL, "natural", [0.1, 0.3, 0.6]),
+    (SMALL, "space-filling", [0.0659, 0.013, 0.9212]),
+    (SMALL, "space-filling", [0.0067, 0.7561, 0.2372]),
+    (SMALL, "space-filling", [0.7782, 0.0482, 0.1735]),
+    (LARGE, "again at a larger size", [0.1, 0.3, 0.6]),
+    (LARGE, "again at a larger size", [0.7782, 0.0482, 0.1735]),
+    (LARGE, "again at a larger size", [0.0659, 0.013, 0.9212]),
+]
 FIRST_SEED = 6231247910526707
 
 
 def truth(shares, step, size=LARGE):
     """(3,) planted losses of one mixture."""
     useful = 0.03 + HELP @ np.asarray(shares) ** 0.9
-    return 3 * useful**-POWER * (1 + FALL[:, 0] * (step / 200) ** -FALL[:, 1] + 0.2 * (size / LARGE) ** -0.34)
+    return (
+        3
+        * useful**-POWER
+        * (1 + FALL[:, 0] * (step / 200) ** -FALL[:, 1] + 0.2 * (size / LARGE) ** -0.34)
+    )
 
 
 @cache
 def best(step):
     return optimize.minimize(
-        lambda x: float(truth(x, step).mean()), np.full(3, 1 / 3), method="SLSQP", bounds=[(1e-6, 1)] * 3,
+        lambda x: float(truth(x, step).mean()),
+        np.full(3, 1 / 3),
+        method="SLSQP",
+        bounds=[(1e-6, 1)] * 3,
         constraints=[{"type": "eq", "fun": lambda x: x.sum() - 1}],
-    )  # fmt: skip
+    )
 
 
 def regret(shares):
@@ -62,11 +84,16 @@ def regret(shares):
 
 def train(state, proposal):
     """Offsets of targets and trainings are a function of spec's seed and trial; points from a quarter of the training's steps on."""
-    generator, record = np.random.default_rng([state.spec.seed, *proposal.trial.encode()]), state.trials[proposal.trial]
+    generator, record = (
+        np.random.default_rng([state.spec.seed, *proposal.trial.encode()]),
+        state.trials[proposal.trial],
+    )
     offset = generator.normal(0, 0.003, 3)
     for part in (0.25, 0.4, 0.625, 1):
         step = round(part * record.steps)
-        losses = truth(proposal.mixture.as_array(), step, record.size) * np.exp(offset + generator.normal(0, 0.00075, 3))
+        losses = truth(proposal.mixture.as_array(), step, record.size) * np.exp(
+            offset + generator.normal(0, 0.00075, 3)
+        )
         state.record(proposal.trial, step, dict(zip(NAMES, map(float, losses), strict=True)))
     state.finish(proposal.trial)
 
@@ -97,7 +124,10 @@ def test_for_the_same_cost_two_numbers_of_steps_find_the_optimum_as_well_as_the_
             found[name].append(regret(optimum.mixture.as_array()))
             steps = Counter(record.steps for record in state.trials.values())
             assert steps[SHORT] >= 2 * steps[LONG] if name == "both" else not steps[SHORT]
-            assert steps[LONG] * LONG >= DEAREST_SHARE * sum(number * count for number, count in steps.items()) - SHORT
+            assert (
+                steps[LONG] * LONG
+                >= DEAREST_SHARE * sum(number * count for number, count in steps.items()) - SHORT
+            )
     assert np.mean(found["both"]) <= np.mean(found["long"])
     assert max(found["both"]) < 0.2 * regret(best(SHORT).x)
 
@@ -109,7 +139,9 @@ def test_a_sweep_of_two_sizes_and_two_numbers_of_steps_trains_all_four_and_costs
     assert FOUR.cost_of(cheap) == 1 / 16
     state = sweep(FOUR, cost=6)
     assert {record.scale for record in state.trials.values()} == {*FOUR.scales}
-    assert {(p.size, p.steps) for p in state.proposals} == {(scale.size, scale.steps) for scale in FOUR.scales}
+    assert {(p.size, p.steps) for p in state.proposals} == {
+        (scale.size, scale.steps) for scale in FOUR.scales
+    }
     assert regret(state.refit(anew=True).optimum.mixture.as_array()) < 0.2 * regret(best(SHORT).x)
 
 
@@ -119,8 +151,11 @@ def test_all_first_mixtures_are_cheapest_and_some_are_repeated_at_each_dearer_sc
     first = {p.mixture for p in proposals if (p.size, p.steps) == (SMALL, SHORT)}
     assert len(first) == num_initial(3, 60) == 5
     assert Counter((p.size, p.steps) for p in proposals) == {
-        (SMALL, SHORT): 5, (LARGE, LONG): REPEATED, (SMALL, LONG): 1, (LARGE, SHORT): 1
-    }  # fmt: skip
+        (SMALL, SHORT): 5,
+        (LARGE, LONG): REPEATED,
+        (SMALL, LONG): 1,
+        (LARGE, SHORT): 1,
+    }
     assert all(p.mixture in first for p in proposals)
     assert {p.reason: (p.size, p.steps) for p in proposals if "again" in p.reason} == {
         "initial: again at a larger size and for more steps": (LARGE, LONG),
@@ -135,7 +170,10 @@ def test_with_one_number_of_steps_the_first_trainings_are_those_of_before_and_sa
     """As the program proposed them before there were several numbers of steps."""
     state = SweepState(replace(FOUR, shorter=()))
     proposals = [state.propose(f"t{i}") for i in range(8)]
-    assert [(p.size, p.reason.removeprefix("initial: "), np.round(p.mixture.as_array(), 4).tolist()) for p in proposals] == FIRST
+    assert [
+        (p.size, p.reason.removeprefix("initial: "), np.round(p.mixture.as_array(), 4).tolist())
+        for p in proposals
+    ] == FIRST
     assert {p.seed for p in proposals} == {FIRST_SEED}
     assert {p.steps for p in proposals} == {None}
     assert {record.steps for record in state.trials.values()} == {LONG}
@@ -145,11 +183,15 @@ def test_points_count_from_a_quarter_of_their_own_trainings_steps_on():
     state = SweepState(replace(BOTH, min_step=205))
     for trial, steps in (("long", None), ("short", SHORT)):
         mixture = Mixture.from_array(NAMES, [0.2, 0.3, 0.5])
-        state.restore_proposal(Proposal(trial=trial, mixture=mixture, reason="", seed=1, steps=steps))
+        state.restore_proposal(
+            Proposal(trial=trial, mixture=mixture, reason="", seed=1, steps=steps)
+        )
         for step in (30, 50, 51, 100, 204, 205):
             if step <= (steps or LONG):
                 state.record(trial, step, dict.fromkeys(NAMES, 3.0))
-    assert {curve.trial: curve.steps.tolist() for curve in state.counted(state.evidence()).curves()} == {"long": [205], "short": [51, 100]}
+    assert {
+        curve.trial: curve.steps.tolist() for curve in state.counted(state.evidence()).curves()
+    } == {"long": [205], "short": [51, 100]}
     assert len(state.table()) == 10  # what was measured stays to be seen
 
 
@@ -170,7 +212,9 @@ def test_played_back_from_the_middle_it_proposes_the_same():
 def test_simulated_sweeps_have_a_step_axis_and_count_what_it_saves():
     world = World.draw(BOTH, 0.003, np.random.default_rng(0))
     shares = np.full((1, 3), 1 / 3)
-    assert (world.losses(shares, Scale(size=LARGE, steps=SHORT)) > world.losses(shares) * 1.01).all()
+    assert (
+        world.losses(shares, Scale(size=LARGE, steps=SHORT)) > world.losses(shares) * 1.01
+    ).all()
     looks = simulate(replace(BOTH, max_trials=12), noise=0.003, seconds=4)
     assert 5 * 0.25 + REPEATED < looks[-1].cost < 12
 
@@ -178,7 +222,11 @@ def test_simulated_sweeps_have_a_step_axis_and_count_what_it_saves():
 def test_steps_that_the_sweep_does_not_have_are_refused():
     state = SweepState(BOTH)
     mixture = Mixture.from_array(NAMES, [0.2, 0.3, 0.5])
-    with pytest.raises(SweepError, match="trial a has 400 steps; the sweep trains proxies for 200, 800 steps"):
+    with pytest.raises(
+        SweepError, match="trial a has 400 steps; the sweep trains proxies for 200, 800 steps"
+    ):
         state.add_trial(Proposal(trial="a", mixture=mixture, reason="", seed=1, steps=400), "sweep")
-    with pytest.raises(SweepError, match="steps of the trainings are 900, 800; need rising whole numbers from 1"):
+    with pytest.raises(
+        SweepError, match="steps of the trainings are 900, 800; need rising whole numbers from 1"
+    ):
         replace(BOTH, shorter=(900,))

@@ -23,11 +23,18 @@ def law():
     generator = rng(5, "recipe")
     curves = [
         LossCurve(
-            trial=f"t{n}", mixture=Mixture.from_array(NAMES, row), targets=NAMES, steps=np.array([400.0, 800.0]), seed=1,
-            losses=SCALE * row**-POWER * np.array([[1.1], [1.0]]) * np.exp(generator.normal(0, 0.001, (2, 3))),
+            trial=f"t{n}",
+            mixture=Mixture.from_array(NAMES, row),
+            targets=NAMES,
+            steps=np.array([400.0, 800.0]),
+            seed=1,
+            losses=SCALE
+            * row**-POWER
+            * np.array([[1.1], [1.0]])
+            * np.exp(generator.normal(0, 0.001, (2, 3))),
         )
         for n, row in enumerate(0.9 * generator.dirichlet(np.ones(3), 12) + 0.1 / 3)
-    ]  # fmt: skip
+    ]
     return fit_law(LossTable.from_curves(curves))
 
 
@@ -41,8 +48,17 @@ def optimum(law, domains):
     return optimal_mixture(law, domains)
 
 
-def test_a_recipe_says_everything_about_its_optimum_and_reads_back_alike(law, domains, optimum, tmp_path):
-    recipe = build_recipe(optimum, law, domains, token_budget=4e11, excluded={"t9": "diverged"}, provenance={"seed": 5})
+def test_a_recipe_says_everything_about_its_optimum_and_reads_back_alike(
+    law, domains, optimum, tmp_path
+):
+    recipe = build_recipe(
+        optimum,
+        law,
+        domains,
+        token_budget=4e11,
+        excluded={"t9": "diverged"},
+        provenance={"seed": 5},
+    )
     recipe.write(tmp_path / "RECIPE.json")
     content = json.loads((tmp_path / "RECIPE.json").read_text(), parse_float=Decimal)
     assert sum(content["proportions"].values()) == 1
@@ -50,7 +66,11 @@ def test_a_recipe_says_everything_about_its_optimum_and_reads_back_alike(law, do
     assert Recipe.read(tmp_path / "RECIPE.json") == recipe
     assert recipe.proportions == pytest.approx(optimum.mixture.as_dict(), abs=1e-6)
     assert recipe.tokens == {name: share * 4e11 for name, share in recipe.proportions.items()}
-    assert recipe.epochs == {"web": recipe.tokens["web"] / 1e12, "code": recipe.tokens["code"] / 1e11, "math": None}
+    assert recipe.epochs == {
+        "web": recipe.tokens["web"] / 1e12,
+        "code": recipe.tokens["code"] / 1e11,
+        "math": None,
+    }
     assert [(one.domain, one.bound) for one in recipe.binding] == [("code", "max")]
     assert recipe.certificate.scope == optimum.scope
     assert recipe.law["digest"] == law.digest
@@ -68,7 +88,10 @@ def test_without_a_budget_there_are_no_tokens(law, domains, optimum):
 
 def test_the_mixture_that_was_measured_better_is_the_recommended_one(law, domains, optimum):
     finals = {"predicted": optimum.mixture, "uniform": domains.uniform()}
-    losses = {role: {seed: dict.fromkeys(NAMES, value) for seed in (1, 2)} for role, value in (("predicted", 3.1), ("uniform", 3.0))}
+    losses = {
+        role: {seed: dict.fromkeys(NAMES, value) for seed in (1, 2)}
+        for role, value in (("predicted", 3.1), ("uniform", 3.0))
+    }
     comparison = compare_finals(losses, finals, weights=dict.fromkeys(NAMES, 1.0), noise=0.003)
     recipe = build_recipe(optimum, law, domains, comparison=comparison)
     assert recipe.proportions == pytest.approx(domains.uniform().as_dict(), abs=1e-6)

@@ -40,7 +40,14 @@ def test_a_recipe_read_and_written_again_is_the_same_file(tmp_path):
     first.write(tmp_path / "again.json")
     assert Recipe.read(tmp_path / "again.json") == first
     again = json.loads((tmp_path / "again.json").read_text())
-    assert list(again) == ["proportions", "region", "alternatives", "interval", "within", *list(WHOLE)[5:]]
+    assert list(again) == [
+        "proportions",
+        "region",
+        "alternatives",
+        "interval",
+        "within",
+        *list(WHOLE)[5:],
+    ]
     assert again == WHOLE
 
 
@@ -54,25 +61,60 @@ def test_proportions_alone_make_a_recipe(tmp_path):
     ("change", "message"),
     [
         ({"proportions": {"web": 0.5, "code": 0.4}}, r"proportions sums to 0.9; need 1"),
-        ({"proportions": {"web": "0.5", "code": 0.5}}, r"proportions.web is '0.5'; input should be a valid number"),
-        ({"proportions": {"web": True}}, r"proportions.web is True; input should be a valid number"),
-        ({"proportions": {"web": 1.5, "code": -0.5}}, r"proportions.web is 1.5; input should be less than or equal to 1"),
+        (
+            {"proportions": {"web": "0.5", "code": 0.5}},
+            r"proportions.web is '0.5'; input should be a valid number",
+        ),
+        (
+            {"proportions": {"web": True}},
+            r"proportions.web is True; input should be a valid number",
+        ),
+        (
+            {"proportions": {"web": 1.5, "code": -0.5}},
+            r"proportions.web is 1.5; input should be less than or equal to 1",
+        ),
         ({"proportions": {}}, r"proportions has 0 domains"),
-        ({"proportions": [0.5, 0.5]}, r"proportions is \[0.5, 0.5\]; input should be (a valid dictionary|an object)"),
-        ({"proportions": {"../../etc/passwd": 1.0}}, r"proportions: domain name '../../etc/passwd' is not usable"),
-        ({"proportions": {"a\u0000b": 1.0}}, r"proportions: domain name 'a\\x00b' is not usable; need printable text"),
-        ({"regret": {"expected": -1, "upper95": 0.1}}, r"regret.expected is -1; input should be greater than or equal to 0"),
+        (
+            {"proportions": [0.5, 0.5]},
+            r"proportions is \[0.5, 0.5\]; input should be (a valid dictionary|an object)",
+        ),
+        (
+            {"proportions": {"../../etc/passwd": 1.0}},
+            r"proportions: domain name '../../etc/passwd' is not usable",
+        ),
+        (
+            {"proportions": {"a\u0000b": 1.0}},
+            r"proportions: domain name 'a\\x00b' is not usable; need printable text",
+        ),
+        (
+            {"regret": {"expected": -1, "upper95": 0.1}},
+            r"regret.expected is -1; input should be greater than or equal to 0",
+        ),
         ({"regret": {"expected": 0.1}}, r"regret has only expected; need expected and upper95"),
-        ({"certificate": {"gap": 0, "scope": "maybe"}}, r"certificate.scope is 'maybe'; input should be 'global' or 'local'"),
-        ({"region": {"web": [0.6, 0.4]}}, r"region.web is \[0.6, 0.4\]; need the smaller end first"),
-        ({"region": {"webb": [0.4, 0.6]}}, r"region names domain 'webb'; need domains of proportions"),
+        (
+            {"certificate": {"gap": 0, "scope": "maybe"}},
+            r"certificate.scope is 'maybe'; input should be 'global' or 'local'",
+        ),
+        (
+            {"region": {"web": [0.6, 0.4]}},
+            r"region.web is \[0.6, 0.4\]; need the smaller end first",
+        ),
+        (
+            {"region": {"webb": [0.4, 0.6]}},
+            r"region names domain 'webb'; need domains of proportions",
+        ),
         ({"alternatives": [{"web": 0.5, "code": 0.2}]}, r"alternatives.0 sums to 0.7; need 1"),
         ({"tokens": {"web": -1}}, r"tokens.web is -1; input should be greater"),
         ({"colour": "red"}, r"colour is not a known key"),
     ],
 )
 def test_a_bad_value_is_named_by_its_key(tmp_path, change, message):
-    path = write(tmp_path, WHOLE | {"alternatives": [], "region": {}, "interval": {}, "tokens": {}, "epochs": {}} | change)
+    path = write(
+        tmp_path,
+        WHOLE
+        | {"alternatives": [], "region": {}, "interval": {}, "tokens": {}, "epochs": {}}
+        | change,
+    )
     with pytest.raises(ExportError, match=message) as caught:
         Recipe.read(path)
     assert str(path) in str(caught.value)
@@ -90,7 +132,9 @@ def test_a_bad_value_is_named_by_its_key(tmp_path, change, message):
         '{"proportions": {"web": ' + "9" * 5000 + "}}",
         '{"proportions": {"web": 1}, "step": -Infinity}',
         '{"proportions": {"web": 1}, "provenance": ' + "[" * 100_000 + "]" * 100_000 + "}",
-        '{"proportions": {"web": 1}, "law": "\ud800"}'.encode("utf-8", "surrogatepass").decode("latin-1"),
+        '{"proportions": {"web": 1}, "law": "\ud800"}'.encode("utf-8", "surrogatepass").decode(
+            "latin-1"
+        ),
     ],
 )
 def test_hostile_text_is_one_clear_line(tmp_path, text):
@@ -124,7 +168,10 @@ def test_rounded_proportions_sum_to_one_exactly_as_written(num_domains):
         names = [f"d{i}" for i in range(num_domains)]
         written = rounded(dict(zip(names, shares, strict=True)))
         assert sum(Decimal(repr(value)) for value in written.values()) == 1
-        assert max(abs(written[name] - share) for name, share in zip(names, shares, strict=True)) < 1e-6
+        assert (
+            max(abs(written[name] - share) for name, share in zip(names, shares, strict=True))
+            < 1e-6
+        )
 
 
 def test_the_parts_refuse_what_no_sweep_can_produce():

@@ -13,7 +13,11 @@ from bimix_sweep.export.registry import TRAINERS, export_all, export_recipe
 PROPORTIONS = {"web": 0.5, "code": 0.3, "books & <more>": 0.199999, "legal": 0.0, "rare": 0.000001}
 DOMAINS = {
     "web": {"path": "/data/web_text_document", "tokens_per_document": 20},
-    "code": {"path": "/data/code_text_document.bin", "tokens_per_document": 80, "valid": "/data/code_valid"},
+    "code": {
+        "path": "/data/code_text_document.bin",
+        "tokens_per_document": 80,
+        "valid": "/data/code_valid",
+    },
     "books & <more>": {"path": "/data/books", "tokens_per_document": 400.5},
     "legal": {"path": "/data/legal", "tokens_per_document": 10},
     "rare": {"path": "/data/rare", "tokens_per_document": 10},
@@ -49,7 +53,9 @@ BLEND = {
 }
 
 
-def test_megatron_arguments_alternate_weights_and_prefixes_and_sum_to_one(recipe, domains_file, tmp_path):
+def test_megatron_arguments_alternate_weights_and_prefixes_and_sum_to_one(
+    recipe, domains_file, tmp_path
+):
     export_recipe(recipe, "megatron-lm", tmp_path / "blend.txt", domains_file)
     text = (tmp_path / "blend.txt").read_text()
     assert megatron_blend(text.split()) == BLEND
@@ -57,7 +63,9 @@ def test_megatron_arguments_alternate_weights_and_prefixes_and_sum_to_one(recipe
     assert sum(BLEND.values()) == 1
 
 
-def test_megatron_per_split_json_has_the_three_keys_and_its_own_validation_prefixes(recipe, domains_file, tmp_path):
+def test_megatron_per_split_json_has_the_three_keys_and_its_own_validation_prefixes(
+    recipe, domains_file, tmp_path
+):
     export_recipe(recipe, "megatron-lm", tmp_path / "blend.json", domains_file)
     splits = json.loads((tmp_path / "blend.json").read_text())
     assert list(splits) == ["train", "valid", "test"]
@@ -66,7 +74,9 @@ def test_megatron_per_split_json_has_the_three_keys_and_its_own_validation_prefi
 
 
 def test_without_a_domains_file_a_name_stands_for_its_path(tmp_path):
-    export_recipe(Recipe(proportions={"web": 0.25, "code": 0.75}), "megatron-lm", tmp_path / "blend")
+    export_recipe(
+        Recipe(proportions={"web": 0.25, "code": 0.75}), "megatron-lm", tmp_path / "blend"
+    )
     assert (tmp_path / "blend").read_text() == "0.25 web 0.75 code\n"
 
 
@@ -81,15 +91,29 @@ def test_interleaving_with_the_snippet_gives_the_proportions_in_tokens(tmp_path)
 
     disable_progress_bars()
     lengths, shares = {"web": 10, "code": 40, "books": 200}, {"web": 0.5, "code": 0.3, "books": 0.2}
-    (tmp_path / "domains.yaml").write_text(yaml.safe_dump({n: {"tokens_per_document": k} for n, k in lengths.items()}))
-    export_recipe(Recipe(proportions=shares), "hf-datasets", tmp_path / "mix.py", tmp_path / "domains.yaml")
+    (tmp_path / "domains.yaml").write_text(
+        yaml.safe_dump({n: {"tokens_per_document": k} for n, k in lengths.items()})
+    )
+    export_recipe(
+        Recipe(proportions=shares), "hf-datasets", tmp_path / "mix.py", tmp_path / "domains.yaml"
+    )
     module = runpy.run_path(str(tmp_path / "mix.py"))
-    parts = {n: Dataset.from_dict({"domain": [n] * (20_000 // k), "tokens": [k] * (20_000 // k)}) for n, k in lengths.items()}
+    parts = {
+        n: Dataset.from_dict({"domain": [n] * (20_000 // k), "tokens": [k] * (20_000 // k)})
+        for n, k in lengths.items()
+    }
     rows = module["interleave"](parts).to_dict()
-    seen = {n: sum(t for d, t in zip(rows["domain"], rows["tokens"], strict=True) if d == n) for n in shares}
+    seen = {
+        n: sum(t for d, t in zip(rows["domain"], rows["tokens"], strict=True) if d == n)
+        for n in shares
+    }
     for name, share in shares.items():
-        assert seen[name] / sum(seen.values()) == pytest.approx(share, abs=0.02)  # sampling noise of 5000 documents
-    export_recipe(Recipe(proportions=shares), "hf-datasets", tmp_path / "mix.json", tmp_path / "domains.yaml")
+        assert seen[name] / sum(seen.values()) == pytest.approx(
+            share, abs=0.02
+        )  # sampling noise of 5000 documents
+    export_recipe(
+        Recipe(proportions=shares), "hf-datasets", tmp_path / "mix.json", tmp_path / "domains.yaml"
+    )
     arguments = json.loads((tmp_path / "mix.json").read_text())
     assert arguments["probabilities"] == list(module["PROBABILITIES"].values())
     assert arguments["unit"] == "documents"
@@ -97,7 +121,9 @@ def test_interleaving_with_the_snippet_gives_the_proportions_in_tokens(tmp_path)
 
 
 def test_document_probabilities_need_the_mean_length_of_documents(recipe, tmp_path):
-    with pytest.raises(ExportError, match="domain web has no tokens_per_document; this trainer draws documents"):
+    with pytest.raises(
+        ExportError, match="domain web has no tokens_per_document; this trainer draws documents"
+    ):
         export_recipe(recipe, "hf-datasets", tmp_path / "mix.py")
 
 
@@ -123,7 +149,10 @@ def test_all_writes_every_form_and_says_what_it_could_not(recipe, domains_file, 
 
 
 def test_an_unknown_trainer_is_answered_with_the_list(recipe, tmp_path):
-    with pytest.raises(ExportError, match=r"no trainer 'megatron'; need one of megatron-lm, .*json; did you mean megatron-lm"):
+    with pytest.raises(
+        ExportError,
+        match=r"no trainer 'megatron'; need one of megatron-lm, .*json; did you mean megatron-lm",
+    ):
         export_recipe(recipe, "megatron", tmp_path / "x")
 
 
@@ -132,8 +161,14 @@ def test_an_unknown_trainer_is_answered_with_the_list(recipe, tmp_path):
     [
         ("web: {path: a}\n", "no domain code; need an entry for every domain with a share above 0"),
         ("webb: {path: a}\n", "domain webb is not in the recipe"),
-        ("web: {tokens_per_document: 0}\n", "web.tokens_per_document is 0; input should be greater than 0"),
-        ("web: {tokens_per_document: .inf}\n", "web.tokens_per_document is inf; input should be a finite number"),
+        (
+            "web: {tokens_per_document: 0}\n",
+            "web.tokens_per_document is 0; input should be greater than 0",
+        ),
+        (
+            "web: {tokens_per_document: .inf}\n",
+            "web.tokens_per_document is inf; input should be a finite number",
+        ),
         ("web: {path: [a, b]}\n", "web.path is .*; input should be a valid string"),
         ("web: {paht: a}\n", "web.paht is not a known key"),
         ("- web\n", "input should be a valid dictionary"),
@@ -157,4 +192,9 @@ def test_a_bad_domains_file_is_one_clear_line(recipe, tmp_path, content, message
 def test_a_domains_file_without_a_path_is_refused_where_one_is_needed(tmp_path):
     (tmp_path / "domains.yaml").write_text("web: {tokens_per_document: 10}\n")
     with pytest.raises(ExportError, match=r"gives domain web no path; need web: \{path: ...\}"):
-        export_recipe(Recipe(proportions={"web": 1.0}), "megatron-lm", tmp_path / "out", tmp_path / "domains.yaml")
+        export_recipe(
+            Recipe(proportions={"web": 1.0}),
+            "megatron-lm",
+            tmp_path / "out",
+            tmp_path / "domains.yaml",
+        )

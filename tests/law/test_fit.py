@@ -19,7 +19,17 @@ STEPS = np.array([200.0, 400.0, 700.0, 1000.0])
 NAN = float("nan")
 
 
-def table_of(truth, mixtures, steps=STEPS, *, targets=DOMAINS, offset=0.002, point=0.001, seed=0, sizes=(NAN,)):
+def table_of(
+    truth,
+    mixtures,
+    steps=STEPS,
+    *,
+    targets=DOMAINS,
+    offset=0.002,
+    point=0.001,
+    seed=0,
+    sizes=(NAN,),
+):
     """A table of log losses truth(r, s, N) -> (targets,) with trial offsets and point noise."""
     generator = np.random.default_rng(seed)
     rows = []
@@ -27,33 +37,62 @@ def table_of(truth, mixtures, steps=STEPS, *, targets=DOMAINS, offset=0.002, poi
         for size in sizes:
             shift = offset * generator.standard_normal(len(targets))
             for s in steps:
-                rows.append((f"t{number}", s, size, r, truth(r, s, size) + shift + point * generator.standard_normal(len(targets))))
+                rows.append(
+                    (
+                        f"t{number}",
+                        s,
+                        size,
+                        r,
+                        truth(r, s, size) + shift + point * generator.standard_normal(len(targets)),
+                    )
+                )
     return LossTable(
-        domains=DOMAINS[: len(mixtures[0])], targets=targets, trials=tuple(row[0] for row in rows), steps=np.array([row[1] for row in rows]),
-        sizes=np.array([row[2] for row in rows]), seeds=np.full(len(rows), np.nan), proportions=np.array([row[3] for row in rows]),
+        domains=DOMAINS[: len(mixtures[0])],
+        targets=targets,
+        trials=tuple(row[0] for row in rows),
+        steps=np.array([row[1] for row in rows]),
+        sizes=np.array([row[2] for row in rows]),
+        seeds=np.full(len(rows), np.nan),
+        proportions=np.array([row[3] for row in rows]),
         losses=np.exp(np.array([row[4] for row in rows])),
-    )  # fmt: skip
+    )
 
 
 def mixtures_of(count, seed=1, concentration=1.0):
     return np.random.default_rng(seed).dirichlet(np.full(4, concentration), count)
 
 
-HELP = np.array([[3.0, 0.4, 0.8, 0.2], [0.3, 3.0, 0.1, 0.5], [1.0, 0.1, 3.0, 0.1], [0.3, 1.2, 0.1, 3.0]])
+HELP = np.array(
+    [[3.0, 0.4, 0.8, 0.2], [0.3, 3.0, 0.1, 0.5], [1.0, 0.1, 3.0, 0.1], [0.3, 1.2, 0.1, 3.0]]
+)
 
 
 def transfer_truth(r, s, size=NAN):
     v = HELP @ r**0.8 + 0.02
-    return np.log([3.2, 2.4, 3.6, 2.9]) - np.array([0.12, 0.2, 0.1, 0.15]) * np.log(v) + np.log1p(0.2 * (s / 500) ** -0.6)
+    return (
+        np.log([3.2, 2.4, 3.6, 2.9])
+        - np.array([0.12, 0.2, 0.1, 0.15]) * np.log(v)
+        + np.log1p(0.2 * (s / 500) ** -0.6)
+    )
 
 
 def bimix_truth(r, s, size=NAN):
-    alpha, b, c = np.array([0.05, 0.1, 0.07, 0.12]), np.array([9.0, 12.0, 10.0, 8.0]), np.array([2.5, 1.5, 2.8, 2.0])
+    alpha, b, c = (
+        np.array([0.05, 0.1, 0.07, 0.12]),
+        np.array([9.0, 12.0, 10.0, 8.0]),
+        np.array([2.5, 1.5, 2.8, 2.0]),
+    )
     return -alpha * np.log(r) + np.log(b * s**-0.5 + c)
 
 
 def test_bimix_coefficients_are_found_again():
-    table = table_of(bimix_truth, mixtures_of(12, concentration=3.0), np.geomspace(100, 4000, 10), offset=1e-5, point=1e-5)
+    table = table_of(
+        bimix_truth,
+        mixtures_of(12, concentration=3.0),
+        np.geomspace(100, 4000, 10),
+        offset=1e-5,
+        point=1e-5,
+    )
     law = fit_law(table, law="bimix")
     found = [bimix.coefficients(law, name) for name in DOMAINS]
     assert [f.alpha for f in found] == pytest.approx([0.05, 0.1, 0.07, 0.12], rel=0.01)
@@ -67,7 +106,11 @@ def test_bimix_coefficients_are_found_again():
 
 def test_bimix_is_infinite_at_zero_and_says_so():
     with pytest.raises(MixtureError, match="mixture 1 gives the own domain proportion 0; need > 0"):
-        bimix.predict(bimix.Coefficients(b=1, c=1, alpha=0.1, beta=0.5), np.array([0.5, 0.0]), np.array([10.0, 10.0]))
+        bimix.predict(
+            bimix.Coefficients(b=1, c=1, alpha=0.1, beta=0.5),
+            np.array([0.5, 0.0]),
+            np.array([10.0, 10.0]),
+        )
 
 
 def test_a_planted_transfer_law_predicts_unseen_mixtures_within_its_noise():
@@ -91,7 +134,10 @@ def test_with_few_mixtures_of_a_bimix_truth_the_error_is_that_of_bimix():
     table = table_of(bimix_truth, mixtures_of(4, concentration=3.0))
     unseen = mixtures_of(40, seed=7, concentration=3.0)
     truth = np.exp([bimix_truth(r, 1000.0) for r in unseen])
-    errors = [np.abs(fit_law(table, law=name).predict(unseen, np.full(40, 1000.0)) / truth - 1).mean() for name in ("auto", "bimix")]
+    errors = [
+        np.abs(fit_law(table, law=name).predict(unseen, np.full(40, 1000.0)) / truth - 1).mean()
+        for name in ("auto", "bimix")
+    ]
     assert errors[1] < 0.01
     assert errors[0] < 2 * errors[1]
 
@@ -115,9 +161,15 @@ def test_a_new_domain_and_a_new_target_join_a_warm_refit():
     table = table_of(transfer_truth, mixtures_of(16))
     three = table.proportions[:, :3] / table.proportions[:, :3].sum(axis=1, keepdims=True)
     old = LossTable(
-        domains=DOMAINS[:3], targets=DOMAINS[:3], trials=table.trials, steps=table.steps, sizes=table.sizes, seeds=table.seeds,
-        proportions=three, losses=table.losses[:, :3],
-    )  # fmt: skip
+        domains=DOMAINS[:3],
+        targets=DOMAINS[:3],
+        trials=table.trials,
+        steps=table.steps,
+        sizes=table.sizes,
+        seeds=table.seeds,
+        proportions=three,
+        losses=table.losses[:, :3],
+    )
     warm = fit_law(table, previous=fit_law(old))
     assert warm.targets == DOMAINS
     assert warm.cross_validation["by_target"]["math"]["transfer"]["mean_relative_error"] < 0.05
@@ -125,9 +177,15 @@ def test_a_new_domain_and_a_new_target_join_a_warm_refit():
 
 def test_a_size_axis_joins_a_warm_refit():
     one = table_of(transfer_truth, mixtures_of(12), sizes=(1e6,))
-    two = table_of(lambda r, s, n: transfer_truth(r, s) - 0.1 * np.log(n / 1e6), mixtures_of(12), sizes=(1e6, 3e6))
+    two = table_of(
+        lambda r, s, n: transfer_truth(r, s) - 0.1 * np.log(n / 1e6),
+        mixtures_of(12),
+        sizes=(1e6, 3e6),
+    )
     warm = fit_law(two, law="transfer", previous=fit_law(one, law="transfer"))
-    assert np.abs(warm.predict(two.proportions, two.steps, two.sizes) / two.losses - 1).mean() < 0.005
+    assert (
+        np.abs(warm.predict(two.proportions, two.steps, two.sizes) / two.losses - 1).mean() < 0.005
+    )
 
 
 def test_a_planted_size_axis_predicts_a_larger_size_inside_its_interval():
@@ -153,13 +211,22 @@ def shifted_truth(r, s, size):
     """Code helps every target more, books less, the larger the model."""
     v = HELP @ ((size / 1e7) ** GROWS * r**0.8) + 0.02
     scaled = 0.2 * (s / 500) ** -0.6 + 0.4 * (size / 3e7) ** -0.3
-    return np.log([3.2, 2.4, 3.6, 2.9]) - np.array([0.12, 0.2, 0.1, 0.15]) * np.log(v) + np.log1p(scaled)
+    return (
+        np.log([3.2, 2.4, 3.6, 2.9])
+        - np.array([0.12, 0.2, 0.1, 0.15]) * np.log(v)
+        + np.log1p(scaled)
+    )
 
 
 def test_a_domain_that_helps_more_the_larger_the_model_is_found_and_carried_to_a_larger_one():
-    law = fit_law(table_of(shifted_truth, mixtures_of(40), sizes=(1e6, 1e7), offset=1e-4, point=1e-4), law="transfer")
+    law = fit_law(
+        table_of(shifted_truth, mixtures_of(40), sizes=(1e6, 1e7), offset=1e-4, point=1e-4),
+        law="transfer",
+    )
     shift = law.params[:, tl.NUM_SHARED + 4 :]
-    expected = np.tile(GROWS - GROWS.mean(), (4, 1))  # a part that all domains share is in the size term
+    expected = np.tile(
+        GROWS - GROWS.mean(), (4, 1)
+    )  # a part that all domains share is in the size term
     assert shift - shift.mean(axis=1, keepdims=True) == pytest.approx(expected, abs=0.02)
     unseen, steps, size = mixtures_of(20, seed=8), np.full(20, 1000.0), np.full(20, 1e8)
     mean, sd = law.predict_with_sd(unseen, steps, size)
@@ -175,10 +242,22 @@ def test_several_sizes_and_a_new_domain_join_a_warm_refit():
     few = table.select(~with_math)
     three = few.proportions[:, :3] / few.proportions[:, :3].sum(axis=1, keepdims=True)
     old = LossTable(
-        domains=DOMAINS[:3], targets=DOMAINS, trials=few.trials, steps=few.steps, sizes=few.sizes, seeds=few.seeds, proportions=three,
+        domains=DOMAINS[:3],
+        targets=DOMAINS,
+        trials=few.trials,
+        steps=few.steps,
+        sizes=few.sizes,
+        seeds=few.seeds,
+        proportions=three,
         losses=few.losses,
-    )  # fmt: skip
-    warm = fit_law(table, law="transfer", previous=WarmStart.from_json(json.loads(json.dumps(fit_law(old, law="transfer").to_json()))))
+    )
+    warm = fit_law(
+        table,
+        law="transfer",
+        previous=WarmStart.from_json(
+            json.loads(json.dumps(fit_law(old, law="transfer").to_json()))
+        ),
+    )
     assert warm.params.shape == (4, tl.NUM_SHARED + 8)
     cold = fit_law(table, law="transfer")
     assert warm.predict(table.proportions, table.steps, table.sizes) == pytest.approx(
@@ -206,18 +285,32 @@ def test_missing_targets_unequal_steps_and_zero_proportions_are_fitted():
     losses[5:30, 1] = np.nan
     losses[::4, 2] = np.nan
     ragged = LossTable(
-        domains=DOMAINS, targets=DOMAINS, trials=table.trials, steps=table.steps, sizes=table.sizes, seeds=table.seeds,
-        proportions=table.proportions, losses=losses,
-    ).select(np.arange(len(table)) % 7 != 3)  # fmt: skip
+        domains=DOMAINS,
+        targets=DOMAINS,
+        trials=table.trials,
+        steps=table.steps,
+        sizes=table.sizes,
+        seeds=table.seeds,
+        proportions=table.proportions,
+        losses=losses,
+    ).select(np.arange(len(table)) % 7 != 3)
     law = fit_law(ragged)
-    assert any("infinite where a target's own domain is at 0" in note and "math" in note for note in law.notes)
+    assert any(
+        "infinite where a target's own domain is at 0" in note and "math" in note
+        for note in law.notes
+    )
     truth = np.exp([transfer_truth(r, 1000.0) for r in mixtures])
     assert np.abs(law.predict(mixtures, np.full(20, 1000.0)) / truth - 1).mean() < 0.01
     assert FittedLaw.from_json(json.loads(json.dumps(law.to_json()))).digest == law.digest
 
 
 def test_one_target_and_one_step_are_enough():
-    table = table_of(lambda r, s, n: transfer_truth(r, s)[:1], mixtures_of(15), np.array([1000.0]), targets=("web",))
+    table = table_of(
+        lambda r, s, n: transfer_truth(r, s)[:1],
+        mixtures_of(15),
+        np.array([1000.0]),
+        targets=("web",),
+    )
     law = fit_law(table)
     unseen = mixtures_of(20, seed=5)
     truth = np.exp([transfer_truth(r, 1000.0)[0] for r in unseen])
@@ -250,7 +343,11 @@ GOOD = table_of(transfer_truth, mixtures_of(6))
 @pytest.mark.parametrize(
     ("table", "options", "message"),
     [
-        (table_of(transfer_truth, [mixtures_of(1)[0]] * 5), {}, "all 5 trainings have the same mixture"),
+        (
+            table_of(transfer_truth, [mixtures_of(1)[0]] * 5),
+            {},
+            "all 5 trainings have the same mixture",
+        ),
         (GOOD.select(np.arange(4)), {}, "all 1 trainings have the same mixture; need at least 2"),
         (_changed(GOOD, domains=("web",), proportions=np.ones((24, 1))), {}, "1 domain"),
         (_changed(GOOD, losses=np.full((24, 4), np.nan)), {}, "no measured loss"),
@@ -259,7 +356,11 @@ GOOD = table_of(transfer_truth, mixtures_of(6))
         (_changed(GOOD, proportions=-GOOD.proportions), {}, "need numbers >= 0 that sum to 1"),
         (_changed(GOOD, proportions=GOOD.proportions * 0.9), {}, "need numbers >= 0 that sum to 1"),
         (_changed(GOOD, steps=-GOOD.steps), {}, "need optimizer steps"),
-        (_changed(GOOD, sizes=np.where(np.arange(24) < 9, 1e6, np.nan)), {}, "some rows have a size and some have none"),
+        (
+            _changed(GOOD, sizes=np.where(np.arange(24) < 9, 1e6, np.nan)),
+            {},
+            "some rows have a size and some have none",
+        ),
         (GOOD, {"min_step": 1e9}, "no measured loss from step 1e\\+09 on"),
         (GOOD, {"law": "cubic"}, "law 'cubic' is not known"),
         (GOOD, {"own": {"web": "poetry"}}, "domain poetry, which the table lacks"),
@@ -282,7 +383,14 @@ def test_a_target_measured_on_one_mixture_is_left_out_and_said():
 
 def missed(r, wave):
     """What no law of ours tells: a wave over mixtures."""
-    return 0.03 * np.array([np.sin(6 * r[0] + wave), np.cos(5 * r[1] + wave), np.sin(7 * r[2] - wave), np.cos(4 * r[3] - wave)])
+    return 0.03 * np.array(
+        [
+            np.sin(6 * r[0] + wave),
+            np.cos(5 * r[1] + wave),
+            np.sin(7 * r[2] - wave),
+            np.cos(4 * r[3] - wave),
+        ]
+    )
 
 
 def own_misfit(r, s, size):
@@ -295,7 +403,10 @@ def same_misfit(r, s, size):
 
 def test_what_the_law_misses_is_carried_over_to_another_size_only_where_the_sizes_agree():
     mixtures, sizes = mixtures_of(40), (4e6, 4e7)
-    same, own = (fit_law(table_of(truth, mixtures, STEPS[2:], sizes=sizes)) for truth in (same_misfit, own_misfit))
+    same, own = (
+        fit_law(table_of(truth, mixtures, STEPS[2:], sizes=sizes))
+        for truth in (same_misfit, own_misfit)
+    )
     assert same.shape.reach == np.inf
     assert own.shape.reach < 1
 
@@ -303,17 +414,29 @@ def test_what_the_law_misses_is_carried_over_to_another_size_only_where_the_size
     few = np.array([number < 6 for number in range(40)])
     for truth, small_helps in ((same_misfit, True), (own_misfit, False)):
         table = table_of(truth, mixtures, STEPS[2:], sizes=sizes)
-        kept = np.array([few[int(trial[1:])] or size < 1e7 for trial, size in zip(table.trials, table.sizes, strict=True)])
+        kept = np.array(
+            [
+                few[int(trial[1:])] or size < 1e7
+                for trial, size in zip(table.trials, table.sizes, strict=True)
+            ]
+        )
         law = fit_law(table.select(kept))
         errors = [
-            np.abs(np.log(law.predict(asked, np.full(60, 1000.0), np.full(60, size))) - [truth(r, 1000.0, size) for r in asked]).mean()
+            np.abs(
+                np.log(law.predict(asked, np.full(60, 1000.0), np.full(60, size)))
+                - [truth(r, 1000.0, size) for r in asked]
+            ).mean()
             for size in sizes
         ]
         assert errors[0] < 0.01
         assert (errors[1] < 0.01) == small_helps
         if not small_helps:  # and it knows
             sd = law.predict_with_sd(asked, np.full(60, 1000.0), np.full(60, sizes[1]))[1]
-            assert sd.mean() > 1.5 * law.predict_with_sd(asked, np.full(60, 1000.0), np.full(60, sizes[0]))[1].mean()
+            assert (
+                sd.mean()
+                > 1.5
+                * law.predict_with_sd(asked, np.full(60, 1000.0), np.full(60, sizes[0]))[1].mean()
+            )
 
 
 def test_a_law_whose_process_forgets_over_sizes_is_the_same_from_its_json():
@@ -340,7 +463,10 @@ CURVE = np.geomspace(200, 1000, 8)
 
 
 def test_what_the_law_misses_of_a_curve_is_told_by_the_steps_nearby_where_it_drifts(monkeypatch):
-    lasting, drifting = (fit_law(table_of(truth, mixtures_of(40), CURVE)) for truth in (lasting_misfit, drifting_misfit))
+    lasting, drifting = (
+        fit_law(table_of(truth, mixtures_of(40), CURVE))
+        for truth in (lasting_misfit, drifting_misfit)
+    )
     assert lasting.shape.lasting == np.inf
     assert drifting.shape.lasting < np.inf
 
@@ -349,7 +475,10 @@ def test_what_the_law_misses_of_a_curve_is_told_by_the_steps_nearby_where_it_dri
     blind = fit_law(table_of(drifting_misfit, mixtures_of(40), CURVE))
     for step in (CURVE[0], CURVE[-1]):
         truth = [drifting_misfit(r, step) for r in asked]
-        errors = [np.abs(np.log(law.predict(asked, np.full(60, step))) - truth).mean() for law in (drifting, blind)]
+        errors = [
+            np.abs(np.log(law.predict(asked, np.full(60, step))) - truth).mean()
+            for law in (drifting, blind)
+        ]
         assert errors[0] < 0.6 * errors[1]
 
     again = FittedLaw.from_json(json.loads(json.dumps(drifting.to_json())))
@@ -363,18 +492,31 @@ def test_curves_that_end_early_tell_less_of_the_end_where_the_misfit_drifts():
         short = np.array([int(trial[1:]) >= 6 for trial in table.trials])
         law = fit_law(table.select(~short | (table.steps < 400)))
         early, end = (
-            (np.divide(*law.predict_with_sd(np.array(mixtures)[6:], np.full(34, step))[::-1])).mean() for step in (CURVE[1], CURVE[-1])
+            (
+                np.divide(*law.predict_with_sd(np.array(mixtures)[6:], np.full(34, step))[::-1])
+            ).mean()
+            for step in (CURVE[1], CURVE[-1])
         )
         assert (end > 1.5 * early) == drifts
 
 
 @pytest.mark.parametrize(("points", "noise"), [(8, 1e-5), (8, 1e-3), (80, 1e-3)])
-def test_curves_that_wander_each_for_itself_are_noise_of_the_looks_and_not_of_the_trainings(points, noise):
+def test_curves_that_wander_each_for_itself_are_noise_of_the_looks_and_not_of_the_trainings(
+    points, noise
+):
     def wandering(r, s, size=NAN):
         chance = np.random.default_rng(int(1e6 * r[0]))
-        return transfer_truth(r, s) + 0.004 * chance.standard_normal(4) + 0.004 * chance.standard_normal(4) * np.log(s / 450)
+        return (
+            transfer_truth(r, s)
+            + 0.004 * chance.standard_normal(4)
+            + 0.004 * chance.standard_normal(4) * np.log(s / 450)
+        )
 
-    law = fit_law(table_of(wandering, mixtures_of(30), np.geomspace(200, 1000, points), offset=0.0, point=noise))
+    law = fit_law(
+        table_of(
+            wandering, mixtures_of(30), np.geomspace(200, 1000, points), offset=0.0, point=noise
+        )
+    )
     assert (np.sqrt(law.offset2) < 0.008).all()
     asked = mixtures_of(60, seed=5)
     loss, sd = law.predict_with_sd(asked, np.full(60, 1000.0))
@@ -385,7 +527,11 @@ def test_curves_that_wander_each_for_itself_are_noise_of_the_looks_and_not_of_th
 def test_smooth_curves_far_apart_and_wild_losses_give_a_law_that_can_be_read_again_or_a_plain_error():
     wild = np.random.default_rng(0)
     one = table_of(transfer_truth, mixtures_of(5), [100.0])
-    tables = [table_of(transfer_truth, mixtures_of(8), np.geomspace(100, 800, 2000), offset=2.0, point=0.0)]
+    tables = [
+        table_of(
+            transfer_truth, mixtures_of(8), np.geomspace(100, 800, 2000), offset=2.0, point=0.0
+        )
+    ]
     tables += [_changed(one, losses=np.exp(wild.normal(1, 2.5, (5, 4)))) for _ in range(40)]
     refused = []
     for table in tables:
@@ -403,7 +549,10 @@ def test_a_refit_to_one_of_two_sizes_is_as_sure_at_that_size_as_a_cold_fit():
     both = table_of(transfer_truth, mixtures_of(20), STEPS[2:], sizes=(1e5, 4e5))
     one = both.select(both.sizes == 1e5)
     asked = (mixtures_of(5, seed=5), np.full(5, 1000.0), np.full(5, 1e5))
-    cold, warm = (fit_law(one, previous=previous).predict_with_sd(*asked)[1] for previous in (None, fit_law(both)))
+    cold, warm = (
+        fit_law(one, previous=previous).predict_with_sd(*asked)[1]
+        for previous in (None, fit_law(both))
+    )
     assert warm == pytest.approx(cold, rel=0.5)
 
 
@@ -416,9 +565,17 @@ def test_few_runs_do_not_overstate_how_much_mixtures_matter(monkeypatch):
         with monkeypatch.context() as patched:
             patched.setattr(Problems, "lowered", property(lambda self: 0 * self.determined))
             steep.append(fit_law(table, law="transfer"))
-    slopes = [np.mean([np.exp(law.params[:, tl.SLOPE]).mean() for law in laws]) for laws in (fitted, steep)]
+    slopes = [
+        np.mean([np.exp(law.params[:, tl.SLOPE]).mean() for law in laws])
+        for laws in (fitted, steep)
+    ]
     assert slopes[0] < 0.95 * slopes[1]
     asked = mixtures_of(60, seed=99)
     truth = np.array([transfer_truth(r, 1000.0) for r in asked])
-    errors = [np.mean([np.abs(np.log(law.predict(asked, np.full(60, 1000.0))) - truth).mean() for law in laws]) for laws in (fitted, steep)]
+    errors = [
+        np.mean(
+            [np.abs(np.log(law.predict(asked, np.full(60, 1000.0))) - truth).mean() for law in laws]
+        )
+        for laws in (fitted, steep)
+    ]
     assert errors[0] < errors[1]

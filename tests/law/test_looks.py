@@ -12,7 +12,9 @@ from bimix_sweep.law.selection import FittedLaw, fit_law
 from bimix_sweep.mixture.table import LossTable
 
 NAMES = ("web", "code", "books", "math")
-HELP = np.array([[3.0, 0.4, 0.8, 0.2], [0.3, 3.0, 0.1, 0.5], [1.0, 0.1, 3.0, 0.1], [0.3, 1.2, 0.1, 3.0]])
+HELP = np.array(
+    [[3.0, 0.4, 0.8, 0.2], [0.3, 3.0, 0.1, 0.5], [1.0, 0.1, 3.0, 0.1], [0.3, 1.2, 0.1, 3.0]]
+)
 SLOPE = np.array([0.12, 0.2, 0.1, 0.15])
 LAST = 4000.0
 DENSE = np.linspace(200, LAST, 286)
@@ -22,23 +24,39 @@ ASKED = np.random.default_rng(7).dirichlet(np.full(4, 1.5), 40)
 def truth(r, s):
     """(n, targets) log losses."""
     v = r**0.8 @ HELP.T + 0.02
-    return np.log([3.2, 2.4, 3.6, 2.9]) - SLOPE * np.log(v) + np.log1p(0.2 * (s[:, None] / 1000) ** -0.6)
+    return (
+        np.log([3.2, 2.4, 3.6, 2.9])
+        - SLOPE * np.log(v)
+        + np.log1p(0.2 * (s[:, None] / 1000) ** -0.6)
+    )
 
 
-def table_of(seed, steps=DENSE, *, count=18, offset=0.004, wander=0.0, reach=0.1, white=0.001, size=np.nan):
+def table_of(
+    seed, steps=DENSE, *, count=18, offset=0.004, wander=0.0, reach=0.1, white=0.001, size=np.nan
+):
     """Curves with an offset each, noise whose correlation falls by e over `reach` of the last step, and white noise."""
     generator = np.random.default_rng(seed)
     mixtures, rows = generator.dirichlet(np.ones(4), count), len(steps)
-    root = np.linalg.cholesky(np.exp(-np.abs(steps[:, None] - steps) / (reach * LAST)) + 1e-9 * np.eye(rows))
+    root = np.linalg.cholesky(
+        np.exp(-np.abs(steps[:, None] - steps) / (reach * LAST)) + 1e-9 * np.eye(rows)
+    )
     noise = [
-        offset * generator.standard_normal(4) + wander * root @ generator.standard_normal((rows, 4)) + white * generator.standard_normal((rows, 4))
+        offset * generator.standard_normal(4)
+        + wander * root @ generator.standard_normal((rows, 4))
+        + white * generator.standard_normal((rows, 4))
         for _ in mixtures
-    ]  # fmt: skip
+    ]
     r, s = np.repeat(mixtures, rows, axis=0), np.tile(steps, count)
     return LossTable(
-        domains=NAMES, targets=NAMES, trials=tuple(f"{size}-{i}" for i in range(count) for _ in steps), steps=s, sizes=np.full(len(s), size),
-        seeds=np.full(len(s), np.nan), proportions=r, losses=np.exp(truth(r, s) + np.concatenate(noise)),
-    )  # fmt: skip
+        domains=NAMES,
+        targets=NAMES,
+        trials=tuple(f"{size}-{i}" for i in range(count) for _ in steps),
+        steps=s,
+        sizes=np.full(len(s), size),
+        seeds=np.full(len(s), np.nan),
+        proportions=r,
+        losses=np.exp(truth(r, s) + np.concatenate(noise)),
+    )
 
 
 def changed(table, **fields):
@@ -84,7 +102,9 @@ def test_dense_curves_of_white_noise_lose_nothing_by_being_read_as_means(monkeyp
     monkeypatch.setattr(looks, "MOST_POINTS", 10_000)
     single = [fit_law(table) for table in tables]
     for step in (0.3 * LAST, LAST, 2 * LAST):
-        errors = [np.sqrt(np.mean([missed(law, step) ** 2 for law in laws])) for laws in (means, single)]
+        errors = [
+            np.sqrt(np.mean([missed(law, step) ** 2 for law in laws])) for laws in (means, single)
+        ]
         assert errors[0] < 1.05 * errors[1]
     assert 0.4 < np.sqrt(np.mean([missed_progress(law) ** 2 for law in means])) < 1.3
 
@@ -106,7 +126,10 @@ def test_curves_of_few_points_are_fitted_point_by_point():
 def test_a_mean_stands_for_each_look_and_the_steps_stay_those_of_the_curves():
     law = fit_law(table_of(0))
     assert law.steps == (200.0, LAST)
-    assert any(note.startswith("curves of up to 286 points were read as up to 9 means") for note in law.notes)
+    assert any(
+        note.startswith("curves of up to 286 points were read as up to 9 means")
+        for note in law.notes
+    )
     assert np.bincount(law.runs.run).tolist() == [9] * 18
     assert len(law.looks.training) == 9 * 18
     at = law.runs.steps[law.runs.stage[:9]]
@@ -114,13 +137,18 @@ def test_a_mean_stands_for_each_look_and_the_steps_stay_those_of_the_curves():
     assert (at < LAST / LOOK ** np.arange(8, -1, -1)).all()
     again = FittedLaw.from_json(json.loads(json.dumps(law.to_json())))
     assert again.digest == law.digest
-    assert again.predict(ASKED, np.full(40, LAST)).tolist() == law.predict(ASKED, np.full(40, LAST)).tolist()
+    assert (
+        again.predict(ASKED, np.full(40, LAST)).tolist()
+        == law.predict(ASKED, np.full(40, LAST)).tolist()
+    )
 
 
 def test_a_look_of_one_point_stays_at_its_step():
     """Beside one dense curve those of few points are looks of one, the last step among them."""
     table = table_of(0)
-    few = np.isin(table.steps, DENSE[[0, 40, 80, 160, 285]]) | np.array([trial == "nan-0" for trial in table.trials])
+    few = np.isin(table.steps, DENSE[[0, 40, 80, 160, 285]]) | np.array(
+        [trial == "nan-0" for trial in table.trials]
+    )
     law = fit_law(table.select(few))
     assert law.steps == (200.0, LAST)
     assert set(DENSE[[40, 80, 160]]) <= set(law.runs.steps)
@@ -136,19 +164,31 @@ def test_a_target_measured_now_and_then_has_its_mean_where_the_others_have_their
     assert (runs.steps == whole.steps).all()
     assert (runs.present[2] == (whole.steps[whole.stage] <= LAST / LOOK)).all()
     assert runs.present[1].mean() > 0.8
-    between = runs.present & (runs.steps[runs.stage] > 400)  # not where the second is first measured at step 320
+    between = runs.present & (
+        runs.steps[runs.stage] > 400
+    )  # not where the second is first measured at step 320
     assert np.abs(y - expected)[between].max() < 2e-3
     law = fit_law(changed(table, losses=losses), law="transfer")
     assert np.abs(missed(law)).mean() < 1e-3
 
 
 def test_unequal_curves_several_sizes_and_warm_refits_are_read_alike():
-    small, large = table_of(1, wander=0.004, size=1e6), table_of(2, DENSE[::7], wander=0.004, size=4e6)
+    small, large = (
+        table_of(1, wander=0.004, size=1e6),
+        table_of(2, DENSE[::7], wander=0.004, size=4e6),
+    )
     both = LossTable(
-        domains=NAMES, targets=NAMES, trials=small.trials + large.trials,
-        **{name: np.concatenate([getattr(t, name) for t in (small, large)]) for name in ("steps", "sizes", "seeds", "proportions", "losses")},
-    )  # fmt: skip
-    ended = np.array([trial in ("1000000.0-3", "1000000.0-4") for trial in both.trials]) & (both.steps > 900)
+        domains=NAMES,
+        targets=NAMES,
+        trials=small.trials + large.trials,
+        **{
+            name: np.concatenate([getattr(t, name) for t in (small, large)])
+            for name in ("steps", "sizes", "seeds", "proportions", "losses")
+        },
+    )
+    ended = np.array([trial in ("1000000.0-3", "1000000.0-4") for trial in both.trials]) & (
+        both.steps > 900
+    )
     table = both.select(~ended)
     law = fit_law(table)
     assert law.sizes == (1e6, 4e6)

@@ -13,7 +13,9 @@ from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.table import LossTable
 
 NAMES = ("books", "code", "math", "web")
-HELP = np.array([[1.0, 0.05, 0.1, 0.3], [0.02, 1.0, 0.2, 0.05], [0.05, 0.15, 1.0, 0.02], [0.4, 0.03, 0.05, 1.0]])
+HELP = np.array(
+    [[1.0, 0.05, 0.1, 0.3], [0.02, 1.0, 0.2, 0.05], [0.05, 0.15, 1.0, 0.02], [0.4, 0.03, 0.05, 1.0]]
+)
 POWER = np.array([0.12, 0.25, 0.18, 0.1])
 DOMAINS = DomainSet(names=NAMES)
 
@@ -27,16 +29,27 @@ def truth(proportions, steps):
 @cache
 def planted_law(noise: float = 0.002, runs: int = 24):
     generator = np.random.default_rng(1)
-    mixtures = np.concatenate([generator.dirichlet(np.full(4, 0.6), runs // 2), generator.dirichlet(np.full(4, 2.0), runs - runs // 2)])
+    mixtures = np.concatenate(
+        [
+            generator.dirichlet(np.full(4, 0.6), runs // 2),
+            generator.dirichlet(np.full(4, 2.0), runs - runs // 2),
+        ]
+    )
     steps = np.array([100.0, 200.0, 400.0, 800.0])
     rows, times = np.repeat(mixtures, 4, axis=0), np.tile(steps, runs)
     offsets = np.repeat(generator.normal(0, noise, (runs, 4)), 4, axis=0)
     losses = truth(rows, times) * np.exp(offsets + generator.normal(0, noise / 5, (runs * 4, 4)))
     missing = np.full(runs * 4, np.nan)
     table = LossTable(
-        domains=NAMES, targets=NAMES, trials=tuple(f"run {i}" for i in range(runs) for _ in range(4)), steps=times, sizes=missing,
-        seeds=missing, proportions=rows, losses=losses,
-    )  # fmt: skip
+        domains=NAMES,
+        targets=NAMES,
+        trials=tuple(f"run {i}" for i in range(runs) for _ in range(4)),
+        steps=times,
+        sizes=missing,
+        seeds=missing,
+        proportions=rows,
+        losses=losses,
+    )
     return fit_law(table)
 
 
@@ -44,9 +57,13 @@ def true_minimum(weights, upper=None):
     bounds = [(1e-6, 1.0 if upper is None else upper[i]) for i in range(4)]
     start = np.clip(np.full(4, 0.25), 0, [high for _, high in bounds])
     found = optimize.minimize(
-        lambda x: float(truth(x[None], [800.0])[0] @ weights), start / start.sum(), method="SLSQP", bounds=bounds,
-        constraints=[{"type": "eq", "fun": lambda x: x.sum() - 1}], options={"ftol": 1e-12},
-    )  # fmt: skip
+        lambda x: float(truth(x[None], [800.0])[0] @ weights),
+        start / start.sum(),
+        method="SLSQP",
+        bounds=bounds,
+        constraints=[{"type": "eq", "fun": lambda x: x.sum() - 1}],
+        options={"ftol": 1e-12},
+    )
     return found.x, found.fun
 
 
@@ -55,7 +72,10 @@ def test_the_optimum_of_a_fitted_law_costs_almost_nothing_against_the_true_one(w
     optimum = optimal_mixture(planted_law(), DOMAINS, weights=weights or None, step=800)
     values = np.array([weights.get(name, 0.0) for name in NAMES]) if weights else np.ones(4)
     values /= values.sum()
-    regret = float(truth([optimum.mixture.as_array()], [800.0])[0] @ values) / true_minimum(values)[1] - 1
+    regret = (
+        float(truth([optimum.mixture.as_array()], [800.0])[0] @ values) / true_minimum(values)[1]
+        - 1
+    )
     assert regret <= 1e-3
     assert regret <= optimum.regret.upper95 + 1e-5
     assert 0 <= optimum.regret.expected <= optimum.regret.upper95
@@ -83,7 +103,10 @@ def test_region_and_interval_hold_the_optimum_and_its_alternatives_are_as_good_a
 def test_the_interval_holds_the_true_optimum():
     best, _ = true_minimum(np.full(4, 0.25))
     optimum = optimal_mixture(planted_law(), DOMAINS, step=800)
-    held = [optimum.interval[name][0] - 0.01 <= share <= optimum.interval[name][1] + 0.01 for name, share in zip(NAMES, best, strict=True)]
+    held = [
+        optimum.interval[name][0] - 0.01 <= share <= optimum.interval[name][1] + 0.01
+        for name, share in zip(NAMES, best, strict=True)
+    ]
     assert sum(held) >= 3
 
 
@@ -107,13 +130,21 @@ def test_the_stated_regret_of_the_worst_objective_covers_the_true_one():
         losses_at = lambda r, t=help_, a=power: 3 * (0.02 + r**0.9 @ t.T) ** -a  # noqa: E731
         best = corners[losses_at(corners).max(axis=1).argmin()]
         mixtures, missing = (
-            np.concatenate([generator.dirichlet(np.ones(3), 6), generator.dirichlet(30 * best + 1e-3, 12)]),
+            np.concatenate(
+                [generator.dirichlet(np.ones(3), 6), generator.dirichlet(30 * best + 1e-3, 12)]
+            ),
             np.full(18, np.nan),
         )
         table = LossTable(
-            domains=names, targets=names, trials=tuple(map(str, range(18))), steps=np.full(18, 100.0), sizes=missing, seeds=missing,
-            proportions=mixtures, losses=losses_at(mixtures) * np.exp(generator.normal(0, 0.003, (18, 3))),
-        )  # fmt: skip
+            domains=names,
+            targets=names,
+            trials=tuple(map(str, range(18))),
+            steps=np.full(18, 100.0),
+            sizes=missing,
+            seeds=missing,
+            proportions=mixtures,
+            losses=losses_at(mixtures) * np.exp(generator.normal(0, 0.003, (18, 3))),
+        )
         optimum = optimal_mixture(fit_law(table), DomainSet(names=names), objective="worst")
         found = losses_at(optimum.mixture.as_array()[None]).max() / losses_at(best[None]).max() - 1
         hits.append(found <= optimum.regret.upper95)
@@ -134,7 +165,10 @@ def test_a_pull_moves_the_optimum_towards_the_prior():
     law = planted_law()
     prior = Mixture.from_array(NAMES, [0.7, 0.1, 0.1, 0.1])
     near = [
-        np.abs(optimal_mixture(law, DOMAINS, prior=prior if kl else None, kl=kl).mixture.as_array() - prior.as_array()).sum()
+        np.abs(
+            optimal_mixture(law, DOMAINS, prior=prior if kl else None, kl=kl).mixture.as_array()
+            - prior.as_array()
+        ).sum()
         for kl in (0, 0.1, 10)
     ]
     assert near[0] > near[1] > near[2]
@@ -152,7 +186,9 @@ def test_the_same_call_gives_the_same_optimum_to_the_last_bit():
 
 
 def test_more_noise_widens_the_regret():
-    quiet, loud = (optimal_mixture(planted_law(noise), DOMAINS).regret.upper95 for noise in (0.002, 0.02))
+    quiet, loud = (
+        optimal_mixture(planted_law(noise), DOMAINS).regret.upper95 for noise in (0.002, 0.02)
+    )
     assert loud > 3 * quiet
 
 
@@ -175,7 +211,11 @@ def test_a_domain_left_out_of_the_set_is_at_zero():
         ({"kl": 1e300}, "kl is 1e\\+300"),
         ({"domains": DomainSet(names=("books", "sport"))}, "never seen sport"),
         (
-            {"kl": 0.1, "prior": Mixture.from_array(NAMES, [1.0, 0, 0, 0]), "domains": DomainSet(names=NAMES, upper=(0.5, 1, 1, 1))},
+            {
+                "kl": 0.1,
+                "prior": Mixture.from_array(NAMES, [1.0, 0, 0, 0]),
+                "domains": DomainSet(names=NAMES, upper=(0.5, 1, 1, 1)),
+            },
             "the prior gives nothing",
         ),
     ],

@@ -43,14 +43,20 @@ class Planted:
 def slsqp(objective, planted, extra=()):
     one = {"type": "eq", "fun": lambda x: x.sum() - 1, "jac": np.ones_like}
     found = optimize.minimize(
-        lambda x: float(objective.values(x[None])[0]), project(planted.start(), planted.lower, planted.upper),
-        jac=lambda x: objective.gradients(x[None])[0], method="SLSQP", bounds=list(zip(planted.lower, planted.upper, strict=True)),
-        constraints=[one, *extra], options={"maxiter": 500, "ftol": 1e-13},
-    )  # fmt: skip
+        lambda x: float(objective.values(x[None])[0]),
+        project(planted.start(), planted.lower, planted.upper),
+        jac=lambda x: objective.gradients(x[None])[0],
+        method="SLSQP",
+        bounds=list(zip(planted.lower, planted.upper, strict=True)),
+        constraints=[one, *extra],
+        options={"maxiter": 500, "ftol": 1e-13},
+    )
     return found.x, float(found.fun)
 
 
-@pytest.mark.parametrize(("domains", "targets", "seed"), [(2, 1, 0), (3, 3, 1), (7, 22, 2), (17, 13, 3), (17, 13, 4)])
+@pytest.mark.parametrize(
+    ("domains", "targets", "seed"), [(2, 1, 0), (3, 3, 1), (7, 22, 2), (17, 13, 3), (17, 13, 4)]
+)
 @pytest.mark.parametrize("bounded", [False, True])
 def test_the_minimum_agrees_with_slsqp(domains, targets, seed, bounded):
     planted = Planted(domains, targets, seed, bounded=bounded)
@@ -68,18 +74,29 @@ def test_the_minimum_agrees_with_trust_constr():
     planted = Planted(5, 6, 9, bounded=True)
     objective = planted.objective()
     found = optimize.minimize(
-        lambda x: float(objective.values(x[None])[0]), project(planted.start(), planted.lower, planted.upper), method="trust-constr",
-        jac=lambda x: objective.gradients(x[None])[0], hess=optimize.BFGS(), bounds=optimize.Bounds(planted.lower, planted.upper),
-        constraints=optimize.LinearConstraint(np.ones(5), 1, 1), options={"gtol": 1e-10, "xtol": 1e-12, "maxiter": 2000},
-    )  # fmt: skip
-    assert minimise(objective, planted.lower, planted.upper, planted.start()).value == pytest.approx(found.fun, rel=1e-7)
+        lambda x: float(objective.values(x[None])[0]),
+        project(planted.start(), planted.lower, planted.upper),
+        method="trust-constr",
+        jac=lambda x: objective.gradients(x[None])[0],
+        hess=optimize.BFGS(),
+        bounds=optimize.Bounds(planted.lower, planted.upper),
+        constraints=optimize.LinearConstraint(np.ones(5), 1, 1),
+        options={"gtol": 1e-10, "xtol": 1e-12, "maxiter": 2000},
+    )
+    assert minimise(
+        objective, planted.lower, planted.upper, planted.start()
+    ).value == pytest.approx(found.fun, rel=1e-7)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_minimum_of_bimix_is_its_closed_form(seed):
     generator = np.random.default_rng(seed)
     domains = 7
-    scale, power, weights = generator.uniform(1, 4, domains), generator.uniform(0.05, 0.5, domains), generator.dirichlet(np.ones(domains))
+    scale, power, weights = (
+        generator.uniform(1, 4, domains),
+        generator.uniform(0.05, 0.5, domains),
+        generator.dirichlet(np.ones(domains)),
+    )
     lower, upper = np.full(domains, 0.02), np.full(domains, 0.4)
 
     def losses(points):
@@ -90,7 +107,9 @@ def test_the_minimum_of_bimix_is_its_closed_form(seed):
         return np.clip((weights * power * scale / m) ** (1 / (1 + power)), lower, upper)
 
     m = optimize.brentq(lambda m: closed_form(m).sum() - 1, 1e-9, 1e3, xtol=1e-15)
-    ours = minimise(Objective(losses=losses, weights=weights), lower, upper, np.full(domains, 1 / domains))
+    ours = minimise(
+        Objective(losses=losses, weights=weights), lower, upper, np.full(domains, 1 / domains)
+    )
     assert ours.point == pytest.approx(closed_form(m), abs=1e-6)
 
 
@@ -102,7 +121,10 @@ def test_the_gap_bounds_the_distance_to_the_minimum_at_any_point(worst, kl):
     best = minimise(objective, planted.lower, planted.upper, planted.start()).value
     generator = np.random.default_rng(0)
     for point in project(generator.dirichlet(np.ones(6), 200), planted.lower, planted.upper):
-        assert objective.gap(point, planted.lower, planted.upper) >= float(objective.values(point[None])[0]) - best - 1e-9
+        assert (
+            objective.gap(point, planted.lower, planted.upper)
+            >= float(objective.values(point[None])[0]) - best - 1e-9
+        )
 
 
 @pytest.mark.parametrize(("domains", "seed"), [(3, 0), (3, 2), (7, 1), (17, 3)])
@@ -113,14 +135,17 @@ def test_the_worst_target_is_minimised_as_slsqp_does_on_the_epigraph(domains, se
     ours = minimise(objective, planted.lower, planted.upper, planted.start())
     start = project(planted.start(), planted.lower, planted.upper)
     found = optimize.minimize(
-        lambda x: x[-1], np.append(start, objective.values(start[None])[0]), method="SLSQP", jac=lambda x: np.append(np.zeros(domains), 1.0),
+        lambda x: x[-1],
+        np.append(start, objective.values(start[None])[0]),
+        method="SLSQP",
+        jac=lambda x: np.append(np.zeros(domains), 1.0),
         bounds=[*zip(planted.lower, planted.upper, strict=True), (None, None)],
         constraints=[
             {"type": "eq", "fun": lambda x: x[:-1].sum() - 1},
             {"type": "ineq", "fun": lambda x: x[-1] - planted.losses(x[None, :-1])[0][0]},
         ],
         options={"maxiter": 500, "ftol": 1e-12},
-    )  # fmt: skip
+    )
     assert ours.value == pytest.approx(found.fun, rel=1e-6)
     assert 0 <= ours.gap <= 1e-6 * ours.value
 
@@ -130,10 +155,16 @@ def test_a_strong_pull_ends_at_the_prior_and_a_weak_one_between():
     prior = np.array([0.4, 0.3, 0.2, 0.1])
     free = minimise(planted.objective(), planted.lower, planted.upper, planted.start()).point
     pulled = [
-        minimise(planted.objective(prior=prior, kl=kl), planted.lower, planted.upper, planted.start()).point for kl in (0.01, 0.1, 1000.0)
+        minimise(
+            planted.objective(prior=prior, kl=kl), planted.lower, planted.upper, planted.start()
+        ).point
+        for kl in (0.01, 0.1, 1000.0)
     ]
     assert pulled[-1] == pytest.approx(prior, abs=1e-3)
-    divergence = [float((point * np.log(np.maximum(point, 1e-300) / prior)).sum()) for point in (free, *pulled)]
+    divergence = [
+        float((point * np.log(np.maximum(point, 1e-300) / prior)).sum())
+        for point in (free, *pulled)
+    ]
     assert divergence == sorted(divergence, reverse=True)
 
 
@@ -157,7 +188,9 @@ def test_a_quadratic_step_is_where_no_feasible_direction_descends(seed):
 
 
 def test_the_lowest_vertex_fills_the_cheapest_domains_first():
-    vertex = lowest_vertex(np.array([3.0, -1.0, 2.0]), np.array([0.1, 0.0, 0.0]), np.array([1.0, 0.5, 1.0]))
+    vertex = lowest_vertex(
+        np.array([3.0, -1.0, 2.0]), np.array([0.1, 0.0, 0.0]), np.array([1.0, 0.5, 1.0])
+    )
     assert vertex == pytest.approx([0.1, 0.5, 0.4])
 
 
@@ -167,20 +200,34 @@ def test_extreme_members_lie_in_the_region_and_reach_as_far_as_slsqp(domains, se
     objective = planted.objective()
     best = minimise(objective, planted.lower, planted.upper, planted.start())
     level = best.value * 1.005
-    members = extreme_members(objective.values, objective.gradients, best, level, planted.lower, planted.upper)
+    members = extreme_members(
+        objective.values, objective.gradients, best, level, planted.lower, planted.upper
+    )
     assert (objective.values(members) <= level * (1 + 1e-12)).all()
-    inside = {"type": "ineq", "fun": lambda x: level - objective.values(x[None])[0], "jac": lambda x: -objective.gradients(x[None])[0]}
+    inside = {
+        "type": "ineq",
+        "fun": lambda x: level - objective.values(x[None])[0],
+        "jac": lambda x: -objective.gradients(x[None])[0],
+    }
     one = {"type": "eq", "fun": lambda x: x.sum() - 1, "jac": np.ones_like}
     checked = 0
     for sign, rows in ((1.0, members[:domains]), (-1.0, members[domains:])):
         for domain, member in enumerate(rows):
             direction = sign * np.eye(domains)[domain]
             found = optimize.minimize(
-                lambda x, d=direction: float(d @ x), best.point, jac=lambda x, d=direction: d, method="SLSQP", constraints=[one, inside],
-                bounds=list(zip(planted.lower, planted.upper, strict=True)), options={"maxiter": 300, "ftol": 1e-10},
-            )  # fmt: skip
+                lambda x, d=direction: float(d @ x),
+                best.point,
+                jac=lambda x, d=direction: d,
+                method="SLSQP",
+                constraints=[one, inside],
+                bounds=list(zip(planted.lower, planted.upper, strict=True)),
+                options={"maxiter": 300, "ftol": 1e-10},
+            )
             if found.success and objective.values(found.x[None])[0] <= level * (1 + 1e-7):
                 checked += 1
-                reach, theirs = abs(member[domain] - best.point[domain]), abs(found.x[domain] - best.point[domain])
+                reach, theirs = (
+                    abs(member[domain] - best.point[domain]),
+                    abs(found.x[domain] - best.point[domain]),
+                )
                 assert reach >= 0.97 * theirs - 1e-6
     assert checked >= domains

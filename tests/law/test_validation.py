@@ -16,5 +16,7 @@ def test_rank_correlations_are_spearmans_over_what_was_measured_and_zero_where_t
     first[4] = 1.0
     found = rank_correlations(first, second, counted)
     for row in (0, 1, 2, 5):
-        assert found[row] == pytest.approx(spearmanr(first[row, counted[row]], second[row, counted[row]])[0], abs=1e-12)
+        assert found[row] == pytest.approx(
+            spearmanr(first[row, counted[row]], second[row, counted[row]])[0], abs=1e-12
+        )
     assert found[3] == found[4] == 0

@@ -67,4 +67,6 @@ def test_domains_named_twice_or_without_tokens_are_refused():
 
 
 def test_the_nearest_mixture_keeps_the_sum():
-    assert sum(DOMAINS.nearest(np.array([0.9, 0.9, 0.9])).proportions) == pytest.approx(1, abs=1e-12)
+    assert sum(DOMAINS.nearest(np.array([0.9, 0.9, 0.9])).proportions) == pytest.approx(
+        1, abs=1e-12
+    )

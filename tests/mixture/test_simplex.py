@@ -9,7 +9,9 @@ from bimix_sweep.seeding import rng, seed_for
 
 def random_bounds(generator, size):
     centre = generator.dirichlet(np.ones(size))
-    return centre * generator.uniform(0, 1, size), np.minimum(1, centre + generator.uniform(0, 0.5, size))
+    return centre * generator.uniform(0, 1, size), np.minimum(
+        1, centre + generator.uniform(0, 0.5, size)
+    )
 
 
 @pytest.mark.parametrize("case", range(10))
@@ -19,9 +21,14 @@ def test_projection_agrees_with_a_general_solver(case):
     lower, upper = random_bounds(generator, size)
     point = generator.normal(size=size)
     solved = minimize(
-        lambda x: ((x - point) ** 2).sum(), (lower + upper) / 2, jac=lambda x: 2 * (x - point), bounds=list(zip(lower, upper, strict=True)),
-        constraints={"type": "eq", "fun": lambda x: x.sum() - 1, "jac": lambda x: np.ones(size)}, method="SLSQP", options={"ftol": 1e-14, "maxiter": 500},
-    )  # fmt: skip
+        lambda x: ((x - point) ** 2).sum(),
+        (lower + upper) / 2,
+        jac=lambda x: 2 * (x - point),
+        bounds=list(zip(lower, upper, strict=True)),
+        constraints={"type": "eq", "fun": lambda x: x.sum() - 1, "jac": lambda x: np.ones(size)},
+        method="SLSQP",
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
     mine = project(point, lower, upper)
     assert mine.sum() == pytest.approx(1, abs=1e-12)
     assert ((mine >= lower) & (mine <= upper)).all()
@@ -43,7 +50,9 @@ def test_samples_lie_in_the_bounds_and_have_the_asked_mean():
     points = sample(rng(0, "sample"), 4000, centre, 20.0, np.zeros(3), np.ones(3))
     assert points.sum(axis=1) == pytest.approx(1)
     assert points.mean(axis=0) == pytest.approx(centre, abs=0.01)
-    bounded = sample(rng(0, "sample"), 500, centre, 1.0, np.array([0.1, 0, 0]), np.array([1, 0.4, 1.0]))
+    bounded = sample(
+        rng(0, "sample"), 500, centre, 1.0, np.array([0.1, 0, 0]), np.array([1, 0.4, 1.0])
+    )
     assert bounded[:, 0].min() >= 0.1
     assert bounded[:, 1].max() <= 0.4
 
@@ -76,5 +85,15 @@ def test_bounds_that_leave_no_mixture_are_refused(lower, upper, message):
 
 def test_streams_of_two_purposes_differ_and_each_repeats():
     assert seed_for(1, "order", 2) == seed_for(1, "order", 2)
-    assert len({seed_for(1, "order", 2), seed_for(1, "order", 3), seed_for(2, "order", 2), seed_for(1, "init", 2)}) == 4
+    assert (
+        len(
+            {
+                seed_for(1, "order", 2),
+                seed_for(1, "order", 3),
+                seed_for(2, "order", 2),
+                seed_for(1, "init", 2),
+            }
+        )
+        == 4
+    )
     assert rng(1, "order").random() == rng(1, "order").random()

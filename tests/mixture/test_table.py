@@ -19,10 +19,23 @@ def written(tmp_path, text, name="runs.csv"):
 def two_curves():
     steps = np.array([100.0, 200.0])
     return [
-        LossCurve(trial="07", mixture=Mixture.from_mapping({"a": 0.25, "b": 0.75}), targets=("a", "b"), steps=steps,
-                  losses=np.array([[3.0, 2.0], [2.5, np.nan]]), size=2e5, seed=1),
-        LossCurve(trial="x", mixture=Mixture.from_mapping({"b": 0.1, "a": 0.9}), targets=("b",), steps=steps, losses=np.array([[2.0], [1.0]])),
-    ]  # fmt: skip
+        LossCurve(
+            trial="07",
+            mixture=Mixture.from_mapping({"a": 0.25, "b": 0.75}),
+            targets=("a", "b"),
+            steps=steps,
+            losses=np.array([[3.0, 2.0], [2.5, np.nan]]),
+            size=2e5,
+            seed=1,
+        ),
+        LossCurve(
+            trial="x",
+            mixture=Mixture.from_mapping({"b": 0.1, "a": 0.9}),
+            targets=("b",),
+            steps=steps,
+            losses=np.array([[2.0], [1.0]]),
+        ),
+    ]
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
@@ -30,7 +43,11 @@ def test_a_table_comes_back_from_disk_as_it_was(tmp_path, ending):
     table = LossTable.from_curves(two_curves())
     table.write(tmp_path / f"runs.{ending}")
     again = LossTable.read(tmp_path / f"runs.{ending}")
-    assert (again.domains, again.targets, again.trials) == (("a", "b"), ("a", "b"), ("07", "07", "x", "x"))
+    assert (again.domains, again.targets, again.trials) == (
+        ("a", "b"),
+        ("a", "b"),
+        ("07", "07", "x", "x"),
+    )
     for name in ("steps", "sizes", "seeds", "proportions", "losses"):
         np.testing.assert_array_equal(getattr(again, name), getattr(table, name))
     assert not list(tmp_path.glob(".*"))
@@ -40,14 +57,25 @@ def test_a_table_comes_back_from_disk_as_it_was(tmp_path, ending):
 def test_seeds_are_written_as_whole_numbers_and_come_back_exact(tmp_path, ending):
     seeds = [701_234_567_890_123, 2**53 - 1, None]
     curves = [
-        LossCurve(trial=f"t{n}", mixture=Mixture.from_mapping({"a": 0.5, "b": 0.5}), targets=("a",), steps=np.array([100.0]),
-                  losses=np.array([[3.0]]), seed=seed)
+        LossCurve(
+            trial=f"t{n}",
+            mixture=Mixture.from_mapping({"a": 0.5, "b": 0.5}),
+            targets=("a",),
+            steps=np.array([100.0]),
+            losses=np.array([[3.0]]),
+            seed=seed,
+        )
         for n, seed in enumerate(seeds)
-    ]  # fmt: skip
+    ]
     path = tmp_path / f"runs.{ending}"
     LossTable.from_curves(curves).write(path)
     if ending == "csv":
-        assert [line.split(",")[2] for line in path.read_text().splitlines()] == ['"seed"', "701234567890123", "9007199254740991", ""]
+        assert [line.split(",")[2] for line in path.read_text().splitlines()] == [
+            '"seed"',
+            "701234567890123",
+            "9007199254740991",
+            "",
+        ]
     else:
         assert pa.parquet.read_table(path).column("seed").to_pylist() == seeds
     assert [curve.seed for curve in LossTable.read(path).curves()] == seeds
@@ -75,7 +103,9 @@ def test_rounded_rows_are_normalised_and_said(tmp_path):
 
 
 def test_mixtures_with_the_same_proportions_share_a_number(tmp_path):
-    table = LossTable.read(written(tmp_path, HEADER + "t,1,.5,.5,3,3\nu,1,.5,.5,3,3\nv,1,.4,.6,3,\n"))
+    table = LossTable.read(
+        written(tmp_path, HEADER + "t,1,.5,.5,3,3\nu,1,.5,.5,3,3\nv,1,.4,.6,3,\n")
+    )
     assert table.mixture_ids().tolist() == [0, 0, 1]
     assert table.run_ids().tolist() == [0, 1, 2]
     assert np.isnan(table.losses[2, 1])
@@ -87,8 +117,14 @@ def test_mixtures_with_the_same_proportions_share_a_number(tmp_path):
         ("t,1,.5,.4,3,3\n", "proportions of row 1 sum to 0.9; need 1"),
         ("t,1,-.5,1.5,3,3\n", "row 1 has r_a = -.5; need a finite number >= 0"),
         ("t,1,,1,3,3\n", "row 1 has no r_a"),
-        ("t,1,.5,.5,2,1e200\n", "row 1, trial t, has loss_b = 1e\\+200; need a number between 1e-06 and 1e\\+06, or an empty field"),
-        ("t,1,.5,.5,nan,3\n", "row 1 has loss_a = nan; need a finite number > 0, or an empty field"),
+        (
+            "t,1,.5,.5,2,1e200\n",
+            "row 1, trial t, has loss_b = 1e\\+200; need a number between 1e-06 and 1e\\+06, or an empty field",
+        ),
+        (
+            "t,1,.5,.5,nan,3\n",
+            "row 1 has loss_a = nan; need a finite number > 0, or an empty field",
+        ),
         ("t,1,.5,.5,inf,3\n", "row 1 has loss_a = inf"),
         ("t,1,.5,.5,0,3\n", "row 1 has loss_a = 0"),
         ("t,1,.5,.5,three,3\n", "row 1 has loss_a = 'three'; need a number"),

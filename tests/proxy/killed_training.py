@@ -30,10 +30,16 @@ def main(store_path: str, folder: str, spec_json: str, mixture_json: str, dtype:
         return False
 
     train(
-        spec, MixtureStream(store, mixture, batch=spec.batch, context=spec.context, seed=3),
-        {name: store.validation(name) for name in store.domains}, seed=5, report=report, precision={"dtype": dtype},
-        checkpoint_dir=Path(folder), checkpoint_seconds=0.0, should_stop=wait_for_the_kill,
-    )  # fmt: skip
+        spec,
+        MixtureStream(store, mixture, batch=spec.batch, context=spec.context, seed=3),
+        {name: store.validation(name) for name in store.domains},
+        seed=5,
+        report=report,
+        precision={"dtype": dtype},
+        checkpoint_dir=Path(folder),
+        checkpoint_seconds=0.0,
+        should_stop=wait_for_the_kill,
+    )
 
 
 if __name__ == "__main__":

@@ -34,22 +34,33 @@ def test_the_gradient_of_the_squared_relu_is_that_of_its_definition():
 @pytest.mark.parametrize("rows", [3, 16, 37])
 def test_the_chunked_cross_entropy_is_the_plain_one_with_its_gradients(rows, monkeypatch):
     monkeypatch.setattr(model, "CHUNK_LOGITS", 1)  # 16 rows at once
-    hidden, head = numbers(1, rows, 8).float().requires_grad_(), numbers(50, 8, seed=1).float().requires_grad_()
+    hidden, head = (
+        numbers(1, rows, 8).float().requires_grad_(),
+        numbers(50, 8, seed=1).float().requires_grad_(),
+    )
     targets = torch.randint(0, 50, (1, rows), generator=torch.Generator().manual_seed(2))
     loss = model.mean_loss(hidden, head, targets)
     plain = torch.nn.functional.cross_entropy((hidden @ head.T)[0], targets[0])
     torch.testing.assert_close(loss, plain)
-    for mine, theirs in zip(torch.autograd.grad(3 * loss, (hidden, head)), torch.autograd.grad(3 * plain, (hidden, head)), strict=True):
+    for mine, theirs in zip(
+        torch.autograd.grad(3 * loss, (hidden, head)),
+        torch.autograd.grad(3 * plain, (hidden, head)),
+        strict=True,
+    ):
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-4)
 
 
 def outputs(tokens, flat, dtype=torch.float32):
     weights = model.views(flat.to(dtype), SPEC)
-    return model.hidden(weights, tokens, SPEC, model.rotary(SPEC, CPU, dtype), model.causal(SPEC, CPU, dtype))
+    return model.hidden(
+        weights, tokens, SPEC, model.rotary(SPEC, CPU, dtype), model.causal(SPEC, CPU, dtype)
+    )
 
 
 def lively(seed=0):
-    return 0.3 * torch.randn(model.num_parameters(SPEC), generator=torch.Generator().manual_seed(seed))
+    return 0.3 * torch.randn(
+        model.num_parameters(SPEC), generator=torch.Generator().manual_seed(seed)
+    )
 
 
 def test_a_token_sees_those_before_it_and_none_after():
@@ -66,11 +77,19 @@ def test_attention_written_out_is_the_fused_kernels():
     weights, position = model.views(lively(), SPEC), model.rotary(SPEC, CPU, torch.float32)
     x = model.norm(weights["embedding"][tokens])
     for layer in range(2):
-        qkv = (model.norm(x) @ weights[f"{layer}.qkv"].T).view(2, 16, 3, SPEC.heads, 32).permute(2, 0, 3, 1, 4)
+        qkv = (
+            (model.norm(x) @ weights[f"{layer}.qkv"].T)
+            .view(2, 16, 3, SPEC.heads, 32)
+            .permute(2, 0, 3, 1, 4)
+        )
         (q, k), v = model.rotate(model.norm(qkv[:2]), position), qkv[2]
         mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + mixed.transpose(1, 2).reshape(2, 16, 32) @ weights[f"{layer}.out"].T
-        x = x + (model.norm(x) @ weights[f"{layer}.up"].T).relu().square() @ weights[f"{layer}.down"].T
+        x = (
+            x
+            + (model.norm(x) @ weights[f"{layer}.up"].T).relu().square()
+            @ weights[f"{layer}.down"].T
+        )
     torch.testing.assert_close(outputs(tokens, lively()), model.norm(x), rtol=1e-4, atol=1e-5)
 
 

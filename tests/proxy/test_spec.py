@@ -11,7 +11,8 @@ from bimix_sweep.proxy.spec import ProxySpec
 
 
 @pytest.mark.parametrize(
-    ("size", "width", "layers"), [(1e5, 64, 2), (2e5, 96, 2), (4e5, 128, 2), (1e6, 160, 3), (3e6, 256, 4), (1e8, 800, 13)]
+    ("size", "width", "layers"),
+    [(1e5, 64, 2), (2e5, 96, 2), (4e5, 128, 2), (1e6, 160, 3), (3e6, 256, 4), (1e8, 800, 13)],
 )
 def test_width_and_depth_grow_together_with_the_size(size, width, layers):
     spec = ProxySpec.for_size(size, vocabulary=2048)
@@ -41,7 +42,10 @@ def test_the_points_of_a_curve_rise_evenly_in_the_logarithm_and_end_at_the_last_
     [
         ({"width": 50}, r"proxy\.width is 50; need a multiple of 32"),
         ({"steps": 0}, r"proxy\.steps is 0; need a whole number of at least 1"),
-        ({"steps": 10**30}, r"proxy\.steps is 10{30}; need a whole number of at least 1 and at most 1000000000"),
+        (
+            {"steps": 10**30},
+            r"proxy\.steps is 10{30}; need a whole number of at least 1 and at most 1000000000",
+        ),
         ({"batch": 1.5}, r"proxy\.batch is 1\.5"),
         ({"learning_rate": float("nan")}, r"learning_rate nan"),
         ({"ema_share": 0.7}, r"ema_share in \(0, \.5\)"),

@@ -19,7 +19,9 @@ from bimix_sweep.proxy.precision import choose_precision
 from bimix_sweep.proxy.spec import ProxySpec
 from bimix_sweep.proxy.train import train
 
-SPEC = ProxySpec(vocabulary=64, width=32, layers=1, context=32, batch=8, steps=120, warmup=10, learning_rate=1e-2)
+SPEC = ProxySpec(
+    vocabulary=64, width=32, layers=1, context=32, batch=8, steps=120, warmup=10, learning_rate=1e-2
+)
 HALF = Mixture.from_mapping({"calm": 0.5, "wild": 0.5})
 
 
@@ -42,15 +44,28 @@ def chains():
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory, chains):
-    return planted_store(tmp_path_factory.mktemp("train") / "store", chains, train_tokens=60_000, validation_tokens=2_048, seed=0)
+    return planted_store(
+        tmp_path_factory.mktemp("train") / "store",
+        chains,
+        train_tokens=60_000,
+        validation_tokens=2_048,
+        seed=0,
+    )
 
 
-def losses_of(store, mixture=HALF, spec=SPEC, *, seed=5, stream_seed=3, dtype="float32", **settings):
+def losses_of(
+    store, mixture=HALF, spec=SPEC, *, seed=5, stream_seed=3, dtype="float32", **settings
+):
     points = {}
     train(
-        spec, MixtureStream(store, mixture, batch=spec.batch, context=spec.context, seed=stream_seed),
-        {name: store.validation(name) for name in store.domains}, seed=seed, report=points.__setitem__, precision={"dtype": dtype}, **settings,
-    )  # fmt: skip
+        spec,
+        MixtureStream(store, mixture, batch=spec.batch, context=spec.context, seed=stream_seed),
+        {name: store.validation(name) for name in store.domains},
+        seed=seed,
+        report=points.__setitem__,
+        precision={"dtype": dtype},
+        **settings,
+    )
     return points
 
 
@@ -69,7 +84,9 @@ def test_a_full_disk_is_an_error_of_the_disk_and_the_last_checkpoint_stays(store
     losses_of(store, checkpoint_dir=tmp_path, should_stop=lambda: next(calls) == 50)
     before = (tmp_path / "checkpoint.pt").read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))  # a file that cannot grow, as on a full disk
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (len(before) // 2, hard)
+    )  # a file that cannot grow, as on a full disk
     try:
         with pytest.raises(OSError, match="File too large"):
             losses_of(store, checkpoint_dir=tmp_path)
@@ -80,20 +97,36 @@ def test_a_full_disk_is_an_error_of_the_disk_and_the_last_checkpoint_stays(store
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_training_killed_midway_goes_on_to_the_last_bit_as_if_it_had_not_been(store, tmp_path, dtype):
+def test_a_training_killed_midway_goes_on_to_the_last_bit_as_if_it_had_not_been(
+    store, tmp_path, dtype
+):
     undisturbed = losses_of(store, dtype=dtype)
     program = Path(__file__).with_name("killed_training.py")
-    arguments = [str(store.path), str(tmp_path), json.dumps(SPEC.to_json()), json.dumps(HALF.as_dict()), dtype]
-    child = subprocess.Popen([sys.executable, str(program), *arguments], stdout=subprocess.PIPE, text=True)
+    arguments = [
+        str(store.path),
+        str(tmp_path),
+        json.dumps(SPEC.to_json()),
+        json.dumps(HALF.as_dict()),
+        dtype,
+    ]
+    child = subprocess.Popen(
+        [sys.executable, str(program), *arguments], stdout=subprocess.PIPE, text=True
+    )
     assert child.stdout is not None
     with child, child.stdout:
-        before = {p["step"]: p["losses"] for p in (json.loads(child.stdout.readline()) for _ in range(3))}
+        before = {
+            p["step"]: p["losses"] for p in (json.loads(child.stdout.readline()) for _ in range(3))
+        }
         child.kill()  # SIGKILL: nothing is flushed or tidied
     assert child.returncode == -9
     third = SPEC.eval_steps()[2]
     asked = []
-    resumed = losses_of(store, dtype=dtype, checkpoint_dir=tmp_path, should_stop=lambda: bool(asked.append(1)))
-    assert len(asked) == SPEC.steps - third  # it went on from the third point and did not begin anew
+    resumed = losses_of(
+        store, dtype=dtype, checkpoint_dir=tmp_path, should_stop=lambda: bool(asked.append(1))
+    )
+    assert (
+        len(asked) == SPEC.steps - third
+    )  # it went on from the third point and did not begin anew
     assert {step: resumed[step] for step in before} == before
     assert resumed == undisturbed
 
@@ -104,9 +137,17 @@ def test_a_stop_between_points_loses_nothing_and_a_finished_training_only_report
     stopped = losses_of(store, checkpoint_dir=tmp_path, should_stop=lambda: next(left))
     assert 0 < len(stopped) < len(undisturbed)
     asked = []
-    assert losses_of(store, checkpoint_dir=tmp_path, should_stop=lambda: bool(asked.append(1))) == undisturbed
+    assert (
+        losses_of(store, checkpoint_dir=tmp_path, should_stop=lambda: bool(asked.append(1)))
+        == undisturbed
+    )
     assert len(asked) == SPEC.steps - 50
-    assert losses_of(store, checkpoint_dir=tmp_path, should_stop=lambda: pytest.fail("a step was begun")) == undisturbed
+    assert (
+        losses_of(
+            store, checkpoint_dir=tmp_path, should_stop=lambda: pytest.fail("a step was begun")
+        )
+        == undisturbed
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
@@ -115,11 +156,16 @@ def test_train_says_whether_it_reached_the_last_step(store):
     short = replace(SPEC, steps=2)
     validation = {"calm": store.validation("calm")}
     assert train(short, stream, validation, seed=0, report=lambda *_: None) is True
-    assert train(short, stream, validation, seed=0, report=lambda *_: None, should_stop=lambda: True) is False
+    assert (
+        train(short, stream, validation, seed=0, report=lambda *_: None, should_stop=lambda: True)
+        is False
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"\x80\x02cos\nsystem\n."])
-def test_a_checkpoint_that_cannot_be_read_is_left_aside_with_a_line_in_the_log(store, tmp_path, caplog, content):
+def test_a_checkpoint_that_cannot_be_read_is_left_aside_with_a_line_in_the_log(
+    store, tmp_path, caplog, content
+):
     (tmp_path / "checkpoint.pt").write_bytes(content)
     short = replace(SPEC, steps=4)
     assert losses_of(store, spec=short, checkpoint_dir=tmp_path) == losses_of(store, spec=short)
@@ -129,19 +175,31 @@ def test_a_checkpoint_that_cannot_be_read_is_left_aside_with_a_line_in_the_log(s
 def test_another_trainings_checkpoint_is_refused(store, tmp_path):
     short = replace(SPEC, steps=4)
     losses_of(store, spec=short, checkpoint_dir=tmp_path)
-    with pytest.raises(TrainingError, match="belongs to another training: seed is 5 there and 6 here"):
+    with pytest.raises(
+        TrainingError, match="belongs to another training: seed is 5 there and 6 here"
+    ):
         losses_of(store, spec=short, seed=6, checkpoint_dir=tmp_path)
     with pytest.raises(TrainingError, match="belongs to another training: stream is"):
-        losses_of(store, Mixture.from_mapping({"calm": 0.6, "wild": 0.4}), spec=short, checkpoint_dir=tmp_path)
+        losses_of(
+            store,
+            Mixture.from_mapping({"calm": 0.6, "wild": 0.4}),
+            spec=short,
+            checkpoint_dir=tmp_path,
+        )
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_with_its_step(store, tmp_path):
-    with pytest.raises(DivergedError, match=r"the training loss is (nan|inf) at step \d+; lower the learning rate"):
+    with pytest.raises(
+        DivergedError, match=r"the training loss is (nan|inf) at step \d+; lower the learning rate"
+    ):
         losses_of(store, spec=replace(SPEC, learning_rate=1e30), checkpoint_dir=tmp_path)
 
 
 def test_a_domains_loss_falls_as_its_share_rises(store):
-    by_share = [losses_of(store, Mixture.from_mapping({"calm": r, "wild": 1 - r}))[SPEC.steps] for r in (0.1, 0.3, 0.7, 0.9)]
+    by_share = [
+        losses_of(store, Mixture.from_mapping({"calm": r, "wild": 1 - r}))[SPEC.steps]
+        for r in (0.1, 0.3, 0.7, 0.9)
+    ]
     calm, wild = ([losses[name] for losses in by_share] for name in ("calm", "wild"))
     assert calm == sorted(calm, reverse=True)
     assert wild == sorted(wild)
@@ -161,7 +219,9 @@ def test_what_does_not_fit_together_is_refused(store):
     with pytest.raises(TrainingError, match=r"the store has 64 token ids and the proxy 32"):
         losses_of(store, spec=replace(SPEC, vocabulary=32))
     stream = MixtureStream(store, HALF, batch=2, context=32, seed=0)
-    with pytest.raises(TrainingError, match="the stream gives 2 x 32 tokens a step and the proxy takes 8 x 32"):
+    with pytest.raises(
+        TrainingError, match="the stream gives 2 x 32 tokens a step and the proxy takes 8 x 32"
+    ):
         train(SPEC, stream, {}, seed=0, report=lambda *_: None)
     stream = MixtureStream(store, HALF, batch=8, context=32, seed=0)
     with pytest.raises(DataError, match="target exam has 20 tokens; need at least 33"):

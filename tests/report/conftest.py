@@ -23,41 +23,79 @@ def planted_curve(names, trial, proportions, seed, generator):
     clean = scale * proportions**-power * (1 + 0.9 * (STEPS[:, None] / 50) ** -0.45)
     noise = generator.normal(0, 0.003, (1, count)) + generator.normal(0, 0.001, clean.shape)
     mixture = Mixture.from_array(names, proportions)
-    return LossCurve(trial=trial, mixture=mixture, targets=names, steps=STEPS, losses=clean * np.exp(noise), size=1e5, seed=seed)
+    return LossCurve(
+        trial=trial,
+        mixture=mixture,
+        targets=names,
+        steps=STEPS,
+        losses=clean * np.exp(noise),
+        size=1e5,
+        seed=seed,
+    )
 
 
 def planted_sweep(names, num_trials=14, failed=True):
     """ReportData of a sweep over the named domains."""
     generator = rng(3, "planted sweep")
-    domains = DomainSet(names=names, tokens=tuple(np.linspace(4e11, 3e10, len(names))), upper=(*[1.0] * (len(names) - 1), 0.6))
+    domains = DomainSet(
+        names=names,
+        tokens=tuple(np.linspace(4e11, 3e10, len(names))),
+        upper=(*[1.0] * (len(names) - 1), 0.6),
+    )
     mixtures = 0.94 * generator.dirichlet(np.full(len(names), 1.6), num_trials) + 0.06 / len(names)
-    curves = [planted_curve(names, f"trial-{n:03d}", row, 1, generator) for n, row in enumerate(mixtures)]
+    curves = [
+        planted_curve(names, f"trial-{n:03d}", row, 1, generator) for n, row in enumerate(mixtures)
+    ]
     path, before = [], None
     for count in range(5, num_trials + 1):
         law = fit_law(LossTable.from_curves(curves[:count]))
         optimum = optimal_mixture(law, domains)
         point = optimum.mixture.as_array()
-        path.append(PathPoint(
-            num_trials=count, mixture=optimum.mixture, interval=optimum.interval, regret_expected=optimum.regret.expected,
-            regret_upper95=optimum.regret.upper95, movement_tv=None if before is None else total_variation(point, before),
-        ))  # fmt: skip
+        path.append(
+            PathPoint(
+                num_trials=count,
+                mixture=optimum.mixture,
+                interval=optimum.interval,
+                regret_expected=optimum.regret.expected,
+                regret_upper95=optimum.regret.upper95,
+                movement_tv=None if before is None else total_variation(point, before),
+            )
+        )
         before = point
     best = min(curves, key=lambda curve: curve.last().mean())
-    finals = {"predicted": optimum.mixture, "measured": best.mixture, "uniform": domains.uniform(), "natural": domains.natural()}
+    finals = {
+        "predicted": optimum.mixture,
+        "measured": best.mixture,
+        "uniform": domains.uniform(),
+        "natural": domains.natural(),
+    }
     roles, losses = {}, {}
     for role, mixture in finals.items():
         for seed in (2**62 + 101, 2**62 + 7_000_102):
-            curve = planted_curve(names, f"final-{role}-{seed % 1000}", mixture.as_array(), seed, generator)
+            curve = planted_curve(
+                names, f"final-{role}-{seed % 1000}", mixture.as_array(), seed, generator
+            )
             curves.append(curve)
             roles[curve.trial] = "final"
             losses.setdefault(role, {})[seed] = dict(zip(names, curve.last().tolist(), strict=True))
     return ReportData(
-        name="planted", domains=domains, table=LossTable.from_curves(curves), roles=roles, path=tuple(path), law=law, optimum=optimum,
-        failed={"trial-099": "its loss was nan at step 75; lower the learning rate"} if failed else {},
-        comparison=compare_finals(losses, finals, weights=dict.fromkeys(names, 1.0), noise=0.01), tolerance=0.002, token_budget=1e11,
-        stop_reason="regret at most 0.010% (95 %) in 3 refits in a row, tolerance 0.200%", seconds=97.0,
+        name="planted",
+        domains=domains,
+        table=LossTable.from_curves(curves),
+        roles=roles,
+        path=tuple(path),
+        law=law,
+        optimum=optimum,
+        failed={"trial-099": "its loss was nan at step 75; lower the learning rate"}
+        if failed
+        else {},
+        comparison=compare_finals(losses, finals, weights=dict.fromkeys(names, 1.0), noise=0.01),
+        tolerance=0.002,
+        token_budget=1e11,
+        stop_reason="regret at most 0.010% (95 %) in 3 refits in a row, tolerance 0.200%",
+        seconds=97.0,
         provenance={"seed": 3, "versions": {"bimix-sweep": "0.1.0"}, "commit": "abc123"},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="session")

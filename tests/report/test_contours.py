@@ -24,7 +24,9 @@ def test_a_bowl_has_one_round_outline_and_two_bowls_have_two():
     bowl = ((grid - [0.4, 0.3, 0.3]) ** 2).sum(axis=1)
     (loop,) = sublevel_loops(bowl, 60, 0.02)
     np.testing.assert_allclose(((loop - [0.4, 0.3, 0.3]) ** 2).sum(axis=1), 0.02, rtol=0.03)
-    twin = np.minimum(((grid - [0.7, 0.2, 0.1]) ** 2).sum(axis=1), ((grid - [0.1, 0.2, 0.7]) ** 2).sum(axis=1))
+    twin = np.minimum(
+        ((grid - [0.7, 0.2, 0.1]) ** 2).sum(axis=1), ((grid - [0.1, 0.2, 0.7]) ** 2).sum(axis=1)
+    )
     assert len(sublevel_loops(twin, 60, 0.01)) == 2
 
 

@@ -22,7 +22,14 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.headings, self.scripts, self.cells, self.text, self.open = [], [], {}, [], [], []
+        self.tags, self.headings, self.scripts, self.cells, self.text, self.open = (
+            [],
+            [],
+            {},
+            [],
+            [],
+            [],
+        )
         self.feed(text)
         self.close()
 
@@ -47,7 +54,11 @@ class Page(HTMLParser):
                 self.cells.append(data)
 
     def figures(self):
-        return {key.removesuffix("-figure"): json.loads(text) for key, text in self.scripts.items() if str(key).endswith("-figure")}
+        return {
+            key.removesuffix("-figure"): json.loads(text)
+            for key, text in self.scripts.items()
+            if str(key).endswith("-figure")
+        }
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +68,15 @@ def page(sweep):
 
 def test_the_page_answers_first_and_carries_every_section(page):
     assert page.headings[:3] == ["planted", "Recommended mixture", "How sure"]
-    assert list(page.figures()) == ["ternary", "finals", "path", "regret", "law", "curves", "residuals"]
+    assert list(page.figures()) == [
+        "ternary",
+        "finals",
+        "path",
+        "regret",
+        "law",
+        "curves",
+        "residuals",
+    ]
     assert {"Trainings", "Provenance"} <= set(page.headings)
 
 
@@ -65,7 +84,10 @@ def test_the_recommended_proportions_and_their_region_are_in_the_tables(page, sw
     for name, proportion in sweep.recommended.as_dict().items():
         row = page.cells.index(name)
         low, high = sweep.optimum.region[name]
-        assert page.cells[row + 1 : row + 3] == [f"{100 * proportion:.1f} %", f"{100 * low:.1f} % – {100 * high:.1f} %"]
+        assert page.cells[row + 1 : row + 3] == [
+            f"{100 * proportion:.1f} %",
+            f"{100 * low:.1f} % – {100 * high:.1f} %",
+        ]
         assert page.cells[row + 4] == quantity(proportion * sweep.token_budget)
 
 
@@ -92,19 +114,31 @@ def test_plotly_is_inlined_once_and_nothing_is_loaded_from_anywhere(page):
     assert sum("plotly.js v" in text[:400] for text in page.scripts.values()) == 1
     assert not [attrs for tag, attrs in page.tags if attrs.get("src")]
     assert [attrs["href"] for tag, attrs in page.tags if attrs.get("href")] == ["data:,"]
-    (policy,) = [attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy"]
+    (policy,) = [
+        attrs["content"]
+        for tag, attrs in page.tags
+        if attrs.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert policy.startswith("default-src 'none'")
 
 
 def test_a_hostile_name_stays_text_wherever_it_is_shown(make_sweep):
     hostile = "<script>alert(1)<"
-    data = make_sweep((hostile, "</script><img src=x onerror=alert(2)>"[2:].replace("/", ""), "a&b'"), num_trials=6)
+    data = make_sweep(
+        (hostile, "</script><img src=x onerror=alert(2)>"[2:].replace("/", ""), "a&b'"),
+        num_trials=6,
+    )
     data = replace(
-        data, name="</title><script>alert(3)</script>", stop_reason="<b>bold</b>", failed={"<i>t</i>": "</td><script>alert(4)</script>"},
+        data,
+        name="</title><script>alert(3)</script>",
+        stop_reason="<b>bold</b>",
+        failed={"<i>t</i>": "</td><script>alert(4)</script>"},
         provenance={"<u>": "</script><script>alert(5)</script>"},
-    )  # fmt: skip
+    )
     plain, nasty = Page(render(make_sweep(("x", "y", "z"), num_trials=6))), Page(render(data))
-    assert [t for t, _ in nasty.tags if t in ("script", "img", "u")] == [t for t, _ in plain.tags if t in ("script", "img", "u")]
+    assert [t for t, _ in nasty.tags if t in ("script", "img", "u")] == [
+        t for t, _ in plain.tags if t in ("script", "img", "u")
+    ]
     assert hostile in nasty.cells
     labels = json.dumps(nasty.figures())
     assert "<script" not in labels
@@ -122,7 +156,9 @@ def test_a_page_with_nothing_measured_says_so():
 
 
 def test_a_running_sweep_has_curves_before_it_has_a_law_and_no_finals(sweep):
-    early = Page(render(replace(sweep, law=None, optimum=None, comparison=None, path=(), stop_reason="")))
+    early = Page(
+        render(replace(sweep, law=None, optimum=None, comparison=None, path=(), stop_reason=""))
+    )
     assert list(early.figures()) == ["curves"]
     running = Page(render(replace(sweep, comparison=None, stop_reason="")))
     assert "finals" not in running.figures()
@@ -131,7 +167,10 @@ def test_a_running_sweep_has_curves_before_it_has_a_law_and_no_finals(sweep):
 
 
 def test_the_finals_recommendation_is_the_headline(sweep):
-    overruled = replace(sweep, comparison=replace(sweep.comparison, recommended="uniform", reason="uniform was better"))
+    overruled = replace(
+        sweep,
+        comparison=replace(sweep.comparison, recommended="uniform", reason="uniform was better"),
+    )
     page = Page(render(overruled))
     assert page.cells[page.cells.index("python") + 1] == "33.3 %"
     assert "Uniform was better." in page.text
@@ -150,7 +189,9 @@ def test_many_domains_and_targets_stay_readable(make_sweep):
 
 def test_the_ternary_outline_is_the_region_the_recipe_states(sweep):
     figure = ternary(sweep, sweep.law, sweep.optimum)
-    (outline,) = [trace for trace in figure["data"] if trace.get("name") == "within 0.50 % of the best"]
+    (outline,) = [
+        trace for trace in figure["data"] if trace.get("name") == "within 0.50 % of the best"
+    ]
     for axis, name in zip("abc", sweep.domains.names, strict=True):
         inside = [value for value in outline[axis] if value is not None]
         assert (min(inside), max(inside)) == pytest.approx(sweep.optimum.region[name], abs=0.012)
@@ -168,18 +209,35 @@ def test_predicted_and_measured_losses_meet_on_the_diagonal(sweep):
 def test_finals_show_each_seed_and_its_mean(sweep):
     traces = finals(sweep, sweep.comparison)["data"]
     assert [trace["name"] for trace in traces] == ["seed 1", "seed 2", "mean, 95 % interval"]
-    np.testing.assert_allclose(np.mean([traces[0]["x"], traces[1]["x"]], axis=0), traces[2]["x"], atol=1e-6)
+    np.testing.assert_allclose(
+        np.mean([traces[0]["x"], traces[1]["x"]], axis=0), traces[2]["x"], atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(0.00042, "0.042 %"), (0.0123, "1.2 %"), (0, "0 %"), (0.5, "50 %"), (1.5, "150 %"), (1e-7, "0.000010 %")]
+    ("value", "shown"),
+    [
+        (0.00042, "0.042 %"),
+        (0.0123, "1.2 %"),
+        (0, "0 %"),
+        (0.5, "50 %"),
+        (1.5, "150 %"),
+        (1e-7, "0.000010 %"),
+    ],
 )
 def test_percentages_have_two_significant_digits(value, shown):
     assert percent(value) == shown
 
 
 def test_quantities_and_durations_are_short():
-    assert [quantity(v) for v in (4.2e12, 3e10, 1.5e6, 800.0, None, float("inf"))] == ["4.2T", "30B", "1.5M", "800", "–", "–"]
+    assert [quantity(v) for v in (4.2e12, 3e10, 1.5e6, 800.0, None, float("inf"))] == [
+        "4.2T",
+        "30B",
+        "1.5M",
+        "800",
+        "–",
+        "–",
+    ]
     assert [duration(v) for v in (97.2, 600.0, 9000.0)] == ["97 s", "10 min", "2.5 h"]
 
 
@@ -198,5 +256,9 @@ def test_the_objective_weighs_targets_as_the_sweep_does():
     data = ReportData(name="x", domains=DomainSet(names=("a", "b")), weights={"a": 3, "b": 1})
     losses = np.array([[2.0, 4.0, np.nan], [3.0, 1.0, np.nan]])
     np.testing.assert_allclose(data.objective_of(("a", "b", "watched"), losses), [2.5, 2.5])
-    np.testing.assert_allclose(replace(data, objective="worst").objective_of(("a", "b", "watched"), losses), [3.0, 4.5])
-    np.testing.assert_allclose(replace(data, weights={}).objective_of(("a", "b"), losses[:, :2]), [3.0, 2.0])
+    np.testing.assert_allclose(
+        replace(data, objective="worst").objective_of(("a", "b", "watched"), losses), [3.0, 4.5]
+    )
+    np.testing.assert_allclose(
+        replace(data, weights={}).objective_of(("a", "b"), losses[:, :2]), [3.0, 2.0]
+    )

@@ -11,11 +11,21 @@ from typing import Any
 
 import aiohttp
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--remote-debugging-port=0", "--window-size=1400,900",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--remote-debugging-port=0",
+    "--window-size=1400,900",
+)
 
 
 @contextlib.contextmanager
@@ -23,11 +33,16 @@ def page(url: str, cookies: dict[str, str]) -> Iterator["Page"]:
     """A tab on `url`, opened with cookies of its host."""
     folder = tempfile.mkdtemp(prefix="chromium-")
     browser = subprocess.Popen(
-        [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder}", "about:blank"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder}", "about:blank"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
     )
     try:
         assert browser.stderr is not None
-        listening = next(line for line in browser.stderr if line.startswith("DevTools listening on "))
+        listening = next(
+            line for line in browser.stderr if line.startswith("DevTools listening on ")
+        )
         yield Page(listening.split()[-1].split("/")[2], url, cookies)
     finally:
         browser.kill()
@@ -46,7 +61,9 @@ class Page:
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression."""
-        return self._call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
+        return self._call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get(
+            "value"
+        )
 
     def _call(self, method: str, **params: Any) -> Any:
         return asyncio.run(self._ask(method, params))

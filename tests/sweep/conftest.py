@@ -21,9 +21,15 @@ def ray_environment():
     token.write_text(secrets.token_hex(32))
     token.chmod(0o600)
     environment = os.environ | {
-        "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1", "RAY_worker_niceness": "0", "TMPDIR": str(folder), "XDG_STATE_HOME": str(folder / "state"),
-    }  # fmt: skip
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "RAY_worker_niceness": "0",
+        "TMPDIR": str(folder),
+        "XDG_STATE_HOME": str(folder / "state"),
+    }
     environment.pop("RAY_ADDRESS", None)
     yield environment
     shutil.rmtree(folder, ignore_errors=True)
@@ -35,7 +41,11 @@ def object_store():
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    secrets_of_it = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_EC2_METADATA_DISABLED": "true"}
+    secrets_of_it = {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in secrets_of_it.items():
             patch.setenv(name, value)
@@ -63,10 +73,18 @@ def ray_address(ray_environment):
         port = free.getsockname()[1]
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir=ray_environment["TMPDIR"]))
     command = [
-        str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}", "--num-cpus=2",
-        "--include-dashboard=false", "--object-store-memory=100000000", f"--temp-dir={folder}", "--node-ip-address=127.0.0.1",
+        str(Path(sys.executable).with_name("ray")),
+        "start",
+        "--head",
+        "--block",
+        f"--port={port}",
+        "--num-cpus=2",
+        "--include-dashboard=false",
+        "--object-store-memory=100000000",
+        f"--temp-dir={folder}",
+        "--node-ip-address=127.0.0.1",
         "--disable-usage-stats",
-    ]  # fmt: skip
+    ]
     with (folder / "head.log").open("w") as log:
         head = subprocess.Popen(command, env=ray_environment, stdout=log, stderr=subprocess.STDOUT)
     _wait_for(port, head, folder / "head.log")
@@ -76,7 +94,9 @@ def ray_address(ray_environment):
         head.wait(timeout=60)
     except subprocess.TimeoutExpired:
         head.kill()
-        pytest.fail(f"Ray did not end in a minute after SIGTERM: {(folder / 'head.log').read_text()[-2000:]}")
+        pytest.fail(
+            f"Ray did not end in a minute after SIGTERM: {(folder / 'head.log').read_text()[-2000:]}"
+        )
 
 
 def _wait_for(port, head, log):

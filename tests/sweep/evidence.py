@@ -87,24 +87,42 @@ def investigate(folder: Path, witness: Path, steps: tuple[int, ...]) -> Findings
     computed = [line for line in seen if line["what"] == "computed"]
     return Findings(
         lost=lost,
-        duplicated=len(points) - len(recorded)
-        + len(kinds.get("proposal", [])) - len(proposals)
-        + len(kinds.get("end", [])) - len(ends)
+        duplicated=len(points)
+        - len(recorded)
+        + len(kinds.get("proposal", []))
+        - len(proposals)
+        + len(kinds.get("end", []))
+        - len(ends)
         + sum(event["seq"] != number for number, event in enumerate(happened, start=1)),
-        rerun=len({line["trial"] for line in computed if line["at"] > ends.get(line["trial"], line["at"])}),
-        retrained=sum(line["at"] > safe.get((line["trial"], line["step"]), line["at"]) for line in computed),
+        rerun=len(
+            {line["trial"] for line in computed if line["at"] > ends.get(line["trial"], line["at"])}
+        ),
+        retrained=sum(
+            line["at"] > safe.get((line["trial"], line["step"]), line["at"]) for line in computed
+        ),
         wrong=sum(
-            planted_losses(Mixture.from_mapping(proposals[trial]["mixture"]), proposals[trial]["seed"], step) != losses
+            planted_losses(
+                Mixture.from_mapping(proposals[trial]["mixture"]), proposals[trial]["seed"], step
+            )
+            != losses
             for (trial, step), losses in recorded.items()
         ),
-        unfinished=sum(trial not in ends or any((trial, step) not in recorded for step in steps) for trial in proposals)
+        unfinished=sum(
+            trial not in ends or any((trial, step) not in recorded for step in steps)
+            for trial in proposals
+        )
         + ("complete" not in kinds),
-        other_law=int("finals" not in kinds or kinds["finals"][-1]["law"] != undisturbed_law(happened, steps)),
-        points=len(points), trainings=len(proposals),
-    )  # fmt: skip
+        other_law=int(
+            "finals" not in kinds or kinds["finals"][-1]["law"] != undisturbed_law(happened, steps)
+        ),
+        points=len(points),
+        trainings=len(proposals),
+    )
 
 
-def undisturbed_law(happened: list[dict[str, Any]], steps: tuple[int, ...]) -> dict[str, Any] | None:
+def undisturbed_law(
+    happened: list[dict[str, Any]], steps: tuple[int, ...]
+) -> dict[str, Any] | None:
     """The law of the sweep's mixtures, their losses computed anew and recorded one after another in a state that nothing disturbed."""
     story: list[dict[str, Any]] = [event for event in happened if event["kind"] == "sweep"]
     for proposal in happened:
@@ -112,10 +130,19 @@ def undisturbed_law(happened: list[dict[str, Any]], steps: tuple[int, ...]) -> d
             trial, mixture = proposal["trial"], Mixture.from_mapping(proposal["mixture"])
             story.append(proposal)
             story += [
-                {"kind": "point", "trial": trial, "step": step, "losses": planted_losses(mixture, proposal["seed"], step)} for step in steps
+                {
+                    "kind": "point",
+                    "trial": trial,
+                    "step": step,
+                    "losses": planted_losses(mixture, proposal["seed"], step),
+                }
+                for step in steps
             ]
             story.append({"kind": "end", "trial": trial, "state": "finished", "reason": ""})
-    plain = [{key: value for key, value in event.items() if key not in ("seq", "epoch", "at", "check")} for event in story]
+    plain = [
+        {key: value for key, value in event.items() if key not in ("seq", "epoch", "at", "check")}
+        for event in story
+    ]
     law = rebuild(plain, "undisturbed").state.refit(anew=True).law
     return None if law is None else json.loads(json.dumps(law.to_json()))
 
@@ -130,7 +157,11 @@ def decisions(folder: Path) -> list[Any]:
         "decision": ("decision",),
         "finals": ("law", "mixtures"),
     }
-    found = [[event["kind"], *(event[key] for key in kept[event["kind"]])] for event in events(folder) if event["kind"] in kept]
+    found = [
+        [event["kind"], *(event[key] for key in kept[event["kind"]])]
+        for event in events(folder)
+        if event["kind"] in kept
+    ]
     for kind, *content in found:
         if kind == "decision":
             content[0].pop("movement_tv")

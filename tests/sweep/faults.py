@@ -32,7 +32,9 @@ class Stuck(Exception):
     """Something did not come to pass in time."""
 
 
-def wait_for(what: str, found: Callable[[], object], seconds: float = PATIENCE, every: float = 0.05) -> object:
+def wait_for(
+    what: str, found: Callable[[], object], seconds: float = PATIENCE, every: float = 0.05
+) -> object:
     """The first true answer of `found`."""
     until = time.monotonic() + seconds
     while not (answer := found()):
@@ -49,9 +51,14 @@ def environment(folder: Path) -> dict[str, str]:
         token.write_text(secrets.token_hex(32))
         token.chmod(0o600)
     found = os.environ | {
-        "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1", "RAY_worker_niceness": "0", "TMPDIR": str(folder),
-    }  # fmt: skip
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "RAY_worker_niceness": "0",
+        "TMPDIR": str(folder),
+    }
     found.pop("RAY_ADDRESS", None)
     return found
 
@@ -74,7 +81,9 @@ def processes() -> dict[int, int]:
 def command_line(pid: int) -> str:
     """Empty where the process is gone."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return (
+            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        )
     return ""
 
 
@@ -147,15 +156,23 @@ class Nodes:
         """All nodes, the head first."""
         self._port = free_ports(1)[0]
         self._head = self._node(
-            "head", "--head", f"--port={self._port}", f"--num-cpus={self.head_cpus}", "--node-ip-address=127.0.0.1",
-            "--include-dashboard=false", f"--temp-dir={self.folder}",
-        )  # fmt: skip
+            "head",
+            "--head",
+            f"--port={self._port}",
+            f"--num-cpus={self.head_cpus}",
+            "--node-ip-address=127.0.0.1",
+            "--include-dashboard=false",
+            f"--temp-dir={self.folder}",
+        )
         for number in range(self.num_workers):
             self.start_worker(number)
 
     def start_worker(self, number: int) -> None:
         self._workers[number] = self._node(
-            f"worker-{number}", f"--address={self.address}", f"--num-cpus={self.cpus}", f"--node-ip-address=127.0.0.{number + 2}"
+            f"worker-{number}",
+            f"--address={self.address}",
+            f"--num-cpus={self.cpus}",
+            f"--node-ip-address=127.0.0.{number + 2}",
         )
 
     def kill_worker(self, number: int) -> None:
@@ -192,14 +209,31 @@ class Nodes:
         self._started += 1
         log = self.folder / f"{name}-{self._started}.log"
         # without ports a raylet waits 15 s for its agents to name theirs, and ends: too short on a busy machine
-        names = ("metrics-export-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port", "runtime-env-agent-port")
-        words = (*words, *(f"--{one}={port}" for one, port in zip(names, free_ports(len(names)), strict=True)))
+        names = (
+            "metrics-export-port",
+            "dashboard-agent-listen-port",
+            "dashboard-agent-grpc-port",
+            "runtime-env-agent-port",
+        )
+        words = (
+            *words,
+            *(f"--{one}={port}" for one, port in zip(names, free_ports(len(names)), strict=True)),
+        )
         command = [
-            str(Path(sys.executable).with_name("ray")), "start", "--block", "--disable-usage-stats", "--object-store-memory=80000000", *words,
-        ]  # fmt: skip
+            str(Path(sys.executable).with_name("ray")),
+            "start",
+            "--block",
+            "--disable-usage-stats",
+            "--object-store-memory=80000000",
+            *words,
+        ]
         with log.open("wb") as output:
-            node = subprocess.Popen(command, env=environment(self.folder), stdout=output, stderr=subprocess.STDOUT)
-        started = lambda: node.poll() is not None or "Ray runtime started" in log.read_text(errors="replace")  # noqa: E731
+            node = subprocess.Popen(
+                command, env=environment(self.folder), stdout=output, stderr=subprocess.STDOUT
+            )
+        started = lambda: (  # noqa: E731
+            node.poll() is not None or "Ray runtime started" in log.read_text(errors="replace")
+        )
         wait_for(f"{name} starts", started, every=0.2)
         if node.poll() is not None:
             kill(descendants(node.pid))
@@ -263,10 +297,22 @@ class Supervised:
         what = "resume" if (self.folder / "config.yaml").exists() else "run"
         words = [word for key, value in self.options.items() for word in (f"--{key}", str(value))]
         address = ["--address", self.ray.address] if self.ray is not None else []
-        command = [sys.executable, str(SCRIPT), what, str(self.folder), *address, "--witness", str(self.witness), *words]
+        command = [
+            sys.executable,
+            str(SCRIPT),
+            what,
+            str(self.folder),
+            *address,
+            "--witness",
+            str(self.witness),
+            *words,
+        ]
         with self.log.open("wb") as output:
             self.driver = subprocess.Popen(
-                command, env=environment(self.ray.folder if self.ray else self.temporary), stdout=output, stderr=subprocess.STDOUT
+                command,
+                env=environment(self.ray.folder if self.ray else self.temporary),
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
 
     def see_to(self) -> bool:
@@ -302,7 +348,13 @@ class Supervised:
         Args:
             pick: in [0, 1), which of them.
         """
-        pids = sorted({line["pid"] for line in lines(self.witness)[-6:] if "ray::" in command_line(line["pid"])})
+        pids = sorted(
+            {
+                line["pid"]
+                for line in lines(self.witness)[-6:]
+                if "ray::" in command_line(line["pid"])
+            }
+        )
         if not pids:
             return False
         kill([pids[int(pick * len(pids))]])
@@ -326,7 +378,11 @@ class Supervised:
         self.kill_driver()
         wait_for("the trainings of a dead driver end", lambda: not self._trainings(), 60)
         wait_for("no actor comes back for a dead driver", lambda: writer(self.folder) is None, 60)
-        told = {(line["trial"], line["step"]) for line in lines(self.witness) if line["what"] == "acknowledged"}
+        told = {
+            (line["trial"], line["step"])
+            for line in lines(self.witness)
+            if line["what"] == "acknowledged"
+        }
         self.torn += tear(max((self.folder / "journal").glob("*.jsonl")), told)
         return True
 

@@ -16,7 +16,11 @@ from bimix_sweep.sweep.staging import check_change, settle, stage, take_up
 
 STEPS = (100, 200, 400)
 NEEDS = {"web": 0.10, "code": 0.16, "books": 0.13, "exam": 0.2}
-HELP = {"web": {"web": 1.0, "books": 0.3}, "code": {"code": 1.0, "math": 0.4}, "books": {"books": 1.0, "web": 0.2, "math": 0.1}}
+HELP = {
+    "web": {"web": 1.0, "books": 0.3},
+    "code": {"code": 1.0, "math": 0.4},
+    "books": {"books": 1.0, "web": 0.2, "math": 0.1},
+}
 
 
 @dataclass
@@ -37,9 +41,11 @@ class Planted:
 
 def config(trials=8, tolerance=1e-7, domains=("web", "code", "books"), **changes):
     content = {
-        "domains": {name: {"path": f"/text/{name}"} for name in domains}, "proxy": {"steps": 400}, "budget": {"trials": trials},
+        "domains": {name: {"path": f"/text/{name}"} for name in domains},
+        "proxy": {"steps": 400},
+        "budget": {"trials": trials},
         "stop": {"tolerance": tolerance},
-    }  # fmt: skip
+    }
     for path, value in changes.items():
         *way, key = path.split("__")
         place = content
@@ -53,15 +59,19 @@ def losses(mixture, seed, step, targets=("web", "code", "books"), noise=0.002):
     """What a training measures; `web@old` trains like `web`."""
     shares = {}
     for name, share in mixture.as_dict().items():
-        shares[name.partition("@")[0]] = shares.get(name.partition("@")[0], 0) + round(share, 12)  # files keep all but the last bit
+        shares[name.partition("@")[0]] = shares.get(name.partition("@")[0], 0) + round(
+            share, 12
+        )  # files keep all but the last bit
     draw = np.random.default_rng([seed % 2**31, step]).normal(size=len(targets))
     return {
         target: float(
-            (0.03 + sum(shares.get(domain, 0) * part for domain, part in HELP[target].items())) ** -NEEDS[target]
-            * (8 * step**-0.45 + 2) * np.exp(noise * e)
+            (0.03 + sum(shares.get(domain, 0) * part for domain, part in HELP[target].items()))
+            ** -NEEDS[target]
+            * (8 * step**-0.45 + 2)
+            * np.exp(noise * e)
         )
         for target, e in zip(targets, draw, strict=True)
-    }  # fmt: skip
+    }
 
 
 def train(actor, proposal, steps=STEPS):
@@ -103,8 +113,13 @@ def open_sweep(folder, given=None, versions="keep", trainer=None, crash=None):
 
 def first(given, trainer):
     return sweep_event(
-        name=given.name, config_digest=given.digest, data=trainer.data, spec=sweep_spec(given, trainer), versions={}, config=given.public()
-    )  # fmt: skip
+        name=given.name,
+        config_digest=given.digest,
+        data=trainer.data,
+        spec=sweep_spec(given, trainer),
+        versions={},
+        config=given.public(),
+    )
 
 
 def run(actor, most=1000):
@@ -144,20 +159,62 @@ def measured_at(cheap, dear, **scales):
     names = ("web", "code", "books")
     domains = DomainSet(names=names)
     spec = SweepSpec(
-        domains=domains, final_domains=domains, targets=names, weights=dict.fromkeys(names, 1.0), own={}, max_trials=20, core_hours=1.0, **scales
-    )  # fmt: skip
-    history = SweepHistory.begin(sweep_event(name="s", config_digest="", data={}, spec=spec, versions={}))
-    trainings = {"a": (cheap, [0.6, 0.2, 0.2], 1.0, 90), "b": (dear, [0.2, 0.6, 0.2], 2.0, 360), "c": (dear, [0.2, 0.2, 0.6], 3.0, 360)}
+        domains=domains,
+        final_domains=domains,
+        targets=names,
+        weights=dict.fromkeys(names, 1.0),
+        own={},
+        max_trials=20,
+        core_hours=1.0,
+        **scales,
+    )
+    history = SweepHistory.begin(
+        sweep_event(name="s", config_digest="", data={}, spec=spec, versions={})
+    )
+    trainings = {
+        "a": (cheap, [0.6, 0.2, 0.2], 1.0, 90),
+        "b": (dear, [0.2, 0.6, 0.2], 2.0, 360),
+        "c": (dear, [0.2, 0.2, 0.6], 3.0, 360),
+    }
     for trial, (at, shares, loss, seconds) in trainings.items():
         mixture = dict(zip(names, shares, strict=True))
         for event in (
-            {"kind": "proposal", "trial": trial, "role": "sweep", "mixture": mixture, "reason": "", "seed": 1, "num_points": 0, "fit": {}, **at},
-            {"kind": "start", "trial": trial, "where": "here", "cores": 1.0, "gpus": 0.0, "at": 1000.0, "epoch": 1},
             {
-                "kind": "point", "trial": trial, "step": at.get("steps", spec.steps), "losses": dict.fromkeys(names, loss), "at": 1000.0 + seconds,
+                "kind": "proposal",
+                "trial": trial,
+                "role": "sweep",
+                "mixture": mixture,
+                "reason": "",
+                "seed": 1,
+                "num_points": 0,
+                "fit": {},
+                **at,
+            },
+            {
+                "kind": "start",
+                "trial": trial,
+                "where": "here",
+                "cores": 1.0,
+                "gpus": 0.0,
+                "at": 1000.0,
                 "epoch": 1,
             },
-            {"kind": "end", "trial": trial, "state": "finished", "reason": "", "at": 1000.0 + seconds, "epoch": 1},
-        ):  # fmt: skip
+            {
+                "kind": "point",
+                "trial": trial,
+                "step": at.get("steps", spec.steps),
+                "losses": dict.fromkeys(names, loss),
+                "at": 1000.0 + seconds,
+                "epoch": 1,
+            },
+            {
+                "kind": "end",
+                "trial": trial,
+                "state": "finished",
+                "reason": "",
+                "at": 1000.0 + seconds,
+                "epoch": 1,
+            },
+        ):
             history.apply(event)
     return history

@@ -42,9 +42,18 @@ def planted_losses(mixture, seed, step):
 
 
 def testify(witness, what, job, step, losses):
-    line = {"what": what, "trial": job.trial, "step": step, "pid": os.getpid(), "at": time.time(), "losses": losses}
+    line = {
+        "what": what,
+        "trial": job.trial,
+        "step": step,
+        "pid": os.getpid(),
+        "at": time.time(),
+        "losses": losses,
+    }
     with witness.open("ab", buffering=0) as log:
-        log.write(json.dumps(line).encode() + b"\n")  # one write a line: lines of several processes do not mix
+        log.write(
+            json.dumps(line).encode() + b"\n"
+        )  # one write a line: lines of several processes do not mix
         os.fsync(log.fileno())
 
 
@@ -88,8 +97,14 @@ class PlantedTrainer:
                 time.sleep(self.pause)
                 self.computed(job, step)
                 if job.trial in self.diverge.split(","):
-                    raise DivergedError(f"the loss of web is nan at step {step}; lower the learning rate")
-                if job.trial == self.crash and step == 200 and not (marker := job.checkpoint_dir / "crashed").exists():
+                    raise DivergedError(
+                        f"the loss of web is nan at step {step}; lower the learning rate"
+                    )
+                if (
+                    job.trial == self.crash
+                    and step == 200
+                    and not (marker := job.checkpoint_dir / "crashed").exists()
+                ):
                     marker.touch()
                     os.kill(os.getpid(), signal.SIGKILL)
                 beside = checkpoint.with_suffix(".part")
@@ -137,15 +152,24 @@ def main() -> None:
         folder = local_part(folder)
         folder.mkdir(parents=True, exist_ok=True)
         return PlantedTrainer(
-            log=folder / "trained.log", pause=asked.pause, diverge=asked.diverge, crash=asked.crash, fall=asked.fall, witness=asked.witness
+            log=folder / "trained.log",
+            pause=asked.pause,
+            diverge=asked.diverge,
+            crash=asked.crash,
+            fall=asked.fall,
+            witness=asked.witness,
         )
 
     progress = Progress(Console(stderr=True, force_terminal=False))
     try:
         if asked.what == "run":
-            recipe = run_sweep(config, out=asked.folder, address=asked.address, prepare=prepare, progress=progress)
+            recipe = run_sweep(
+                config, out=asked.folder, address=asked.address, prepare=prepare, progress=progress
+            )
         else:
-            recipe = resume_sweep(asked.folder, address=asked.address, prepare=prepare, progress=progress)
+            recipe = resume_sweep(
+                asked.folder, address=asked.address, prepare=prepare, progress=progress
+            )
     except BimixSweepError as error:
         sys.exit(f"error: {error}")
     print(json.dumps(recipe.proportions))

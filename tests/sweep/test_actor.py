@@ -29,11 +29,25 @@ def first_event(**changes):
     tokens = changes.pop("tokens", (1e9, 3e9, 2e9))
     domains = DomainSet(names=NAMES, tokens=tokens)
     fields = {
-        "domains": domains, "final_domains": domains, "targets": NAMES, "weights": dict.fromkeys(NAMES, 1 / 3),
-        "own": {name: name for name in NAMES}, "steps": 400, "size": 1e5, "eval_steps": STEPS, "min_step": 100, "max_trials": 8,
+        "domains": domains,
+        "final_domains": domains,
+        "targets": NAMES,
+        "weights": dict.fromkeys(NAMES, 1 / 3),
+        "own": {name: name for name in NAMES},
+        "steps": 400,
+        "size": 1e5,
+        "eval_steps": STEPS,
+        "min_step": 100,
+        "max_trials": 8,
         "tolerance": 1e-7,
-    }  # fmt: skip
-    return sweep_event(name="s", config_digest="c", data={"store": "d"}, spec=SweepSpec(**(fields | changes)), versions={})
+    }
+    return sweep_event(
+        name="s",
+        config_digest="c",
+        data={"store": "d"},
+        spec=SweepSpec(**(fields | changes)),
+        versions={},
+    )
 
 
 @pytest.fixture
@@ -54,7 +68,11 @@ def open_actor(tmp_path):
 def losses(proposal, step):
     noise = np.random.default_rng([proposal.seed % 2**31, step]).normal(size=3)
     shares = proposal.mixture.as_array(NAMES)
-    values = (shares + 0.03) ** -np.array([0.1, 0.16, 0.13]) * (8 * step**-0.45 + 2) * np.exp(0.002 * noise)
+    values = (
+        (shares + 0.03) ** -np.array([0.1, 0.16, 0.13])
+        * (8 * step**-0.45 + 2)
+        * np.exp(0.002 * noise)
+    )
     return dict(zip(NAMES, values.tolist(), strict=True))
 
 
@@ -66,7 +84,9 @@ def train(actor, proposal):
 
 
 def next_training(actor, number):
-    return actor.propose(f"t{number:04d}") or actor.final([past.proposal.trial for past in actor.past()])
+    return actor.propose(f"t{number:04d}") or actor.final(
+        [past.proposal.trial for past in actor.past()]
+    )
 
 
 def run_to_the_end(actor):
@@ -77,17 +97,23 @@ def run_to_the_end(actor):
         train(actor, proposal)
 
 
-def test_an_acknowledged_point_is_on_the_disk_and_a_repeated_one_changes_nothing(open_actor, tmp_path):
+def test_an_acknowledged_point_is_on_the_disk_and_a_repeated_one_changes_nothing(
+    open_actor, tmp_path
+):
     actor = open_actor()
     trial = actor.propose("t0000").trial
     assert actor.record(trial, 100, {"web": 3.0, "code": 2.0, "books": 4.0})
     assert [e["step"] for e in read(tmp_path / "journal").events if e["kind"] == "point"] == [100]
     assert not actor.record(trial, 100, {"web": 9.0, "code": 9.0, "books": 9.0})
-    assert replay(tmp_path).state.trials[trial].points == {100: {"web": 3.0, "code": 2.0, "books": 4.0}}
+    assert replay(tmp_path).state.trials[trial].points == {
+        100: {"web": 3.0, "code": 2.0, "books": 4.0}
+    }
 
 
 @pytest.mark.parametrize("restart_after", [1, 4, 6, 8, 11])
-def test_a_restart_anywhere_changes_neither_proposals_nor_finals(open_actor, tmp_path, restart_after):
+def test_a_restart_anywhere_changes_neither_proposals_nor_finals(
+    open_actor, tmp_path, restart_after
+):
     straight = LawActor(str(tmp_path / "straight"), first_event(), lock_seconds=0)
     run_to_the_end(straight)
     straight.close()
@@ -119,7 +145,10 @@ def test_final_mixtures_are_paired_in_seed_and_trained_once_where_equal(open_act
     finals = [past for past in actor.past() if past.role == "final"]
     assert actor.over()
     names = [past.proposal.reason for past in finals]
-    assert names.count("final: uniform, natural") + names.count("final: uniform, natural, measured") == 2
+    assert (
+        names.count("final: uniform, natural") + names.count("final: uniform, natural, measured")
+        == 2
+    )
     by_mixture = {}
     for past in finals:
         by_mixture.setdefault(past.proposal.mixture, set()).add(past.proposal.seed)
@@ -135,8 +164,12 @@ def test_reference_finals_fill_a_slot_that_waits_for_the_last_training(open_acto
     assert actor.propose("t0008") is None
     waiting = [actor.final([past.proposal.trial for past in actor.past()]) for _ in range(5)]
     assert [proposal and proposal.trial for proposal in waiting] == [
-        "final-uniform-1", "final-natural-1", "final-uniform-2", "final-natural-2", None,
-    ]  # fmt: skip
+        "final-uniform-1",
+        "final-natural-1",
+        "final-uniform-2",
+        "final-natural-2",
+        None,
+    ]
     assert not actor.over()
     train(actor, proposals[-1])
     started = [past.proposal.trial for past in actor.past()]
@@ -158,10 +191,15 @@ def test_bad_points_are_refused_and_leave_no_trace(open_actor, tmp_path):
 
 
 @pytest.mark.parametrize("loss", [1e200, 1e100, 5e-324])
-def test_a_training_with_an_extreme_loss_has_failed_also_in_a_journal_that_took_it_and_the_sweep_goes_on(open_actor, tmp_path, loss):
+def test_a_training_with_an_extreme_loss_has_failed_also_in_a_journal_that_took_it_and_the_sweep_goes_on(
+    open_actor, tmp_path, loss
+):
     actor = open_actor()
     diverged, proposals = {**losses(actor.propose("t0000"), 400), "code": loss}, []
-    with pytest.raises(DivergedError, match=r"trial t0000: loss of code is .* at step 400; need a number between 1e-06 and 1e\+06"):
+    with pytest.raises(
+        DivergedError,
+        match=r"trial t0000: loss of code is .* at step 400; need a number between 1e-06 and 1e\+06",
+    ):
         actor.record("t0000", 400, diverged)
     actor.close()
     journal, _ = Journal.open(tmp_path / "journal")
@@ -179,9 +217,15 @@ def test_a_training_with_an_extreme_loss_has_failed_also_in_a_journal_that_took_
     assert follower.poll().counts["sweep"]["failed"] == 1
 
 
-def test_a_regret_that_overflowed_is_not_known_and_its_refit_can_be_written(open_actor, monkeypatch):
+def test_a_regret_that_overflowed_is_not_known_and_its_refit_can_be_written(
+    open_actor, monkeypatch
+):
     actor = open_actor()
-    monkeypatch.setattr(state, "optimal_mixture", lambda *args, **options: _overflowed(optimal_mixture(*args, **options)))
+    monkeypatch.setattr(
+        state,
+        "optimal_mixture",
+        lambda *args, **options: _overflowed(optimal_mixture(*args, **options)),
+    )
     for number in range(8):
         train(actor, actor.propose(f"t{number:04d}"))
     assert actor.decide().regret_expected is None
@@ -242,7 +286,10 @@ def test_an_actor_that_could_not_begin_tells_every_call_why(open_actor, tmp_path
             lambda late=late: late.propose("t0001"),
             lambda late=late: late.start("t0000", "here"),
         )
-        for call in (*calls, lambda late=late: late.record("t0000", 100, {"web": 1.0, "code": 1.0, "books": 1.0})):
+        for call in (
+            *calls,
+            lambda late=late: late.record("t0000", 100, {"web": 1.0, "code": 1.0, "books": 1.0}),
+        ):
             with pytest.raises(JournalError, match=r"being written by|cannot be used"):
                 call()
 
@@ -259,14 +306,22 @@ def test_precision_is_settled_by_the_first_training(open_actor):
 def test_points_from_many_threads_arrive_once_while_proposals_are_computed(open_actor, tmp_path):
     actor = open_actor(first_event(slots=4))
     proposals = [actor.propose(f"t{number:04d}") for number in range(6)]
-    threads = [threading.Thread(target=train, args=(actor, proposal)) for proposal in proposals for _ in range(2)]
+    threads = [
+        threading.Thread(target=train, args=(actor, proposal))
+        for proposal in proposals
+        for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     actor.propose("t0006")
     for thread in threads:
         thread.join()
-    points = [(e["trial"], e["step"]) for e in read(tmp_path / "journal").events if e["kind"] == "point"]
-    assert sorted(points) == sorted((proposal.trial, step) for proposal in proposals for step in STEPS)
+    points = [
+        (e["trial"], e["step"]) for e in read(tmp_path / "journal").events if e["kind"] == "point"
+    ]
+    assert sorted(points) == sorted(
+        (proposal.trial, step) for proposal in proposals for step in STEPS
+    )
 
 
 def test_the_actor_imports_neither_torch_nor_ray():
@@ -285,11 +340,23 @@ def written(folder, *events):
 @pytest.mark.parametrize(
     ("event", "reason"),
     [
-        ({"kind": "point", "trial": "t0", "step": 1, "losses": {}}, r"event 2 \(point\) cannot be used: trial t0 is not known"),
-        ({"kind": "proposal", "trial": "t0", "role": "sweep"}, r"event 2 \(proposal\) cannot be used: no mixture; need it"),
+        (
+            {"kind": "point", "trial": "t0", "step": 1, "losses": {}},
+            r"event 2 \(point\) cannot be used: trial t0 is not known",
+        ),
+        (
+            {"kind": "proposal", "trial": "t0", "role": "sweep"},
+            r"event 2 \(proposal\) cannot be used: no mixture; need it",
+        ),
         ({"kind": "__class__"}, "a __class__ event is not known"),
-        ({"kind": "surprise"}, "a surprise event is not known; this journal is of a newer program, so update bimix-sweep"),
-        ({"kind": "decision", "decision": {"stop": True, "reason": "x", "evil": 1}}, "decision.evil is not a known key"),
+        (
+            {"kind": "surprise"},
+            "a surprise event is not known; this journal is of a newer program, so update bimix-sweep",
+        ),
+        (
+            {"kind": "decision", "decision": {"stop": True, "reason": "x", "evil": 1}},
+            "decision.evil is not a known key",
+        ),
         (
             {
                 "kind": "proposal",
@@ -332,7 +399,10 @@ def written(folder, *events):
             },
             r"event 2 \(proposal\) cannot be used: mixture",
         ),
-        ({"kind": "finals", "law": {}, "num_points": 1, "mixtures": 3}, r"event 2 \(finals\) cannot be used: mixtures is 3"),
+        (
+            {"kind": "finals", "law": {}, "num_points": 1, "mixtures": 3},
+            r"event 2 \(finals\) cannot be used: mixtures is 3",
+        ),
         (
             {
                 "kind": "refit",
@@ -353,7 +423,10 @@ def test_an_event_that_does_not_fit_is_named(tmp_path, event, reason):
         replay(tmp_path)
 
 
-@pytest.mark.parametrize(("key", "value"), [("seed", "x"), ("steps", 0), ("eval_steps", 3), ("weights", [1]), ("objective", "best")])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("seed", "x"), ("steps", 0), ("eval_steps", 3), ("weights", [1]), ("objective", "best")],
+)
 def test_a_spec_of_wrong_kind_is_named(tmp_path, key, value):
     first = first_event()
     written(tmp_path, first | {"spec": first["spec"] | {key: value}})
@@ -363,7 +436,9 @@ def test_a_spec_of_wrong_kind_is_named(tmp_path, key, value):
 
 def test_a_journal_of_too_many_domains_or_without_a_beginning_is_refused(tmp_path):
     first = json.loads(json.dumps(first_event()))
-    first["spec"]["domains"] = {f"d{i}": {"tokens": None, "min": 0, "max": 1} for i in range(10_001)}
+    first["spec"]["domains"] = {
+        f"d{i}": {"tokens": None, "min": 0, "max": 1} for i in range(10_001)
+    }
     written(tmp_path, first)
     with pytest.raises(JournalError, match="10001 entries; need 1 to 10000"):
         replay(tmp_path)

@@ -86,17 +86,30 @@ def ray_environment(ray_environment):
 def second_node(ray_environment, ray_address):
     """Node id of a second node."""
     command = [
-        str(Path(sys.executable).with_name("ray")), "start", "--block", f"--address={ray_address}", "--num-cpus=2", "--num-gpus=2",
-        "--object-store-memory=100000000", "--node-ip-address=127.0.0.2", "--disable-usage-stats",
-    ]  # fmt: skip
-    node = subprocess.Popen(command, env=ray_environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        str(Path(sys.executable).with_name("ray")),
+        "start",
+        "--block",
+        f"--address={ray_address}",
+        "--num-cpus=2",
+        "--num-gpus=2",
+        "--object-store-memory=100000000",
+        "--node-ip-address=127.0.0.2",
+        "--disable-usage-stats",
+    ]
+    node = subprocess.Popen(
+        command, env=ray_environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     asked = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False); print(*[n['NodeID'] for n in ray.nodes() if n['Alive'] and n['Resources'].get('GPU')])"
     deadline = time.monotonic() + PATIENCE
     found = ""
     while not found and time.monotonic() < deadline:
         assert node.poll() is None
         found = subprocess.run(
-            [sys.executable, "-c", asked, ray_address], env=ray_environment, capture_output=True, text=True, check=False
+            [sys.executable, "-c", asked, ray_address],
+            env=ray_environment,
+            capture_output=True,
+            text=True,
+            check=False,
         ).stdout.strip()
     assert found
     yield found
@@ -120,9 +133,19 @@ def sweep(tmp_path, ray_environment, ray_address):
         (tmp_path / "trainer_on_ray.py").write_text(FUNCTION)
         (tmp_path / "program.py").write_text(PROGRAM)
         process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("bimix-sweep")), "run", str(tmp_path / "sweep.yaml"), "--address", ray_address],
-            env=ray_environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path,
-        )  # fmt: skip
+            [
+                str(Path(sys.executable).with_name("bimix-sweep")),
+                "run",
+                str(tmp_path / "sweep.yaml"),
+                "--address",
+                ray_address,
+            ],
+            env=ray_environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=tmp_path,
+        )
         started.append(process)
         return process
 
@@ -141,17 +164,25 @@ def until(process, what, found):
                 return answer
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.05)
-            pytest.fail(f"the driver ended with {process.returncode} before {what}: {process.communicate()[0][-3000:]}")
+            pytest.fail(
+                f"the driver ended with {process.returncode} before {what}: {process.communicate()[0][-3000:]}"
+            )
     process.kill()
     pytest.fail(f"not in {PATIENCE} s: {what}; it said {process.communicate()[0][-3000:]}")
 
 
 def ended(folder):
-    return {event["trial"]: event for event in read(folder / "journal").events if event["kind"] == "end"}
+    return {
+        event["trial"]: event for event in read(folder / "journal").events if event["kind"] == "end"
+    }
 
 
 def holds_no_secret(folder):
-    return [str(path) for path in folder.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()] == []
+    return [
+        str(path)
+        for path in folder.rglob("*")
+        if path.is_file() and SECRET.encode() in path.read_bytes()
+    ] == []
 
 
 def test_a_function_trains_a_whole_sweep_and_its_credentials_stay_out(tmp_path, sweep):
@@ -160,59 +191,105 @@ def test_a_function_trains_a_whole_sweep_and_its_credentials_stay_out(tmp_path, 
     assert process.returncode == 0, said
     history = replay(str(tmp_path / "out"))
     assert history.complete
-    assert {name: record.failure for name, record in history.state.trials.items() if record.state == "failed"} == {
-        "t0001": "ValueError: refused with ***"
-    }
+    assert {
+        name: record.failure
+        for name, record in history.state.trials.items()
+        if record.state == "failed"
+    } == {"t0001": "ValueError: refused with ***"}
     assert len(history.starts["t0002"]) == 2  # OSError: tried again
     assert "refused with ***" in (tmp_path / "out" / "logs" / "t0001.log").read_text()
     assert holds_no_secret(tmp_path / "out")
     assert SECRET not in said
 
 
-def test_a_full_disk_fails_no_training_and_the_sweep_goes_on_when_there_is_room(tmp_path, sweep, ray_environment, ray_address):
+def test_a_full_disk_fails_no_training_and_the_sweep_goes_on_when_there_is_room(
+    tmp_path, sweep, ray_environment, ray_address
+):
     (tmp_path / "on_a_full_disk.py").write_text(FULL)
     process = sweep(trainer="on_a_full_disk:train")
     said = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 1
     assert re.search(
-        r"error: t000\d cannot be trained on .* No space left on device\); make room, .* bimix-sweep resume", said.splitlines()[-1]
+        r"error: t000\d cannot be trained on .* No space left on device\); make room, .* bimix-sweep resume",
+        said.splitlines()[-1],
     )
     assert [*ended(tmp_path / "out")] == ["t0000"]
     (tmp_path / "room").touch()
-    command = [str(Path(sys.executable).with_name("bimix-sweep")), "resume", str(tmp_path / "out"), "--address", ray_address]
-    subprocess.run(command, env=ray_environment, capture_output=True, text=True, check=True, timeout=PATIENCE, cwd=tmp_path)
+    command = [
+        str(Path(sys.executable).with_name("bimix-sweep")),
+        "resume",
+        str(tmp_path / "out"),
+        "--address",
+        ray_address,
+    ]
+    subprocess.run(
+        command,
+        env=ray_environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+        cwd=tmp_path,
+    )
     assert {end["state"] for end in ended(tmp_path / "out").values()} == {"finished"}
     assert replay(str(tmp_path / "out")).complete
 
 
-def test_proxies_of_two_sizes_are_trained_each_at_its_own_and_compared_at_the_largest(tmp_path, sweep):
-    process = sweep(trainer="trainer_on_ray:sized", proxy={"steps": 64, "sizes": [1e5, 4e5]}, budget={"trials": 11})
+def test_proxies_of_two_sizes_are_trained_each_at_its_own_and_compared_at_the_largest(
+    tmp_path, sweep
+):
+    process = sweep(
+        trainer="trainer_on_ray:sized",
+        proxy={"steps": 64, "sizes": [1e5, 4e5]},
+        budget={"trials": 11},
+    )
     said = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 0, said
     history = replay(str(tmp_path / "out"))
     assert history.complete
-    assert {record.size for record in history.state.trials.values() if record.role == "sweep"} == {1e5, 4e5}
-    assert {record.size for record in history.state.trials.values() if record.role == "final"} == {4e5}
+    assert {record.size for record in history.state.trials.values() if record.role == "sweep"} == {
+        1e5,
+        4e5,
+    }
+    assert {record.size for record in history.state.trials.values() if record.role == "final"} == {
+        4e5
+    }
     for record in history.state.trials.values():
         level = 8 * 64**-0.45 + 2 * (record.size / 4e5) ** -0.3
-        expected = [(record.mixture.as_dict()[name] + 0.03) ** -need * level for name, need in (("web", 0.1), ("code", 0.16))]
+        expected = [
+            (record.mixture.as_dict()[name] + 0.03) ** -need * level
+            for name, need in (("web", 0.1), ("code", 0.16))
+        ]
         assert [record.points[64][name] for name in ("web", "code")] == pytest.approx(expected)
     assert json.loads((tmp_path / "out" / "RECIPE.json").read_text())["size"] == 4e5
 
 
-def test_a_command_on_two_nodes_loses_its_worker_leaves_nothing_and_goes_on(tmp_path, sweep, second_node, ray_environment, ray_address):
+def test_a_command_on_two_nodes_loses_its_worker_leaves_nothing_and_goes_on(
+    tmp_path, sweep, second_node, ray_environment, ray_address
+):
     words = [sys.executable, "program.py", "{job}", "{rank}", "{nodes}", "{master}", "{port}"]
     process = sweep(trainer={"command": words}, resources={"nodes": 2, "slots": 1})
     log = tmp_path / "said.log"
-    pids = until(process, "the first training", lambda: [line for line in log.read_text().splitlines() if "pids" in line])
+    pids = until(
+        process,
+        "the first training",
+        lambda: [line for line in log.read_text().splitlines() if "pids" in line],
+    )
     supervisor, program, child = map(int, pids[0].split()[-3:])
-    place = next(event["where"] for event in read(tmp_path / "out" / "journal").events if event["kind"] == "start")
+    place = next(
+        event["where"]
+        for event in read(tmp_path / "out" / "journal").events
+        if event["kind"] == "start"
+    )
     os.kill(int(place.rpartition(":")[2]), signal.SIGKILL)  # the Ray worker
     for pid in (supervisor, program, child):
         until(
             process,
             f"the end of {pid}",
-            lambda pid=pid: not Path(f"/proc/{pid}").exists() or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text(),
+            lambda pid=pid: (
+                not Path(f"/proc/{pid}").exists()
+                or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
+            ),
         )
     until(process, "further trainings", lambda: len(ended(tmp_path / "out")) >= 2)
     said = log.read_text()
@@ -229,24 +306,44 @@ def test_a_command_on_two_nodes_loses_its_worker_leaves_nothing_and_goes_on(tmp_
 def test_a_gpu_that_is_only_counted_is_said_by_the_builtin_trainer(tmp_path, sweep, second_node):
     domains = {}
     for name, words in (("web", "one two three four "), ("code", "for x in range ")):
-        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": words * 20 + str(number)}) + "\n" for number in range(400)))
+        (tmp_path / f"{name}.jsonl").write_text(
+            "".join(json.dumps({"text": words * 20 + str(number)}) + "\n" for number in range(400))
+        )
         domains[name] = {"path": f"{name}.jsonl"}
     proxy = {"sizes": [2e4], "steps": 8, "context": 16, "batch": 2, "vocabulary": 300}
-    said = sweep(trainer="builtin", domains=domains, proxy=proxy, resources={"gpu": 0.5}).communicate(timeout=PATIENCE)[0]
-    assert re.search(r"trainings failed, the last with: resources\.gpu asks for a GPU and torch \S+ sees no CUDA device on", said), said
+    said = sweep(
+        trainer="builtin", domains=domains, proxy=proxy, resources={"gpu": 0.5}
+    ).communicate(timeout=PATIENCE)[0]
+    assert re.search(
+        r"trainings failed, the last with: resources\.gpu asks for a GPU and torch \S+ sees no CUDA device on",
+        said,
+    ), said
 
 
-def test_a_drained_node_tells_its_training(tmp_path, sweep, second_node, ray_environment, ray_address):
+def test_a_drained_node_tells_its_training(
+    tmp_path, sweep, second_node, ray_environment, ray_address
+):
     words = [sys.executable, "program.py", "{job}", "{rank}", "{nodes}", "{master}", "{port}"]
     process = sweep(trainer={"command": words}, resources={"gpu": 1, "slots": 1})
     log = tmp_path / "said.log"
     until(process, "the first training", lambda: "pids" in log.read_text())
     subprocess.run(
         [
-            str(Path(sys.executable).with_name("ray")), "drain-node", f"--address={ray_address}", f"--node-id={second_node}",
-            "--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=test", "--deadline-remaining-seconds=120",
+            str(Path(sys.executable).with_name("ray")),
+            "drain-node",
+            f"--address={ray_address}",
+            f"--node-id={second_node}",
+            "--reason=DRAIN_NODE_REASON_PREEMPTION",
+            "--reason-message=test",
+            "--deadline-remaining-seconds=120",
         ],
-        env=ray_environment, check=True, capture_output=True,
-    )  # fmt: skip
-    until(process, "the notice", lambda: "t0000 rank 0 of 1 at 127.0.0.1: told to stop" in log.read_text())
+        env=ray_environment,
+        check=True,
+        capture_output=True,
+    )
+    until(
+        process,
+        "the notice",
+        lambda: "t0000 rank 0 of 1 at 127.0.0.1: told to stop" in log.read_text(),
+    )
     assert ended(tmp_path / "out") == {}  # it has not failed, it waits for another node

@@ -28,17 +28,30 @@ class Attempt:
 
     def __init__(self, folder, trainer, **config):
         self.folder = folder
-        content = {"domains": {"web": {}, "code": {"tokens": 1e9}}, "proxy": {"steps": 8}, "trainer": trainer} | config
-        self.trainer = prepare_trainer(SweepConfig.parse(content).anchored(folder), folder, lambda _: None)
+        content = {
+            "domains": {"web": {}, "code": {"tokens": 1e9}},
+            "proxy": {"steps": 8},
+            "trainer": trainer,
+        } | config
+        self.trainer = prepare_trainer(
+            SweepConfig.parse(content).anchored(folder), folder, lambda _: None
+        )
         self.points = {}
         self.preempted = threading.Event()
 
     def train(self, recorded=()):
         log = TrainingLog(str(self.folder), "t0000")
         job = TrialJob(
-            trial="t0000", mixture=Mixture.from_mapping({"web": 0.25, "code": 0.75}), seed=7, checkpoint_dir=self.folder / "checkpoint",
-            precision={}, recorded=recorded, preempted=self.preempted, say=log.say, last_words=log.last_words,
-        )  # fmt: skip
+            trial="t0000",
+            mixture=Mixture.from_mapping({"web": 0.25, "code": 0.75}),
+            seed=7,
+            checkpoint_dir=self.folder / "checkpoint",
+            precision={},
+            recorded=recorded,
+            preempted=self.preempted,
+            say=log.say,
+            last_words=log.last_words,
+        )
         try:
             self.trainer.train(job, self.points.__setitem__)
         finally:
@@ -55,7 +68,9 @@ def program(tmp_path):
     """A command trainer from the text of a Python program."""
 
     def make(text, **config):
-        (tmp_path / "program.py").write_text("import json, os, signal, sys, time\njob = json.load(open(sys.argv[-1]))\n" + text)
+        (tmp_path / "program.py").write_text(
+            "import json, os, signal, sys, time\njob = json.load(open(sys.argv[-1]))\n" + text
+        )
         return Attempt(tmp_path, {"command": [sys.executable, "program.py", "{job}"]}, **config)
 
     return make
@@ -92,15 +107,18 @@ def gone(pid):
 def test_a_command_is_given_the_training_and_its_points_are_taken(program):
     attempt = program(
         f"json.dump(job, open('seen.json', 'w'))\nprint('hello')\nprint('{{not json')\nprint('{{\"step\": 3}}')\nprint({POINT!r})",
-        final={"tokens": 8e12}, proxy={"steps": 8, "context": 100, "batch": 10},
-    )  # fmt: skip
+        final={"tokens": 8e12},
+        proxy={"steps": 8, "context": 100, "batch": 10},
+    )
     assert attempt.train() == {8: {"web": 2.0, "code": 3.0}}
     seen = json.loads((attempt.folder / "seen.json").read_text())
     assert seen["mixture"] == {"web": 0.25, "code": 0.75}
     assert (seen["steps"], seen["seed"], seen["size"], seen["trial"]) == (8, 7, 2e5, "t0000")
     assert seen["eval_steps"][-1] == 8
     assert seen["domains"]["code"] == {"path": None, "tokens": 1e9, "subsample": 1}
-    assert seen["targets"] == {name: {"domain": name, "path": None, "unit": "nats_per_token"} for name in ("web", "code")}
+    assert seen["targets"] == {
+        name: {"domain": name, "path": None, "unit": "nats_per_token"} for name in ("web", "code")
+    }
     assert seen["checkpoint_dir"] == str(attempt.folder / "checkpoint")
     assert attempt.log == 'hello\n{not json\n{"step": 3}\n'
 
@@ -108,20 +126,46 @@ def test_a_command_is_given_the_training_and_its_points_are_taken(program):
 @pytest.mark.parametrize(
     ("point", "error", "message"),
     [
-        ('{"step": 8, "losses": {"web": NaN, "code": 1}}', DivergedError, "loss of web is nan at step 8; need a number between 1e-06 and 1e\\+06"),
-        ('{"step": 8, "losses": {"web": -1, "code": 1}}', DivergedError, "loss of web is -1 at step 8"),
-        ('{"step": 8, "losses": {"web": 1e200, "code": 1}}', DivergedError, "loss of web is 1e\\+200 at step 8; need a number between"),
+        (
+            '{"step": 8, "losses": {"web": NaN, "code": 1}}',
+            DivergedError,
+            "loss of web is nan at step 8; need a number between 1e-06 and 1e\\+06",
+        ),
+        (
+            '{"step": 8, "losses": {"web": -1, "code": 1}}',
+            DivergedError,
+            "loss of web is -1 at step 8",
+        ),
+        (
+            '{"step": 8, "losses": {"web": 1e200, "code": 1}}',
+            DivergedError,
+            "loss of web is 1e\\+200 at step 8; need a number between",
+        ),
         ('{"step": 8, "losses": {"web": "2", "code": 1}}', DivergedError, "loss of web is '2'"),
-        ('{"step": 8, "losses": {"web": 1}}', TrainingError, "the point at step 8 has no loss of code; need one of each target: web, code"),
+        (
+            '{"step": 8, "losses": {"web": 1}}',
+            TrainingError,
+            "the point at step 8 has no loss of code; need one of each target: web, code",
+        ),
         ('{"step": 8, "losses": [1, 2]}', TrainingError, r"the losses at step 8 are \[1, 2\]"),
-        ('{"step": 0, "losses": {"web": 1, "code": 1}}', TrainingError, "a point has step 0; need a whole number from 1 to 8"),
+        (
+            '{"step": 0, "losses": {"web": 1, "code": 1}}',
+            TrainingError,
+            "a point has step 0; need a whole number from 1 to 8",
+        ),
         ('{"step": 9, "losses": {"web": 1, "code": 1}}', TrainingError, "a point has step 9"),
         ('{"step": true, "losses": {"web": 1, "code": 1}}', TrainingError, "a point has step True"),
-        ('{"step": 7, "losses": {"web": 1, "code": 1}}', TrainingError, "exited with 0, but its last point is at step 7; need one at step 8"),
+        (
+            '{"step": 7, "losses": {"web": 1, "code": 1}}',
+            TrainingError,
+            "exited with 0, but its last point is at step 7; need one at step 8",
+        ),
         ("nothing", TrainingError, "exited with 0, but it reported no point"),
     ],
-)  # fmt: skip
-def test_what_is_no_point_fails_the_training_in_words_and_ends_the_command(program, point, error, message):
+)
+def test_what_is_no_point_fails_the_training_in_words_and_ends_the_command(
+    program, point, error, message
+):
     waits = "" if "exited" in message else "\ntime.sleep(600)"
     with pytest.raises(error, match=message):
         program(f"print({point!r}, flush=True){waits}").train()
@@ -130,9 +174,21 @@ def test_what_is_no_point_fails_the_training_in_words_and_ends_the_command(progr
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("print('one'); sys.exit('two')", TrainingError, "the command exited with 1; its last lines: .*two"),
-        ("print('full'); sys.exit(75)", TryAgainError, r"asked to be tried again \(exit 75\); its last lines: full"),
-        ("os.kill(os.getpid(), 9)", TrainingError, r"was ended by SIGKILL \(out of memory\?\); its last lines: none"),
+        (
+            "print('one'); sys.exit('two')",
+            TrainingError,
+            "the command exited with 1; its last lines: .*two",
+        ),
+        (
+            "print('full'); sys.exit(75)",
+            TryAgainError,
+            r"asked to be tried again \(exit 75\); its last lines: full",
+        ),
+        (
+            "os.kill(os.getpid(), 9)",
+            TrainingError,
+            r"was ended by SIGKILL \(out of memory\?\); its last lines: none",
+        ),
     ],
 )
 def test_how_a_command_ends_is_told(program, text, error, message):
@@ -169,7 +225,10 @@ def test_a_silent_command_is_told_of_a_preemption_and_goes_on_from_what_it_saved
         "signal.signal(signal.SIGTERM, save)\nopen('ready', 'w')\ntime.sleep(600)"
     )
     ready = attempt.folder / "ready"
-    threading.Thread(target=lambda: [None for _ in iter(ready.exists, True)] and attempt.preempted.set(), daemon=True).start()
+    threading.Thread(
+        target=lambda: [None for _ in iter(ready.exists, True)] and attempt.preempted.set(),
+        daemon=True,
+    ).start()
     with pytest.raises(TryAgainError, match="its node is about to go"):
         attempt.train()
     attempt.preempted.clear()
@@ -182,7 +241,10 @@ def test_a_command_that_ignores_sigterm_is_killed_after_the_grace_period(program
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen('pid', 'w').write(str(os.getpid()))\nos.rename('pid', 'ready')\ntime.sleep(600)"
     )
     ready = attempt.folder / "ready"
-    threading.Thread(target=lambda: [None for _ in iter(ready.exists, True)] and attempt.preempted.set(), daemon=True).start()
+    threading.Thread(
+        target=lambda: [None for _ in iter(ready.exists, True)] and attempt.preempted.set(),
+        daemon=True,
+    ).start()
     with pytest.raises(TryAgainError):
         attempt.train()
     assert gone(int(ready.read_text()))
@@ -201,7 +263,9 @@ def test_nothing_that_a_command_started_outlives_it_even_in_a_session_of_its_own
     assert all(gone(int(pid)) for pid in (attempt.folder / "pids").read_text().split())
 
 
-def test_when_the_worker_is_killed_all_of_the_command_ends_and_the_next_attempt_waits_for_it(program):
+def test_when_the_worker_is_killed_all_of_the_command_ends_and_the_next_attempt_waits_for_it(
+    program,
+):
     attempt = program(
         "place = job['checkpoint_dir'] + '/saved'\n"
         f"if os.path.exists(place):\n    print({POINT!r}, flush=True)\n    sys.exit(0)\n"
@@ -210,17 +274,22 @@ def test_when_the_worker_is_killed_all_of_the_command_ends_and_the_next_attempt_
     )
     worker = subprocess.Popen(
         [
-            sys.executable, "-c",
+            sys.executable,
+            "-c",
             "import json, sys\nfrom bimix_sweep.sweep.command import supervise\n"
             "supervise(json.loads(sys.argv[1]), print, print, lambda: False)",
             json.dumps(
                 {
-                    "command": [sys.executable, "program.py", "{job}"], "folder": str(attempt.folder), "places": {}, "grace": 3.0,
-                    "job": {"checkpoint_dir": str(attempt.folder / "checkpoint")}, "lock": str(attempt.folder / "checkpoint" / command.LOCK),
+                    "command": [sys.executable, "program.py", "{job}"],
+                    "folder": str(attempt.folder),
+                    "places": {},
+                    "grace": 3.0,
+                    "job": {"checkpoint_dir": str(attempt.folder / "checkpoint")},
+                    "lock": str(attempt.folder / "checkpoint" / command.LOCK),
                 }
             ),
         ]
-    )  # fmt: skip
+    )
     (attempt.folder / "checkpoint").mkdir()
     pids = attempt.folder / "pids"
     while not pids.exists():
@@ -228,7 +297,9 @@ def test_when_the_worker_is_killed_all_of_the_command_ends_and_the_next_attempt_
         threading.Event().wait(0.02)
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
-    assert attempt.train() == {8: {"web": 2.0, "code": 3.0}}  # it saw what the one before saved a second after the kill
+    assert attempt.train() == {
+        8: {"web": 2.0, "code": 3.0}
+    }  # it saw what the one before saved a second after the kill
     assert all(gone(int(pid)) for pid in pids.read_text().split())
 
 
@@ -247,7 +318,11 @@ def test_a_function_is_given_the_training_and_its_points_are_taken(function):
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("report(8, {'web': float('inf'), 'code': 1})", DivergedError, "loss of web is inf at step 8"),
+        (
+            "report(8, {'web': float('inf'), 'code': 1})",
+            DivergedError,
+            "loss of web is inf at step 8",
+        ),
         ("pass", TrainingError, "trainer_of_test:run returned, but it reported no point"),
         ("raise ValueError('three')", ValueError, "three"),
         ("raise OSError(5, 'gone')", OSError, "gone"),
@@ -265,9 +340,15 @@ def test_what_a_function_does_wrong_is_told(function, text, error, message):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nowhere_at_all:run", r"trainer nowhere_at_all:run: its module cannot be imported \(ModuleNotFoundError: .*looked for in"),
+        (
+            "nowhere_at_all:run",
+            r"trainer nowhere_at_all:run: its module cannot be imported \(ModuleNotFoundError: .*looked for in",
+        ),
         ("written:nothing", r"module written \(.*written\.py\) has no function nothing"),
-        ("written:few", r"it cannot be called with mixture, report and context \(too many positional arguments\)"),
+        (
+            "written:few",
+            r"it cannot be called with mixture, report and context \(too many positional arguments\)",
+        ),
         ("broken:run", r"its module cannot be imported \(ZeroDivisionError"),
     ],
 )
@@ -279,7 +360,9 @@ def test_a_function_that_cannot_be_used_is_said_before_anything_starts(tmp_path,
 
 
 def test_a_program_that_is_not_there_is_said_before_anything_starts(tmp_path):
-    with pytest.raises(ConfigError, match=r"trainer\.command 'no-such-program' is no program that can be run"):
+    with pytest.raises(
+        ConfigError, match=r"trainer\.command 'no-such-program' is no program that can be run"
+    ):
         Attempt(tmp_path, {"command": ["no-such-program", "{job}"]})
     with pytest.raises(ConfigError, match=r"trainer\.folder .*/away is no folder"):
         Attempt(tmp_path, {"command": [sys.executable, "{job}"], "folder": "away"})
@@ -293,7 +376,12 @@ def texts(tmp_path):
 
 
 def test_the_example_of_a_function_trains_and_goes_on_where_it_was(tmp_path, texts):
-    attempt = Attempt(tmp_path, {"function": "my_trainer:train", "folder": str(EXAMPLES)}, domains=texts, proxy={"steps": 60})
+    attempt = Attempt(
+        tmp_path,
+        {"function": "my_trainer:train", "folder": str(EXAMPLES)},
+        domains=texts,
+        proxy={"steps": 60},
+    )
     points = dict(attempt.train())
     assert set(points) == set(attempt.trainer.eval_steps)
     assert points[60]["web"] < points[min(points)]["web"]
@@ -310,7 +398,9 @@ def test_the_example_of_a_function_trains_and_goes_on_where_it_was(tmp_path, tex
 
 def test_the_example_of_torchrun_trains_in_two_processes(tmp_path, texts):
     words = ["torchrun", "--standalone", "--nproc-per-node=2", "torchrun_trainer.py", "{job}"]
-    attempt = Attempt(tmp_path, {"command": words, "folder": str(EXAMPLES)}, domains=texts, proxy={"steps": 30})
+    attempt = Attempt(
+        tmp_path, {"command": words, "folder": str(EXAMPLES)}, domains=texts, proxy={"steps": 30}
+    )
     points = attempt.train()
     assert set(points) == set(attempt.trainer.eval_steps), attempt.log
     assert points[30]["web"] < points[min(points)]["web"]
@@ -326,8 +416,16 @@ def test_the_environment_is_searched_for_credentials_once_and_again_where_it_cha
 
 def test_credentials_are_masked_in_text():
     environment = {
-        "MY_API_TOKEN": "s3cret/va+lue", "AWS_SECRET_ACCESS_KEY": "abcdef123456", "RAY_AUTH_TOKEN_PATH": "/home/me/token-file",
-        "SSH_PRIVATE_KEY": "begin\nfirst-line-of-it\nend", "PASSWORD": "short", "HOME": "/home/me", "KEYBOARD": "",
-    }  # fmt: skip
+        "MY_API_TOKEN": "s3cret/va+lue",
+        "AWS_SECRET_ACCESS_KEY": "abcdef123456",
+        "RAY_AUTH_TOKEN_PATH": "/home/me/token-file",
+        "SSH_PRIVATE_KEY": "begin\nfirst-line-of-it\nend",
+        "PASSWORD": "short",
+        "HOME": "/home/me",
+        "KEYBOARD": "",
+    }
     text = "s3cret/va+lue s3cret%2Fva%2Blue abcdef123456 /home/me/token-file first-line-of-it short postgres://me:hidden@host/db"
-    assert masked(text, environment) == "*** *** *** /home/me/token-file *** short postgres://me:***@host/db"
+    assert (
+        masked(text, environment)
+        == "*** *** *** /home/me/token-file *** short postgres://me:***@host/db"
+    )

@@ -39,7 +39,11 @@ def train(actor, proposal, clock, hours=0.5, cores=2.0, gpus=0.0, startup=0.0, p
     clock.pass_hours(startup)
     before = 0
     for step in points:
-        clock.pass_hours(hours / len(STEPS) if proposal.size is None else hours * (step - before) / STEPS[-1] * proposal.size / LARGE)
+        clock.pass_hours(
+            hours / len(STEPS)
+            if proposal.size is None
+            else hours * (step - before) / STEPS[-1] * proposal.size / LARGE
+        )
         before = step
         actor.record(proposal.trial, step, losses(proposal.mixture, proposal.seed, step))
     actor.finish(proposal.trial)
@@ -56,8 +60,13 @@ def to_the_end(actor, clock, **options):
         ran.append(proposal.trial)
 
 
-@pytest.mark.parametrize(("key", "resources"), [("core_hours", {"cores": 2.0}), ("gpu_hours", {"cores": 1.0, "gpus": 2.0})])
-def test_trainings_and_the_final_ones_stay_under_the_limit_and_the_decision_says_so(tmp_path, clock, key, resources):
+@pytest.mark.parametrize(
+    ("key", "resources"),
+    [("core_hours", {"cores": 2.0}), ("gpu_hours", {"cores": 1.0, "gpus": 2.0})],
+)
+def test_trainings_and_the_final_ones_stay_under_the_limit_and_the_decision_says_so(
+    tmp_path, clock, key, resources
+):
     given = config(40, **{f"budget__{key}": 16.0})
     actor = open_sweep(tmp_path / "sweep", given)
     ran = to_the_end(actor, clock, **resources)
@@ -69,12 +78,17 @@ def test_trainings_and_the_final_ones_stay_under_the_limit_and_the_decision_says
     assert getattr(history.hours, key) == pytest.approx(len(ran), abs=1e-3)
     assert len(ran) <= 16
     unit = {"core_hours": "core", "gpu_hours": "GPU"}[key]
-    assert history.decision.reason.startswith(f"the budget of 16 {unit}-hours is spent: 8 used, and 9 more of about 1 each do not fit")
+    assert history.decision.reason.startswith(
+        f"the budget of 16 {unit}-hours is spent: 8 used, and 9 more of about 1 each do not fit"
+    )
     assert write_results(tmp_path / "sweep", given).comparison is not None
 
 
 def test_the_journal_tells_the_same_hours_as_the_actor_and_a_restart_decides_alike(tmp_path, clock):
-    straight, again = (open_sweep(tmp_path / name, config(40, budget__core_hours=14.0)) for name in ("straight", "again"))
+    straight, again = (
+        open_sweep(tmp_path / name, config(40, budget__core_hours=14.0))
+        for name in ("straight", "again")
+    )
     expected = to_the_end(straight, clock)
     for number in range(4):
         train(again, again.propose(f"t{number:04d}"), clock)
@@ -88,7 +102,9 @@ def test_the_journal_tells_the_same_hours_as_the_actor_and_a_restart_decides_ali
     assert found == expected[4:]
     for actor in (straight, again):
         actor.close()
-    assert replay(tmp_path / "again").decision.reason == replay(tmp_path / "straight").decision.reason
+    assert (
+        replay(tmp_path / "again").decision.reason == replay(tmp_path / "straight").decision.reason
+    )
 
 
 def test_before_anything_finished_the_cost_is_what_the_running_ones_come_to(tmp_path, clock):
@@ -109,7 +125,9 @@ def test_before_anything_finished_the_cost_is_what_the_running_ones_come_to(tmp_
     actor.close()
 
 
-def test_a_training_that_runs_into_the_limit_is_ended_and_the_sweep_ends_with_what_it_has(tmp_path, clock):
+def test_a_training_that_runs_into_the_limit_is_ended_and_the_sweep_ends_with_what_it_has(
+    tmp_path, clock
+):
     given = config(40, budget__core_hours=30.0)
     actor = open_sweep(tmp_path / "sweep", given)
     for number in range(7):
@@ -123,7 +141,9 @@ def test_a_training_that_runs_into_the_limit_is_ended_and_the_sweep_ends_with_wh
     actor.enforce()
     assert not actor.alive(stuck.trial)
     reason = "the budget of 30 core-hours is spent"
-    with pytest.raises(TrainingError, match=reason):  # what stops the training, which may not have heard of it
+    with pytest.raises(
+        TrainingError, match=reason
+    ):  # what stops the training, which may not have heard of it
         actor.record(stuck.trial, 100, losses(stuck.mixture, stuck.seed, 100))
     actor.abandon(stuck.trial, "another reason")
     assert actor.start(stuck.trial, "there", 1.0, 0.0)["result"] == {"step": 0, "failed": reason}
@@ -135,13 +155,18 @@ def test_a_training_that_runs_into_the_limit_is_ended_and_the_sweep_ends_with_wh
     history = replay(tmp_path / "sweep")
     assert history.state.trials["t0007"].failure == reason
     assert history.decision.reason.startswith(reason)
-    assert {record.failure for record in history.state.trials.values() if record.role == "final"} == {reason}
+    assert {
+        record.failure for record in history.state.trials.values() if record.role == "final"
+    } == {reason}
     recipe = write_results(tmp_path / "sweep", given)
     assert recipe.comparison is None
     assert recipe.excluded["t0007"] == reason
     # with more hours it goes on: finished trainings are kept, and the final ones are made now
     actor = open_sweep(tmp_path / "sweep", config(9, budget__core_hours=100.0))
-    assert any(name.startswith("final2-predicted") for name in to_the_end(actor, clock, hours=0.1, cores=1.0))
+    assert any(
+        name.startswith("final2-predicted")
+        for name in to_the_end(actor, clock, hours=0.1, cores=1.0)
+    )
     actor.close()
 
 
@@ -178,11 +203,15 @@ def test_too_few_hours_for_the_dearest_end_a_search_once_one_of_them_shows_it(tm
     assert bill.measured
     assert bill.expected == bill.expected_next == pytest.approx(1.0)
     assert actor.propose("t0006") is None
-    assert actor._copies.front.decision.reason.startswith("the budget of 8 core-hours is spent: 3.09 used, and ")
+    assert actor._copies.front.decision.reason.startswith(
+        "the budget of 8 core-hours is spent: 3.09 used, and "
+    )
     actor.close()
 
 
-def test_the_time_left_is_that_of_the_trainings_to_come_and_of_the_rest_of_those_that_run(tmp_path, clock):
+def test_the_time_left_is_that_of_the_trainings_to_come_and_of_the_rest_of_those_that_run(
+    tmp_path, clock
+):
     actor = open_sweep(tmp_path / "sweep", config(6))
     for number in range(2):
         train(actor, actor.propose(f"t{number:04d}"), clock)
@@ -191,11 +220,15 @@ def test_the_time_left_is_that_of_the_trainings_to_come_and_of_the_rest_of_those
     actor.record(running.trial, 100, losses(running.mixture, running.seed, 100))
 
     def left(**given):
-        return snapshot_of(actor._copies.front, elapsed_seconds=0.0, lines=[], num_lines=0, epoch=1, **given).seconds_to_do
+        return snapshot_of(
+            actor._copies.front, elapsed_seconds=0.0, lines=[], num_lines=0, epoch=1, **given
+        ).seconds_to_do
 
     assert left(training_seconds=0.0) is None
     assert left(training_seconds=30.0) == (2 + 8 + 0.75) * 30
-    actor.record(running.trial, 1200, losses(running.mixture, running.seed, 400))  # a trainer may go on beyond its steps
+    actor.record(
+        running.trial, 1200, losses(running.mixture, running.seed, 400)
+    )  # a trainer may go on beyond its steps
     assert left(training_seconds=30.0) == (2 + 8) * 30
     run(actor)
     assert left(training_seconds=30.0) == 0
@@ -206,11 +239,17 @@ def test_the_time_left_is_that_of_the_scales_to_come(tmp_path, clock):
     def left():
         return actor.snapshot().seconds_to_do / 3600
 
-    actor = open_sweep(tmp_path / "sweep", config(14, proxy__sizes=[1e5, LARGE]), trainer=Planted(size=LARGE, smaller=(1e5,)))
+    actor = open_sweep(
+        tmp_path / "sweep",
+        config(14, proxy__sizes=[1e5, LARGE]),
+        trainer=Planted(size=LARGE, smaller=(1e5,)),
+    )
     cheap = 0.4 + 0.6 / 32
     assert actor.snapshot().seconds_to_do is None
     train(actor, actor.propose("t0000"), clock, hours=0.6, startup=0.4)
-    assert left() == pytest.approx(4 * cheap + (3 + 6 + 8) * 1.0)  # first ones, those that the law chooses, final ones
+    assert left() == pytest.approx(
+        4 * cheap + (3 + 6 + 8) * 1.0
+    )  # first ones, those that the law chooses, final ones
     for number in range(1, 5):
         train(actor, actor.propose(f"t{number:04d}"), clock, hours=0.6, startup=0.4)
     dear = actor.propose("t0005")
@@ -246,7 +285,9 @@ def test_time_in_which_nobody_drove_is_not_spent(tmp_path, clock):
     actor = open_sweep(tmp_path / "sweep")
     actor.enforce()
     assert actor.alive(proposal.trial)
-    assert [bill.spent for bill in bills(actor._copies.front, clock())] == [pytest.approx(1.0, abs=1e-3)]
+    assert [bill.spent for bill in bills(actor._copies.front, clock())] == [
+        pytest.approx(1.0, abs=1e-3)
+    ]
     run(actor, most=1)
     assert replay(tmp_path / "sweep").state.trials["t0000"].state == "finished"
     actor.close()

@@ -9,7 +9,10 @@ from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.journal import Journal
 from bimix_sweep.sweep.trainers import TrialJob, prepare_builtin
 
-WORDS = {"latin": ("lorem", "ipsum", "dolor", "sit", "amet", "consectetur"), "digits": ("one", "two", "three", "four", "five", "six")}
+WORDS = {
+    "latin": ("lorem", "ipsum", "dolor", "sit", "amet", "consectetur"),
+    "digits": ("one", "two", "three", "four", "five", "six"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -17,10 +20,16 @@ def text(tmp_path_factory):
     folder = tmp_path_factory.mktemp("text")
     for name, words in WORDS.items():
         generator = np.random.default_rng(len(name))
-        lines = (json.dumps({"text": " ".join(generator.choice(words, 200)) + f" {number}"}) for number in range(400))
+        lines = (
+            json.dumps({"text": " ".join(generator.choice(words, 200)) + f" {number}"})
+            for number in range(400)
+        )
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
     (folder / "mixed.jsonl").write_text(
-        "".join(json.dumps({"text": f"one lorem two ipsum {n} dolor three " * 9}) + "\n" for n in range(90))
+        "".join(
+            json.dumps({"text": f"one lorem two ipsum {n} dolor three " * 9}) + "\n"
+            for n in range(90)
+        )
     )
     return folder
 
@@ -29,24 +38,31 @@ def config(text, **changes):
     content = {
         "domains": {name: {"path": str(text / f"{name}.jsonl")} for name in WORDS},
         "targets": {
-            "latin": {"domain": "latin"}, "digits": {"domain": "digits"}, "mixed": {"path": str(text / "mixed.jsonl"), "unit": "bits_per_byte", "weight": 0},
+            "latin": {"domain": "latin"},
+            "digits": {"domain": "digits"},
+            "mixed": {"path": str(text / "mixed.jsonl"), "unit": "bits_per_byte", "weight": 0},
         },
         "proxy": {"sizes": [2e4], "steps": 16, "context": 16, "batch": 2, "vocabulary": 300},
-    }  # fmt: skip
+    }
     return SweepConfig.parse(content | changes)
 
 
 def train(trainer, folder, trial="t0000"):
     points = {}
     job = TrialJob(
-        trial=trial, mixture=Mixture.from_mapping({"latin": 0.7, "digits": 0.3}), seed=1, checkpoint_dir=folder / trial,
+        trial=trial,
+        mixture=Mixture.from_mapping({"latin": 0.7, "digits": 0.3}),
+        seed=1,
+        checkpoint_dir=folder / trial,
         precision={"dtype": "float32"},
-    )  # fmt: skip
+    )
     trainer.train(job, points.__setitem__)
     return points
 
 
-def test_it_reports_every_target_at_every_evaluation_the_same_each_time_and_again_after_a_restart(text, tmp_path):
+def test_it_reports_every_target_at_every_evaluation_the_same_each_time_and_again_after_a_restart(
+    text, tmp_path
+):
     trainer = prepare_builtin(config(text), tmp_path, lambda _: None)
     points = train(trainer, tmp_path)
     assert tuple(points) == trainer.eval_steps
@@ -56,24 +72,42 @@ def test_it_reports_every_target_at_every_evaluation_the_same_each_time_and_agai
 
 
 def test_bits_per_byte_are_nats_per_token_over_ln_2_and_bytes_per_token(text, tmp_path):
-    plain = config(text).targets["mixed"].model_copy(update={"unit": "nats_per_token", "weight": 1.0})
-    nats = prepare_builtin(config(text, targets={"mixed": plain.model_dump(exclude_none=True)}), tmp_path / "nats", lambda _: None)
+    plain = (
+        config(text).targets["mixed"].model_copy(update={"unit": "nats_per_token", "weight": 1.0})
+    )
+    nats = prepare_builtin(
+        config(text, targets={"mixed": plain.model_dump(exclude_none=True)}),
+        tmp_path / "nats",
+        lambda _: None,
+    )
     bits = prepare_builtin(config(text), tmp_path / "bits", lambda _: None)
     from bimix_sweep.data.store import TokenStore
 
     store = TokenStore.open(tmp_path / "nats" / "store")
-    expected = train(nats, tmp_path / "nats")[16]["mixed"] / np.log(2) / store.bytes_per_token("mixed")
+    expected = (
+        train(nats, tmp_path / "nats")[16]["mixed"] / np.log(2) / store.bytes_per_token("mixed")
+    )
     assert train(bits, tmp_path / "bits")[16]["mixed"] == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_domain_too_short_to_repeat_like_the_final_run_is_named_before_anything_runs(text, tmp_path):
+def test_a_domain_too_short_to_repeat_like_the_final_run_is_named_before_anything_runs(
+    text, tmp_path
+):
     short = config(text, final={"tokens": 1e13})
-    with pytest.raises(DataError, match=r"domain latin keeps 1 tokens .* set final\.match_epochs: false"):
+    with pytest.raises(
+        DataError, match=r"domain latin keeps 1 tokens .* set final\.match_epochs: false"
+    ):
         prepare_builtin(short, tmp_path, lambda _: None)
 
 
 def test_missing_text_is_a_data_error(text, tmp_path):
-    lacking = config(text, domains={"latin": {"path": str(text / "latin.jsonl")}, "digits": {"path": str(text / "nothing.jsonl")}})
+    lacking = config(
+        text,
+        domains={
+            "latin": {"path": str(text / "latin.jsonl")},
+            "digits": {"path": str(text / "nothing.jsonl")},
+        },
+    )
     with pytest.raises(DataError, match=r"nothing\.jsonl"):
         prepare_builtin(lacking, tmp_path, lambda _: None)
 
@@ -83,5 +117,7 @@ def test_a_sweep_that_goes_on_needs_its_store_and_not_the_text(text, tmp_path):
     journal, _ = Journal.open(tmp_path / "journal")
     journal.write({"kind": "sweep"})
     journal.close()
-    gone = config(text, domains={name: {"path": str(text / "moved" / f"{name}.jsonl")} for name in WORDS})
+    gone = config(
+        text, domains={name: {"path": str(text / "moved" / f"{name}.jsonl")} for name in WORDS}
+    )
     assert prepare_builtin(gone, tmp_path, lambda _: None) == begun

@@ -55,13 +55,17 @@ def test_a_larger_budget_runs_the_rest_and_keeps_every_training_of_before(finish
     actor.close()
     after = replay(finished)
     assert len(sweep_trainings(ran)) == 3
-    assert shown.num_finals == sum(shown.counts["final"].values())  # all there will be are there, those of before counted
+    assert shown.num_finals == sum(
+        shown.counts["final"].values()
+    )  # all there will be are there, those of before counted
     assert not set(ran) & set(before.proposals)
     assert after.complete
     assert after.changes[0]["what"] == ["budget.trials 8 -> 11"]
     for name, record in before.state.trials.items():
         assert after.state.trials[name].points == record.points
-    assert {record.trial for record in after.state.evidence()} == set(sweep_trainings(after.proposals))
+    assert {record.trial for record in after.state.evidence()} == set(
+        sweep_trainings(after.proposals)
+    )
     assert SweepConfig.load(finished / "config.yaml").budget.trials == 11
     # uniform mixtures of equal seed are the same training: they are not run again
     assert not any("uniform" in name for name in ran)
@@ -87,7 +91,9 @@ def test_a_changed_sweep_restarts_anywhere_into_the_same_state(finished, tmp_pat
     whole(finished)
     expected, found = replay(straight), replay(finished)
     assert [*found.proposals.values()] == [*expected.proposals.values()]
-    assert {n: r.points for n, r in found.state.trials.items()} == {n: r.points for n, r in expected.state.trials.items()}
+    assert {n: r.points for n, r in found.state.trials.items()} == {
+        n: r.points for n, r in expected.state.trials.items()
+    }
     assert found.finals["mixtures"] == expected.finals["mixtures"]
 
 
@@ -99,7 +105,9 @@ def test_a_crash_before_or_after_the_event_leaves_a_sweep_that_goes_on(finished,
     assert not (finished / NEXT_CONFIG).exists()
     assert len(sweep_trainings(ran)) == {"before": 0, "after": 1}[crash]
     assert len(after.changes) == {"before": 0, "after": 1}[crash]
-    assert SweepConfig.load(finished / "config.yaml").budget.trials == {"before": 8, "after": 9}[crash]
+    assert (
+        SweepConfig.load(finished / "config.yaml").budget.trials == {"before": 8, "after": 9}[crash]
+    )
     ran, after = whole(finished, config(9))
     assert len(after.changes) == 1
     assert len(sweep_trainings(after.proposals)) == 9
@@ -112,36 +120,58 @@ def test_an_actor_that_starts_again_after_the_event_does_not_write_it_twice(fini
     from bimix_sweep.sweep.actor import LawActor
 
     for _ in range(2):
-        actor = LawActor(str(finished), first(change.config, Planted()), lock_seconds=0, change=event)
+        actor = LawActor(
+            str(finished), first(change.config, Planted()), lock_seconds=0, change=event
+        )
         actor.ready()
         actor.close()
     assert [e["kind"] for e in read(finished / "journal").events].count("change") == 1
 
 
-def test_final_trainings_of_before_that_are_near_enough_stand_for_the_optimum_and_that_is_said(finished):
+def test_final_trainings_of_before_that_are_near_enough_stand_for_the_optimum_and_that_is_said(
+    finished,
+):
     actor = open_sweep(finished, config(8, tolerance=1e-8))
     ran = run(actor)
     lines = actor.snapshot().lines
     actor.close()
     assert not ran
-    assert any("is not trained anew: earlier final trainings stand for it, distance 0.000" in line for line in lines)
+    assert any(
+        "is not trained anew: earlier final trainings stand for it, distance 0.000" in line
+        for line in lines
+    )
 
 
-def test_a_recipe_whose_optimum_moved_since_it_was_trained_recommends_the_trained_one_and_says_so(finished):
+def test_a_recipe_whose_optimum_moved_since_it_was_trained_recommends_the_trained_one_and_says_so(
+    finished,
+):
     before = replay(finished)
     changed = config(8, tolerance=1e-8)
     ran, after = whole(finished, changed)
     assert not ran
     [entry] = [entry for entry in after.finals["mixtures"] if "predicted" in entry["labels"]]
-    trained = next(before.state.trials[name].mixture for name in finals(before) if "predicted" in name)
-    moved = {name: share + change for (name, share), change in zip(entry["mixture"].items(), (0.003, -0.003, 0.0), strict=True)}
+    trained = next(
+        before.state.trials[name].mixture for name in finals(before) if "predicted" in name
+    )
+    moved = {
+        name: share + change
+        for (name, share), change in zip(
+            entry["mixture"].items(), (0.003, -0.003, 0.0), strict=True
+        )
+    }
     for name, record in after.state.trials.items():
         if "predicted" in name:
             record.mixture = Mixture.from_mapping(moved)
     comparison = _comparison(after, *_decided(after))
     assert trained.as_dict() == entry["mixture"]
-    assert "the mixture trained in place of the predicted optimum lies 0.003 from it" in comparison.reason
-    assert next(one.mixture for one in comparison.mixtures if "predicted" in one.role).as_dict() == moved
+    assert (
+        "the mixture trained in place of the predicted optimum lies 0.003 from it"
+        in comparison.reason
+    )
+    assert (
+        next(one.mixture for one in comparison.mixtures if "predicted" in one.role).as_dict()
+        == moved
+    )
 
 
 def test_a_settled_sweep_is_extended_only_with_a_tolerance_that_opens_it(tmp_path):
@@ -150,9 +180,12 @@ def test_a_settled_sweep_is_extended_only_with_a_tolerance_that_opens_it(tmp_pat
     assert replay(folder).decision.streak == 1
     text = (folder / "config.yaml").read_text()
     for tolerance in (0.5, 0.4):
-        (folder / "config.yaml").write_text(text.replace("tolerance: 0.5", f"tolerance: {tolerance}"))
+        (folder / "config.yaml").write_text(
+            text.replace("tolerance: 0.5", f"tolerance: {tolerance}")
+        )
         with pytest.raises(
-            SweepError, match=r"the sweep is settled .*lower stop.tolerance in config.yaml below [.0-9e-]+ and extend again"
+            SweepError,
+            match=r"the sweep is settled .*lower stop.tolerance in config.yaml below [.0-9e-]+ and extend again",
         ):
             extension(str(folder), 5)
     (folder / "config.yaml").write_text(text.replace("tolerance: 0.5", "tolerance: 1.0e-7"))
@@ -170,7 +203,11 @@ def test_a_tolerance_that_is_met_already_stops_at_once_and_a_smaller_one_reopens
     run(actor, most=12)
     actor.close()
     assert replay(folder).decision is None
-    regrets = [e["decision"]["regret_expected"] for e in replay(folder).refits if e["num_over"] > 8 and e["by"] == "proposal"]
+    regrets = [
+        e["decision"]["regret_expected"]
+        for e in replay(folder).refits
+        if e["num_over"] > 8 and e["by"] == "proposal"
+    ]
     loose = 1.01 * max(regrets)
     ran, stopped = whole(folder, config(20, tolerance=loose))
     assert sweep_trainings(ran) == []
@@ -182,19 +219,36 @@ def test_a_tolerance_that_is_met_already_stops_at_once_and_a_smaller_one_reopens
     assert finals(stopped) <= finals(after)
 
 
-def test_a_domain_that_joins_is_at_zero_in_old_trainings_held_by_four_new_ones_and_used_where_it_helps(finished):
+def test_a_domain_that_joins_is_at_zero_in_old_trainings_held_by_four_new_ones_and_used_where_it_helps(
+    finished,
+):
     ran, after = whole(finished, config(14, domains=FOUR))
     new = sweep_trainings(ran)
     assert len(new) == 6
     assert [after.proposals[name].reason for name in new[:4]] == ["joined: holds math"] * 4
     assert all(after.proposals[name].mixture.as_dict()["math"] >= 0.124 for name in new[:4])
-    assert all(record.mixture.as_dict()["math"] == 0 for name, record in after.state.trials.items() if name not in ran)
-    assert "math joins: the 8 trainings so far count as ones at 0 there, the next 4 hold it" in after.changes[0]["what"]
-    assert after.spec.targets == ("web", "code", "books")  # its own validation text was never measured
+    assert all(
+        record.mixture.as_dict()["math"] == 0
+        for name, record in after.state.trials.items()
+        if name not in ran
+    )
+    assert (
+        "math joins: the 8 trainings so far count as ones at 0 there, the next 4 hold it"
+        in after.changes[0]["what"]
+    )
+    assert after.spec.targets == (
+        "web",
+        "code",
+        "books",
+    )  # its own validation text was never measured
     # in the planted law math helps code and books a little, and no other domain is worth less
-    found = next(entry["mixture"] for entry in after.finals["mixtures"] if "predicted" in entry["labels"])
+    found = next(
+        entry["mixture"] for entry in after.finals["mixtures"] if "predicted" in entry["labels"]
+    )
     draws = np.random.default_rng(0).dirichlet([1] * 4, 4000)
-    best = min(sum(losses(Mixture.from_array(FOUR, draw), 0, 400, noise=0).values()) for draw in draws)
+    best = min(
+        sum(losses(Mixture.from_array(FOUR, draw), 0, 400, noise=0).values()) for draw in draws
+    )
     assert sum(losses(Mixture.from_mapping(found), 0, 400, noise=0).values()) < best * 1.01
 
 
@@ -211,7 +265,9 @@ def test_a_sweep_is_not_settled_before_what_joined_was_measured(tmp_path):
 
 
 @pytest.mark.parametrize("versions", ["keep", "drop"])
-def test_the_old_version_of_a_domain_is_kept_as_a_domain_that_nothing_new_holds_or_dropped(finished, versions):
+def test_the_old_version_of_a_domain_is_kept_as_a_domain_that_nothing_new_holds_or_dropped(
+    finished, versions
+):
     old = replay(finished)
     new = config(13, domains__web__version="2026-11", domains__web__path="/text/web-2026-11")
     ran, after = whole(finished, new, versions=versions, trainer=Planted(data={"planted": 2}))
@@ -219,14 +275,23 @@ def test_the_old_version_of_a_domain_is_kept_as_a_domain_that_nothing_new_holds_
     assert after.spec.domains.names == ("web", "code", "books", "web@first")
     assert after.spec.domains.upper[3] == after.spec.final_domains.upper[3] == 0
     for name in before:
-        assert after.state.trials[name].mixture.as_dict()["web@first"] == old.proposals[name].mixture.as_dict()["web"]
+        assert (
+            after.state.trials[name].mixture.as_dict()["web@first"]
+            == old.proposals[name].mixture.as_dict()["web"]
+        )
         assert after.state.trials[name].mixture.as_dict()["web"] == 0
     assert all(after.proposals[name].mixture.as_dict()["web@first"] == 0 for name in ran)
-    kept = {"keep": set(before), "drop": {name for name in before if old.proposals[name].mixture.as_dict()["web"] == 0}}[versions]
+    kept = {
+        "keep": set(before),
+        "drop": {name for name in before if old.proposals[name].mixture.as_dict()["web"] == 0},
+    }[versions]
     assert {record.trial for record in after.state.evidence()} == kept | set(sweep_trainings(ran))
     assert len(sweep_trainings(ran)) == 13 - len(kept)  # dropped ones do not count in the budget
     assert after.spec.own["web"] == "web@first"  # losses stay those of one validation text
-    assert f"the {len(before) - len(kept) if versions == 'drop' else 8} trainings on the old one" in " ".join(after.changes[0]["what"])
+    assert (
+        f"the {len(before) - len(kept) if versions == 'drop' else 8} trainings on the old one"
+        in " ".join(after.changes[0]["what"])
+    )
     # the user's own file, which names neither the old version nor targets, is the same configuration from now on
     assert whole(finished, new, trainer=Planted(data={"planted": 2}))[0] == []
     assert not compare(after, SweepConfig.load(finished / "config.yaml")).what
@@ -240,30 +305,46 @@ def test_running_trainings_go_on_unless_the_change_takes_their_text_away(tmp_pat
     train(actor, proposals[1], steps=(100, 200))
     actor.close()
     actor = open_sweep(folder, config(9))
-    assert [past.proposal.trial for past in actor.past() if past.state == "running"] == ["t0001", "t0002", "t0003"]
+    assert [past.proposal.trial for past in actor.past() if past.state == "running"] == [
+        "t0001",
+        "t0002",
+        "t0003",
+    ]
     actor.close()
     changed = config(20, domains__web__version="2", domains__web__path="/text/new")
     open_sweep(folder, changed, trainer=Planted(data={"planted": 2})).close()
     after = replay(folder)
     assert after.running() == []  # the first mixtures hold every domain
-    assert after.state.trials["t0001"].failure == "the sweep was changed before it ended: web has a new version"
+    assert (
+        after.state.trials["t0001"].failure
+        == "the sweep was changed before it ended: web has a new version"
+    )
     assert after.state.trials["t0000"].state == "finished"
 
 
 def test_the_weights_bounds_and_the_final_run_may_change_and_the_optimum_follows(finished):
-    targets = {name: {"domain": name, "weight": weight} for name, weight in (("web", 0), ("code", 1), ("books", 0))}
+    targets = {
+        name: {"domain": name, "weight": weight}
+        for name, weight in (("web", 0), ("code", 1), ("books", 0))
+    }
     ran, after = whole(finished, config(10, targets=targets))
-    best = next(entry["mixture"] for entry in after.finals["mixtures"] if "predicted" in entry["labels"])
+    best = next(
+        entry["mixture"] for entry in after.finals["mixtures"] if "predicted" in entry["labels"]
+    )
     assert best["code"] > 0.8  # nothing else helps code in the planted law
     assert after.complete
     assert len(sweep_trainings(ran)) == 2
     ran, after = whole(finished, config(10, targets=targets, domains__code__max=0.3))
-    best = next(entry["mixture"] for entry in after.finals["mixtures"] if "predicted" in entry["labels"])
+    best = next(
+        entry["mixture"] for entry in after.finals["mixtures"] if "predicted" in entry["labels"]
+    )
     assert best["code"] == pytest.approx(0.3, abs=1e-6)
     assert len(after.changes) == 2
     assert set(after.changes[1]["what"]) == {"domains.code.max 1 -> 0.3"}
     # best measured: of the trainings inside the new bound
-    measured = [entry["mixture"] for entry in after.finals["mixtures"] if "measured" in entry["labels"]]
+    measured = [
+        entry["mixture"] for entry in after.finals["mixtures"] if "measured" in entry["labels"]
+    ]
     assert all(mixture["code"] <= 0.3 + 1e-6 for mixture in measured)
 
 
@@ -273,42 +354,97 @@ REFUSED = [
         {"proxy__vocabulary": 512},
         r"proxy\.vocabulary was 2048 and is now 512; another tokenizer gives a loss another meaning: bring it back",
     ),
-    ({"proxy__steps": 800}, r"proxy\.steps was 400 and is now 800; a sweep keeps the numbers of steps of its trainings"),
-    ({"trainer": "train:main"}, r"trainer\.function was absent and is now train:main; losses of another trainer"),
-    ({"domains": ("web", "code")}, r"domains\.books is gone; trainings hold it, so keep it, with max: 0"),
-    ({"domains__web__path": "/other"}, r"domains\.web\.path was /text/web and is now /other; text that changed is another version"),
-    ({"targets": {"web": {"domain": "web"}}}, r"targets\.code is gone; a sweep keeps the targets that it measures"),
     (
-        {"targets": {**{n: {"domain": n} for n in ("web", "code", "books")}, "exam": {"path": "/exam", "weight": 0}}},
+        {"proxy__steps": 800},
+        r"proxy\.steps was 400 and is now 800; a sweep keeps the numbers of steps of its trainings",
+    ),
+    (
+        {"trainer": "train:main"},
+        r"trainer\.function was absent and is now train:main; losses of another trainer",
+    ),
+    (
+        {"domains": ("web", "code")},
+        r"domains\.books is gone; trainings hold it, so keep it, with max: 0",
+    ),
+    (
+        {"domains__web__path": "/other"},
+        r"domains\.web\.path was /text/web and is now /other; text that changed is another version",
+    ),
+    (
+        {"targets": {"web": {"domain": "web"}}},
+        r"targets\.code is gone; a sweep keeps the targets that it measures",
+    ),
+    (
+        {
+            "targets": {
+                **{n: {"domain": n} for n in ("web", "code", "books")},
+                "exam": {"path": "/exam", "weight": 0},
+            }
+        },
         r"targets\.exam is new; a sweep keeps the targets",
     ),
-    ({"targets": {n: {"domain": n, "unit": "bits_per_byte"} for n in ("web", "code", "books")}}, r"targets\.web\.unit was nats_per_token"),
-    ({"targets": {"web": {"domain": "code"}, "code": {"domain": "code"}, "books": {"domain": "books"}}}, r"targets\.web\.domain was web"),
+    (
+        {"targets": {n: {"domain": n, "unit": "bits_per_byte"} for n in ("web", "code", "books")}},
+        r"targets\.web\.unit was nats_per_token",
+    ),
+    (
+        {
+            "targets": {
+                "web": {"domain": "code"},
+                "code": {"domain": "code"},
+                "books": {"domain": "books"},
+            }
+        },
+        r"targets\.web\.domain was web",
+    ),
     (
         {"domains": FOUR},
         r"budget\.trials is 8 and 8 trainings count in it; math needs 4 that hold it, so raise budget\.trials to at least 12",
     ),
-    ({"domains__web__version": "2"}, r"web needs 4 that hold it, so raise budget\.trials to at least 12"),
+    (
+        {"domains__web__version": "2"},
+        r"web needs 4 that hold it, so raise budget\.trials to at least 12",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("change", "message"), REFUSED)
-def test_what_would_make_losses_incomparable_is_refused_with_the_key_and_both_values(finished, change, message):
-    before = sorted((path.name, path.read_bytes()) for path in finished.rglob("*") if path.is_file() and path.suffix != "")
+def test_what_would_make_losses_incomparable_is_refused_with_the_key_and_both_values(
+    finished, change, message
+):
+    before = sorted(
+        (path.name, path.read_bytes())
+        for path in finished.rglob("*")
+        if path.is_file() and path.suffix != ""
+    )
     with pytest.raises(SweepError, match=message) as refused:
         open_sweep(finished, config(8, **change))
     assert all(line.startswith(f"{finished}: ") for line in str(refused.value).splitlines())
-    assert sorted((path.name, path.read_bytes()) for path in finished.rglob("*") if path.is_file() and path.suffix != "") == before
+    assert (
+        sorted(
+            (path.name, path.read_bytes())
+            for path in finished.rglob("*")
+            if path.is_file() and path.suffix != ""
+        )
+        == before
+    )
 
 
 def test_all_refusals_are_told_at_once(finished):
     with pytest.raises(SweepError) as refused:
         open_sweep(finished, config(8, seed=1, proxy__batch=4, domains=("web", "code")))
-    assert [line.split(": ", 1)[1].split()[0] for line in str(refused.value).splitlines()] == ["domains.books", "seed", "proxy.batch"]
+    assert [line.split(": ", 1)[1].split()[0] for line in str(refused.value).splitlines()] == [
+        "domains.books",
+        "seed",
+        "proxy.batch",
+    ]
 
 
 def test_other_data_without_a_new_version_or_other_proxies_are_refused(finished):
-    with pytest.raises(SweepError, match="the data are not those this sweep began with, and no domain's version changed"):
+    with pytest.raises(
+        SweepError,
+        match="the data are not those this sweep began with, and no domain's version changed",
+    ):
         open_sweep(finished, config(9), trainer=Planted(data={"planted": 2}))
     with pytest.raises(SweepError, match=r"size of the proxies was 100000\.0 and is now 200000\.0"):
         open_sweep(finished, config(9), trainer=Planted(size=2e5))
@@ -323,7 +459,10 @@ def test_slots_name_and_place_change_without_an_event(finished):
 
 
 def test_another_share_of_the_text_is_told(tmp_path):
-    folder, trainer = tmp_path / "sweep", Planted(data={"tokens": {"web": 1e6, "code": 1e6, "books": 1e6}})
+    folder, trainer = (
+        tmp_path / "sweep",
+        Planted(data={"tokens": {"web": 1e6, "code": 1e6, "books": 1e6}}),
+    )
     tokens = {f"domains__{name}__tokens": 1e9 for name in ("web", "code", "books")}
     actor = open_sweep(folder, config(8, final={"tokens": 1e9}, **tokens), trainer=trainer)
     train(actor, actor.propose("t0000"))
@@ -333,7 +472,11 @@ def test_another_share_of_the_text_is_told(tmp_path):
     what = " ".join(replay(folder).changes[0]["what"])
     assert "final.tokens 1e+09 -> 2e+09" in what
     assert "proxies read another part of web, code, books from now on" in what
-    assert replay(folder).state.trials["t0001"].failure.startswith("the sweep was changed before it ended: web uses another part")
+    assert (
+        replay(folder)
+        .state.trials["t0001"]
+        .failure.startswith("the sweep was changed before it ended: web uses another part")
+    )
     actor.close()
 
 

@@ -28,7 +28,15 @@ def driver(ray_environment, ray_address):
 
     def start(*words):
         command = [sys.executable, str(SCRIPT), *map(str, words), "--address", ray_address]
-        started.append(subprocess.Popen(command, env=ray_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        started.append(
+            subprocess.Popen(
+                command,
+                env=ray_environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
         return started[-1]
 
     yield start
@@ -55,14 +63,18 @@ def edit(folder, **changes):
 
 def trained(folder):
     """{(trial, step): how often it was computed}."""
-    return Counter(tuple(line.split()[:2]) for line in (folder / "trained.log").read_text().splitlines())
+    return Counter(
+        tuple(line.split()[:2]) for line in (folder / "trained.log").read_text().splitlines()
+    )
 
 
 def names(folder, role="sweep"):
     return [name for name, record in replay(folder).state.trials.items() if record.role == role]
 
 
-def test_a_finished_sweep_goes_on_with_a_larger_budget_and_other_slots_even_over_a_killed_driver(tmp_path, driver):
+def test_a_finished_sweep_goes_on_with_a_larger_budget_and_other_slots_even_over_a_killed_driver(
+    tmp_path, driver
+):
     folder = tmp_path / "sweep"
     end(driver("run", folder, "--trials", 6, "--slots", 2))
     before = trained(folder)
@@ -84,8 +96,14 @@ def test_a_finished_sweep_goes_on_with_a_larger_budget_and_other_slots_even_over
     assert [change["what"] for change in history.changes] == [["budget.trials 6 -> 9"]]
     assert len(names(folder)) == 9
     after = trained(folder)
-    assert {key: after[key] for key in before} == before  # nothing that was trained is trained again
-    points = Counter((event["trial"], event["step"]) for event in read(folder / "journal").events if event["kind"] == "point")
+    assert {
+        key: after[key] for key in before
+    } == before  # nothing that was trained is trained again
+    points = Counter(
+        (event["trial"], event["step"])
+        for event in read(folder / "journal").events
+        if event["kind"] == "point"
+    )
     assert set(points.values()) == {1}
     assert Recipe.read(folder / "RECIPE.json").comparison is not None
     # the tolerance that the sweep has met by now stops it at once: nothing more is trained than final mixtures that are new
@@ -100,12 +118,20 @@ def test_a_limit_in_hours_ends_what_runs_and_the_sweep_still_ends(tmp_path, driv
     folder = tmp_path / "sweep"
     end(driver("run", folder, "--trials", 6, "--slots", 2))
     used = replay(folder).hours.core_hours
-    edit(folder, budget__trials=40, budget__core_hours=used + 20 / 3600)  # a training takes far longer at this pause
+    edit(
+        folder, budget__trials=40, budget__core_hours=used + 20 / 3600
+    )  # a training takes far longer at this pause
     said = end(driver("resume", folder, "--pause", 8))
     history = replay(folder)
     assert history.complete
     assert history.decision.reason.startswith("the budget of ")
-    ended = [name for name, record in history.state.trials.items() if record.failure.startswith("the budget of ")]
+    ended = [
+        name
+        for name, record in history.state.trials.items()
+        if record.failure.startswith("the budget of ")
+    ]
     assert any(name.startswith("t") for name in ended)
     assert "core-hours is spent" in said
-    assert history.hours.core_hours < used + 60 / 3600  # two trainings of 40 s each were stopped half way
+    assert (
+        history.hours.core_hours < used + 60 / 3600
+    )  # two trainings of 40 s each were stopped half way

@@ -13,7 +13,9 @@ pytestmark = pytest.mark.cluster
 @pytest.fixture
 def two_nodes():
     with (
-        tempfile.TemporaryDirectory(prefix="faults-", dir="/tmp", ignore_cleanup_errors=True) as folder,  # sockets' paths must be short
+        tempfile.TemporaryDirectory(
+            prefix="faults-", dir="/tmp", ignore_cleanup_errors=True
+        ) as folder,  # sockets' paths must be short
         faults.nodes(Path(folder), num_workers=1, cpus=1, head_cpus=2) as found,
     ):
         yield found
@@ -21,14 +23,20 @@ def two_nodes():
 
 def test_a_sweep_outlives_worker_node_actor_and_driver_and_half_a_written_line(two_nodes, tmp_path):
     sweep = faults.Supervised(
-        folder=tmp_path / "sweep", ray=two_nodes, options={"slots": 3, "trials": 8, "pause": 0.15}, temporary=tmp_path
+        folder=tmp_path / "sweep",
+        ray=two_nodes,
+        options={"slots": 3, "trials": 8, "pause": 0.15},
+        temporary=tmp_path,
     )
     more = iter((4, 12, 20, 28))
 
     def struck(strike):
         """Strike once that many points are in the journal."""
         count = next(more)
-        enough = lambda: sweep.see_to() or sum(event["kind"] == "point" for event in events(sweep.folder)) >= count  # noqa: E731
+        enough = lambda: (  # noqa: E731
+            sweep.see_to()
+            or sum(event["kind"] == "point" for event in events(sweep.folder)) >= count
+        )
         faults.wait_for(f"{count} points", enough)
         faults.wait_for(f"{strike.__name__} strikes", lambda: sweep.see_to() or strike())
         assert not sweep.complete()
@@ -44,8 +52,14 @@ def test_a_sweep_outlives_worker_node_actor_and_driver_and_half_a_written_line(t
         struck(strike)
     sweep.finish()
     findings = investigate(sweep.folder, sweep.witness, faults.STEPS)
-    failures = [f"{event['trial']}: {event['reason']}" for event in events(sweep.folder) if event["kind"] == "end" and event["reason"]]
+    failures = [
+        f"{event['trial']}: {event['reason']}"
+        for event in events(sweep.folder)
+        if event["kind"] == "end" and event["reason"]
+    ]
     assert findings.faults == {}, "\n".join(failures)
     assert findings.trainings >= 8
     assert findings.points == findings.trainings * len(faults.STEPS)
-    assert any(not path.read_bytes().endswith(b"\n") for path in (sweep.folder / "journal").glob("*.jsonl"))  # the torn line is passed over
+    assert any(
+        not path.read_bytes().endswith(b"\n") for path in (sweep.folder / "journal").glob("*.jsonl")
+    )  # the torn line is passed over

@@ -25,7 +25,9 @@ EVENT = encode({"seq": 1, "epoch": 1, "kind": "sweep"})
 
 
 def config(**changes):
-    return SweepConfig.parse({"domains": {"a": {"path": "/none/a"}, "b": {"path": "/none/b"}}} | changes)
+    return SweepConfig.parse(
+        {"domains": {"a": {"path": "/none/a"}, "b": {"path": "/none/b"}}} | changes
+    )
 
 
 class Prepared(Exception):
@@ -42,7 +44,12 @@ def no_text(config, folder, say):
 
 
 def run(folder, prepare, asked=None):
-    return run_sweep(asked or config(), out=folder, prepare=prepare, progress=Progress(Console(file=io.StringIO())))
+    return run_sweep(
+        asked or config(),
+        out=folder,
+        prepare=prepare,
+        progress=Progress(Console(file=io.StringIO())),
+    )
 
 
 def resume(folder, prepare):
@@ -73,9 +80,7 @@ def test_a_second_driver_is_refused_at_once_and_takes_nothing_away(tmp_path):
 
 
 def test_a_killed_driver_does_not_stand_in_the_way(tmp_path):
-    code = (
-        "import sys, os, pathlib; from bimix_sweep.sweep.folder import held\nwith held(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), 9)"
-    )
+    code = "import sys, os, pathlib; from bimix_sweep.sweep.folder import held\nwith held(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), 9)"
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9
     assert (tmp_path / "driver.lock").exists()
     with held(tmp_path):
@@ -112,19 +117,36 @@ def test_checkpoints_and_a_journal_behind_a_link_are_refused_and_never_removed(t
     (home / "Documents").mkdir(parents=True)
     folder.mkdir()
     (folder / "checkpoints").symlink_to(home)
-    with pytest.raises(SweepError, match="checkpoints is a link, and what lies there would be removed"), held(folder):
+    with (
+        pytest.raises(
+            SweepError, match="checkpoints is a link, and what lies there would be removed"
+        ),
+        held(folder),
+    ):
         pass
     (folder / "journal").symlink_to(home)
     discard(str(folder / "checkpoints"), "Documents")
     Checkpoint(str(folder / "checkpoints"), "Documents").drop()
     assert (home / "Documents").is_dir()
     (folder / "checkpoints").unlink()
-    with pytest.raises(SweepError, match="journal is a link, and what lies there would be written to"), held(folder):
+    with (
+        pytest.raises(
+            SweepError, match="journal is a link, and what lies there would be written to"
+        ),
+        held(folder),
+    ):
         pass
 
 
 @pytest.mark.parametrize(
-    "said", [b"\xff\xfe\0", "pid \u00b2 on HOST".encode(), b"pid " + b"9" * 5000 + b" on HOST", b"pid 0 on HOST", b"pid 1 on \x1b[2J"]
+    "said",
+    [
+        b"\xff\xfe\0",
+        "pid \u00b2 on HOST".encode(),
+        b"pid " + b"9" * 5000 + b" on HOST",
+        b"pid 0 on HOST",
+        b"pid 1 on \x1b[2J",
+    ],
 )
 def test_a_lock_that_says_nothing_of_a_driver_is_no_driver(tmp_path, said):
     (tmp_path / "driver.lock").write_bytes(said.replace(b"HOST", socket.gethostname().encode()))
@@ -161,7 +183,9 @@ def test_a_folder_without_an_event_is_no_sweep_yet_run_and_resume_both_begin(tmp
 def test_a_folder_with_an_event_is_a_sweep(tmp_path):
     folder = tmp_path / "sweep"
     left_by_a_driver(folder, HEADER + EVENT)
-    with pytest.raises(SweepError, match=rf"holds a sweep already; go on with: bimix-sweep resume {folder}"):
+    with pytest.raises(
+        SweepError, match=rf"holds a sweep already; go on with: bimix-sweep resume {folder}"
+    ):
         run(folder, stop_there)
 
 

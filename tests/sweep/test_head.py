@@ -73,13 +73,17 @@ def dashboard(path, token):
     if path == "/api/jobs/":
         return 200, json.dumps({"submission_id": "x", "job_id": "x"})
     if path.startswith("/api/jobs/"):
-        return 200, json.dumps({"type": "SUBMISSION", "submission_id": "x", "status": "SUCCEEDED", "entrypoint": "x"})
+        return 200, json.dumps(
+            {"type": "SUBMISSION", "submission_id": "x", "status": "SUCCEEDED", "entrypoint": "x"}
+        )
     return 200, '{"ray_version": "2.60.0"}'
 
 
 def foreign(folder, address, submission_id="bimix-sweep-0-1"):
     folder.mkdir(exist_ok=True)
-    (folder / "job.json").write_text(json.dumps({"submission_id": submission_id, "address": address, "attempt": 1}))
+    (folder / "job.json").write_text(
+        json.dumps({"submission_id": submission_id, "address": address, "attempt": 1})
+    )
     return folder
 
 
@@ -101,7 +105,9 @@ def test_an_address_that_only_the_folder_names_is_not_sent_the_token(tmp_path, s
 
 def test_an_open_head_that_only_the_folder_names_is_asked_without_the_token(tmp_path, server):
     address, asked = server(lambda path, _: dashboard(path, f"Bearer {TOKEN}"))
-    assert job(call("status", foreign(tmp_path / "sweep", address), "--json"))["state"] == "SUCCEEDED"
+    assert (
+        job(call("status", foreign(tmp_path / "sweep", address), "--json"))["state"] == "SUCCEEDED"
+    )
     assert {token for _, token in asked} == {None}
     assert len(asked) >= 2
 
@@ -119,36 +125,66 @@ def test_an_address_that_was_submitted_to_is_remembered_for_this_user_alone(tmp_
 @pytest.mark.parametrize("where", ["/api/version", "/api/jobs/"])
 def test_a_redirect_is_not_followed(tmp_path, server, where):
     elsewhere, asked = server(dashboard)
-    address, _ = server(lambda path, token: (307, elsewhere + path) if path.startswith(where) else dashboard(path, token))
-    found = job(call("status", foreign(tmp_path / "sweep", address), "--address", address, "--json"))
+    address, _ = server(
+        lambda path, token: (
+            (307, elsewhere + path) if path.startswith(where) else dashboard(path, token)
+        )
+    )
+    found = job(
+        call("status", foreign(tmp_path / "sweep", address), "--address", address, "--json")
+    )
     assert found["state"] == "unreachable"
     assert asked == []
 
 
 @pytest.mark.parametrize(
-    "answer", ["[" * 9000, '{"ray_version": "' + "9" * 5000 + '.1"}', '{"ray_version": "2.60.0"}', "[]", '{"ray_version": "\x1b[2J2.60"}']
+    "answer",
+    [
+        "[" * 9000,
+        '{"ray_version": "' + "9" * 5000 + '.1"}',
+        '{"ray_version": "2.60.0"}',
+        "[]",
+        '{"ray_version": "\x1b[2J2.60"}',
+    ],
 )
-def test_whatever_a_stranger_answers_is_one_line_and_submit_leaves_nothing(tmp_path, server, answer):
+def test_whatever_a_stranger_answers_is_one_line_and_submit_leaves_nothing(
+    tmp_path, server, answer
+):
     address, _ = server(lambda *_: (200, answer))
     (tmp_path / "sweep.yaml").write_text(CONFIG)
-    said = call("submit", tmp_path / "sweep.yaml", "--address", address, "--out", tmp_path / "sweep", code=1)
+    said = call(
+        "submit", tmp_path / "sweep.yaml", "--address", address, "--out", tmp_path / "sweep", code=1
+    )
     assert said.startswith("error: ")
     assert said.count("\n") == 1
     assert len(said) < 400
     assert not (tmp_path / "sweep").exists()
     assert not (tmp_path / "state").exists()
-    assert job(call("status", foreign(tmp_path / "sweep", address), "--json"))["state"] == "unreachable"
+    assert (
+        job(call("status", foreign(tmp_path / "sweep", address), "--json"))["state"]
+        == "unreachable"
+    )
 
 
-@pytest.mark.parametrize("address", ["http://[::1", "http://HEAD:99999999", "http://:8265", "http://a b"])
+@pytest.mark.parametrize(
+    "address", ["http://[::1", "http://HEAD:99999999", "http://:8265", "http://a b"]
+)
 def test_what_is_no_address_is_one_line(tmp_path, address):
     (tmp_path / "sweep.yaml").write_text(CONFIG)
-    said = call("submit", tmp_path / "sweep.yaml", "--address", address, "--out", tmp_path / "sweep", code=1)
+    said = call(
+        "submit", tmp_path / "sweep.yaml", "--address", address, "--out", tmp_path / "sweep", code=1
+    )
     assert "is not of a dashboard; need one such as http://HEAD:8265" in said
 
 
 @pytest.mark.parametrize(
-    "content", [b"\xff\xfe\0", b"{}", b'{"submission_id": "../../x", "address": "http://a:1", "attempt": 1}', b"[" * 9000]
+    "content",
+    [
+        b"\xff\xfe\0",
+        b"{}",
+        b'{"submission_id": "../../x", "address": "http://a:1", "attempt": 1}',
+        b"[" * 9000,
+    ],
 )
 def test_a_damaged_record_of_the_job_is_one_line(tmp_path, content):
     (tmp_path / "job.json").write_bytes(content)

@@ -51,7 +51,12 @@ except KeyboardInterrupt:
 
 def started(*words, env=None):
     return subprocess.Popen(
-        [sys.executable, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, start_new_session=True
+        [sys.executable, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+        start_new_session=True,
     )
 
 
@@ -67,9 +72,20 @@ def test_while_data_are_prepared(tmp_path, number):
 
 
 def test_right_after_the_first_line(tmp_path):
-    (tmp_path / "long.txt").write_text("".join(f"{number} words to be tokenised for many seconds\n" for number in range(1_000_000)))
-    (tmp_path / "sweep.yaml").write_text("name: pile\ndomains: {a: {path: long.txt}, b: {path: long.txt}}\n")
-    process = started("-c", "from bimix_sweep.cli import app; app()", "run", tmp_path / "sweep.yaml", "--out", tmp_path / "runs" / "sweep")
+    (tmp_path / "long.txt").write_text(
+        "".join(f"{number} words to be tokenised for many seconds\n" for number in range(1_000_000))
+    )
+    (tmp_path / "sweep.yaml").write_text(
+        "name: pile\ndomains: {a: {path: long.txt}, b: {path: long.txt}}\n"
+    )
+    process = started(
+        "-c",
+        "from bimix_sweep.cli import app; app()",
+        "run",
+        tmp_path / "sweep.yaml",
+        "--out",
+        tmp_path / "runs" / "sweep",
+    )
     assert process.stderr.readline() == f"pile: starting in {tmp_path}/runs/sweep\n"
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=PATIENCE)[1]
@@ -105,10 +121,16 @@ def temporary():
 
 
 @pytest.mark.parametrize("moment", ["Ray starts", "the journal begins"])
-def test_while_ray_starts_and_later_a_signal_to_the_whole_group_ends_it_and_leaves_no_process(tmp_path, temporary, ray_environment, moment):
+def test_while_ray_starts_and_later_a_signal_to_the_whole_group_ends_it_and_leaves_no_process(
+    tmp_path, temporary, ray_environment, moment
+):
     folder = tmp_path / "sweep"
-    process = started(SCRIPT, "run", folder, "--pause", "0.2", env=ray_environment | {"TMPDIR": str(temporary)})
-    wait_for(temporary / "bimix-*" if moment == "Ray starts" else folder / "journal" / "*.jsonl", process)
+    process = started(
+        SCRIPT, "run", folder, "--pause", "0.2", env=ray_environment | {"TMPDIR": str(temporary)}
+    )
+    wait_for(
+        temporary / "bimix-*" if moment == "Ray starts" else folder / "journal" / "*.jsonl", process
+    )
     os.killpg(process.pid, signal.SIGTERM)
     said = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode

@@ -58,10 +58,21 @@ def head(ray_environment):
         port.close()
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir=ray_environment["TMPDIR"]))
     command = [
-        str(BINARIES / "ray"), "start", "--head", "--block", f"--port={gcs}", "--num-cpus=2", "--include-dashboard=true",
-        "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}",
-        "--object-store-memory=100000000", f"--temp-dir={folder}", "--node-ip-address=127.0.0.1", "--disable-usage-stats",
-    ]  # fmt: skip
+        str(BINARIES / "ray"),
+        "start",
+        "--head",
+        "--block",
+        f"--port={gcs}",
+        "--num-cpus=2",
+        "--include-dashboard=true",
+        "--dashboard-host=127.0.0.1",
+        f"--dashboard-port={dashboard}",
+        f"--dashboard-agent-listen-port={agent}",
+        "--object-store-memory=100000000",
+        f"--temp-dir={folder}",
+        "--node-ip-address=127.0.0.1",
+        "--disable-usage-stats",
+    ]
     environment = ray_environment | {"PATH": f"{BINARIES}:{os.environ['PATH']}"}
     with (folder / "head.log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
@@ -91,7 +102,11 @@ def bimix(ray_environment):
     """Run the command line as users do."""
 
     def run(*words, code=0, **variables):
-        environment = {k: v for k, v in (ray_environment | variables).items() if v is not None and k != "RAY_AUTH_MODE"}
+        environment = {
+            k: v
+            for k, v in (ray_environment | variables).items()
+            if v is not None and k != "RAY_AUTH_MODE"
+        }
         done = subprocess.run(
             [str(BINARIES / "bimix-sweep"), *map(str, words)],
             env=environment,
@@ -133,7 +148,9 @@ def test_nobody_submits_without_the_token_and_nothing_is_left_behind(tmp_path, b
     out = tmp_path / "sweep"
     words = ("submit", code / "sweep.yaml", "--address", head, "--out", out)
     without = bimix(*words, code=1, RAY_AUTH_TOKEN_PATH=None, HOME=str(tmp_path))
-    assert without.startswith(f"error: {head} asks for a token and none was found here; put the cluster's token into RAY_AUTH_TOKEN")
+    assert without.startswith(
+        f"error: {head} asks for a token and none was found here; put the cluster's token into RAY_AUTH_TOKEN"
+    )
     wrong = bimix(*words, code=1, RAY_AUTH_TOKEN=secrets.token_hex(32))
     assert wrong.startswith(f"error: {head} refuses the token found here")
     assert without.count("\n") == wrong.count("\n") == 1
@@ -142,20 +159,30 @@ def test_nobody_submits_without_the_token_and_nothing_is_left_behind(tmp_path, b
 
 def test_other_addresses_are_told_from_a_dashboard(tmp_path, bimix, code):
     words = ("submit", code / "sweep.yaml", "--out", tmp_path / "sweep", "--address")
-    assert "is not of a dashboard; need one such as http://HEAD:8265" in bimix(*words, "ray://127.0.0.1:10001", code=1)
+    assert "is not of a dashboard; need one such as http://HEAD:8265" in bimix(
+        *words, "ray://127.0.0.1:10001", code=1
+    )
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
-        assert "nothing answers at http://127.0.0.1:" in bimix(*words, f"127.0.0.1:{other.getsockname()[1]}", code=1)
+        assert "nothing answers at http://127.0.0.1:" in bimix(
+            *words, f"127.0.0.1:{other.getsockname()[1]}", code=1
+        )
         assert not (tmp_path / "sweep").exists()
 
 
-def test_a_sweep_is_submitted_stopped_submitted_again_and_complete(tmp_path, bimix, code, head, ray_environment):
+def test_a_sweep_is_submitted_stopped_submitted_again_and_complete(
+    tmp_path, bimix, code, head, ray_environment
+):
     out = tmp_path / "sweep"
     (code / "planted_losses.py").write_text(TRAINER.replace("{pause}", "0.5"))
     words = ("submit", code / "sweep.yaml", "--address", head, "--out", out, "--working-dir", code)
-    first = json.loads(bimix(*words, "--json", RAY_ADDRESS="http://192.0.2.1:1"))  # the address given counts, not Ray's variable
+    first = json.loads(
+        bimix(*words, "--json", RAY_ADDRESS="http://192.0.2.1:1")
+    )  # the address given counts, not Ray's variable
     assert (first["state"], first["dir"], first["address"]) == ("RUNNING", str(out), head)
-    assert f"is driven by job {first['submission_id']} already (RUNNING at {head})" in bimix(*words, code=1)
+    assert f"is driven by job {first['submission_id']} already (RUNNING at {head})" in bimix(
+        *words, code=1
+    )
     until(lambda: (out / "journal").exists() and len(starts(out)) >= 2, "running training")
 
     status = json.loads(bimix("status", out, "--json"))
@@ -170,7 +197,10 @@ def test_a_sweep_is_submitted_stopped_submitted_again_and_complete(tmp_path, bim
     before = read(out / "journal").events
     ended = {event["trial"] for event in before if event["kind"] == "end"}
     assert "stopped" in bimix("stop", out)  # twice does no harm
-    said = ask(f"{head}/api/jobs/{first['submission_id']}/logs", Path(ray_environment["RAY_AUTH_TOKEN_PATH"]).read_text())["logs"]
+    said = ask(
+        f"{head}/api/jobs/{first['submission_id']}/logs",
+        Path(ray_environment["RAY_AUTH_TOKEN_PATH"]).read_text(),
+    )["logs"]
     assert said.splitlines()[-1] == f"stopped; go on with: bimix-sweep resume {out}"
 
     (code / "planted_losses.py").write_text(TRAINER.replace("{pause}", "0.02"))
@@ -178,7 +208,12 @@ def test_a_sweep_is_submitted_stopped_submitted_again_and_complete(tmp_path, bim
     assert second["submission_id"] != first["submission_id"]
     watched = bimix("watch", out, "--seconds", 0.2)
     assert watched == ""  # lines are news, not results: they are on standard error
-    done = json.loads(until(lambda: (text := bimix("status", out, "--json")) and '"SUCCEEDED"' in text and text, "end of the job"))
+    done = json.loads(
+        until(
+            lambda: (text := bimix("status", out, "--json")) and '"SUCCEEDED"' in text and text,
+            "end of the job",
+        )
+    )
     assert done["complete"]
     assert done["trials"]["sweep"] == {"running": 0, "finished": 5, "failed": 0}
     after = read(out / "journal").events
@@ -188,11 +223,23 @@ def test_a_sweep_is_submitted_stopped_submitted_again_and_complete(tmp_path, bim
 
     token = Path(ray_environment["RAY_AUTH_TOKEN_PATH"]).read_text()
     job = ask(f"{head}/api/jobs/{second['submission_id']}", token)
-    assert job["metadata"] | {"config_digest": ""} == {"sweep": "planted", "dir": str(out), "config_digest": ""}
+    assert job["metadata"] | {"config_digest": ""} == {
+        "sweep": "planted",
+        "dir": str(out),
+        "config_digest": "",
+    }
     assert token not in json.dumps(job)
-    assert token not in "".join(path.read_text(errors="replace") for path in out.glob("**/*") if path.is_file())
-    log = "".join(ask(f"{head}/api/jobs/{job['submission_id']}/logs", token)["logs"] for job in (first, second))
-    assert any(line.startswith("refit ") and "optimum" in line and "regret" in line for line in log.splitlines()), log
+    assert token not in "".join(
+        path.read_text(errors="replace") for path in out.glob("**/*") if path.is_file()
+    )
+    log = "".join(
+        ask(f"{head}/api/jobs/{job['submission_id']}/logs", token)["logs"]
+        for job in (first, second)
+    )
+    assert any(
+        line.startswith("refit ") and "optimum" in line and "regret" in line
+        for line in log.splitlines()
+    ), log
 
 
 def test_a_folder_that_the_head_does_not_see_is_said(tmp_path, bimix, code, head, ray_environment):
@@ -201,7 +248,12 @@ def test_a_folder_that_the_head_does_not_see_is_said(tmp_path, bimix, code, head
     place.mkdir()
     client = f"mount -t tmpfs none {place} && {BINARIES}/bimix-sweep submit {code}/sweep.yaml --address {head} --out {place}/sweep"
     done = subprocess.run(
-        ["/usr/bin/unshare", "-Urm", "sh", "-c", client], env=ray_environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+        ["/usr/bin/unshare", "-Urm", "sh", "-c", client],
+        env=ray_environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     if "unshare failed" in done.stderr or "permission denied" in done.stderr.lower():
         pytest.skip("no user namespaces here")
@@ -211,5 +263,7 @@ def test_a_folder_that_the_head_does_not_see_is_said(tmp_path, bimix, code, head
 
 
 def test_stop_without_a_job_says_so(tmp_path, bimix):
-    assert "was not submitted as a job (no job.json); nothing to stop" in bimix("stop", tmp_path, code=1)
+    assert "was not submitted as a job (no job.json); nothing to stop" in bimix(
+        "stop", tmp_path, code=1
+    )
     assert "holds no sweep and no job" in bimix("status", tmp_path, code=1)

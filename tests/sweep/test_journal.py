@@ -32,7 +32,10 @@ def segment(folder, number):
 
 def written_by_version_1(folder, number, epoch, first, count):
     lines = [encode({"format": segments.FORMAT, "version": 1, "epoch": epoch, "segment": number})]
-    lines += [encode({"seq": seq, "epoch": epoch, "at": 1.5, **point(seq)}) for seq in range(first, first + count)]
+    lines += [
+        encode({"seq": seq, "epoch": epoch, "at": 1.5, **point(seq)})
+        for seq in range(first, first + count)
+    ]
     (folder / f"{number:06d}.jsonl").write_bytes(b"".join(lines))
 
 
@@ -76,7 +79,9 @@ def test_a_torn_tail_is_passed_over_and_said_and_writing_goes_on(tmp_path, cut):
 @pytest.mark.parametrize("left", [0, 10])
 def test_a_writer_killed_before_its_header_was_whole_leaves_nothing_to_repair(tmp_path, left):
     written(tmp_path, 2)
-    (tmp_path / "000002-00000000-000001.jsonl").write_bytes(b'{"format":"bimix-sweep journal"'[:left])
+    (tmp_path / "000002-00000000-000001.jsonl").write_bytes(
+        b'{"format":"bimix-sweep journal"'[:left]
+    )
     written(tmp_path, 1)
     assert steps(tmp_path) == [1, 2, 1]
     assert read(tmp_path).epoch == 3
@@ -101,10 +106,15 @@ def test_a_missing_line_or_segment_is_an_error(tmp_path):
     second.write_bytes(b"".join(lines))
     kept = first.read_bytes()
     first.write_bytes(b"".join(kept.splitlines(keepends=True)[:3]))
-    with pytest.raises(JournalError, match=rf"{first.name} ends with event 2 and the next writer had read 3: lines are missing"):
+    with pytest.raises(
+        JournalError,
+        match=rf"{first.name} ends with event 2 and the next writer had read 3: lines are missing",
+    ):
         read(tmp_path)
     first.unlink()
-    with pytest.raises(JournalError, match=rf"{second.name} line 1: continues {first.name}, which is missing"):
+    with pytest.raises(
+        JournalError, match=rf"{second.name} line 1: continues {first.name}, which is missing"
+    ):
         read(tmp_path)
 
 
@@ -146,8 +156,13 @@ def test_a_journal_of_version_1_is_read_and_continued(tmp_path):
 
 def test_another_version_is_refused(tmp_path):
     for name in ("000001.jsonl", "000001-00000000-000001.jsonl"):
-        tmp_path.joinpath(name).write_bytes(encode({"format": segments.FORMAT, "version": 99, "epoch": 1, "segment": 1}))
-        with pytest.raises(JournalError, match=rf"{name} line 1: is of version 99, this program reads 2; update bimix-sweep$"):
+        tmp_path.joinpath(name).write_bytes(
+            encode({"format": segments.FORMAT, "version": 99, "epoch": 1, "segment": 1})
+        )
+        with pytest.raises(
+            JournalError,
+            match=rf"{name} line 1: is of version 99, this program reads 2; update bimix-sweep$",
+        ):
             read(tmp_path)
 
 
@@ -176,7 +191,10 @@ def test_values_that_are_not_plain_and_finite_are_not_written(tmp_path, value):
         ('{"seq":1,"epoch":1,"kind":"point","loss":1e999}', "holds 1e999"),
         ('{"seq":1,"epoch":1,"kind":"point","step":' + "9" * 5000 + "}", "number of 5000 digits"),
         ('{"seq":1,"epoch":1,"kind":7}', "has no kind"),
-        ('{"seq":1,"epoch":1,"kind":"x","deep":' + "[" * 200_000 + "]" * 200_000 + "}", "recursion"),
+        (
+            '{"seq":1,"epoch":1,"kind":"x","deep":' + "[" * 200_000 + "]" * 200_000 + "}",
+            "recursion",
+        ),
     ],
 )
 def test_hostile_lines_are_refused_even_with_a_good_checksum(tmp_path, body, reason):
@@ -200,7 +218,9 @@ def test_hostile_lines_are_refused_even_with_a_good_checksum(tmp_path, body, rea
     ],
 )
 def test_a_hostile_header_is_refused(tmp_path, parent, after, reason):
-    (tmp_path / "000001-00000000-000001.jsonl").write_bytes(segments.header("000001-00000000", 1, parent, after))
+    (tmp_path / "000001-00000000-000001.jsonl").write_bytes(
+        segments.header("000001-00000000", 1, parent, after)
+    )
     with pytest.raises(JournalError, match=rf"line 1: .*{reason}"):
         read(tmp_path)
 
@@ -214,7 +234,9 @@ def test_a_huge_segment_is_refused_unread(tmp_path):
 
 def test_a_line_too_long_to_be_read_again_is_not_written(tmp_path):
     journal, _ = Journal.open(tmp_path)
-    with pytest.raises(JournalError, match=r"a point event of 170000\d\d bytes is too long; need at most 16 MB"):
+    with pytest.raises(
+        JournalError, match=r"a point event of 170000\d\d bytes is too long; need at most 16 MB"
+    ):
         journal.append({"kind": "point", "trial": "x" * 17_000_000})
     journal.close()
 
@@ -241,9 +263,13 @@ def test_many_threads_lose_nothing_and_each_keeps_its_order(tmp_path):
         thread.join()
     journal.close()
     events = read(tmp_path).events
-    assert sorted((event["trial"], event["step"]) for event in events) == sorted((f"t{w}", s) for w in range(8) for s in range(50))
+    assert sorted((event["trial"], event["step"]) for event in events) == sorted(
+        (f"t{w}", s) for w in range(8) for s in range(50)
+    )
     for worker in range(8):
-        assert [event["step"] for event in events if event["trial"] == f"t{worker}"] == list(range(50))
+        assert [event["step"] for event in events if event["trial"] == f"t{worker}"] == list(
+            range(50)
+        )
 
 
 def test_a_full_disk_ends_the_writer_and_leaves_whole_lines(tmp_path, monkeypatch):

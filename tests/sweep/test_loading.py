@@ -73,18 +73,32 @@ print(*said, sep="\\n")
 
 def run(*words, env, cwd, text=None):
     return subprocess.run(
-        [sys.executable, *map(str, words)], env=env, cwd=cwd, input=text, capture_output=True, text=True, timeout=PATIENCE, check=False
+        [sys.executable, *map(str, words)],
+        env=env,
+        cwd=cwd,
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
 
 
-def test_a_module_that_no_worker_has_is_said_before_anything_is_begun_and_what_is_advised_helps(tmp_path, ray_environment):
+def test_a_module_that_no_worker_has_is_said_before_anything_is_begun_and_what_is_advised_helps(
+    tmp_path, ray_environment
+):
     (tmp_path / "launching.py").write_text(SWEEP)
     (tmp_path / "made.py").write_text(MADE_HERE)
     begun = time.monotonic()
     refused = run("made.py", "out", env=ray_environment, cwd=tmp_path)
     assert refused.returncode == 1
-    assert "error: the trainer made_here.Mine cannot be loaded by a worker on node " in refused.stderr
-    assert "(ModuleNotFoundError: No module named 'made_here'); workers import its modules by name, so install them" in refused.stderr
+    assert (
+        "error: the trainer made_here.Mine cannot be loaded by a worker on node " in refused.stderr
+    )
+    assert (
+        "(ModuleNotFoundError: No module named 'made_here'); workers import its modules by name, so install them"
+        in refused.stderr
+    )
     assert "ray.cloudpickle.register_pickle_by_value(MODULE)" in refused.stderr
     assert time.monotonic() - begun < 100  # embedded Ray starts in five
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["config.yaml"]
@@ -94,22 +108,33 @@ def test_a_module_that_no_worker_has_is_said_before_anything_is_begun_and_what_i
 
 
 @pytest.mark.parametrize("how", ["script", "module", "interactive"])
-def test_embedded_ray_loads_what_the_driver_does_from_wherever_that_imports(tmp_path, ray_environment, how):
+def test_embedded_ray_loads_what_the_driver_does_from_wherever_that_imports(
+    tmp_path, ray_environment, how
+):
     folder = tmp_path / "project" / "trainers"
     folder.mkdir(parents=True)
     (folder / "mine.py").write_text(TRAINER)
     (tmp_path / "project" / "begin.py").write_text(LOADED)
     (folder / "begin.py").write_text(LOADED)
     words = {"script": ["begin.py"], "module": ["-m", "trainers.begin"], "interactive": ["-"]}[how]
-    done = run(*words, env=ray_environment, cwd=tmp_path / "project", text=LOADED if how == "interactive" else None)
+    done = run(
+        *words,
+        env=ray_environment,
+        cwd=tmp_path / "project",
+        text=LOADED if how == "interactive" else None,
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("warning: the trainer __main__.Fussy could not be loaded by a worker on node ")
+    assert lines[0].startswith(
+        "warning: the trainer __main__.Fussy could not be loaded by a worker on node "
+    )
     assert lines[0].endswith("(RuntimeError: no GPU here)")
 
 
-def test_on_a_cluster_the_nodes_that_can_train_are_asked_and_the_one_that_lacks_the_module_is_named(tmp_path, monkeypatch):
+def test_on_a_cluster_the_nodes_that_can_train_are_asked_and_the_one_that_lacks_the_module_is_named(
+    tmp_path, monkeypatch
+):
     (tmp_path / "launching.py").write_text(SWEEP)
     (tmp_path / "installed").mkdir()
     (tmp_path / "installed" / "of_some_nodes.py").write_text(TRAINER)
@@ -117,7 +142,9 @@ def test_on_a_cluster_the_nodes_that_can_train_are_asked_and_the_one_that_lacks_
         "import sys; sys.path.append(sys.argv.pop(1))\nfrom of_some_nodes import Mine\nfrom launching import sweep\nsweep(Mine(), *sys.argv[1:])\n"
     )
     with (
-        tempfile.TemporaryDirectory(prefix="loading-", dir="/tmp", ignore_cleanup_errors=True) as folder,  # sockets' paths must be short
+        tempfile.TemporaryDirectory(
+            prefix="loading-", dir="/tmp", ignore_cleanup_errors=True
+        ) as folder,  # sockets' paths must be short
         faults.nodes(Path(folder), num_workers=0, cpus=1) as nodes,
     ):
         env = faults.environment(Path(folder))
@@ -130,5 +157,8 @@ def test_on_a_cluster_the_nodes_that_can_train_are_asked_and_the_one_that_lacks_
         nodes.start_worker(1)
         refused = run("begin.py", "installed", "two", nodes.address, env=env, cwd=tmp_path)
     assert refused.returncode == 1
-    assert "the trainer of_some_nodes.Mine cannot be loaded by a worker on node 127.0.0.3 (ModuleNotFoundError: No module" in refused.stderr
+    assert (
+        "the trainer of_some_nodes.Mine cannot be loaded by a worker on node 127.0.0.3 (ModuleNotFoundError: No module"
+        in refused.stderr
+    )
     assert [path.name for path in (tmp_path / "two").iterdir()] == ["config.yaml"]

@@ -9,9 +9,15 @@ from bimix_sweep.sweep.snapshot import Snapshot, TrialRow, describe, duration, p
 
 def row(trial, state="finished", step=400, role="sweep"):
     return TrialRow(
-        trial=trial, role=role, reason="initial: uniform", state=state, step=step, steps=400, objective=3.5 if step else None,
+        trial=trial,
+        role=role,
+        reason="initial: uniform",
+        state=state,
+        step=step,
+        steps=400,
+        objective=3.5 if step else None,
         mixture={"web": 0.4, "code": 0.6},
-    )  # fmt: skip
+    )
 
 
 def snapshot(**changes):
@@ -21,11 +27,25 @@ def snapshot(**changes):
     for one in trials:
         counts.setdefault(one.role, Counter())[one.state] += 1
     fields = {
-        "name": "pile", "phase": "sweep", "steps": 400, "counts": counts, "max_trials": 12,
-        "num_finals": 8, "optimum": {"web": 0.41, "code": 0.59}, "region": {"web": (0.3, 0.5), "code": (0.5, 0.7)},
-        "regret_expected": 0.001, "regret_upper95": 0.003, "movement_tv": 0.01, "decision": "regret may be 0.300%",
-        "elapsed_seconds": 100.0, "training_seconds": 30.0, "seconds_to_do": 555.0, "slots": 2, "num_lines": len(lines), "epoch": 1,
-    }  # fmt: skip
+        "name": "pile",
+        "phase": "sweep",
+        "steps": 400,
+        "counts": counts,
+        "max_trials": 12,
+        "num_finals": 8,
+        "optimum": {"web": 0.41, "code": 0.59},
+        "region": {"web": (0.3, 0.5), "code": (0.5, 0.7)},
+        "regret_expected": 0.001,
+        "regret_upper95": 0.003,
+        "movement_tv": 0.01,
+        "decision": "regret may be 0.300%",
+        "elapsed_seconds": 100.0,
+        "training_seconds": 30.0,
+        "seconds_to_do": 555.0,
+        "slots": 2,
+        "num_lines": len(lines),
+        "epoch": 1,
+    }
     return Snapshot(**(fields | changes))
 
 
@@ -63,7 +83,15 @@ def test_elsewhere_than_on_a_terminal_every_line_is_printed_once_and_whole():
     with Progress(console) as progress:
         progress.show(snapshot())
         progress.show(snapshot())
-        progress.show(snapshot(lines=["t0000 done", "refit 1: 1 training", "a line that is longer than the console is wide"]))
+        progress.show(
+            snapshot(
+                lines=[
+                    "t0000 done",
+                    "refit 1: 1 training",
+                    "a line that is longer than the console is wide",
+                ]
+            )
+        )
         progress.show(snapshot(lines=["of which only the end is kept"], num_lines=4))
         progress.show(snapshot(lines=["after a restart"], epoch=2))
     assert console.file.getvalue().splitlines() == [
@@ -81,7 +109,12 @@ def test_a_sweep_without_trainings_is_starting_and_its_name_is_not_said_twice():
 
 
 def test_words():
-    assert [percent(share) for share in (0.0, 4.9e-5, 5.1e-5, 0.0123)] == ["<0.01%", "<0.01%", "0.01%", "1.23%"]
+    assert [percent(share) for share in (0.0, 4.9e-5, 5.1e-5, 0.0123)] == [
+        "<0.01%",
+        "<0.01%",
+        "0.01%",
+        "1.23%",
+    ]
     assert describe({"web": 1.0, "code": 0.05}) == "web 1.00 code .05"
     assert [duration(s) for s in (48.4, 200, 18_600)] == ["48 s", "3 min 20 s", "5 h 10 min"]
 
@@ -91,4 +124,7 @@ def test_a_log_says_now_and_then_how_far_the_whole_sweep_is(monkeypatch):
     console = Console(file=StringIO(), width=200, force_terminal=False)
     with Progress(console) as progress:
         progress.show(snapshot())
-    assert "pile: sweep, 1 finished, 1 running; 1 min 40 s so far, at most about 4 min" in console.file.getvalue()
+    assert (
+        "pile: sweep, 1 finished, 1 running; 1 min 40 s so far, at most about 4 min"
+        in console.file.getvalue()
+    )

@@ -24,25 +24,48 @@ LENGTHS = {"web": 30, "code": 50, "books": 90}
 def planted(proposal, step):
     noise = np.random.default_rng([proposal.seed % 2**31, step]).normal(size=3)
     shares = proposal.mixture.as_array(NAMES)
-    values = (shares + 0.03) ** -np.array([0.1, 0.16, 0.13]) * (8 * step**-0.45 + 2) * np.exp(0.002 * noise)
+    values = (
+        (shares + 0.03) ** -np.array([0.1, 0.16, 0.13])
+        * (8 * step**-0.45 + 2)
+        * np.exp(0.002 * noise)
+    )
     return dict(zip(NAMES, values.tolist(), strict=True))
 
 
 def swept(folder, trials=7, digest=""):
     """A sweep of `trials` planted trainings and its finals, or of one point where that is 0; returns its configuration."""
     config = SweepConfig.parse(
-        {"domains": {name: {"path": f"/text/{name}.jsonl"} for name in NAMES}, "objective": "worst", "budget": {"trials": trials or 7}}
+        {
+            "domains": {name: {"path": f"/text/{name}.jsonl"} for name in NAMES},
+            "objective": "worst",
+            "budget": {"trials": trials or 7},
+        }
     )
     domains = config.domain_set(dict(zip(NAMES, (1e9, 3e9, 2e9), strict=True)))
     spec = SweepSpec(
-        domains=domains, final_domains=domains, targets=NAMES, weights=config.weights(), own=config.own(), objective="worst", steps=400,
-        size=1e5, eval_steps=STEPS, min_step=100, max_trials=trials or 7, tolerance=1e-7,
-    )  # fmt: skip
-    first = sweep_event(name="s", config_digest=config.digest, data={"store": digest}, spec=spec, versions={})
+        domains=domains,
+        final_domains=domains,
+        targets=NAMES,
+        weights=config.weights(),
+        own=config.own(),
+        objective="worst",
+        steps=400,
+        size=1e5,
+        eval_steps=STEPS,
+        min_step=100,
+        max_trials=trials or 7,
+        tolerance=1e-7,
+    )
+    first = sweep_event(
+        name="s", config_digest=config.digest, data={"store": digest}, spec=spec, versions={}
+    )
     actor = LawActor(str(folder), first, lock_seconds=0)
     actor.ready()
     number = 0
-    while (proposal := actor.propose(f"t{number:04d}") or actor.final([past.proposal.trial for past in actor.past()])) is not None:
+    while (
+        proposal := actor.propose(f"t{number:04d}")
+        or actor.final([past.proposal.trial for past in actor.past()])
+    ) is not None:
         actor.start(proposal.trial, "here")
         for step in STEPS:
             actor.record(proposal.trial, step, planted(proposal, step))
@@ -58,24 +81,33 @@ def swept(folder, trials=7, digest=""):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
-    documents = {name: Split(documents=[np.arange(length)] * 20) for name, length in LENGTHS.items()}
+    documents = {
+        name: Split(documents=[np.arange(length)] * 20) for name, length in LENGTHS.items()
+    }
     store = write_store(folder / "store", train=documents, validation=documents, vocabulary=300)
     return folder, swept(folder, digest=store.digest)
 
 
-def test_a_finished_sweep_exports_to_every_trainer_with_the_domains_file_beside_it(finished, tmp_path):
+def test_a_finished_sweep_exports_to_every_trainer_with_the_domains_file_beside_it(
+    finished, tmp_path
+):
     folder, config = finished
     write_results(folder, config)
-    written, skipped = export_all(Recipe.read(folder / "RECIPE.json"), tmp_path, folder / "domains.yaml")
+    written, skipped = export_all(
+        Recipe.read(folder / "RECIPE.json"), tmp_path, folder / "domains.yaml"
+    )
     assert not skipped
     assert "/text/code.jsonl" in (tmp_path / "levanter.yaml").read_text()
     assert str(tmp_path / "megatron-lm.txt") in written
     assert yaml.safe_load((folder / "domains.yaml").read_text()) == {
-        name: {"path": f"/text/{name}.jsonl", "tokens_per_document": length} for name, length in LENGTHS.items()
+        name: {"path": f"/text/{name}.jsonl", "tokens_per_document": length}
+        for name, length in LENGTHS.items()
     }
 
 
-def test_without_paths_the_domains_file_leaves_them_out_and_says_what_to_fill_in(finished, tmp_path):
+def test_without_paths_the_domains_file_leaves_them_out_and_says_what_to_fill_in(
+    finished, tmp_path
+):
     config = SweepConfig.parse({"domains": {name: {} for name in NAMES}, "trainer": "mine:train"})
     _write_domains(str(tmp_path), config, None)
     text = (tmp_path / "domains.yaml").read_text()
@@ -83,7 +115,10 @@ def test_without_paths_the_domains_file_leaves_them_out_and_says_what_to_fill_in
     assert "fill in where your trainer's tokens lie" in text
     recipe = Recipe(proportions={"web": 0.5, "code": 0.5, "books": 0.0})
     assert export_recipe(recipe, "json", tmp_path / "mix.json", tmp_path / "domains.yaml")
-    with pytest.raises(ExportError, match=r"gives domain web no path; need web: \{path: ...\}, where your trainer's tokens"):
+    with pytest.raises(
+        ExportError,
+        match=r"gives domain web no path; need web: \{path: ...\}, where your trainer's tokens",
+    ):
         export_recipe(recipe, "megatron-lm", tmp_path / "mix.txt", tmp_path / "domains.yaml")
 
 
@@ -113,7 +148,11 @@ def test_a_sweep_that_has_just_begun_has_a_page_without_a_law(tmp_path, points):
 
 def test_a_sweep_whose_only_training_failed_has_a_page(tmp_path):
     config = swept(tmp_path, trials=0)
-    actor = LawActor(str(tmp_path), {"name": "s", "config_digest": config.digest, "data": {"store": ""}}, lock_seconds=0)
+    actor = LawActor(
+        str(tmp_path),
+        {"name": "s", "config_digest": config.digest, "data": {"store": ""}},
+        lock_seconds=0,
+    )
     actor.ready()
     actor.abandon("t0000", "exploded")
     actor.close()

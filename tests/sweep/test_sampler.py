@@ -21,10 +21,19 @@ def planted(shares, step):
 def spec(**changes):
     domains = changes.pop("domains", DomainSet(names=NAMES, upper=(0.5, 1.0, 1.0)))
     fields = {
-        "domains": domains, "final_domains": domains, "targets": NAMES, "weights": dict.fromkeys(NAMES, 1.0),
-        "own": {name: name for name in NAMES}, "steps": 400, "size": 1e5, "eval_steps": (100, 200, 400), "min_step": 100,
-        "max_trials": 14, "tolerance": 1e-3, "patience": 2,
-    }  # fmt: skip
+        "domains": domains,
+        "final_domains": domains,
+        "targets": NAMES,
+        "weights": dict.fromkeys(NAMES, 1.0),
+        "own": {name: name for name in NAMES},
+        "steps": 400,
+        "size": 1e5,
+        "eval_steps": (100, 200, 400),
+        "min_step": 100,
+        "max_trials": 14,
+        "tolerance": 1e-3,
+        "patience": 2,
+    }
     return SweepSpec(**(fields | changes))
 
 
@@ -39,14 +48,21 @@ def objective_for(state, noise=0.001):
         generator = np.random.default_rng(trial.number)
         for step in state.spec.eval_steps:
             losses = planted(mixture.proportions, step) * np.exp(noise * generator.normal(size=3))
-            state.record(trial_name(trial.number), step, dict(zip(NAMES, losses.tolist(), strict=True)))
+            state.record(
+                trial_name(trial.number), step, dict(zip(NAMES, losses.tolist(), strict=True))
+            )
         return float(losses.mean())
 
     return objective
 
 
 def true_optimum():
-    grid = [(a, b, 1 - a - b) for a in np.linspace(0, 0.5, 101) for b in np.linspace(0, 1, 201) if a + b <= 1]
+    grid = [
+        (a, b, 1 - a - b)
+        for a in np.linspace(0, 0.5, 101)
+        for b in np.linspace(0, 1, 201)
+        if a + b <= 1
+    ]
     return np.array(min(grid, key=lambda shares: planted(shares, 400).mean()))
 
 
@@ -77,7 +93,9 @@ def test_every_trial_carries_the_proposed_proportions_to_the_last_bit_and_inside
 def test_a_parameter_that_is_no_proportion_is_refused():
     study = study_of(MixtureSampler(SweepState(spec()), NAMES))
     trial = study.ask()
-    with pytest.raises(SweepError, match=r"parameter learning_rate .* is none of the proportions web, code, books"):
+    with pytest.raises(
+        SweepError, match=r"parameter learning_rate .* is none of the proportions web, code, books"
+    ):
         trial.suggest_float("learning_rate", 1e-4, 1e-2)
     study.tell(trial, state=optuna.trial.TrialState.FAIL)
 
@@ -89,7 +107,10 @@ def test_a_failed_trial_is_told_to_the_planner_and_its_budget_is_spent():
     suggest_mixture(trial, NAMES)
     trial.set_user_attr("failed", "loss of web is nan at step 100")
     study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    assert (state.trials["t0000"].state, state.trials["t0000"].failure) == ("failed", "loss of web is nan at step 100")
+    assert (state.trials["t0000"].state, state.trials["t0000"].failure) == (
+        "failed",
+        "loss of web is nan at step 100",
+    )
     suggest_mixture(study.ask(), NAMES)
     with pytest.raises(SweepError, match="nothing left to propose after 2 trials"):
         suggest_mixture(study.ask(), NAMES)

@@ -15,9 +15,16 @@ from bimix_sweep.sweep.searcher import FINISHED, SCOUTS, SweepSearcher
 NAMES = ("web", "code", "books")
 DOMAINS = DomainSet(names=NAMES)
 SPEC = SweepSpec(
-    domains=DOMAINS, final_domains=DOMAINS, targets=NAMES, weights=dict.fromkeys(NAMES, 1.0), own={}, steps=400, size=1e5, max_trials=3,
+    domains=DOMAINS,
+    final_domains=DOMAINS,
+    targets=NAMES,
+    weights=dict.fromkeys(NAMES, 1.0),
+    own={},
+    steps=400,
+    size=1e5,
+    max_trials=3,
     slots=2,
-)  # fmt: skip
+)
 
 
 class Slow(SweepState):
@@ -129,7 +136,9 @@ def wide():
 
 
 def test_the_first_trainings_begin_alone_until_one_has_a_point(wide):
-    assert [wide.suggest(str(number)) is not None for number in range(SCOUTS + 2)] == [True] * SCOUTS + [False] * 2
+    assert [wide.suggest(str(number)) is not None for number in range(SCOUTS + 2)] == [
+        True
+    ] * SCOUTS + [False] * 2
     wide.on_trial_result(trial_id="1", result={"objective": 3.0})
     assert wide.suggest("more")["trial"] == f"t{SCOUTS:04d}"
 

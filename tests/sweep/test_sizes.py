@@ -55,9 +55,13 @@ def test_sizes_are_in_the_journal_and_read_again(finished):
     events = read(folder / "journal").events
     assert events[0]["spec"]["smaller"] == [1e5]
     assert history.spec.sizes == SIZES
-    proposed = {event["trial"]: event.get("size") for event in events if event["kind"] == "proposal"}
+    proposed = {
+        event["trial"]: event.get("size") for event in events if event["kind"] == "proposal"
+    }
     sizes = {name: record.size for name, record in history.state.trials.items()}
-    assert {name: size for name, size in proposed.items() if size} == {name: size for name, size in sizes.items() if name.startswith("t")}
+    assert {name: size for name, size in proposed.items() if size} == {
+        name: size for name, size in sizes.items() if name.startswith("t")
+    }
     assert Counter(size for name, size in sizes.items() if name.startswith("t"))[1e5] >= 5
     assert {size for name, size in sizes.items() if name.startswith("final")} == {4e5}
 
@@ -96,7 +100,9 @@ def test_results_are_for_the_largest_size_and_tell_the_others(finished):
 
 def test_people_see_sizes_beside_losses(finished):
     folder, history = finished
-    snapshot = snapshot_of(history, elapsed_seconds=1.0, training_seconds=1.0, lines=(), num_lines=0, epoch=1)
+    snapshot = snapshot_of(
+        history, elapsed_seconds=1.0, training_seconds=1.0, lines=(), num_lines=0, epoch=1
+    )
     assert {row.size for row in snapshot.trials} == {*SIZES}
     with (console := Console(width=120)).capture() as seen:
         console.print(picture(snapshot))
@@ -104,12 +110,17 @@ def test_people_see_sizes_beside_losses(finished):
     view = StudyView(str(folder))
     view.refresh()
     (study,) = view.storage.get_all_studies()
-    assert {trial.user_attrs["size"] for trial in view.storage.get_all_trials(study._study_id)} == {*SIZES}
+    assert {trial.user_attrs["size"] for trial in view.storage.get_all_trials(study._study_id)} == {
+        *SIZES
+    }
 
 
 def test_a_sweep_keeps_its_sizes(finished):
     folder, _ = finished
-    with pytest.raises(SweepError, match=r"proxy\.sizes was .* and is now .*; a sweep keeps the sizes of its proxies"):
+    with pytest.raises(
+        SweepError,
+        match=r"proxy\.sizes was .* and is now .*; a sweep keeps the sizes of its proxies",
+    ):
         open_sweep(folder, config(14, proxy__sizes=[1e5, 4e5, 8e5]), trainer=TWO)
 
 
@@ -128,41 +139,67 @@ def test_best_measured_is_the_best_of_the_largest_size(measured):
 
 def test_hours_are_expected_in_proportion_to_size(measured):
     (bill,) = bills(measured, now=2000.0)
-    assert bill.expected == pytest.approx(360 / 3600)  # 90 s for a quarter of the size is the same rate
+    assert bill.expected == pytest.approx(
+        360 / 3600
+    )  # 90 s for a quarter of the size is the same rate
     assert bill.spent == pytest.approx((90 + 360 + 360) / 3600)
 
 
 def test_plan_costs_each_size(tmp_path):
-    asked, elsewhere = {"slots": 1, "hours": 0.5, "seconds": 0}, {"trainer": {"command": ["train", "{job}"]}}
-    one, two = (make_plan(config(20, proxy__sizes=sizes, **elsewhere), **asked) for sizes in ([4e5], [*SIZES]))
+    asked, elsewhere = (
+        {"slots": 1, "hours": 0.5, "seconds": 0},
+        {"trainer": {"command": ["train", "{job}"]}},
+    )
+    one, two = (
+        make_plan(config(20, proxy__sizes=sizes, **elsewhere), **asked)
+        for sizes in ([4e5], [*SIZES])
+    )
     assert one.core_hours == pytest.approx((20 + 8) * 0.5)
-    assert two.core_hours == pytest.approx((5 * 0.25 + 15 + 8) * 0.5)  # nothing is known of those after the first
-    simulated = make_plan(config(20, proxy__sizes=[*SIZES], **elsewhere), slots=4, hours=0.5, seconds=8)
+    assert two.core_hours == pytest.approx(
+        (5 * 0.25 + 15 + 8) * 0.5
+    )  # nothing is known of those after the first
+    simulated = make_plan(
+        config(20, proxy__sizes=[*SIZES], **elsewhere), slots=4, hours=0.5, seconds=8
+    )
     assert 5 * 0.25 + 3 < simulated.cost < 5 * 0.25 + 15
     assert simulated.core_hours == pytest.approx((simulated.cost + 8) * 0.5)
 
 
 def test_the_builtin_trainer_trains_a_model_of_each_size(text, tmp_path):  # noqa: F811
     shape = {"steps": 16, "context": 16, "batch": 2, "vocabulary": 300}
-    trainer = prepare_builtin(builtin_config(text, proxy={"sizes": [2e4, 1e5], **shape}), tmp_path, lambda _: None)
+    trainer = prepare_builtin(
+        builtin_config(text, proxy={"sizes": [2e4, 1e5], **shape}), tmp_path, lambda _: None
+    )
     assert trainer.sizes[0] < 5e4 < trainer.sizes[1]
     last, bytes_written = [], []
     for size in (*trainer.sizes, None):
         points, folder = {}, tmp_path / f"trial-{size}"
         job = TrialJob(
-            trial="t", mixture=Mixture.from_mapping({"latin": 0.7, "digits": 0.3}), seed=1, checkpoint_dir=folder, precision={"dtype": "float32"},
+            trial="t",
+            mixture=Mixture.from_mapping({"latin": 0.7, "digits": 0.3}),
+            seed=1,
+            checkpoint_dir=folder,
+            precision={"dtype": "float32"},
             size=size,
-        )  # fmt: skip
+        )
         trainer.train(job, points.__setitem__)
         last.append(points[16])
-        bytes_written.append(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
+        bytes_written.append(
+            sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        )
     assert last[0] != last[1] == last[2]
     assert bytes_written[1] > 1.5 * bytes_written[0]
 
 
 def test_sizes_that_come_to_the_same_builtin_model_are_refused(text, tmp_path):  # noqa: F811
-    close = builtin_config(text, proxy={"sizes": [1e5, 1.01e5], "steps": 16, "context": 16, "batch": 2, "vocabulary": 300})
-    with pytest.raises(ConfigError, match=r"proxy\.sizes has 101000, .* no more than the one before; need sizes further apart"):
+    close = builtin_config(
+        text,
+        proxy={"sizes": [1e5, 1.01e5], "steps": 16, "context": 16, "batch": 2, "vocabulary": 300},
+    )
+    with pytest.raises(
+        ConfigError,
+        match=r"proxy\.sizes has 101000, .* no more than the one before; need sizes further apart",
+    ):
         prepare_builtin(close, tmp_path, lambda _: None)
 
 
@@ -175,12 +212,19 @@ def test_brought_trainers_are_told_the_size_of_the_training(tmp_path, monkeypatc
         "def run(mixture, report, context):\n    report(8, {'web': context.size, 'code': 1.0})\n",
     )
     monkeypatch.setattr(sys, "path", [*sys.path])
-    for trainer in ({"command": [sys.executable, "sized_command.py", "{job}"]}, "sized_function:run"):
+    for trainer in (
+        {"command": [sys.executable, "sized_command.py", "{job}"]},
+        "sized_function:run",
+    ):
         attempt = Attempt(tmp_path, trainer, proxy={"steps": 8, "sizes": [*SIZES]})
         job = TrialJob(
-            trial="t", mixture=Mixture.from_mapping({"web": 0.25, "code": 0.75}), seed=7, checkpoint_dir=tmp_path / "checkpoint", precision={},
+            trial="t",
+            mixture=Mixture.from_mapping({"web": 0.25, "code": 0.75}),
+            seed=7,
+            checkpoint_dir=tmp_path / "checkpoint",
+            precision={},
             size=size,
-        )  # fmt: skip
+        )
         attempt.trainer.train(job, attempt.points.__setitem__)
     assert json.loads((tmp_path / "seen.json").read_text()) == (size or 4e5)
     assert attempt.points[8]["web"] == (size or 4e5)
@@ -195,9 +239,12 @@ def call(*words, code=0):
 def test_without_ray_the_mixtures_say_their_size_and_another_one_is_refused(tmp_path):
     folder, mixtures, table = tmp_path / "sweep", tmp_path / "m.csv", tmp_path / "l.csv"
     content = {
-        "domains": {name: {} for name in NAMES}, "trainer": {"command": ["srun", "{job}"]}, "proxy": {"steps": 400, "sizes": [*SIZES]},
-        "budget": {"trials": 12}, "out": str(folder),
-    }  # fmt: skip
+        "domains": {name: {} for name in NAMES},
+        "trainer": {"command": ["srun", "{job}"]},
+        "proxy": {"steps": 400, "sizes": [*SIZES]},
+        "budget": {"trials": 12},
+        "out": str(folder),
+    }
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
     call("propose", tmp_path / "sweep.yaml", "--count", 8, "-o", mixtures)
     asked = MixtureFile.read(mixtures)
@@ -206,13 +253,32 @@ def test_without_ray_the_mixtures_say_their_size_and_another_one_is_refused(tmp_
     rows = [
         {"trial": str(trial), "step": 400, "size": size}
         | {f"r_{name}": float(share) for name, share in zip(asked.domains, shares, strict=True)}
-        | {f"loss_{name}": loss for name, loss in planted_losses(Mixture.from_array(asked.domains, shares), int(seed), 400).items()}
-        for trial, seed, size, shares in zip(asked.columns["trial"].to_pylist(), asked.columns["seed"].to_pylist(), sizes, asked.proportions, strict=True)
-    ]  # fmt: skip
+        | {
+            f"loss_{name}": loss
+            for name, loss in planted_losses(
+                Mixture.from_array(asked.domains, shares), int(seed), 400
+            ).items()
+        }
+        for trial, seed, size, shares in zip(
+            asked.columns["trial"].to_pylist(),
+            asked.columns["seed"].to_pylist(),
+            sizes,
+            asked.proportions,
+            strict=True,
+        )
+    ]
     write_columns(table, {name: pa.array([row[name] for row in rows]) for name in rows[0]})
     wrong = tmp_path / "wrong.csv"
-    write_columns(wrong, {name: pa.array([4e5 if name == "size" else row[name] for row in rows]) for name in rows[0]})
-    assert "has size 400000, trial t0000 was proposed with 100000" in call("record", folder, wrong, code=1)
+    write_columns(
+        wrong,
+        {
+            name: pa.array([4e5 if name == "size" else row[name] for row in rows])
+            for name in rows[0]
+        },
+    )
+    assert "has size 400000, trial t0000 was proposed with 100000" in call(
+        "record", folder, wrong, code=1
+    )
     assert len(json.loads(call("record", folder, table, "--json"))["finished"]) == 8
     said = json.loads(call("propose", folder, "--count", 1, "-o", mixtures, "--json"))
     assert said["new"][0]["size"] in SIZES

@@ -18,7 +18,11 @@ from bimix_sweep.sweep.slots import Slots, fitting
         ({"gpu": 2}, [{"CPU": 16, "GPU": 3}, {"CPU": 1, "GPU": 8}], 2),
         ({"nodes": 2}, [{"CPU": 4}], 0),
         ({"nodes": 2}, [{"CPU": 4}, {"CPU": 4}], 4),
-        ({"nodes": 2}, [{"CPU": 100}, {"CPU": 1}, {"CPU": 1}], 2),  # each takes one part on the large node
+        (
+            {"nodes": 2},
+            [{"CPU": 100}, {"CPU": 1}, {"CPU": 1}],
+            2,
+        ),  # each takes one part on the large node
         ({"nodes": 3, "gpu": 1}, [{"CPU": 8, "GPU": 2}] * 4, 2),
     ],
 )
@@ -45,10 +49,13 @@ def test_slots_follow_the_nodes(wanted, scales, slots, monkeypatch):
 
 def test_a_training_that_fits_no_node_is_said_with_the_nodes():
     with pytest.raises(
-        SweepError, match=r"needs 2 CPUs and 0 GPUs on one node; the nodes have 1 CPUs and 0 GPUs, 1 CPUs and 0 GPUs; lower"
+        SweepError,
+        match=r"needs 2 CPUs and 0 GPUs on one node; the nodes have 1 CPUs and 0 GPUs, 1 CPUs and 0 GPUs; lower",
     ):
         Slots(ResourcesConfig(cpu=2), lambda: [{"CPU": 1}, {"CPU": 1}], scales=False)
-    assert Slots(ResourcesConfig(gpu=1), list, scales=True)() == 1  # a cluster that has scaled to nothing wakes up
+    assert (
+        Slots(ResourcesConfig(gpu=1), list, scales=True)() == 1
+    )  # a cluster that has scaled to nothing wakes up
 
 
 def test_a_cluster_whose_head_trains_nothing_is_given_time_for_its_first_worker(monkeypatch):

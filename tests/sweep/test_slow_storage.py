@@ -51,10 +51,24 @@ def disk(monkeypatch):
 def actor(disk, tmp_path):
     domains = DomainSet(names=NAMES)
     spec = SweepSpec(
-        domains=domains, final_domains=domains, targets=NAMES, weights=dict.fromkeys(NAMES, 1.0), own={name: name for name in NAMES},
-        steps=400, size=1e5, eval_steps=STEPS, min_step=100, max_trials=40, slots=4, tolerance=1e-9,
-    )  # fmt: skip
-    actor = LawActor(str(tmp_path), sweep_event(name="s", config_digest="c", data={}, spec=spec, versions={}), lock_seconds=0)
+        domains=domains,
+        final_domains=domains,
+        targets=NAMES,
+        weights=dict.fromkeys(NAMES, 1.0),
+        own={name: name for name in NAMES},
+        steps=400,
+        size=1e5,
+        eval_steps=STEPS,
+        min_step=100,
+        max_trials=40,
+        slots=4,
+        tolerance=1e-9,
+    )
+    actor = LawActor(
+        str(tmp_path),
+        sweep_event(name="s", config_digest="c", data={}, spec=spec, versions={}),
+        lock_seconds=0,
+    )
     actor.ready()
     yield actor
     disk.go_on()
@@ -62,7 +76,9 @@ def actor(disk, tmp_path):
 
 
 def losses(proposal, step):
-    values = (proposal.mixture.as_array(NAMES) + 0.03) ** -np.array([0.1, 0.16, 0.13]) * (8 * step**-0.45 + 2)
+    values = (proposal.mixture.as_array(NAMES) + 0.03) ** -np.array([0.1, 0.16, 0.13]) * (
+        8 * step**-0.45 + 2
+    )
     return dict(zip(NAMES, values.tolist(), strict=True))
 
 
@@ -86,7 +102,9 @@ def in_thread(call, *given):
     return thread, answers
 
 
-def test_a_stalled_disk_holds_up_neither_fits_nor_reads_and_answers_come_when_it_moves(actor, disk, tmp_path):
+def test_a_stalled_disk_holds_up_neither_fits_nor_reads_and_answers_come_when_it_moves(
+    actor, disk, tmp_path
+):
     for number in range(6):
         train(actor, actor.propose(f"t{number:04d}"))
     running = actor.propose("t0006")
@@ -103,14 +121,22 @@ def test_a_stalled_disk_holds_up_neither_fits_nor_reads_and_answers_come_when_it
     disk.go_on()
     for thread, _ in waiting:
         thread.join()
-    assert [answers[0] if number == 0 else answers[0].trial for number, (_, answers) in enumerate(waiting)] == [True, "t0007", "t0008"]
-    assert {"t0007", "t0008"} - kept <= {event.get("trial") for event in read(tmp_path / "journal").events}
+    assert [
+        answers[0] if number == 0 else answers[0].trial
+        for number, (_, answers) in enumerate(waiting)
+    ] == [True, "t0007", "t0008"]
+    assert {"t0007", "t0008"} - kept <= {
+        event.get("trial") for event in read(tmp_path / "journal").events
+    }
 
 
 def test_trainings_that_wait_for_a_slow_disk_share_its_flushes(actor, disk, tmp_path):
     proposals = [actor.propose(f"t{number:04d}") for number in range(12)]
     disk.stall()
-    waiting = [in_thread(actor.record, proposal.trial, 100, losses(proposal, 100)) for proposal in proposals]
+    waiting = [
+        in_thread(actor.record, proposal.trial, 100, losses(proposal, 100))
+        for proposal in proposals
+    ]
     until(lambda: sum(row.step == 100 for row in actor.snapshot().trials) == 12)
     flushes = []
     disk._fsync = lambda file, fsync=disk._fsync: (flushes.append(file), fsync(file))

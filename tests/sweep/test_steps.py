@@ -56,9 +56,13 @@ def test_steps_are_in_the_journal_and_read_again(finished):
     events = read(folder / "journal").events
     assert (events[0]["spec"]["steps"], events[0]["spec"]["shorter"]) == (LONG, [SHORT])
     assert events[0]["config"]["proxy"]["steps"] == [SHORT, LONG]
-    proposed = {event["trial"]: event.get("steps") for event in events if event["kind"] == "proposal"}
+    proposed = {
+        event["trial"]: event.get("steps") for event in events if event["kind"] == "proposal"
+    }
     steps = {name: record.steps for name, record in history.state.trials.items()}
-    assert {name: number for name, number in proposed.items() if number} == {name: n for name, n in steps.items() if name.startswith("t")}
+    assert {name: number for name, number in proposed.items() if number} == {
+        name: n for name, n in steps.items() if name.startswith("t")
+    }
     assert Counter(number for name, number in steps.items() if name.startswith("t"))[SHORT] >= 5
     assert {number for name, number in steps.items() if name.startswith("final")} == {LONG}
     assert all(max(record.points) == record.steps for record in history.state.trials.values())
@@ -97,7 +101,9 @@ def test_results_are_for_the_most_steps_and_tell_the_others(finished):
 
 def test_people_see_steps_beside_losses(finished):
     folder, history = finished
-    snapshot = snapshot_of(history, elapsed_seconds=1.0, training_seconds=1.0, lines=(), num_lines=0, epoch=1)
+    snapshot = snapshot_of(
+        history, elapsed_seconds=1.0, training_seconds=1.0, lines=(), num_lines=0, epoch=1
+    )
     assert {row.steps for row in snapshot.trials} == {SHORT, LONG}
     with (console := Console(width=120)).capture() as seen:
         console.print(picture(snapshot))
@@ -105,7 +111,9 @@ def test_people_see_steps_beside_losses(finished):
     view = StudyView(str(folder))
     view.refresh()
     (study,) = view.storage.get_all_studies()
-    assert {trial.user_attrs["steps"] for trial in view.storage.get_all_trials(study._study_id)} == {SHORT, LONG}
+    assert {
+        trial.user_attrs["steps"] for trial in view.storage.get_all_trials(study._study_id)
+    } == {SHORT, LONG}
     short = next(proposal for proposal in history.proposals.values() if proposal.steps == SHORT)
     assert done_line(short, 3.0, 2.5).startswith("t0000 (200 steps) done in 3 s: loss 2.5000, ")
 
@@ -129,7 +137,10 @@ def test_a_running_training_is_so_far_as_its_own_steps_say(tmp_path):
 def test_a_sweep_keeps_its_steps(finished):
     folder, _ = finished
     for other in ([100, LONG], LONG):
-        with pytest.raises(SweepError, match=r"proxy\.steps was \[200, 400\] and is now .*; a sweep keeps the numbers of steps"):
+        with pytest.raises(
+            SweepError,
+            match=r"proxy\.steps was \[200, 400\] and is now .*; a sweep keeps the numbers of steps",
+        ):
             open_sweep(folder, config(14, proxy__steps=other))
 
 
@@ -148,18 +159,30 @@ def test_best_measured_is_the_best_of_the_most_steps(measured):
 
 def test_hours_are_expected_in_proportion_to_steps(measured):
     (bill,) = bills(measured, now=2000.0)
-    assert bill.expected == pytest.approx(360 / 3600)  # 90 s for a quarter of the steps is the same rate
+    assert bill.expected == pytest.approx(
+        360 / 3600
+    )  # 90 s for a quarter of the steps is the same rate
     assert bill.spent == pytest.approx((90 + 360 + 360) / 3600)
 
 
 def test_plan_costs_each_number_of_steps():
-    asked, elsewhere = {"slots": 1, "hours": 0.5, "seconds": 0}, {"trainer": {"command": ["train", "{job}"]}}
-    one, two = (make_plan(config(20, proxy__steps=steps, **elsewhere), **asked) for steps in (LONG, [100, LONG]))
+    asked, elsewhere = (
+        {"slots": 1, "hours": 0.5, "seconds": 0},
+        {"trainer": {"command": ["train", "{job}"]}},
+    )
+    one, two = (
+        make_plan(config(20, proxy__steps=steps, **elsewhere), **asked)
+        for steps in (LONG, [100, LONG])
+    )
     assert one.core_hours == pytest.approx((20 + 8) * 0.5)
-    assert two.core_hours == pytest.approx((5 * 0.25 + 15 + 8) * 0.5)  # nothing is known of those after the first
+    assert two.core_hours == pytest.approx(
+        (5 * 0.25 + 15 + 8) * 0.5
+    )  # nothing is known of those after the first
     assert (one.steps, one.shorter, two.steps, two.shorter) == (LONG, (), LONG, (100,))
     assert one.tokens == two.tokens == LONG * 128 * 8
-    both = make_plan(config(20, proxy__steps=[100, LONG], proxy__sizes=[1e5, 4e5], **elsewhere), **asked)
+    both = make_plan(
+        config(20, proxy__steps=[100, LONG], proxy__sizes=[1e5, 4e5], **elsewhere), **asked
+    )
     assert both.cost == pytest.approx(5 / 16 + 3 + 2 * 0.25 + 10)
 
 
@@ -169,10 +192,16 @@ def test_plan_says_what_is_trained(tmp_path):
     said = call("plan", path, "--hours", 0.5, "--seconds", 0, "--slots", 1)
     assert "each 200 or 400 steps" in said
     assert "one training for the most steps 30 min 0 s (as told)" in said
-    assert "the 12 trainings cost as much as 9.5 for the most steps, most of them taken to be such" in said
+    assert (
+        "the 12 trainings cost as much as 9.5 for the most steps, most of them taken to be such"
+        in said
+    )
 
 
-def test_the_builtin_trainer_trains_for_each_number_of_steps_and_a_short_training_is_the_beginning_of_a_long_one(text, tmp_path):  # noqa: F811
+def test_the_builtin_trainer_trains_for_each_number_of_steps_and_a_short_training_is_the_beginning_of_a_long_one(
+    text,  # noqa: F811
+    tmp_path,
+):
     proxy = {"sizes": [2e4], "steps": [16, 64], "context": 16, "batch": 2, "vocabulary": 300}
     trainer = prepare_builtin(builtin_config(text, proxy=proxy), tmp_path, lambda _: None)
     assert trainer.steps == 64
@@ -180,9 +209,13 @@ def test_the_builtin_trainer_trains_for_each_number_of_steps_and_a_short_trainin
     for steps in (16, 64, None):
         points[steps] = {}
         job = TrialJob(
-            trial="t", mixture=Mixture.from_mapping({"latin": 0.7, "digits": 0.3}), seed=1, checkpoint_dir=tmp_path / f"trial-{steps}",
-            precision={"dtype": "float32"}, steps=steps,
-        )  # fmt: skip
+            trial="t",
+            mixture=Mixture.from_mapping({"latin": 0.7, "digits": 0.3}),
+            seed=1,
+            checkpoint_dir=tmp_path / f"trial-{steps}",
+            precision={"dtype": "float32"},
+            steps=steps,
+        )
         trainer.train(job, points[steps].__setitem__)
     assert (min(points[16]), max(points[16])) == (4, 16)
     assert tuple(points[64]) == trainer.eval_steps
@@ -191,7 +224,9 @@ def test_the_builtin_trainer_trains_for_each_number_of_steps_and_a_short_trainin
 
 
 @pytest.mark.parametrize("steps", [8, 32, None])
-def test_brought_trainers_are_told_the_steps_of_the_training_and_held_to_them(tmp_path, monkeypatch, steps):
+def test_brought_trainers_are_told_the_steps_of_the_training_and_held_to_them(
+    tmp_path, monkeypatch, steps
+):
     asked = steps or 32
     (tmp_path / "stepped_command.py").write_text(
         "import json, sys\njob = json.load(open(sys.argv[-1]))\njson.dump(job, open('seen.json', 'w'))\n"
@@ -207,11 +242,21 @@ def test_brought_trainers_are_told_the_steps_of_the_training_and_held_to_them(tm
     def attempt(trainer):
         one = Attempt(tmp_path, trainer, proxy={"steps": [8, 32]})
         mixture = Mixture.from_mapping({"web": 0.25, "code": 0.75})
-        job = TrialJob(trial="t", mixture=mixture, seed=7, checkpoint_dir=tmp_path / "checkpoint", precision={}, steps=steps)
+        job = TrialJob(
+            trial="t",
+            mixture=mixture,
+            seed=7,
+            checkpoint_dir=tmp_path / "checkpoint",
+            precision={},
+            steps=steps,
+        )
         one.trainer.train(job, one.points.__setitem__)
         return one.points
 
-    for trainer in ({"command": [sys.executable, "stepped_command.py", "{job}"]}, "stepped_function:run"):
+    for trainer in (
+        {"command": [sys.executable, "stepped_command.py", "{job}"]},
+        "stepped_function:run",
+    ):
         points = attempt(trainer)
         assert (min(points), max(points), points[asked]["web"]) == (asked // 4, asked, asked)
     assert json.loads((tmp_path / "seen.json").read_text())["steps"] == asked
@@ -219,7 +264,8 @@ def test_brought_trainers_are_told_the_steps_of_the_training_and_held_to_them(tm
     with pytest.raises(TrainingError, match=f"need a whole number from 1 to {asked}, {of_this}"):
         attempt("stepped_function:beyond")
     with pytest.raises(
-        TrainingError, match=f"its last point is at step {asked - 1}; need one at step {asked}, where mixtures are compared: {of_this}"
+        TrainingError,
+        match=f"its last point is at step {asked - 1}; need one at step {asked}, where mixtures are compared: {of_this}",
     ):
         attempt("stepped_function:before")
 
@@ -233,9 +279,12 @@ def call(*words, code=0):
 def test_without_ray_each_row_has_its_own_steps_and_a_training_ends_at_them(tmp_path):
     folder, mixtures, table = tmp_path / "sweep", tmp_path / "m.csv", tmp_path / "l.csv"
     content = {
-        "domains": {name: {} for name in NAMES}, "trainer": {"command": ["srun", "{job}"]}, "proxy": {"steps": [SHORT, LONG]},
-        "budget": {"trials": 12}, "out": str(folder),
-    }  # fmt: skip
+        "domains": {name: {} for name in NAMES},
+        "trainer": {"command": ["srun", "{job}"]},
+        "proxy": {"steps": [SHORT, LONG]},
+        "budget": {"trials": 12},
+        "out": str(folder),
+    }
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
     call("propose", tmp_path / "sweep.yaml", "--count", 8, "-o", mixtures)
     asked = MixtureFile.read(mixtures)
@@ -244,29 +293,68 @@ def test_without_ray_each_row_has_its_own_steps_and_a_training_ends_at_them(tmp_
     rows = [
         {"trial": str(trial), "step": number}
         | {f"r_{name}": float(share) for name, share in zip(asked.domains, shares, strict=True)}
-        | {f"loss_{name}": loss for name, loss in planted_losses(Mixture.from_array(asked.domains, shares), int(seed), number).items()}
-        for trial, seed, number, shares in zip(asked.columns["trial"].to_pylist(), asked.columns["seed"].to_pylist(), steps, asked.proportions, strict=True)
-    ]  # fmt: skip
+        | {
+            f"loss_{name}": loss
+            for name, loss in planted_losses(
+                Mixture.from_array(asked.domains, shares), int(seed), number
+            ).items()
+        }
+        for trial, seed, number, shares in zip(
+            asked.columns["trial"].to_pylist(),
+            asked.columns["seed"].to_pylist(),
+            steps,
+            asked.proportions,
+            strict=True,
+        )
+    ]
     write_columns(table, {name: pa.array([row[name] for row in rows]) for name in rows[0]})
     wrong = tmp_path / "wrong.csv"
-    write_columns(wrong, {name: pa.array([LONG if name == "step" else row[name] for row in rows]) for name in rows[0]})
-    assert "has step 400; need a whole number up to 200, the steps of trial t0000" in call("record", folder, wrong, code=1)
+    write_columns(
+        wrong,
+        {
+            name: pa.array([LONG if name == "step" else row[name] for row in rows])
+            for name in rows[0]
+        },
+    )
+    assert "has step 400; need a whole number up to 200, the steps of trial t0000" in call(
+        "record", folder, wrong, code=1
+    )
     assert len(json.loads(call("record", folder, table, "--json"))["finished"]) == 8
     said = json.loads(call("propose", folder, "--count", 1, "-o", mixtures, "--json"))
     assert said["new"][0]["steps"] in (SHORT, LONG)
 
 
 @pytest.mark.cluster
-def test_the_builtin_trainer_on_ray_trains_short_and_long_and_ends_in_a_recipe_for_the_long(text, tmp_path, ray_environment, ray_address):  # noqa: F811
+def test_the_builtin_trainer_on_ray_trains_short_and_long_and_ends_in_a_recipe_for_the_long(
+    text,  # noqa: F811
+    tmp_path,
+    ray_environment,
+    ray_address,
+):
     proxy = {"sizes": [2e4], "steps": [16, 64], "context": 16, "batch": 2, "vocabulary": 300}
-    (tmp_path / "sweep.yaml").write_text(builtin_config(text, proxy=proxy, budget={"trials": 11}, out=str(tmp_path / "out")).to_yaml())
-    command = [str(Path(sys.executable).with_name("bimix-sweep")), "run", str(tmp_path / "sweep.yaml"), "--address", ray_address]
-    done = subprocess.run(command, env=ray_environment, capture_output=True, text=True, timeout=240, check=False)
+    (tmp_path / "sweep.yaml").write_text(
+        builtin_config(
+            text, proxy=proxy, budget={"trials": 11}, out=str(tmp_path / "out")
+        ).to_yaml()
+    )
+    command = [
+        str(Path(sys.executable).with_name("bimix-sweep")),
+        "run",
+        str(tmp_path / "sweep.yaml"),
+        "--address",
+        ray_address,
+    ]
+    done = subprocess.run(
+        command, env=ray_environment, capture_output=True, text=True, timeout=240, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     history = replay(str(tmp_path / "out"))
     assert history.complete
     records = history.state.trials.values()
     assert {record.steps for record in records if record.role == "sweep"} == {16, 64}
     assert {record.steps for record in records if record.role == "final"} == {64}
-    assert all((min(record.points), max(record.points)) == (record.steps // 4, record.steps) for record in records)
+    assert all(
+        (min(record.points), max(record.points)) == (record.steps // 4, record.steps)
+        for record in records
+    )
     assert Recipe.read(tmp_path / "out" / "RECIPE.json").step == 64

@@ -100,7 +100,10 @@ def test_an_orphan_that_goes_on_after_a_takeover_is_acknowledged_nothing(place, 
     heir.write(point("heir's"))
     numbers = [orphan.append(point("orphan's")) for _ in range(3)]
     for number in numbers:
-        with pytest.raises(JournalError, match=rf"another driver took this sweep over \(process {os.getpid()} on {socket.gethostname()}\)"):
+        with pytest.raises(
+            JournalError,
+            match=rf"another driver took this sweep over \(process {os.getpid()} on {socket.gethostname()}\)",
+        ):
             orphan.sync(number)
     with pytest.raises(JournalError, match="no longer counts"):
         orphan.append(point("orphan's"))
@@ -137,7 +140,9 @@ def test_of_writers_that_open_at_once_exactly_one_acknowledges(place, unguarded)
     assert values(place) == acknowledged
 
 
-def test_whatever_drivers_do_to_each_other_no_acknowledged_event_is_lost(place, unguarded, monkeypatch):
+def test_whatever_drivers_do_to_each_other_no_acknowledged_event_is_lost(
+    place, unguarded, monkeypatch
+):
     """Planted: four drivers take one sweep over from each other at any moment, each operation of the storage taking its time."""
     pace, acknowledged = random.Random(7), []
 
@@ -183,7 +188,9 @@ def test_whatever_drivers_do_to_each_other_no_acknowledged_event_is_lost(place, 
     assert len(acknowledged) > 5
 
 
-def test_slow_storage_holds_up_nobody_who_does_not_wait_and_is_shared_by_those_who_do(tmp_path, monkeypatch):
+def test_slow_storage_holds_up_nobody_who_does_not_wait_and_is_shared_by_those_who_do(
+    tmp_path, monkeypatch
+):
     journal, _ = Journal.open((tmp_path / "sweep").as_uri())
     write, gate, puts = files.write_bytes, threading.Event(), []
 
@@ -198,7 +205,9 @@ def test_slow_storage_holds_up_nobody_who_does_not_wait_and_is_shared_by_those_w
     first.start()
     while not puts:
         time.sleep(0.001)
-    numbers = [journal.append(point(value)) for value in range(1, 20)]  # returns though the storage does not
+    numbers = [
+        journal.append(point(value)) for value in range(1, 20)
+    ]  # returns though the storage does not
     waiting = [threading.Thread(target=journal.sync, args=(number,)) for number in numbers]
     for thread in waiting:
         thread.start()
@@ -260,7 +269,10 @@ def test_a_living_driver_of_another_host_is_not_disturbed(place, monkeypatch):
     other_host(place, age=0)
     thread = threading.Thread(target=renew)
     thread.start()
-    with pytest.raises(JournalError, match=r"is being written by process 17 on elsewhere, 0 s ago; .*take over now by deleting .*lease"):
+    with pytest.raises(
+        JournalError,
+        match=r"is being written by process 17 on elsewhere, 0 s ago; .*take over now by deleting .*lease",
+    ):
         Journal.open(place, wait_seconds=0.5)
     over.set()
     thread.join()
@@ -300,7 +312,11 @@ def test_a_lease_is_renewed_while_it_is_held(place, monkeypatch):
 
 def test_a_sweep_in_a_uri_has_one_driver(object_store):
     place = object_store()
-    with held(place), pytest.raises(SweepError, match=rf"is being written by process {os.getpid()} on"), held(place):
+    with (
+        held(place),
+        pytest.raises(SweepError, match=rf"is being written by process {os.getpid()} on"),
+        held(place),
+    ):
         pass
     with held(place):
         pass
@@ -315,7 +331,9 @@ def test_a_sweep_in_a_uri_has_one_driver(object_store):
 @pytest.mark.parametrize("uri", ["s3://AKIA:hush@bucket/x", "s3://bucket/x?access_key=hush"])
 def test_a_folder_with_a_secret_in_it_is_refused_and_the_secret_not_said(uri):
     for act in (sweep_folder, Journal.open, files.read_bytes):
-        with pytest.raises((ConfigError, JournalError, OSError), match="carries a secret") as refused:
+        with pytest.raises(
+            (ConfigError, JournalError, OSError), match="carries a secret"
+        ) as refused:
             act(uri)
         assert "hush" not in str(refused.value)
 
@@ -358,7 +376,9 @@ def test_a_checkpoint_goes_on_elsewhere_and_goes_with_the_end(object_store, mach
     assert said == []
 
 
-def test_a_checkpoint_that_is_cut_off_or_reaches_outside_is_not_used(object_store, machine, tmp_path):
+def test_a_checkpoint_that_is_cut_off_or_reaches_outside_is_not_used(
+    object_store, machine, tmp_path
+):
     checkpoints = files.join(object_store(), "checkpoints")
     outside = tmp_path / "evil"
     with tarfile.open(tmp_path / "evil.tar", "w") as tar:
@@ -396,7 +416,13 @@ def test_a_token_store_reaches_workers_and_the_next_driver(object_store, machine
         bring_store(place, "none")
     mine = folders.local_part(place) / folders.STORE
     split = Split(documents=[np.array(t, dtype=np.uint16) for t in tokens])
-    store = write_store(mine, train={"a": split, "b": split}, validation={"a": split, "b": split}, vocabulary=10, inputs="x")
+    store = write_store(
+        mine,
+        train={"a": split, "b": split},
+        validation={"a": split, "b": split},
+        vocabulary=10,
+        inputs="x",
+    )
     parcel = keep_store(place, mine, store.digest)
     assert at_hand(str(mine)) == mine
     machine("two")

@@ -42,12 +42,21 @@ def test_the_study_goes_on_with_the_journal(tmp_path, at_once):
     assert (done.state, done.value) == (TrialState.COMPLETE, pytest.approx(sum(last.values()) / 3))
     assert list(done.intermediate_values) == list(STEPS)
     assert done.user_attrs == {
-        "trial": "t0000", "role": "sweep", "reason": first.reason, **{f"loss_{name}": loss for name, loss in last.items()}
-    }  # fmt: skip
-    assert (failed.state, failed.user_attrs["failed"]) == (TrialState.FAIL, "the loss of web is nan")
+        "trial": "t0000",
+        "role": "sweep",
+        "reason": first.reason,
+        **{f"loss_{name}": loss for name, loss in last.items()},
+    }
+    assert (failed.state, failed.user_attrs["failed"]) == (
+        TrialState.FAIL,
+        "the loss of web is nan",
+    )
     again = trials_of(StudyView(str(tmp_path)))  # made at one go
     for one in ("state", "values", "params", "user_attrs", "intermediate_values"):
-        assert [getattr(trial, one) for trial in again] == [getattr(done, one), getattr(failed, one)]
+        assert [getattr(trial, one) for trial in again] == [
+            getattr(done, one),
+            getattr(failed, one),
+        ]
     actor.close()
 
 
@@ -57,7 +66,9 @@ def test_a_domain_that_joins_is_a_parameter_of_every_trial(tmp_path, at_once):
     assert trials_of(view)[0].params.keys() == {"web", "code", "books"}
     actor.close()
     given = config(
-        trials=12, domains=("web", "code", "books", "math"), targets={name: {"domain": name} for name in ("web", "code", "books")}
+        trials=12,
+        domains=("web", "code", "books", "math"),
+        targets={name: {"domain": name} for name in ("web", "code", "books")},
     )
     actor = open_sweep(tmp_path, given)
     train(actor, actor.propose("t0001"))
@@ -74,9 +85,16 @@ def ask(application, path, method="GET", host="127.0.0.1:8042"):
         answer["status"] = int(status.split()[0])
 
     environ = {
-        "REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_HOST": host, "QUERY_STRING": "", "SERVER_NAME": "127.0.0.1", "SERVER_PORT": "80",
-        "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr, "wsgi.url_scheme": "http",
-    }  # fmt: skip
+        "REQUEST_METHOD": method,
+        "PATH_INFO": path,
+        "HTTP_HOST": host,
+        "QUERY_STRING": "",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "80",
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
+        "wsgi.url_scheme": "http",
+    }
     body = b"".join(application(environ, start_response))
     return answer["status"], body
 
@@ -93,7 +111,10 @@ def test_the_dashboard_is_read_on_this_machine_and_changes_nothing(tmp_path, at_
         assert ask(application, "/api/studies", host=host)[0] == 403
     for method in ("DELETE", "POST", "PUT"):
         assert ask(application, f"/api/studies/{shown['study_id']}", method=method)[0] == 405
-    assert json.loads(ask(application, f"/api/studies/{shown['study_id']}")[1])["trials"][0]["state"] == "Complete"
+    assert (
+        json.loads(ask(application, f"/api/studies/{shown['study_id']}")[1])["trials"][0]["state"]
+        == "Complete"
+    )
     [segment] = [path for path in (tmp_path / "journal").glob("*.jsonl") if path.stat().st_size]
     segment.write_bytes(segment.read_bytes()[:-20] + b"damaged and whole\n")
     status, body = ask(dashboard_of_damaged(tmp_path), "/api/studies")
@@ -118,5 +139,8 @@ def test_what_is_missing_is_said(tmp_path, monkeypatch):
     ):
         pass
     monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
-    with pytest.raises(SweepError, match=r"pip install 'bimix-sweep\[watch\]'"), serve_study(str(tmp_path), port=0):
+    with (
+        pytest.raises(SweepError, match=r"pip install 'bimix-sweep\[watch\]'"),
+        serve_study(str(tmp_path), port=0),
+    ):
         pass

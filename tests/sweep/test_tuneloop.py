@@ -56,12 +56,18 @@ def test_what_runs_already_is_not_chosen():
     ("kept", "said"),
     [
         (UNIMPORTABLE, "ModuleNotFoundError: No module named 'mine'"),
-        (UNIMPORTABLE + KILLED, "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: End of file."),
-        ("ray.exceptions.OutOfMemoryError: Task was killed\n\tat the node", "ray.exceptions.OutOfMemoryError: Task was killed"),
+        (
+            UNIMPORTABLE + KILLED,
+            "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: End of file.",
+        ),
+        (
+            "ray.exceptions.OutOfMemoryError: Task was killed\n\tat the node",
+            "ray.exceptions.OutOfMemoryError: Task was killed",
+        ),
         ("an error of a kind\nthat Ray has not yet\n", "that Ray has not yet"),
         ("", ""),
     ],
-)  # fmt: skip
+)
 def test_of_a_lost_training_the_line_is_told_that_says_why(tmp_path, kept, said):
     (tmp_path / "error.txt").write_text(kept)
     heard = []

@@ -20,12 +20,19 @@ from bimix_sweep.sweep.history import replay
 from bimix_sweep.sweep.staging import check_change, settle, stage, stage_store, take_up
 from bimix_sweep.sweep.trainers import TrialJob, prepare_builtin
 
-WORDS = {"latin": "lorem ipsum dolor sit amet consectetur", "digits": "one two three four five six", "tones": "do re mi fa so la ti"}
+WORDS = {
+    "latin": "lorem ipsum dolor sit amet consectetur",
+    "digits": "one two three four five six",
+    "tones": "do re mi fa so la ti",
+}
 
 
 def documents(name, seed=0, count=300):
     generator = np.random.default_rng([len(name), seed])
-    return tuple(" ".join(generator.choice(WORDS[name].split(), 200)) + f" {number}" for number in range(count))
+    return tuple(
+        " ".join(generator.choice(WORDS[name].split(), 200)) + f" {number}"
+        for number in range(count)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +48,22 @@ def text(tmp_path_factory):
 def config(text, domains=("latin", "digits"), trials=8, versions=(), **changes):
     content = {
         "domains": {
-            name: {"path": str(text / f"{name}-{int(name in versions)}.jsonl")} | ({"version": "new"} if name in versions else {})
+            name: {"path": str(text / f"{name}-{int(name in versions)}.jsonl")}
+            | ({"version": "new"} if name in versions else {})
             for name in domains
         },
-        "proxy": {"sizes": [2e4], "steps": 16, "context": 16, "batch": 2, "vocabulary": 300}, "budget": {"trials": trials},
-    }  # fmt: skip
+        "proxy": {"sizes": [2e4], "steps": 16, "context": 16, "batch": 2, "vocabulary": 300},
+        "budget": {"trials": trials},
+    }
     return SweepConfig.parse(content | changes)
 
 
 def begin(folder, given):
     trainer = prepare_builtin(given, folder, lambda _: None)
     (folder / CONFIG).write_text(given.model_copy(update={"out": str(folder)}).to_yaml())
-    actor = LawActor(str(folder), first_event(given, trainer.data, sweep_spec(given, trainer), 1), lock_seconds=0)
+    actor = LawActor(
+        str(folder), first_event(given, trainer.data, sweep_spec(given, trainer), 1), lock_seconds=0
+    )
     actor.ready()
     return trainer, actor
 
@@ -81,13 +92,19 @@ def go_on(folder, given, crash=None):
 def train(trainer, folder, mixture):
     points = {}
     job = TrialJob(
-        trial="t0000", mixture=Mixture.from_mapping(mixture), seed=1, checkpoint_dir=folder / "here", precision={"dtype": "float32"}
+        trial="t0000",
+        mixture=Mixture.from_mapping(mixture),
+        seed=1,
+        checkpoint_dir=folder / "here",
+        precision={"dtype": "float32"},
     )
     trainer.train(job, points.__setitem__)
     return points
 
 
-def test_a_domain_that_joins_is_tokenised_with_the_sweep_s_tokenizer_and_old_trainings_come_out_the_same(text, tmp_path):
+def test_a_domain_that_joins_is_tokenised_with_the_sweep_s_tokenizer_and_old_trainings_come_out_the_same(
+    text, tmp_path
+):
     folder = tmp_path / "sweep"
     trainer, actor = begin(folder, config(text))
     actor.close()
@@ -104,7 +121,10 @@ def test_a_domain_that_joins_is_tokenised_with_the_sweep_s_tokenizer_and_old_tra
     assert not (folder / "store.next").exists()
     after = train(trainer, tmp_path / "b", {"latin": 0.7, "digits": 0.3})
     assert after == before  # targets and batches are those of before
-    assert set(train(trainer, tmp_path / "c", {"latin": 0.2, "digits": 0.3, "tones": 0.5})[16]) == {"latin", "digits"}
+    assert set(train(trainer, tmp_path / "c", {"latin": 0.2, "digits": 0.3, "tones": 0.5})[16]) == {
+        "latin",
+        "digits",
+    }
 
 
 def test_a_new_version_s_text_takes_the_name_and_the_old_text_stays_under_another(text, tmp_path):
@@ -120,7 +140,10 @@ def test_a_new_version_s_text_takes_the_name_and_the_old_text_stays_under_anothe
     assert np.array_equal(new.validation("latin@first"), validation)
     assert np.array_equal(new.train("latin@first"), train_tokens)
     assert not np.array_equal(new.train("latin")[:1000], train_tokens[:1000])
-    assert trainer.sources == {"latin": "latin@first", "digits": "digits"}  # the target is the same text as before
+    assert trainer.sources == {
+        "latin": "latin@first",
+        "digits": "digits",
+    }  # the target is the same text as before
 
 
 @pytest.mark.parametrize("crash", ["before", "after"])
@@ -136,7 +159,10 @@ def test_a_crash_leaves_the_old_store_or_the_new_one(text, tmp_path, crash):
     assert not change.what
     store = TokenStore.open(folder / "store")
     assert not (folder / "store.next").exists()
-    assert store.domains == {"before": ("latin", "digits"), "after": ("latin", "digits", "tones")}[crash]
+    assert (
+        store.domains
+        == {"before": ("latin", "digits"), "after": ("latin", "digits", "tones")}[crash]
+    )
     assert (store.digest == old) == (crash == "before")
     assert SweepConfig.load(folder / CONFIG).budget.trials == {"before": 8, "after": 20}[crash]
 
@@ -149,7 +175,10 @@ def test_text_that_cannot_be_used_changes_nothing(text, tmp_path):
     short = text / "short.jsonl"
     short.write_text(json.dumps({"text": "do re mi"}) + "\n")
     lacking = config(text, domains=("latin", "digits", "tones"), trials=20).model_dump(mode="json")
-    for path, message in ((short, "domain tones has 1 different documents"), (text / "nothing.jsonl", r"nothing\.jsonl")):
+    for path, message in (
+        (short, "domain tones has 1 different documents"),
+        (text / "nothing.jsonl", r"nothing\.jsonl"),
+    ):
         lacking["domains"]["tones"]["path"] = str(path)
         with pytest.raises(DataError, match=message):
             go_on(folder, SweepConfig.parse(lacking))
@@ -161,10 +190,17 @@ def test_a_document_that_is_held_out_is_not_trained_on_in_a_domain_that_joins(tm
     quick = {"vocabulary": 300, "validation_tokens": 256}
     first = documents("latin")
     store = prepare({"latin": Source(documents=first)}, out=tmp_path / "one", **quick)
-    new = extend(store, {"copy": Source(documents=(*first, *documents("tones")))}, out=tmp_path / "two")
+    new = extend(
+        store, {"copy": Source(documents=(*first, *documents("tones")))}, out=tmp_path / "two"
+    )
     tokenizer = Tokenizer.from_file(str(tmp_path / "one" / "tokenizer.json"))
-    trained = {tuple(part[:-1]) for part in np.split(new.train("copy"), new.documents("copy")[1:-1])}
-    by_key = {hashlib.blake2b(document.encode(), digest_size=16).hexdigest(): document for document in first}
+    trained = {
+        tuple(part[:-1]) for part in np.split(new.train("copy"), new.documents("copy")[1:-1])
+    }
+    by_key = {
+        hashlib.blake2b(document.encode(), digest_size=16).hexdigest(): document
+        for document in first
+    }
     held_out = {by_key[key] for key in store.manifest["notes"]["held_out"]}
     assert len(held_out) > 10
     assert not any(tuple(tokenizer.encode(document).ids) in trained for document in held_out)
@@ -174,8 +210,19 @@ def test_a_document_that_is_held_out_is_not_trained_on_in_a_domain_that_joins(tm
 
 
 def test_tokens_do_not_join_text(tmp_path):
-    store = prepare({"latin": Source(documents=documents("latin"))}, out=tmp_path / "one", vocabulary=300, validation_tokens=256)
+    store = prepare(
+        {"latin": Source(documents=documents("latin"))},
+        out=tmp_path / "one",
+        vocabulary=300,
+        validation_tokens=256,
+    )
     np.save(tmp_path / "tokens.npy", np.arange(4000, dtype=np.uint16) % 300)
-    with pytest.raises(DataError, match=r"domain more holds another kind of data than .*; need text"):
-        extend(store, {"more": Source(path=tmp_path / "tokens.npy", vocabulary=300)}, out=tmp_path / "two")
+    with pytest.raises(
+        DataError, match=r"domain more holds another kind of data than .*; need text"
+    ):
+        extend(
+            store,
+            {"more": Source(path=tmp_path / "tokens.npy", vocabulary=300)},
+            out=tmp_path / "two",
+        )
     assert not (tmp_path / "two").exists()

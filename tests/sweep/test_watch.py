@@ -37,7 +37,16 @@ def test_what_a_journal_says_reaches_the_terminal_without_characters_that_it_obe
     evil = "\x1b[2J\x1b]0;owned\x07 [/red] [blink]\nerror: all is lost\u202e"
     shares = {"web": 0.5, "code": 0.25, "books": 0.25}
     journal.write(
-        {"kind": "proposal", "trial": "t0000", "role": "sweep", "mixture": shares, "reason": evil, "seed": 1, "num_points": 0, "fit": {}}
+        {
+            "kind": "proposal",
+            "trial": "t0000",
+            "role": "sweep",
+            "mixture": shares,
+            "reason": evil,
+            "seed": 1,
+            "num_points": 0,
+            "fit": {},
+        }
     )
     journal.write({"kind": "end", "trial": "t0000", "state": "failed", "reason": evil})
     journal.write({"kind": "decision", "decision": {"stop": True, "reason": evil}})
@@ -50,14 +59,18 @@ def test_what_a_journal_says_reaches_the_terminal_without_characters_that_it_obe
 
 
 def test_an_error_reaches_the_terminal_without_characters_that_it_obeys(tmp_path):
-    (tmp_path / "sweep.yaml").write_text('{domains: {a: {}, b: {}}, "\\e[2Jx": 1, trainer: "train:run"}')
+    (tmp_path / "sweep.yaml").write_text(
+        '{domains: {a: {}, b: {}}, "\\e[2Jx": 1, trainer: "train:run"}'
+    )
     said = CliRunner().invoke(app, ["plan", str(tmp_path / "sweep.yaml")])
     assert (said.exit_code, said.output.count("\n")) == (1, 1)
     assert "[2Jx is not a known key" in said.output
     assert said.output.strip().isprintable()
 
 
-def test_a_look_reads_only_what_came_since_the_last_and_tells_what_a_replay_tells(tmp_path, monkeypatch):
+def test_a_look_reads_only_what_came_since_the_last_and_tells_what_a_replay_tells(
+    tmp_path, monkeypatch
+):
     folder = tmp_path / "sweep"
     followed = Follower(str(folder))
     assert followed.poll() is None  # nothing is there yet
@@ -78,7 +91,9 @@ def test_a_look_reads_only_what_came_since_the_last_and_tells_what_a_replay_tell
     assert followed.complete
     told = replay(folder)
     assert {row.trial: row.state for row in seen.trials} == {
-        name: record.state for name, record in told.state.trials.items() if name in {row.trial for row in seen.trials}
+        name: record.state
+        for name, record in told.state.trials.items()
+        if name in {row.trial for row in seen.trials}
     }
     assert seen.phase == "done"
     assert followed.history.refits == told.refits
@@ -128,7 +143,12 @@ def test_watch_ends_when_the_sweep_is_complete_and_status_tells_it_in_both_forms
     run(actor)
     actor.close()
     screen = StringIO()
-    watch_in_terminal(Follower(str(folder)), str(folder), seconds=0.01, progress=Progress(Console(file=screen, width=200)))
+    watch_in_terminal(
+        Follower(str(folder)),
+        str(folder),
+        seconds=0.01,
+        progress=Progress(Console(file=screen, width=200)),
+    )
     assert screen.getvalue().rstrip().endswith(f"complete; its results are in {folder}")
     told = json.loads(CliRunner().invoke(app, ["status", str(folder), "--json"]).output)
     assert told["complete"]
@@ -173,6 +193,8 @@ def test_the_page_is_served_to_this_machine_alone_and_grows_with_the_journal(tmp
             assert asked(url, path)[0].status == 404
         assert asked(url, "/", host="evil.example:80")[0].status == 403
         assert asked(url, "/", "POST")[0].status == 501
-        taken = CliRunner().invoke(app, ["watch", str(folder), "--web", "--port", str(urlsplit(url).port)])
+        taken = CliRunner().invoke(
+            app, ["watch", str(folder), "--web", "--port", str(urlsplit(url).port)]
+        )
         assert "take another with --port" in taken.output
     assert not files.exists(files.join(str(folder), "report.html"))

@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 import yaml
 from browser import CHROMIUM, page
-from watched import PROMETHEUS, REPOSITORY, Head, free_ports, get, prometheus, ray_head, stand_in_grafana, wait_until
+from watched import (
+    PROMETHEUS,
+    REPOSITORY,
+    Head,
+    free_ports,
+    get,
+    prometheus,
+    ray_head,
+    stand_in_grafana,
+    wait_until,
+)
 
 from bimix_sweep.sweep.metrics import GAUGES
 from bimix_sweep.sweep.study import serve_study
@@ -41,21 +51,46 @@ def watched(ray_environment, tmp_path_factory):
     grafana_port, prometheus_port = free_ports(2)
     with (
         stand_in_grafana(grafana_port) as grafana,
-        ray_head(ray_environment, RAY_GRAFANA_HOST=grafana, RAY_PROMETHEUS_HOST=f"http://127.0.0.1:{prometheus_port}") as head,
+        ray_head(
+            ray_environment,
+            RAY_GRAFANA_HOST=grafana,
+            RAY_PROMETHEUS_HOST=f"http://127.0.0.1:{prometheus_port}",
+        ) as head,
     ):
-        install = [sys.executable, str(REPOSITORY / "cluster_configs" / "grafana" / "install.py"), "--temp-dir", str(head.folder)]
-        installed = subprocess.run(install, env=head.environment, capture_output=True, text=True, check=True).stdout
+        install = [
+            sys.executable,
+            str(REPOSITORY / "cluster_configs" / "grafana" / "install.py"),
+            "--temp-dir",
+            str(head.folder),
+        ]
+        installed = subprocess.run(
+            install, env=head.environment, capture_output=True, text=True, check=True
+        ).stdout
         command = [
-            sys.executable, str(Path(__file__).with_name("planted_sweep.py")), "run", str(folder / "sweep"), "--address", head.address,
-            "--trials", "2000", "--pause", "0.3", "--tolerance", "1e-12",  # it never settles
-        ]  # fmt: skip
+            sys.executable,
+            str(Path(__file__).with_name("planted_sweep.py")),
+            "run",
+            str(folder / "sweep"),
+            "--address",
+            head.address,
+            "--trials",
+            "2000",
+            "--pause",
+            "0.3",
+            "--tolerance",
+            "1e-12",  # it never settles
+        ]
         with (folder / "driver.log").open("w") as log:
-            driver = subprocess.Popen(command, env=head.environment, stdout=log, stderr=subprocess.STDOUT)
+            driver = subprocess.Popen(
+                command, env=head.environment, stdout=log, stderr=subprocess.STDOUT
+            )
         try:
             if PROMETHEUS is None:
                 yield Watched(head, grafana, None, installed, folder / "sweep")
             else:
-                with prometheus(folder, prometheus_port, head.folder / "prom_metrics_service_discovery.json") as url:
+                with prometheus(
+                    folder, prometheus_port, head.folder / "prom_metrics_service_discovery.json"
+                ) as url:
                     yield Watched(head, grafana, url, installed, folder / "sweep")
             assert driver.poll() is None, (folder / "driver.log").read_text()[-2000:]
         finally:
@@ -79,7 +114,11 @@ def ask(watched):
 
 
 def queries():
-    return [(panel["title"], target["expr"]) for panel in BOARD["panels"] for target in panel.get("targets", [])]
+    return [
+        (panel["title"], target["expr"])
+        for panel in BOARD["panels"]
+        for target in panel.get("targets", [])
+    ]
 
 
 def test_every_query_of_the_dashboard_returns_data_of_a_running_sweep(ask):
@@ -99,11 +138,16 @@ def test_every_query_of_the_dashboard_returns_data_of_a_running_sweep(ask):
 
 def test_prometheus_holds_the_numbers_of_the_sweep(ask, watched):
     def optimum():
-        return {one["metric"]["domain"]: float(one["value"][1]) for one in ask("ray_bimix_optimum_proportion")}
+        return {
+            one["metric"]["domain"]: float(one["value"][1])
+            for one in ask("ray_bimix_optimum_proportion")
+        }
 
     shares = wait_until("an optimum", optimum)
     assert shares.keys() == DOMAINS
-    assert sum(shares.values()) == pytest.approx(1, abs=1e-3)  # three gauges may be scraped between two refits' settings
+    assert sum(shares.values()) == pytest.approx(
+        1, abs=1e-3
+    )  # three gauges may be scraped between two refits' settings
     states = {one["metric"]["state"]: float(one["value"][1]) for one in ask("ray_bimix_trials")}
     assert states.keys() == {"running", "finished", "failed"}
     assert 0 <= states["running"] <= 3
@@ -118,18 +162,25 @@ def test_rays_metrics_tab_frames_our_dashboard(watched):
     health = watched.head.api("/api/grafana_health")["data"]
     assert health["grafanaHost"] == watched.grafana
     provisioning = watched.head.folder / "session_latest" / "metrics" / "grafana" / "provisioning"
-    [provider] = yaml.safe_load((provisioning / "dashboards" / "default.yml").read_text())["providers"]
-    boards = [json.loads(path.read_text()) for path in Path(provider["options"]["path"]).glob("*.json")]
+    [provider] = yaml.safe_load((provisioning / "dashboards" / "default.yml").read_text())[
+        "providers"
+    ]
+    boards = [
+        json.loads(path.read_text()) for path in Path(provider["options"]["path"]).glob("*.json")
+    ]
     framed = [board for board in boards if board["uid"] == health["dashboardUids"]["data"]]
     assert framed == [BOARD | {"uid": health["dashboardUids"]["data"]}]
     assert len({board["uid"] for board in boards}) == len(boards)  # Grafana refuses two of one uid
-    [source] = yaml.safe_load((provisioning / "datasources" / "default.yml").read_text())["datasources"]
+    [source] = yaml.safe_load((provisioning / "datasources" / "default.yml").read_text())[
+        "datasources"
+    ]
     assert (source["name"], source["type"]) == (health["dashboardDatasource"], "prometheus")
     assert "127.0.0.1" in watched.installed
 
 
 @pytest.mark.skipif(
-    CHROMIUM is None or PROMETHEUS is None, reason="no chromium or no prometheus here; Ray shows the tab only with both servers"
+    CHROMIUM is None or PROMETHEUS is None,
+    reason="no chromium or no prometheus here; Ray shows the tab only with both servers",
 )
 def test_the_metrics_tab_of_rays_dashboard_opens_our_dashboard_in_a_browser(watched):
     token = Path(watched.head.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
@@ -160,7 +211,11 @@ def test_rays_dashboard_answers_nobody_without_the_token(watched, path):
 def test_without_grafana_rays_actors_page_names_the_sweep(watched):
     def alive():
         found = watched.head.api("/api/v0/actors?detail=1")["data"]["result"]["result"]
-        return [actor for actor in found if actor["class_name"] == "LawActor" and actor["state"] == "ALIVE"]
+        return [
+            actor
+            for actor in found
+            if actor["class_name"] == "LawActor" and actor["state"] == "ALIVE"
+        ]
 
     [actor] = wait_until("the LawActor", alive)
     assert actor["repr_name"] == "LawActor(planted)"
@@ -174,7 +229,10 @@ def test_tensorboard_reads_the_losses_of_a_running_sweep(watched):
         for path in sorted(watched.out.glob("ray/t*/events.out.tfevents.*")):
             events = accumulator.EventAccumulator(str(path.parent))
             events.Reload()
-            if "ray/tune/loss_web" in events.Tags()["scalars"] and len(read := events.Scalars("ray/tune/loss_web")) == 5:
+            if (
+                "ray/tune/loss_web" in events.Tags()["scalars"]
+                and len(read := events.Scalars("ray/tune/loss_web")) == 5
+            ):
                 return path.parent.name, {one.step: one.value for one in read}
         return None
 
@@ -201,16 +259,28 @@ def test_optuna_dashboard_lists_the_trials_of_a_running_sweep(watched):
             return [trial for trial in trials if trial["state"] == "Complete"], trials
 
         before = wait_until("a finished trial", lambda: finished() if finished()[0] else None)
-        after = wait_until("another one", lambda: finished() if len(finished()[0]) > len(before[0]) else None)
+        after = wait_until(
+            "another one", lambda: finished() if len(finished()[0]) > len(before[0]) else None
+        )
         complete, trials = after
         for trial in complete:
             attributes = {one["key"]: one["value"] for one in trial["user_attrs"]}
             assert attributes["trial"] == f"t{trial['number']:04d}"
             assert attributes["role"] == "sweep"
-            assert trial["values"] == [pytest.approx(sum(float(attributes[f"loss_{name}"]) for name in DOMAINS) / 3)]
+            assert trial["values"] == [
+                pytest.approx(sum(float(attributes[f"loss_{name}"]) for name in DOMAINS) / 3)
+            ]
             assert {one["name"] for one in trial["params"]} == DOMAINS
-            assert [one["step"] for one in trial["intermediate_values"]] == [100, 150, 200, 300, 400]
-        assert [trial["state"] for trial in trials if trial not in complete] == ["Running"] * (len(trials) - len(complete))
+            assert [one["step"] for one in trial["intermediate_values"]] == [
+                100,
+                150,
+                200,
+                300,
+                400,
+            ]
+        assert [trial["state"] for trial in trials if trial not in complete] == ["Running"] * (
+            len(trials) - len(complete)
+        )
         assert get(f"{base}/api/meta")
         with pytest.raises(urllib.error.HTTPError, match="403"):
             get(f"{base}/api/studies", {"Host": "elsewhere.example:80"})
@@ -227,12 +297,20 @@ def test_the_gauges_go_on_when_the_actor_is_killed(ask, watched):
     """Last: Ray reports the dead worker's values for a while beside the new one's, and the dashboard takes the larger."""
 
     def points():
-        return {one["metric"]["WorkerId"]: float(one["value"][1]) for one in ask("ray_bimix_points")}
+        return {
+            one["metric"]["WorkerId"]: float(one["value"][1]) for one in ask("ray_bimix_points")
+        }
 
     [(worker, before)] = wait_until("points", points).items()
-    [actor] = [one for one in watched.head.api("/api/v0/actors?detail=1")["data"]["result"]["result"] if one["class_name"] == "LawActor"]
+    [actor] = [
+        one
+        for one in watched.head.api("/api/v0/actors?detail=1")["data"]["result"]["result"]
+        if one["class_name"] == "LawActor"
+    ]
     os.kill(actor["pid"], signal.SIGKILL)
-    after = wait_until("another worker's gauges", lambda: points() if points().keys() - {worker} else None)
+    after = wait_until(
+        "another worker's gauges", lambda: points() if points().keys() - {worker} else None
+    )
     assert all(value >= before for value in after.values())
     [shown] = ask("max by (sweep, folder) (ray_bimix_points)")
     assert float(shown["value"][1]) >= before

@@ -43,7 +43,10 @@ class Head:
 
 
 def get(url: str, headers: dict[str, str] | None = None) -> Any:
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=30) as answer:  # noqa: S310
+    with urllib.request.urlopen(  # noqa: S310
+        urllib.request.Request(url, headers=headers or {}),  # noqa: S310
+        timeout=30,
+    ) as answer:
         return json.loads(answer.read())
 
 
@@ -74,20 +77,45 @@ def ray_head(environment: dict[str, str], **settings: str) -> Iterator[Head]:
     port, dashboard, listen, grpc, export, own = free_ports(6)
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir=environment["TMPDIR"]))
     # Ray forgets a gauge after two reports; a sweep sets its own every 5 s
-    environment = environment | {"DASHBOARD_METRIC_PORT": str(own), "RAY_metrics_report_interval_ms": "5000"} | settings
+    environment = (
+        environment
+        | {"DASHBOARD_METRIC_PORT": str(own), "RAY_metrics_report_interval_ms": "5000"}
+        | settings
+    )
     command = [
-        str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}", "--num-cpus=2", "--node-ip-address=127.0.0.1",
-        "--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={listen}",
-        f"--dashboard-agent-grpc-port={grpc}", f"--metrics-export-port={export}", "--object-store-memory=100000000", f"--temp-dir={folder}",
+        str(Path(sys.executable).with_name("ray")),
+        "start",
+        "--head",
+        "--block",
+        f"--port={port}",
+        "--num-cpus=2",
+        "--node-ip-address=127.0.0.1",
+        "--include-dashboard=true",
+        "--dashboard-host=127.0.0.1",
+        f"--dashboard-port={dashboard}",
+        f"--dashboard-agent-listen-port={listen}",
+        f"--dashboard-agent-grpc-port={grpc}",
+        f"--metrics-export-port={export}",
+        "--object-store-memory=100000000",
+        f"--temp-dir={folder}",
         "--disable-usage-stats",
-    ]  # fmt: skip
+    ]
     log = folder / "head.log"
     with log.open("w") as stream:
         head = subprocess.Popen(command, env=environment, stdout=stream, stderr=subprocess.STDOUT)
     try:
-        wait_until("the start of Ray", lambda: head.poll() is not None or "Ray runtime started" in log.read_text(), 180)
+        wait_until(
+            "the start of Ray",
+            lambda: head.poll() is not None or "Ray runtime started" in log.read_text(),
+            180,
+        )
         assert head.poll() is None, log.read_text()[-2000:]
-        yield Head(address=f"127.0.0.1:{port}", dashboard=f"http://127.0.0.1:{dashboard}", folder=folder, environment=environment)
+        yield Head(
+            address=f"127.0.0.1:{port}",
+            dashboard=f"http://127.0.0.1:{dashboard}",
+            folder=folder,
+            environment=environment,
+        )
     finally:
         _end(head)
 
@@ -100,8 +128,12 @@ def prometheus(folder: Path, port: int, discovery: Path) -> Iterator[str]:
     config = folder / "prometheus.yml"
     config.write_text(text.replace("/tmp/ray/prom_metrics_service_discovery.json", str(discovery)))
     command = [
-        str(PROMETHEUS), f"--config.file={config}", f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={folder / 'tsdb'}", "--log.level=warn",
-    ]  # fmt: skip
+        str(PROMETHEUS),
+        f"--config.file={config}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        f"--storage.tsdb.path={folder / 'tsdb'}",
+        "--log.level=warn",
+    ]
     with (folder / "prometheus.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:
