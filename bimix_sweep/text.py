@@ -24,3 +24,20 @@ def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text
     )
+
+
+def magnitude(value: float) -> str:
+    """A count of tokens or parameters in a short form: `800`, `2e5`, `8.19e5`."""
+    return f"{value:.4g}" if value < 1e4 else _power(value)
+
+
+def _power(value: float) -> str:
+    digits, _, exponent = f"{value:.2e}".partition("e")
+    return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def factor(value: float) -> str:
+    """How many times: `1.5`, `35,000`, `1.22e7`."""
+    if value < 10:
+        return f"{value:.2g}"
+    return f"{float(f'{value:.3g}'):,.0f}" if value < 1e6 else _power(value)

@@ -97,13 +97,9 @@ def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> 
         typer.echo(
             f"{_limit(bound, recipe)} holds it back; without it the loss would be {percent(bound.cost)} lower"
         )
-    for axis, factor in recipe.extrapolation.items():
-        if factor > 1:
-            typer.echo(
-                f"note: {factor:.3g} times the largest fitted {axis}: extrapolated, the regret does not cover that"
-            )
     if recipe.comparison is not None:
         typer.echo(printable(str(recipe.comparison["sentence"])))
+    print_notes(recipe.not_tested)
     if folder is not None:
         typer.echo(f"wrote {folder}/RECIPE.json and {folder}/report.html")
 
@@ -111,11 +107,9 @@ def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> 
 def _limit(bound: "Binding", recipe: "Recipe") -> str:
     """`the max of math`, or `the limit of 4 epochs of math's 3e+10 tokens` where that is what caps it."""
     provenance: dict[str, Any] = dict(recipe.provenance)
-    question, config = provenance.get("question") or {}, provenance.get("config") or {}
-    most = question.get("repeat") or (config.get("final") or {}).get("max_epochs")
-    given = (question.get("max") or {}).get(
-        bound.domain, config.get("domains", {}).get(bound.domain, {}).get("max", 1.0)
-    )
+    question = provenance.get("question") or {}
+    most = (question.get("final") or {}).get("max_epochs")
+    given = question.get("domains", {}).get(bound.domain, {}).get("max", 1.0)
     epochs = recipe.epochs.get(bound.domain)
     if bound.bound == "max" and most and epochs:
         available = recipe.tokens[bound.domain] / epochs

@@ -2,9 +2,9 @@
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,15 +16,16 @@ from bimix_sweep.commands.common import (
     print_recipe,
     print_rows,
 )
-from bimix_sweep.errors import ConfigError, LawError, TableError
+from bimix_sweep.errors import ConfigError, TableError
 from bimix_sweep.parsing import parse_json
 
 FEW = 10
 """Trainings below which a judgement is called weak."""
 
-if TYPE_CHECKING:
-    from bimix_sweep.law.selection import FittedLaw
-    from bimix_sweep.mixture.domains import DomainSet
+Source = Annotated[
+    str,
+    typer.Argument(metavar="LAW.json|DIR", help="A law of fit, or the folder or URI of a sweep."),
+]
 
 
 def fit(
@@ -49,6 +50,12 @@ def fit(
     min_step: Annotated[
         float | None, typer.Option(help="Leave out points before this step (warm-up).")
     ] = None,
+    tokens_per_step: Annotated[
+        float | None,
+        typer.Option(
+            help="Tokens that one step of the table stands for, so that optimum can say how far the final run lies beyond it."
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Fit a mixing law to finished runs.
@@ -56,7 +63,9 @@ def fit(
     Says which law, how well it predicts mixtures it has not seen, and why.
     """
     from bimix_sweep import files
+    from bimix_sweep.law.question import LawQuestion
     from bimix_sweep.law.selection import fit_law
+    from bimix_sweep.mixture.domains import DomainSet
     from bimix_sweep.mixture.table import LossTable
 
     if min_step is not None and not min_step >= 0:
@@ -64,6 +73,11 @@ def fit(
     runs = LossTable.read(table)
     equal = {target: target for target in runs.targets if target in runs.domains}
     fitted = fit_law(runs, law=law, own=equal | pairs(own), min_step=min_step)
+    if tokens_per_step is not None:
+        asked = LawQuestion(
+            domains=DomainSet(names=fitted.domains), tokens_per_step=tokens_per_step
+        )
+        fitted = replace(fitted, question=asked)
     files.write_text(out, json.dumps(fitted.to_json()) + "\n")
     errors, reasons = fitted.cross_validation["by_target"], fitted.cross_validation["reason"]
     rows = [
@@ -109,7 +123,7 @@ def fit(
 
 
 def predict(
-    law: Annotated[str, typer.Argument(metavar="LAW.json")],
+    law: Source,
     mixtures: Annotated[
         str, typer.Argument(help="CSV or Parquet with r_<domain> columns, optional step and size.")
     ],
@@ -126,8 +140,10 @@ def predict(
     import pyarrow as pa
 
     from bimix_sweep.mixture.table import MixtureFile, write_columns
+    from bimix_sweep.sweep.stored_law import stored_law
 
-    fitted, asked = _read_law(law), MixtureFile.read(mixtures)
+    stored, asked = stored_law(law), MixtureFile.read(mixtures)
+    fitted = stored.law
     if unknown := [
         name
         for i, name in enumerate(asked.domains)
@@ -158,7 +174,7 @@ def predict(
             pa.array(sd[:, i]),
         )
     write_columns(out, columns)
-    notes = list(asked.notes)
+    notes = [*stored.notes, *asked.notes]
     beyond = (steps > fitted.steps[1]) | (steps < fitted.steps[0])
     if beyond.any():
         notes.append(
@@ -182,25 +198,22 @@ def predict(
 
 
 def optimum(
-    law: Annotated[str, typer.Argument(metavar="LAW.json")],
+    law: Source,
     out: Annotated[str, typer.Option("-o", "--out", help="Where the recipe goes.")],
     step: Annotated[
-        float | None,
-        typer.Option(help="Optimizer step to minimise at; default: the largest fitted."),
+        float | None, typer.Option(help="Optimizer step at which losses are compared.")
     ] = None,
     size: Annotated[
-        float | None, typer.Option(help="Non-embedding parameters; default: the largest fitted.")
+        float | None, typer.Option(help="Non-embedding parameters at which losses are compared.")
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(
-            help="JSON {target: weight}, a target it does not name counts 0; default: 1 each."
-        ),
+        typer.Option(help="JSON {target: weight}; a target it does not name counts 0."),
     ] = None,
     objective: Annotated[
-        Literal["mean", "worst"],
+        Literal["mean", "worst"] | None,
         typer.Option(help="Weighted mean of the targets' losses, or the worst."),
-    ] = "mean",
+    ] = None,
     maximum: Annotated[
         list[str] | None,
         typer.Option("--max", metavar="DOMAIN=X", help="Largest proportion of a domain."),
@@ -210,10 +223,17 @@ def optimum(
         typer.Option("--min", metavar="DOMAIN=X", help="Smallest proportion of a domain."),
     ] = None,
     available: Annotated[
-        Path | None, typer.Option(help="JSON {domain: tokens available}; needs --tokens.")
+        Path | None,
+        typer.Option(help="JSON {domain: tokens available}; needs the tokens of the final run."),
     ] = None,
-    tokens: Annotated[float | None, typer.Option(help="Tokens of the final run.")] = None,
-    repeat: Annotated[float, typer.Option(help="How often a domain may be repeated in it.")] = 4.0,
+    final_tokens: Annotated[float | None, typer.Option(help="Tokens of the final run.")] = None,
+    final_size: Annotated[
+        float | None, typer.Option(help="Non-embedding parameters of the final run.")
+    ] = None,
+    max_epochs: Annotated[
+        float | None,
+        typer.Option(help="How often the final run may repeat a domain's tokens; default 4."),
+    ] = None,
     prior: Annotated[
         Path | None, typer.Option(help="JSON {domain: proportion} to stay near; needs --kl.")
     ] = None,
@@ -228,54 +248,40 @@ def optimum(
 ) -> None:
     """Find the mixture with the lowest predicted loss.
 
-    Gives its near-optimal region, expected regret and certificate too.
+    Gives its near-optimal region, expected regret and certificate too. The law of a sweep answers the sweep's own question:
+    its weights, objective, bounds and final run. Each option changes that part of the question, and the recipe says so.
     """
     from bimix_sweep.export.provenance import commit, versions
-    from bimix_sweep.export.recipe import build_recipe
-    from bimix_sweep.law.optimum import optimal_mixture
-    from bimix_sweep.mixture.domains import Mixture
+    from bimix_sweep.law.question import changed
+    from bimix_sweep.sweep.stored_law import stored_law
 
     if not 0 < within < 1:
         raise ConfigError(f"--within is {within:g}; need a fraction above 0 and below 1")
-    fitted = _read_law(law)
-    at_least, at_most = _ends("--min", pairs(minimum)), _ends("--max", pairs(maximum))
-    counts = _numbers(available) if available else None
-    domains = _bounded(fitted, at_least, at_most, counts, tokens, repeat)
-    if (prior is None) != (kl is None):
-        raise ConfigError("--prior and --kl go together; give both or neither")
-    importance, near = _numbers(weights) if weights else None, _numbers(prior) if prior else None
-    best = optimal_mixture(
-        fitted,
-        domains,
-        weights=importance,
-        objective=objective,
+    stored = stored_law(law)
+    question = changed(
+        stored.question,
         step=step,
         size=size,
-        prior=Mixture.from_mapping(near) if near else None,
-        kl=kl or 0.0,
-        within=within,
+        weights=_numbers(weights) if weights else None,
+        objective=objective,
+        lower=_ends("--min", pairs(minimum)),
+        upper=_ends("--max", pairs(maximum)),
+        available=_numbers(available) if available else {},
+        final={"tokens": final_tokens, "size": final_size, "max_epochs": max_epochs},
+        prior=_numbers(prior) if prior else None,
+        kl=kl,
     )
-    question = {
-        "weights": importance,
-        "objective": objective,
-        "min": at_least,
-        "max": at_most,
-        "available": counts,
-        "tokens": tokens,
-        "repeat": None if tokens is None else repeat,
-        "prior": near,
-        "kl": kl,
-    }
     provenance = {
         "law_file": law,
-        "law_digest": fitted.digest,
-        "targets": list(fitted.targets),
-        "question": question,
+        "law_digest": stored.law.digest,
+        "targets": list(stored.law.targets),
         "versions": versions("bimix-sweep", "numpy", "scipy"),
         **commit(),
     }
-    recipe = build_recipe(best, fitted, domains, token_budget=tokens, provenance=provenance)
+    recipe = stored.recipe(question, within, provenance)
     recipe.write(out)
+    if not as_json:
+        print_notes(list(stored.notes))
     print_recipe(recipe, None, as_json)
     if not as_json:
         typer.echo(f"wrote {out}")
@@ -360,7 +366,12 @@ def replay(
 
 
 def export(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE.json")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE.json|DIR", help="A recipe, or the folder or URI of a finished sweep."
+        ),
+    ],
     to: Annotated[str, typer.Option(help="A trainer's id (they are listed below), or all.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The file; with --to all a folder.")],
     domains: Annotated[
@@ -372,8 +383,9 @@ def export(
     """Write the mixture as a large-scale trainer takes it."""
     from bimix_sweep.export.recipe import Recipe
     from bimix_sweep.export.registry import export_all, export_recipe
+    from bimix_sweep.sweep.stored_law import finished_recipe, is_sweep
 
-    read = Recipe.read(recipe)
+    read = Recipe.read(finished_recipe(recipe) if is_sweep(recipe) else recipe)
     written, skipped = (
         export_all(read, out, domains)
         if to == "all"
@@ -386,22 +398,6 @@ def export(
         typer.echo(f"wrote {path}")
     for name, reason in skipped.items():
         typer.echo(f"skipped {name}: {reason}")
-
-
-def _read_law(path: str) -> "FittedLaw":
-    from bimix_sweep import files
-    from bimix_sweep.law.selection import FittedLaw
-
-    try:
-        return FittedLaw.from_json(parse_json(files.read_text(path)))
-    except OSError as error:
-        raise LawError(
-            f"{path} cannot be read ({error.strerror or error}); need a law written by bimix-sweep fit"
-        ) from error
-    except ValueError as error:
-        raise LawError(f"{path} is {error}; need a law written by bimix-sweep fit") from error
-    except LawError as error:
-        raise LawError(f"{path}: {error}") from error
 
 
 def _numbers(path: Path) -> dict[str, float]:
@@ -434,33 +430,3 @@ def _ends(flag: str, given: dict[str, str]) -> dict[str, float]:
         except ValueError:
             raise ConfigError(f"{flag} {name}={value} is not a number") from None
     return ends
-
-
-def _bounded(
-    law: "FittedLaw",
-    minimum: dict[str, float],
-    maximum: dict[str, float],
-    available: dict[str, float] | None,
-    tokens: float | None,
-    repeat: float,
-) -> "DomainSet":
-    from bimix_sweep.mixture.domains import DomainSet
-
-    if (available is None) != (tokens is None):
-        raise ConfigError("--available and --tokens go together; give both or neither")
-    counts = available or {}
-    lower, upper = (
-        dict.fromkeys(law.domains, 0.0) | minimum,
-        dict.fromkeys(law.domains, 1.0) | maximum,
-    )
-    if unknown := [name for name in (*minimum, *maximum, *counts) if name not in law.domains]:
-        raise ConfigError(
-            f"{unknown[0]} is not a domain of the law; it knows {', '.join(law.domains)}"
-        )
-    domains = DomainSet(
-        names=law.domains,
-        tokens=tuple(counts.get(name, float("inf")) for name in law.domains),
-        lower=tuple(lower.values()),
-        upper=tuple(upper.values()),
-    )
-    return domains if tokens is None else domains.capped(tokens, repeat)

@@ -163,6 +163,7 @@ def record(
         print_rows("the predicted optimum so far", rows)
     if snapshot.decision:
         typer.echo(snapshot.decision)
+        print_notes(list(snapshot.not_tested))
     waiting = sum(row.state == "running" for row in snapshot.trials)
     typer.echo(
         f"{waiting} trainings are open; next: bimix-sweep propose {folder} --count K -o MIXTURES.csv"
@@ -232,6 +233,8 @@ def _standing_json(standing: "Standing") -> dict[str, Any]:
         "failed": list(standing.failed),
         "phase": snapshot.phase,
         "decision": snapshot.decision,
+        "extrapolation": dict(snapshot.extrapolation),
+        "not_tested": list(snapshot.not_tested),
         "optimum": dict(snapshot.optimum) if snapshot.optimum else None,
         "regret": {"expected": snapshot.regret_expected, "upper95": snapshot.regret_upper95},
         "open": [row.trial for row in snapshot.trials if row.state == "running"],

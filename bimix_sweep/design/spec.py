@@ -8,6 +8,7 @@ from bimix_sweep.design.scale import Scale
 from bimix_sweep.design.stopping import StoppingRule
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
+from bimix_sweep.law.question import FinalRun, LawQuestion
 from bimix_sweep.mixture.domains import DomainSet
 
 
@@ -53,6 +54,10 @@ class SweepSpec:
     """Most CPU core-hours of all trainings, the final ones among them; None: no limit."""
     gpu_hours: float | None = None
     """The same of GPU-hours."""
+    final: FinalRun | None = None
+    """The run that the mixture is for; None where not stated. Its caps stand in `final_domains`."""
+    tokens_per_step: float | None = None
+    """Tokens of an optimizer step of a proxy; None where not known."""
 
     def __post_init__(self) -> None:
         if self.domains.names != self.final_domains.names:
@@ -132,6 +137,21 @@ class SweepSpec:
     def limited(self) -> bool:
         """Hours of compute have a limit."""
         return self.core_hours is not None or self.gpu_hours is not None
+
+    def question(self, name: str, num_points: int) -> LawQuestion:
+        """What the sweep `name` asks of a law fitted to so many points."""
+        return LawQuestion(
+            sweep=name,
+            domains=self.domains,
+            weights=self.weights,
+            objective=self.objective,
+            step=self.steps,
+            size=self.size,
+            tokens_per_step=self.tokens_per_step,
+            final=self.final,
+            seed=self.seed,
+            num_points=num_points,
+        )
 
     @property
     def rule(self) -> StoppingRule:

@@ -1,7 +1,8 @@
 """The recipe: a recommended mixture with its evidence, as RECIPE.json.
 
 A flat optimum is the rule, so a recipe is a point and a region; it says how far it extrapolates, what it would cost to be
-wrong (`regret`), and what the measured final trainings showed (`comparison`). Proportions are shares of **tokens**.
+wrong (`regret`), what the measured final trainings showed (`comparison`), and what no trial tested (`not_tested`).
+Proportions are shares of **tokens**.
 """
 
 import json
@@ -16,9 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 from bimix_sweep import files
 from bimix_sweep.design.comparison import Comparison
 from bimix_sweep.errors import ExportError, MixtureError
+from bimix_sweep.law.beyond import beyond_trials
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.optimum import Optimum
-from bimix_sweep.mixture.domains import MOST_DOMAINS, DomainSet, check_names
+from bimix_sweep.law.question import LawQuestion
+from bimix_sweep.mixture.domains import MOST_DOMAINS, check_names
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE, apportion
 from bimix_sweep.text import shown
 
@@ -87,7 +90,12 @@ class Recipe(_Part):
         default=None, description="non-embedding parameters the choice is made for"
     )
     extrapolation: dict[str, Positive] = Field(
-        default={}, description="how far beyond the fitted range; 1 = inside"
+        default={},
+        description="how many times this choice, or the final run where it is stated, lies beyond "
+        "the trials in step, size and tokens; 1 = inside; an axis that is not known is left out",
+    )
+    not_tested: list[str] = Field(
+        default=[], description="what the recommendation assumes and no trial tested, in sentences"
     )
     tokens: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default={}, description="tokens of each domain in the final run"
@@ -186,9 +194,8 @@ class Recipe(_Part):
 def build_recipe(
     optimum: Optimum,
     law: FittedLaw,
-    domains: DomainSet,
+    question: LawQuestion,
     *,
-    token_budget: float | None = None,
     comparison: Comparison | None = None,
     excluded: Mapping[str, str] | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -196,11 +203,10 @@ def build_recipe(
     """The recipe of a sweep or of a law: the law's optimum, or the mixture that the final trainings showed to be better.
 
     Args:
-        domains: with the tokens available to the final run.
-        token_budget: tokens of the final run; None leaves `tokens` and `epochs` empty.
+        question: what the optimum answers; without the tokens of its final run `tokens` and `epochs` stay empty.
         comparison: of the final trainings; None where there were none.
         excluded: {trial: why it was left out}.
-        provenance: JSON values.
+        provenance: JSON values; the question is added.
 
     Raises:
         ExportError: provenance holds what JSON cannot.
@@ -215,6 +221,8 @@ def build_recipe(
                 chosen.as_array(law.domains)[None], np.array([optimum.step]), _one(optimum.size)
             )[0]
             losses = dict(zip(law.targets, map(float, predicted), strict=True))
+    domains, token_budget = question.domains, question.final and question.final.tokens
+    extrapolation, sentences = not_tested_by(optimum, law, question, comparison)
     proportions = rounded({name: chosen.as_dict().get(name, 0.0) for name in domains.names})
     tokens = (
         {name: share * token_budget for name, share in proportions.items()} if token_budget else {}
@@ -235,7 +243,8 @@ def build_recipe(
             certificate=Certificate(gap=max(optimum.gap, 0.0), scope=optimum.scope),  # type: ignore[arg-type]
             step=optimum.step,
             size=optimum.size,
-            extrapolation=dict(optimum.extrapolation),
+            extrapolation=extrapolation,
+            not_tested=sentences,
             tokens=tokens,
             epochs={
                 name: count / available[name] if math.isfinite(available[name]) else None
@@ -248,10 +257,38 @@ def build_recipe(
             law=_law(law),
             comparison=None if comparison is None else _compared(comparison),
             excluded=dict(excluded or {}),
-            provenance=dict(provenance or {}),
+            provenance={**(provenance or {}), "question": question.to_json()},
         )
     except ValidationError as error:
         raise ExportError(f"the recipe cannot be written: {explain(error)}") from None
+
+
+def not_tested_by(
+    optimum: Optimum, law: FittedLaw, question: LawQuestion, comparison: Comparison | None
+) -> tuple[dict[str, float], list[str]]:
+    """`extrapolation` and `not_tested` of a recipe."""
+    found = beyond_trials(
+        steps=law.steps,
+        sizes=law.sizes,
+        tokens_per_step=question.tokens_per_step,
+        final=question.final,
+        step=optimum.step,
+        size=optimum.size,
+    )
+    sentences = [*found.sentences]
+    asked = law.question
+    if asked is not None and asked.sweep and (parts := question.differences(asked, law.targets)):
+        sentences.append(
+            f"This answers another question than that of the sweep {asked.sweep}: "
+            f"{'; '.join(parts)}."
+        )
+    elif comparison is None and question.final_trials:
+        return dict(found.extrapolation), [*sentences, question.final_trials]
+    if comparison is None:
+        sentences.append(
+            "No final trials compare this mixture with others: its losses are predicted."
+        )
+    return dict(found.extrapolation), sentences
 
 
 def _one(size: float | None) -> np.ndarray | None:

@@ -14,6 +14,7 @@ from bimix_sweep.law import transfer as tl
 from bimix_sweep.law.information import Group, make_groups
 from bimix_sweep.law.lawfile import ARRAYS, FORMAT, read_fields
 from bimix_sweep.law.looks import Looks, looks_of
+from bimix_sweep.law.question import LawQuestion
 from bimix_sweep.law.residual import Places, Shape
 from bimix_sweep.law.runs import Runs
 from bimix_sweep.law.uncertainty import Posterior
@@ -65,6 +66,8 @@ class FittedLaw:
     """s0 and N0 of the law."""
     hyper: Mapping[str, Any] = field(default_factory=dict)
     """What a warm refit starts from besides the parameters."""
+    question: LawQuestion | None = None
+    """What the law was made to answer; None where nobody said. Predictions do not depend on it."""
 
     # ------------------------------------------------------------------ what was fitted
     @property
@@ -97,8 +100,9 @@ class FittedLaw:
     @cached_property
     def digest(self) -> str:
         """Hash of everything predictions depend on."""
+        content = {key: value for key, value in self.to_json().items() if key != "question"}
         return hashlib.blake2b(
-            json.dumps(self.to_json(), sort_keys=True).encode(), digest_size=16
+            json.dumps(content, sort_keys=True).encode(), digest_size=16
         ).hexdigest()
 
     # ------------------------------------------------------------------ predictions
@@ -226,6 +230,7 @@ class FittedLaw:
             "shape": {name: value for name, value in asdict(self.shape).items() if value < np.inf},
             "reference": list(self.reference),
             "hyper": dict(self.hyper),
+            "question": None if self.question is None else self.question.to_json(),
             **{name: getattr(self, name).tolist() for name in ARRAYS},
         }
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from bimix_sweep.errors import LawError, MixtureError
+from bimix_sweep.errors import LawError, MixtureError, OptimumError
 from bimix_sweep.law import transfer as tl
 from bimix_sweep.law.looks import looks_of
+from bimix_sweep.law.question import LawQuestion
 from bimix_sweep.law.residual import Shape
 from bimix_sweep.law.runs import Runs
 from bimix_sweep.mixture.domains import check_names
@@ -77,6 +78,7 @@ def read_fields(data: Any) -> dict[str, Any]:
         AttributeError,
         OverflowError,
         MixtureError,
+        OptimumError,
     ) as error:
         raise LawError(
             f"the law file is damaged ({type(error).__name__}: {str(error)[:200]}); fit the law again"
@@ -120,8 +122,26 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "shape": shape,
         "hyper": dict(data["hyper"]),
         "reference": reference,
+        "question": read_question(data["question"], domains, targets),
         **arrays,
     }
+
+
+def read_question(
+    data: Any, domains: tuple[str, ...], targets: tuple[str, ...]
+) -> LawQuestion | None:
+    """The question kept in a law file.
+
+    Raises:
+        KeyError, TypeError, ValueError, OptimumError, MixtureError: it is none, or not one of this law.
+    """
+    if data is None:
+        return None
+    question = LawQuestion.from_json(data)
+    named = {*question.domains.names, *(question.prior.names if question.prior else ())}
+    if not named <= set(domains) or not set(question.weights or ()) <= set(targets):
+        raise ValueError("the question names domains or targets that the law lacks")
+    return question
 
 
 def check_numbers(arrays: Mapping[str, Array], reference: tuple[float, float], runs: Runs) -> None:

@@ -66,6 +66,10 @@ class ReportData:
     """Why it stopped, in words; empty while it runs."""
     token_budget: float | None = None
     """Tokens of the final run."""
+    extrapolation: Mapping[str, float] = field(default_factory=dict)
+    """{axis: how many times the choice, or the final run, lies beyond the trials}, 1 inside; only the axes that are known."""
+    not_tested: tuple[str, ...] = ()
+    """What the recommendation assumes and no trial tested, in sentences."""
     seconds: float | None = None
     """Wall time of the sweep."""
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from bimix_sweep.report.finals import finals
 from bimix_sweep.report.look import POLICY, SCRIPT, STYLE
 from bimix_sweep.report.style import Figure, colour, percent, share
 from bimix_sweep.report.ternary import ternary
+from bimix_sweep.text import factor
 
 
 def render(data: ReportData) -> str:
@@ -132,10 +133,7 @@ def _facts(data: ReportData) -> list[tuple[str, str, str]]:
     """(what, number, sentence) of each thing to know before using the mixture."""
     facts = []
     if data.optimum:
-        regret, beyond = (
-            data.optimum.regret,
-            {k: v for k, v in data.optimum.extrapolation.items() if v > 1.001},
-        )
+        regret = data.optimum.regret
         facts.append(
             (
                 "Regret",
@@ -143,11 +141,13 @@ def _facts(data: ReportData) -> list[tuple[str, str, str]]:
                 f"Against the true optimum of these proxies its loss is expected to be {percent(regret.expected)} higher, and with 95 % confidence at most {percent(regret.upper95)}.",
             )
         )
-        if beyond:
-            far = " and ".join(
-                f"{value:.3g} times the largest fitted {name}" for name, value in beyond.items()
+        if data.not_tested:
+            far = ", ".join(
+                f"{factor(value)} × {name}"
+                for name, value in data.extrapolation.items()
+                if value > 1
             )
-            facts.append(("Extrapolation", "", f"The recommendation is for {far}."))
+            facts.append(("Not tested", far, " ".join(data.not_tested)))
     if data.comparison:
         facts.append(("Final trainings", "", f"{_sentence(data.comparison.reason)}"))
     else:

@@ -24,6 +24,7 @@ from bimix_sweep.design.initial import too_few
 from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.export.recipe import Recipe
+from bimix_sweep.law.question import FinalRun
 from bimix_sweep.sweep.changes import Change
 from bimix_sweep.sweep.events import sweep_event
 from bimix_sweep.sweep.finals import MOST_FINALS
@@ -127,6 +128,10 @@ def sweep_spec(config: SweepConfig, trainer: Proxies) -> SweepSpec:
         patience=config.stop.patience,
         core_hours=config.budget.core_hours,
         gpu_hours=config.budget.gpu_hours,
+        final=None
+        if (final := config.final) is None
+        else FinalRun(tokens=final.tokens, size=final.size, max_epochs=final.max_epochs),
+        tokens_per_step=config.proxy.context * config.proxy.batch,
     )
 
 

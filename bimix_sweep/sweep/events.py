@@ -25,6 +25,7 @@ from bimix_sweep.design.state import Refit
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.fitted import FittedLaw
+from bimix_sweep.law.question import FinalRun
 from bimix_sweep.mixture.domains import MOST_DOMAINS, DomainSet
 from bimix_sweep.sweep.segments import Event
 
@@ -149,6 +150,8 @@ def _spec_to_json(spec: SweepSpec) -> dict[str, Any]:
         "patience": spec.patience,
         "core_hours": spec.core_hours,
         "gpu_hours": spec.gpu_hours,
+        "final": None if spec.final is None else asdict(spec.final),
+        "tokens_per_step": spec.tokens_per_step,
         **({"smaller": list(spec.smaller)} if spec.smaller else {}),
         **({"shorter": list(spec.shorter)} if spec.shorter else {}),
     }
@@ -186,4 +189,5 @@ def spec_from_json(content: Mapping[str, Any]) -> SweepSpec:
         for key in ("targets", "eval_steps", "smaller", "shorter")
         if key in fields
     }
-    return SweepSpec(**fields)
+    final = fields["final"]
+    return SweepSpec(**fields | {"final": final and FinalRun(**final)})

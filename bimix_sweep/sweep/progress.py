@@ -115,7 +115,14 @@ def view(snapshot: Snapshot) -> RenderableType:
             )
         parts += [Text(), bars]
     parts += [
-        Text(line) for line in (*snapshot.lines[-1:], snapshot.decision, _times(snapshot)) if line
+        Text(line)
+        for line in (
+            *snapshot.lines[-1:],
+            snapshot.decision,
+            *(snapshot.not_tested if snapshot.decision else ()),
+            _times(snapshot),
+        )
+        if line
     ]
     return Group(*parts)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,14 +13,14 @@ from bimix_sweep.design.comparison import Comparison, compare_finals, objective_
 from bimix_sweep.errors import DataError, LawError, SweepError, TableError
 from bimix_sweep.export.blend import as_yaml
 from bimix_sweep.export.provenance import commit
-from bimix_sweep.export.recipe import Recipe, build_recipe
-from bimix_sweep.law.optimum import Optimum, ask, optimal_mixture
+from bimix_sweep.export.recipe import Recipe, build_recipe, not_tested_by
+from bimix_sweep.law.optimum import Optimum, answer, ask
+from bimix_sweep.law.question import LawQuestion
 from bimix_sweep.law.selection import FittedLaw, fit_law
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.simplex import total_variation
 from bimix_sweep.report.data import PathPoint, ReportData
 from bimix_sweep.report.page import render
-from bimix_sweep.seeding import rng
 from bimix_sweep.sweep.finals import final_trainings
 from bimix_sweep.sweep.folder import CONFIG, STORE, local_part
 from bimix_sweep.sweep.history import SweepHistory, replay
@@ -39,27 +40,43 @@ def write_results(folder: str, config: SweepConfig) -> Recipe:
         raise SweepError(
             f"{folder}: the sweep has not reached its final trainings; go on with resume"
         )
-    law, optimum = _decided(history)
-    comparison = _comparison(history, law, optimum)
+    law, optimum, comparison = decided(history)
     history.state.table().write(files.join(folder, "runs.csv"))
     files.write_text(
         files.join(folder, "LAW.json"), json.dumps(law.to_json(), allow_nan=False) + "\n"
     )
-    recipe = build_recipe(
-        optimum,
-        law,
-        history.spec.final_domains,
-        token_budget=config.final.tokens if config.final else None,
-        comparison=comparison,
-        excluded=_failed(history),
-        provenance=_provenance(history, config, law),
-    )
+    recipe = recipe_of(history, law, optimum, comparison, config.public())
     recipe.write(files.join(folder, "RECIPE.json"))
     _write_domains(folder, config, history.first["data"].get("store"))
     files.write_text(
         files.join(folder, "report.html"), _page(config, history, law, optimum, comparison)
     )
     return recipe
+
+
+def recipe_of(
+    history: SweepHistory,
+    law: FittedLaw,
+    optimum: Optimum,
+    comparison: Comparison | None,
+    config: Mapping[str, Any],
+) -> Recipe:
+    """The answer to the sweep's own question.
+
+    Args:
+        law: of the sweep, with its question (`decided`, `law_so_far`).
+        comparison: of the final trials; None where they are not over.
+        config: the public configuration, for the provenance.
+    """
+    assert law.question is not None  # noqa: S101
+    return build_recipe(
+        optimum,
+        law,
+        law.question,
+        comparison=comparison,
+        excluded=_failed(history),
+        provenance=_provenance(history, config, law),
+    )
 
 
 def write_page(folder: str, config: SweepConfig) -> str:
@@ -76,16 +93,12 @@ def write_page(folder: str, config: SweepConfig) -> str:
 def page(history: SweepHistory, config: SweepConfig) -> str:
     """The page of a sweep as far as it has come, as HTML."""
     if history.finals is not None:
-        law, optimum = _decided(history)
-        over = not history.running()
-        return _page(
-            config, history, law, optimum, _comparison(history, law, optimum) if over else None
-        )
+        return _page(config, history, *decided(history))
     try:
-        law = fit_law(history.state.counted(history.state.evidence()), own=history.spec.own)
+        law = law_so_far(history)
     except (LawError, TableError):  # too few points, or none yet
         return _page(config, history, None, None, None)
-    return _page(config, history, law, _optimum(history, law, history.num_points), None)
+    return _page(config, history, law, _answer(law), None)
 
 
 def _replay(folder: str, config: SweepConfig) -> SweepHistory:
@@ -120,24 +133,49 @@ def _write_domains(folder: str, config: SweepConfig, digest: str | None) -> None
     files.write_text(files.join(folder, "domains.yaml"), text)
 
 
-def _decided(history: SweepHistory) -> tuple[FittedLaw, Optimum]:
-    """The law and the optimum that the final trainings test."""
+def decided(history: SweepHistory) -> tuple[FittedLaw, Optimum, Comparison | None]:
+    """The law that the final trials test, with the sweep's question; its optimum; and what they say once they are over."""
     assert history.finals is not None  # noqa: S101
-    law = FittedLaw.from_json(history.finals["law"])
-    return law, _optimum(history, law, history.finals["num_points"])
+    question = _question(history, history.finals["num_points"])
+    law = replace(FittedLaw.from_json(history.finals["law"]), question=question)
+    optimum = _answer(law)
+    if history.running():
+        return law, optimum, None
+    comparison = _comparison(history, law, optimum)
+    if comparison is not None:
+        said = _final_trials(question.sweep, comparison, optimum)
+        law = replace(law, question=replace(question, final_trials=said))
+    return law, optimum, comparison
 
 
-def _optimum(history: SweepHistory, law: FittedLaw, num_points: int) -> Optimum:
-    spec = history.spec
-    return optimal_mixture(
-        law,
-        spec.final_domains,
-        weights=spec.weights,
-        objective=spec.objective,
-        step=spec.steps,
-        size=spec.size,
-        generator=rng(spec.seed, "optimum", num_points),
-    )
+def law_so_far(history: SweepHistory) -> FittedLaw:
+    """A law of all points recorded until now, with the sweep's question.
+
+    Raises:
+        LawError, TableError: they determine none.
+    """
+    law = fit_law(history.state.counted(history.state.evidence()), own=history.spec.own)
+    return replace(law, question=_question(history, history.num_points))
+
+
+def _question(history: SweepHistory, num_points: int) -> LawQuestion:
+    return history.spec.question(history.first["name"], num_points)
+
+
+def _answer(law: FittedLaw) -> Optimum:
+    """To the question that the law carries."""
+    assert law.question is not None  # noqa: S101
+    return answer(law, law.question)
+
+
+def _final_trials(sweep: str, comparison: Comparison, optimum: Optimum) -> str:
+    """What the final trials showed, for whoever has the law alone."""
+    taken = next(one.mixture for one in comparison.mixtures if one.role == comparison.recommended)
+    other = ""
+    if taken != optimum.mixture:
+        proportions = ", ".join(f"{name} {share:.4f}" for name, share in taken.as_dict().items())
+        other = f" recommend another mixture than this optimum of the law ({proportions})"
+    return f"The final trials of the sweep {sweep}{other}: {comparison.reason}."
 
 
 def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comparison | None:
@@ -194,6 +232,11 @@ def _page(
 ) -> str:
     records = history.state.trials
     counted = any(record.points and record.state != "failed" for record in records.values())
+    extrapolation, sentences = (
+        ({}, [])
+        if law is None or optimum is None or law.question is None
+        else not_tested_by(optimum, law, law.question, comparison)
+    )
     data = ReportData(
         name=config.name,
         domains=history.spec.final_domains,
@@ -210,8 +253,10 @@ def _page(
         tolerance=history.spec.tolerance,
         stop_reason=history.decision.reason if history.decision else "",
         token_budget=config.final.tokens if config.final else None,
+        extrapolation=extrapolation,
+        not_tested=tuple(sentences),
         seconds=history.seconds,
-        provenance=_provenance(history, config, law),
+        provenance=_provenance(history, config.public(), law),
     )
     return render(data)
 
@@ -244,12 +289,12 @@ def _failed(history: SweepHistory) -> dict[str, str]:
 
 
 def _provenance(
-    history: SweepHistory, config: SweepConfig, law: FittedLaw | None
+    history: SweepHistory, config: Mapping[str, Any], law: FittedLaw | None
 ) -> dict[str, Any]:
     return {
-        "config": config.public(),
-        "config_digest": config.digest,
-        "seed": config.seed,
+        "config": dict(config),
+        "config_digest": history.first["config_digest"],
+        "seed": history.spec.seed,
         "data": history.first["data"],
         "precision": history.precision,
         "law_digest": law.digest if law else None,

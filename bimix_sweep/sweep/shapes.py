@@ -33,6 +33,14 @@ class DomainShape(Shape):
     max: float
 
 
+class FinalRunShape(Shape):
+    model_config = ConfigDict(extra="forbid")
+
+    tokens: Annotated[float, Field(gt=0)] | None
+    size: Annotated[float, Field(gt=0)] | None
+    max_epochs: Annotated[float, Field(gt=0)]
+
+
 class SpecShape(Shape):
     domains: dict[str, DomainShape]
     final_domains: dict[str, DomainShape]
@@ -53,6 +61,8 @@ class SpecShape(Shape):
     patience: Positive
     core_hours: Annotated[float, Field(gt=0)] | None = None
     gpu_hours: Annotated[float, Field(gt=0)] | None = None
+    final: FinalRunShape | None
+    tokens_per_step: Annotated[float, Field(gt=0)] | None
 
 
 class SweepShape(Shape):

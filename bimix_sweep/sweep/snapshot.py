@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bimix_sweep.design.scale import Scale
+from bimix_sweep.law.beyond import beyond_trials
 from bimix_sweep.sweep.finals import MOST_FINALS, PAIRS, final_trainings, reference_mixtures
 from bimix_sweep.sweep.history import SweepHistory
 from bimix_sweep.sweep.prices import Prices
@@ -74,6 +75,10 @@ class Snapshot:
     """All that were said in this epoch."""
     epoch: int
     """Of the journal's writer; one that began anew has a log of its own."""
+    extrapolation: Mapping[str, float]
+    """{axis: how many times the choice, or the final run, lies beyond the trials}, 1 inside; only the axes that are known."""
+    not_tested: Sequence[str]
+    """What no trial tests of the final run, in sentences."""
     seconds_to_do: float | None = None
     """Expected wall time of all trainings that run or are to come, one after another; None while no time is known."""
 
@@ -146,6 +151,12 @@ def snapshot_of(
         if history.refits
         else ""
     )
+    beyond = beyond_trials(
+        steps=(history.spec.lengths[0], history.spec.steps),
+        sizes=(history.spec.sizes[0], history.spec.size),
+        tokens_per_step=history.spec.tokens_per_step,
+        final=history.spec.final,
+    )
     return Snapshot(
         name=printable(history.first["name"]),
         phase="done" if history.complete else "sweep" if finals is None else "final trainings",
@@ -166,6 +177,8 @@ def snapshot_of(
         lines=[*map(printable, lines)],
         num_lines=num_lines,
         epoch=epoch,
+        extrapolation=beyond.extrapolation,
+        not_tested=beyond.sentences,
         seconds_to_do=_seconds_to_do(history, num_finals, training_seconds),
     )
 

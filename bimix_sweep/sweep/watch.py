@@ -243,6 +243,8 @@ def as_json_value(
         "regret_expected": snapshot.regret_expected,
         "regret_upper95": snapshot.regret_upper95,
         "decision": snapshot.decision,
+        "extrapolation": dict(snapshot.extrapolation),
+        "not_tested": list(snapshot.not_tested),
         "elapsed_seconds": round(snapshot.elapsed_seconds, 3),
         "seconds_left": snapshot.seconds_left,
     }

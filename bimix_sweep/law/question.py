@@ -1,0 +1,286 @@
+"""The question that a law was made to answer, kept with the law so that later commands ask the same.
+
+A law predicts losses; which mixture is best depends on the question too: weights, objective, bounds, the tokens that the
+domains have, the final run that caps them. `LAW.json` of a sweep keeps the sweep's question under the key `question`.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bimix_sweep.errors import OptimumError
+from bimix_sweep.mixture.domains import MOST_DOMAINS, DomainSet, Mixture
+from bimix_sweep.seeding import rng
+
+OBJECTIVES = ("mean", "worst")
+MAX_QUANTITY = 1e18
+"""Largest number of tokens, parameters or steps that a question may hold."""
+SAME = 1e-9
+"""Two numbers of two questions that differ by less than this fraction are one number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalRun:
+    """The training run that a mixture is for."""
+
+    tokens: float | None = None
+    """Tokens it trains on; None where not stated."""
+    size: float | None = None
+    """Its non-embedding parameters; None where not stated."""
+    max_epochs: float = 4.0
+    """How often it may repeat the tokens of a domain."""
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "size", "max_epochs"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= MAX_QUANTITY:
+                raise OptimumError(
+                    f"{name} of the final run is {value:g}; need a number above 0, at most "
+                    f"{MAX_QUANTITY:g}"
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LawQuestion:
+    """What is asked of a law: which mixture is best, for what, within which bounds."""
+
+    sweep: str = ""
+    """Name of the sweep that asks; empty where a person does."""
+    domains: DomainSet
+    """Domains with the user's own bounds and the tokens available; `final` caps them further."""
+    weights: Mapping[str, float] | None = None
+    """{target: importance}, a missing target counts 0; None: all targets count alike."""
+    objective: str = "mean"
+    """"mean" or "worst"."""
+    step: float | None = None
+    """Optimizer step at which losses are compared; None: the largest fitted."""
+    size: float | None = None
+    """Non-embedding parameters at which losses are compared; None: the largest fitted."""
+    tokens_per_step: float | None = None
+    """Tokens of an optimizer step of the trials; None where not known."""
+    final: FinalRun | None = None
+    """The run that the mixture is for; None where not stated."""
+    prior: Mixture | None = None
+    """Mixture to stay near."""
+    kl: float = 0.0
+    """Strength of the pull to it: loss per nat of divergence."""
+    seed: int | None = None
+    """Of the sweep; with `num_points` it names the generator of the posterior draws."""
+    num_points: int = 0
+    """Points that the sweep had recorded when it asked."""
+    final_trials: str = ""
+    """What the final trials of the sweep showed, in words; empty before they are over."""
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise OptimumError(f'objective is {self.objective!r}; need "mean" or "worst"')
+        for name in ("step", "size", "tokens_per_step"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= MAX_QUANTITY:
+                raise OptimumError(
+                    f"{name} is {value:g}; need a number above 0, at most {MAX_QUANTITY:g}"
+                )
+
+    @property
+    def final_domains(self) -> DomainSet:
+        """The domains with bounds that also hold the token caps of the final run.
+
+        Raises:
+            MixtureError: the caps leave no mixture.
+        """
+        if self.final is None or self.final.tokens is None:
+            return self.domains
+        return self.domains.capped(self.final.tokens, self.final.max_epochs)
+
+    def generator(self) -> np.random.Generator:
+        """Of posterior draws: the same question gets the same draws."""
+        if self.seed is None:
+            return np.random.default_rng(0)
+        return rng(self.seed, "optimum", self.num_points)
+
+    def differences(self, other: "LawQuestion", targets: tuple[str, ...]) -> tuple[str, ...]:
+        """In what this question differs from another one, in words.
+
+        Args:
+            other: the question it is compared with.
+            targets: those of the law.
+
+        Returns:
+            Parts such as `max of web is 0.2 instead of 1`; empty where both ask the same.
+        """
+        mine, theirs = self._parts(targets), other._parts(targets)
+        return tuple(
+            f"{name} is {_said(mine.get(name))} instead of {_said(theirs.get(name))}"
+            for name in dict.fromkeys((*mine, *theirs))
+            if not _same(mine.get(name), theirs.get(name))
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; floats round-trip exactly."""
+        return {
+            "sweep": self.sweep,
+            "domains": {
+                name: {"tokens": tokens if math.isfinite(tokens) else None, "min": low, "max": high}
+                for name, tokens, low, high in _rows(self.domains)
+            },
+            "weights": None if self.weights is None else dict(self.weights),
+            "objective": self.objective,
+            "step": self.step,
+            "size": self.size,
+            "tokens_per_step": self.tokens_per_step,
+            "final": None if self.final is None else asdict(self.final),
+            "prior": None if self.prior is None else self.prior.as_dict(),
+            "kl": self.kl,
+            "seed": self.seed,
+            "num_points": self.num_points,
+            "final_trials": self.final_trials,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "LawQuestion":
+        """The inverse of `to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError, OptimumError, MixtureError: it is none.
+        """
+        entries = data["domains"]
+        if not 1 <= len(entries) <= MOST_DOMAINS:
+            raise ValueError(f"the question has {len(entries)} domains")
+        if not 0 <= (kl := float(data["kl"])) < math.inf:
+            raise ValueError(f"kl of the question is {kl:g}")
+        weights, prior, final = data["weights"], data["prior"], data["final"]
+        return cls(
+            sweep=str(data["sweep"]),
+            domains=DomainSet(
+                names=tuple(map(str, entries)),
+                tokens=tuple(
+                    math.inf if e["tokens"] is None else float(e["tokens"])
+                    for e in entries.values()
+                ),
+                lower=tuple(float(e["min"]) for e in entries.values()),
+                upper=tuple(float(e["max"]) for e in entries.values()),
+            ),
+            weights=None if weights is None else {str(t): float(w) for t, w in weights.items()},
+            objective=str(data["objective"]),
+            step=_number(data["step"]),
+            size=_number(data["size"]),
+            tokens_per_step=_number(data["tokens_per_step"]),
+            final=None
+            if final is None
+            else FinalRun(
+                tokens=_number(final["tokens"]),
+                size=_number(final["size"]),
+                max_epochs=float(final["max_epochs"]),
+            ),
+            prior=None if prior is None else Mixture.from_mapping(prior),
+            kl=kl,
+            seed=None if data["seed"] is None else int(data["seed"]),
+            num_points=int(data["num_points"]),
+            final_trials=str(data["final_trials"]),
+        )
+
+    def _parts(self, targets: tuple[str, ...]) -> dict[str, float | str | None]:
+        """{what: value} of everything that shapes the answer or what is stated beside it."""
+        weights = dict.fromkeys(targets, 1.0) if self.weights is None else self.weights
+        total = sum(weights.get(target, 0.0) for target in targets) or 1.0
+        final = self.final or FinalRun()
+        parts: dict[str, float | str | None] = {"objective": self.objective}
+        parts |= {f"weight of {t}": weights.get(t, 0.0) / total for t in targets}
+        for name, tokens, low, high in _rows(self.domains):
+            parts |= {
+                f"min of {name}": low,
+                f"max of {name}": high,
+                f"tokens of {name}": tokens if math.isfinite(tokens) else None,
+            }
+        parts |= {
+            "tokens of the final run": final.tokens,
+            "size of the final run": final.size,
+            "max_epochs": None if final.tokens is None else final.max_epochs,
+            "step": self.step,
+            "size": self.size,
+            "kl": self.kl,
+        }
+        near = {} if self.prior is None else self.prior.as_dict()
+        return parts | {f"prior of {name}": share for name, share in near.items()}
+
+
+def changed(
+    question: LawQuestion,
+    *,
+    step: float | None = None,
+    size: float | None = None,
+    weights: Mapping[str, float] | None = None,
+    objective: str | None = None,
+    lower: Mapping[str, float] | None = None,
+    upper: Mapping[str, float] | None = None,
+    available: Mapping[str, float] | None = None,
+    final: Mapping[str, float | None] | None = None,
+    prior: Mapping[str, float] | None = None,
+    kl: float | None = None,
+) -> LawQuestion:
+    """The same question with some parts replaced; None and names that are not given keep theirs.
+
+    Args:
+        lower, upper, available: {domain: bound, or tokens available}.
+        final: {field of `FinalRun`: value}.
+        prior, kl: both or neither.
+
+    Raises:
+        OptimumError: unknown domains, or parts that need each other. MixtureError: bounds that leave no mixture.
+    """
+    domains = question.domains
+    for given in (lower, upper, available):
+        if unknown := next((name for name in given or {} if name not in domains.names), None):
+            raise OptimumError(
+                f"{unknown} is not a domain of the law; it knows {', '.join(domains.names)}"
+            )
+    run = {name: value for name, value in (final or {}).items() if value is not None}
+    whole = replace(question.final or FinalRun(), **run) if run else question.final
+    if whole is None or whole.tokens is None:
+        if available:
+            raise OptimumError("--available is given without --final-tokens; give both")
+        if "max_epochs" in run:
+            raise OptimumError("--max-epochs is given without --final-tokens; give both")
+    if (prior is None) != (kl is None):
+        raise OptimumError("--prior and --kl go together; give both or neither")
+    if kl is not None and not 0 <= kl <= MAX_QUANTITY:
+        raise OptimumError(f"--kl is {kl:g}; need a number from 0")
+    columns = {"tokens": available, "lower": lower, "upper": upper}
+    bounds = {
+        name: tuple(
+            (given or {}).get(domain, value)
+            for domain, value in zip(domains.names, getattr(domains, name), strict=True)
+        )
+        for name, given in columns.items()
+    }
+    parts = {"step": step, "size": size, "weights": weights, "objective": objective, "kl": kl}
+    return replace(
+        question,
+        domains=DomainSet(names=domains.names, **bounds),
+        final=whole,
+        prior=question.prior if prior is None else Mixture.from_mapping(prior),
+        **{name: value for name, value in parts.items() if value is not None},  # type: ignore[arg-type]
+    )
+
+
+def _rows(domains: DomainSet) -> list[tuple[str, float, float, float]]:
+    return list(zip(domains.names, domains.tokens, domains.lower, domains.upper, strict=True))
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _same(mine: float | str | None, theirs: float | str | None) -> bool:
+    if isinstance(mine, float | int) and isinstance(theirs, float | int):
+        return abs(mine - theirs) <= SAME * max(abs(mine), abs(theirs))
+    return mine == theirs
+
+
+def _said(value: float | str | None) -> str:
+    if value is None:
+        return "not stated"
+    return value if isinstance(value, str) else f"{value:.4g}"

@@ -1,0 +1,137 @@
+"""The law of a sweep, from its folder: what the final trials test, or while there is none a law of the points so far."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bimix_sweep import files
+from bimix_sweep.design.comparison import Comparison
+from bimix_sweep.errors import LawError, SweepError, TableError
+from bimix_sweep.export.recipe import Recipe, build_recipe
+from bimix_sweep.law.optimum import answer
+from bimix_sweep.law.question import LawQuestion
+from bimix_sweep.law.selection import FittedLaw
+from bimix_sweep.mixture.domains import DomainSet
+from bimix_sweep.parsing import parse_json
+from bimix_sweep.sweep.folder import begun, sweep_folder
+from bimix_sweep.sweep.history import SweepHistory, replay
+from bimix_sweep.sweep.results import decided, law_so_far, recipe_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredLaw:
+    """A law and where it comes from."""
+
+    law: FittedLaw
+    """With the question that it was made to answer, where one is kept."""
+    notes: Sequence[str] = ()
+    """What a person should know of it before using it."""
+    history: SweepHistory | None = None
+    """Of the sweep whose folder was read."""
+    comparison: Comparison | None = None
+    """Of its final trials, once they are over."""
+
+    @property
+    def question(self) -> LawQuestion:
+        """The law's own; where none is kept, all targets alike and all mixtures of its domains."""
+        return self.law.question or LawQuestion(domains=DomainSet(names=self.law.domains))
+
+    def recipe(self, question: LawQuestion, within: float, source: Mapping[str, Any]) -> Recipe:
+        """The answer to a question; to the sweep's own with what its final trials say.
+
+        Args:
+            within: width of the near-optimal region, a fraction of the objective.
+            source: where the law comes from, for the provenance of an answer that is not the sweep's own.
+
+        Raises:
+            OptimumError, MixtureError: the law cannot answer it.
+        """
+        best = answer(self.law, question, within=within)
+        if self.history is not None and question == self.law.question:
+            config = self.history.first["config"]
+            return recipe_of(self.history, self.law, best, self.comparison, config)
+        return build_recipe(best, self.law, question, provenance=source)
+
+
+def is_sweep(place: str) -> bool:
+    """A sweep began in that folder or URI; a file is none.
+
+    Raises:
+        ConfigError: the URI carries a secret.
+    """
+    return not place.endswith(".json") and begun(sweep_folder(place))
+
+
+def stored_law(place: str) -> StoredLaw:
+    """The law of a sweep's folder, or of a `LAW.json`.
+
+    Args:
+        place: path or URI of either.
+
+    Raises:
+        LawError: it is neither, or the sweep's points determine no law yet. JournalError: the journal is damaged.
+    """
+    if is_sweep(place):
+        return law_of_sweep(place)
+    try:
+        return StoredLaw(law=FittedLaw.from_json(parse_json(files.read_text(place))))
+    except OSError as error:
+        raise LawError(
+            f"{place} cannot be read ({error.strerror or error}); need the folder of a sweep that "
+            "has begun, or a law written by bimix-sweep fit"
+        ) from error
+    except ValueError as error:
+        raise LawError(f"{place} is {error}; need a law written by bimix-sweep fit") from error
+    except LawError as error:
+        raise LawError(f"{place}: {error}") from error
+
+
+def law_of_sweep(folder: str) -> StoredLaw:
+    """The law that the final trials of a sweep test; before they are settled, one fitted to all points recorded until now.
+
+    Nothing is written, and a driver at work is not disturbed.
+
+    Raises:
+        LawError: the points determine no law yet. JournalError: the journal is damaged.
+    """
+    history = replay(sweep_folder(folder))
+    if history.finals is not None:
+        law, _, comparison = decided(history)
+        going_on = len(history.running())
+        notes = (
+            ()
+            if history.complete
+            else (
+                f"{folder}: the final trials are not all over ({going_on} of them run), so the "
+                "recipe may still change; this is the law that they test",
+            )
+        )
+        return StoredLaw(law=law, notes=notes, history=history, comparison=comparison)
+    records = [record for record in history.state.trials.values() if record.role == "sweep"]
+    finished = sum(record.state == "finished" for record in records)
+    state = f"{len(records)} trials begun, {finished} finished"
+    try:
+        law = law_so_far(history)
+    except (LawError, TableError) as error:
+        raise LawError(
+            f"{folder}: the sweep has no law yet ({state}): {error}; wait for more trials"
+        ) from error
+    note = f"{folder}: the sweep is not over ({state}); the law is fitted to what they told so far"
+    return StoredLaw(law=law, notes=(note,), history=history)
+
+
+def finished_recipe(folder: str) -> str:
+    """Path of the recipe of a finished sweep.
+
+    Raises:
+        SweepError: the sweep is not finished, or goes on after a change, so that what lies there is not its answer.
+    """
+    folder = sweep_folder(folder)
+    history, path = replay(folder), files.join(folder, "RECIPE.json")
+    if not history.complete:
+        old = "; the RECIPE.json there is of before it went on" if files.exists(path) else ""
+        raise SweepError(
+            f"{folder}: the sweep is not finished{old}; finish it, or take what it knows so far "
+            f"with: bimix-sweep optimum {folder} -o RECIPE.json"
+        )
+    return path
