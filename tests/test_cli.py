@@ -155,7 +155,9 @@ def test_bounds_weights_and_token_caps_move_the_optimum(law, tmp_path):
     )
     assert optimum("--weights", tmp_path / "w.json")["math"] > optimum()["math"] + 0.2
     assert (
-        optimum("--available", tmp_path / "have.json", "--tokens", "2e9", "--repeat", "2")["math"]
+        optimum(
+            "--available", tmp_path / "have.json", "--final-tokens", "2e9", "--max-epochs", "2"
+        )["math"]
         <= 0.1 + 1e-6
     )
 
@@ -232,8 +234,16 @@ def test_export_writes_what_megatron_takes(law, tmp_path):
             "max sum to 0.6",
         ),
         (
-            ["optimum", "{law}", "--tokens", "1e9", "-o", "x.json"],
-            "--available and --tokens go together",
+            ["optimum", "{law}", "--available", "n.json", "-o", "x.json"],
+            "--available is given without --final-tokens; give both",
+        ),
+        (
+            ["optimum", "{law}", "--max-epochs", "2", "-o", "x.json"],
+            "--max-epochs is given without --final-tokens; give both",
+        ),
+        (
+            ["optimum", "{law}", "--final-size", "-7e9", "-o", "x.json"],
+            "size of the final run is -7e+09; need a number above 0",
         ),
         (["optimum", "{law}", "--kl", "1", "-o", "x.json"], "--prior and --kl go together"),
         (["export", "gone.json", "--to", "json", "-o", "x"], "gone.json cannot be read"),
@@ -251,14 +261,14 @@ def test_export_writes_what_megatron_takes(law, tmp_path):
                 "{law}",
                 "--available",
                 "n.json",
-                "--tokens",
+                "--final-tokens",
                 "1e9",
-                "--repeat",
+                "--max-epochs",
                 "0",
                 "-o",
                 "x.json",
             ],
-            "at 0 epochs is not possible",
+            "max_epochs of the final run is 0; need a number above 0",
         ),
         (
             ["optimum", "{law}", "--weights", "huge.json", "-o", "x.json"],
@@ -459,16 +469,16 @@ def test_what_holds_the_optimum_back_is_named_as_the_cap_it_is(law, tmp_path):
     (tmp_path / "have.json").write_text('{"web": 1e9, "code": 1e9, "math": 1e8}')
     words = ("optimum", law, "-o", tmp_path / "r.json")
     capped = bimix(
-        *words, "--available", tmp_path / "have.json", "--tokens", "2e9", "--repeat", "4"
+        *words, "--available", tmp_path / "have.json", "--final-tokens", "2e9", "--max-epochs", "4"
     ).stdout
     assert "the limit of 4 epochs of math's 1e+08 tokens holds it back" in capped
     both = bimix(
         *words,
         "--available",
         tmp_path / "have.json",
-        "--tokens",
+        "--final-tokens",
         "2e9",
-        "--repeat",
+        "--max-epochs",
         "4",
         "--max",
         "math=.1",
@@ -502,7 +512,7 @@ def test_an_optimum_says_what_it_comes_from_and_no_regret_reads_as_nothing(law, 
         provenance["law_digest"] == json.loads((tmp_path / "r.json").read_text())["law"]["digest"]
     )
     assert provenance["versions"]["bimix-sweep"] == version("bimix-sweep")
-    assert provenance["question"]["max"] == {"web": 0.9}
+    assert provenance["question"]["domains"]["web"]["max"] == 0.9
     assert provenance["targets"] == list(DOMAINS)
     assert "regret: expected <0.01%" in said
     assert "0.00%" not in said

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bimix_sweep.commands.common import JsonFlag, print_json, print_rows
+from bimix_sweep.commands.common import JsonFlag, print_json, print_notes, print_rows
 from bimix_sweep.errors import ConfigError
 
 FEW = 10
@@ -182,6 +182,7 @@ def plan(
         )
     for line in (*made.limits, *([f"warning: {made.warning}"] if made.warning else [])):
         typer.echo(line)
+    print_notes(list(made.not_tested))
     if seconds == 0:
         return
     if not made.regret:

@@ -8,6 +8,7 @@ from bimix_sweep.design.scale import Scale
 from bimix_sweep.design.stopping import StoppingRule
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
+from bimix_sweep.law.beyond import BeyondTrials, beyond_trials
 from bimix_sweep.law.question import FinalRun, LawQuestion
 from bimix_sweep.mixture.domains import DomainSet
 
@@ -151,6 +152,16 @@ class SweepSpec:
             final=self.final,
             seed=self.seed,
             num_points=num_points,
+        )
+
+    @property
+    def beyond(self) -> BeyondTrials:
+        """How far the final run lies beyond the trials."""
+        return beyond_trials(
+            steps=(self.lengths[0], self.steps),
+            sizes=(self.sizes[0], self.size),
+            tokens_per_step=self.tokens_per_step,
+            final=self.final,
         )
 
     @property

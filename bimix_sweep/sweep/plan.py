@@ -58,6 +58,8 @@ class Plan:
     """What a limit of the budget does to it."""
     warning: str | None
     """What is amiss with it."""
+    not_tested: tuple[str, ...]
+    """How far the final run lies beyond the trials, in sentences."""
     regret: tuple[PlannedRegret, ...]
     """Simulated."""
     tolerance: float
@@ -84,6 +86,7 @@ class Plan:
         """All fields."""
         return asdict(self) | {
             "limits": list(self.limits),
+            "not_tested": list(self.not_tested),
             "sizes": list(self.sizes),
             "shorter": list(self.shorter),
             "regret": [asdict(look) for look in self.regret],
@@ -160,6 +163,7 @@ def make_plan(
         earliest_stop=spec.rule.min_trials + spec.patience - 1,
         noise=noise,
         warning=too_few(len(spec.domains), len(spec.scales), spec.max_trials),
+        not_tested=spec.beyond.sentences,
     )
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bimix_sweep.design.scale import Scale
-from bimix_sweep.law.beyond import beyond_trials
 from bimix_sweep.sweep.finals import MOST_FINALS, PAIRS, final_trainings, reference_mixtures
 from bimix_sweep.sweep.history import SweepHistory
 from bimix_sweep.sweep.prices import Prices
@@ -151,12 +150,7 @@ def snapshot_of(
         if history.refits
         else ""
     )
-    beyond = beyond_trials(
-        steps=(history.spec.lengths[0], history.spec.steps),
-        sizes=(history.spec.sizes[0], history.spec.size),
-        tokens_per_step=history.spec.tokens_per_step,
-        final=history.spec.final,
-    )
+    beyond = history.spec.beyond
     return Snapshot(
         name=printable(history.first["name"]),
         phase="done" if history.complete else "sweep" if finals is None else "final trainings",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bimix_sweep import files
@@ -59,7 +60,12 @@ def is_sweep(place: str) -> bool:
     Raises:
         ConfigError: the URI carries a secret.
     """
-    return not place.endswith(".json") and begun(sweep_folder(place))
+    folder = (
+        not place.partition("?")[0].endswith(".json")
+        if files.is_uri(place)
+        else Path(place).is_dir()
+    )
+    return folder and begun(sweep_folder(place))
 
 
 def stored_law(place: str) -> StoredLaw:

@@ -19,6 +19,7 @@ WHOLE = {
     "step": 800.0,
     "size": 2e5,
     "extrapolation": {"step": 1.0, "size": 350000.0},
+    "not_tested": ["That the order of mixtures holds at 7e10 parameters is assumed."],
     "tokens": {"web": 5e12, "code": 3e12, "math": 2e12},
     "epochs": {"web": 1.25, "code": None, "math": 4.0},
     "binding": [{"domain": "math", "bound": "max", "cost": 0.03}],

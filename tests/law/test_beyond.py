@@ -1,0 +1,63 @@
+import pytest
+
+from bimix_sweep.law.beyond import beyond_trials
+from bimix_sweep.law.question import FinalRun
+
+TRIALS = {"steps": (100.0, 800.0), "sizes": (2e5, 2e5), "tokens_per_step": 1024.0}
+
+
+def test_a_final_run_of_7e9_parameters_from_trials_of_2e5_lies_35000_times_beyond_them():
+    found = beyond_trials(**TRIALS, final=FinalRun(tokens=8.192e12, size=7e9))
+    assert found.extrapolation == {"step": 1.0, "size": 35_000.0, "tokens": 1e7}
+    assert found.sentences == (
+        "All trials had one size, 2e5 parameters: that the order of mixtures holds at 7e9 "
+        "parameters (35,000 times as many) is assumed.",
+        "The longest trial had 8.19e5 tokens: that the order of mixtures holds at 8.19e12 tokens "
+        "(1e7 times as many) is assumed.",
+    )
+
+
+def test_several_sizes_are_told_and_a_final_run_among_the_trials_assumes_nothing():
+    several = TRIALS | {"sizes": (1e5, 4e5)}
+    assert beyond_trials(**several, final=FinalRun(tokens=5e5, size=2e5)).sentences == ()
+    (said,) = beyond_trials(**several, final=FinalRun(tokens=5e5, size=4e6)).sentences
+    assert said.startswith("The trials had 1e5 to 4e5 parameters: ")
+    assert "4e6 parameters (10 times as many)" in said
+
+
+def test_a_final_run_smaller_than_the_trials_lies_beyond_them_too():
+    found = beyond_trials(**TRIALS, final=FinalRun(tokens=5e5, size=1e5))
+    assert found.extrapolation["size"] == 2
+    assert "at 1e5 parameters (2 times fewer)" in found.sentences[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "final", "axes", "said"),
+    [
+        ({}, None, {"step", "size"}, "The final run is not stated"),
+        ({}, FinalRun(tokens=1e12), {"step", "size", "tokens"}, "The size of the final run is not"),
+        ({}, FinalRun(size=7e9), {"step", "size"}, "The tokens of the final run are not stated"),
+        (
+            {"sizes": None},
+            FinalRun(tokens=1e12, size=7e9),
+            {"step", "tokens"},
+            "The sizes of the trials are not known",
+        ),
+        (
+            {"tokens_per_step": None},
+            FinalRun(tokens=1e12, size=7e9),
+            {"step", "size"},
+            "The tokens of a step of the trials are not known",
+        ),
+    ],
+)
+def test_what_is_not_known_is_said_and_its_axis_is_left_out(changes, final, axes, said):
+    found = beyond_trials(**TRIALS | changes, final=final)
+    assert set(found.extrapolation) == axes
+    assert any(sentence.startswith(said) for sentence in found.sentences)
+
+
+def test_a_choice_made_beyond_the_trials_counts_even_where_the_final_run_is_not_stated():
+    found = beyond_trials(**TRIALS, final=None, step=8000.0, size=2e6)
+    assert found.extrapolation == {"step": 10.0, "size": 10.0}
+    assert "compared at step 8000, 10 times beyond the trials" in found.sentences[0]
