@@ -99,7 +99,12 @@ class FinalConfig(Section):
     """The training run that the mixture is for."""
 
     tokens: float = Field(ge=1, le=1e18, description="Tokens of the final run")
-    size: float | None = Field(None, ge=1, le=1e18, description="Its non-embedding parameters")
+    size: float | None = Field(
+        None,
+        ge=1,
+        le=1e18,
+        description="Its non-embedding parameters; the recipe says how far they lie beyond the proxies'",
+    )
     max_epochs: float = Field(
         4.0,
         ge=1e-6,

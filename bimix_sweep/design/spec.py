@@ -1,7 +1,7 @@
 """What a sweep is asked to find, and what follows from that before anything is trained."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bimix_sweep.design.initial import initial_scales, num_initial
 from bimix_sweep.design.scale import Scale
@@ -55,6 +55,9 @@ class SweepSpec:
     """Most CPU core-hours of all trainings, the final ones among them; None: no limit."""
     gpu_hours: float | None = None
     """The same of GPU-hours."""
+    max_before_caps: tuple[float, ...] = ()
+    """Largest proportion of each domain that the user allows, without the caps of the final run;
+    empty: that of `domains`."""
     final: FinalRun | None = None
     """The run that the mixture is for; None where not stated. Its caps stand in `final_domains`."""
     tokens_per_step: float | None = None
@@ -64,6 +67,11 @@ class SweepSpec:
         if self.domains.names != self.final_domains.names:
             raise SweepError(
                 f"the sweep has domains {', '.join(self.domains.names)}, the final run {', '.join(self.final_domains.names)}"
+            )
+        if len(self.max_before_caps) not in (0, len(self.domains)):
+            raise SweepError(
+                f"max_before_caps has {len(self.max_before_caps)} numbers for {len(self.domains)} "
+                "domains; need one each"
             )
         if not self.targets:
             raise SweepError("no targets; need at least one validation set")
@@ -143,7 +151,7 @@ class SweepSpec:
         """What the sweep `name` asks of a law fitted to so many points."""
         return LawQuestion(
             sweep=name,
-            domains=self.domains,
+            domains=replace(self.domains, upper=self.max_before_caps or self.domains.upper),
             weights=self.weights,
             objective=self.objective,
             step=self.steps,

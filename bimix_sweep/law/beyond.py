@@ -121,7 +121,7 @@ def _on_tokens(
 def _assumed(what: str, times: float, more: bool) -> str:
     return (
         f"that the order of mixtures holds at {what} ({factor(times)} times "
-        f"{'as many' if more else 'fewer'}) is assumed."
+        f"{'as many' if more else 'less'}) is assumed."
     )
 
 

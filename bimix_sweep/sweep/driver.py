@@ -128,6 +128,7 @@ def sweep_spec(config: SweepConfig, trainer: Proxies) -> SweepSpec:
         patience=config.stop.patience,
         core_hours=config.budget.core_hours,
         gpu_hours=config.budget.gpu_hours,
+        max_before_caps=tuple(domain.max for domain in config.domains.values()),
         final=None
         if (final := config.final) is None
         else FinalRun(tokens=final.tokens, size=final.size, max_epochs=final.max_epochs),

@@ -150,6 +150,7 @@ def _spec_to_json(spec: SweepSpec) -> dict[str, Any]:
         "patience": spec.patience,
         "core_hours": spec.core_hours,
         "gpu_hours": spec.gpu_hours,
+        "max_before_caps": list(spec.max_before_caps),
         "final": None if spec.final is None else asdict(spec.final),
         "tokens_per_step": spec.tokens_per_step,
         **({"smaller": list(spec.smaller)} if spec.smaller else {}),
@@ -186,7 +187,7 @@ def spec_from_json(content: Mapping[str, Any]) -> SweepSpec:
         )
     fields |= {
         key: tuple(fields[key])
-        for key in ("targets", "eval_steps", "smaller", "shorter")
+        for key in ("targets", "eval_steps", "smaller", "shorter", "max_before_caps")
         if key in fields
     }
     final = fields["final"]

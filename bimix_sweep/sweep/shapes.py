@@ -61,6 +61,7 @@ class SpecShape(Shape):
     patience: Positive
     core_hours: Annotated[float, Field(gt=0)] | None = None
     gpu_hours: Annotated[float, Field(gt=0)] | None = None
+    max_before_caps: Annotated[list[float], Field(max_length=MOST_DOMAINS)]
     final: FinalRunShape | None
     tokens_per_step: Annotated[float, Field(gt=0)] | None
 

@@ -28,7 +28,7 @@ def test_several_sizes_are_told_and_a_final_run_among_the_trials_assumes_nothing
 def test_a_final_run_smaller_than_the_trials_lies_beyond_them_too():
     found = beyond_trials(**TRIALS, final=FinalRun(tokens=5e5, size=1e5))
     assert found.extrapolation["size"] == 2
-    assert "at 1e5 parameters (2 times fewer)" in found.sentences[0]
+    assert "at 1e5 parameters (2 times less)" in found.sentences[0]
 
 
 @pytest.mark.parametrize(

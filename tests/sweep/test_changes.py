@@ -14,7 +14,7 @@ from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.changes import compare, extended
 from bimix_sweep.sweep.history import replay
 from bimix_sweep.sweep.launch import extension
-from bimix_sweep.sweep.results import _comparison, _decided
+from bimix_sweep.sweep.results import decided
 from bimix_sweep.sweep.segments import read
 from bimix_sweep.sweep.staging import NEXT_CONFIG
 
@@ -162,7 +162,7 @@ def test_a_recipe_whose_optimum_moved_since_it_was_trained_recommends_the_traine
     for name, record in after.state.trials.items():
         if "predicted" in name:
             record.mixture = Mixture.from_mapping(moved)
-    comparison = _comparison(after, *_decided(after))
+    _, _, comparison = decided(after)
     assert trained.as_dict() == entry["mixture"]
     assert (
         "the mixture trained in place of the predicted optimum lies 0.003 from it"

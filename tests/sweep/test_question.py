@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from in_process import losses, open_sweep, run, whole
 from typer.testing import CliRunner
 
 from bimix_sweep.cli import app
+from bimix_sweep.design.comparison import compare_finals
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.law.fitted import FittedLaw
+from bimix_sweep.law.optimum import answer
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.sweep.results import write_results
+from bimix_sweep.sweep.results import _final_trials, write_results
 
 NAMES = ("web", "code", "books")
 WEIGHTS = {"web": 1.0, "code": 4.0, "books": 0.5}
@@ -178,19 +181,15 @@ def test_a_finished_sweep_exports_from_its_folder_until_it_goes_on(sweep, tmp_pa
     for place, name in ((folder, "a.json"), (folder / "RECIPE.json", "b.json")):
         call("export", place, "--to", "json", "-o", tmp_path / name)
     assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text()
-    other = tmp_path / "s"
-    config = asked()
-    whole(other, config)
-    write_results(str(other), config)
+    other = shutil.copytree(folder, tmp_path / "s")
     open_sweep(other, asked(budget__trials=12)).close()
     error = call("export", other, "--to", "json", "-o", tmp_path / "c.json", code=1)
     assert "the RECIPE.json there is of before it went on" in error
 
 
 def test_another_size_of_the_final_run_changes_the_statement_and_trains_nothing(sweep, tmp_path):
-    _, recipe = sweep
-    folder = tmp_path / "s"
-    whole(folder, asked())
+    finished, recipe = sweep
+    folder = shutil.copytree(finished, tmp_path / "s")
     config = asked(final={"tokens": 1e12, "size": 1e9, "max_epochs": 1})
     ran, history = whole(folder, config)
     assert ran == []
@@ -198,3 +197,24 @@ def test_another_size_of_the_final_run_changes_the_statement_and_trains_nothing(
     changed = write_results(str(folder), config)
     assert changed.extrapolation["size"] == 1e4
     assert changed.proportions == recipe.proportions
+
+
+def test_the_law_alone_tells_that_its_sweep_recommends_another_mixture(sweep, tmp_path):
+    """The final trials here are made up: the uniform mixture is measured 3 % better than the optimum."""
+    folder, _ = sweep
+    content = json.loads((folder / "LAW.json").read_text())
+    law = FittedLaw.from_json(content)
+    optimum = answer(law, law.question)
+    mixtures = {"predicted": optimum.mixture, "uniform": law.question.domains.uniform()}
+    measured = {
+        role: {seed: dict.fromkeys(NAMES, loss) for seed in (1, 2)}
+        for role, loss in (("predicted", 3.1), ("uniform", 3.0))
+    }
+    comparison = compare_finals(measured, mixtures, weights=WEIGHTS, noise=0.003)
+    content["question"]["final_trials"] = _final_trials("s", comparison, optimum)
+    (tmp_path / "LAW.json").write_text(json.dumps(content))
+    said = call("optimum", tmp_path / "LAW.json", "-o", tmp_path / "r.json")
+    assert (
+        "The final trials of the sweep s recommend another mixture than this optimum of the law "
+        "(web 0.3333, code 0.3333, books 0.3333): " in said
+    )
