@@ -100,5 +100,10 @@ def propose_from_table(
         domains=runs.domains,
         lengths=tuple(sorted(lengths)),
         sizes=tuple(sorted(sizes)),
-        notes=[*runs.notes, *law.notes],
+        notes=[
+            *runs.notes,
+            *law.notes,
+            "every target counts alike, and no final run caps a domain; for weights and caps of your "
+            "own begin a sweep with a configuration",
+        ],
     )

@@ -125,6 +125,7 @@ def _write_domains(folder: str, config: SweepConfig, digest: str | None) -> None
             )
     text = as_yaml(
         sources,
+        f"Of the sweep {config.name}, configuration {config.digest} (config_digest in its recipe).",
         "For: bimix-sweep export RECIPE.json --to TRAINER --domains domains.yaml",
         "The paths are those of the text: put in where your trainer's tokens of it lie."
         if any("path" in source for source in sources.values())

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from bimix_sweep import files
+from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.comparison import Comparison
-from bimix_sweep.errors import LawError, SweepError, TableError
+from bimix_sweep.errors import ConfigError, LawError, SweepError, TableError
 from bimix_sweep.export.recipe import Recipe, build_recipe
 from bimix_sweep.law.optimum import answer
 from bimix_sweep.law.question import LawQuestion
 from bimix_sweep.law.selection import FittedLaw
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.parsing import parse_json
-from bimix_sweep.sweep.folder import begun, sweep_folder
+from bimix_sweep.sweep.folder import CONFIG, begun, sweep_folder
 from bimix_sweep.sweep.history import SweepHistory, replay
 from bimix_sweep.sweep.results import decided, law_so_far, recipe_of
 
@@ -101,17 +102,14 @@ def law_of_sweep(folder: str) -> StoredLaw:
         LawError: the points determine no law yet. JournalError: the journal is damaged.
     """
     history = replay(sweep_folder(folder))
+    notes = _edited(folder, history)
     if history.finals is not None:
         law, _, comparison = decided(history)
-        going_on = len(history.running())
-        notes = (
-            ()
-            if history.complete
-            else (
-                f"{folder}: the final trials are not all over ({going_on} of them run), so the "
-                "recipe may still change; this is the law that they test",
+        if not history.complete:
+            notes.append(
+                f"{folder}: the final trials are not all over ({len(history.running())} of them "
+                "run), so the recipe may still change; this is the law that they test"
             )
-        )
         return StoredLaw(law=law, notes=notes, history=history, comparison=comparison)
     records = [record for record in history.state.trials.values() if record.role == "sweep"]
     finished = sum(record.state == "finished" for record in records)
@@ -122,8 +120,24 @@ def law_of_sweep(folder: str) -> StoredLaw:
         raise LawError(
             f"{folder}: the sweep has no law yet ({state}): {error}; wait for more trials"
         ) from error
-    note = f"{folder}: the sweep is not over ({state}); the law is fitted to what they told so far"
-    return StoredLaw(law=law, notes=(note,), history=history)
+    notes.append(
+        f"{folder}: the sweep is not over ({state}); the law is fitted to what they told so far"
+    )
+    return StoredLaw(law=law, notes=notes, history=history)
+
+
+def _edited(folder: str, history: SweepHistory) -> list[str]:
+    """A note where the folder's configuration asks something else than the sweep did."""
+    try:
+        config = SweepConfig.load(files.join(sweep_folder(folder), CONFIG))
+    except ConfigError:  # the journal knows what was asked
+        return []
+    if config.digest == history.first["config_digest"]:
+        return []
+    return [
+        f"{folder}: {CONFIG} was changed since the sweep last ran; this answers the question that "
+        f"it ran with, and bimix-sweep resume {folder} goes on with the changed one"
+    ]
 
 
 def finished_recipe(folder: str) -> str:

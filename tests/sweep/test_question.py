@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 from in_process import config as planted_config
 from in_process import losses, open_sweep, run, whole
 from typer.testing import CliRunner
@@ -218,3 +219,24 @@ def test_the_law_alone_tells_that_its_sweep_recommends_another_mixture(sweep, tm
         "The final trials of the sweep s recommend another mixture than this optimum of the law "
         "(web 0.3333, code 0.3333, books 0.3333): " in said
     )
+
+
+def test_a_configuration_edited_since_is_said_to_ask_something_else(sweep, tmp_path):
+    finished, recipe = sweep
+    folder = shutil.copytree(finished, tmp_path / "s")
+    assert "was changed since" not in call("optimum", folder, "-o", tmp_path / "r.json")
+    edited = yaml.safe_load((folder / "config.yaml").read_text())
+    edited["targets"]["web"]["weight"] = 9.0
+    (folder / "config.yaml").write_text(yaml.safe_dump(edited))
+    said = call("optimum", folder, "-o", tmp_path / "r.json")
+    assert "config.yaml was changed since the sweep last ran; this answers the question" in said
+    assert Recipe.read(tmp_path / "r.json").proportions == recipe.proportions
+
+
+def test_a_sweep_in_a_uri_and_one_in_a_folder_answer_alike(sweep, tmp_path):
+    folder, recipe = sweep
+    call("optimum", f"file://{folder}", "-o", tmp_path / "r.json")
+    assert Recipe.read(tmp_path / "r.json").proportions == recipe.proportions
+    call("optimum", f"file://{folder}/LAW.json", "-o", tmp_path / "r.json")
+    assert Recipe.read(tmp_path / "r.json").proportions == recipe.proportions
+    call("export", f"file://{folder}", "--to", "json", "-o", tmp_path / "mix.json")
