@@ -1,11 +1,11 @@
 """Which parts of a domain's files are read: all of them, or blocks spread evenly over all files.
 
-A block is about 256 KB of a stored file. Where a source is too large to be read whole, block number
+A block is about 256 KB of a stored file. A source too large to be read whole is read in blocks, the k-th of which stands, of
+the N blocks of all files in the order of their names, about where the fractional part of k / golden ratio + 0.5 says. Any run of
+these numbers is spread evenly: every stretch of files has its part of the blocks to within two or three, and after N numbers
+each block came once.
 
-    (k * stride) mod N,    k = 0, 1, 2, ...,    stride coprime with N and nearest to N / golden ratio
-
-of the N blocks of all files, in the order of their names, is read as the k-th. Any run of these numbers is spread evenly:
-every stretch of files has its part of the blocks to within two or three, and after N numbers each block came once.
+Source: V. T. Sos, On the distribution mod 1 of the sequence n alpha, Ann. Univ. Sci. Budapest 1 (1958) 127-134.
 """
 
 import math
@@ -19,6 +19,8 @@ BLOCK = 1 << 18
 """Stored bytes of a block."""
 STREAM_BYTES = 4_000_000_000
 """Stored bytes that are read at most on the way to the chosen blocks of files that cannot be sought."""
+MAX_RANKED = 1 << 20
+"""Blocks up to which the order is the exact one; that of more is an arithmetic progression modulo their number."""
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -74,7 +76,9 @@ class Blocks:
         self._ends = np.cumsum(self._counts)
         self.total = int(self._ends[-1])
         """Number of blocks."""
-        self._stride = _stride(self.total)
+        ranked = self.total <= MAX_RANKED
+        self._ranks = _ranks(self.total) if ranked else None
+        self._stride = 1 if ranked else _stride(self.total)
 
     def count(self, num_bytes: float) -> int:
         """How many blocks hold about so much text; all of them where there is no more."""
@@ -91,7 +95,9 @@ class Blocks:
                 for file, (path, size) in enumerate(self.files)
             ]
         numbers = np.arange(first, min(first + count, self.total), dtype=np.int64)
-        numbers = np.sort(numbers * self._stride % self.total)
+        numbers = np.sort(
+            self._ranks[numbers] if self._ranks is not None else numbers * self._stride % self.total
+        )
         of = np.searchsorted(self._ends, numbers, side="right")
         chosen = {}
         for file, block in zip(
@@ -109,6 +115,11 @@ class Blocks:
             )
             for file, blocks in chosen.items()
         ]
+
+
+def _ranks(total: int) -> npt.NDArray[np.int64]:
+    """(total,) place of k / golden ratio + 0.5 modulo 1 among those of all k below `total`."""
+    return np.asarray(np.argsort(np.argsort((np.arange(total) * GOLDEN + 0.5) % 1)))
 
 
 def _stride(total: int) -> int:

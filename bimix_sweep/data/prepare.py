@@ -130,9 +130,9 @@ class _Splits:
 
     def add_target(self, name: str, sample: DocumentSample) -> None:
         self._say(f"tokenising target {name}")
-        pieces = target_pieces(name, sample, self._encode, validation_tokens=self._need)
+        pieces, keys = target_pieces(name, sample, self._encode, validation_tokens=self._need)
         self.validation[name] = Split(documents=pieces, num_bytes=num_bytes(pieces, self._width))
-        self.held_out.update(sample.variants)
+        self.held_out.update(keys)
         self._read["targets"][name] = sample.record()
 
     def add_domain(self, name: str, sample: DocumentSample, cap: int | None) -> None:

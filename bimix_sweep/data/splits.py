@@ -99,35 +99,38 @@ def split_domain(
 
 def target_pieces(
     name: str, sample: DocumentSample, encode: Encoder, *, validation_tokens: int
-) -> list[Tokens]:
-    """Pieces of a target's documents, of VOICES documents or places in them where it has more than `validation_tokens`.
+) -> tuple[list[Tokens], list[bytes]]:
+    """Pieces of a target's documents, and the keys of these documents.
+
+    They are of VOICES documents, or places in documents, where the target has more than `validation_tokens`.
 
     Raises:
         DataError: it has too few tokens.
     """
     most = -(-validation_tokens // min(VOICES, sample.count))
-    documents: list[Tokens] = []
+    documents: list[Document] = []
     found = 0
-    for tokens in (document.tokens for document in sample.in_order(encode)):
-        documents.append(tokens)
-        found += min(most, len(tokens))
+    for document in sample.in_order(encode):
+        documents.append(document)
+        found += min(most, len(document.tokens))
         if found >= validation_tokens:
             break
-    while found < validation_tokens and most < max(map(len, documents)):
+    while found < validation_tokens and most < max(len(d.tokens) for d in documents):
         most *= 2
-        found = sum(min(most, len(document)) for document in documents)
+        found = sum(min(most, len(d.tokens)) for d in documents)
     if found < (least := min(MIN_TARGET_TOKENS, validation_tokens)):
         raise DataError(
             f"target {name} has {found} tokens; need at least {least}, so give it more text"
         )
     pieces: list[Tokens] = []
-    left = validation_tokens
+    keys: list[bytes] = []
+    left, shortest = validation_tokens, -(-validation_tokens // VOICES)
     for document in documents:
         if left:
-            shortest = -(-validation_tokens // VOICES)
-            pieces += (taken := spread(document, min(most, left), shortest))
+            pieces += (taken := spread(document.tokens, min(most, left), shortest))
+            keys.append(document.key)
             left -= sum(map(len, taken))
-    return pieces
+    return pieces, keys
 
 
 def spread(document: Tokens, length: int, shortest: int) -> list[Tokens]:
