@@ -1,11 +1,13 @@
 """Which parts of a domain's files are read: all of them, or blocks spread evenly over all files.
 
-A block is about 256 KB of a stored file. A source too large to be read whole is read in blocks, the k-th of which stands, of
-the N blocks of all files in the order of their names, about where the fractional part of k / golden ratio + 0.5 says. Any run of
-these numbers is spread evenly: every stretch of files has its part of the blocks to within two or three, and after N numbers
-each block came once.
+A block is about 256 KB of a stored file. A source too large to be read whole is read in blocks, the
+k-th of which stands, of the N blocks of all files in the order of their names, about where the
+fractional part of k / golden ratio + 0.5 says. Any run of these numbers is spread evenly: every
+stretch of files has its part of the blocks to within two or three, and after N numbers each block
+came once.
 
-Source: V. T. Sos, On the distribution mod 1 of the sequence n alpha, Ann. Univ. Sci. Budapest 1 (1958) 127-134.
+Source: V. T. Sos, On the distribution mod 1 of the sequence n alpha, Ann. Univ. Sci. Budapest 1
+(1958) 127-134.
 """
 
 import math
@@ -18,9 +20,11 @@ import numpy.typing as npt
 BLOCK = 1 << 18
 """Stored bytes of a block."""
 STREAM_BYTES = 4_000_000_000
-"""Stored bytes that are read at most on the way to the chosen blocks of files that cannot be sought."""
+"""Stored bytes that are read at most on the way to the chosen blocks of files that cannot be
+sought."""
 MAX_RANKED = 1 << 20
-"""Blocks up to which the order is the exact one; that of more is an arithmetic progression modulo their number."""
+"""Blocks up to which the order is the exact one; that of more is an arithmetic progression modulo
+their number."""
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -36,10 +40,12 @@ class Portion:
     blocks: tuple[int, ...] | None = None
     """Numbers of those that are read, rising; None: the file is read whole."""
     reach: int | None = None
-    """Stored bytes read at most on the way to these blocks, where the file cannot be sought; None: as many as it takes."""
+    """Stored bytes read at most on the way to these blocks, where the file cannot be sought; None:
+    as many as it takes."""
 
     def within(self, size: float, reach: float) -> list[int]:
-        """The blocks to read, moved evenly to the front where `reach` is less than `size`; rising, without repetition."""
+        """The blocks to read, moved evenly to the front where `reach` is less than `size`; rising,
+        without repetition."""
         factor = min(1.0, reach / size) if size else 1.0
         return sorted({int(block * factor) for block in self.blocks or ()})
 

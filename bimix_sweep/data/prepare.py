@@ -1,8 +1,10 @@
-"""From text (or ready-made tokens) to a token store: one tokenizer for all domains, splits that share no document.
+"""From text (or ready-made tokens) to a token store: one tokenizer for all domains, splits that
+share no document.
 
-Documents are keyed by a hash of their text (`sample`). A repeated document is kept once; the first keys of a domain become
-its validation split, and no training split keeps a document that any validation set holds. So no copy straddles a split,
-and neither the splits nor the tokenizer depend on the files that documents lie in or on how much is trained on.
+Documents are keyed by a hash of their text (`sample`). A repeated document is kept once; the first
+keys of a domain become its validation split, and no training split keeps a document that any
+validation set holds. So no copy straddles a split, and neither the splits nor the tokenizer depend
+on the files that documents lie in or on how much is trained on.
 """
 
 import hashlib
@@ -41,18 +43,23 @@ def prepare(
     validation_tokens: int = 8_192,
     progress: Callable[[str], None] | None = None,
 ) -> TokenStore:
-    """Tokenise every domain and target into a store at `out`; a store there that was made of the same inputs is opened instead.
+    """Tokenise every domain and target into a store at `out`; a store there that was made of the
+    same inputs is opened instead.
 
     Args:
         domains: the sweep's domains.
-        targets: held-out texts beside the domains' own validation splits; their names are not those of domains.
-        vocabulary: size of the byte-level BPE trained on a balanced sample of the domains; ready-made tokens state their own.
-        max_tokens: training tokens to keep of a domain, by name or for all: what a sweep can use, not what there is.
+        targets: held-out texts beside the domains' own validation splits; their names are not those
+            of domains.
+        vocabulary: size of the byte-level BPE trained on a balanced sample of the domains;
+            ready-made tokens state their own.
+        max_tokens: training tokens to keep of a domain, by name or for all: what a sweep can use,
+            not what there is.
         validation_tokens: size of each domain's validation split, and the most kept of a target.
         progress: told what is being done and what was read, in sentences.
 
     Raises:
-        DataError: a source cannot be read, or a domain has too few documents or tokens; nothing is written then.
+        DataError: a source cannot be read, or a domain has too few documents or tokens; nothing is
+            written then.
     """
     targets = targets or {}
     say = progress or (lambda _: None)
@@ -110,7 +117,8 @@ def prepare(
 
 
 class _Splits:
-    """The splits of a store as they are made: first the targets, then the domains, then what the domains train on."""
+    """The splits of a store as they are made: first the targets, then the domains, then what the
+    domains train on."""
 
     def __init__(
         self,
@@ -165,8 +173,9 @@ class _Splits:
             least = min(self._need, cap) if cap else self._need
             if (count := sum(map(len, kept))) < least:
                 raise DataError(
-                    f"domain {name} has {count} tokens beside its validation split of {self._need}; need at least {least} "
-                    f"to train on, so give it more text or lower the validation tokens"
+                    f"domain {name} has {count} tokens beside its validation split of "
+                    f"{self._need}; need at least {least} to train on, so give it more text or "
+                    "lower the validation tokens"
                 )
             found[name] = Split(documents=kept)
             self._read["domains"][name] |= {
@@ -188,8 +197,9 @@ class _Splits:
         for name, others in shared.items():
             for other, count in others.items():
                 self._say(
-                    f"note: {count} documents are in both {name} and {other}, of {samples[name].count} and {samples[other].count} "
-                    "looked at: trials train on the same text under both names, so take it out of one of them"
+                    f"note: {count} documents are in both {name} and {other}, of "
+                    f"{samples[name].count} and {samples[other].count} looked at: trials train on "
+                    "the same text under both names, so take it out of one of them"
                 )
         return {
             **self._read,
@@ -210,7 +220,8 @@ def extend(
     max_tokens: Mapping[str, int] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> TokenStore:
-    """Write a store with further domains at `out`, in the tokenizer of `store`, whose own splits it takes over as they are.
+    """Write a store with further domains at `out`, in the tokenizer of `store`, whose own splits it
+    takes over as they are.
 
     No training split of a further domain keeps a document that a validation split of `store` holds.
 
@@ -222,7 +233,8 @@ def extend(
         max_tokens, progress: as for `prepare`.
 
     Raises:
-        DataError: a source cannot be read or has too few tokens, a name is taken, or the tokens are of another kind; nothing is written then.
+        DataError: a source cannot be read or has too few tokens, a name is taken, or the tokens are
+            of another kind; nothing is written then.
     """
     renamed, say, caps = renamed or {}, progress or (lambda _: None), max_tokens or {}
     there = {name: renamed.get(name, name) for name in (*store.domains, *store.targets)}

@@ -1,7 +1,9 @@
-"""Reading the documents of one file, all of them or those of some blocks, with bounds on what one document may take.
+"""Reading the documents of one file, all of them or those of some blocks, with bounds on what one
+document may take.
 
-A document belongs to the block in which it begins. Lines and tokens are sought by their bytes, rows of Parquet by their
-number within a row group; a compressed file is decompressed from its beginning, and of that only the blocks are kept.
+A document belongs to the block in which it begins. Lines and tokens are sought by their bytes, rows
+of Parquet by their number within a row group; a compressed file is decompressed from its beginning,
+and of that only the blocks are kept.
 """
 
 import gzip
@@ -20,11 +22,13 @@ from bimix_sweep.data.blocks import BLOCK, Portion
 from bimix_sweep.errors import DataError
 
 LARGEST_TEXT = 64_000_000
-"""Bytes of one document; what is longer is a collection that does not say where its documents end."""
+"""Bytes of one document; what is longer is a collection that does not say where its documents
+end."""
 LARGEST_JSON = 512_000_000
 """Bytes of a `.json` file, which is parsed as a whole."""
 MAX_COMPRESSION = 1000
-"""Times that a Parquet column may be smaller than its text: more is no text, and could fill the memory."""
+"""Times that a Parquet column may be smaller than its text: more is no text, and could fill the
+memory."""
 BATCH_BYTES = 16_000_000
 """Text of Parquet rows decoded at once, about."""
 COMPRESSED = (".gz", ".zst")
@@ -33,7 +37,8 @@ LINES = (".jsonl", ".ndjson")
 
 
 def file_kind(path: str) -> str:
-    """The ending that says what a file holds, without that of a compression: `.jsonl` of `a.jsonl.zst`."""
+    """The ending that says what a file holds, without that of a compression: `.jsonl` of
+    `a.jsonl.zst`."""
     suffixes = [s.lower() for s in PurePosixPath(path).suffixes]
     if suffixes and suffixes[-1] in COMPRESSED:
         suffixes.pop()
@@ -54,13 +59,15 @@ def read_texts(filesystem: fs.FileSystem, portion: Portion, column: str) -> Iter
     """The texts of a file or of some of its blocks.
 
     Raises:
-        DataError: the file is not what its ending says, or a document is too long; it names the file and the place in it.
+        DataError: the file is not what its ending says, or a document is too long; it names the
+            file and the place in it.
     """
     path, kind = portion.path, file_kind(portion.path)
     try:
         if kind in TOKEN_FILES:
             raise DataError(
-                f"{path} holds tokens; need text here, or the vocabulary of the tokens and such files for every domain"
+                f"{path} holds tokens; need text here, or the vocabulary of the tokens and such "
+                "files for every domain"
             )
         if kind == ".parquet":
             yield from _parquet_texts(filesystem, portion, column)
@@ -75,7 +82,8 @@ def read_texts(filesystem: fs.FileSystem, portion: Portion, column: str) -> Iter
                 yield _whole(stream, path, LARGEST_TEXT).decode()
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it or leave it out"
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it or leave "
+            "it out"
         ) from error
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         said = str(error).splitlines()[0]
@@ -110,8 +118,8 @@ def _whole(stream: IO[bytes], path: str, most: int) -> bytes:
     if len(data) > most:
         what = "JSON value" if most == LARGEST_JSON else "text"
         raise DataError(
-            f"{path} is one {what} of more than {most // 10**6} MB, which would be held in memory; cut it into documents, "
-            "one a line of .jsonl or a file each"
+            f"{path} is one {what} of more than {most // 10**6} MB, which would be held in memory; "
+            "cut it into documents, one a line of .jsonl or a file each"
         )
     return data
 
@@ -140,7 +148,8 @@ def _line(stream: IO[bytes], where: str) -> bytes:
 
 def _too_long(where: str) -> DataError:
     return DataError(
-        f"{where} is longer than {LARGEST_TEXT // 10**6} MB, which would be held in memory as one document; cut it into documents"
+        f"{where} is longer than {LARGEST_TEXT // 10**6} MB, which would be held in memory as one "
+        "document; cut it into documents"
     )
 
 
@@ -158,7 +167,8 @@ def _sought_lines(filesystem: fs.FileSystem, portion: Portion) -> Iterator[tuple
 
 
 def _streamed_lines(filesystem: fs.FileSystem, portion: Portion) -> Iterator[tuple[str, bytes]]:
-    """Decompressed from the beginning, in pieces that belong to the block where the compressed bytes were read."""
+    """Decompressed from the beginning, in pieces that belong to the block where the compressed
+    bytes were read."""
     path = portion.path
     wanted = {
         *portion.within(portion.size, portion.size if portion.reach is None else portion.reach)
@@ -274,8 +284,8 @@ def _group_texts(
                 raise _too_long(f"{where}: a text of column {column!r}")
             if size > BATCH_BYTES and size > MAX_COMPRESSION * stored:
                 raise DataError(
-                    f"{where}: column {column!r} is compressed {size // max(1, stored)}-fold, as no text is, and could fill the "
-                    "memory; leave the file out"
+                    f"{where}: column {column!r} is compressed {size // max(1, stored)}-fold, as "
+                    "no text is, and could fill the memory; leave the file out"
                 )
             batch = max(1, min(1024, BATCH_BYTES * details.num_rows // max(1, size)))
     place, left = 0, [*ranges]

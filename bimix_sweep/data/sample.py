@@ -1,9 +1,11 @@
-"""The documents of a source in the order of their keys, whatever files they lie in; only those asked for are tokenised.
+"""The documents of a source in the order of their keys, whatever files they lie in; only those
+asked for are tokenised.
 
-The key of a document is a hash of its text without the white space around it, so that copies have one key. The documents
-with the smallest keys of a source are a fair sample of it, the same for 1 file or 50 and in any order, and a larger sample
-begins with a smaller one. A source of more than SCAN_BYTES of text is not read whole: its sample is of blocks spread evenly
-over all files (`blocks`), first so many that SCAN_BYTES are read, whatever is asked for.
+The key of a document is a hash of its text without the white space around it, so that copies have
+one key. The documents with the smallest keys of a source are a fair sample of it, the same for 1
+file or 50 and in any order, and a larger sample begins with a smaller one. A source of more than
+SCAN_BYTES of text is not read whole: its sample is of blocks spread evenly over all files
+(`blocks`), first so many that SCAN_BYTES are read, whatever is asked for.
 """
 
 import hashlib
@@ -22,10 +24,11 @@ from bimix_sweep.errors import DataError
 
 END_OF_TEXT = "<|endoftext|>"
 SCAN_BYTES = 128_000_000
-"""Text of a source that is read, if there is so much: its keys are computed in about the time that a small proxy's text is
-tokenised in."""
+"""Text of a source that is read, if there is so much: its keys are computed in about the time that
+a small proxy's text is tokenised in."""
 POOL_BYTES = 16_000_000
-"""Text with the smallest keys that is held in memory until the tokenizer is known; where a domain needs more it is read again."""
+"""Text with the smallest keys that is held in memory until the tokenizer is known; where a domain
+needs more it is read again."""
 BATCH_CHARACTERS = 250_000
 """Characters encoded at once, so that memory stays small."""
 ALL_KEYS = 1 << 128
@@ -41,7 +44,8 @@ class Document:
 
 
 class Encoder:
-    """Turns texts into tokens, in which no text becomes a special token; ready-made tokens stay as they are."""
+    """Turns texts into tokens, in which no text becomes a special token; ready-made tokens stay as
+    they are."""
 
     def __init__(self, tokenizer: Tokenizer | None) -> None:
         """Args:
@@ -83,7 +87,8 @@ def _batches(contents: Iterable[tuple[bytes, Content]]) -> Iterator[list[tuple[b
 
 
 class DocumentSample:
-    """What was read of a source. Making one reads the source, or SCAN_BYTES of it, and computes the keys."""
+    """What was read of a source. Making one reads the source, or SCAN_BYTES of it, and computes the
+    keys."""
 
     def __init__(self, name: str, source: Source, *, piece_characters: int = 0) -> None:
         """Args:
@@ -119,7 +124,8 @@ class DocumentSample:
         return self._files is None or self._read == self._files.blocks.total
 
     def pieces(self) -> list[str]:
-        """Text of documents in the order of their keys, from the middle of each at most an eighth of all."""
+        """Text of documents in the order of their keys, from the middle of each at most an eighth
+        of all."""
         return [piece for _, piece in self._pieces.in_order() if isinstance(piece, str)]
 
     def in_order(self, encode: Encoder) -> Iterator[Document]:
@@ -206,7 +212,8 @@ class DocumentSample:
 
 
 class _Smallest:
-    """The contents with the smallest keys, no more of them than it takes for `most` characters or tokens."""
+    """The contents with the smallest keys, no more of them than it takes for `most` characters or
+    tokens."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -238,8 +245,8 @@ class _Smallest:
 def _identify(content: Content) -> tuple[bytes, bytes, int, int]:
     """Key, variant, size and bytes of a document.
 
-    Copies that differ by white space around them, by the kind of line ends or by the composition of accents have one key
-    and one size; of these the one with the smallest variant is taken.
+    Copies that differ by white space around them, by the kind of line ends or by the composition of
+    accents have one key and one size; of these the one with the smallest variant is taken.
     """
     if not isinstance(content, str):
         return _hash(content.astype("<u4").tobytes(), 16), b"", len(content), content.nbytes
@@ -257,7 +264,8 @@ def _hash(data: bytes, size: int) -> bytes:
 
 
 def shared_documents(samples: Mapping[str, DocumentSample]) -> dict[str, dict[str, int]]:
-    """{domain: {a later domain: documents that both hold}}, of what was read; pairs without any are left out."""
+    """{domain: {a later domain: documents that both hold}}, of what was read; pairs without any are
+    left out."""
     found: dict[str, dict[str, int]] = {}
     names = [*samples]
     for place, name in enumerate(names):
@@ -268,7 +276,8 @@ def shared_documents(samples: Mapping[str, DocumentSample]) -> dict[str, dict[st
 
 
 def what_was_read(name: str, record: Mapping[str, Any]) -> str:
-    """One sentence of a source's `DocumentSample.record`, with what else became of its documents."""
+    """One sentence of a source's `DocumentSample.record`, with what else became of its
+    documents."""
     read, there = record["bytes_read"], record["bytes"]
     files = (
         "" if not record["files"] else f" in {record['files_read']:,} of {record['files']:,} files"
@@ -286,7 +295,8 @@ def what_was_read(name: str, record: Mapping[str, Any]) -> str:
         )
     if "reach_bytes" in record:
         said += (
-            f"; compressed files and row groups of Parquet cannot be read from the middle, so no more than their first "
-            f"{record['reach_bytes'] / 1e6:.3g} MB were read: give it smaller files where documents lie in an order"
+            "; compressed files and row groups of Parquet cannot be read from the middle, so no "
+            f"more than their first {record['reach_bytes'] / 1e6:.3g} MB were read: give it "
+            "smaller files where documents lie in an order"
         )
     return said

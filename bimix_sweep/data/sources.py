@@ -1,7 +1,8 @@
 """Where the documents of a domain or a target are, and reading them.
 
-A file is read by its ending: `.jsonl` and `.json` (objects with a text field), `.parquet` (a text column), `.npy` and `.bin`
-(tokens); any other file is one document of plain text. `.gz` and `.zst` after the ending are decompressed on the way.
+A file is read by its ending: `.jsonl` and `.json` (objects with a text field), `.parquet` (a text
+column), `.npy` and `.bin` (tokens); any other file is one document of plain text. `.gz` and `.zst`
+after the ending are decompressed on the way.
 """
 
 import fnmatch
@@ -27,15 +28,18 @@ class Source:
     """The text (or the tokens) of one domain or target."""
 
     path: str | Path | None = None
-    """A file, a folder (all files in it), a glob such as `web/**/*.jsonl.zst`, or a `pyarrow.fs` URI of any of these."""
+    """A file, a folder (all files in it), a glob such as `web/**/*.jsonl.zst`, or a `pyarrow.fs`
+    URI of any of these."""
     documents: tuple[str, ...] = ()
     """Or the documents themselves."""
     column: str = "text"
     """Field of JSON lines, column of Parquet."""
     vocabulary: int | None = None
-    """Set when the files hold tokens: their ids are below it, and one tokenizer made those of every domain."""
+    """Set when the files hold tokens: their ids are below it, and one tokenizer made those of every
+    domain."""
     end_of_text: int | None = None
-    """With `vocabulary`: the id that ends a document; without it a shard is cut every 2048 tokens."""
+    """With `vocabulary`: the id that ends a document; without it a shard is cut every 2048
+    tokens."""
     dtype: str = "uint16"
     """With `vocabulary`: how the numbers of `.bin` files are stored, little-endian."""
 
@@ -46,7 +50,8 @@ class Source:
             )
         if self.vocabulary is not None and not 2 <= self.vocabulary <= 2**32:
             raise DataError(
-                f"{self.path}: vocabulary is {self.vocabulary}; need the number of token ids, at least 2"
+                f"{self.path}: vocabulary is {self.vocabulary}; need the number of token ids, at "
+                "least 2"
             )
         if self.dtype not in ("uint16", "uint32", "int32", "int64"):
             raise DataError(
@@ -54,7 +59,8 @@ class Source:
             )
 
     def fingerprint(self) -> str:
-        """Hash of what would be read: of documents their text; of files name, size and time of change, as build tools do."""
+        """Hash of what would be read: of documents their text; of files name, size and time of
+        change, as build tools do."""
         digest = hashlib.blake2b(digest_size=16)
         if self.path is None:
             for text in self.documents:
@@ -71,7 +77,8 @@ class Source:
         return digest.hexdigest()
 
     def stored_bytes(self) -> float:
-        """About how much text the files hold, by their sizes; compressed ones are taken to grow threefold.
+        """About how much text the files hold, by their sizes; compressed ones are taken to grow
+        threefold.
 
         Raises:
             DataError: nothing is at the path.
@@ -82,7 +89,8 @@ class Source:
         """The documents, file after file in the order of their names; blank ones are left out.
 
         Raises:
-            DataError: nothing is at the path, or a file is not what its ending says; it names the file and the line.
+            DataError: nothing is at the path, or a file is not what its ending says; it names the
+                file and the line.
         """
         if self.path is None:
             yield from _cleaned(self.documents)
@@ -120,7 +128,8 @@ class Source:
             )
         if self.vocabulary is not None and not kinds.pop():
             raise DataError(
-                f"{self.path} has a vocabulary but holds text; need {' or '.join(TOKEN_FILES)} files, or no vocabulary"
+                f"{self.path} has a vocabulary but holds text; need {' or '.join(TOKEN_FILES)} "
+                "files, or no vocabulary"
             )
         return self.vocabulary is not None or kinds.pop()
 
@@ -201,7 +210,8 @@ def _find(path: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
         RuntimeError,
     ) as error:  # RuntimeError: ~ of nobody
         raise DataError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}); need a file, a folder, a glob or a URI"
+            f"{path} cannot be read ({str(error).splitlines()[0]}); need a file, a folder, a glob "
+            "or a URI"
         ) from error
     kept = []
     for info in found:
@@ -218,7 +228,8 @@ def _find(path: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
             kept.append((_natural(inside), inside, info))
     if not kept:
         raise DataError(
-            f"{path}: no file with content was found there (looked for {pattern or 'any file'} in {base})"
+            f"{path}: no file with content was found there (looked for {pattern or 'any file'} in "
+            f"{base})"
         )
     return filesystem, [info for _, _, info in sorted(kept, key=lambda entry: entry[:2])]
 

@@ -1,6 +1,7 @@
 """Which documents of a sample are held out, and how much of each, and which are trained on.
 
-Both go by the keys of documents alone: the first keys of a domain become its validation split, the next ones are trained on.
+Both go by the keys of documents alone: the first keys of a domain become its validation split, the
+next ones are trained on.
 """
 
 from collections.abc import Collection
@@ -17,7 +18,8 @@ MIN_TARGET_TOKENS = 1024
 VALIDATION_SHARE = 1 / 3
 """Largest share of a domain's documents that its validation split may take."""
 VOICES = 32
-"""Documents, or places of long documents, of which a held-out set is made where there are so many."""
+"""Documents, or places of long documents, of which a held-out set is made where there are so
+many."""
 MORE = 1.2
 """Text read beyond what should be enough."""
 LEAST_MORE = 4_000_000
@@ -47,8 +49,9 @@ def split_domain(
 ) -> DomainDocuments:
     """Split a domain by the keys of its documents.
 
-    A document of the validation split gives no more than a share of it, so that one long text is not the whole split, and
-    gives its middle: beginnings are licences and imports, much the same in every file of a project.
+    A document of the validation split gives no more than a share of it, so that one long text is
+    not the whole split, and gives its middle: beginnings are licences and imports, much the same in
+    every file of a project.
 
     Args:
         validation_tokens: size of the validation split.
@@ -61,8 +64,9 @@ def split_domain(
     if sample.count < MIN_DOCUMENTS:
         total = sum(len(document.tokens) for document in sample.in_order(encode))
         raise DataError(
-            f"domain {name} has {sample.count} different documents ({total} tokens); need at least {MIN_DOCUMENTS} so that validation "
-            f"can be split off by document: give more, or cut long ones (one document a line of .jsonl, or a file each)"
+            f"domain {name} has {sample.count} different documents ({total} tokens); need at least "
+            f"{MIN_DOCUMENTS} so that validation can be split off by document: give more, or cut "
+            "long ones (one document a line of .jsonl, or a file each)"
         )
     most = -(-validation_tokens // max(4, min(VOICES, sample.count // 4)))
     allowed = int(sample.count * VALIDATION_SHARE)
@@ -83,8 +87,9 @@ def split_domain(
                 break
     if left:
         raise DataError(
-            f"domain {name} has {tokens} tokens in {sample.count} documents; its validation split of {validation_tokens} tokens may take "
-            f"a third of the documents and found {validation_tokens - left} there: give it more text or lower the validation tokens"
+            f"domain {name} has {tokens} tokens in {sample.count} documents; its validation split "
+            f"of {validation_tokens} tokens may take a third of the documents and found "
+            f"{validation_tokens - left} there: give it more text or lower the validation tokens"
         )
     while not sample.whole and (max_tokens is None or found < max_tokens):
         each = sample.num_bytes / tokens
@@ -102,7 +107,8 @@ def target_pieces(
 ) -> tuple[list[Tokens], list[bytes]]:
     """Pieces of a target's documents, and the keys of these documents.
 
-    They are of VOICES documents, or places in documents, where the target has more than `validation_tokens`.
+    They are of VOICES documents, or places in documents, where the target has more than
+    `validation_tokens`.
 
     Raises:
         DataError: it has too few tokens.
@@ -134,7 +140,8 @@ def target_pieces(
 
 
 def spread(document: Tokens, length: int, shortest: int) -> list[Tokens]:
-    """`length` tokens of a document, in pieces of at least `shortest` from evenly spaced places; all of it where it has no more."""
+    """`length` tokens of a document, in pieces of at least `shortest` from evenly spaced places;
+    all of it where it has no more."""
     if len(document) <= length:
         return [document]
     count = max(1, length // shortest)

@@ -33,10 +33,12 @@ class TokenFormat:
 
 
 def read_tokens(filesystem: fs.FileSystem, portion: Portion, form: TokenFormat) -> Iterator[Tokens]:
-    """The documents of a file or of some of its blocks, each with its `end_of_text` if there is one, as uint16 or uint32.
+    """The documents of a file or of some of its blocks, each with its `end_of_text` if there is
+    one, as uint16 or uint32.
 
     Raises:
-        DataError: the file holds no tokens, one that is not below the vocabulary, or a document that is too long.
+        DataError: the file holds no tokens, one that is not below the vocabulary, or a document
+            that is too long.
     """
     path = portion.path
     try:
@@ -71,7 +73,8 @@ class _Numbers:
         stored, odd = divmod(stream.size() - self._start, kind.itemsize)
         if odd or (shape is not None and stored != shape[0]):
             raise DataError(
-                f"{path} has {stream.size() - self._start} bytes of numbers of {kind.itemsize} bytes each; it is cut off or of another dtype"
+                f"{path} has {stream.size() - self._start} bytes of numbers of {kind.itemsize} "
+                "bytes each; it is cut off or of another dtype"
             )
         self.count = stored
         self.block = BLOCK // kind.itemsize
@@ -118,7 +121,8 @@ def _documents(numbers: _Numbers, block: int, form: TokenFormat) -> Iterator[Tok
         tokens = np.concatenate([tokens, more])
         if len(tokens) - starts[-1] > LARGEST_DOCUMENT:
             raise DataError(
-                f"{numbers.path} has no end of text {form.end_of_text} in {LARGEST_DOCUMENT:,} tokens after token {before + starts[-1]}; "
-                "need it after every document, or leave end_of_text out"
+                f"{numbers.path} has no end of text {form.end_of_text} in {LARGEST_DOCUMENT:,} "
+                f"tokens after token {before + starts[-1]}; need it after every document, or leave "
+                "end_of_text out"
             )
     yield from (part for part in np.split(tokens, starts)[1:] if len(part) > 1)

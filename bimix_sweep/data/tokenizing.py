@@ -12,10 +12,11 @@ from bimix_sweep.data.token_files import Tokens
 from bimix_sweep.errors import DataError
 
 SAMPLE_CHARACTERS = 8_000_000
-"""Text the tokenizer is trained on, the same share from every domain, at most an eighth from each."""
+"""Text the tokenizer is trained on, the same share from every domain, at most an eighth from
+each."""
 PIECE = re.compile(r"(?s).{1,500}(?<=\S)(?=\s)|.{1,500}")
-"""What the tokenizer's training sample is cut into, between words where it can be: training takes a time that grows with the
-square of the longest word, minutes for 1 MB without white space."""
+"""What the tokenizer's training sample is cut into, between words where it can be: training takes a
+time that grows with the square of the longest word, minutes for 1 MB without white space."""
 
 
 def sample_characters(num_domains: int) -> int:
@@ -35,12 +36,14 @@ def stated_vocabulary(sources: Mapping[str, Source]) -> int | None:
     if not all(ready.values()):
         token, text = (next(n for n, r in ready.items() if r is kind) for kind in (True, False))
         raise DataError(
-            f"{token} holds tokens and {text} holds text; need one tokenizer for all, so give all as text or all as tokens"
+            f"{token} holds tokens and {text} holds text; need one tokenizer for all, so give all "
+            "as text or all as tokens"
         )
     stated = {source.vocabulary for source in sources.values()}
     if None in stated or len(stated) > 1:
         raise DataError(
-            f"the vocabularies of the token files are {sorted(map(str, stated))}; need one, stated for each"
+            f"the vocabularies of the token files are {sorted(map(str, stated))}; need one, stated "
+            "for each"
         )
     return stated.pop()
 
@@ -78,7 +81,8 @@ def _cut(texts: Iterable[str]) -> Iterator[str]:
 
 
 def token_bytes(tokenizer: Tokenizer) -> np.ndarray:
-    """(vocabulary,) bytes each token stands for: byte-level BPE writes one character a byte; the end of text stands for none."""
+    """(vocabulary,) bytes each token stands for: byte-level BPE writes one character a byte; the
+    end of text stands for none."""
     width = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
     for token, index in tokenizer.get_vocab().items():
         width[index] = 0 if token == END_OF_TEXT else len(token)

@@ -1,4 +1,5 @@
-"""A sample stands for the whole source, and is the same whatever files the documents lie in and however much is taken."""
+"""A sample stands for the whole source, and is the same whatever files the documents lie in and
+however much is taken."""
 
 import gzip
 import json
@@ -277,14 +278,18 @@ def test_copies_that_differ_by_white_space_do_not_straddle_the_split(tmp_path):
         + [text.replace("\n", "\r\n") for text in texts]
         + [text.replace("\u00e9", "e\u0301") for text in texts]
     )
-    store = quick({"web": Source(documents=(*copies, *texts))}, tmp_path / "store")
-    held_out, trained = words_of(store, "web", "validation"), words_of(store, "web")
-    names = {word for word in (*held_out, *trained) if word.startswith("11-")}
-    assert not {*held_out} & {*trained} & names
+    sources = {"web": Source(documents=(*copies, *texts))}
+    store = quick(sources, tmp_path / "store", validation_tokens=4_096)  # of whole documents
+    held_out, trained = (
+        {word for word in words_of(store, "web", split) if word.startswith("11-")}
+        for split in ("validation", "train")
+    )
+    assert len(held_out) > 30
+    assert not held_out & trained
     assert store.manifest["notes"]["domains"]["web"]["documents"] == 300
     assert store.manifest["notes"]["domains"]["web"]["repeated_documents"] == 900
-    other = quick({"web": Source(documents=(*texts, *copies[::-1]))}, tmp_path / "other")
-    assert other.digest == store.digest
+    turned = {"web": Source(documents=(*texts, *copies[::-1]))}
+    assert quick(turned, tmp_path / "other", validation_tokens=4_096).digest == store.digest
 
 
 def test_one_long_target_is_measured_all_over(tmp_path):
