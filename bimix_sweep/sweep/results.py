@@ -8,6 +8,7 @@ from typing import Any
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.store import TokenStore
+from bimix_sweep.data.stream import badly_realised
 from bimix_sweep.design.comparison import Comparison, compare_finals, objective_noise
 from bimix_sweep.errors import DataError, LawError, SweepError, TableError
 from bimix_sweep.export.blend import as_yaml
@@ -252,7 +253,23 @@ def _provenance(
         "seed": config.seed,
         "data": history.first["data"],
         "precision": history.precision,
+        **_realised(history, config),
         "law_digest": law.digest if law else None,
         "versions": history.first["versions"],
         **commit(),
     }
+
+
+def _realised(history: SweepHistory, config: SweepConfig) -> dict[str, Any]:
+    """{"realised": {trial: {domain: [proportion asked for, realised]}}}, of those that differ much.
+
+    Only the built-in trainer's sequences are known; nothing where all came near enough.
+    """
+    if config.trainer != "builtin" or history.elsewhere:
+        return {}
+    found = {
+        name: {domain: [*pair] for domain, pair in off.items()}
+        for name, record in history.state.trials.items()
+        if (off := badly_realised(record.mixture, record.steps * config.proxy.batch))
+    }
+    return {"realised": found} if found else {}
