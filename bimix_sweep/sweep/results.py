@@ -53,7 +53,7 @@ def write_results(folder: str, config: SweepConfig) -> Recipe:
         token_budget=config.final.tokens if config.final else None,
         comparison=comparison,
         excluded=_failed(history),
-        provenance=_provenance(history, config, law),
+        provenance=_provenance(history, config, law) | _text_read(folder, history),
     )
     recipe.write(files.join(folder, "RECIPE.json"))
     _write_domains(folder, config, history.first["data"].get("store"))
@@ -258,6 +258,16 @@ def _provenance(
         "versions": history.first["versions"],
         **commit(),
     }
+
+
+def _text_read(folder: str, history: SweepHistory) -> dict[str, Any]:
+    """{"text": what was read of each domain and target}, while the sweep's store is there."""
+    with contextlib.suppress(DataError):
+        store = TokenStore.open(local_part(folder) / STORE)
+        if store.digest == history.first["data"].get("store"):
+            kinds = ("domains", "targets", "shared_documents")
+            return {"text": {kind: store.manifest["notes"].get(kind, {}) for kind in kinds}}
+    return {}
 
 
 def _realised(history: SweepHistory, config: SweepConfig) -> dict[str, Any]:
