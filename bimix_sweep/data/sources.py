@@ -1,38 +1,26 @@
-"""Where the documents of a domain or a target are, and reading them one after another.
+"""Where the documents of a domain or a target are, and reading them.
 
-A file is read by its ending: `.jsonl` and `.json` (objects with a text field), `.parquet` (a text column), `.npy` and `.bin`
-(tokens); any other file is one document of plain text. `.gz` and `.zst` after the ending are decompressed on the way.
+A file is read by its ending: `.jsonl` and `.json` (objects with a text field), `.parquet` (a text
+column), `.npy` and `.bin` (tokens); any other file is one document of plain text. `.gz` and `.zst`
+after the ending are decompressed on the way.
 """
 
 import fnmatch
-import gzip
 import hashlib
-import io
 import json
-import zlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet
 from pyarrow import fs
 
 from bimix_sweep import files
+from bimix_sweep.data.blocks import Blocks, Portion
+from bimix_sweep.data.reading import COMPRESSED, TOKEN_FILES, is_sought, is_whole, read_texts
+from bimix_sweep.data.token_files import TokenFormat, Tokens, read_tokens
 from bimix_sweep.errors import DataError
-
-Tokens = npt.NDArray[np.unsignedinteger[Any]]
-"""(tokens,) uint16 or uint32."""
-
-CHUNK = 2048
-"""Tokens of a document where a pre-tokenised shard does not say where its documents end."""
-LARGEST_TEXT = 64_000_000
-"""Bytes of a plain text file, which is one document; a longer one is a collection that should say where its documents end."""
-COMPRESSED = (".gz", ".zst")
-TOKEN_FILES = (".npy", ".bin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +28,18 @@ class Source:
     """The text (or the tokens) of one domain or target."""
 
     path: str | Path | None = None
-    """A file, a folder (all files in it), a glob such as `web/**/*.jsonl.zst`, or a `pyarrow.fs` URI of any of these."""
+    """A file, a folder (all files in it), a glob such as `web/**/*.jsonl.zst`, or a `pyarrow.fs`
+    URI of any of these."""
     documents: tuple[str, ...] = ()
     """Or the documents themselves."""
     column: str = "text"
     """Field of JSON lines, column of Parquet."""
     vocabulary: int | None = None
-    """Set when the files hold tokens: their ids are below it, and one tokenizer made those of every domain."""
+    """Set when the files hold tokens: their ids are below it, and one tokenizer made those of every
+    domain."""
     end_of_text: int | None = None
-    """With `vocabulary`: the id that ends a document; without it a shard is cut every 2048 tokens."""
+    """With `vocabulary`: the id that ends a document; without it a shard is cut every 2048
+    tokens."""
     dtype: str = "uint16"
     """With `vocabulary`: how the numbers of `.bin` files are stored, little-endian."""
 
@@ -59,7 +50,8 @@ class Source:
             )
         if self.vocabulary is not None and not 2 <= self.vocabulary <= 2**32:
             raise DataError(
-                f"{self.path}: vocabulary is {self.vocabulary}; need the number of token ids, at least 2"
+                f"{self.path}: vocabulary is {self.vocabulary}; need the number of token ids, at "
+                "least 2"
             )
         if self.dtype not in ("uint16", "uint32", "int32", "int64"):
             raise DataError(
@@ -67,7 +59,8 @@ class Source:
             )
 
     def fingerprint(self) -> str:
-        """Hash of what would be read: of documents their text; of files name, size and time of change, as build tools do."""
+        """Hash of what would be read: of documents their text; of files name, size and time of
+        change, as build tools do."""
         digest = hashlib.blake2b(digest_size=16)
         if self.path is None:
             for text in self.documents:
@@ -84,29 +77,25 @@ class Source:
         return digest.hexdigest()
 
     def stored_bytes(self) -> float:
-        """About how much text the files hold, by their sizes; compressed ones are taken to grow threefold.
+        """About how much text the files hold, by their sizes; compressed ones are taken to grow
+        threefold.
 
         Raises:
             DataError: nothing is at the path.
         """
-        return float(
-            sum(
-                f.size * (3.0 if f.path.endswith((*COMPRESSED, ".parquet")) else 1.0)
-                for f in self._files()[1]
-            )
-        )
+        return sum(_text_bytes(f) for f in self._files()[1])
 
     def texts(self) -> Iterator[str]:
-        """The documents, in an order that depends on the names of the files only; blank ones are left out.
+        """The documents, file after file in the order of their names; blank ones are left out.
 
         Raises:
-            DataError: nothing is at the path, or a file is not what its ending says; it names the file and the line.
+            DataError: nothing is at the path, or a file is not what its ending says; it names the
+                file and the line.
         """
-        for text in self._texts():
-            if text.strip():
-                yield text.encode(
-                    errors="replace"
-                ).decode()  # a lone surrogate from JSON is no text
+        if self.path is None:
+            yield from _cleaned(self.documents)
+        else:
+            yield from self.open().texts(None)
 
     def token_documents(self) -> Iterator[Tokens]:
         """The documents of files that hold tokens, each with its `end_of_text` if there is one.
@@ -114,21 +103,15 @@ class Source:
         Raises:
             DataError: as `texts`, or a token is not below `vocabulary`.
         """
-        if self.vocabulary is None:
-            raise DataError(f"{self.path} holds tokens; need the vocabulary they were made with")
-        filesystem, found = self._files()
-        kind = np.uint16 if self.vocabulary <= 2**16 else np.uint32
-        for info in found:
-            tokens = _read_tokens(filesystem, info.path, self.dtype)
-            if tokens.size and not 0 <= tokens.min() <= tokens.max() < self.vocabulary:
-                raise DataError(
-                    f"{info.path} holds token {tokens.max() if tokens.max() >= self.vocabulary else tokens.min()}; need ids from 0 to "
-                    f"{self.vocabulary - 1} (is the vocabulary or the dtype {self.dtype} another?)"
-                )
-            ends = np.arange(CHUNK, len(tokens), CHUNK)
-            if self.end_of_text is not None:
-                ends = np.flatnonzero(tokens == self.end_of_text) + 1
-            yield from (part.astype(kind) for part in np.split(tokens, ends) if len(part) > 1)
+        return self.open().token_documents(None)
+
+    def open(self) -> "OpenSource":
+        """The files as they are now, to be read in blocks.
+
+        Raises:
+            DataError: nothing is at the path.
+        """
+        return OpenSource(self, *self._files())
 
     def holds_tokens(self) -> bool:
         """True where the files end in .npy or .bin.
@@ -145,24 +128,66 @@ class Source:
             )
         if self.vocabulary is not None and not kinds.pop():
             raise DataError(
-                f"{self.path} has a vocabulary but holds text; need {' or '.join(TOKEN_FILES)} files, or no vocabulary"
+                f"{self.path} has a vocabulary but holds text; need {' or '.join(TOKEN_FILES)} "
+                "files, or no vocabulary"
             )
         return self.vocabulary is not None or kinds.pop()
-
-    def _texts(self) -> Iterator[str]:
-        if self.path is None:
-            yield from self.documents
-            return
-        filesystem, found = self._files()
-        for info in found:
-            yield from _read_texts(filesystem, info.path, self.column)
 
     def _files(self) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
         return _find(str(self.path))
 
 
+class OpenSource:
+    """The files of a source, listed once."""
+
+    def __init__(self, source: Source, filesystem: fs.FileSystem, found: list[fs.FileInfo]) -> None:
+        self._source, self._filesystem = source, filesystem
+        self.blocks = Blocks(
+            [(f.path, f.size) for f in found],
+            whole=[is_whole(f.path) for f in found],
+            sought=[is_sought(f.path) for f in found],
+            num_bytes=sum(_text_bytes(f) for f in found),
+        )
+
+    def texts(self, portions: Iterable[Portion] | None) -> Iterator[str]:
+        """As `Source.texts`, of these portions; None: of all files."""
+        for portion in self._all() if portions is None else portions:
+            yield from _cleaned(read_texts(self._filesystem, portion, self._source.column))
+
+    def token_documents(self, portions: Iterable[Portion] | None) -> Iterator[Tokens]:
+        """As `Source.token_documents`, of these portions; None: of all files."""
+        source = self._source
+        if source.vocabulary is None:
+            raise DataError(f"{source.path} holds tokens; need the vocabulary they were made with")
+        form = TokenFormat(
+            vocabulary=source.vocabulary, end_of_text=source.end_of_text, dtype=source.dtype
+        )
+        for portion in self._all() if portions is None else portions:
+            yield from read_tokens(self._filesystem, portion, form)
+
+    def _all(self) -> list[Portion]:
+        return self.blocks.portions(0, self.blocks.total)
+
+
+def _text_bytes(info: fs.FileInfo) -> float:
+    """About how much text a file holds."""
+    return float(info.size * (3.0 if info.path.endswith((*COMPRESSED, ".parquet")) else 1.0))
+
+
+def _cleaned(texts: Iterable[str]) -> Iterator[str]:
+    """Without blank ones, and without lone surrogates, which JSON may hold and UTF-8 may not."""
+    for text in texts:
+        if text.strip():
+            yield text.encode(errors="replace").decode()
+
+
+def _natural(name: str) -> list[str]:
+    """Sorts `part-2` before `part-10`: shards of one kind are neighbours."""
+    return [part.zfill(20) if part.isdigit() else part for part in re.split(r"([0-9]+)", name)]
+
+
 def _find(path: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
-    """All files a path, folder, glob or URI names, in the order of a hash of their names: any prefix is a fair sample."""
+    """All files a path, folder, glob or URI names, in the order of their names."""
     try:
         if files.is_uri(path):
             filesystem, inner = fs.FileSystem.from_uri(path)
@@ -185,7 +210,8 @@ def _find(path: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
         RuntimeError,
     ) as error:  # RuntimeError: ~ of nobody
         raise DataError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}); need a file, a folder, a glob or a URI"
+            f"{path} cannot be read ({str(error).splitlines()[0]}); need a file, a folder, a glob "
+            "or a URI"
         ) from error
     kept = []
     for info in found:
@@ -199,10 +225,11 @@ def _find(path: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
             and not hidden
             and (not pattern or _matches(inside, pattern))
         ):
-            kept.append((hashlib.blake2b(inside.encode(), digest_size=8).digest(), inside, info))
+            kept.append((_natural(inside), inside, info))
     if not kept:
         raise DataError(
-            f"{path}: no file with content was found there (looked for {pattern or 'any file'} in {base})"
+            f"{path}: no file with content was found there (looked for {pattern or 'any file'} in "
+            f"{base})"
         )
     return filesystem, [info for _, _, info in sorted(kept, key=lambda entry: entry[:2])]
 
@@ -225,116 +252,3 @@ def _matches(name: str, pattern: str) -> bool:
     if len(names) == 1 or len(patterns) == 1:
         return len(names) == len(patterns)
     return _matches("/".join(names[1:]), "/".join(patterns[1:]))
-
-
-def _kind(path: str) -> str:
-    suffixes = [s.lower() for s in PurePosixPath(path).suffixes]
-    if suffixes and suffixes[-1] in COMPRESSED:
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
-
-
-def _open(filesystem: fs.FileSystem, path: str) -> IO[bytes]:
-    stream: Any = filesystem.open_input_stream(
-        path, compression="zstd" if path.endswith(".zst") else None
-    )
-    if path.endswith(".gz"):
-        stream = gzip.GzipFile(fileobj=stream)
-    return io.BufferedReader(stream, buffer_size=1 << 20)
-
-
-def _read_texts(filesystem: fs.FileSystem, path: str, column: str) -> Iterator[str]:
-    kind = _kind(path)
-    try:
-        if kind in TOKEN_FILES:
-            raise DataError(
-                f"{path} holds tokens; need text here, or the vocabulary of the tokens and such files for every domain"
-            )
-        if kind == ".parquet":
-            yield from _read_parquet(filesystem, path, column)
-            return
-        with _open(filesystem, path) as stream:
-            if kind in (".jsonl", ".ndjson"):
-                for number, line in enumerate(stream, start=1):
-                    if line.strip():
-                        yield _text_of(
-                            _parse(line, f"{path} line {number}"), column, f"{path} line {number}"
-                        )
-            elif kind == ".json":
-                entries = _parse(stream.read(), path)
-                for number, entry in enumerate(
-                    entries if isinstance(entries, list) else [entries], start=1
-                ):
-                    yield (
-                        entry
-                        if isinstance(entry, str)
-                        else _text_of(entry, column, f"{path} entry {number}")
-                    )
-            else:
-                data = stream.read(LARGEST_TEXT + 1)
-                if len(data) > LARGEST_TEXT:
-                    raise DataError(
-                        f"{path} is one text of more than {LARGEST_TEXT // 10**6} MB, which would be one document; cut it into documents, "
-                        "one a line of .jsonl or a file each"
-                    )
-                yield data.decode()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it or leave it out"
-        ) from error
-    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
-        raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-
-
-def _parse(data: bytes, where: str) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{where} is not JSON ({error}); need an object with a text field"
-        ) from error
-
-
-def _text_of(entry: Any, column: str, where: str) -> str:
-    if not isinstance(entry, dict) or column not in entry:
-        has = (
-            f"it has {', '.join(sorted(map(str, entry))[:8])}"
-            if isinstance(entry, dict)
-            else f"it is a {type(entry).__name__}"
-        )
-        raise DataError(f"{where} has no field {column!r}; {has}")
-    text = entry[column]
-    if not isinstance(text, str):
-        raise DataError(f"{where}: field {column!r} is {type(text).__name__}; need text")
-    return text
-
-
-def _read_parquet(filesystem: fs.FileSystem, path: str, column: str) -> Iterator[str]:
-    with filesystem.open_input_file(path) as stream, pa.parquet.ParquetFile(stream) as table:
-        schema = table.schema_arrow
-        if column not in schema.names:
-            raise DataError(
-                f"{path} has no column {column!r}; it has {', '.join(schema.names[:8])}"
-            )
-        kind = schema.field(column).type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            raise DataError(f"{path}: column {column!r} is {kind}; need text")
-        for batch in table.iter_batches(batch_size=1024, columns=[column]):
-            yield from (text for text in batch.column(0).to_pylist() if text is not None)
-
-
-def _read_tokens(filesystem: fs.FileSystem, path: str, dtype: str) -> npt.NDArray[np.integer[Any]]:
-    try:
-        with filesystem.open_input_stream(path, compression=None) as stream:
-            data = stream.read()
-        if path.endswith(".npy"):
-            tokens = np.load(io.BytesIO(data), allow_pickle=False)
-        else:
-            tokens = np.frombuffer(data, dtype=np.dtype(dtype).newbyteorder("<"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} holds no readable tokens: {str(error).splitlines()[0]}") from error
-    if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
-        raise DataError(
-            f"{path} holds a {tokens.dtype} array of shape {tokens.shape}; need one row of whole numbers"
-        )
-    return np.asarray(tokens)

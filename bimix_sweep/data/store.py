@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from bimix_sweep import files
-from bimix_sweep.data.sources import Tokens
+from bimix_sweep.data.token_files import Tokens
 from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.domains import check_names
 

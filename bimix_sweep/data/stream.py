@@ -14,14 +14,16 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from bimix_sweep.data.sources import Tokens
 from bimix_sweep.data.store import TokenStore
+from bimix_sweep.data.token_files import Tokens
 from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.seeding import rng
 
 Ints = npt.NDArray[np.int64]
+MAX_DIFFERENCE = 0.1
+"""Relative difference between the proportion asked for and the realised one that is told."""
 
 
 class MixtureStream:
@@ -136,6 +138,23 @@ class MixtureStream:
         )
         self._order = np.concatenate([self._order, order])
         self._counts = np.concatenate([self._counts, counts[self.batch - 1 :: self.batch]])
+
+
+def badly_realised(mixture: Mixture, sequences: int) -> dict[str, tuple[float, float]]:
+    """{domain: (proportion asked for, proportion that a trial of so many sequences realises)} where
+    these differ by more than MAX_DIFFERENCE of the first; 0 sequences of a domain are such a case.
+
+    The numbers of a run of a store whose domains stand in the mixture's order.
+    """
+    asked = mixture.as_array()
+    if (asked[asked > 0] * sequences >= 1 / MAX_DIFFERENCE).all():
+        return {}  # a domain is never more than one sequence away from its proportion
+    _, counts = _assign(asked, np.zeros(len(asked), dtype=np.int64), 0, sequences)
+    return {
+        name: (float(wanted), count / sequences)
+        for name, wanted, count in zip(mixture.names, asked, counts[-1].tolist(), strict=True)
+        if abs(count - wanted * sequences) > MAX_DIFFERENCE * wanted * sequences
+    }
 
 
 @lru_cache(maxsize=64)

@@ -9,6 +9,7 @@ from typing import Any
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.store import TokenStore
+from bimix_sweep.data.stream import badly_realised
 from bimix_sweep.design.comparison import Comparison, compare_finals, objective_noise
 from bimix_sweep.errors import DataError, LawError, SweepError, TableError
 from bimix_sweep.export.blend import as_yaml
@@ -46,6 +47,9 @@ def write_results(folder: str, config: SweepConfig) -> Recipe:
         files.join(folder, "LAW.json"), json.dumps(law.to_json(), allow_nan=False) + "\n"
     )
     recipe = recipe_of(history, law, optimum, comparison, config.public())
+    recipe = recipe.model_copy(
+        update={"provenance": recipe.provenance | _text_read(folder, history)}
+    )
     recipe.write(files.join(folder, "RECIPE.json"))
     _write_domains(folder, config, history.first["data"].get("store"))
     files.write_text(
@@ -298,7 +302,33 @@ def _provenance(
         "seed": history.spec.seed,
         "data": history.first["data"],
         "precision": history.precision,
+        **_realised(history, config),
         "law_digest": law.digest if law else None,
         "versions": history.first["versions"],
         **commit(),
     }
+
+
+def _text_read(folder: str, history: SweepHistory) -> dict[str, Any]:
+    """{"text": what was read of each domain and target}, while the sweep's store is there."""
+    with contextlib.suppress(DataError):
+        store = TokenStore.open(local_part(folder) / STORE)
+        if store.digest == history.first["data"].get("store"):
+            kinds = ("domains", "targets", "shared_documents")
+            return {"text": {kind: store.manifest["notes"].get(kind, {}) for kind in kinds}}
+    return {}
+
+
+def _realised(history: SweepHistory, config: Mapping[str, Any]) -> dict[str, Any]:
+    """{"realised": {trial: {domain: [proportion asked for, realised]}}}, of those that differ much.
+
+    Only the built-in trainer's sequences are known; nothing where all came near enough.
+    """
+    if config["trainer"] != "builtin" or history.elsewhere:
+        return {}
+    found = {
+        name: {domain: [*pair] for domain, pair in off.items()}
+        for name, record in history.state.trials.items()
+        if (off := badly_realised(record.mixture, record.steps * config["proxy"]["batch"]))
+    }
+    return {"realised": found} if found else {}

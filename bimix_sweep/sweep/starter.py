@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bimix_sweep import files
-from bimix_sweep.data.prepare import MIN_DOCUMENTS
 from bimix_sweep.data.sources import Source
+from bimix_sweep.data.splits import MIN_DOCUMENTS
 from bimix_sweep.errors import ConfigError, DataError
 
 BYTES_PER_TOKEN = 3.5

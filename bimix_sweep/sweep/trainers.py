@@ -176,7 +176,7 @@ class BuiltinTrainer:
 
     def train(self, job: TrialJob, report: Report) -> None:
         from bimix_sweep.data.store import TokenStore
-        from bimix_sweep.data.stream import MixtureStream
+        from bimix_sweep.data.stream import MixtureStream, badly_realised
         from bimix_sweep.proxy.precision import check_device
         from bimix_sweep.proxy.train import train
 
@@ -192,6 +192,9 @@ class BuiltinTrainer:
             seed=job.seed,
             limits=self.limits,
         )
+        sequences = spec.steps * spec.batch
+        for name, (asked, got) in badly_realised(job.mixture, sequences).items():
+            job.say(realised_words(job.trial, sequences, name, asked, got))
         unit = {
             target: 1 / (math.log(2) * store.bytes_per_token(split))
             if target in self.bits_per_byte
@@ -214,6 +217,14 @@ class BuiltinTrainer:
         )
         if not done:
             raise TryAgainError("its node is about to go; the checkpoint is written")
+
+
+def realised_words(what: str, sequences: int, domain: str, asked: float, got: float) -> str:
+    """One sentence about a proportion that a trial cannot realise."""
+    return (
+        f"{what} asks for a proportion of {asked:.3g} of {domain}, and a trial of {sequences:,} "
+        f"sequences realises {got:.3g}; more steps or a larger batch come nearer"
+    )
 
 
 def proxy_specs(config: SweepConfig, vocabulary: int) -> tuple[ProxySpec, ...]:
@@ -248,6 +259,7 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
     from bimix_sweep.data.prepare import prepare
     from bimix_sweep.data.sources import Source
     from bimix_sweep.data.store import TokenStore
+    from bimix_sweep.data.stream import badly_realised
 
     targets, place = config.resolved_targets(), local_part(folder)
     if begun(folder):  # a sweep that goes on needs its store, not the text
@@ -283,6 +295,10 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
                 f"domain {name} keeps {limit:g} tokens for a proxy to repeat as often as the final run would; need more than the context "
                 f"{config.proxy.context}, so lengthen the proxy (steps, batch) or set final.match_epochs: false"
             )
+    sequences = config.proxy.lengths[0] * config.proxy.batch
+    natural = config.domain_set(tokens).natural()
+    for name, (asked, got) in badly_realised(natural, sequences).items():
+        say(f"note: {realised_words('the natural mixture', sequences, name, asked, got)}")
     specs = proxy_specs(config, store.vocabulary)
     return BuiltinTrainer(
         store=keep_store(folder, store.path, store.digest),

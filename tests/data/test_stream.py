@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bimix_sweep.data.store import Split, write_store
-from bimix_sweep.data.stream import MixtureStream
+from bimix_sweep.data.stream import MixtureStream, badly_realised
 from bimix_sweep.errors import DataError, MixtureError
 from bimix_sweep.mixture.domains import Mixture
 
@@ -108,3 +108,17 @@ def test_a_domain_too_short_for_a_sequence_is_refused_only_where_it_has_a_share(
         stream_of(store, (0.5, 0.5, 0, 0), limits={"code": 3})
     with pytest.raises(MixtureError, match="the mixture holds law"):
         MixtureStream(store, Mixture.from_mapping({"law": 1.0}), batch=1, context=8, seed=0)
+
+
+@pytest.mark.parametrize("steps", [25, 100, 400, 2_000])
+def test_a_proportion_that_a_run_cannot_realise_is_told_with_what_its_batches_hold(store, steps):
+    proportions = (0.0005, 0.004, 0.3, 0.6955)
+    stream = stream_of(store, proportions)
+    starts = np.concatenate([stream.batch_at(step)[:, 0] for step in range(steps)]) // 10_000
+    realised = np.bincount(starts, minlength=4) / (4 * steps)
+    off = badly_realised(stream.mixture, 4 * steps)
+    wrong = np.abs(realised / proportions - 1) > 0.1
+    assert [*off] == [name for name, bad in zip(DOMAINS, wrong, strict=True) if bad]
+    for name, (asked, got) in off.items():
+        assert (asked, got) == (proportions[DOMAINS.index(name)], realised[DOMAINS.index(name)])
+    assert (off.get("web") == (0.0005, 0.0)) == (steps in (25, 100))

@@ -47,14 +47,15 @@ def config(text, **changes):
     return SweepConfig.parse(content | changes)
 
 
-def train(trainer, folder, trial="t0000"):
+def train(trainer, folder, trial="t0000", latin=0.7, **settings):
     points = {}
     job = TrialJob(
         trial=trial,
-        mixture=Mixture.from_mapping({"latin": 0.7, "digits": 0.3}),
+        mixture=Mixture.from_mapping({"latin": latin, "digits": 1 - latin}),
         seed=1,
         checkpoint_dir=folder / trial,
         precision={"dtype": "float32"},
+        **settings,
     )
     trainer.train(job, points.__setitem__)
     return points
@@ -69,6 +70,21 @@ def test_it_reports_every_target_at_every_evaluation_the_same_each_time_and_agai
     assert all(set(losses) == {"latin", "digits", "mixed"} for losses in points.values())
     assert train(trainer, tmp_path, "t0001") == points
     assert train(trainer, tmp_path) == points  # from the checkpoint of its last step
+
+
+def test_a_proportion_of_less_than_half_a_sequence_is_told_in_the_trials_log(text, tmp_path):
+    said = []
+    trainer = prepare_builtin(config(text), tmp_path, said.append)
+    assert any(line.startswith("latin: read 0.") and "400 documents" in line for line in said)
+    log = []
+    train(trainer, tmp_path, latin=0.99, say=log.append)
+    assert log == [
+        "t0000 asks for a proportion of 0.01 of digits, and a trial of 32 sequences realises 0; "
+        "more steps or a larger batch come nearer"
+    ]
+    log.clear()
+    train(trainer, tmp_path, "t0001", latin=0.5, say=log.append)
+    assert log == []
 
 
 def test_bits_per_byte_are_nats_per_token_over_ln_2_and_bytes_per_token(text, tmp_path):

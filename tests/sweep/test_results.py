@@ -1,3 +1,4 @@
+import csv
 import json
 import re
 from pathlib import Path
@@ -39,6 +40,7 @@ def swept(folder, trials=7, digest=""):
             "domains": {name: {"path": f"/text/{name}.jsonl"} for name in NAMES},
             "objective": "worst",
             "budget": {"trials": trials or 7},
+            "proxy": {"steps": 400, "batch": 1},
         }
     )
     domains = config.domain_set(dict(zip(NAMES, (1e9, 3e9, 2e9), strict=True)))
@@ -84,7 +86,13 @@ def finished(tmp_path_factory):
     documents = {
         name: Split(documents=[np.arange(length)] * 20) for name, length in LENGTHS.items()
     }
-    store = write_store(folder / "store", train=documents, validation=documents, vocabulary=300)
+    store = write_store(
+        folder / "store",
+        train=documents,
+        validation=documents,
+        vocabulary=300,
+        notes={"domains": {"web": {"bytes_read": 5, "bytes": 50}}, "held_out": ["ab"]},
+    )
     return folder, swept(folder, digest=store.digest)
 
 
@@ -103,6 +111,31 @@ def test_a_finished_sweep_exports_to_every_trainer_with_the_domains_file_beside_
         name: {"path": f"/text/{name}.jsonl", "tokens_per_document": length}
         for name, length in LENGTHS.items()
     }
+
+
+def test_the_recipe_says_what_was_read_of_the_text_and_what_trials_made_of_their_proportions(
+    finished, tmp_path
+):
+    folder, config = finished
+    provenance = write_results(folder, config).provenance
+    assert provenance["text"] == {
+        "domains": {"web": {"bytes_read": 5, "bytes": 50}},
+        "targets": {},
+        "shared_documents": {},
+    }
+    with (folder / "runs.csv").open() as lines:
+        runs = {row["trial"]: row for row in csv.DictReader(lines)}
+    for trial, row in runs.items():
+        for name in NAMES:
+            asked = float(row[f"r_{name}"])
+            told = provenance.get("realised", {}).get(trial, {}).get(name)
+            near = [count for count in range(401) if abs(count - 400 * asked) < 1]
+            if told is None:  # some whole number of 400 sequences is within 10 %
+                assert asked == 0 or any(abs(count / 400 / asked - 1) <= 0.1 for count in near)
+            else:
+                assert told[0] == pytest.approx(asked)
+                assert told[1] in [count / 400 for count in near]
+                assert abs(told[1] / asked - 1) > 0.1
 
 
 def test_without_paths_the_domains_file_leaves_them_out_and_says_what_to_fill_in(

@@ -1,0 +1,306 @@
+"""Reading the documents of one file, all of them or those of some blocks, with bounds on what one
+document may take.
+
+A document belongs to the block in which it begins. Lines and tokens are sought by their bytes, rows
+of Parquet by their number within a row group; a compressed file is decompressed from its beginning,
+and of that only the blocks are kept.
+"""
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet
+from pyarrow import fs
+
+from bimix_sweep.data.blocks import BLOCK, Portion
+from bimix_sweep.errors import DataError
+
+LARGEST_TEXT = 64_000_000
+"""Bytes of one document; what is longer is a collection that does not say where its documents
+end."""
+LARGEST_JSON = 512_000_000
+"""Bytes of a `.json` file, which is parsed as a whole."""
+MAX_COMPRESSION = 1000
+"""Times that a Parquet column may be smaller than its text: more is no text, and could fill the
+memory."""
+BATCH_BYTES = 16_000_000
+"""Text of Parquet rows decoded at once, about."""
+COMPRESSED = (".gz", ".zst")
+TOKEN_FILES = (".npy", ".bin")
+LINES = (".jsonl", ".ndjson")
+
+
+def file_kind(path: str) -> str:
+    """The ending that says what a file holds, without that of a compression: `.jsonl` of
+    `a.jsonl.zst`."""
+    suffixes = [s.lower() for s in PurePosixPath(path).suffixes]
+    if suffixes and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def is_whole(path: str) -> bool:
+    """True where a file cannot be read in blocks: it is one document or one JSON value."""
+    return file_kind(path) not in (*LINES, ".parquet", *TOKEN_FILES)
+
+
+def is_sought(path: str) -> bool:
+    """True where reading may begin at any place of a file."""
+    return not path.endswith(COMPRESSED) and file_kind(path) != ".parquet"
+
+
+def read_texts(filesystem: fs.FileSystem, portion: Portion, column: str) -> Iterator[str]:
+    """The texts of a file or of some of its blocks.
+
+    Raises:
+        DataError: the file is not what its ending says, or a document is too long; it names the
+            file and the place in it.
+    """
+    path, kind = portion.path, file_kind(portion.path)
+    try:
+        if kind in TOKEN_FILES:
+            raise DataError(
+                f"{path} holds tokens; need text here, or the vocabulary of the tokens and such "
+                "files for every domain"
+            )
+        if kind == ".parquet":
+            yield from _parquet_texts(filesystem, portion, column)
+        elif kind in LINES:
+            for where, line in _lines(filesystem, portion):
+                if line.strip():
+                    yield _text_of(_parse(line, where), column, where)
+        elif kind == ".json":
+            yield from _json_texts(filesystem, path, column)
+        else:
+            with _open(filesystem, path) as stream:
+                yield _whole(stream, path, LARGEST_TEXT).decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it or leave "
+            "it out"
+        ) from error
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        said = str(error).splitlines()[0]
+        if "too much memory" in said:  # zstd's own words for a window above 128 MB
+            said += (
+                " (its window is larger than 128 MB); compress it again without --long or --ultra"
+            )
+        raise DataError(f"{path} cannot be read: {said}") from error
+
+
+def _json_texts(filesystem: fs.FileSystem, path: str, column: str) -> Iterator[str]:
+    with _open(filesystem, path) as stream:
+        entries = _parse(_whole(stream, path, LARGEST_JSON), path)
+    for number, entry in enumerate(entries if isinstance(entries, list) else [entries], start=1):
+        if isinstance(entry, str):
+            yield entry
+        else:
+            yield _text_of(entry, column, f"{path} entry {number}")
+
+
+def _open(filesystem: fs.FileSystem, path: str) -> IO[bytes]:
+    stream: Any = filesystem.open_input_stream(
+        path, compression="zstd" if path.endswith(".zst") else None
+    )
+    if path.endswith(".gz"):
+        stream = gzip.GzipFile(fileobj=stream)
+    return io.BufferedReader(stream, buffer_size=1 << 20)
+
+
+def _whole(stream: IO[bytes], path: str, most: int) -> bytes:
+    data = stream.read(most + 1)
+    if len(data) > most:
+        what = "JSON value" if most == LARGEST_JSON else "text"
+        raise DataError(
+            f"{path} is one {what} of more than {most // 10**6} MB, which would be held in memory; "
+            "cut it into documents, one a line of .jsonl or a file each"
+        )
+    return data
+
+
+def _lines(filesystem: fs.FileSystem, portion: Portion) -> Iterator[tuple[str, bytes]]:
+    """(where it stands, line)."""
+    path = portion.path
+    if portion.blocks is None:
+        with _open(filesystem, path) as stream:
+            number = 1
+            while line := _line(stream, f"{path} line {number}"):
+                yield f"{path} line {number}", line
+                number += 1
+    elif path.endswith(COMPRESSED):
+        yield from _streamed_lines(filesystem, portion)
+    else:
+        yield from _sought_lines(filesystem, portion)
+
+
+def _line(stream: IO[bytes], where: str) -> bytes:
+    line = stream.readline(LARGEST_TEXT + 1)
+    if len(line) > LARGEST_TEXT:
+        raise _too_long(where)
+    return line
+
+
+def _too_long(where: str) -> DataError:
+    return DataError(
+        f"{where} is longer than {LARGEST_TEXT // 10**6} MB, which would be held in memory as one "
+        "document; cut it into documents"
+    )
+
+
+def _sought_lines(filesystem: fs.FileSystem, portion: Portion) -> Iterator[tuple[str, bytes]]:
+    path = portion.path
+    with io.BufferedReader(filesystem.open_input_file(path), buffer_size=BLOCK) as stream:
+        for block in portion.blocks or ():
+            place, end = block * BLOCK, (block + 1) * BLOCK
+            stream.seek(max(0, place - 1))
+            if place:  # the line that the block before begins
+                place += len(_line(stream, f"{path} after byte {place}")) - 1
+            while place < end and (line := _line(stream, f"{path} after byte {place}")):
+                yield f"{path} after byte {place}", line
+                place += len(line)
+
+
+def _streamed_lines(filesystem: fs.FileSystem, portion: Portion) -> Iterator[tuple[str, bytes]]:
+    """Decompressed from the beginning, in pieces that belong to the block where the compressed
+    bytes were read."""
+    path = portion.path
+    wanted = {
+        *portion.within(portion.size, portion.size if portion.reach is None else portion.reach)
+    }
+    with filesystem.open_input_file(path) as raw:
+        stream: Any = (
+            gzip.GzipFile(fileobj=raw)
+            if path.endswith(".gz")
+            else pa.CompressedInputStream(raw, "zstd")
+        )
+        begun: bytes | None = None  # of a line that began in a wanted piece and ends in a later one
+        cut, place, block = False, 0, 0  # cut: the last piece ended within a line
+        while (block <= max(wanted) or begun is not None) and (piece := stream.read(BLOCK)):
+            where = f"{path} after byte {place} of its text"
+            place += len(piece)
+            if cut:
+                head, newline, piece = piece.partition(b"\n")
+                if begun is not None:
+                    begun += head
+                    if len(begun) > LARGEST_TEXT:
+                        raise _too_long(where)
+                    if newline:
+                        yield where, begun
+                        begun = None
+                cut = not newline
+            *lines, tail = piece.split(b"\n")
+            if not cut and block in wanted:
+                for line in lines:
+                    yield where, line
+                begun = tail or None
+            cut = cut or bool(tail)
+            block = raw.tell() // BLOCK
+        if begun is not None:
+            yield path, begun
+
+
+def _parse(data: bytes, where: str) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{where} is not JSON ({error}); need an object with a text field"
+        ) from error
+
+
+def _text_of(entry: Any, column: str, where: str) -> str:
+    if not isinstance(entry, dict) or column not in entry:
+        has = (
+            f"it has {', '.join(sorted(map(str, entry))[:8])}"
+            if isinstance(entry, dict)
+            else f"it is a {type(entry).__name__}"
+        )
+        raise DataError(f"{where} has no field {column!r}; {has}")
+    text = entry[column]
+    if not isinstance(text, str):
+        raise DataError(f"{where}: field {column!r} is {type(text).__name__}; need text")
+    return text
+
+
+def _parquet_texts(filesystem: fs.FileSystem, portion: Portion, column: str) -> Iterator[str]:
+    path = portion.path
+    with filesystem.open_input_file(path) as stream, pa.parquet.ParquetFile(stream) as table:
+        schema = table.schema_arrow
+        if column not in schema.names:
+            raise DataError(
+                f"{path} has no column {column!r}; it has {', '.join(schema.names[:8])}"
+            )
+        kind = schema.field(column).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise DataError(f"{path}: column {column!r} is {kind}; need text")
+        for group, ranges in _rows(table.metadata, portion):
+            yield from _group_texts(table, group, ranges, column, path)
+
+
+def _rows(metadata: Any, portion: Portion) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """(row group, its [first, last) rows that are read)."""
+    sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    if portion.blocks is None:
+        yield from ((group, [(0, size)]) for group, size in enumerate(sizes) if size)
+        return
+    per_block = metadata.num_rows / portion.num_blocks
+    found: dict[int, list[tuple[int, int]]] = {}
+    first = 0
+    for group, size in enumerate(sizes):
+        for block in portion.blocks:
+            low, high = round(block * per_block), round((block + 1) * per_block)
+            low, high = max(low - first, 0), min(high - first, size)
+            if low < high:
+                found.setdefault(group, []).append((low, high))
+        first += size
+    for group, ranges in found.items():
+        factor = 1.0
+        if portion.reach is not None and (stored := metadata.row_group(group).total_byte_size):
+            factor = min(1.0, portion.reach / len(found) / stored)
+        moved, end = [], 0
+        for low, high in ranges:
+            start = max(end, int(low * factor))
+            end = min(start + high - low, sizes[group])
+            moved.append((start, end))
+        yield group, moved
+
+
+def _group_texts(
+    table: Any, group: int, ranges: list[tuple[int, int]], column: str, path: str
+) -> Iterator[str]:
+    details = table.metadata.row_group(group)
+    where, batch = f"{path} row group {group}", 1
+    for number in range(details.num_columns):
+        chunk = details.column(number)
+        if chunk.path_in_schema == column:
+            size, stored = chunk.total_uncompressed_size, chunk.total_compressed_size
+            if size > LARGEST_TEXT * details.num_rows:
+                raise _too_long(f"{where}: a text of column {column!r}")
+            if size > BATCH_BYTES and size > MAX_COMPRESSION * stored:
+                raise DataError(
+                    f"{where}: column {column!r} is compressed {size // max(1, stored)}-fold, as "
+                    "no text is, and could fill the memory; leave the file out"
+                )
+            batch = max(1, min(1024, BATCH_BYTES * details.num_rows // max(1, size)))
+    place, left = 0, [*ranges]
+    for rows in table.iter_batches(batch_size=batch, row_groups=[group], columns=[column]):
+        texts = rows.column(0)
+        while left and left[0][0] < place + len(texts):
+            low, high = left[0]
+            for text in texts.slice(max(0, low - place), high - max(low, place)).to_pylist():
+                if text is not None:
+                    if len(text) > LARGEST_TEXT:
+                        raise _too_long(f"{where}: a text of column {column!r}")
+                    yield text
+            if high > place + len(texts):
+                break
+            left.pop(0)
+        place += len(texts)
+        if not left:
+            return

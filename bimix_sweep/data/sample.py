@@ -1,0 +1,302 @@
+"""The documents of a source in the order of their keys, whatever files they lie in; only those
+asked for are tokenised.
+
+The key of a document is a hash of its text without the white space around it, so that copies have
+one key. The documents with the smallest keys of a source are a fair sample of it, the same for 1
+file or 50 and in any order, and a larger sample begins with a smaller one. A source of more than
+SCAN_BYTES of text is not read whole: its sample is of blocks spread evenly over all files
+(`blocks`), first so many that SCAN_BYTES are read, whatever is asked for.
+"""
+
+import hashlib
+import heapq
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from bimix_sweep.data.sources import Source
+from bimix_sweep.data.token_files import Tokens
+from bimix_sweep.errors import DataError
+
+END_OF_TEXT = "<|endoftext|>"
+SCAN_BYTES = 128_000_000
+"""Text of a source that is read, if there is so much: its keys are computed in about the time that
+a small proxy's text is tokenised in."""
+POOL_BYTES = 16_000_000
+"""Text with the smallest keys that is held in memory until the tokenizer is known; where a domain
+needs more it is read again."""
+BATCH_CHARACTERS = 250_000
+"""Characters encoded at once, so that memory stays small."""
+ALL_KEYS = 1 << 128
+Content = str | Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One document, tokenised."""
+
+    key: bytes
+    tokens: Tokens
+
+
+class Encoder:
+    """Turns texts into tokens, in which no text becomes a special token; ready-made tokens stay as
+    they are."""
+
+    def __init__(self, tokenizer: Tokenizer | None) -> None:
+        """Args:
+        tokenizer: None where the sources hold tokens.
+        """
+        self._tokenizer = tokenizer
+        if tokenizer is not None:
+            tokenizer.encode_special_tokens = True  # else `<|endoftext|>` in a text ends it
+            self._end = tokenizer.token_to_id(END_OF_TEXT)
+            self._wide = tokenizer.get_vocab_size() > 2**16
+
+    def __call__(self, contents: Iterable[tuple[bytes, Content]]) -> Iterator[Document]:
+        """The documents of (key, content), in their order."""
+        if self._tokenizer is None:
+            for key, content in contents:
+                if not isinstance(content, str):
+                    yield Document(key=key, tokens=content)
+            return
+        for batch in _batches(contents):
+            encodings = self._tokenizer.encode_batch_fast(
+                [text for _, text in batch], add_special_tokens=False
+            )
+            kind = np.uint32 if self._wide else np.uint16
+            for (key, _), encoding in zip(batch, encodings, strict=True):
+                yield Document(key=key, tokens=np.array([*encoding.ids, self._end], dtype=kind))
+
+
+def _batches(contents: Iterable[tuple[bytes, Content]]) -> Iterator[list[tuple[bytes, Content]]]:
+    batch: list[tuple[bytes, Content]] = []
+    size = 0
+    for key, content in contents:
+        batch.append((key, content))
+        size += len(content)
+        if size >= BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+class DocumentSample:
+    """What was read of a source. Making one reads the source, or SCAN_BYTES of it, and computes the
+    keys."""
+
+    def __init__(self, name: str, source: Source, *, piece_characters: int = 0) -> None:
+        """Args:
+            name: of the domain or target.
+            piece_characters: text that `pieces` gives.
+
+        Raises:
+            DataError: the source cannot be read or is empty.
+        """
+        self._source, self._tokens = source, source.holds_tokens()
+        self._files = None if source.path is None else source.open()
+        self._read = self._base = 0  # blocks
+        if self._files is not None:
+            self._read = self._base = self._files.blocks.count(SCAN_BYTES)
+        self.variants: dict[bytes, bytes] = {}
+        """{key: which of the texts of this key is taken}, of all documents that were read."""
+        self.repeated = 0
+        """Documents left out because another one has their key."""
+        self.num_bytes = 0
+        """Text that was read, UTF-8, or bytes of tokens."""
+        self._longest_piece = max(1, piece_characters // 8)
+        self._pool, self._pieces = _Smallest(POOL_BYTES), _Smallest(piece_characters)
+        for content in self._contents(0, self._base):
+            self._add(content)
+        if not self.variants:
+            raise DataError(f"{name} is empty: no text in {source.path}; give it documents")
+        self.count = len(self.variants)
+        """Different documents in the blocks that are read whatever is asked for."""
+
+    @property
+    def whole(self) -> bool:
+        """True where all of the source has been read."""
+        return self._files is None or self._read == self._files.blocks.total
+
+    def pieces(self) -> list[str]:
+        """Text of documents in the order of their keys, from the middle of each at most an eighth
+        of all."""
+        return [piece for _, piece in self._pieces.in_order() if isinstance(piece, str)]
+
+    def in_order(self, encode: Encoder) -> Iterator[Document]:
+        """The documents of the blocks that are always read, in the order of their keys."""
+        yield from encode(self._pool.in_order())
+        low = self._pool.bound
+        while low is not None:
+            high = 2 * low if 2 * low < ALL_KEYS else None  # twice as many as so far
+            yield from sorted(encode(self._between(low, high)), key=lambda document: document.key)
+            low = high
+
+    def more(self, encode: Encoder, num_bytes: float | None) -> list[Document]:
+        """The documents of further blocks, in no order; none where all was read.
+
+        Args:
+            num_bytes: about how much text to read; None: all there is.
+        """
+        if self.whole or self._files is None:
+            return []
+        first, blocks = self._read, self._files.blocks
+        left = blocks.total - first
+        count = left if num_bytes is None else min(left, max(1, blocks.count(num_bytes)))
+        self._read += count
+
+        def fresh() -> Iterator[tuple[bytes, Content]]:
+            for content in self._contents(first, count):
+                key, variant, _, num_bytes = _identify(content)
+                self.num_bytes += num_bytes
+                if key in self.variants:
+                    self.repeated += 1
+                else:
+                    self.variants[key] = variant
+                    yield key, content
+
+        return [*encode(fresh())]
+
+    def record(self) -> dict[str, Any]:
+        """JSON-able: how much was read of how much there is."""
+        blocks = self._files.blocks if self._files is not None else None
+        share = 1.0 if blocks is None else self._read / blocks.total
+        portions = [] if blocks is None else blocks.portions(0, self._read)
+        reached = [p.reach for p in portions if p.reach is not None and p.size > p.reach]
+        return {
+            "files_read": len(portions),
+            "files": 0 if blocks is None else len(blocks.files),
+            "bytes_read": self.num_bytes,
+            "bytes": round(self.num_bytes / share),
+            "documents": len(self.variants),
+            "repeated_documents": self.repeated,
+            **({"reach_bytes": min(reached)} if reached else {}),
+        }
+
+    def _contents(self, first: int, count: int) -> Iterator[Content]:
+        if self._files is None:
+            return self._source.texts()
+        portions = self._files.blocks.portions(first, count)
+        if self._tokens:
+            return self._files.token_documents(portions)
+        return self._files.texts(portions)
+
+    def _add(self, content: Content) -> None:
+        key, variant, size, num_bytes = _identify(content)
+        self.num_bytes += num_bytes
+        if (before := self.variants.get(key)) is not None:
+            self.repeated += 1
+            if before <= variant:
+                return
+        self.variants[key] = variant
+        self._pool.offer(key, content, size)
+        if self._pieces.most:
+            start = max(0, (len(content) - self._longest_piece) // 2)
+            piece = content[start : start + self._longest_piece]
+            self._pieces.offer(key, piece, min(size, self._longest_piece))
+
+    def _between(self, low: int, high: int | None) -> Iterator[tuple[bytes, Content]]:
+        done = set()
+        for content in self._contents(0, self._base):
+            key, variant, _, _ = _identify(content)
+            number = int.from_bytes(key)
+            taken = number >= low and (high is None or number < high)
+            if taken and key not in done and self.variants.get(key) == variant:
+                done.add(key)
+                yield key, content
+
+
+class _Smallest:
+    """The contents with the smallest keys, no more of them than it takes for `most` characters or
+    tokens."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.bound: int | None = None
+        """Contents with smaller keys are held, all of them; None: all that there are."""
+        self._kept: dict[int, tuple[bytes, Content, int]] = {}
+        self._largest: list[int] = []  # negated, a heap
+        self._size = 0
+
+    def offer(self, key: bytes, content: Content, size: int) -> None:
+        """Hold a content, in place of an earlier one with its key, which has the same size."""
+        number = int.from_bytes(key)
+        if self.bound is not None and number >= self.bound:
+            return
+        if number not in self._kept:
+            heapq.heappush(self._largest, -number)
+            self._size += size
+        self._kept[number] = (key, content, size)
+        while self._size - (last := self._kept[-self._largest[0]][2]) >= self.most:
+            self.bound = -heapq.heappop(self._largest)
+            del self._kept[self.bound]
+            self._size -= last
+
+    def in_order(self) -> Iterator[tuple[bytes, Content]]:
+        """(key, content) by key."""
+        return (self._kept[number][:2] for number in sorted(self._kept))
+
+
+def _identify(content: Content) -> tuple[bytes, bytes, int, int]:
+    """Key, variant, size and bytes of a document.
+
+    Copies that differ by white space around them, by the kind of line ends or by the composition of
+    accents have one key and one size; of these the one with the smallest variant is taken.
+    """
+    if not isinstance(content, str):
+        return _hash(content.astype("<u4").tobytes(), 16), b"", len(content), content.nbytes
+    data = content.encode()
+    normal = content.strip().replace("\r\n", "\n")
+    if not normal.isascii():
+        normal = unicodedata.normalize("NFC", normal)
+    if normal == content:
+        return _hash(data, 16), b"", len(content), len(data)
+    return _hash(normal.encode(), 16), _hash(data, 8), len(normal), len(data)
+
+
+def _hash(data: bytes, size: int) -> bytes:
+    return hashlib.blake2b(data, digest_size=size).digest()
+
+
+def shared_documents(samples: Mapping[str, DocumentSample]) -> dict[str, dict[str, int]]:
+    """{domain: {a later domain: documents that both hold}}, of what was read; pairs without any are
+    left out."""
+    found: dict[str, dict[str, int]] = {}
+    names = [*samples]
+    for place, name in enumerate(names):
+        for other in names[place + 1 :]:
+            if count := len(samples[name].variants.keys() & samples[other].variants.keys()):
+                found.setdefault(name, {})[other] = count
+    return found
+
+
+def what_was_read(name: str, record: Mapping[str, Any]) -> str:
+    """One sentence of a source's `DocumentSample.record`, with what else became of its
+    documents."""
+    read, there = record["bytes_read"], record["bytes"]
+    files = (
+        "" if not record["files"] else f" in {record['files_read']:,} of {record['files']:,} files"
+    )
+    said = f"{name}: read {read / 1e6:.3g} MB{files}, {record['documents']:,} documents"
+    if read < there:
+        said += f", of about {there / 1e6:.3g} MB: blocks spread evenly over all files"
+    if "tokens_kept" in record:
+        said += f"; {record['tokens_kept']:,} tokens kept to train on"
+    if record["repeated_documents"]:
+        said += f"; {record['repeated_documents']:,} copies of documents left out"
+    if record.get("held_out_elsewhere"):
+        said += (
+            f"; {record['held_out_elsewhere']:,} documents left out that other splits validate on"
+        )
+    if "reach_bytes" in record:
+        said += (
+            "; compressed files and row groups of Parquet cannot be read from the middle, so no "
+            f"more than their first {record['reach_bytes'] / 1e6:.3g} MB were read: give it "
+            "smaller files where documents lie in an order"
+        )
+    return said
