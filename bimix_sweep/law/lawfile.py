@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from bimix_sweep.errors import LawError, MixtureError
+from bimix_sweep.errors import ConfigError, LawError, MixtureError
 from bimix_sweep.law import transfer as tl
 from bimix_sweep.law.looks import looks_of
 from bimix_sweep.law.residual import Shape
 from bimix_sweep.law.runs import Runs
 from bimix_sweep.mixture.domains import check_names
+from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.text import shown
 
@@ -77,6 +78,7 @@ def read_fields(data: Any) -> dict[str, Any]:
         AttributeError,
         OverflowError,
         MixtureError,
+        ConfigError,
     ) as error:
         raise LawError(
             f"the law file is damaged ({type(error).__name__}: {str(error)[:200]}); fit the law again"
@@ -95,6 +97,9 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("choice does not fit the targets")
     if not (set(own) <= set(targets) and set(own.values()) <= set(domains)):
         raise ValueError("own does not fit targets and domains")
+    goals = {str(name): Goal.from_json(goal) for name, goal in data["goals"].items()}
+    if not set(goals) <= set(targets):
+        raise ValueError("goals do not fit the targets")
     parameters, t, n = arrays["params"].shape[-1], len(targets), len(looks_of(runs).training)
     check_width(parameters, len(domains))
     shapes = {
@@ -113,6 +118,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "domains": domains,
         "targets": targets,
         "own": own,
+        "goals": goals,
         "choice": choice,
         "notes": tuple(map(str, data["notes"])),
         "cross_validation": dict(data["cross_validation"]),

@@ -20,6 +20,7 @@ from bimix_sweep.design.initial import too_few
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
 from bimix_sweep.export.recipe import Recipe
+from bimix_sweep.mixture.goals import unstated
 from bimix_sweep.sweep.actor import LawActor
 from bimix_sweep.sweep.asked import Asked
 from bimix_sweep.sweep.changes import VersionChange
@@ -61,6 +62,8 @@ class Standing:
     snapshot: Snapshot
     recipe: Recipe | None
     """When the last final training was recorded."""
+    notes: Sequence[str] = ()
+    """What of the table was not used, and what to state of its targets."""
 
 
 def begin(config: SweepConfig, out: str | None = None) -> str:
@@ -132,9 +135,9 @@ def record(folder: str, table: str | Path) -> Standing:
         TableError: the table cannot be read, or a row does not fit what was proposed or recorded; it is named by its number.
         SweepError: as for `propose`.
     """
-    rows, failed = read_returned(table)
     with _taken_up(folder, None, "keep") as (actor, config):
         history = replay(_path(folder))
+        rows, failed = read_returned(table, history.spec.targets, history.spec.goals)
         check_returned(table, rows, failed, history)
         points, finished = 0, []
         for index in np.lexsort((rows.steps, rows.run_ids())):
@@ -157,8 +160,14 @@ def record(folder: str, table: str | Path) -> Standing:
         recipe = _conclude(actor, config, _path(folder))
         if recipe is None:
             actor.decide()
+        _, asked = unstated(history.spec.goals, rows.targets, rows.losses, history.spec.own)
         return Standing(
-            points=points, finished=finished, failed=newly, snapshot=actor.snapshot(), recipe=recipe
+            points=points,
+            finished=finished,
+            failed=newly,
+            snapshot=actor.snapshot(),
+            recipe=recipe,
+            notes=(*rows.notes, *asked),
         )
 
 
