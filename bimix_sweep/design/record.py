@@ -16,7 +16,7 @@ from bimix_sweep.errors import DivergedError, LawError, SweepError
 from bimix_sweep.law.selection import FittedLaw, fit_law
 from bimix_sweep.law.warm import WarmStart
 from bimix_sweep.mixture.curves import LossCurve
-from bimix_sweep.mixture.goals import PLAIN, hint
+from bimix_sweep.mixture.goals import PLAIN, hint, unstated
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng
@@ -201,6 +201,14 @@ class SweepRecord:
                             f"targets.{target}: trial {name} has {losses[target]:g} at step {step}; need "
                             f"{goal.needed}"
                         )
+
+    def open_directions(self) -> list[str]:
+        """Notes on targets of whose direction nobody has said anything, though they may be accuracies."""
+        last = [r.points[max(r.points)] for r in self.trials.values() if r.points]
+        values = [[losses[target] for target in self.spec.targets] for losses in last]
+        shape = (len(values), len(self.spec.targets))
+        spec = self.spec
+        return unstated(spec.goals, spec.targets, np.reshape(values, shape), spec.own)[1]
 
     # what a law is fitted to
 

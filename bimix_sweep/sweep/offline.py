@@ -20,7 +20,6 @@ from bimix_sweep.design.initial import too_few
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
 from bimix_sweep.export.recipe import Recipe
-from bimix_sweep.mixture.goals import unstated
 from bimix_sweep.sweep.actor import LawActor
 from bimix_sweep.sweep.asked import Asked
 from bimix_sweep.sweep.changes import VersionChange
@@ -160,7 +159,7 @@ def record(folder: str, table: str | Path) -> Standing:
         recipe = _conclude(actor, config, _path(folder))
         if recipe is None:
             actor.decide()
-        _, asked = unstated(history.spec.goals, rows.targets, rows.losses, history.spec.own)
+        asked = replay(_path(folder)).state.open_directions()
         return Standing(
             points=points,
             finished=finished,

@@ -230,3 +230,15 @@ def test_columns_that_are_no_targets_are_named_and_fail_no_training(tmp_path):
     assert "not used: seconds" in said
     assert "1 new points; 1 trainings are finished" in said
     assert "failed" not in said
+
+
+def test_a_sweep_asks_about_values_between_zero_and_one_once_after_three_trials(tmp_path):
+    actor = open_sweep(tmp_path / "sweep", SweepConfig.parse(content(tmp_path)))
+    for n in range(4):
+        asked = [line for line in actor.snapshot().lines if "exam is minimised as a loss" in line]
+        assert len(asked) == (n == 3)
+        proposal = actor.propose(f"t{n:04d}")
+        actor.start(proposal.trial, "here")
+        actor.record(proposal.trial, 400, {"exam": accuracy(proposal.mixture.as_array(NAMES))})
+        actor.finish(proposal.trial)
+    actor.close()
