@@ -25,6 +25,7 @@ from pydantic import (
 from bimix_sweep import files
 from bimix_sweep.errors import ConfigError, MixtureError
 from bimix_sweep.mixture.domains import MOST_DOMAINS, DomainSet, check_names
+from bimix_sweep.mixture.goals import Goal, named_accuracy
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE
 from bimix_sweep.parsing import parse_yaml
 from bimix_sweep.text import shown
@@ -93,6 +94,30 @@ class TargetConfig(Section):
     unit: Literal["nats_per_token", "bits_per_byte"] = Field(
         "nats_per_token", description="Unit of the loss"
     )
+    goal: Literal["min", "max"] | None = Field(
+        None,
+        description="Of a metric that your trainer reports: whether less or more is better; default: a loss, so less",
+    )
+    range: tuple[float, float] | None = Field(
+        None,
+        description="Smallest and largest possible value of such a metric, [0, 1] for an accuracy; with it the value need not be above 0",
+    )
+
+    @model_validator(mode="after")
+    def _goal_and_range(self) -> Self:
+        if self.range is not None and self.goal is None:
+            raise ValueError("has a range and no goal; write goal: min or goal: max")
+        try:
+            self.as_goal()
+        except ConfigError as error:
+            raise ValueError(f"cannot be used: {error}") from error
+        return self
+
+    def as_goal(self) -> Goal | None:
+        """Direction and range; None where the file says nothing that tells them."""
+        if self.goal is None:
+            return Goal() if self.unit == "bits_per_byte" else None
+        return Goal(direction=self.goal, range=self.range)
 
 
 class FinalConfig(Section):
@@ -438,14 +463,31 @@ class SweepConfig(Section):
                 raise ValueError(
                     f"targets.{name}.domain is {shown(target.domain)}; need one of {', '.join([*self.domains][:20])}"
                 )
-        units = {target.unit for target in self.targets.values() if target.weight > 0}
+        units = {t.unit for t in self.targets.values() if t.weight > 0 and t.range is None}
         if len(units) > 1:
             raise ValueError(
                 f"targets above weight 0 have units {' and '.join(sorted(units))}; need one unit, their losses are averaged"
             )
+        self._check_goals()
         if self.targets and not any(target.weight > 0 for target in self.targets.values()):
             raise ValueError("every target has weight 0; need at least one above 0")
         return self
+
+    def _check_goals(self) -> None:
+        """Raises ValueError where the direction of a target is open, or is stated of the builtin trainer's losses."""
+        for name, target in self.targets.items():
+            if self.trainer == "builtin" and target.goal is not None:
+                raise ValueError(
+                    f"targets.{name}.goal is {target.goal}; the builtin trainer measures losses, which are "
+                    "minimised, so leave it out or bring your own trainer"
+                )
+            if name in self.own() or self.trainer == "builtin" or target.goal is not None:
+                continue
+            if named_accuracy(name):
+                raise ValueError(
+                    f"targets.{name} is named like a metric of which more is better, and nothing says which "
+                    "way it counts; write goal: max and range: [0, 1], or goal: min if it is a loss"
+                )
 
     @classmethod
     def load(cls, path: str | Path) -> "SweepConfig":
@@ -541,6 +583,15 @@ class SweepConfig(Section):
         targets = self.resolved_targets()
         total = sum(target.weight for target in targets.values())
         return {name: target.weight / total for name, target in targets.items()}
+
+    def goals(self) -> dict[str, Goal]:
+        """{target: direction and range}, of targets of which they are known: all of the builtin trainer's are losses."""
+        known = Goal() if self.trainer == "builtin" else None
+        return {
+            name: goal
+            for name, target in self.resolved_targets().items()
+            if (goal := target.as_goal() or known) is not None
+        }
 
     def own(self) -> dict[str, str]:
         """{target: the domain whose validation split it is}."""

@@ -17,6 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+MAX_BYTES = 1 << 30
+"""Of a file that is read whole. Tables, laws and configurations are far smaller; a device has no end."""
+PIECE = 16 << 20
+"""Bytes of a stream that are read at a time: most objects in a bucket are one request."""
 # pyarrow.fs is imported inside: a path without "://" needs none of it.
 
 OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
@@ -264,18 +268,42 @@ def _no_file(path: Path) -> OSError:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """All of a file.
+    """All of a file or pipe of at most MAX_BYTES.
 
     Raises:
-        OSError: it is missing or unreadable, with the path in its message.
+        OSError: it is missing, unreadable, too large, or a device; with the path in its message.
     """
-    if not is_uri(path):
-        return Path(path).read_bytes()
-    with (
-        _reached(path) as (filesystem, inner),
-        filesystem.open_input_stream(inner, compression=None) as stream,
-    ):
-        return bytes(stream.read())
+    if is_uri(path):
+        with (
+            _reached(path) as (filesystem, inner),
+            filesystem.open_input_stream(inner, compression=None) as stream,
+        ):
+            return _read_all(stream, path)
+    with Path(path).open("rb") as file:
+        found = os.fstat(file.fileno())
+        if stat.S_ISFIFO(found.st_mode):
+            return _read_all(file, path)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "is a device or socket; need a file or pipe", str(path))
+        if found.st_size > MAX_BYTES:
+            raise _too_large(path)
+        return file.read()
+
+
+def _read_all(stream: Any, path: str | Path) -> bytes:
+    """All of a stream of unknown length, if it ends within MAX_BYTES."""
+    pieces, size = [], 0
+    while piece := stream.read(PIECE):
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_BYTES:
+            raise _too_large(path)
+    return b"".join(pieces)
+
+
+def _too_large(path: str | Path) -> OSError:
+    said = f"has more than {MAX_BYTES / 2**30:g} GiB, which is the most that is read"
+    return OSError(errno.EFBIG, said, str(path))
 
 
 def read_text(path: str | Path) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from bimix_sweep.text import printable
 
 if TYPE_CHECKING:
     from bimix_sweep.export.recipe import Binding, Recipe
+    from bimix_sweep.mixture.goals import Goals
 
 
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
@@ -43,6 +45,16 @@ class WithTrainers(TyperCommand):
             formatter.write_text(", ".join(TRAINERS))
 
 
+GoalOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--goal",
+        metavar="TARGET=GOAL",
+        help="Which way a target counts: min (a loss, the default), or with its smallest and largest "
+        "possible value max:LOW:HIGH or min:LOW:HIGH; --goal arc=max:0:1 for an accuracy. Values are given and "
+        "shown in the target's own unit.",
+    ),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Address = Annotated[
     str | None,
@@ -60,6 +72,19 @@ def pairs(options: list[str] | None) -> dict[str, str]:
         if not equals or not name or not value:
             raise ConfigError(f"{option!r} is not NAME=VALUE")
         found[name] = value
+    return found
+
+
+def goals_of(options: list[str] | None) -> "Goals":
+    """{target: goal} of options TARGET=GOAL."""
+    from bimix_sweep.mixture.goals import Goal
+
+    found = {}
+    for name, text in pairs(options).items():
+        try:
+            found[name] = Goal.parse(text)
+        except ConfigError as error:
+            raise ConfigError(f"--goal {name}={text}: {error}") from None
     return found
 
 
@@ -88,6 +113,14 @@ def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> 
     typer.echo(
         f"regret: expected {percent(recipe.regret['expected'])}, at most {percent(recipe.regret['upper95'])} (95 %)"
     )
+    for target, goal in recipe.goals.items():
+        if goal.range is not None and target in recipe.predicted_losses:
+            typer.echo(
+                printable(
+                    f"{target}: {recipe.predicted_losses[target]:.4g} predicted, {goal.words}; regret and "
+                    "region are of its distance from the best end of that range"
+                )
+            )
     question: dict[str, Any] = dict(recipe.provenance).get("question") or {}  # type: ignore[assignment]
     if question.get("kl"):
         typer.echo(
@@ -146,6 +179,6 @@ def print_rows(title: str, rows: list[dict[str, Any]]) -> None:
     console.print(table)
 
 
-def print_notes(notes: list[str]) -> None:
+def print_notes(notes: Iterable[str], *, err: bool = False) -> None:
     for note in notes:
-        typer.echo(printable(f"note: {note}"))
+        typer.echo(printable(f"note: {note}"), err=err)

@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 import typer
 
 from bimix_sweep.commands.common import (
+    GoalOption,
     JsonFlag,
+    goals_of,
     pairs,
     print_json,
     print_notes,
@@ -47,6 +49,7 @@ def fit(
             help="The domain a target is held-out text of; default: equal names.",
         ),
     ] = None,
+    goal: GoalOption = None,
     min_step: Annotated[
         float | None, typer.Option(help="Leave out points before this step (warm-up).")
     ] = None,
@@ -66,11 +69,12 @@ def fit(
     from bimix_sweep.law.question import LawQuestion
     from bimix_sweep.law.selection import fit_law
     from bimix_sweep.mixture.domains import DomainSet
+    from bimix_sweep.mixture.goals import PLAIN, ranged
     from bimix_sweep.mixture.table import LossTable
 
     if min_step is not None and not min_step >= 0:
         raise ConfigError(f"--min-step is {min_step:g}; need a number >= 0")
-    runs = LossTable.read(table)
+    runs = LossTable.read(table, goals_of(goal))
     equal = {target: target for target in runs.targets if target in runs.domains}
     fitted = fit_law(runs, law=law, own=equal | pairs(own), min_step=min_step)
     if tokens_per_step is not None:
@@ -84,6 +88,7 @@ def fit(
         {
             "target": target,
             "law": fitted.choice[target],
+            **({"goal": fitted.goals.get(target, PLAIN).words} if ranged(fitted.goals) else {}),
             **{
                 f"error {name} %": 100 * result["mean_relative_error"]
                 for name, result in errors[target].items()
@@ -101,6 +106,7 @@ def fit(
                 "choice": dict(fitted.choice),
                 "cross_validation": dict(fitted.cross_validation),
                 "own": dict(fitted.own),
+                "goals": {target: goal.to_json() for target, goal in fitted.goals.items()},
                 "num_trials": fitted.num_trials,
                 "num_mixtures": fitted.num_mixtures,
                 "steps": fitted.steps,
@@ -139,6 +145,7 @@ def predict(
     import numpy as np
     import pyarrow as pa
 
+    from bimix_sweep.mixture.goals import ranged
     from bimix_sweep.mixture.table import MixtureFile, write_columns
     from bimix_sweep.sweep.stored_law import stored_law
 
@@ -168,6 +175,12 @@ def predict(
     )
     mean, sd = fitted.predict_with_sd(shares, steps, sizes, noise=noise)
     columns = dict(asked.columns)
+    replaced = [
+        name
+        for target in fitted.targets
+        for name in (f"loss_{target}", f"sd_{target}")
+        if name in columns
+    ]
     for i, target in enumerate(fitted.targets):
         columns[f"loss_{target}"], columns[f"sd_{target}"] = (
             pa.array(mean[:, i]),
@@ -175,6 +188,14 @@ def predict(
         )
     write_columns(out, columns)
     notes = [*stored.notes, *asked.notes]
+    if replaced:
+        notes.append(
+            f"{out} holds predictions in {', '.join(replaced)}, not what {mixtures} has there"
+        )
+    notes += [
+        f"loss_{target} and sd_{target} are in the unit of {target}, which is {goal.words}"
+        for target, goal in ranged(fitted.goals).items()
+    ]
     beyond = (steps > fitted.steps[1]) | (steps < fitted.steps[0])
     if beyond.any():
         notes.append(
@@ -311,6 +332,7 @@ def replay(
     heldout: Annotated[
         str | None, typer.Option(help="Finished runs to judge on; default: those not looked at.")
     ] = None,
+    goal: GoalOption = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**63 - 1, help="Everything random follows from it.")
     ] = 0,
@@ -324,10 +346,12 @@ def replay(
     import pyarrow as pa
 
     from bimix_sweep.design.replay import replay as replay_policy
+    from bimix_sweep.design.replay import seen_before
     from bimix_sweep.mixture.table import LossTable, write_columns
 
-    finished = LossTable.read(table)
-    judged = None if heldout is None else LossTable.read(heldout)
+    goals = goals_of(goal)
+    finished = LossTable.read(table, goals)
+    judged = None if heldout is None else LossTable.read(heldout, goals)
     looks = [
         row
         for name in policy.split(",")
@@ -343,7 +367,14 @@ def replay(
     write_columns(
         out, {name: pa.array([row[name] for row in rows], from_pandas=True) for name in rows[0]}
     )
+    notes = [*finished.notes, *(judged.notes if judged is not None else ())]
+    if judged is not None and (known := seen_before(finished, judged)):
+        notes.append(
+            f"{known} of {judged.run_ids().max() + 1} trainings of {heldout} are in {table} too: "
+            "judged on them, the law looks better than it is"
+        )
     if as_json:
+        print_notes(notes, err=True)
         print_json(
             [
                 {
@@ -354,7 +385,7 @@ def replay(
             ]
         )
         return
-    print_notes(list(finished.notes))
+    print_notes(notes)
     if (judged_on := looks[-1].num_judged) < FEW:
         print_notes(
             [

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bimix_sweep.commands.common import (
+    GoalOption,
     JsonFlag,
+    goals_of,
     pairs,
     print_json,
     print_notes,
@@ -63,6 +65,7 @@ def propose(
         list[str] | None,
         typer.Option("--min", metavar="DOMAIN=X", help="With TABLE: smallest proportion."),
     ] = None,
+    goal: GoalOption = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**53, help="With TABLE: everything random follows from it.")
     ] = 0,
@@ -85,8 +88,10 @@ def propose(
         if source.endswith((".yaml", ".yml"))
         else "DIR"
     )
-    given = {"--out": out, "--config": config, "--max": maximum, "--min": minimum}
-    fitting = {"TABLE": ("--max", "--min"), "CONFIG": ("--out",), "DIR": ("--config",)}[kind]
+    given = {"--out": out, "--config": config, "--max": maximum, "--min": minimum, "--goal": goal}
+    fitting = {"TABLE": ("--max", "--min", "--goal"), "CONFIG": ("--out",), "DIR": ("--config",)}[
+        kind
+    ]
     if wrong := [flag for flag, value in given.items() if value and flag not in fitting]:
         raise ConfigError(
             f"{wrong[0]} does not go with {source}, which is taken as {kind}; see bimix-sweep propose --help"
@@ -98,7 +103,9 @@ def propose(
             for flag, ends in (("--min", minimum), ("--max", maximum))
         )
         lower, upper = bounds
-        asked = propose_from_table(source, count, lower=lower, upper=upper, seed=seed)
+        asked = propose_from_table(
+            source, count, lower=lower, upper=upper, goals=goals_of(goal), seed=seed
+        )
     else:
         folder = offline.begin(SweepConfig.load(source), out) if kind == "CONFIG" else source
         changed = SweepConfig.load(config) if config else None
@@ -142,6 +149,7 @@ def record(
     if as_json:
         print_json(_standing_json(standing))
         return
+    print_notes(standing.notes)
     typer.echo(
         f"{standing.points} new points; {len(standing.finished)} trainings are finished by them"
     )
@@ -238,5 +246,6 @@ def _standing_json(standing: "Standing") -> dict[str, Any]:
         "optimum": dict(snapshot.optimum) if snapshot.optimum else None,
         "regret": {"expected": snapshot.regret_expected, "upper95": snapshot.regret_upper95},
         "open": [row.trial for row in snapshot.trials if row.state == "running"],
+        "notes": list(standing.notes),
         "recipe": standing.recipe.to_json() if standing.recipe else None,
     }

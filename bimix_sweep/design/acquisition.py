@@ -303,7 +303,7 @@ def _again(question: Question, domains: DomainSet, order: list[int], finished: A
     if not len(again):
         return again
     size = np.full(len(again), np.nan if question.size is None else question.size)
-    losses = question.law.predict(again, np.full(len(again), question.step), size)
+    losses = question.law.losses(again, np.full(len(again), question.step), size)
     return again[np.argsort(question.objective(losses))[:NUM_REPLICATES]]
 
 

@@ -19,6 +19,7 @@ from bimix_sweep.errors import SweepError
 from bimix_sweep.law.contest import Question
 from bimix_sweep.law.selection import FittedLaw
 from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.mixture.goals import PLAIN, Goals
 from bimix_sweep.mixture.simplex import Array
 
 PRIOR_DEGREES = 4
@@ -72,6 +73,7 @@ def compare_finals(
     *,
     weights: Mapping[str, float],
     objective: str = "mean",
+    goals: Goals | None = None,
     predicted: str = "predicted",
     noise: float | None = None,
     regret: float | None = None,
@@ -79,10 +81,11 @@ def compare_finals(
     """Compare the final trainings.
 
     Args:
-        losses: {role: {seed: {target: loss}}} at the last step.
+        losses: {role: {seed: {target: loss}}} at the last step, each in its target's own unit.
         mixtures: {role: mixture}.
         weights: {target: importance}, normalised here; targets of weight 0 are shown, not weighed.
         objective: "mean" or "worst".
+        goals: {target: direction and range} of targets that are no plain losses.
         predicted: role of the predicted optimum.
         noise: the law's standard deviation of one training's objective (`objective_noise`), loss units; None without a law.
         regret: what the law expects the predicted optimum to cost, a fraction of its objective; for the words only.
@@ -101,7 +104,10 @@ def compare_finals(
             f"the final trainings of {', '.join(roles)} share no seed; train each with the same seeds"
         )
     values = np.array(
-        [[_objective(losses[role][seed], weights, objective) for seed in seeds] for role in roles]
+        [
+            [_objective(losses[role][seed], weights, objective, goals or {}) for seed in seeds]
+            for role in roles
+        ]
     )
     count = len(seeds)
     degrees = (len(roles) - 1) * (count - 1)
@@ -196,7 +202,12 @@ def _apart(difference: float) -> str:
     return f"{abs(difference):.2%} {'lower' if difference < 0 else 'higher'}"
 
 
-def _objective(losses: Mapping[str, float], weights: Mapping[str, float], objective: str) -> float:
+def _objective(
+    values: Mapping[str, float], weights: Mapping[str, float], objective: str, goals: Goals
+) -> float:
+    losses: dict[str, float] = {
+        target: goals.get(target, PLAIN).loss_of(value) for target, value in values.items()
+    }
     if missing := [
         target for target, weight in weights.items() if weight > 0 and target not in losses
     ]:

@@ -21,6 +21,7 @@ from bimix_sweep.design.state import SweepState
 from bimix_sweep.law import residual
 from bimix_sweep.law import transfer as tl
 from bimix_sweep.law.priors import Problems, expected
+from bimix_sweep.mixture.goals import PLAIN
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.seeding import rng
 
@@ -219,7 +220,13 @@ def _sweep(
     world = World.draw(spec, noise, generator)
     best = world.best(spec, generator)
     state = SweepState(
-        replace(spec, seed=int(generator.integers(2**31)), eval_steps=(spec.steps,), min_step=0)
+        replace(
+            spec,
+            goals=dict.fromkeys(spec.targets, PLAIN),  # a world's losses have no other unit
+            seed=int(generator.integers(2**31)),
+            eval_steps=(spec.steps,),
+            min_step=0,
+        )
     )
     done, cost = 0, 0.0
     while done < spec.max_trials:

@@ -15,7 +15,8 @@ from bimix_sweep.design.trial import DROPPED, FINAL, Proposal, TrialRecord
 from bimix_sweep.errors import DivergedError, LawError, SweepError
 from bimix_sweep.law.selection import FittedLaw, fit_law
 from bimix_sweep.law.warm import WarmStart
-from bimix_sweep.mixture.curves import LEAST_LOSS, LOSS_NEEDED, MOST_LOSS, LossCurve
+from bimix_sweep.mixture.curves import LossCurve
+from bimix_sweep.mixture.goals import PLAIN, hint, unstated
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng
@@ -65,14 +66,14 @@ class SweepRecord:
         Args:
             trial: a training that was proposed or added.
             step: optimizer step, >= 1.
-            losses: {target: loss}; nats per token or another positive loss.
+            losses: {target: loss}, each in its target's own unit.
 
         Returns:
             False where that step of that training is already there: the first value stays.
 
         Raises:
             SweepError: unknown training, unknown or missing targets, step < 1.
-            DivergedError: a loss is not between LEAST_LOSS and MOST_LOSS.
+            DivergedError: a loss is not as its target's goal allows.
         """
         record = self._trial(trial)
         if step < 1:
@@ -82,9 +83,11 @@ class SweepRecord:
                 f"trial {trial}: losses of {', '.join(losses)}; need {', '.join(self.spec.targets)}"
             )
         for target, loss in losses.items():
-            if not LEAST_LOSS < loss < MOST_LOSS:
+            goal = self.spec.goals.get(target, PLAIN)
+            if not goal.allows(loss):
                 raise DivergedError(
-                    f"trial {trial}: loss of {target} is {loss} at step {step}; need {LOSS_NEEDED}"
+                    f"trial {trial}: loss of {target} is {loss} at step {step}; need {goal.needed}"
+                    + hint(self.spec.goals, target, loss)
                 )
         if step in record.points:
             return False
@@ -185,6 +188,27 @@ class SweepRecord:
             for record in self.trials.values()
             if record.points and record.state != "failed"
         )
+
+    def check_goals(self, spec: SweepSpec) -> None:
+        """Raises SweepError where a recorded loss is not as the goals of another spec allow."""
+        for target, goal in spec.goals.items():
+            if goal == self.spec.goals.get(target, PLAIN):
+                continue
+            for name, record in self.trials.items():
+                for step, losses in record.points.items():
+                    if not goal.allows(losses[target]):
+                        raise SweepError(
+                            f"targets.{target}: trial {name} has {losses[target]:g} at step {step}; need "
+                            f"{goal.needed}"
+                        )
+
+    def open_directions(self) -> list[str]:
+        """Notes on targets of whose direction nobody has said anything, though they may be accuracies."""
+        last = [r.points[max(r.points)] for r in self.trials.values() if r.points]
+        values = [[losses[target] for target in self.spec.targets] for losses in last]
+        shape = (len(values), len(self.spec.targets))
+        spec = self.spec
+        return unstated(spec.goals, spec.targets, np.reshape(values, shape), spec.own)[1]
 
     # what a law is fitted to
 
@@ -295,6 +319,7 @@ class SweepRecord:
             ),
             size=record.size,
             seed=record.seed,
+            goals=self.spec.goals,
         )
 
     def _end(self, record: TrialRecord, state: str) -> None:

@@ -23,6 +23,7 @@ from bimix_sweep.errors import SweepError
 from bimix_sweep.law.optimum import ask
 from bimix_sweep.law.selection import FittedLaw, fit_law
 from bimix_sweep.mixture.domains import DomainSet
+from bimix_sweep.mixture.goals import losses_of
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng
@@ -263,6 +264,29 @@ def _check_alike(table: LossTable, heldout: LossTable) -> None:
             )
 
 
+def seen_before(table: LossTable, heldout: LossTable) -> int:
+    """Trainings of `heldout` that `table` holds too: same mixture, size, seed and last step, and same losses there."""
+
+    def told(one: LossTable) -> list[tuple[float, ...]]:
+        rows = one.last_rows()
+        order = np.argsort(one.domains)
+        columns = [one.targets.index(name) for name in table.targets]
+        content = np.column_stack(
+            [
+                one.steps[rows],
+                np.nan_to_num(one.sizes[rows], nan=-1.0),
+                np.round(one.proportions[rows][:, order], 9),
+                np.nan_to_num(one.losses[rows][:, columns], nan=-1.0),
+            ]
+        )
+        return [tuple(row) for row in content.tolist()]
+
+    if set(table.domains) != set(heldout.domains):
+        return 0
+    known = {*told(table)}
+    return sum(row in known for row in told(heldout))
+
+
 def _last(table: LossTable) -> LossTable:
     """Last rows of a table's runs of its dearest scale."""
     return _Pool(table).unseen([])
@@ -275,8 +299,12 @@ def _judge(
     for column, name in enumerate(law.domains):
         if name in table.domains:
             proportions[:, column] = table.proportions[:, table.domains.index(name)]
-    predicted = law.predict(proportions, table.steps, None if law.sizes is None else table.sizes)
-    measured = table.losses[:, [table.targets.index(name) for name in law.targets]]
+    predicted = law.losses(proportions, table.steps, None if law.sizes is None else table.sizes)
+    measured = losses_of(
+        law.goals,
+        law.targets,
+        table.losses[:, [table.targets.index(name) for name in law.targets]],
+    )
     ranks = [_rank(predicted[:, k], measured[:, k]) for k in range(len(law.targets))]
     full = ~np.isnan(measured).any(axis=1)
     regret = np.nan

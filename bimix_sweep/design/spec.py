@@ -1,7 +1,7 @@
 """What a sweep is asked to find, and what follows from that before anything is trained."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bimix_sweep.design.initial import initial_scales, num_initial
 from bimix_sweep.design.scale import Scale
@@ -11,6 +11,7 @@ from bimix_sweep.errors import SweepError
 from bimix_sweep.law.beyond import BeyondTrials, beyond_trials
 from bimix_sweep.law.question import FinalRun, LawQuestion
 from bimix_sweep.mixture.domains import DomainSet
+from bimix_sweep.mixture.goals import Goals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class SweepSpec:
     """Importance of each target, >= 0; one that is missing counts 0."""
     own: Mapping[str, str]
     """Target -> the domain it is the validation split of."""
+    goals: Goals = field(default_factory=dict)
+    """Target -> direction and range of its values; one that is missing is a positive loss."""
     objective: str = "mean"
     """"mean" or "worst"."""
     steps: int
@@ -80,6 +83,10 @@ class SweepSpec:
         if unknown := [name for name in self.weights if name not in self.targets]:
             raise SweepError(
                 f"weights name {', '.join(unknown)}; the targets are {', '.join(self.targets)}"
+            )
+        if unknown := [name for name in self.goals if name not in self.targets]:
+            raise SweepError(
+                f"goals name {', '.join(unknown)}; the targets are {', '.join(self.targets)}"
             )
         if not any(weight > 0 for weight in self.weights.values()):
             raise SweepError("all target weights are 0; need one above 0")

@@ -22,6 +22,7 @@ from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.optimum import Optimum
 from bimix_sweep.law.question import LawQuestion
 from bimix_sweep.mixture.domains import MOST_DOMAINS, check_names
+from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE, apportion
 from bimix_sweep.text import shown
 
@@ -58,6 +59,20 @@ class Binding(_Part):
     cost: float = Field(description="fraction by which the objective would fall without it")
 
 
+class RecipeGoal(_Part):
+    """Direction and range of a target."""
+
+    goal: Literal["min", "max"]
+    range: tuple[float, float] | None = Field(
+        default=None, description="smallest and largest possible value; null: a positive loss"
+    )
+
+    @property
+    def words(self) -> str:
+        """`maximised in 0 to 1`."""
+        return Goal(direction=self.goal, range=self.range).words
+
+
 class Recipe(_Part):
     """A recommended mixture and why. Only `proportions` must be there: a mixture decided by hand exports too."""
 
@@ -75,8 +90,13 @@ class Recipe(_Part):
     within: Positive | None = Field(
         default=None, description="relative rise of the weighted loss that bounds the region"
     )
-    predicted_losses: dict[str, Positive] = Field(
-        default={}, description="loss of each target at this mixture, step and size"
+    predicted_losses: dict[str, float] = Field(
+        default={},
+        description="loss of each target at this mixture, step and size, or its value in its own unit where it has a goal with a range",
+    )
+    goals: dict[str, RecipeGoal] = Field(
+        default={},
+        description="direction and range of targets that have them; one that is not named is a loss, minimised",
     )
     regret: dict[Literal["expected", "upper95"], Annotated[float, Field(ge=0)]] = Field(
         default={},
@@ -236,6 +256,10 @@ def build_recipe(
             within=optimum.within,
             alternatives=[rounded(mixture.as_dict()) for mixture in optimum.alternatives],
             predicted_losses=losses,
+            goals={
+                name: RecipeGoal(goal=goal.direction, range=goal.range)
+                for name, goal in law.goals.items()
+            },
             regret={
                 "expected": max(optimum.regret.expected, 0.0),
                 "upper95": max(optimum.regret.upper95, 0.0),

@@ -127,7 +127,7 @@ class Question:
             np.full(len(mixtures), self.step),
             np.full(len(mixtures), np.nan if self.size is None else self.size),
         )
-        predicted = np.log(self.law.predict(mixtures, *there))
+        predicted = np.log(self.law.losses(mixtures, *there))
         slopes = self.sensitivity(predicted)
         sd = (
             slopes
@@ -153,7 +153,7 @@ class Question:
             else sizes
         )
         after = np.full(len(points), self.step) if steps is None else steps
-        mean = np.log(self.law.predict(points, after, asked))
+        mean = np.log(self.law.losses(points, after, asked))
         return replace(self._wide(roughness).posterior(points, after, asked), mean=mean)
 
     def _wide(self, roughness: float) -> FittedLaw:

@@ -18,6 +18,7 @@ from bimix_sweep.law.question import LawQuestion
 from bimix_sweep.law.residual import Places, Shape
 from bimix_sweep.law.runs import Runs
 from bimix_sweep.law.uncertainty import Posterior
+from bimix_sweep.mixture.goals import Goals, scales_of, values_of
 from bimix_sweep.mixture.simplex import Array
 
 SIZE_DRIFT = 0.1
@@ -68,6 +69,8 @@ class FittedLaw:
     """What a warm refit starts from besides the parameters."""
     question: LawQuestion | None = None
     """What the law was made to answer; None where nobody said. Predictions do not depend on it."""
+    goals: Goals = field(default_factory=dict)
+    """{target: direction and range}; a target that it lacks is a positive loss. The law is of the losses that `goals.losses_of` gives."""
 
     # ------------------------------------------------------------------ what was fitted
     @property
@@ -107,7 +110,14 @@ class FittedLaw:
 
     # ------------------------------------------------------------------ predictions
     def predict(self, proportions: Array, steps: Array, sizes: Array | None = None) -> Array:
-        """(n, targets) mean losses of law and process.
+        """(n, targets) mean of law and process, each in its target's own unit.
+
+        Args, Raises: as of `losses`.
+        """
+        return values_of(self.goals, self.targets, self.losses(proportions, steps, sizes))
+
+    def losses(self, proportions: Array, steps: Array, sizes: Array | None = None) -> Array:
+        """(n, targets) mean losses of law and process: what is minimised.
 
         Args:
             proportions: (n, domains), rows sum to 1.
@@ -123,7 +133,7 @@ class FittedLaw:
     def predict_with_sd(
         self, proportions: Array, steps: Array, sizes: Array | None = None, *, noise: bool = False
     ) -> tuple[Array, Array]:
-        """Mean losses and their standard deviation, both (n, targets), in loss units.
+        """Mean and standard deviation, both (n, targets), each in its target's own unit.
 
         Args:
             noise: add what one more run at these mixtures would scatter (of dense curves, the mean of a look of it); False is the noise-free mean loss.
@@ -147,7 +157,11 @@ class FittedLaw:
         if noise:
             variance += (self.offset2 + self.look2 + self.point2)[:, None]
         mean = np.exp(law.log_loss.T + self._process(asked))
-        return mean, mean * np.sqrt(np.maximum(variance, 0.0)).T
+        sd = mean * np.sqrt(np.maximum(variance, 0.0)).T
+        return (
+            values_of(self.goals, self.targets, mean),
+            sd * scales_of(self.goals, self.targets),
+        )
 
     def law_only(self, proportions: Array, steps: Array, sizes: Array | None = None) -> Array:
         """(n, targets) losses of the parametric law alone: convex in the proportions, unbounded near a floor of 0."""
@@ -223,6 +237,7 @@ class FittedLaw:
             "domains": list(self.domains),
             "targets": list(self.targets),
             "own": dict(self.own),
+            "goals": {target: goal.to_json() for target, goal in self.goals.items()},
             "choice": dict(self.choice),
             "cross_validation": dict(self.cross_validation),
             "notes": list(self.notes),

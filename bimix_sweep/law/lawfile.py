@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from bimix_sweep.errors import LawError, MixtureError, OptimumError
+from bimix_sweep.errors import ConfigError, LawError, MixtureError, OptimumError
 from bimix_sweep.law import transfer as tl
 from bimix_sweep.law.looks import looks_of
 from bimix_sweep.law.question import LawQuestion
 from bimix_sweep.law.residual import Shape
 from bimix_sweep.law.runs import Runs
 from bimix_sweep.mixture.domains import check_names
+from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.text import shown
 
@@ -79,6 +80,7 @@ def read_fields(data: Any) -> dict[str, Any]:
         OverflowError,
         MixtureError,
         OptimumError,
+        ConfigError,
     ) as error:
         raise LawError(
             f"the law file is damaged ({type(error).__name__}: {str(error)[:200]}); fit the law again"
@@ -97,6 +99,9 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("choice does not fit the targets")
     if not (set(own) <= set(targets) and set(own.values()) <= set(domains)):
         raise ValueError("own does not fit targets and domains")
+    goals = {str(name): Goal.from_json(goal) for name, goal in data["goals"].items()}
+    if not set(goals) <= set(targets):
+        raise ValueError("goals do not fit the targets")
     parameters, t, n = arrays["params"].shape[-1], len(targets), len(looks_of(runs).training)
     check_width(parameters, len(domains))
     shapes = {
@@ -115,6 +120,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "domains": domains,
         "targets": targets,
         "own": own,
+        "goals": goals,
         "choice": choice,
         "notes": tuple(map(str, data["notes"])),
         "cross_validation": dict(data["cross_validation"]),

@@ -18,6 +18,7 @@ from bimix_sweep.law.minimise import Objective, Solution, minimise
 from bimix_sweep.law.question import OBJECTIVES, LawQuestion
 from bimix_sweep.law.region import extreme_members
 from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.goals import values_of
 from bimix_sweep.mixture.simplex import Array, project, total_variation
 
 NUM_ALTERNATIVES = 6
@@ -64,7 +65,7 @@ class Optimum:
     objective: float
     """Weighted loss there, without the pull to a prior."""
     predicted_losses: Mapping[str, float]
-    """Each target's loss there."""
+    """Each target's loss there, or its value in its own unit where it has a goal with a range."""
     gap: float
     """What is minimised is at most this far above its minimum (`global`); how far from stationary (`local`)."""
     scope: str
@@ -133,13 +134,14 @@ def optimal_mixture(
     columns = [law.domains.index(name) for name in names]
     count = len(law.domains)
     predicted = law.gradient(best.point[None], question.step, question.size)[0][0]
+    values = values_of(law.goals, law.targets, predicted)
     spread = np.quantile(np.concatenate([drawn, best.point[None]]), [0.025, 0.975], axis=0)
     largest = {"step": law.steps, "size": law.sizes}
     asked = {"step": question.step, "size": question.size}
     return Optimum(
         mixture=_mixture(names, best.point[columns]),
         objective=float(question.objective(predicted)),
-        predicted_losses=dict(zip(law.targets, map(float, predicted), strict=True)),
+        predicted_losses=dict(zip(law.targets, map(float, values), strict=True)),
         gap=best.gap,
         scope=scope,
         binding=_binding(question, objective_of, best),

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bimix_sweep.errors import LawError
-from bimix_sweep.mixture.curves import LEAST_LOSS, LOSS_NEEDED, MOST_LOSS
+from bimix_sweep.mixture.goals import PLAIN, first_refused, hint, losses_of
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 
@@ -142,7 +142,7 @@ def gather(table: LossTable, min_step: float | None) -> tuple[Runs, Array, tuple
     run, rows = ids[order], rows[order]
     steps, sizes, stage = stages_of(table.steps[rows], table.sizes[rows])
     starts = np.searchsorted(run, np.arange(run[-1] + 1))
-    losses = table.losses[rows].T
+    losses = losses_of(table.goals, table.targets, table.losses[rows]).T
     present = np.isfinite(losses)
     runs = Runs(
         proportions=table.proportions[rows][starts],
@@ -186,15 +186,14 @@ def _trainings(table: LossTable, rows: Index) -> Index:
 
 def _check(table: LossTable, keep: npt.NDArray[np.bool_]) -> None:
     """A table built in Python has not been through the reader's checks."""
-    bad = np.argwhere(
-        ~(np.isnan(table.losses) | ((table.losses > LEAST_LOSS) & (table.losses < MOST_LOSS)))
-        & keep[:, None]
-    )
-    if bad.size:
-        row, target = bad[0]
+    used = np.where(keep[:, None], table.losses, np.nan)
+    if (bad := first_refused(table.goals, table.targets, used)) is not None:
+        row, target = bad
+        name = table.targets[target]
         raise LawError(
-            f"trial {table.trials[row]} has loss {table.losses[row, target]:g} of {table.targets[target]} at step {table.steps[row]:g}; "
-            f"need {LOSS_NEEDED}, or NaN where not measured"
+            f"trial {table.trials[row]} has loss {used[row, target]:g} of {name} at step "
+            f"{table.steps[row]:g}; need {table.goals.get(name, PLAIN).needed}, or NaN where not measured"
+            + hint(table.goals, name, used[row, target])
         )
     r = table.proportions[keep]
     if not (np.isfinite(r).all() and (r >= 0).all() and np.abs(r.sum(axis=1) - 1).max() < 1e-3):

@@ -19,6 +19,7 @@ from bimix_sweep.law.priors import FIXED, Common, Prior, Problems, expected
 from bimix_sweep.law.runs import Index, Runs, gather
 from bimix_sweep.law.validation import MAX_FOLDS, Batch, choose, folds, left_out, misfit
 from bimix_sweep.law.warm import WarmStart
+from bimix_sweep.mixture.goals import Goals, unstated
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 
@@ -76,6 +77,7 @@ def _fitted(
 ) -> FittedLaw:
     if law not in LAWS:
         raise LawError(f"law {law!r} is not known; need one of {', '.join(LAWS)}")
+    asked = _check_directions(table, own or {})
     runs, y, notes = gather(table, min_step)
     runs, y, read = condensed(runs, y)
     own = _own(table, own)
@@ -101,9 +103,10 @@ def _fitted(
         misfit=misfit(batch, picked, held_out, quick),
         domains=table.domains,
         targets=targets,
+        goals={name: goal for name, goal in table.goals.items() if name in targets},
         choice=choice,
         own={name: own[name] for name in targets if name in own},
-        notes=(*table.notes, *notes, *read, *dropped, *batch.notes),
+        notes=(*table.notes, *asked, *notes, *read, *dropped, *batch.notes),
         cross_validation={
             "by_target": table_of_errors,
             "reason": reasons,
@@ -114,6 +117,24 @@ def _fitted(
         },
         previous=previous,
     )
+
+
+def _check_directions(table: LossTable, own: Mapping[str, str]) -> list[str]:
+    """Notes on targets of whose direction nobody has said anything.
+
+    Raises:
+        LawError: one of them is named like an accuracy.
+    """
+    own = {target: target for target in table.targets if target in table.domains} | dict(own)
+    named, notes = unstated(table.goals, table.targets, table.losses, own)
+    if named:
+        target, best = named[0]
+        raise LawError(
+            f"{target} is named like a metric of which more is better, and nobody has said which way "
+            f"it counts; state its goal: --goal {target}={best} if more is better, --goal {target}=min "
+            "if it is a loss"
+        )
+    return notes
 
 
 def _own(table: LossTable, own: Mapping[str, str] | None) -> dict[str, str]:
@@ -437,6 +458,7 @@ def _assemble(
     targets: tuple[str, ...],
     choice: dict[str, str],
     own: dict[str, str],
+    goals: Goals,
     notes: tuple[str, ...],
     cross_validation: dict[str, Any],
     previous: WarmStart | None,
@@ -492,6 +514,7 @@ def _assemble(
         domains=domains,
         targets=targets,
         own=own,
+        goals=goals,
         choice=choice,
         cross_validation=cross_validation,
         notes=notes,

@@ -1,16 +1,13 @@
 """One proxy training as the law sees it: a mixture and the losses measured along it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from bimix_sweep.errors import TableError
 from bimix_sweep.mixture.domains import Mixture, check_names
+from bimix_sweep.mixture.goals import PLAIN, Goals, first_refused
 from bimix_sweep.mixture.simplex import Array
-
-LEAST_LOSS, MOST_LOSS = 1e-6, 1e6
-"""A loss outside measures nothing (a uniform guess costs log(vocabulary), below 20 nats; rounding is about 1e-6), and fits would overflow on it."""
-LOSS_NEEDED = f"a number between {LEAST_LOSS:g} and {MOST_LOSS:g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +23,14 @@ class LossCurve:
     steps: Array
     """(points,) optimizer steps, > 0, rising."""
     losses: Array
-    """(points, targets), between LEAST_LOSS and MOST_LOSS, NaN where not measured; nats per token or another positive loss."""
+    """(points, targets), each in its target's own unit and as its goal allows; NaN where not
+    measured."""
     size: float | None = None
     """Non-embedding parameters."""
     seed: int | None = None
     """Seed of the training; trials of one mixture with different seeds are replicates."""
+    goals: Goals = field(default_factory=dict)
+    """{target: direction and range}; a target that it lacks is a positive loss."""
 
     def __post_init__(self) -> None:
         check_names(self.targets, "target")
@@ -46,15 +46,12 @@ class LossCurve:
             raise TableError(
                 f"trial {self.trial}: steps are {self.steps.tolist()}; need rising numbers > 0"
             )
-        if (
-            bad := np.argwhere(
-                ~(np.isnan(self.losses) | ((self.losses > LEAST_LOSS) & (self.losses < MOST_LOSS)))
-            )
-        ).size:
-            point, target = bad[0]
+        if (bad := first_refused(self.goals, self.targets, self.losses)) is not None:
+            point, target = bad
+            name = self.targets[target]
             raise TableError(
-                f"trial {self.trial}: loss of {self.targets[target]} is {self.losses[point, target]:g} at step "
-                f"{self.steps[point]:g}; need {LOSS_NEEDED}"
+                f"trial {self.trial}: loss of {name} is {self.losses[point, target]:g} at step "
+                f"{self.steps[point]:g}; need {self.goals.get(name, PLAIN).needed}"
             )
 
     def last(self) -> Array:

@@ -1,11 +1,13 @@
 """Loss tables: finished runs of any origin as CSV or Parquet, checked on the way in.
 
 Columns: `trial` (opaque string), `step`, optional `size` (non-embedding parameters) and `seed`, unique together;
-`r_<domain>` proportions; `loss_<target>`, empty where not measured. A mixture file is the same without trial and losses.
+`r_<domain>` proportions; `loss_<target>`, empty where not measured: a positive loss, or another metric whose goal is
+given. Other columns are not used, and the table's notes name them. A mixture file is the same without trial and losses.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -16,12 +18,20 @@ import pyarrow.parquet
 
 from bimix_sweep import files
 from bimix_sweep.errors import TableError
-from bimix_sweep.mixture.curves import LEAST_LOSS, LOSS_NEEDED, MOST_LOSS, LossCurve
+from bimix_sweep.mixture.curves import LossCurve
 from bimix_sweep.mixture.domains import Mixture, check_names
+from bimix_sweep.mixture.goals import PLAIN, Goals, first_refused, hint
 from bimix_sweep.mixture.simplex import Array
 
 NORMALISED = 0.02
 """Rows whose proportions sum to 1 within this are normalised, and the table's notes say so: published tables are rounded."""
+MAX_CELLS = 50_000_000
+"""Rows x columns of a table that is read: about 5 GB of memory. A few kB of Parquet can hold more."""
+USED_NAMES = frozenset({"trial", "step", "size", "seed"})
+"""Columns with a meaning of their own."""
+KNOWN_NAMES = frozenset({"steps", "reason"})
+"""Columns that `propose` writes for a person, which come back with the losses."""
+KNOWN_PREFIXES = ("r_", "loss_", "sd_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +53,11 @@ class LossTable:
     proportions: Array
     """(rows, domains), rows sum to 1."""
     losses: Array
-    """(rows, targets), between LEAST_LOSS and MOST_LOSS, NaN where not measured."""
+    """(rows, targets), each in its target's own unit and as its goal allows; NaN where not measured."""
+    goals: Goals = field(default_factory=dict)
+    """{target: direction and range}; a target that it lacks is a positive loss, and nobody has said so."""
     notes: tuple[str, ...] = ()
-    """What reading changed, for a person."""
+    """What reading changed or did not use, for a person."""
 
     def __len__(self) -> int:
         return len(self.trials)
@@ -77,19 +89,27 @@ class LossTable:
             seeds=np.repeat([np.nan if c.seed is None else float(c.seed) for c in curves], counts),
             proportions=np.repeat([c.mixture.as_array(domains) for c in curves], counts, axis=0),
             losses=np.concatenate(blocks),
+            goals={name: goal for curve in curves for name, goal in curve.goals.items()},
         )
 
     @classmethod
-    def read(cls, path: str | Path) -> "LossTable":
+    def read(cls, path: str | Path, goals: Goals | None = None) -> "LossTable":
         """Read a CSV or Parquet file (by its ending), local or a `pyarrow.fs` URI.
 
+        Args:
+            path: the file.
+            goals: {target: direction and range} of targets that are no plain losses.
+
         Raises:
-            TableError: it is missing, or a row or column is not as the module's first lines say; row 1 is the first after the header.
+            TableError: it is missing, a goal names no target of it, or a row or column is not as the
+                module's first lines say; row 1 is the first after the header.
         """
-        return cls.from_columns(path, read_columns(path))
+        return cls.from_columns(path, read_columns(path), goals)
 
     @classmethod
-    def from_columns(cls, path: str | Path, columns: Mapping[str, pa.Array]) -> "LossTable":
+    def from_columns(
+        cls, path: str | Path, columns: Mapping[str, pa.Array], goals: Goals | None = None
+    ) -> "LossTable":
         """The table of columns as `read_columns` gives them; `path` is for messages. Raises as `read`."""
         for needed in ("trial", "step"):
             if needed not in columns:
@@ -114,20 +134,29 @@ class LossTable:
         steps = _numbers(path, columns, "step", minimum=0, open_end=True)
         sizes = _numbers(path, columns, "size", minimum=0, open_end=True, optional=True)
         seeds = _numbers(path, columns, "seed", optional=True)
-        losses = np.stack(
-            [
-                _numbers(path, columns, f"loss_{t}", minimum=0, open_end=True, optional=True)
-                for t in targets
-            ],
-            axis=1,
-        )
-        if (bad := np.argwhere((losses <= LEAST_LOSS) | (losses >= MOST_LOSS))).size:
-            row, target = bad[0]
+        goals = dict(goals or {})
+        if unknown := next((name for name in goals if name not in targets), None):
             raise TableError(
-                f"{path}: row {row + 1}, trial {trials[row]}, has loss_{targets[target]} = {losses[row, target]:g}; need {LOSS_NEEDED}, "
-                "or an empty field where not measured"
+                f"{path} has no column loss_{unknown}, whose goal is given; its targets are "
+                f"{', '.join(targets)}"
+            )
+        losses = np.stack(
+            [_numbers(path, columns, f"loss_{t}", optional=True) for t in targets], axis=1
+        )
+        if (bad := first_refused(goals, targets, losses)) is not None:
+            row, target = bad
+            name, value = targets[target], losses[row, target]
+            raise TableError(
+                f"{path}: row {row + 1}, trial {trials[row]}, has loss_{name} = {value:g}; need "
+                f"{goals.get(name, PLAIN).needed}, or an empty field where not measured"
+                + hint(goals, name, value)
             )
         proportions, notes = _proportions(path, columns, domains)
+        notes = (
+            *notes,
+            *_unused(path, columns),
+            *_repeated(path, trials, steps, sizes, seeds, proportions, losses),
+        )
         seen: dict[tuple[str, float, float, float], int] = {}
         mixture_of: dict[tuple[str, float, float], int] = {}
         for row, trial in enumerate(trials):
@@ -154,6 +183,7 @@ class LossTable:
             seeds=seeds,
             proportions=proportions,
             losses=losses,
+            goals=goals,
             notes=notes,
         )
 
@@ -312,7 +342,9 @@ def read_columns(path: str | Path) -> dict[str, pa.Array]:
     try:
         data = files.read_bytes(path)
         if suffix == ".parquet":
-            table = pa.parquet.read_table(pa.BufferReader(data))
+            opened = pa.parquet.ParquetFile(pa.BufferReader(data))
+            _check_cells(path, opened.metadata.num_rows, opened.metadata.num_columns)
+            table = opened.read()
         else:  # every field as text: numbers are parsed below, where the message can name row and column
             header = pa.csv.open_csv(BytesIO(data)).schema.names
             convert = pa.csv.ConvertOptions(
@@ -328,6 +360,7 @@ def read_columns(path: str | Path) -> dict[str, pa.Array]:
     except (pa.ArrowException, UnicodeDecodeError) as error:
         said = str(error).splitlines()[0].encode("unicode_escape").decode()[:200]
         raise TableError(f"{path} is not a readable {suffix[1:]} file: {said}") from error
+    _check_cells(path, table.num_rows, table.num_columns)
     if len(set(table.column_names)) < len(table.column_names):
         twice = next(name for name in table.column_names if table.column_names.count(name) > 1)
         raise TableError(f"{path}: column {twice} is there twice; need distinct columns")
@@ -343,6 +376,73 @@ def _whole(values: Array) -> pa.Array:
             pa.int64(),
         )
     return pa.array(values, from_pandas=True)
+
+
+def _check_cells(path: str | Path, num_rows: int, num_columns: int) -> None:
+    if num_rows * num_columns > MAX_CELLS:
+        raise TableError(
+            f"{path} has {num_rows:,} rows of {num_columns:,} columns; need at most {MAX_CELLS:,} "
+            "fields, so leave out columns that are not used or points between"
+        )
+
+
+def _is_numeric(column: pa.Array) -> bool:
+    try:
+        numbers = [float(value) for value in column.to_pylist() if value is not None]
+    except (TypeError, ValueError):
+        return False
+    return bool(numbers)
+
+
+def _unused(path: str | Path, columns: Mapping[str, pa.Array]) -> tuple[str, ...]:
+    """A note that names the columns that nothing reads, and what to call those that may be losses."""
+    unused = [
+        name
+        for name in columns
+        if name not in USED_NAMES | KNOWN_NAMES and not name.startswith(KNOWN_PREFIXES)
+    ]
+    if not unused:
+        return ()
+    said = f"{path}: not used: {', '.join(unused[:20])}{' ...' if len(unused) > 20 else ''}"
+    mends = {}
+    for name in unused:
+        if _is_numeric(columns[name]):
+            plain = re.sub(r"^loss\W|[_\W]loss$", "", name, flags=re.IGNORECASE)
+            mends[name] = f"loss_{re.sub('^loss_', '', plain, flags=re.IGNORECASE)}"
+    if mends:
+        shown = list(mends.items())[:8]
+        said += (
+            f"; if {', '.join(old for old, _ in shown)} {'is a target' if len(shown) == 1 else 'are targets'}, "
+            f"write {', '.join(new for _, new in shown)}"
+        )
+    return (said,)
+
+
+def _repeated(
+    path: str | Path,
+    trials: Sequence[str],
+    steps: Array,
+    sizes: Array,
+    seeds: Array,
+    proportions: Array,
+    losses: Array,
+) -> tuple[str, ...]:
+    """A note on rows of other trials that are equal in everything measured: one run told twice."""
+    content = np.column_stack([steps, sizes, seeds, proportions, losses])
+    first: dict[bytes, int] = {}
+    again = [
+        (first[key], row)
+        for row, key in enumerate(row.tobytes() for row in content)
+        if first.setdefault(key, row) != row and not np.isnan(losses[row]).all()
+    ]
+    if not again:
+        return ()
+    one, other = again[0]
+    return (
+        f"{path}: {len(again)} row{'s repeat others' if len(again) > 1 else ' repeats another'} in "
+        f"mixture, step and every loss, such as row {other + 1} (trial {trials[other]}) row {one + 1} "
+        f"(trial {trials[one]}); each counts as a run of its own, so leave out copies",
+    )
 
 
 def _hint(columns: Mapping[str, pa.Array]) -> str:

@@ -10,6 +10,7 @@ from bimix_sweep.design.comparison import Comparison
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.optimum import Optimum
 from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.goals import Goals, losses_of
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 
@@ -76,6 +77,13 @@ class ReportData:
     """Seed, digests, versions, commit: JSON values."""
 
     @property
+    def goals(self) -> Goals:
+        """{target: direction and range} of targets that are no plain losses."""
+        if self.table is not None:
+            return self.table.goals
+        return {} if self.law is None else self.law.goals
+
+    @property
     def several_sizes(self) -> bool:
         """Trainings have different sizes, so their losses do not compare."""
         return self.table is not None and len(np.unique(self.table.sizes)) > 1
@@ -98,7 +106,8 @@ class ReportData:
         return self.table.select(np.flatnonzero(self.table.sizes == self.table.sizes.max()))
 
     def objective_of(self, targets: tuple[str, ...], losses: Array) -> Array:
-        """(..., targets) losses -> (...,) objective, as the sweep weighs them."""
+        """(..., targets) losses in their own units -> (...,) objective, as the sweep weighs them."""
+        losses = losses_of(self.goals, targets, losses)
         weights = np.array(
             [self.weights.get(target, 0.0) if self.weights else 1.0 for target in targets]
         )

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bimix_sweep.law.fitted import FittedLaw
+from bimix_sweep.mixture.goals import losses_of, ranged
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.report.data import PathPoint, ReportData
@@ -104,7 +105,9 @@ def loss_curves(table: LossTable, own: dict[str, str], weights: dict[str, float]
             del axes[axis_key("x", n)]["title"]
         if n % columns == 0:
             axes[axis_key("y", n)]["title"] = {"text": "loss"}
-        notes.append(facet_title(text(table.targets[target]), places[n]))
+        name = table.targets[target]
+        way = f", {table.goals[name].words}" if name in ranged(table.goals) else ""
+        notes.append(facet_title(text(f"{name}{way}"), places[n]))
     figure: Figure = {"data": traces, "layout": layout(height, annotations=notes, **axes)}
     if domain_of:
         figure["layout"]["margin"]["r"] = 84
@@ -144,6 +147,7 @@ def law_against_measurements(table: LossTable, law: FittedLaw, roles: Mapping[st
     )
     measured = table.losses[rows][:, columns]
     height = max(400, 60 + 34 * len(law.targets))
+    what = ", each in its own unit" if ranged(law.goals) else " loss"
     every = max(1, int(np.isfinite(measured).sum()) // MOST_POINTS)
     traces: list[Figure] = []
     ends = [float(np.nanmin(measured)), float(np.nanmax(measured))]
@@ -236,8 +240,8 @@ def law_against_measurements(table: LossTable, law: FittedLaw, roles: Mapping[st
             bargap=0.25,
             bargroupgap=0.08,
             margin={"l": 58, "r": 18, "t": 44, "b": 48},
-            xaxis={"domain": [0, 0.46], "title": {"text": "measured loss"}},
-            yaxis={"title": {"text": "loss by the law"}},
+            xaxis={"domain": [0, 0.46], "title": {"text": f"measured{what}"}},
+            yaxis={"title": {"text": f"by the law{what}"}},
             xaxis2={
                 "domain": [0.60, 1],
                 "anchor": "y2",
@@ -385,10 +389,11 @@ def regret_path(path: tuple[PathPoint, ...], tolerance: float | None) -> Figure:
 def residuals(table: LossTable, law: FittedLaw, roles: Mapping[str, str]) -> Figure:
     """Measured loss over the law, less 1, final trainings (not in the fit) as diamonds: left against step, right the mean of each training in the order they began."""
     rows, columns = _fitted_columns(table, law)
-    predicted = law.predict(
+    predicted = law.losses(
         table.proportions[rows], table.steps[rows], None if law.sizes is None else table.sizes[rows]
     )
-    relative = table.losses[rows][:, columns] / predicted - 1
+    measured = losses_of(law.goals, law.targets, table.losses[rows][:, columns])
+    relative = measured / predicted - 1
     runs = table.run_ids()[rows]
     every = max(1, int(np.isfinite(relative).sum()) // MOST_POINTS)
     traces: list[Figure] = []

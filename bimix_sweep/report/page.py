@@ -6,6 +6,7 @@ import json
 import numpy as np
 
 from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.mixture.goals import ranged
 from bimix_sweep.report import figures, tables
 from bimix_sweep.report.data import ReportData
 from bimix_sweep.report.finals import finals
@@ -148,6 +149,16 @@ def _facts(data: ReportData) -> list[tuple[str, str, str]]:
                 if value > 1
             )
             facts.append(("Not tested", far, " ".join(data.not_tested)))
+        for target, goal in ranged(data.goals).items():
+            if target in data.optimum.predicted_losses:
+                facts.append(
+                    (
+                        target,
+                        f"{data.optimum.predicted_losses[target]:.4g}",
+                        f"Predicted for the optimum, in its own unit: it is {goal.words}. The loss that the objective, "
+                        "regret and errors speak of is its distance from the best end, in units of its range.",
+                    )
+                )
     if data.comparison:
         facts.append(("Final trainings", "", f"{_sentence(data.comparison.reason)}"))
     else:

@@ -11,6 +11,7 @@ from bimix_sweep.design.comparison import Comparison, said
 from bimix_sweep.law import transfer
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.mixture.goals import ranged
 from bimix_sweep.report.data import ReportData
 from bimix_sweep.report.style import percent, share
 
@@ -190,7 +191,7 @@ def trial_table(data: ReportData) -> str:
     """Every training: its mixture, state and last losses; failed ones with the reason."""
     names, rows = data.domains.names, []
     targets = data.table.targets if data.table else ()
-    sized = data.several_sizes
+    sized, counted = data.several_sizes, ranged(data.goals)
     for curve in data.table.curves() if data.table else ():
         if curve.trial in data.failed:
             continue
@@ -223,7 +224,10 @@ def trial_table(data: ReportData) -> str:
         *(["size"] if sized else []),
         *names,
         "last step",
-        *(f"loss {target}" for target in targets),
+        *(
+            f"{target}, {data.goals[target].words}" if target in counted else f"loss {target}"
+            for target in targets
+        ),
     ]
     caption = (
         "Mixture, state and last losses of each"

@@ -27,7 +27,7 @@ from bimix_sweep.sweep.copies import Copies
 from bimix_sweep.sweep.decider import Decider
 from bimix_sweep.sweep.figures import Figurer, Figures
 from bimix_sweep.sweep.finals import final_trainings
-from bimix_sweep.sweep.history import PastTrial
+from bimix_sweep.sweep.history import PastTrial, SweepHistory
 from bimix_sweep.sweep.log import SweepLog
 from bimix_sweep.sweep.segments import Event
 from bimix_sweep.sweep.snapshot import Snapshot, snapshot_of
@@ -36,6 +36,8 @@ PUBLISH_SECONDS = 5.0
 """Between figures: Ray forgets a gauge that is not set for two reports, 20 s."""
 ENFORCE_SECONDS = 1.0
 """Between looks at a budget in hours."""
+ASKED_FROM = 3
+"""Trials over, from which on it is said that a target may be an accuracy."""
 REFIT_SHARE = 0.02
 """Most of a core's time that refits in between may take."""
 
@@ -78,6 +80,7 @@ class LawActor:
             return
         for note in self._copies.notes:
             self._log.say(note)
+        self._ask_directions(self._copies.front)
         self._decider = Decider(self._copies, self._log)
         threading.Thread(target=self._refit_forever, name="refits", daemon=True).start()
         if self._copies.front.spec.limited:
@@ -278,10 +281,17 @@ class LawActor:
                 if state == "finished":
                     self._decider.failures.clear()
                     self._log.finish(front.proposals[trial], front.objective(trial))
+                    if front.num_over == ASKED_FROM:
+                        self._ask_directions(front)
                 else:
                     self._decider.failures.append(reason)
                     self._log.fail(trial, reason)
         self._changed.set()
+
+    def _ask_directions(self, front: SweepHistory) -> None:
+        if front.num_over >= ASKED_FROM:
+            for note in front.state.open_directions():
+                self._log.say(note)
 
     def enforce(self) -> None:
         """End the running trainings where they have passed a limit of the budget."""

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import DivergedError, TrainingError
-from bimix_sweep.mixture.curves import LEAST_LOSS, LOSS_NEEDED, MOST_LOSS
+from bimix_sweep.mixture.goals import PLAIN, Goals, hint
 from bimix_sweep.proxy.spec import ProxySpec
 from bimix_sweep.sweep.trainers import Report, TrialJob
 from bimix_sweep.text import shown
@@ -27,8 +27,10 @@ class Brought:
     domains: Mapping[str, Mapping[str, Any]]
     """Per domain `path`, `tokens` (available to the final run), `subsample` (tokens a proxy may see), each None where not known."""
     targets: Mapping[str, Mapping[str, Any]]
-    """Per target `domain`, `path`, `unit`."""
+    """Per target `domain`, `path`, `unit`, and `goal` and `range` where the configuration states them."""
     data: Mapping[str, Any]
+    goals: Goals = field(default_factory=dict)
+    """{target: direction and range} of targets that are no plain losses."""
 
     def size_of(self, job: TrialJob) -> float:
         """Non-embedding parameters asked of a training."""
@@ -58,7 +60,7 @@ class Brought:
 def brought(config: SweepConfig, identity: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of `Brought` that a configuration gives."""
     limits = config.subsample() or {}
-    own = config.own()
+    own, goals = config.own(), config.goals()
     return {
         "steps": config.proxy.lengths[-1],
         "sizes": config.proxy.sizes,
@@ -68,8 +70,10 @@ def brought(config: SweepConfig, identity: Mapping[str, Any]) -> dict[str, Any]:
         },
         "targets": {
             name: {"domain": own.get(name), "path": target.path, "unit": target.unit}
+            | (goals[name].to_json() if name in goals else {})
             for name, target in config.resolved_targets().items()
         },
+        "goals": goals,
         "data": {"trainer": dict(identity)},
     }
 
@@ -78,6 +82,7 @@ class Points:
     """Takes what a trainer reports, refuses what is no point, and knows at the end whether the curve is whole."""
 
     def __init__(self, trainer: Brought, job: TrialJob, report: Report) -> None:
+        self._goals = trainer.goals
         self._targets, self._last, self._report, self._steps = (
             trainer.targets,
             trainer.steps_of(job),
@@ -93,7 +98,7 @@ class Points:
             losses: {target: loss}; anything `float` takes.
 
         Raises:
-            TrainingError: it is no point, or lacks a target. DivergedError: a loss is not between LEAST_LOSS and MOST_LOSS.
+            TrainingError: it is no point, or lacks a target. DivergedError: a loss is not as its target's goal allows.
         """
         number = _whole(step)
         if number is None or not 1 <= number <= self._last:
@@ -118,9 +123,11 @@ class Points:
                 )
             except (TypeError, ValueError, OverflowError):
                 values[target] = math.nan
-            if not LEAST_LOSS < values[target] < MOST_LOSS:
+            goal = self._goals.get(target, PLAIN)
+            if not goal.allows(values[target]):
                 raise DivergedError(
-                    f"loss of {target} is {shown(losses[target])} at step {number}; need {LOSS_NEEDED}"
+                    f"loss of {target} is {shown(losses[target])} at step {number}; need {goal.needed}"
+                    + hint(self._goals, target, values[target])
                 )
         self._report(number, values)
         self._steps.add(number)

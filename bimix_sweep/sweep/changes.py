@@ -1,7 +1,7 @@
 """What of a sweep's configuration may change while its trainings stay evidence, and what such a change does to them.
 
 Resume, extend and upgrade are one path: the configuration given is compared, key by key, with the one in the journal. What
-only asks another question of the same losses may change (budget, stopping, weights, bounds, the final run). Domains may
+only asks another question of the same losses may change (budget, stopping, weights, goals, bounds, the final run). Domains may
 join: a training made before is one at 0 there. A domain's text may be replaced when its `version` says so: what was
 trained on the old text stays evidence about a domain of its own, `web@OLD`, that new mixtures don't hold, or is dropped.
 What would make losses incomparable is refused: another tokenizer, trainer, shape, seed, or other targets. Targets are frozen: a
@@ -233,7 +233,7 @@ def _refusal(
     if path[0] == "targets":
         there = [(*path[:2], "unit") in content for content in (before, after)]
         if all(there) and (
-            path[-1] == "weight"
+            path[-1] in ("weight", "goal", "range")
             or (path[-1] == "domain" and renamed.get(before[path], "") == after[path])
         ):
             return None

@@ -27,6 +27,7 @@ from bimix_sweep.errors import SweepError
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.question import FinalRun
 from bimix_sweep.mixture.domains import MOST_DOMAINS, DomainSet
+from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.sweep.segments import Event
 
 CHANGED = ("name", "config", "config_digest", "data", "spec")
@@ -138,6 +139,7 @@ def _spec_to_json(spec: SweepSpec) -> dict[str, Any]:
         "targets": list(spec.targets),
         "weights": dict(spec.weights),
         "own": dict(spec.own),
+        "goals": {target: goal.to_json() for target, goal in spec.goals.items()},
         "objective": spec.objective,
         "steps": spec.steps,
         "size": spec.size,
@@ -185,6 +187,7 @@ def spec_from_json(content: Mapping[str, Any]) -> SweepSpec:
             lower=tuple(float(e["min"]) for e in entries.values()),
             upper=tuple(float(e["max"]) for e in entries.values()),
         )
+    fields["goals"] = {target: Goal.from_json(goal) for target, goal in fields["goals"].items()}
     fields |= {
         key: tuple(fields[key])
         for key in ("targets", "eval_steps", "smaller", "shorter", "max_before_caps")

@@ -12,6 +12,7 @@ from bimix_sweep.errors import TableError
 from bimix_sweep.law.optimum import ask
 from bimix_sweep.law.selection import fit_law
 from bimix_sweep.mixture.domains import DomainSet
+from bimix_sweep.mixture.goals import Goals
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng, seed_for
 from bimix_sweep.sweep.asked import Asked
@@ -23,6 +24,7 @@ def propose_from_table(
     *,
     lower: Mapping[str, float] | None = None,
     upper: Mapping[str, float] | None = None,
+    goals: Goals | None = None,
     seed: int = 0,
 ) -> Asked:
     """The next mixtures for finished runs that belong to no sweep; nothing is kept.
@@ -33,12 +35,13 @@ def propose_from_table(
         table: finished runs, as `fit` reads them; every target counts alike.
         count: mixtures, chosen one after another as if they ran at the same time.
         lower, upper: bounds of domains; default: 0 and 1.
+        goals: {target: direction and range} of targets that are no plain losses.
         seed: everything random follows from it.
 
     Raises:
         TableError, LawError: the table cannot be read, or determines no law. MixtureError: the bounds leave no mixture.
     """
-    runs = LossTable.read(table)
+    runs = LossTable.read(table, goals)
     for name in (*(lower or {}), *(upper or {})):
         if name not in runs.domains:
             raise TableError(f"{table} has no domain {name}; it has {', '.join(runs.domains)}")
@@ -101,7 +104,6 @@ def propose_from_table(
         lengths=tuple(sorted(lengths)),
         sizes=tuple(sorted(sizes)),
         notes=[
-            *runs.notes,
             *law.notes,
             "every target counts alike, and no final run caps a domain; for weights and caps of your "
             "own begin a sweep with a configuration",

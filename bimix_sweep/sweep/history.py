@@ -153,7 +153,9 @@ class SweepHistory:
         """Weighted loss at a training's last step; None before its first point."""
         points = self.state.trials[trial].points
         return (
-            weighted_loss(points[max(points)], self.spec.weights, self.spec.objective)
+            weighted_loss(
+                points[max(points)], self.spec.weights, self.spec.objective, self.spec.goals
+            )
             if points
             else None
         )

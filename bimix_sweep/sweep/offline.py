@@ -61,6 +61,8 @@ class Standing:
     snapshot: Snapshot
     recipe: Recipe | None
     """When the last final training was recorded."""
+    notes: Sequence[str] = ()
+    """What of the table was not used, and what to state of its targets."""
 
 
 def begin(config: SweepConfig, out: str | None = None) -> str:
@@ -132,9 +134,9 @@ def record(folder: str, table: str | Path) -> Standing:
         TableError: the table cannot be read, or a row does not fit what was proposed or recorded; it is named by its number.
         SweepError: as for `propose`.
     """
-    rows, failed = read_returned(table)
     with _taken_up(folder, None, "keep") as (actor, config):
         history = replay(_path(folder))
+        rows, failed = read_returned(table, history.spec.targets, history.spec.goals)
         check_returned(table, rows, failed, history)
         points, finished = 0, []
         for index in np.lexsort((rows.steps, rows.run_ids())):
@@ -157,8 +159,14 @@ def record(folder: str, table: str | Path) -> Standing:
         recipe = _conclude(actor, config, _path(folder))
         if recipe is None:
             actor.decide()
+        asked = replay(_path(folder)).state.open_directions()
         return Standing(
-            points=points, finished=finished, failed=newly, snapshot=actor.snapshot(), recipe=recipe
+            points=points,
+            finished=finished,
+            failed=newly,
+            snapshot=actor.snapshot(),
+            recipe=recipe,
+            notes=(*rows.notes, *asked),
         )
 
 

@@ -211,6 +211,7 @@ def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comp
             mixtures,
             weights=spec.weights,
             objective=spec.objective,
+            goals=spec.goals,
             predicted=predicted,
             noise=noise,
             regret=optimum.regret.expected,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 
 from bimix_sweep.design.trial import TrialRecord
 from bimix_sweep.errors import TableError
+from bimix_sweep.mixture.goals import Goals
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable, read_columns
 from bimix_sweep.sweep.history import SweepHistory
@@ -17,9 +19,21 @@ SAME_SHARES = 1e-3
 """Recorded proportions may differ from the proposed ones by rounding to three decimals."""
 
 
-def read_returned(path: str | Path) -> tuple[LossTable, dict[str, int]]:
-    """The table, its failed trainings with the row that says so; fields with nan are empty in it."""
+def read_returned(
+    path: str | Path, targets: Sequence[str], goals: Goals
+) -> tuple[LossTable, dict[str, int]]:
+    """The table, its failed trainings with the row that says so; fields with nan are empty in it.
+
+    Columns of losses that are no targets of the sweep are left out, and the table's notes name them.
+    """
     columns = read_columns(path)
+    others = [name for name in columns if name.startswith("loss_") and name[5:] not in targets]
+    if missing := [target for target in targets if f"loss_{target}" not in columns]:
+        raise TableError(
+            f"{path}: no column loss_{missing[0]}; the sweep's targets are {', '.join(targets)}"
+        )
+    for name in others:
+        del columns[name]
     failed: dict[str, int] = {}
     trials = columns["trial"].to_pylist() if "trial" in columns else []
     for name in [name for name in columns if name.startswith("loss_")]:
@@ -35,7 +49,11 @@ def read_returned(path: str | Path) -> tuple[LossTable, dict[str, int]]:
                 if row < len(trials) and trials[row] is not None:
                     failed.setdefault(str(trials[row]), row)
         columns[name] = pa.array(values, columns[name].type)
-    return LossTable.from_columns(path, columns), failed
+    table = LossTable.from_columns(path, columns, goals)
+    if others:
+        said = f"{path}: not used, no targets of the sweep: {', '.join(others[:20])}"
+        table = replace(table, notes=(*table.notes, said))
+    return table, failed
 
 
 def check_returned(
@@ -47,10 +65,6 @@ def check_returned(
         TableError: the first of them, by number.
     """
     targets, records = history.spec.targets, history.state.trials
-    if missing := [target for target in targets if target not in table.targets]:
-        raise TableError(
-            f"{path}: no column loss_{missing[0]}; the sweep's targets are {', '.join(targets)}"
-        )
     rows: dict[tuple[str, float], int] = {}
     for row, trial in enumerate(table.trials):
         where = f"{path}: row {row + 1}"

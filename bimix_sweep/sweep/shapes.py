@@ -41,12 +41,18 @@ class FinalRunShape(Shape):
     max_epochs: Annotated[float, Field(gt=0)]
 
 
+class GoalShape(Shape):
+    goal: Literal["min", "max"]
+    range: Annotated[list[float], Field(min_length=2, max_length=2)] | None
+
+
 class SpecShape(Shape):
     domains: dict[str, DomainShape]
     final_domains: dict[str, DomainShape]
     targets: list[str]
     weights: Shares
     own: dict[str, str]
+    goals: dict[str, GoalShape]
     objective: Literal["mean", "worst"]
     steps: Positive
     size: Annotated[float, Field(gt=0)]

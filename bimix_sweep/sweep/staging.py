@@ -57,7 +57,8 @@ def check_change(
     """Refuse a change by which the trainer does other things than it did.
 
     Raises:
-        SweepError: it measures at other steps, trains proxies of other sizes, or has other data though no domain's version changed.
+        SweepError: it measures at other steps, trains proxies of other sizes, has other data though no domain's version changed, or a
+            recorded loss is not as its target's new goal allows.
     """
     for key in ("steps", "shorter", "size", "smaller", "eval_steps", "min_step"):
         old, new = getattr(history.spec, key), getattr(spec, key)
@@ -65,6 +66,7 @@ def check_change(
             raise SweepError(
                 f"{key} of the proxies was {old} and is now {new}; their losses are not comparable, so start a new sweep"
             )
+    history.state.check_goals(spec)
     if not change.joined and dict(data) != history.first["data"]:
         raise SweepError(
             "the data are not those this sweep began with, and no domain's version changed; bring them back, or state the version"

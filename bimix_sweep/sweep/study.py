@@ -138,7 +138,9 @@ def _end(history: SweepHistory, name: str, record: TrialRecord) -> tuple[TrialSt
 def _curve(history: SweepHistory, record: TrialRecord) -> dict[int, float]:
     """{step: weighted loss}."""
     return {
-        step: weighted_loss(losses, history.spec.weights, history.spec.objective)
+        step: weighted_loss(
+            losses, history.spec.weights, history.spec.objective, history.spec.goals
+        )
         for step, losses in record.points.items()
     }
 

@@ -24,6 +24,7 @@ from ray.exceptions import RayError
 
 from bimix_sweep.errors import BimixSweepError, JournalError, TryAgainError
 from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.mixture.goals import Goals
 from bimix_sweep.sweep.losses import weighted_loss
 from bimix_sweep.sweep.masking import masked
 from bimix_sweep.sweep.nodes import RayPeers, watching
@@ -54,6 +55,8 @@ class Training:
     weights: Mapping[str, float]
     """Of the targets, for the number that Tune and Optuna show."""
     objective: str
+    goals: Goals
+    """Direction and range of targets that are no plain losses."""
     threads: int
     """CPU threads of a training."""
     each: int
@@ -93,7 +96,7 @@ def _run(training: Training, config: Mapping[str, Any]) -> None:
     def report(step: int, losses: dict[str, float]) -> None:
         ask(actor.record.remote(trial, step, losses))
         checkpoint.keep()
-        objective = weighted_loss(losses, training.weights, training.objective)
+        objective = weighted_loss(losses, training.weights, training.objective, training.goals)
         shown = {
             "step": step,
             "timesteps_total": step,

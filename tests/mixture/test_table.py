@@ -123,10 +123,10 @@ def test_mixtures_with_the_same_proportions_share_a_number(tmp_path):
         ),
         (
             "t,1,.5,.5,nan,3\n",
-            "row 1 has loss_a = nan; need a finite number > 0, or an empty field",
+            "row 1 has loss_a = nan; need a finite number, or an empty field",
         ),
         ("t,1,.5,.5,inf,3\n", "row 1 has loss_a = inf"),
-        ("t,1,.5,.5,0,3\n", "row 1 has loss_a = 0"),
+        ("t,1,.5,.5,0,3\n", "row 1, trial t, has loss_a = 0; need a number between"),
         ("t,1,.5,.5,three,3\n", "row 1 has loss_a = 'three'; need a number"),
         ("t,0,.5,.5,3,3\n", "row 1 has step = 0"),
         (",1,.5,.5,3,3\n", "row 1 has no trial"),

@@ -1,0 +1,245 @@
+"""Which way a target counts, and how its measured value becomes the positive loss that a law models.
+
+A law models the logarithm of a positive loss that is minimised. A target without a range is such a loss itself. A target
+with a range [low, high], an accuracy for example, is brought to one, without a unit:
+
+    loss = (high - value) / (high - low) + FLOOR    goal max
+    loss = (value - low) / (high - low) + FLOOR     goal min
+
+The rule is linear, so the weighted mean of the losses is least where the weighted mean of the values is best, and predicted
+means, intervals and standard deviations go back to the target's own unit exactly. A weight of 1 lets the whole range count
+as much as one unit (one nat per token) of a target without a range. FLOOR keeps the logarithm finite at the good end.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from bimix_sweep.errors import ConfigError
+from bimix_sweep.mixture.simplex import Array
+from bimix_sweep.text import shown
+
+LEAST_LOSS, MOST_LOSS = 1e-6, 1e6
+"""A loss outside measures nothing (a uniform guess costs log(vocabulary), below 20 nats; rounding is
+about 1e-6), and fits would overflow on it."""
+LOSS_NEEDED = f"a number between {LEAST_LOSS:g} and {MOST_LOSS:g}"
+FLOOR = 0.01
+"""Loss of a value at the good end of its range, a fraction of the range."""
+MAX_END = 1e9
+"""Largest absolute value of an end of a range."""
+FORM = "min, max:LOW:HIGH or min:LOW:HIGH"
+"""How a goal is written on the command line."""
+ACCURACY = re.compile(
+    r"(?<![a-z0-9])(acc(urac(y|ies))?|exact[ _.-]?match|em|f1|pass[ _-]?(@|at)[ _-]?(k|\d+)|mc[123]"
+    r"|bleu\d?|rouge([12l]|lsum)?|auc|auroc|recall|precision|win[ _-]?rate)(?![a-z0-9])"
+)
+"""Words in a target's name that name a metric of which more is better."""
+LOSS_NAME = re.compile(
+    r"(?<![a-z0-9])(loss|nll|xent|ce|ppl|perplexity|bpb|bpc|bits|nats|err|error)(?![a-z0-9])"
+)
+"""Words that name one of which less is better; they have the last word."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """Direction and range of a target's values."""
+
+    direction: Literal["min", "max"] = "min"
+    """Whether less or more is better."""
+    range: tuple[float, float] | None = None
+    """Smallest and largest possible value; None: the value is a positive loss."""
+
+    def __post_init__(self) -> None:
+        if self.direction not in ("min", "max"):
+            raise ConfigError(f"goal is {shown(self.direction)}; need min or max")
+        if self.range is None:
+            if self.direction == "max":
+                raise ConfigError(
+                    "goal max needs the range of its values, such as [0, 1] for an accuracy"
+                )
+            return
+        low, high = self.range
+        if not (-MAX_END <= low < high <= MAX_END and high - low >= LEAST_LOSS):
+            raise ConfigError(
+                f"range is {shown(list(self.range))}; need [low, high], the smallest and the "
+                f"largest possible value, between {-MAX_END:g} and {MAX_END:g}"
+            )
+
+    @property
+    def needed(self) -> str:
+        """What a value must be, for messages."""
+        if self.range is None:
+            return LOSS_NEEDED
+        return f"a number in its range, {self.range[0]:g} to {self.range[1]:g}"
+
+    @property
+    def words(self) -> str:
+        """`maximised in 0 to 1`, for a person."""
+        ends = "" if self.range is None else f" in {self.range[0]:g} to {self.range[1]:g}"
+        return f"{'minimised' if self.direction == 'min' else 'maximised'}{ends}"
+
+    @property
+    def scale(self) -> float:
+        """How much of the value one unit of loss is."""
+        return 1.0 if self.range is None else self.range[1] - self.range[0]
+
+    def allows(self, value: Any) -> Any:
+        """Whether a value, or each of an array of values, can be one of this target."""
+        if self.range is None:
+            return (value > LEAST_LOSS) & (value < MOST_LOSS)
+        return (value >= self.range[0]) & (value <= self.range[1])
+
+    def loss_of(self, value: Any) -> Any:
+        """The loss of a value or of an array of values, as the module's first lines say."""
+        if self.range is None:
+            return value
+        low, high = self.range
+        far = high - value if self.direction == "max" else value - low
+        return far / (high - low) + FLOOR
+
+    def value_of(self, loss: Array) -> Array:
+        """The inverse of `loss_of`; a loss beyond that of the bad end is at that end."""
+        if self.range is None:
+            return loss
+        low, high = self.range
+        far = np.clip(loss - FLOOR, 0.0, 1.0) * (high - low)
+        return np.asarray(high - far if self.direction == "max" else low + far)
+
+    def to_json(self) -> dict[str, Any]:
+        """`{"goal": "max", "range": [0, 1]}`."""
+        return {
+            "goal": self.direction,
+            "range": None if self.range is None else list(self.range),
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Goal":
+        """The inverse of `to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError, ConfigError: it is none.
+        """
+        ends = content["range"]
+        if ends is not None:
+            low, high = ends
+            ends = (float(low), float(high))
+        return cls(direction=content["goal"], range=ends)
+
+    @classmethod
+    def parse(cls, text: str) -> "Goal":
+        """A goal as FORM says.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        direction, *ends = text.split(":")
+        if direction not in ("min", "max") or len(ends) not in (0, 2):
+            raise ConfigError(f"goal {shown(text)} is not known; need {FORM}")
+        try:
+            found = tuple(float(end) for end in ends)
+        except ValueError:
+            raise ConfigError(f"goal {shown(text)} has no numbers; need {FORM}") from None
+        if direction == "max" and not found:
+            raise ConfigError(
+                "goal max needs the range of its values: max:0:1 for a fraction, max:0:100 for percent"
+            )
+        return cls(direction=direction, range=(found[0], found[1]) if found else None)  # type: ignore[arg-type]
+
+
+Goals = Mapping[str, Goal]
+"""{target: its goal}; a target that it lacks is a positive loss, and nobody has said so."""
+PLAIN = Goal()
+"""A positive loss."""
+
+
+def losses_of(goals: Goals, targets: Sequence[str], values: Array) -> Array:
+    """(..., targets) measured values -> the losses that are minimised; NaN stays."""
+    return _by_target(values, [goals.get(target, PLAIN).loss_of for target in targets])
+
+
+def values_of(goals: Goals, targets: Sequence[str], losses: Array) -> Array:
+    """(..., targets) losses -> values in the targets' own units."""
+    return _by_target(losses, [goals.get(target, PLAIN).value_of for target in targets])
+
+
+def first_refused(goals: Goals, targets: Sequence[str], values: Array) -> tuple[int, int] | None:
+    """Row and column of the first of (rows, targets) values that its goal does not allow."""
+    allowed = np.stack(
+        [
+            np.isnan(column) | goals.get(target, PLAIN).allows(column)
+            for target, column in zip(targets, values.T, strict=True)
+        ],
+        axis=1,
+    )
+    bad = np.argwhere(~allowed)
+    return (int(bad[0][0]), int(bad[0][1])) if bad.size else None
+
+
+def hint(goals: Goals, target: str, value: float) -> str:
+    """What to state where a value is refused because it cannot be a loss."""
+    if goals.get(target, PLAIN).range is not None or not -MAX_END <= value <= LEAST_LOSS:
+        return ""
+    return (
+        f"; if {target} is another metric state its goal and range, such as goal: max, range: [0, 1] "
+        f"(--goal {target}=max:0:1)"
+    )
+
+
+def scales_of(goals: Goals, targets: Sequence[str]) -> Array:
+    """(targets,) factors from a standard deviation of losses to one of values."""
+    return np.array([goals.get(target, PLAIN).scale for target in targets])
+
+
+def ranged(goals: Goals) -> dict[str, Goal]:
+    """Those that are no plain losses."""
+    return {target: goal for target, goal in goals.items() if goal.range is not None}
+
+
+def _by_target(columns: Array, changes: Sequence[Any]) -> Array:
+    return np.stack(
+        [change(columns[..., index]) for index, change in enumerate(changes)], axis=-1
+    ).reshape(columns.shape)
+
+
+def named_accuracy(target: str) -> bool:
+    """The name says that more is better: `arc_acc`, `exact_match`, `pass@1`."""
+    words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", target).lower()
+    return bool(ACCURACY.search(words)) and not LOSS_NAME.search(words)
+
+
+def to_write(value: float) -> str:
+    """The range to suggest for an accuracy of which this is the largest value."""
+    return "[0, 100]" if value > 1 else "[0, 1]"
+
+
+def unstated(
+    goals: Goals, targets: Sequence[str], values: Array, own: Mapping[str, str]
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Targets of whose direction nobody has said anything, though they may be accuracies.
+
+    Args:
+        values: (rows, targets), NaN where not measured.
+        own: {target: domain}; the held-out text of a domain is measured by a loss.
+
+    Returns:
+        [(target named like an accuracy, what to write)], and notes on others whose values all lie
+        between 0 and 1.
+    """
+    named, notes = [], []
+    for index, target in enumerate(targets):
+        found = values[:, index][~np.isnan(values[:, index])]
+        if target in goals or target in own or not found.size:
+            continue
+        if named_accuracy(target):
+            low, high = to_write(found.max()).strip("[]").split(", ")
+            named.append((target, f"max:{low}:{high}"))
+        elif found.min() >= 0 and found.max() <= 1:
+            notes.append(
+                f"{target} is minimised as a loss, and all its values lie between 0 and 1; if more is "
+                f"better state goal max with range [0, 1] (--goal {target}=max:0:1), else goal min "
+                f"(--goal {target}=min)"
+            )
+    return named, notes
