@@ -10,9 +10,9 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.design.comparison import Comparison, compare_finals, objective_noise
 from bimix_sweep.errors import DataError, LawError, SweepError, TableError
-from bimix_sweep.export.blend import as_yaml
 from bimix_sweep.export.provenance import commit
 from bimix_sweep.export.recipe import Recipe, build_recipe
+from bimix_sweep.export.writing import as_yaml
 from bimix_sweep.law.optimum import Optimum, ask, optimal_mixture
 from bimix_sweep.law.selection import FittedLaw, fit_law
 from bimix_sweep.mixture.domains import Mixture
