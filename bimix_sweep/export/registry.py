@@ -135,10 +135,12 @@ def _written(form: Form, blend: Blend, path: str) -> tuple[str, Exported]:
 def _form(to: str, out: str | Path) -> Form:
     forms = [form for form in FORMS if form.name == to]
     if not forms:
-        known = [*TRAINERS, *VARIANTS]
-        close = difflib.get_close_matches(to, known, n=1)
+        close = difflib.get_close_matches(to, [*TRAINERS, *VARIANTS], n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        raise ExportError(f"no trainer {to!r}; need one of {', '.join(known)}{hint}")
+        raise ExportError(
+            f"no trainer {to!r}; need one of {', '.join(TRAINERS)}{hint} (other forms: "
+            f"{', '.join(VARIANTS)})"
+        )
     ending = PurePosixPath(str(out).partition("?")[0]).suffix.lower()
     if not ending:
         return forms[0]
