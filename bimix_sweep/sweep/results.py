@@ -116,6 +116,8 @@ def _write_domains(folder: str, config: SweepConfig, digest: str | None) -> None
         "The paths are those of the text: put in where your trainer's tokens of it lie."
         if any("path" in source for source in sources.values())
         else "The sweep knew no paths: fill in where your trainer's tokens lie, as in  web: {path: /data/web_text_document}",
+        "tokens_per_document is of the sweep's own tokenizer: count it with your trainer's.",
+        "valid: is a domain's held-out data, for the trainers that need some.",
     )
     files.write_text(files.join(folder, "domains.yaml"), text)
 
