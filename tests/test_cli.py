@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 from typer.testing import CliRunner
 
 from bimix_sweep.cli import app
-from bimix_sweep.export.registry import TRAINERS
+from bimix_sweep.export.registry import TRAINERS, VARIANTS
 from bimix_sweep.mixture.curves import LossCurve
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.table import LossTable
@@ -199,7 +199,28 @@ def test_export_writes_what_megatron_takes(law, tmp_path):
         tmp_path / "domains.yaml",
         "--json",
     )
-    assert len(json.loads(done.stdout)["written"]) >= 3
+    told = json.loads(done.stdout)
+    assert len(told["written"]) >= 3
+    assert set(told["notes"]) == set(told["written"])
+    assert "Unit of the weights: share of tokens." in told["notes"][f"{tmp_path}/all/nanotron.yaml"]
+
+
+def test_export_writes_names_for_paths_only_where_asked_and_says_what_it_did_not_check(tmp_path):
+    (tmp_path / "RECIPE.json").write_text('{"proportions": {"web": 0.25, "code": 0.75}}')
+    words = ["export", tmp_path / "RECIPE.json", "--to", "megatron-lm", "-o", tmp_path / "b.txt"]
+    done = bimix(*words)
+    assert done.exit_code == 1
+    assert "no domains file, and this form holds paths: give --domains FILE.yaml" in done.stderr
+    assert not (tmp_path / "b.txt").exists()
+    done = bimix(*words, "--names")
+    assert (tmp_path / "b.txt").read_text() == "0.25 web 0.75 code\n"
+    assert f"wrote {tmp_path}/b.txt (megatron-lm; unit: share of tokens)" in done.stdout
+    assert "note: Names of domains stand in place of paths" in done.stdout
+    assert "note: Not checked: your version" in done.stdout
+    done = bimix("export", tmp_path / "RECIPE.json", "--to", "all", "-o", tmp_path / "all")
+    assert done.exit_code == 0
+    assert "skipped levanter-2025.yaml: no domains file" in done.stdout
+    assert (tmp_path / "all" / "json.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -522,6 +543,7 @@ def test_the_help_of_export_lists_every_id():
     said = " ".join(bimix("export", "--help").stdout.split())
     assert ", ".join(TRAINERS) in said
     assert len(TRAINERS) == 13
+    assert ", ".join(VARIANTS) in said
 
 
 def test_an_option_with_a_wrong_value_says_which_there_are(table):

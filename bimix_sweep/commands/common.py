@@ -39,10 +39,12 @@ class WithTrainers(TyperCommand):
     """Ends its help with the ids of the registry, which is loaded only then."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        from bimix_sweep.export.registry import TRAINERS
+        from bimix_sweep.export.registry import TRAINERS, VARIANTS
 
         with formatter.section("Ids"):
             formatter.write_text(", ".join(TRAINERS))
+        with formatter.section("Other forms of these trainers"):
+            formatter.write_text(", ".join(VARIANTS))
 
 
 GoalOption = Annotated[

@@ -404,29 +404,54 @@ def export(
         ),
     ],
     to: Annotated[str, typer.Option(help="A trainer's id (they are listed below), or all.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The file; with --to all a folder.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            "-o",
+            "--out",
+            help="The file, whose ending chooses among a trainer's forms; with --to all a folder.",
+        ),
+    ],
     domains: Annotated[
-        Path | None,
-        typer.Option(help="YAML {domain: {path:, tokens_per_document:}} as the trainer sees them."),
+        str | None,
+        typer.Option(
+            help="YAML {domain: {path:, tokens_per_document:, valid:}} as the trainer sees them."
+        ),
     ] = None,
+    names: Annotated[
+        bool,
+        typer.Option(
+            "--names", help="Write a domain's name where the domains file gives it no path."
+        ),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write the mixture as a large-scale trainer takes it."""
+    """Write the mixture as a large-scale trainer takes it.
+
+    Says the unit of the weights and what was not checked, in the file where its format has room.
+    """
     from bimix_sweep.export.recipe import Recipe
     from bimix_sweep.export.registry import export_all, export_recipe
     from bimix_sweep.sweep.stored_law import finished_recipe, is_sweep
 
     read = Recipe.read(finished_recipe(recipe) if is_sweep(recipe) else recipe)
     written, skipped = (
-        export_all(read, out, domains)
+        export_all(read, out, domains, names=names)
         if to == "all"
-        else (export_recipe(read, to, out, domains), {})
+        else ([export_recipe(read, to, out, domains, names=names)], {})
     )
     if as_json:
-        print_json({"written": [str(path) for path in written], "skipped": skipped})
+        print_json(
+            {
+                "written": [one.path for one in written],
+                "skipped": skipped,
+                "notes": {one.path: [*one.notes, *one.warnings] for one in written},
+            }
+        )
         return
-    for path in written:
-        typer.echo(f"wrote {path}")
+    for one in written:
+        typer.echo(f"wrote {one.path} ({one.form.name}; unit: {one.form.unit.value})")
+        print_notes([*(() if one.form.has_room else one.notes[1:]), *one.warnings])
     for name, reason in skipped.items():
         typer.echo(f"skipped {name}: {reason}")
 

@@ -8,21 +8,24 @@ code: {path: /data/code_text_document, tokens_per_document: 1490, valid: /data/c
 ```
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bimix_sweep import files
 from bimix_sweep.errors import ExportError
 from bimix_sweep.export.recipe import Recipe, explain, rounded
+from bimix_sweep.export.unit import Unit
 from bimix_sweep.parsing import parse_yaml
+from bimix_sweep.text import shown
 
-UNIT = "share of tokens"
-"""What every weight is in, unless a trainer's module says otherwise."""
+DOCUMENT_DECIMALS = 12
+"""Of weights per document; numpy's `choice`, which draws by them, needs a sum of 1 within 1.5e-8."""
+
+Text = Annotated[str, Field(min_length=1)]
 
 
 class DomainSource(BaseModel):
@@ -30,15 +33,11 @@ class DomainSource(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    path: Annotated[str, Field(min_length=1)] | None = Field(
+    path: Text | None = Field(
         default=None, description="file, prefix or folder, as the trainer wants it"
     )
-    valid: Annotated[str, Field(min_length=1)] | None = Field(
-        default=None, description="the same for validation; default: path"
-    )
-    test: Annotated[str, Field(min_length=1)] | None = Field(
-        default=None, description="the same for testing; default: path"
-    )
+    valid: Text | None = Field(default=None, description="held-out data; default: none")
+    test: Text | None = Field(default=None, description="held-out data; default: none")
     tokens_per_document: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="mean number of tokens of a document"
     )
@@ -54,14 +53,16 @@ class Part:
     domain: str
     """Its name."""
     proportion: float
-    """Share of tokens, a whole number of millionths."""
+    """Proportion of tokens, a whole number of millionths."""
+    weight: float
+    """What the trainer draws the domain by, in the unit of the blend; all sum to 1."""
     source: DomainSource
     """Where its tokens lie."""
 
     @property
-    def weight(self) -> str:
-        """The share as a plain decimal, without exponent."""
-        return f"{self.proportion:.6f}".rstrip("0").rstrip(".") or "0"
+    def decimal(self) -> str:
+        """The weight as a plain decimal, without exponent."""
+        return f"{self.weight:.{DOCUMENT_DECIMALS}f}".rstrip("0").rstrip(".") or "0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,30 +70,106 @@ class Blend:
     """A recipe ready to be written for a trainer."""
 
     parts: tuple[Part, ...]
-    """Every domain of the recipe, zero ones too; shares sum to 1 as decimals."""
+    """Every domain of the recipe, zero ones too."""
     recipe: Recipe
     """Where it comes from."""
     given: bool
-    """True if there was a domains file; without one a domain's name stands for its path."""
+    """True if there was a domains file."""
+    names: bool = False
+    """True if a domain's name stands for its path where none is given."""
+    unit: Unit = Unit.TOKENS
+    """What the weights of the parts are proportions of."""
 
     def positive(self) -> tuple[Part, ...]:
-        """The domains with a share above 0: most trainers refuse a weight of 0."""
+        """The domains with a proportion above 0: most trainers refuse a weight of 0."""
         return tuple(part for part in self.parts if part.proportion > 0)
 
-    def path(self, part: Part) -> str:
-        """Where a domain's training tokens lie; its name where no domains file was given.
+    def weighted(self, unit: Unit) -> "Blend":
+        """The same blend with weights in a trainer's unit.
+
+        A trainer that draws documents draws domain i with probability d[i] and so reads
+        d[i] * t[i] of its tokens, t[i] being the mean tokens of a document of domain i. For the
+        proportions r[i] of tokens, d[i] is proportional to r[i] / t[i].
 
         Raises:
-            ExportError: the domains file does not say.
+            ExportError: the unit is documents and a domain's mean length is not known.
+        """
+        weights = {part.domain: part.proportion for part in self.parts}
+        if unit is Unit.DOCUMENTS:
+            per_token = {
+                part.domain: part.proportion / self.tokens_per_document(part)
+                for part in self.positive()
+            }
+            weights = dict.fromkeys(weights, 0.0) | rounded(per_token, DOCUMENT_DECIMALS)
+            if lost := next((p.domain for p in self.positive() if not weights[p.domain]), None):
+                raise ExportError(
+                    f"domain {lost} would be drawn for less than one document in 10^12; its "
+                    "tokens_per_document and its proportion do not fit together"
+                )
+        parts = tuple(replace(part, weight=weights[part.domain]) for part in self.parts)
+        return replace(self, parts=parts, unit=unit)
+
+    def path(self, part: Part) -> str:
+        """Where a domain's training tokens lie.
+
+        Raises:
+            ExportError: nothing says where, and names may not stand for paths.
         """
         if part.source.path is not None:
             return part.source.path
+        if self.names:
+            return part.domain
+        need = (
+            f"need {part.domain}: {{path: ...}}, where your trainer's tokens of it lie, or --names "
+            "for the domain's name in its place"
+        )
         if self.given:
-            raise ExportError(
-                f"the domains file gives domain {part.domain} no path; need {part.domain}: {{path: ...}}, "
-                "where your trainer's tokens of it lie"
-            )
-        return part.domain
+            raise ExportError(f"the domains file gives domain {part.domain} no path; {need}")
+        raise ExportError(
+            f"no domains file, and this form holds paths: give --domains FILE.yaml; {need}"
+        )
+
+    def located(self, clean: Callable[[str], str] = str) -> list[tuple[Part, str]]:
+        """Each domain above 0 with its path, no path twice.
+
+        Args:
+            clean: what the trainer makes of a path.
+
+        Raises:
+            ExportError: two domains have the same path, or one has none.
+        """
+        owner: dict[str, str] = {}
+        found = [(part, clean(self.path(part))) for part in self.positive()]
+        for part, path in found:
+            if other := owner.get(path):
+                raise ExportError(
+                    f"domains {other} and {part.domain} have the same path {shown(path)}; need one "
+                    "of its own for each"
+                )
+            owner[path] = part.domain
+        return found
+
+    def held_out(
+        self, split: Literal["valid", "test"], clean: Callable[[str], str] = str
+    ) -> list[tuple[Part, str]]:
+        """Each domain above 0 that has held-out data, with its path.
+
+        Raises:
+            ExportError: it is data that is trained on.
+        """
+        trained = {path: part.domain for part, path in self.located(clean)}
+        found = [
+            (part, clean(path))
+            for part in self.positive()
+            if (path := getattr(part.source, split)) is not None
+        ]
+        for part, path in found:
+            if path in trained:
+                raise ExportError(
+                    f"domain {part.domain} has {split}: {shown(path)}, which is the path of domain "
+                    f"{trained[path]} and would be trained on; need data of its own"
+                )
+        return found
 
     def tokens_per_document(self, part: Part) -> float:
         """Mean tokens of a domain's documents.
@@ -102,8 +179,9 @@ class Blend:
         """
         if part.source.tokens_per_document is None:
             raise ExportError(
-                f"domain {part.domain} has no tokens_per_document; this trainer draws documents, so shares of tokens must be divided by "
-                f"the mean length of a document: give a domains file with {part.domain}: {{tokens_per_document: ...}}"
+                f"domain {part.domain} has no tokens_per_document; this trainer draws documents, "
+                "so proportions of tokens must be divided by the mean length of a document: give "
+                f"a domains file with {part.domain}: {{tokens_per_document: ...}}"
             )
         return part.source.tokens_per_document
 
@@ -114,41 +192,37 @@ class Blend:
         return seed if isinstance(seed, int) and 0 <= seed < 2**32 else 0
 
 
-def as_yaml(content: Mapping[str, Any], *comments: str) -> str:
-    """YAML with comments on top, keys in the given order, read back alike by any YAML 1.1 parser."""
-    head = "".join(f"# {line}\n" for line in ("Written by bimix-sweep.", *comments))
-    return head + yaml.safe_dump(
-        dict(content), sort_keys=False, allow_unicode=True, default_flow_style=False, width=10**6
-    )
-
-
-Render = Callable[[Blend], str]
-"""One form of one trainer: the text of the file."""
-
-
-def read_blend(recipe: Recipe, domains_file: str | Path | None = None) -> Blend:
+def read_blend(
+    recipe: Recipe, domains_file: str | Path | None = None, *, names: bool = False
+) -> Blend:
     """Join a recipe with its domains file.
 
+    Args:
+        names: a domain's name stands for its path where the domains file gives none.
+
     Raises:
-        ExportError: the file is unreadable, names a domain the recipe lacks, or lacks one with a share above 0.
+        ExportError: the file is unreadable, names a domain the recipe lacks, or lacks one with a
+            proportion above 0.
     """
     sources = {} if domains_file is None else _read_sources(domains_file)
     shares = rounded(recipe.proportions)
     if unknown := next((name for name in sources if name not in shares), None):
+        known = ", ".join(list(shares)[:20])
         raise ExportError(
-            f"{domains_file}: domain {unknown} is not in the recipe; need domains of {', '.join(list(shares)[:20])}"
+            f"{domains_file}: domain {unknown} is not in the recipe; need domains of {known}"
         )
     if domains_file is not None and (
         lacking := next((n for n, share in shares.items() if share > 0 and n not in sources), None)
     ):
         raise ExportError(
-            f"{domains_file}: no domain {lacking}; need an entry for every domain with a share above 0"
+            f"{domains_file}: no domain {lacking}; need an entry for every domain with a share "
+            "above 0"
         )
     parts = tuple(
-        Part(domain=name, proportion=share, source=sources.get(name, DomainSource()))
+        Part(domain=name, proportion=share, weight=share, source=sources.get(name, DomainSource()))
         for name, share in shares.items()
     )
-    return Blend(parts=parts, recipe=recipe, given=domains_file is not None)
+    return Blend(parts=parts, recipe=recipe, given=domains_file is not None, names=names)
 
 
 def _read_sources(path: str | Path) -> dict[str, DomainSource]:

@@ -1,28 +1,52 @@
-"""Megatron-Energon: a MetadatasetV2 whose training split blends the domains. Weights must be above 0."""
+"""Megatron-Energon: a MetadatasetV2 whose training split blends the domains.
 
-from bimix_sweep.export.blend import UNIT, Blend, as_yaml
+Energon draws samples by weight and packs them, if at all, after it has drawn. So a sample's length
+decides what a weight counts. Weights must be above 0.
+"""
+
+from collections.abc import Sequence
+
+from bimix_sweep.export.blend import Blend
+from bimix_sweep.export.form import Form
+from bimix_sweep.export.unit import Unit
+from bimix_sweep.export.writing import as_yaml
 
 
-def metadataset(blend: Blend) -> str:
-    """The YAML of a metadataset; validation and test splits are those of the domains file, where it has any."""
+def metadataset(blend: Blend, notes: Sequence[str]) -> str:
+    """The YAML of a metadataset; validation and test splits are those of the domains file."""
     splits = {
-        "train": {
-            "blend": [
-                {"weight": part.proportion, "path": blend.path(part)} for part in blend.positive()
-            ]
-        }
+        "train": {"blend": [{"weight": p.weight, "path": path} for p, path in blend.located()]}
     }
     for split, field in (("val", "valid"), ("test", "test")):
         given = [
-            (part, getattr(part.source, field))
+            {"weight": part.weight, "path": path}
             for part in blend.positive()
-            if getattr(part.source, field)
+            if (path := getattr(part.source, field))
         ]
         if given:
-            splits[split] = {
-                "blend": [{"weight": part.proportion, "path": path} for part, path in given]
-            }
-    return as_yaml(
-        {"__module__": "megatron.energon", "__class__": "MetadatasetV2", "splits": splits},
-        f"Unit of weight: {UNIT}. Energon draws samples, so each must hold the same number of tokens (packed text).",
-    )
+            splits[split] = {"blend": given}
+    content = {"__module__": "megatron.energon", "__class__": "MetadatasetV2", "splits": splits}
+    return as_yaml(content, *notes)
+
+
+FORMS = (
+    Form(
+        trainer="energon",
+        ending=".yaml",
+        version="megatron-energon 7.4.1",
+        render=metadataset,
+        notes=(
+            "Energon draws samples: this holds only where every sample has the same number of "
+            "tokens (packed text). For samples that are documents write energon-documents.",
+        ),
+    ),
+    Form(
+        trainer="energon",
+        variant="documents",
+        ending=".yaml",
+        version="megatron-energon 7.4.1",
+        render=metadataset,
+        unit=Unit.DOCUMENTS,
+        notes=("Energon draws samples: this is for samples that are single documents.",),
+    ),
+)

@@ -1,64 +1,57 @@
 """Hugging Face datasets: the arguments of `interleave_datasets`.
 
-Its probabilities draw **documents**, so p[i] is proportional to r[i] / (mean tokens of a document of domain i). A domain at 0 is left
-out: with `all_exhausted` the interleaving would never end.
+Its probabilities draw documents. A domain at 0 is left out: with `all_exhausted` the interleaving
+would never end.
 """
 
 import json
 import pprint
+from collections.abc import Sequence
 
 from bimix_sweep.export.blend import Blend
-from bimix_sweep.export.recipe import rounded
+from bimix_sweep.export.form import Form
+from bimix_sweep.export.unit import Unit
+from bimix_sweep.export.writing import comments
 
-UNIT = "documents"
-DECIMALS = 12
-"""`datasets` draws with numpy, which needs a sum of 1 within 1.5e-8."""
-
-
-def probabilities(blend: Blend) -> dict[str, float]:
-    """Chance that the next document is of each domain, sum 1."""
-    per_token = {
-        part.domain: part.proportion / blend.tokens_per_document(part) for part in blend.positive()
-    }
-    return rounded(per_token, DECIMALS)
+VERSION = "datasets 5.2.0"
+STOP = (
+    "all_exhausted ends only when the rarest domain has been read once: end the training by its "
+    "number of steps."
+)
 
 
-def arguments(blend: Blend) -> str:
+def arguments(blend: Blend, notes: Sequence[str]) -> str:
     """JSON: the datasets in order and the arguments as `interleave_datasets` names them."""
-    chances = probabilities(blend)
+    parts = blend.positive()
+    named = any(part.source.path for part in parts)
     content = {
-        "unit": UNIT,
-        "datasets": list(chances),
-        "paths": [blend.path(part) for part in blend.positive()]
-        if any(part.source.path for part in blend.parts)
-        else None,
-        "probabilities": list(chances.values()),
+        "unit": blend.unit.value,
+        "datasets": [part.domain for part in parts],
+        "paths": [part.source.path for part in parts] if named else None,
+        "probabilities": [part.weight for part in parts],
         "seed": blend.seed,
         "stopping_strategy": "all_exhausted",
-        "token_proportions": {part.domain: part.proportion for part in blend.positive()},
-        "tokens_per_document": {
-            part.domain: blend.tokens_per_document(part) for part in blend.positive()
-        },
+        "token_proportions": {part.domain: part.proportion for part in parts},
+        "tokens_per_document": {part.domain: blend.tokens_per_document(part) for part in parts},
+        "notes": list(notes),
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def snippet(blend: Blend) -> str:
+def snippet(blend: Blend, notes: Sequence[str]) -> str:
     """A Python module with one function, `interleave(datasets)`."""
-    shares = {part.domain: part.proportion for part in blend.positive()}
-    return f'''"""Interleave the domains in the proportions of a bimix-sweep recipe.
-
-Unit of PROBABILITIES: {UNIT}. Each is the share of tokens divided by the domain's mean tokens per document.
-"""
+    proportions = {part.domain: part.proportion for part in blend.positive()}
+    probabilities = {part.domain: part.weight for part in blend.positive()}
+    return f'''{comments(notes)}"""Interleave the domains in the proportions of a bimix-sweep recipe."""
 
 from datasets import interleave_datasets
 
-TOKEN_PROPORTIONS = {pprint.pformat(shares, sort_dicts=False)}
-PROBABILITIES = {pprint.pformat(probabilities(blend), sort_dicts=False)}
+TOKEN_PROPORTIONS = {pprint.pformat(proportions, sort_dicts=False)}
+PROBABILITIES = {pprint.pformat(probabilities, sort_dicts=False)}
 
 
 def interleave(datasets, seed={blend.seed}):
-    """One dataset of all domains; `datasets` maps each name above to a Dataset or IterableDataset."""
+    """One dataset of all domains; `datasets` maps each name to a Dataset or IterableDataset."""
     return interleave_datasets(
         [datasets[name] for name in PROBABILITIES],
         probabilities=list(PROBABILITIES.values()),
@@ -66,3 +59,26 @@ def interleave(datasets, seed={blend.seed}):
         stopping_strategy="all_exhausted",
     )
 '''
+
+
+FORMS = (
+    Form(
+        trainer="hf-datasets",
+        ending=".py",
+        imports=frozenset({"datasets"}),
+        version=VERSION,
+        render=snippet,
+        unit=Unit.DOCUMENTS,
+        notes=(STOP,),
+        paths="none",
+    ),
+    Form(
+        trainer="hf-datasets",
+        ending=".json",
+        version=VERSION,
+        render=arguments,
+        unit=Unit.DOCUMENTS,
+        notes=(STOP,),
+        paths="if given",
+    ),
+)

@@ -1,23 +1,52 @@
-"""Lingua: `root_dir` and `sources` of the `data` section. A source is a folder under the root; weights are normalised."""
+"""Lingua: `root_dir` and `sources` of the `data` section.
+
+A source is a folder under the root. Lingua draws a source for each document and packs the drawn
+documents into sequences, so its weights count documents; it normalises them.
+"""
 
 import posixpath
+from collections.abc import Sequence
 
-from bimix_sweep.export.blend import UNIT, Blend, as_yaml
+from bimix_sweep.errors import ExportError
+from bimix_sweep.export.blend import Blend
+from bimix_sweep.export.form import Form
+from bimix_sweep.export.unit import Unit
+from bimix_sweep.export.writing import as_yaml
+from bimix_sweep.text import shown
 
 
-def data(blend: Blend) -> str:
-    """The YAML of `data`; the root is the longest folder that holds all paths."""
-    parts = blend.positive()
-    paths = [posixpath.normpath(blend.path(part)) for part in parts]
-    parents = [posixpath.dirname(path) for path in paths]
-    absolute = {path.startswith("/") for path in paths}
+def data(blend: Blend, notes: Sequence[str]) -> str:
+    """The YAML of `data`; the root is the longest folder that holds all paths.
+
+    Raises:
+        ExportError: a path is a URI, which Lingua cannot read.
+    """
+    located = blend.located(posixpath.normpath)
+    if remote := next((part for part, _ in located if "://" in blend.path(part)), None):
+        raise ExportError(
+            f"domain {remote.domain} has the path {shown(blend.path(remote))}; Lingua reads "
+            "folders: mount it and give the folder"
+        )
+    parents = [posixpath.dirname(path) for _, path in located]
+    absolute = {path.startswith("/") for _, path in located}
     root = posixpath.commonpath(parents) if len(absolute) == 1 else ""
     sources = {
-        posixpath.relpath(path, root) if root else path: float(part.weight) * 100
-        for path, part in zip(paths, parts, strict=True)
+        posixpath.relpath(path, root) if root else path: round(100 * part.weight, 10)
+        for part, path in located
     }
-    sources = {name: round(weight, 4) for name, weight in sources.items()}
-    return as_yaml(
-        {"data": {"root_dir": root or ".", "sources": sources}},
-        f"Unit of sources: {UNIT}, in percent.",
-    )
+    return as_yaml({"data": {"root_dir": root or ".", "sources": sources}}, *notes)
+
+
+FORMS = (
+    Form(
+        trainer="lingua",
+        ending=".yaml",
+        version="Lingua's main branch of June 2025",
+        render=data,
+        unit=Unit.DOCUMENTS,
+        notes=(
+            "The weights are in percent.",
+            "Each source must be a folder of files named *.chunk.*.jsonl.",
+        ),
+    ),
+)

@@ -1,23 +1,61 @@
-"""MosaicML Streaming: one stream a domain with its `proportion` of samples, as the YAML that LLM Foundry reads.
+"""MosaicML Streaming: one stream a domain with its `proportion`, as the YAML of LLM Foundry.
 
-Proportions count samples: they are shares of tokens only where every sample holds the same number, as concatenated text does. All streams
-of a dataset must say their share in the same way, so a domain at 0 is left out.
+Proportions count samples: they are proportions of tokens only where every sample holds the same
+number, as concatenated text does. All streams of a dataset must say their weight in the same way,
+so a domain at 0 is left out.
 """
 
-from bimix_sweep.export.blend import UNIT, Blend, as_yaml
+from collections.abc import Sequence
+
+from bimix_sweep.export.blend import Blend
+from bimix_sweep.export.form import Form
+from bimix_sweep.export.unit import Unit
+from bimix_sweep.export.writing import as_yaml
+
+VERSION = "mosaicml-streaming 0.13.0 and llm-foundry 0.22.0"
+PLACE = (
+    "Merge it into LLM Foundry's YAML; in Python: StreamingDataset(streams=[Stream(**stream) for "
+    "stream in streams.values()]). local is a folder for the cache."
+)
 
 
-def streams(blend: Blend) -> str:
-    """The YAML of `streams`; `local` is a cache folder named for the domain."""
+def streams(blend: Blend, notes: Sequence[str]) -> str:
+    """The YAML of `train_loader.dataset.streams`."""
     listed = {
         part.domain: {
-            "remote": blend.path(part),
+            "remote": path,
             "local": f"streaming-cache/{part.domain}",
-            "proportion": part.proportion,
+            "proportion": part.weight,
         }
-        for part in blend.positive()
+        for part, path in blend.located()
     }
-    return as_yaml(
-        {"streams": listed},
-        f"Unit of proportion: samples, which is {UNIT} where every sample has the same length.",
-    )
+    return as_yaml({"train_loader": {"dataset": {"streams": listed}}}, *notes)
+
+
+FORMS = (
+    Form(
+        trainer="mosaic-streaming",
+        ending=".yaml",
+        version=VERSION,
+        render=streams,
+        notes=(
+            "Streaming draws samples: this holds only where every sample has the same number of "
+            "tokens (concatenated text). For samples that are documents write "
+            "mosaic-streaming-documents.",
+            PLACE,
+        ),
+    ),
+    Form(
+        trainer="mosaic-streaming",
+        variant="documents",
+        ending=".yaml",
+        version=VERSION,
+        render=streams,
+        unit=Unit.DOCUMENTS,
+        notes=(
+            "Streaming draws samples: this is for samples that are single documents. Where they "
+            "are cut to max_seq_len, tokens_per_document must be the mean of what is left.",
+            PLACE,
+        ),
+    ),
+)

@@ -1,14 +1,18 @@
 """Nanotron: `dataset_folder` and `dataset_weights` of a data stage."""
 
-from bimix_sweep.export.blend import UNIT, Blend, as_yaml
+from collections.abc import Sequence
+
+from bimix_sweep.export.blend import Blend
+from bimix_sweep.export.form import Form
+from bimix_sweep.export.writing import as_yaml
 
 
-def stage(blend: Blend) -> str:
+def stage(blend: Blend, notes: Sequence[str]) -> str:
     """The YAML of `data_stages` with one stage from the first step on."""
-    parts = blend.positive()
+    located = blend.located()
     dataset = {
-        "dataset_folder": [blend.path(part) for part in parts],
-        "dataset_weights": [part.proportion for part in parts],
+        "dataset_folder": [path for _, path in located],
+        "dataset_weights": [part.weight for part, _ in located],
     }
     stages = [
         {
@@ -17,7 +21,19 @@ def stage(blend: Blend) -> str:
             "data": {"dataset": dataset, "seed": blend.seed},
         }
     ]
-    return as_yaml(
-        {"data_stages": stages},
-        f"Unit of dataset_weights: {UNIT}; a nanoset's samples all have the same length.",
-    )
+    return as_yaml({"data_stages": stages}, *notes)
+
+
+FORMS = (
+    Form(
+        trainer="nanotron",
+        ending=".yaml",
+        version="Nanotron's main branch of April 2026",
+        render=stage,
+        notes=(
+            "A nanoset's samples all have the same length, so weights count tokens.",
+            "Folders without datatrove's metadata files need vocab_size or token_size_in_bytes "
+            "beside dataset_weights.",
+        ),
+    ),
+)

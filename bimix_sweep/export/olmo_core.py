@@ -1,29 +1,89 @@
 """OLMo-core: the sources of a `SourceMixtureList`, as YAML.
 
-`target_ratio` counts tokens, lies in (0, 1] and sums to 1. A source that has fewer tokens than its share asks for is refused unless
-`max_repetition_ratio` lets it repeat, so that is what the recipe's epochs say, rounded up.
+`target_ratio` counts tokens, lies in (0, 1] and sums to 1. OLMo-core refuses a source that has
+fewer tokens than its ratio asks for, unless `max_repetition_ratio` lets it repeat. The ratio only
+permits repetition; it does not change the mixture.
 """
 
 import math
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
-from bimix_sweep.export.blend import UNIT, Blend, as_yaml
+from bimix_sweep.errors import ExportError
+from bimix_sweep.export.blend import Blend, Part
+from bimix_sweep.export.form import Form
+from bimix_sweep.export.writing import as_yaml
+from bimix_sweep.text import shown
+
+SLACK = 1.1
+"""Over the recipe's passes: the files may hold fewer tokens than the recipe was told."""
+UNKNOWN_PASSES = 4.0
+"""Permitted where the recipe does not know the passes; the default of `final.max_epochs`."""
 
 
-def sources(blend: Blend) -> str:
-    """The YAML list of sources."""
+def sources(blend: Blend, notes: Sequence[str]) -> str:
+    """The YAML list of sources.
+
+    Raises:
+        ExportError: a path is a folder, whose own size OLMo-core would take for its tokens.
+    """
     listed = []
-    for part in blend.positive():
-        epochs = blend.recipe.epochs.get(part.domain)
+    for part, path in blend.located():
+        if path.endswith("/") or ("://" not in path and Path(path).is_dir()):
+            raise ExportError(
+                f"domain {part.domain} has the path {shown(path)}, a folder; OLMo-core would count "
+                "the folder itself as tokens: need a file or a pattern such as "
+                f"{path.rstrip('/')}/*.npy"
+            )
         listed.append(
             {
                 "source_name": part.domain,
-                "target_ratio": part.proportion,
-                "paths": [blend.path(part)],
-                "max_repetition_ratio": max(1.0, math.ceil(100 * epochs) / 100) if epochs else 1.0,
+                "target_ratio": part.weight,
+                "paths": [path],
+                "max_repetition_ratio": _repetition(blend, part),
                 "max_source_fraction": 1.0,
             }
         )
-    return as_yaml(
-        {"sources": listed},
-        f"Unit of target_ratio: {UNIT}. max_repetition_ratio: epochs in the final run, at least 1.",
-    )
+    return as_yaml({"sources": listed}, *notes)
+
+
+def warnings(blend: Blend) -> list[str]:
+    """Passes that are not known, paths that look like folders."""
+    unknown = [p.domain for p in blend.positive() if not blend.recipe.epochs.get(p.domain)]
+    folders = [
+        part.domain
+        for part, path in blend.located()
+        if "*" not in path and not PurePosixPath(path).suffix
+    ]
+    found = []
+    if unknown:
+        found.append(
+            f"The recipe does not say how often the final run repeats {', '.join(unknown)}: "
+            f"max_repetition_ratio permits {UNKNOWN_PASSES:g} passes, and OLMo-core refuses more."
+        )
+    if folders:
+        found.append(
+            f"The paths of {', '.join(folders)} look like folders; OLMo-core needs files or "
+            "patterns (*.npy) and counts a folder as some 2,048 tokens."
+        )
+    return found
+
+
+def _repetition(blend: Blend, part: Part) -> float:
+    passes = blend.recipe.epochs.get(part.domain) or UNKNOWN_PASSES
+    return max(1.0, math.ceil(round(100 * SLACK * passes, 6)) / 100)
+
+
+FORMS = (
+    Form(
+        trainer="olmo-core",
+        ending=".yaml",
+        version="ai2-olmo-core 3.0.0",
+        render=sources,
+        notes=(
+            "max_repetition_ratio is a limit: the passes of the final run and 10 % more, at "
+            "least 1.",
+        ),
+        warnings=warnings,
+    ),
+)

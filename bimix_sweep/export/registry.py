@@ -1,8 +1,9 @@
-"""All trainers a recipe can be written for, by id."""
+"""All trainers a recipe can be written for, by id, and the forms of each."""
 
 import difflib
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from bimix_sweep import files
@@ -21,82 +22,130 @@ from bimix_sweep.export import (
     plain_json,
     torchtitan,
 )
-from bimix_sweep.export.blend import Render, read_blend
+from bimix_sweep.export.blend import Blend, read_blend
+from bimix_sweep.export.form import Form
 from bimix_sweep.export.recipe import Recipe
 
-TRAINERS: Mapping[str, Mapping[str, Render]] = MappingProxyType(
+FORMS: tuple[Form, ...] = (
+    *megatron_lm.FORMS,
+    *energon.FORMS,
+    *olmo_core.FORMS,
+    *torchtitan.FORMS,
+    *hf_datasets.FORMS,
+    *mosaic.FORMS,
+    *litgpt.FORMS,
+    *nanotron.FORMS,
+    *levanter.FORMS,
+    *lingua.FORMS,
+    *maxtext.FORMS,
+    *plain_json.FORMS,
+)
+"""Every form; of those of one trainer and no variant the first is the default."""
+
+TRAINERS: Mapping[str, tuple[Form, ...]] = MappingProxyType(
     {
-        "megatron-lm": {".txt": megatron_lm.arguments, ".json": megatron_lm.per_split},
-        "megatron-bridge": {".json": megatron_lm.per_split, ".py": megatron_lm.bridge},
-        "energon": {".yaml": energon.metadataset},
-        "olmo-core": {".yaml": olmo_core.sources},
-        "torchtitan": {".py": torchtitan.snippet},
-        "hf-datasets": {".py": hf_datasets.snippet, ".json": hf_datasets.arguments},
-        "mosaic-streaming": {".yaml": mosaic.streams},
-        "litgpt": {".py": litgpt.snippet},
-        "nanotron": {".yaml": nanotron.stage},
-        "levanter": {".yaml": levanter.data},
-        "lingua": {".yaml": lingua.data},
-        "maxtext": {".txt": maxtext.train_files, ".json": maxtext.mixture},
-        "json": {".json": plain_json.content},
+        trainer: tuple(form for form in FORMS if form.trainer == trainer)
+        for trainer in dict.fromkeys(form.trainer for form in FORMS)
     }
 )
-"""For each id its forms by the ending of the file; the first is the default."""
+"""For each id its forms."""
+
+VARIANTS: tuple[str, ...] = tuple(form.name for form in FORMS if form.variant)
+"""Further names that a recipe can be written for: other forms of the same trainers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """A file that was written."""
+
+    path: str
+    """Where it lies."""
+    form: Form
+    """What it is."""
+    notes: tuple[str, ...]
+    """Unit, usage and what was not checked; in the file too where its format has room."""
+    warnings: tuple[str, ...]
+    """What the trainer will not do as the recipe says, or what the user must still give."""
 
 
 def export_recipe(
-    recipe: Recipe, to: str, out: str | Path, domains_file: str | Path | None = None
-) -> list[str]:
-    """Write a recipe in a trainer's form, whole or not at all. The ending of `out` chooses among the forms a trainer has.
+    recipe: Recipe,
+    to: str,
+    out: str | Path,
+    domains_file: str | Path | None = None,
+    *,
+    names: bool = False,
+) -> Exported:
+    """Write a recipe in a trainer's form, whole or not at all.
 
     Args:
-        to: one of `TRAINERS`.
-        domains_file: YAML {domain: {path, tokens_per_document}}; without it a domain's name stands for its path.
-
-    Returns:
-        What was written.
+        to: one of `TRAINERS` or `VARIANTS`.
+        out: the file; its ending chooses among the forms a trainer has, without one the first.
+        domains_file: YAML {domain: {path, tokens_per_document, valid}}.
+        names: a domain's name stands for its path where the domains file gives none.
 
     Raises:
-        ExportError: no such trainer, or the recipe and domains file lack what it needs.
+        ExportError: no such trainer, a wrong ending, or the recipe and domains file lack what the
+            form needs.
     """
-    forms = _forms(to)
-    render = forms.get(Path(str(out)).suffix.lower()) or next(iter(forms.values()))
-    files.write_text(out, render(read_blend(recipe, domains_file)))
-    return [str(out)]
+    form = _form(to, out)
+    text, exported = _written(form, read_blend(recipe, domains_file, names=names), str(out))
+    files.write_text(out, text)
+    return exported
 
 
 def export_all(
-    recipe: Recipe, out_dir: str | Path, domains_file: str | Path | None = None
-) -> tuple[list[str], dict[str, str]]:
-    """Write every form of every trainer into a folder as `<id><ending>`.
+    recipe: Recipe,
+    out_dir: str | Path,
+    domains_file: str | Path | None = None,
+    *,
+    names: bool = False,
+) -> tuple[list[Exported], dict[str, str]]:
+    """Write every form that is possible into a folder, each under its `file_name`.
 
     Returns:
-        What was written, and {id: why} for the trainers that could not be, because the domains file lacks what only they need.
+        What was written, and {file name: why} for the forms that could not be.
 
     Raises:
-        ExportError: the recipe or the domains file is unusable for all.
+        ExportError: the domains file is unusable for all.
     """
-    blend = read_blend(recipe, domains_file)
-    written: list[str] = []
+    blend = read_blend(recipe, domains_file, names=names)
+    written: list[Exported] = []
     skipped: dict[str, str] = {}
-    for trainer, forms in TRAINERS.items():
+    for form in FORMS:
+        name = form.file_name
         try:
-            texts = {
-                files.join(out_dir, trainer + ending): render(blend)
-                for ending, render in forms.items()
-            }
+            text, exported = _written(form, blend, files.join(out_dir, name))
         except ExportError as error:
-            skipped[trainer] = str(error)
+            skipped[name] = str(error)
             continue
-        for path, text in texts.items():
-            files.write_text(path, text)
-        written += texts
+        files.write_text(exported.path, text)
+        written.append(exported)
     return written, skipped
 
 
-def _forms(trainer: str) -> Mapping[str, Render]:
-    if trainer not in TRAINERS:
-        close = difflib.get_close_matches(trainer, TRAINERS, n=1)
+def _written(form: Form, blend: Blend, path: str) -> tuple[str, Exported]:
+    weighted = blend.weighted(form.unit)
+    notes = form.all_notes(weighted)
+    warnings = form.warnings(weighted) + form.hidden_package(path)
+    text = form.render(weighted, [*notes, *warnings])
+    return text, Exported(path=path, form=form, notes=tuple(notes), warnings=tuple(warnings))
+
+
+def _form(to: str, out: str | Path) -> Form:
+    forms = [form for form in FORMS if form.name == to]
+    if not forms:
+        close = difflib.get_close_matches(to, [*TRAINERS, *VARIANTS], n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        raise ExportError(f"no trainer {trainer!r}; need one of {', '.join(TRAINERS)}{hint}")
-    return TRAINERS[trainer]
+        raise ExportError(
+            f"no trainer {to!r}; need one of {', '.join(TRAINERS)}{hint} (other forms: "
+            f"{', '.join(VARIANTS)})"
+        )
+    ending = PurePosixPath(str(out).partition("?")[0]).suffix.lower()
+    if not ending:
+        return forms[0]
+    for form in forms:
+        if form.ending == ending:
+            return form
+    possible = " or ".join(form.ending for form in forms)
+    raise ExportError(f"{out} ends in {ending}; {to} is written as {possible}")

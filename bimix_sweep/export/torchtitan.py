@@ -1,29 +1,96 @@
-"""torchtitan: a `DatasetMixConfig`. Each child is packed before mixing, because weights of unpacked children count documents."""
+"""torchtitan: the data loader of release 0.3.0, and the `DatasetMixConfig` of the main branch.
 
-import pprint
-
-from bimix_sweep.export.blend import UNIT, Blend
-
-
-def snippet(blend: Blend) -> str:
-    """A Python module with one function, `mix(datasets)`."""
-    shares = {part.domain: part.proportion for part in blend.positive()}
-    return f'''"""Mix the domains in the proportions of a bimix-sweep recipe.
-
-Unit of WEIGHTS: {UNIT}. Every child is packed to rows of equal length first; the weights of unpacked children would count documents.
+Both draw rows of equal length, so weights count tokens: 0.3.0 packs each source before it
+interleaves them; on main each child is packed before mixing, because the weights of unpacked
+children would count documents.
 """
 
-from torchtitan.components.data import ConcatThenSplitPackingConfig, DatasetMixConfig, WeightedDataset
+import pprint
+from collections.abc import Sequence
 
-WEIGHTS = {pprint.pformat(shares, sort_dicts=False)}
+from bimix_sweep.export.blend import Blend
+from bimix_sweep.export.form import Form
+from bimix_sweep.export.writing import comments
+
+
+def interleaved(blend: Blend, notes: Sequence[str]) -> str:
+    """For 0.3.0: a Python module with one function, `dataloader(datasets)`."""
+    weights = {part.domain: part.weight for part in blend.positive()}
+    paths = {part.domain: part.source.path for part in blend.positive()}
+    return f'''{comments(notes)}"""Mix the domains in the proportions of a bimix-sweep recipe."""
+
+from torchtitan.hf_datasets.text_datasets import HFDataSource, InterleavedHuggingFaceTextDataLoader
+
+WEIGHTS = {pprint.pformat(weights, sort_dicts=False)}
+PATHS = {pprint.pformat(paths, sort_dicts=False)}
+
+
+def dataloader(datasets, seed={blend.seed}):
+    """The data loader's config.
+
+    `datasets` maps each name above to an entry of DATASETS in
+    torchtitan/hf_datasets/text_datasets.py, in small letters, which loads the domain's path (None:
+    the path that the entry names).
+    """
+    return InterleavedHuggingFaceTextDataLoader.Config(
+        sources=[
+            HFDataSource(dataset=datasets[name], dataset_path=PATHS[name], weight=weight)
+            for name, weight in WEIGHTS.items()
+        ],
+        seed=seed,
+    )
+'''
+
+
+def mixed(blend: Blend, notes: Sequence[str]) -> str:
+    """For main: a Python module with one function, `mix(datasets)`."""
+    weights = {part.domain: part.weight for part in blend.positive()}
+    return f'''{comments(notes)}"""Mix the domains in the proportions of a bimix-sweep recipe.
+
+Every child is packed to rows of equal length first; the weights of unpacked children would count
+documents.
+"""
+
+from torchtitan.components.data import (
+    ConcatThenSplitPackingConfig,
+    DatasetMixConfig,
+    WeightedDataset,
+)
+
+WEIGHTS = {pprint.pformat(weights, sort_dicts=False)}
 
 
 def mix(datasets):
-    """The mixture; `datasets` maps each name above to its dataset config of single documents."""
+    """The mixture; `datasets` maps each name above to its config of single documents."""
     return DatasetMixConfig(
         datasets=tuple(
-            WeightedDataset(dataset=ConcatThenSplitPackingConfig(dataset=datasets[name]), weight=weight)
+            WeightedDataset(
+                dataset=ConcatThenSplitPackingConfig(dataset=datasets[name]), weight=weight
+            )
             for name, weight in WEIGHTS.items()
         )
     )
 '''
+
+
+FORMS = (
+    Form(
+        trainer="torchtitan",
+        ending=".py",
+        imports=frozenset({"torchtitan"}),
+        version="torchtitan 0.3.0; for its main branch write torchtitan-main",
+        render=interleaved,
+        notes=("Use: config.dataloader = dataloader({...}) in a config function.",),
+        paths="if given",
+    ),
+    Form(
+        trainer="torchtitan",
+        variant="main",
+        ending=".py",
+        imports=frozenset({"torchtitan"}),
+        version="torchtitan's main branch of August 2026; for release 0.3.0 write torchtitan",
+        render=mixed,
+        notes=("Use: GrainDataLoader.Config(dataset=mix({...})).",),
+        paths="none",
+    ),
+)

@@ -12,9 +12,9 @@ from bimix_sweep.data.store import TokenStore
 from bimix_sweep.data.stream import badly_realised
 from bimix_sweep.design.comparison import Comparison, compare_finals, objective_noise
 from bimix_sweep.errors import DataError, LawError, SweepError, TableError
-from bimix_sweep.export.blend import as_yaml
 from bimix_sweep.export.provenance import commit
 from bimix_sweep.export.recipe import Recipe, build_recipe, not_tested_by
+from bimix_sweep.export.writing import as_yaml
 from bimix_sweep.law.optimum import Optimum, answer, ask
 from bimix_sweep.law.question import LawQuestion
 from bimix_sweep.law.selection import FittedLaw, fit_law
@@ -134,6 +134,8 @@ def _write_domains(folder: str, config: SweepConfig, digest: str | None) -> None
         "The paths are those of the text: put in where your trainer's tokens of it lie."
         if any("path" in source for source in sources.values())
         else "The sweep knew no paths: fill in where your trainer's tokens lie, as in  web: {path: /data/web_text_document}",
+        "tokens_per_document is of the sweep's own tokenizer: count it with your trainer's.",
+        "valid: is a domain's held-out data, for the trainers that need some.",
     )
     files.write_text(files.join(folder, "domains.yaml"), text)
 

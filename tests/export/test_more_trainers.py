@@ -1,23 +1,23 @@
 import json
 import runpy
-import sys
 from decimal import Decimal
-from types import ModuleType
 
 import pytest
 import yaml
+from trainers import run_with
 
-from bimix_sweep.errors import ExportError
 from bimix_sweep.export.recipe import Recipe
-from bimix_sweep.export.registry import TRAINERS, export_recipe
+from bimix_sweep.export.registry import FORMS, TRAINERS, export_recipe
 
 PROPORTIONS = {"web": 0.5, "yes": 0.3, "books & <more>": 0.199999, "legal": 0.0, "rare": 0.000001}
 PATHS = {name: f"/data/sets/{name.split()[0]}" for name in PROPORTIONS}
 POSITIVE = {name: share for name, share in PROPORTIONS.items() if share > 0}
-UNIT_IN_FILE = {trainer: tuple(forms) for trainer, forms in TRAINERS.items()} | {
-    "megatron-lm": (),  # nothing but weights and prefixes may stand in either form
-    "megatron-bridge": (".py",),
-    "maxtext": (),
+WITHOUT_ROOM = {
+    "megatron-lm.txt",  # nothing but weights and prefixes may stand in these
+    "megatron-lm.json",
+    "megatron-bridge.json",
+    "maxtext.txt",
+    "maxtext.json",  # every key is read as a data set
 }
 
 
@@ -36,23 +36,6 @@ def written(tmp_path):
         return tmp_path / f"out{ending}"
 
     return go
-
-
-class Call:
-    """Stands for a class of a trainer that is not installed: keeps what it was called with."""
-
-    def __init__(self, **arguments):
-        self.__dict__.update(arguments)
-
-
-def run_with(monkeypatch, path, module, *names):
-    """The snippet's globals, with the trainer's module standing in."""
-    for depth in range(1, module.count(".") + 2):
-        name = ".".join(module.split(".")[:depth])
-        monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    for name in names:
-        setattr(sys.modules[module], name, Call)
-    return runpy.run_path(str(path))
 
 
 def total(weights):
@@ -77,22 +60,38 @@ def test_olmo_core_ratios_sum_to_one_and_scarce_sources_may_repeat(written):
         for s in sources
     )
     assert {s["source_name"]: s["max_repetition_ratio"] for s in sources} == {
-        "web": 1,
-        "yes": 1,
-        "books & <more>": 1,
-        "rare": 3.01,
+        "web": 1,  # .4 passes
+        "yes": 4.4,  # unknown: as many as final.max_epochs permits by default
+        "books & <more>": 4.4,
+        "rare": 3.31,  # 3.0001 passes and a tenth more
     }
 
 
 def test_torchtitan_packs_every_child_before_mixing(written, monkeypatch):
     names = ("ConcatThenSplitPackingConfig", "DatasetMixConfig", "WeightedDataset")
     module = run_with(
-        monkeypatch, written("torchtitan", ".py"), "torchtitan.components.data", *names
+        monkeypatch, written("torchtitan-main", ".py"), "torchtitan.components.data", *names
     )
     mixed = module["mix"]({name: f"documents of {name}" for name in POSITIVE})
     assert {child.dataset.dataset: child.weight for child in mixed.datasets} == {
         f"documents of {n}": s for n, s in POSITIVE.items()
     }
+
+
+def test_torchtitan_of_the_release_interleaves_sources(written, monkeypatch):
+    module = run_with(
+        monkeypatch,
+        written("torchtitan", ".py"),
+        "torchtitan.hf_datasets.text_datasets",
+        "HFDataSource",
+        "InterleavedHuggingFaceTextDataLoader",
+        "InterleavedHuggingFaceTextDataLoader.Config",
+    )
+    config = module["dataloader"]({name: f"entry {i}" for i, name in enumerate(POSITIVE)})
+    assert config.seed == 7
+    assert [(s.dataset, s.dataset_path, s.weight) for s in config.sources] == [
+        (f"entry {i}", PATHS[n], s) for i, (n, s) in enumerate(POSITIVE.items())
+    ]
 
 
 def test_litgpt_streams_blocks_with_weights_in_the_order_of_folders(written, monkeypatch):
@@ -101,6 +100,7 @@ def test_litgpt_streams_blocks_with_weights_in_the_order_of_folders(written, mon
         written("litgpt", ".py"),
         "litdata",
         "CombinedStreamingDataset",
+        "StreamingDataLoader",
         "StreamingDataset",
         "TokensLoader",
     )
@@ -110,10 +110,17 @@ def test_litgpt_streams_blocks_with_weights_in_the_order_of_folders(written, mon
     }
     assert {dataset.item_loader.block_size for dataset in combined.datasets} == {2049}
     assert (combined.seed, combined.iterate_over_all) == (7, False)
+    data = module["Mixture"]()
+    data.connect(batch_size=4, max_seq_length=1024)
+    loader = data.train_dataloader()
+    assert loader.batch_size == 4
+    with pytest.raises(ValueError, match="no held-out data: fill in VALIDATION_FOLDERS"):
+        data.val_dataloader()
 
 
 def test_mosaic_streams_all_say_a_proportion(written):
-    streams = yaml.safe_load(written("mosaic-streaming", ".yaml").read_text())["streams"]
+    content = yaml.safe_load(written("mosaic-streaming", ".yaml").read_text())
+    streams = content["train_loader"]["dataset"]["streams"]  # where LLM Foundry reads them
     assert {name: stream["proportion"] for name, stream in streams.items()} == POSITIVE
     assert {name: stream["remote"] for name, stream in streams.items()} == {
         name: PATHS[name] for name in POSITIVE
@@ -130,10 +137,15 @@ def test_nanotron_weights_stand_in_the_order_of_folders(written):
 
 
 def test_levanter_keeps_a_domain_at_zero_for_evaluation(written):
-    data = yaml.safe_load(written("levanter", ".yaml").read_text())["data"]
+    data = yaml.safe_load(written("levanter-2025", ".yaml").read_text())["data"]
     assert data["train_weights"] == PROPORTIONS
     assert set(data["configs"]) == set(PROPORTIONS)
     assert data["configs"]["legal"] == {"train_urls": [PATHS["legal"]]}
+    of_2026 = yaml.safe_load(written("levanter", ".yaml").read_text())["data"]
+    assert of_2026["train_weights"] == PROPORTIONS
+    assert of_2026["components"] == {
+        name: {"source": {"type": "url", **source}} for name, source in data["configs"].items()
+    }
 
 
 def test_lingua_sources_are_folders_under_the_root(written):
@@ -143,30 +155,6 @@ def test_lingua_sources_are_folders_under_the_root(written):
         f"{data['root_dir']}/{name}": weight / 100 for name, weight in data["sources"].items()
     } == pytest.approx({PATHS[name]: share for name, share in POSITIVE.items()})
     assert sum(data["sources"].values()) == pytest.approx(100, abs=1e-9)
-
-
-def test_maxtext_reads_the_same_weights_from_both_forms(written):
-    line = written("maxtext", ".txt").read_text().strip()
-    weights = {
-        path: float(weight) for path, weight in (entry.split(",") for entry in line.split(";"))
-    }
-    content = json.loads(written("maxtext", ".json").read_text())
-    assert (
-        weights
-        == {entry["path"]: entry["weight"] for entry in content.values()}
-        == {PATHS[n]: s for n, s in POSITIVE.items()}
-    )
-
-
-def test_maxtext_refuses_a_path_it_would_split(tmp_path):
-    (tmp_path / "domains.yaml").write_text("web: {path: 'a;b'}\n")
-    with pytest.raises(ExportError, match="'a;b' has a , ; or line break"):
-        export_recipe(
-            Recipe(proportions={"web": 1.0}),
-            "maxtext",
-            tmp_path / "out.txt",
-            tmp_path / "domains.yaml",
-        )
 
 
 def test_megatron_bridge_takes_prefixes_and_weights_apart(written):
@@ -179,14 +167,16 @@ def test_megatron_bridge_takes_prefixes_and_weights_apart(written):
     ]
 
 
-@pytest.mark.parametrize(
-    ("trainer", "ending"),
-    [(trainer, ending) for trainer, endings in UNIT_IN_FILE.items() for ending in endings],
-)
-def test_the_unit_is_stated_in_every_file_that_has_room_for_it(written, trainer, ending):
-    text = written(trainer, ending).read_text().lower()
-    assert "unit" in text
-    assert ("documents" if trainer == "hf-datasets" else "share of tokens") in text
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name + form.ending)
+def test_unit_version_and_what_was_not_checked_are_in_every_file_that_has_room(written, form):
+    assert form.has_room == (form.name + form.ending not in WITHOUT_ROOM)
+    if not form.has_room:
+        return
+    text = written(form.name, form.ending).read_text()
+    drawn = form.name.startswith(("hf-datasets", "lingua")) or form.name.endswith("documents")
+    assert f"Unit of the weights: {'documents' if drawn else 'share of tokens'}" in text
+    assert ("tokens_per_document was counted with the trainer's tokenizer" in text) == drawn
+    assert ("Not checked: your version" in text) == (form.trainer != "json")
 
 
 def test_the_ids_are_the_documented_ones():

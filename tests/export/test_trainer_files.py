@@ -1,5 +1,4 @@
 import json
-import runpy
 import shlex
 from decimal import Decimal
 
@@ -8,7 +7,7 @@ import yaml
 
 from bimix_sweep.errors import ExportError
 from bimix_sweep.export.recipe import Recipe
-from bimix_sweep.export.registry import TRAINERS, export_all, export_recipe
+from bimix_sweep.export.registry import export_recipe
 
 PROPORTIONS = {"web": 0.5, "code": 0.3, "books & <more>": 0.199999, "legal": 0.0, "rare": 0.000001}
 DOMAINS = {
@@ -63,61 +62,10 @@ def test_megatron_arguments_alternate_weights_and_prefixes_and_sum_to_one(
     assert sum(BLEND.values()) == 1
 
 
-def test_megatron_per_split_json_has_the_three_keys_and_its_own_validation_prefixes(
-    recipe, domains_file, tmp_path
-):
-    export_recipe(recipe, "megatron-lm", tmp_path / "blend.json", domains_file)
-    splits = json.loads((tmp_path / "blend.json").read_text())
-    assert list(splits) == ["train", "valid", "test"]
-    assert megatron_blend(splits["train"]) == megatron_blend(splits["test"]) == BLEND
-    assert list(megatron_blend(splits["valid"]))[1] == "/data/code_valid"
-
-
-def test_without_a_domains_file_a_name_stands_for_its_path(tmp_path):
-    export_recipe(
-        Recipe(proportions={"web": 0.25, "code": 0.75}), "megatron-lm", tmp_path / "blend"
-    )
-    assert (tmp_path / "blend").read_text() == "0.25 web 0.75 code\n"
-
-
 def test_a_prefix_with_white_space_is_refused_where_megatron_would_split_it(recipe, tmp_path):
     with pytest.raises(ExportError, match="prefix 'books & <more>' has white space"):
-        export_recipe(recipe, "megatron-lm", tmp_path / "blend.txt")
+        export_recipe(recipe, "megatron-lm", tmp_path / "blend.txt", names=True)
     assert not (tmp_path / "blend.txt").exists()
-
-
-def test_interleaving_with_the_snippet_gives_the_proportions_in_tokens(tmp_path):
-    from datasets import Dataset, disable_progress_bars
-
-    disable_progress_bars()
-    lengths, shares = {"web": 10, "code": 40, "books": 200}, {"web": 0.5, "code": 0.3, "books": 0.2}
-    (tmp_path / "domains.yaml").write_text(
-        yaml.safe_dump({n: {"tokens_per_document": k} for n, k in lengths.items()})
-    )
-    export_recipe(
-        Recipe(proportions=shares), "hf-datasets", tmp_path / "mix.py", tmp_path / "domains.yaml"
-    )
-    module = runpy.run_path(str(tmp_path / "mix.py"))
-    parts = {
-        n: Dataset.from_dict({"domain": [n] * (20_000 // k), "tokens": [k] * (20_000 // k)})
-        for n, k in lengths.items()
-    }
-    rows = module["interleave"](parts).to_dict()
-    seen = {
-        n: sum(t for d, t in zip(rows["domain"], rows["tokens"], strict=True) if d == n)
-        for n in shares
-    }
-    for name, share in shares.items():
-        assert seen[name] / sum(seen.values()) == pytest.approx(
-            share, abs=0.02
-        )  # sampling noise of 5000 documents
-    export_recipe(
-        Recipe(proportions=shares), "hf-datasets", tmp_path / "mix.json", tmp_path / "domains.yaml"
-    )
-    arguments = json.loads((tmp_path / "mix.json").read_text())
-    assert arguments["probabilities"] == list(module["PROBABILITIES"].values())
-    assert arguments["unit"] == "documents"
-    assert sum(arguments["probabilities"]) == pytest.approx(1, abs=1e-12)
 
 
 def test_document_probabilities_need_the_mean_length_of_documents(recipe, tmp_path):
@@ -134,18 +82,6 @@ def test_plain_json_keeps_domains_at_zero_and_states_its_unit(recipe, domains_fi
     assert content["seed"] == 11
     assert {n: d["proportion"] for n, d in content["domains"].items()} == PROPORTIONS
     assert content["domains"]["web"]["path"] == "/data/web_text_document"
-
-
-def test_all_writes_every_form_and_says_what_it_could_not(recipe, domains_file, tmp_path):
-    written, skipped = export_all(recipe, tmp_path / "all", domains_file)
-    assert skipped == {}
-    names = {path.name for path in (tmp_path / "all").iterdir()}
-    assert names == {trainer + ending for trainer, forms in TRAINERS.items() for ending in forms}
-    assert {path.rsplit("/", 1)[1] for path in written} == names
-    written, skipped = export_all(Recipe(proportions={"web": 1.0}), tmp_path / "some")
-    assert "tokens_per_document" in skipped["hf-datasets"]
-    assert not any("hf-datasets" in path for path in written)
-    assert (tmp_path / "some" / "megatron-lm.txt").read_text() == "1 web\n"
 
 
 def test_an_unknown_trainer_is_answered_with_the_list(recipe, tmp_path):
