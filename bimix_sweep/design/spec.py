@@ -16,9 +16,8 @@ class SweepSpec:
     """What a sweep is asked to find."""
 
     domains: DomainSet
-    """Where proxies may be sampled: the config's bounds."""
-    final_domains: DomainSet
-    """Where the optimum may lie: the config's bounds and the token caps of the final run."""
+    """The feasible set of trials, confirmation mixtures and optimum: the config's bounds and the token
+    caps of the final run."""
     targets: tuple[str, ...]
     """Validation sets, each measured at every point."""
     weights: Mapping[str, float]
@@ -55,10 +54,6 @@ class SweepSpec:
     """The same of GPU-hours."""
 
     def __post_init__(self) -> None:
-        if self.domains.names != self.final_domains.names:
-            raise SweepError(
-                f"the sweep has domains {', '.join(self.domains.names)}, the final run {', '.join(self.final_domains.names)}"
-            )
         if not self.targets:
             raise SweepError("no targets; need at least one validation set")
         if self.max_trials < 1:

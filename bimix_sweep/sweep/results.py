@@ -48,7 +48,7 @@ def write_results(folder: str, config: SweepConfig) -> Recipe:
     recipe = build_recipe(
         optimum,
         law,
-        history.spec.final_domains,
+        history.spec.domains,
         token_budget=config.final.tokens if config.final else None,
         comparison=comparison,
         excluded=_failed(history),
@@ -131,7 +131,7 @@ def _optimum(history: SweepHistory, law: FittedLaw, num_points: int) -> Optimum:
     spec = history.spec
     return optimal_mixture(
         law,
-        spec.final_domains,
+        spec.domains,
         weights=spec.weights,
         objective=spec.objective,
         step=spec.steps,
@@ -155,7 +155,7 @@ def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comp
             predicted = role if "predicted" in entry["labels"] else predicted
     question = ask(
         law,
-        spec.final_domains,
+        spec.domains,
         weights=spec.weights,
         objective=spec.objective,
         step=spec.steps,
@@ -196,7 +196,7 @@ def _page(
     counted = any(record.points and record.state != "failed" for record in records.values())
     data = ReportData(
         name=config.name,
-        domains=history.spec.final_domains,
+        domains=history.spec.domains,
         table=history.state.table() if counted else None,
         roles={name: record.role for name, record in records.items()},
         states={name: record.state for name, record in records.items()},

@@ -35,7 +35,6 @@ class DomainShape(Shape):
 
 class SpecShape(Shape):
     domains: dict[str, DomainShape]
-    final_domains: dict[str, DomainShape]
     targets: list[str]
     weights: Shares
     own: dict[str, str]
