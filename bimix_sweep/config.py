@@ -578,9 +578,7 @@ class SweepConfig(Section):
     def available_tokens(self, text_tokens: dict[str, float] | None = None) -> dict[str, float]:
         """{domain: tokens available to the final run}, infinite where neither the file nor `text_tokens` says."""
         known = text_tokens or {}
-        return {
-            name: d.tokens or known.get(name, float("inf")) for name, d in self.domains.items()
-        }
+        return {name: d.tokens or known.get(name, float("inf")) for name, d in self.domains.items()}
 
     def subsample(self, text_tokens: dict[str, float] | None = None) -> dict[str, int] | None:
         """Tokens of each domain a proxy may see, so that the longest repeats them as the final run would; None without `match_epochs`."""

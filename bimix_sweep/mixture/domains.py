@@ -199,7 +199,8 @@ class DomainSet:
         """(domains,) how far each proportion can vary among the mixtures inside the bounds."""
         lower, upper = self.lower_array, self.upper_array
         least = np.maximum(lower, 1 - upper.sum() + upper)
-        return np.maximum(np.minimum(upper, 1 - lower.sum() + lower) - least, 0.0)
+        most = np.minimum(upper, 1 - lower.sum() + lower)
+        return np.asarray(np.maximum(most - least, 0.0))
 
     def holds(self, rows: Array) -> npt.NDArray[np.bool_]:
         """(n,) which of (n, domains) proportions lie inside the bounds, within rounding."""
@@ -229,4 +230,6 @@ class DomainSet:
 
     def _natural(self) -> Array:
         tokens = np.where(self.upper_array > 0, self.tokens, 0.0)
-        return tokens / tokens.sum() if np.isfinite(tokens).all() else self._uniform()
+        if not np.isfinite(tokens).all():
+            return self._uniform()
+        return np.asarray(tokens / tokens.sum())

@@ -75,9 +75,7 @@ def propose_from_table(
             failed=np.zeros((0, len(runs.domains))),
             scales=Scales(choices=choices, finished=finished, running=running),
         )
-        same = domains.same(
-            np.concatenate([measured, chosen]), mixture.as_array(runs.domains)
-        )
+        same = domains.same(np.concatenate([measured, chosen]), mixture.as_array(runs.domains))
         earlier = sum(
             bool(is_same) and other == scale
             for is_same, other in zip(same, [*finished, *running], strict=True)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.design.initial import too_few
+from bimix_sweep.design.initial import moved_references, too_few
 from bimix_sweep.design.planning import PlannedRegret, simulate
 from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.errors import ConfigError, DataError
@@ -58,6 +58,8 @@ class Plan:
     """What a limit of the budget does to it."""
     warning: str | None
     """What is amiss with it."""
+    moved: str | None
+    """That the uniform or the natural mixture lies outside bounds or caps."""
     regret: tuple[PlannedRegret, ...]
     """Simulated."""
     tolerance: float
@@ -160,6 +162,7 @@ def make_plan(
         earliest_stop=spec.rule.min_trials + spec.patience - 1,
         noise=noise,
         warning=too_few(len(spec.domains), len(spec.scales), spec.max_trials),
+        moved=moved_references(spec.domains),
     )
 
 
