@@ -49,7 +49,9 @@ def planted(seed):
     generator = np.random.default_rng(seed)
     domains, targets = int(generator.choice([3, 4, 7, 12])), int(generator.choice([1, 2, 5]))
     t = np.exp(generator.normal(-2, 1.5, (targets, domains)))
-    t *= generator.random((targets, domains)) < generator.choice([0.3, 1.0])
+    kind = {0: "worst", 1: "pull"}.get(seed % 5, "mean")
+    help_each = generator.choice([0.3, 1.0]) if kind != "worst" else 1.0
+    t *= generator.random((targets, domains)) < help_each
     e, a = generator.uniform(0.001, 0.05, targets), generator.uniform(0.05, 0.5, targets)
     c, g = generator.uniform(1, 4, targets), generator.choice([0.4, 0.7, 0.9, 1.0])
 
@@ -66,7 +68,6 @@ def planted(seed):
         if seed % 2:
             upper[0] = lower[0]
     upper = np.maximum(upper, 1.05 * upper / upper.sum()) if upper.sum() < 1.05 else upper
-    kind = {0: "worst", 1: "pull"}.get(seed % 5, "mean")
     prior = generator.dirichlet(np.ones(domains)) + 1e-3
     objective = Objective(
         losses=losses,
