@@ -447,16 +447,12 @@ class SweepConfig(Section):
         try:
             check_names(list(self.domains))
             check_names(list(self.targets), "target")
-            domains = self.domain_set()
+            self.domain_set()
         except MixtureError as error:
             raise ValueError(str(error)) from error
         if len(self.domains) < 2:
             raise ValueError(
                 f"domains has {len(self.domains)} entries; need at least 2 to have anything to mix"
-            )
-        if sum(domains.lower) > 1 - SUM_TOLERANCE or sum(domains.upper) < 1 + SUM_TOLERANCE:
-            raise ValueError(
-                "the domains' min and max leave a single mixture; need room to choose in"
             )
         for name, target in self.targets.items():
             if target.domain is not None and target.domain not in self.domains:
@@ -605,43 +601,49 @@ class SweepConfig(Section):
         return found
 
     def domain_set(self, text_tokens: dict[str, float] | None = None) -> DomainSet:
-        """The domains with their bounds; `text_tokens` fills in token counts that the file leaves open.
+        """The feasible set of everything that the sweep trains or recommends.
+
+        Its bounds are `min`, `max` and, with `final`, the token caps
+        r_j <= max_epochs * tokens_j / final.tokens.
+
+        Args:
+            text_tokens: tokens of domains for which the file gives none; a domain with neither has
+                no cap.
 
         Raises:
-            MixtureError: the bounds leave no mixture.
+            MixtureError: bounds and caps leave no mixture, or a single one.
         """
-        known = text_tokens or {}
-        return DomainSet(
+        domains = DomainSet(
             names=tuple(self.domains),
-            tokens=tuple(
-                d.tokens or known.get(name, float("inf")) for name, d in self.domains.items()
-            ),
+            tokens=tuple(self.available_tokens(text_tokens).values()),
             lower=tuple(d.min for d in self.domains.values()),
             upper=tuple(d.max for d in self.domains.values()),
         )
+        caps = ""
+        if self.final is not None:
+            domains = domains.capped(self.final.tokens, self.final.max_epochs)
+            caps = ", with the token caps of final,"
+        if len(domains) > 1 and (
+            sum(domains.lower) > 1 - SUM_TOLERANCE or sum(domains.upper) < 1 + SUM_TOLERANCE
+        ):
+            raise MixtureError(
+                f"the domains' min and max{caps} leave a single mixture; need room to choose in"
+            )
+        return domains
 
-    def final_domain_set(self, text_tokens: dict[str, float] | None = None) -> DomainSet:
-        """The domains with bounds that also hold the final run's token caps, r_j <= max_epochs * tokens_j / final.tokens.
-
-        Raises:
-            MixtureError: the caps leave no mixture.
-        """
-        domains = self.domain_set(text_tokens)
-        return (
-            domains
-            if self.final is None
-            else domains.capped(self.final.tokens, self.final.max_epochs)
-        )
+    def available_tokens(self, text_tokens: dict[str, float] | None = None) -> dict[str, float]:
+        """{domain: tokens available to the final run}, infinite where neither the file nor `text_tokens` says."""
+        known = text_tokens or {}
+        return {name: d.tokens or known.get(name, float("inf")) for name, d in self.domains.items()}
 
     def subsample(self, text_tokens: dict[str, float] | None = None) -> dict[str, int] | None:
         """Tokens of each domain a proxy may see, so that the longest repeats them as the final run would; None without `match_epochs`."""
         if self.final is None or not self.final.match_epochs:
             return None
         share = self.proxy.tokens / self.final.tokens
-        domains = self.domain_set(text_tokens)
         return {
             name: max(1, round(t * share))
-            for name, t in zip(domains.names, domains.tokens, strict=True)
+            for name, t in self.available_tokens(text_tokens).items()
             if t != float("inf")
         }
 

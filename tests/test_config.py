@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.errors import ConfigError
+from bimix_sweep.errors import ConfigError, MixtureError
 
 TWO = {"domains": {"web": {"path": "web/"}, "math": {"path": "math/", "tokens": 3e10, "max": 0.2}}}
 BOMB = "a0: &a0 [0]\n" + "".join(
@@ -69,10 +69,20 @@ def test_steps_are_one_number_or_rising_ones_and_the_longest_says_the_tokens(tmp
     assert SweepConfig.load(tmp_path / "config.yaml").digest == two.anchored(tmp_path).digest
 
 
-def test_caps_of_the_final_run_bound_the_optimum_and_not_the_proxies():
+def test_caps_of_the_final_run_are_bounds_of_the_sweep():
     config = parsed(final={"tokens": 1e12, "max_epochs": 4})
-    assert config.final_domain_set().upper == pytest.approx((1.0, 0.12))
-    assert config.domain_set().upper == (1.0, 0.2)
+    assert config.domain_set().upper == pytest.approx((1.0, 0.12))
+    assert parsed().domain_set().upper == (1.0, 0.2)
+
+
+def test_caps_bound_domains_by_the_tokens_of_their_text_where_the_file_gives_none():
+    domains = {name: {"path": "x"} for name in ("web", "math")}
+    config = parsed(domains=domains, final={"tokens": 1e6, "max_epochs": 4})
+    assert config.domain_set({"web": 1e6, "math": 2e4}).upper == pytest.approx((1.0, 0.08))
+    with pytest.raises(MixtureError, match=r"need 250000 tokens of text; the domains .* give 4e"):
+        config.domain_set({"web": 2e4, "math": 2e4})
+    with pytest.raises(MixtureError, match="token caps of final, leave a single mixture"):
+        config.domain_set({"web": 2e5, "math": 5e4})
 
 
 def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_final_run():
@@ -99,6 +109,23 @@ def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_fi
         (
             {"domains": {"a": {"path": "x", "max": 0.2}, "b": {"path": "y", "max": 0.2}}},
             "max sum to 0.4",
+        ),
+        (
+            {
+                "domains": {
+                    "a": {"path": "x", "min": 0.3, "tokens": 2e9},
+                    "b": {"path": "y"},
+                },
+                "final": {"tokens": 1e11},
+            },
+            r"domain a has min 0\.3, and 4 epochs of its 2e\+09 tokens are 0\.08 of a run of",
+        ),
+        (
+            {
+                "domains": {n: {"path": n, "tokens": 1e9} for n in "ab"},
+                "final": {"tokens": 1e12},
+            },
+            r"need 2\.5e\+11 tokens of text; the domains and their max give 2e\+09",
         ),
         ({"domains": {"a": {"path": "x"}, "b": {}}}, r"domains\.b\.path is missing; need it"),
         ({"domains": {"a/b": {"path": "x"}, "b": {"path": "y"}}}, "name 'a/b' is not usable"),

@@ -281,7 +281,6 @@ def spec():
     )
     return SweepSpec(
         domains=domains,
-        final_domains=domains,
         targets=names,
         weights=dict.fromkeys(names, 1.0),
         own={name: name for name in names},
@@ -296,7 +295,7 @@ def test_a_drawn_world_has_its_optimum_inside_the_bounds_and_nothing_below_it(sp
     for number in range(3):
         world = World.draw(spec, 0.003, rng(number, "world"))
         best = world.best(spec, rng(number, "best"))
-        values = world.objective(random_mixtures(spec.final_domains, rng(number, "others"), 5000))
+        values = world.objective(random_mixtures(spec.domains, rng(number, "others"), 5000))
         assert best <= values.min() * (1 + 1e-6)
         assert best > values.min() * 0.99
         more_web = world.losses(np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]]))

@@ -183,6 +183,8 @@ def plan(
     for line in (*made.limits, *([f"warning: {made.warning}"] if made.warning else [])):
         typer.echo(line)
     print_notes(list(made.not_tested))
+    if made.moved:
+        typer.echo(made.moved)
     if seconds == 0:
         return
     if not made.regret:

@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from bimix_sweep.design.aim import Aim, aim_at
 from bimix_sweep.design.initial import random_mixtures
@@ -34,7 +35,7 @@ from bimix_sweep.design.scale import Scale
 from bimix_sweep.law.contest import Question, scattered
 from bimix_sweep.law.uncertainty import Posterior
 from bimix_sweep.mixture.domains import DomainSet, Mixture
-from bimix_sweep.mixture.simplex import SUM_TOLERANCE, Array, project
+from bimix_sweep.mixture.simplex import Array, project
 
 EXPLORATION = 0.3
 """Weight of the variance over all mixtures beside the regret. Regret at 32 runs with .1, .2, .3 and .6: law-like .106, .098, .101, .120 %, alien .65, .55, .50, .48 %."""
@@ -89,12 +90,17 @@ def next_mixture(
         _in_order(rows, order, len(question.law.domains)) for rows in (finished, running, failed)
     )
     aim = aim_at(question, generator)
-    fresh = _fresh(question, domains, order, aim.near, failed, generator, NUM_BROAD)
-    candidates = np.concatenate([fresh, _again(question, domains, order, finished)])
+    known = np.concatenate([finished, running, failed])
+    fresh, again = _candidates(
+        question, domains, order, aim.near, known, finished, generator, NUM_BROAD
+    )
+    candidates = np.concatenate([fresh, again])
     everywhere, at = np.tile(candidates, (len(scales.choices), 1)), scales.of(len(candidates))
     best, fall = choose(question, aim, everywhere, at, running, scales.running)
     mixture, scale = everywhere[best], at[best]
-    why = _why(mixture, scale, finished, scales) if best % len(candidates) >= len(fresh) else ""
+    repeats = best % len(candidates) >= len(fresh)
+    same = domains.same(finished[:, order], mixture[order])
+    why = _why(same, scale, scales) if repeats else ""
     return Mixture.from_array(domains.names, mixture[order]), f"{why}regret -{fall:.2g}", scale
 
 
@@ -133,8 +139,11 @@ class Batch:
         near = np.concatenate(
             [self._aim.near, scattered(question, self._aim.near[0], generator, size)]
         )
-        fresh = _fresh(question, domains, self._order, near, failed, generator, NUM_BROAD + size)
-        self._candidates = np.concatenate([fresh, _again(question, domains, self._order, finished)])
+        known = np.concatenate([finished, running, failed])
+        fresh, again = _candidates(
+            question, domains, self._order, near, known, finished, generator, NUM_BROAD + size
+        )
+        self._candidates = np.concatenate([fresh, again])
         self._at = scales.of(len(self._candidates))
         self._finished, self._num_fresh = finished, len(fresh)
         self._taken = np.zeros(len(self._at), dtype=bool)
@@ -161,12 +170,12 @@ class Batch:
         self._posterior = self._posterior.conditioned(len(self._aim.bowl.stencil) + best)
         self.made += 1
         mixture, scale = self._candidates[best % count], self._at[best]
-        why = (
-            _why(mixture, scale, self._finished, self._scales)
-            if best % count >= self._num_fresh
-            else ""
-        )
-        self._taken[best] = best % count < self._num_fresh
+        repeats = best % count >= self._num_fresh
+        same = self._domains.same(self._finished[:, self._order], mixture[self._order])
+        why = _why(same, scale, self._scales) if repeats else ""
+        if not repeats:
+            like = self._domains.same(self._candidates[:, self._order], mixture[self._order])
+            self._taken[(best // count) * count + np.flatnonzero(like[: self._num_fresh])] = True
         return (
             Mixture.from_array(self._domains.names, mixture[self._order]),
             f"{why}regret -{regret[best]:.2g}",
@@ -271,16 +280,20 @@ def _total(regret: Array, share: Array, cost: Array, exploration: float) -> Arra
     )
 
 
-def _fresh(
+def _candidates(
     question: Question,
     domains: DomainSet,
     order: list[int],
     near: Array,
-    failed: Array,
+    known: Array,
+    finished: Array,
     generator: np.random.Generator,
     num_broad: int,
-) -> Array:
-    """Candidates inside the bounds: near the optimum and anywhere; a mixture that failed is not tried again."""
+) -> tuple[Array, Array]:
+    """Mixtures inside the bounds that no trial has tried, near the optimum and anywhere, and finished ones to repeat.
+
+    Where no mixture of the first kind is left and none finished, all there are near and anywhere.
+    """
     lower, upper = _in_order(
         np.stack([domains.lower, domains.upper]), order, len(question.law.domains)
     )
@@ -288,18 +301,14 @@ def _fresh(
         random_mixtures(domains, generator, num_broad), order, len(question.law.domains)
     )
     fresh = np.concatenate([project(near, lower, upper), broad])
-    if len(failed):
-        fresh = fresh[np.abs(fresh[:, None] - failed[None]).max(axis=2).min(axis=1) > 1e-6]
-    return fresh
+    tried = np.array([domains.same(known[:, order], row).any() for row in fresh[:, order]])
+    again = _again(question, domains, order, finished)
+    return (fresh if tried.all() and not len(again) else fresh[~tried]), again
 
 
 def _again(question: Question, domains: DomainSet, order: list[int], finished: Array) -> Array:
     """Measured mixtures that may be run again: bounds may have been others when they were chosen."""
-    shares = finished[:, order]
-    inside = (shares >= domains.lower_array - SUM_TOLERANCE) & (
-        shares <= domains.upper_array + SUM_TOLERANCE
-    )
-    again = np.unique(finished[inside.all(axis=1)], axis=0)
+    again = np.unique(finished[domains.holds(finished[:, order])], axis=0)
     if not len(again):
         return again
     size = np.full(len(again), np.nan if question.size is None else question.size)
@@ -307,9 +316,8 @@ def _again(question: Question, domains: DomainSet, order: list[int], finished: A
     return again[np.argsort(question.objective(losses))[:NUM_REPLICATES]]
 
 
-def _why(mixture: Array, scale: Scale, finished: Array, scales: Scales) -> str:
-    """What it means to run a measured mixture again."""
-    same = np.abs(finished - mixture).max(axis=1) < 1e-12
+def _why(same: npt.NDArray[np.bool_], scale: Scale, scales: Scales) -> str:
+    """What it means to run a measured mixture again; `same` says which finished trials have it."""
     known = {other for other, is_same in zip(scales.finished, same, strict=True) if is_same}
     if scale in known:
         return "replicate, "

@@ -68,7 +68,7 @@ class Chooser:
             spec = self._record.spec
             question = ask(
                 law,
-                spec.final_domains,
+                spec.domains,
                 weights=spec.weights,
                 objective=spec.objective,
                 step=spec.steps,

@@ -84,13 +84,14 @@ def initial_mixture(
         count: how many candidates to choose from.
     """
     for name, mixture in (("uniform", domains.uniform()), ("natural", domains.natural())):
-        shares = mixture.as_array()
-        if not len(seen) or np.abs(seen - shares).max(axis=1).min() > 1e-6:
-            return mixture, f"initial: {name}"
+        if not domains.same(seen, mixture.as_array()).any():
+            moved = ", moved into the bounds" if name in domains.moved else ""
+            return mixture, f"initial: {name}{moved}"
     candidates = random_mixtures(domains, generator, count)
     floor = np.clip(SMALLEST_SHARE / len(domains), domains.lower_array, domains.upper_array)
     if floor.sum() < 1:
         candidates = project(candidates, floor, domains.upper_array)
+    candidates = unlike(domains, candidates, seen)
     best = most_informative(candidates, seen)
     return Mixture.from_array(domains.names, candidates[best]), "initial: space-filling"
 
@@ -100,12 +101,40 @@ def repeated_mixture(domains: DomainSet, first: Array, there: Array) -> Mixture:
 
     Args:
         domains: names and bounds.
-        first: (runs, domains) mixtures proposed at the cheapest scale.
+        first: (runs, domains) mixtures proposed at the cheapest scale; those outside the bounds, which
+            were others then, are moved inside only where no other is left.
         there: (runs, domains) those proposed at the dearer one.
     """
-    new = first[[not len(there) or np.abs(there - row).max(axis=1).min() > 1e-6 for row in first]]
-    mixtures = new if len(new) else first
+    inside = first[domains.holds(first)]
+    if not len(inside):
+        inside = project(first, domains.lower_array, domains.upper_array)
+    mixtures = unlike(domains, inside, there)
     return Mixture.from_array(domains.names, mixtures[most_informative(mixtures, there)])
+
+
+def unlike(domains: DomainSet, candidates: Array, others: Array) -> Array:
+    """The candidates that are not the same mixture as any of some others (`DomainSet.same`); all where none is left.
+
+    Args:
+        candidates, others: (n, domains), in the order of `domains`.
+    """
+    new = candidates[[not domains.same(others, row).any() for row in candidates]]
+    return new if len(new) else candidates
+
+
+def moved_references(domains: DomainSet) -> str | None:
+    """That the uniform or the natural mixture lies outside the bounds, which stand for the caps, too; None where both lie inside."""
+    moved = domains.moved
+    if not moved:
+        return None
+    largest = dict(zip(domains.names, domains.upper, strict=True))
+    least = dict(zip(domains.names, domains.lower, strict=True))
+    said = "; ".join(
+        f"the {mixture} mixture breaks the bounds of "
+        + ", ".join(f"{name} ({least[name]:.3g} to {largest[name]:.3g})" for name in names)
+        for mixture, names in moved.items()
+    )
+    return f"{said}; the nearest mixture inside all bounds is trained in its place"
 
 
 def most_informative(candidates: Array, seen: Array) -> int:

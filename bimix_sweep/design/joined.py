@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from bimix_sweep.design.initial import most_informative, random_mixtures
+from bimix_sweep.design.initial import most_informative, random_mixtures, unlike
 from bimix_sweep.design.trial import TrialRecord
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import Array, project
@@ -44,6 +44,7 @@ def holding_mixture(
         holding_floor(domains, names),
         domains.upper_array,
     )
+    candidates = unlike(domains, candidates, seen)
     best = most_informative(candidates, seen)
     return Mixture.from_array(domains.names, candidates[best]), f"joined: holds {', '.join(names)}"
 

@@ -19,9 +19,8 @@ class SweepSpec:
     """What a sweep is asked to find."""
 
     domains: DomainSet
-    """Where proxies may be sampled: the config's bounds."""
-    final_domains: DomainSet
-    """Where the optimum may lie: the config's bounds and the token caps of the final run."""
+    """The feasible set of trials, confirmation mixtures and optimum: the config's bounds and the token
+    caps of the final run."""
     targets: tuple[str, ...]
     """Validation sets, each measured at every point."""
     weights: Mapping[str, float]
@@ -62,15 +61,11 @@ class SweepSpec:
     """Largest proportion of each domain that the user allows, without the caps of the final run;
     empty: that of `domains`."""
     final: FinalRun | None = None
-    """The run that the mixture is for; None where not stated. Its caps stand in `final_domains`."""
+    """The run that the mixture is for; None where not stated. Its caps stand in `domains`."""
     tokens_per_step: float | None = None
     """Tokens of an optimizer step of a proxy; None where not known."""
 
     def __post_init__(self) -> None:
-        if self.domains.names != self.final_domains.names:
-            raise SweepError(
-                f"the sweep has domains {', '.join(self.domains.names)}, the final run {', '.join(self.final_domains.names)}"
-            )
         if len(self.max_before_caps) not in (0, len(self.domains)):
             raise SweepError(
                 f"max_before_caps has {len(self.max_before_caps)} numbers for {len(self.domains)} "

@@ -191,7 +191,7 @@ class SweepState(SweepRecord):
         if law:
             optimum = optimal_mixture(
                 law,
-                self.spec.final_domains,
+                self.spec.domains,
                 weights=self.spec.weights,
                 objective=self.spec.objective,
                 step=self.spec.steps,
@@ -278,7 +278,7 @@ class SweepState(SweepRecord):
         )
 
     def _seed(self, mixture: Mixture, scale: Scale) -> int:
-        earlier = sum(
-            record.mixture == mixture and record.scale == scale for record in self.trials.values()
-        )
+        at_scale = [name for name, record in self.trials.items() if record.scale == scale]
+        shares = mixture.as_array(self.spec.domains.names)
+        earlier = int(self.spec.domains.same(self.rows(at_scale), shares).sum())
         return seed_for(self.spec.seed, "training", earlier)

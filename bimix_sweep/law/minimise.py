@@ -25,6 +25,9 @@ Losses = Callable[[Array], tuple[Array, Array]]
 
 SMOOTHING = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 """Falling temperatures of "worst", fractions of the objective."""
+SOFT = 2e-3
+"""Temperature of `Objective.gradients`, a fraction of the objective: of the size of the near-optimal region's width, over
+which they guide a search; at 1e-4 it stalls where targets tie."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +72,12 @@ class Objective:
         )
 
     def gradients(self, points: Array) -> Array:
-        """(n, domains) derivatives of F; of its smoothed form for "worst"."""
+        """(n, domains) derivatives of F; for "worst" of the maximum smoothed over SOFT of it."""
         losses, slopes = self.losses(points)
-        shares = np.stack([self.smooth(row, 1e-4 * float(row.max()))[1] for row in losses])
+        top = SOFT * (losses * self.weights).max(axis=1)
+        shares = np.stack(
+            [self.smooth(row, heat)[1] for row, heat in zip(losses, top, strict=True)]
+        )
         return np.asarray(np.einsum("nk,nkd->nd", shares, slopes) + self.pull(points)[1])
 
     def model(self, point: Array, temperature: float) -> tuple[float, Array, Array]:

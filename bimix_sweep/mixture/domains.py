@@ -5,11 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from bimix_sweep.errors import MixtureError
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE, Array, check_bounds, project
 from bimix_sweep.text import shown
 
+SAME = 1e-3
+"""Part of a domain's room by which two proportions of one mixture may differ (`DomainSet.same`)."""
+ROUNDING = 1e-9
+"""Difference of two proportions that files and arithmetic make."""
 MOST_DOMAINS = 10_000
 """A mixture of more is not one anyone made."""
 
@@ -145,13 +150,21 @@ class DomainSet:
         """The same domains with each upper bound lowered to `max_epochs` passes over its tokens in a run of `run_tokens`.
 
         Raises:
-            MixtureError: the caps leave no mixture (too few tokens in all), or less than a domain's min.
+            MixtureError: the caps leave no mixture (too few tokens in all), or less than a domain's
+                min.
         """
         if not (0 < run_tokens < math.inf and 0 < max_epochs < math.inf):
             raise MixtureError(
                 f"a run of {run_tokens:g} tokens at {max_epochs:g} epochs is not possible; need both above 0 and finite"
             )
         caps = max_epochs * np.array(self.tokens) / run_tokens
+        for name, low, tokens, cap in zip(self.names, self.lower, self.tokens, caps, strict=True):
+            if cap < low:
+                raise MixtureError(
+                    f"domain {name} has min {low:g}, and {max_epochs:g} epochs of its {tokens:g} "
+                    f"tokens are {cap:.3g} of a run of {run_tokens:g} tokens; need a min of at "
+                    "most that, more epochs, or a shorter run"
+                )
         upper = np.minimum(self.upper_array, caps)
         if upper.sum() < 1 - SUM_TOLERANCE:
             raise MixtureError(
@@ -161,19 +174,62 @@ class DomainSet:
         return DomainSet(names=self.names, tokens=self.tokens, lower=self.lower, upper=tuple(upper))
 
     def uniform(self) -> Mixture:
-        """Equal shares, moved into the bounds."""
-        return self.nearest(np.full(len(self), 1 / len(self)))
+        """Equal proportions of all domains whose max is above 0, moved into the bounds."""
+        return self.nearest(self._uniform())
 
     def natural(self) -> Mixture:
-        """Shares proportional to the available tokens, moved into the bounds; uniform where a token count is not known.
+        """Proportions of the available tokens, moved into the bounds; uniform where a token count is not known.
 
         Tokens of a domain with max 0 are not available.
         """
-        tokens = np.where(self.upper_array > 0, self.tokens, 0.0)
-        return self.nearest(tokens / tokens.sum()) if np.isfinite(tokens).all() else self.uniform()
+        return self.nearest(self._natural())
+
+    @property
+    def moved(self) -> dict[str, tuple[str, ...]]:
+        """{"uniform", "natural": domains whose bounds it breaks before it is moved into them}; without those that break none."""
+        found = {}
+        for name, shares in (("uniform", self._uniform()), ("natural", self._natural())):
+            low, high = (self.lower_array - SUM_TOLERANCE, self.upper_array + SUM_TOLERANCE)
+            if (outside := np.flatnonzero((shares < low) | (shares > high))).size:
+                found[name] = tuple(self.names[index] for index in outside)
+        return found
+
+    @property
+    def room(self) -> Array:
+        """(domains,) how far each proportion can vary among the mixtures inside the bounds."""
+        lower, upper = self.lower_array, self.upper_array
+        least = np.maximum(lower, 1 - upper.sum() + upper)
+        most = np.minimum(upper, 1 - lower.sum() + lower)
+        return np.asarray(np.maximum(most - least, 0.0))
+
+    def holds(self, rows: Array) -> npt.NDArray[np.bool_]:
+        """(n,) which of (n, domains) proportions lie inside the bounds, within rounding."""
+        inside = (rows >= self.lower_array - SUM_TOLERANCE) & (
+            rows <= self.upper_array + SUM_TOLERANCE
+        )
+        return np.asarray(inside.all(axis=-1))
+
+    def same(self, rows: Array, proportions: Array) -> npt.NDArray[np.bool_]:
+        """(n,) which of (n, domains) proportions are the same mixture as (domains,) `proportions` for a measurement.
+
+        No domain differs by more than SAME of the room that the bounds leave it: narrow bounds are
+        compared more finely.
+        """
+        near = np.abs(rows - proportions) <= SAME * self.room + ROUNDING
+        return np.asarray(near.all(axis=-1))
 
     def nearest(self, proportions: Array) -> Mixture:
         """The mixture inside the bounds nearest to a (domains,) array."""
         return Mixture.from_array(
             self.names, project(proportions, self.lower_array, self.upper_array)
         )
+
+    def _uniform(self) -> Array:
+        usable = self.upper_array > 0
+        return np.asarray(usable / usable.sum())
+
+    def _natural(self) -> Array:
+        tokens = np.where(self.upper_array > 0, self.tokens, 0.0)
+        if not np.isfinite(tokens).all():
+            return self._uniform()
+        return np.asarray(tokens / tokens.sum())

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.design.initial import too_few
+from bimix_sweep.design.initial import moved_references, too_few
 from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.export.recipe import Recipe
@@ -64,6 +64,8 @@ def drive(
 
     if said := too_few(len(spec.domains), len(spec.scales), spec.max_trials):
         progress.say(f"warning: {said}")
+    if said := moved_references(spec.domains):
+        progress.say(said)
     with cluster(address, config.resources) as found, _storage_told(folder):
         interrupt.install()  # Ray has taken SIGTERM over
         check_loadable(trainer, config.resources, progress.say)
@@ -111,7 +113,6 @@ def sweep_spec(config: SweepConfig, trainer: Proxies) -> SweepSpec:
     tokens = dict(trainer.domain_tokens)
     return SweepSpec(
         domains=config.domain_set(tokens),
-        final_domains=config.final_domain_set(tokens),
         targets=tuple(config.resolved_targets()),
         weights=config.weights(),
         own=config.own(),

@@ -158,13 +158,13 @@ def _spec_to_json(spec: SweepSpec) -> dict[str, Any]:
         **({"smaller": list(spec.smaller)} if spec.smaller else {}),
         **({"shorter": list(spec.shorter)} if spec.shorter else {}),
     }
-    for key, domains in (("domains", spec.domains), ("final_domains", spec.final_domains)):
-        content[key] = {
-            name: {"tokens": tokens if math.isfinite(tokens) else None, "min": low, "max": high}
-            for name, tokens, low, high in zip(
-                domains.names, domains.tokens, domains.lower, domains.upper, strict=True
-            )
-        }
+    domains = spec.domains
+    content["domains"] = {
+        name: {"tokens": tokens if math.isfinite(tokens) else None, "min": low, "max": high}
+        for name, tokens, low, high in zip(
+            domains.names, domains.tokens, domains.lower, domains.upper, strict=True
+        )
+    }
     return content
 
 
@@ -175,18 +175,17 @@ def spec_from_json(content: Mapping[str, Any]) -> SweepSpec:
         BimixSweepError: it does not fit together.
     """
     fields = dict(content)
-    for key in ("domains", "final_domains"):
-        entries = fields[key]
-        if not 1 <= len(entries) <= MOST_DOMAINS:
-            raise SweepError(f"{key} has {len(entries)} entries; need 1 to {MOST_DOMAINS}")
-        fields[key] = DomainSet(
-            names=tuple(entries),
-            tokens=tuple(
-                math.inf if e["tokens"] is None else float(e["tokens"]) for e in entries.values()
-            ),
-            lower=tuple(float(e["min"]) for e in entries.values()),
-            upper=tuple(float(e["max"]) for e in entries.values()),
-        )
+    entries = fields["domains"]
+    if not 1 <= len(entries) <= MOST_DOMAINS:
+        raise SweepError(f"domains has {len(entries)} entries; need 1 to {MOST_DOMAINS}")
+    fields["domains"] = DomainSet(
+        names=tuple(entries),
+        tokens=tuple(
+            math.inf if e["tokens"] is None else float(e["tokens"]) for e in entries.values()
+        ),
+        lower=tuple(float(e["min"]) for e in entries.values()),
+        upper=tuple(float(e["max"]) for e in entries.values()),
+    )
     fields["goals"] = {target: Goal.from_json(goal) for target, goal in fields["goals"].items()}
     fields |= {
         key: tuple(fields[key])

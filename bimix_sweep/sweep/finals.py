@@ -10,7 +10,7 @@ from typing import Any
 
 from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.mixture.simplex import SUM_TOLERANCE, total_variation
+from bimix_sweep.mixture.simplex import total_variation
 from bimix_sweep.seeding import seed_for
 from bimix_sweep.sweep.history import SweepHistory
 
@@ -28,8 +28,8 @@ FinalMixture = dict[str, Any]
 def reference_mixtures(spec: SweepSpec) -> list[FinalMixture]:
     """Uniform and natural: known before the sweep's outcome."""
     mixtures: list[FinalMixture] = []
-    _merge(mixtures, "uniform", spec.final_domains.uniform())
-    _merge(mixtures, "natural", spec.final_domains.natural())
+    _merge(mixtures, "uniform", spec.domains.uniform())
+    _merge(mixtures, "natural", spec.domains.natural())
     return mixtures
 
 
@@ -46,7 +46,7 @@ def final_trainings(
     history: SweepHistory, mixtures: Sequence[FinalMixture]
 ) -> Iterator[tuple[str, int, FinalMixture]]:
     """Name, seed and mixture (`labels`, `mixture`) of each final training, in the order they run: first one seed, then the next."""
-    names = history.spec.final_domains.names
+    names = history.spec.domains.names
     there = {
         name: record for name, record in history.state.trials.items() if record.role == "final"
     }
@@ -81,7 +81,7 @@ def stands_for(
     history: SweepHistory, mixtures: Sequence[FinalMixture], predicted: Mixture
 ) -> float | None:
     """How far the earlier final trainings that stand for the predicted optimum lie from it (total variation); None where it is trained anew."""
-    names = history.spec.final_domains.names
+    names = history.spec.domains.names
     for trial, _, entry in final_trainings(history, mixtures):
         if (
             "predicted" in entry["labels"]
@@ -96,13 +96,11 @@ def _best_measured(history: SweepHistory) -> Mixture | None:
 
     Losses of different scales are not compared: it is one of the largest size that any of them has, and of these of the most steps.
     """
-    domains = history.spec.final_domains
+    domains = history.spec.domains
     found: list[tuple[float, int, float, Mixture]] = []
     for name, record in history.state.trials.items():
         shares = record.mixture.as_array(domains.names)
-        inside = (shares >= domains.lower_array - SUM_TOLERANCE).all() and (
-            shares <= domains.upper_array + SUM_TOLERANCE
-        ).all()
+        inside = domains.holds(shares)
         loss = history.objective(name)
         if record.role == "sweep" and record.state == "finished" and inside and loss is not None:
             found.append((-record.size, -record.steps, loss, record.mixture))

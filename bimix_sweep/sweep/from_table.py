@@ -78,10 +78,7 @@ def propose_from_table(
             failed=np.zeros((0, len(runs.domains))),
             scales=Scales(choices=choices, finished=finished, running=running),
         )
-        same = (
-            np.abs(np.concatenate([measured, chosen]) - mixture.as_array(runs.domains)).max(axis=1)
-            < 1e-9
-        )
+        same = domains.same(np.concatenate([measured, chosen]), mixture.as_array(runs.domains))
         earlier = sum(
             bool(is_same) and other == scale
             for is_same, other in zip(same, [*finished, *running], strict=True)

@@ -21,7 +21,7 @@ from bimix_sweep.sweep.shapes import check_shape
 
 LIMITS = ("max_trials", "tolerance", "patience", "core_hours", "gpu_hours", "slots", "final")
 """Of the spec, what only says how long to go on or is stated beside the answer (`final`, whose caps
-are in `final_domains`): predicted optima and regrets of before stay answers to the question."""
+are in `domains`): predicted optima and regrets of before stay answers to the question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

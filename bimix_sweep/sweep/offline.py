@@ -16,7 +16,7 @@ import numpy as np
 
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.design.initial import too_few
+from bimix_sweep.design.initial import moved_references, too_few
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
 from bimix_sweep.export.recipe import Recipe
@@ -238,6 +238,8 @@ def _notes(config: SweepConfig) -> Iterator[str]:
         len(config.proxy.sizes) * len(config.proxy.lengths),
         config.budget.trials,
     ):
+        yield said
+    if said := moved_references(config.domain_set()):
         yield said
     for name, tokens in (config.subsample() or {}).items():
         yield f"final.match_epochs: let every training read the same {tokens} tokens of {name}, so that it repeats them as the final run would"

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.design.initial import too_few
+from bimix_sweep.design.initial import moved_references, too_few
 from bimix_sweep.design.planning import PlannedRegret, simulate
 from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.errors import ConfigError, DataError
@@ -60,6 +60,8 @@ class Plan:
     """What is amiss with it."""
     not_tested: tuple[str, ...]
     """How far the final run lies beyond the trials, in sentences."""
+    moved: str | None
+    """That the uniform or the natural mixture lies outside bounds or caps."""
     regret: tuple[PlannedRegret, ...]
     """Simulated."""
     tolerance: float
@@ -164,6 +166,7 @@ def make_plan(
         noise=noise,
         warning=too_few(len(spec.domains), len(spec.scales), spec.max_trials),
         not_tested=spec.beyond.sentences,
+        moved=moved_references(spec.domains),
     )
 
 

@@ -200,7 +200,7 @@ def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comp
             predicted = role if "predicted" in entry["labels"] else predicted
     question = ask(
         law,
-        spec.final_domains,
+        spec.domains,
         weights=spec.weights,
         objective=spec.objective,
         step=spec.steps,
@@ -247,7 +247,7 @@ def _page(
     )
     data = ReportData(
         name=config.name,
-        domains=history.spec.final_domains,
+        domains=history.spec.domains,
         table=history.state.table() if counted else None,
         roles={name: record.role for name, record in records.items()},
         states={name: record.state for name, record in records.items()},

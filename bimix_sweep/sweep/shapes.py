@@ -48,7 +48,6 @@ class GoalShape(Shape):
 
 class SpecShape(Shape):
     domains: dict[str, DomainShape]
-    final_domains: dict[str, DomainShape]
     targets: list[str]
     weights: Shares
     own: dict[str, str]

@@ -29,7 +29,6 @@ def spec():
     steps = tuple(range(10, 10 * POINTS + 1, 10))
     return SweepSpec(
         domains=domains,
-        final_domains=domains,
         targets=DOMAINS,
         weights=dict.fromkeys(DOMAINS, 1.0),
         own={n: n for n in DOMAINS},

@@ -35,7 +35,6 @@ COST, SEEDS, DRAWS = 8, 10, 20
 DOMAINS = DomainSet(names=NAMES, tokens=(1e9, 3e9, 6e9))
 SPEC = SweepSpec(
     domains=DOMAINS,
-    final_domains=DOMAINS,
     targets=NAMES,
     weights=dict.fromkeys(NAMES, 1.0),
     own={n: n for n in NAMES},

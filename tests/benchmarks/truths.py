@@ -224,7 +224,6 @@ def spec(truth: Truth, **changes: object) -> SweepSpec:
     domains = DomainSet(names=truth.domains)
     given = {
         "domains": domains,
-        "final_domains": domains,
         "targets": truth.targets,
         "weights": dict.fromkeys(truth.targets, 1.0),
         "own": {t: t for t in truth.targets if t in truth.domains},

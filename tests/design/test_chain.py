@@ -18,7 +18,6 @@ STEPS = (100, 200, 400)
 DOMAINS = DomainSet(names=NAMES, tokens=(1e9, 3e9, 6e9))
 SPEC = SweepSpec(
     domains=DOMAINS,
-    final_domains=DOMAINS,
     targets=NAMES,
     weights=dict.fromkeys(NAMES, 1.0),
     own={n: n for n in NAMES},

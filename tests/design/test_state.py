@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
+from bimix_sweep.design.initial import repeated_mixture
 from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.design.state import SweepState
 from bimix_sweep.design.trial import Proposal
@@ -20,7 +21,6 @@ STEPS = (100, 200, 400, 800)
 DOMAINS = DomainSet(names=NAMES, tokens=(1e9, 3e9, 6e9))
 SPEC = SweepSpec(
     domains=DOMAINS,
-    final_domains=DOMAINS,
     targets=NAMES,
     weights=dict.fromkeys(NAMES, 1.0),
     own={n: n for n in NAMES},
@@ -162,16 +162,15 @@ def test_watching_a_sweep_does_not_change_its_proposals():
     assert quiet.proposals == watched.proposals
 
 
-def test_every_proposal_lies_in_the_bounds_and_the_optimum_in_the_tighter_final_ones():
-    bounded = DomainSet(names=NAMES, lower=(0.05, 0.05, 0.05), upper=(0.8, 0.9, 0.9))
-    final = DomainSet(names=NAMES, lower=(0.05, 0.05, 0.05), upper=(0.25, 0.9, 0.9))
-    state = SweepState(replace(SPEC, domains=bounded, final_domains=final, max_trials=10))
+def test_every_proposal_and_the_optimum_lie_in_the_bounds():
+    bounded = DomainSet(names=NAMES, lower=(0.05, 0.05, 0.05), upper=(0.25, 0.9, 0.9))
+    state = SweepState(replace(SPEC, domains=bounded, max_trials=10))
     run(state)
-    for proposal in state.proposals:
-        shares = proposal.mixture.as_array()
+    optimum = state.history[-1].optimum.mixture
+    for mixture in (*(proposal.mixture for proposal in state.proposals), optimum):
+        shares = mixture.as_array()
         assert (shares >= bounded.lower_array - 1e-12).all()
         assert (shares <= bounded.upper_array + 1e-12).all()
-    assert state.history[-1].optimum.mixture.as_dict()["code"] <= 0.25 + 1e-12
 
 
 def test_a_batch_holds_different_mixtures_because_running_trials_count_as_seen():
@@ -182,6 +181,40 @@ def test_a_batch_holds_different_mixtures_because_running_trials_count_as_seen()
     apart = [np.abs(one - other).sum() / 2 for i, one in enumerate(batch) for other in batch[:i]]
     assert np.median(apart) > 0.1
     assert len({tuple(np.round(row, 6)) for row in batch}) >= 6
+
+
+@pytest.mark.parametrize("slots", [1, 6])
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"lower": (0.33,) * 3, "upper": (0.335,) * 3},
+        {"lower": (0.3, 0.3, 0), "upper": (0.301, 1, 1)},
+    ],
+)
+def test_under_narrow_bounds_a_mixture_is_repeated_only_on_purpose_and_with_another_seed(
+    bounds, slots
+):
+    state = SweepState(replace(SPEC, domains=DomainSet(names=NAMES, **bounds), slots=slots))
+    while len(state.proposals) < 18:
+        batch = [state.propose(f"t{len(state.trials)}") for _ in range(slots)]
+        for proposal in batch:
+            train(state, proposal)
+    rows = np.array([proposal.mixture.as_array() for proposal in state.proposals])
+    width = rows.max(axis=0) - rows.min(axis=0)
+    assert (width > 1e-4).any()
+    for later, proposal in enumerate(state.proposals):
+        for earlier in range(later):
+            if (np.abs(rows[later] - rows[earlier]) < 1e-4 * width + 1e-12).all():
+                assert "replicate" in proposal.reason
+                assert proposal.seed != state.proposals[earlier].seed
+
+
+def test_first_mixtures_for_a_larger_scale_keep_to_bounds_that_became_tighter():
+    tighter = DomainSet(names=NAMES, upper=(0.2, 1, 1))
+    first = np.array([[0.6, 0.2, 0.2], [0.1, 0.4, 0.5], [0.3, 0.3, 0.4]])
+    assert repeated_mixture(tighter, first, first[:0]).proportions == (0.1, 0.4, 0.5)
+    outside = repeated_mixture(tighter, first[[0]], first[:0]).as_array()
+    assert outside == pytest.approx([0.2, 0.4, 0.4])
 
 
 def test_proposals_go_on_while_nothing_is_measured_yet():
@@ -308,7 +341,6 @@ def test_a_replicate_gets_another_seed():
         ({"max_trials": 0}, "budget.trials is 0"),
         ({"weights": {"sport": 1.0}}, "weights name sport"),
         ({"weights": {"code": 0.0}}, "all target weights are 0"),
-        ({"final_domains": DomainSet(names=("code", "docs"))}, "the final run code, docs"),
     ],
 )
 def test_a_spec_that_asks_for_nothing_is_refused(changes, message):

@@ -29,7 +29,6 @@ SHORT, LONG = 200, 800
 DOMAINS = DomainSet(names=NAMES, tokens=(1e9, 3e9, 6e9))
 BOTH = SweepSpec(
     domains=DOMAINS,
-    final_domains=DOMAINS,
     targets=NAMES,
     weights=dict.fromkeys(NAMES, 1.0),
     own={n: n for n in NAMES},

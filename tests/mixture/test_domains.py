@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from bimix_sweep.design.initial import moved_references
 from bimix_sweep.errors import MixtureError
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 
@@ -28,6 +29,30 @@ def test_unknown_token_counts_cap_nothing_and_make_natural_uniform():
     assert domains.tokens == (math.inf, math.inf)
     assert domains.capped(1e12, 4).upper == (1.0, 1.0)
     assert domains.natural() == domains.uniform()
+
+
+def test_a_min_above_what_the_tokens_allow_is_named_with_both():
+    with pytest.raises(
+        MixtureError, match=r"domain a has min 0\.5, and 4 epochs of its 1e\+09 tok"
+    ):
+        DomainSet(names=("a", "b"), lower=(0.5, 0), tokens=(1e9, 1e12)).capped(1e10, 4)
+
+
+def test_reference_mixtures_that_break_bounds_are_named():
+    domains = DomainSet(names=("a", "b", "c"), upper=(0.1, 1, 1), tokens=(1.0, 8.0, 11.0))
+    assert domains.moved == {"uniform": ("a",)}
+    assert DomainSet(names=("a", "b", "c"), upper=(0.0, 1, 1)).moved == {}
+    assert "the uniform mixture breaks the bounds of a (0 to 0.1)" in moved_references(domains)
+    assert moved_references(DomainSet(names=("a", "b"))) is None
+
+
+def test_room_is_what_the_other_bounds_leave_and_decides_what_is_the_same_mixture():
+    domains = DomainSet(names=("a", "b", "c"), lower=(0.5, 0.48, 0.0), upper=(1, 1, 0.001))
+    assert domains.room == pytest.approx([0.02, 0.02, 0.001])
+    base = np.array([0.51, 0.489, 0.001])
+    moved = base + np.array([[1, -1, 0], [1e-5, -1e-5, 0], [1e-5, 0, -1e-5]]) * [[1e-3], [1], [1]]
+    assert domains.same(moved, base).tolist() == [False, True, False]
+    assert domains.holds(np.array([base, [0.49, 0.51, 0]])).tolist() == [True, False]
 
 
 def test_uniform_moves_into_the_bounds():

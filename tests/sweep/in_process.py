@@ -160,7 +160,6 @@ def measured_at(cheap, dear, **scales):
     domains = DomainSet(names=names)
     spec = SweepSpec(
         domains=domains,
-        final_domains=domains,
         targets=names,
         weights=dict.fromkeys(names, 1.0),
         own={},

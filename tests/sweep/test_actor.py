@@ -30,7 +30,6 @@ def first_event(**changes):
     domains = DomainSet(names=NAMES, tokens=tokens)
     fields = {
         "domains": domains,
-        "final_domains": domains,
         "targets": NAMES,
         "weights": dict.fromkeys(NAMES, 1 / 3),
         "own": {name: name for name in NAMES},

@@ -17,7 +17,6 @@ def begun(**changes):
     domains = DomainSet(names=("web", "code"), tokens=(1e9, 1e9))
     fields = {
         "domains": domains,
-        "final_domains": domains,
         "targets": ("web", "code"),
         "weights": {"web": 3.0, "code": 1.0},
         "own": {},

@@ -46,7 +46,6 @@ def swept(folder, trials=7, digest=""):
     domains = config.domain_set(dict(zip(NAMES, (1e9, 3e9, 2e9), strict=True)))
     spec = SweepSpec(
         domains=domains,
-        final_domains=domains,
         targets=NAMES,
         weights=config.weights(),
         own=config.own(),

@@ -22,7 +22,6 @@ def spec(**changes):
     domains = changes.pop("domains", DomainSet(names=NAMES, upper=(0.5, 1.0, 1.0)))
     fields = {
         "domains": domains,
-        "final_domains": domains,
         "targets": NAMES,
         "weights": dict.fromkeys(NAMES, 1.0),
         "own": {name: name for name in NAMES},

@@ -16,7 +16,6 @@ NAMES = ("web", "code", "books")
 DOMAINS = DomainSet(names=NAMES)
 SPEC = SweepSpec(
     domains=DOMAINS,
-    final_domains=DOMAINS,
     targets=NAMES,
     weights=dict.fromkeys(NAMES, 1.0),
     own={},

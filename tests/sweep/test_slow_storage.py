@@ -52,7 +52,6 @@ def actor(disk, tmp_path):
     domains = DomainSet(names=NAMES)
     spec = SweepSpec(
         domains=domains,
-        final_domains=domains,
         targets=NAMES,
         weights=dict.fromkeys(NAMES, 1.0),
         own={name: name for name in NAMES},
