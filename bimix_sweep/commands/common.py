@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -48,6 +48,31 @@ Address = Annotated[
     str | None,
     typer.Option(
         help="Ray cluster to run on (host:port or ray://host:port); default: embedded Ray on this machine."
+    ),
+]
+
+
+def parse_retry_failed(text: str) -> int | Literal["all"]:
+    """What `--retry-failed` says.
+
+    Raises:
+        typer.BadParameter: it is neither a number nor `all`.
+    """
+    if text == "all":
+        return "all"
+    if text.isascii() and text.isdigit() and len(text) < 7:
+        return int(text)
+    raise typer.BadParameter(f"{text} is neither a number of trials nor all")
+
+
+RetryFlag = Annotated[
+    Any,
+    typer.Option(
+        "--retry-failed",
+        parser=parse_retry_failed,
+        metavar="N|all",
+        help="Try again at most N trials that failed for a cause outside their mixture, 0 for none; all: diverged ones "
+        "too. Default: every one of that kind, unless the sweep is complete.",
     ),
 ]
 

@@ -8,6 +8,7 @@ import typer
 from bimix_sweep.commands.common import (
     JsonFlag,
     pairs,
+    parse_retry_failed,
     print_json,
     print_notes,
     print_recipe,
@@ -55,6 +56,14 @@ def propose(
             help="With DIR: trainings on a domain's old version are kept as evidence, or dropped."
         ),
     ] = "keep",
+    retry_failed: Annotated[
+        Any,
+        typer.Option(
+            parser=parse_retry_failed,
+            metavar="N|all",
+            help="With DIR: list N failed trials, or all, again as open; what record then brings replaces the failure.",
+        ),
+    ] = None,
     maximum: Annotated[
         list[str] | None,
         typer.Option("--max", metavar="DOMAIN=X", help="With TABLE: largest proportion."),
@@ -85,8 +94,18 @@ def propose(
         if source.endswith((".yaml", ".yml"))
         else "DIR"
     )
-    given = {"--out": out, "--config": config, "--max": maximum, "--min": minimum}
-    fitting = {"TABLE": ("--max", "--min"), "CONFIG": ("--out",), "DIR": ("--config",)}[kind]
+    given = {
+        "--out": out,
+        "--config": config,
+        "--retry-failed": retry_failed,
+        "--max": maximum,
+        "--min": minimum,
+    }
+    fitting = {
+        "TABLE": ("--max", "--min"),
+        "CONFIG": ("--out",),
+        "DIR": ("--config", "--retry-failed"),
+    }[kind]
     if wrong := [flag for flag, value in given.items() if value and flag not in fitting]:
         raise ConfigError(
             f"{wrong[0]} does not go with {source}, which is taken as {kind}; see bimix-sweep propose --help"
@@ -100,9 +119,18 @@ def propose(
         lower, upper = bounds
         asked = propose_from_table(source, count, lower=lower, upper=upper, seed=seed)
     else:
-        folder = offline.begin(SweepConfig.load(source), out) if kind == "CONFIG" else source
+        folder = source
+        if kind == "CONFIG":
+            folder = offline.begin(SweepConfig.load(source), out, _aside)
         changed = SweepConfig.load(config) if config else None
-        asked = offline.propose(folder, count, config=changed, versions=version_change)
+        asked = offline.propose(
+            folder,
+            count,
+            config=changed,
+            versions=version_change,
+            retry_failed=retry_failed,
+            say=_aside,
+        )
     asked.write(mixtures)
     if as_json:
         print_json(_asked_json(asked, folder, mixtures))
@@ -127,7 +155,7 @@ def record(
     table: Annotated[
         str,
         typer.Argument(
-            help="CSV or Parquet: trial, step, r_<domain>, loss_<target>; nan for a training that failed."
+            help="CSV or Parquet: trial, step, r_<domain>, loss_<target>; nan for a training that failed; losses that come later replace that."
         ),
     ],
     as_json: JsonFlag = False,
@@ -138,7 +166,7 @@ def record(
     """
     from bimix_sweep.sweep import offline
 
-    standing = offline.record(folder, table)
+    standing = offline.record(folder, table, say=_aside)
     if as_json:
         print_json(_standing_json(standing))
         return
@@ -147,6 +175,10 @@ def record(
     )
     for trial in standing.failed:
         typer.echo(f"{trial} is recorded as failed: its loss is nan")
+    if standing.replaced:
+        typer.echo(
+            f"recorded as failed before, replaced by these losses: {', '.join(standing.replaced)}"
+        )
     if standing.recipe is not None:
         print_recipe(standing.recipe, folder, as_json=False)
         return
@@ -167,6 +199,10 @@ def record(
     typer.echo(
         f"{waiting} trainings are open; next: bimix-sweep propose {folder} --count K -o MIXTURES.csv"
     )
+
+
+def _aside(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _no_more(asked: "Asked") -> str:
@@ -230,6 +266,7 @@ def _standing_json(standing: "Standing") -> dict[str, Any]:
         "points": standing.points,
         "finished": list(standing.finished),
         "failed": list(standing.failed),
+        "replaced": list(standing.replaced),
         "phase": snapshot.phase,
         "decision": snapshot.decision,
         "optimum": dict(snapshot.optimum) if snapshot.optimum else None,
