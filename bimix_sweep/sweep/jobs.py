@@ -65,6 +65,9 @@ def submit(
         raise ConfigError(
             f"--working-dir {working_dir} is no folder; need the one that holds your trainer's code"
         )
+    from bimix_sweep.sweep.checks import check_before_run
+
+    check_before_run(config, texts=False)  # the cluster's text need not be seen from here
     head = Head.reach(address)
     client = head.jobs()
     earlier = Job.read(folder)

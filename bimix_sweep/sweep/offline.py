@@ -76,10 +76,13 @@ def begin(
     """Begin a sweep whose trainings run elsewhere; returns its folder.
 
     Raises:
+        DataError: the built-in trainer would refuse the configuration (`checks`).
         SweepError: the folder holds a sweep already, or something else.
     """
+    from bimix_sweep.sweep.checks import check_before_run
     from bimix_sweep.sweep.launch import check_foreign
 
+    check_before_run(config, texts=False)
     folder = sweep_folder(out or config.out)
     config = config.anchored(Path.cwd()).model_copy(update={"out": folder})
     with held(folder, say, wait_seconds=WAIT_SECONDS):

@@ -248,6 +248,7 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
     from bimix_sweep.data.prepare import prepare
     from bimix_sweep.data.sources import Source
     from bimix_sweep.data.store import TokenStore
+    from bimix_sweep.sweep.checks import check_before_run, too_scarce
 
     targets, place = config.resolved_targets(), local_part(folder)
     if begun(folder):  # a sweep that goes on needs its store, not the text
@@ -258,6 +259,7 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
             )
         )
     else:
+        check_before_run(config)
         store = prepare(
             {name: Source(path=domain.path) for name, domain in config.domains.items()},
             {
@@ -278,11 +280,8 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
     tokens = {name: float(store.num_train_tokens(name)) for name in store.domains}
     limits = config.subsample(tokens)
     for name, limit in (limits or {}).items():
-        if min(limit, tokens[name]) <= config.proxy.context:
-            raise DataError(
-                f"domain {name} keeps {limit:g} tokens for a proxy to repeat as often as the final run would; need more than the context "
-                f"{config.proxy.context}, so lengthen the proxy (steps, batch) or set final.match_epochs: false"
-            )
+        if line := too_scarce(name, min(limit, tokens[name]), config.proxy.context):
+            raise DataError(line)
     specs = proxy_specs(config, store.vocabulary)
     return BuiltinTrainer(
         store=keep_store(folder, store.path, store.digest),
