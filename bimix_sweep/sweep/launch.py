@@ -19,6 +19,7 @@ from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_page, write_results
 from bimix_sweep.sweep.retries import RetryFailed, retriable
 from bimix_sweep.sweep.staging import check_change, stage, stage_store, take_up
+from bimix_sweep.sweep.texts import check_texts, restore_store
 from bimix_sweep.sweep.trainers import Prepare, prepare_trainer
 
 
@@ -125,6 +126,9 @@ def resume_sweep(
         if history.complete and not change.what and not asked:
             return write_results(folder, change.config)
         check_address(address)
+        if history.first["data"].get("store") is not None:
+            restore_store(folder, history, shown.say)
+            check_texts(folder, change.config, change.joined, shown.say)
         stage_store(folder, change, shown.say)
         trainer = prepare(change.config, folder, shown.say)
         spec = sweep_spec(change.config, trainer)

@@ -245,10 +245,9 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
     Raises:
         DataError: text is missing or too short for what the configuration asks.
     """
-    from bimix_sweep.data.prepare import prepare
-    from bimix_sweep.data.sources import Source
     from bimix_sweep.data.store import TokenStore
     from bimix_sweep.sweep.checks import check_before_run, too_scarce
+    from bimix_sweep.sweep.texts import make_store, remember_texts
 
     targets, place = config.resolved_targets(), local_part(folder)
     if begun(folder):  # a sweep that goes on needs its store, not the text
@@ -260,23 +259,8 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
         )
     else:
         check_before_run(config)
-        store = prepare(
-            {name: Source(path=domain.path) for name, domain in config.domains.items()},
-            {
-                name: Source(path=target.path)
-                for name, target in targets.items()
-                if target.path is not None
-            },
-            out=place / STORE,
-            vocabulary=config.proxy.vocabulary,
-            progress=say,
-            # what a training can use is enough, but a domain whose size nobody stated is counted whole
-            max_tokens={
-                name: math.ceil(config.proxy.tokens * domain.max)
-                for name, domain in config.domains.items()
-                if domain.tokens
-            },
-        )
+        store = make_store(config, place / STORE, say)
+        remember_texts(folder, config)
     tokens = {name: float(store.num_train_tokens(name)) for name in store.domains}
     limits = config.subsample(tokens)
     for name, limit in (limits or {}).items():
