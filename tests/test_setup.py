@@ -13,6 +13,7 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.initial import random_mixtures
 from bimix_sweep.design.planning import World, simulate
 from bimix_sweep.design.spec import SweepSpec
+from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.seeding import rng
 from bimix_sweep.sweep.trainers import prepare_trainer
@@ -117,6 +118,64 @@ def test_doctor_finds_nothing_in_the_way_and_names_what_is(texts, monkeypatch):
     assert "problem  configuration  nothing.yaml cannot be read" in bimix(
         "doctor", "nothing.yaml", code=1
     )
+
+
+def _one_document(folder):
+    lines = (folder / "código" / "part.jsonl").read_text().splitlines()
+    whole = " ".join(json.loads(line)["text"] for line in lines)
+    (folder / "código" / "part.jsonl").write_text(json.dumps({"text": whole}) + "\n")
+
+
+def _tokens(folder):
+    (folder / "código" / "part.jsonl").unlink()
+    np.save(folder / "código" / "part.npy", np.arange(30_000, dtype=np.uint16) % 500)
+
+
+@pytest.mark.parametrize(
+    ("changes", "spoil", "said"),
+    [
+        (
+            # 102,400 tokens a proxy of 1e12 are 1.024e-7 of the run, and so 31 of 3e8 tokens
+            {"tokens": 3e8, "final": {"tokens": 1e12, "max_epochs": 1e6}},
+            None,
+            "domain c-digo keeps 31 tokens for a proxy to repeat as often as the final run would; "
+            "need more than the context 128",
+        ),
+        ({}, _one_document, "domain c-digo has 1 different documents; need at least 12"),
+        ({}, _tokens, "holds ready-made tokens, and the builtin trainer cannot tell their"),
+        (
+            {"proxy": {"steps": 20, "batch": 1, "context": 8192}},
+            None,
+            "proxy.context is 8192 and a validation split has 8192 tokens; need at most 8191",
+        ),
+    ],
+)
+def test_what_run_refuses_doctor_and_plan_refuse_with_the_same_sentence(
+    texts, monkeypatch, changes, spoil, said
+):
+    monkeypatch.chdir(texts)
+    raw = {
+        "domains": {"web-pages": {"path": "web pages"}, "c-digo": {"path": "código"}},
+        "proxy": {"steps": 100},
+    } | {key: value for key, value in changes.items() if key != "tokens"}
+    if "tokens" in changes:
+        raw["domains"]["c-digo"]["tokens"] = changes["tokens"]
+        raw["domains"]["web-pages"]["tokens"] = 1e12
+    (texts / "sweep.yaml").write_text(yaml.safe_dump(raw, allow_unicode=True))
+    if spoil is not None:
+        spoil(texts)
+    with pytest.raises(DataError) as refused:
+        prepare_trainer(SweepConfig.load("sweep.yaml"), str(texts / "sweep"), lambda line: None)
+    sentence = str(refused.value)
+    assert said in sentence
+    assert not (texts / "sweep").exists()
+    findings = json.loads(bimix("doctor", "sweep.yaml", "--json", code=1))["findings"]
+    assert sentence in [f["said"] for f in findings if f["state"] == "problem"]
+    planned = bimix("plan", "sweep.yaml", "--hours", 1, "--seconds", 0, code=1)
+    assert sentence in " ".join(planned.split())
+    if spoil is None:  # of the configuration alone: nothing of the text need be seen
+        proposed = bimix("propose", "sweep.yaml", "--count", 1, "-o", "m.csv", code=1)
+        assert sentence in " ".join(proposed.split())
 
 
 def test_doctor_counts_a_function_that_run_would_refuse_as_in_the_way(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -62,6 +62,31 @@ Address = Annotated[
     str | None,
     typer.Option(
         help="Ray cluster to run on (host:port or ray://host:port); default: embedded Ray on this machine."
+    ),
+]
+
+
+def parse_retry_failed(text: str) -> int | Literal["all"]:
+    """What `--retry-failed` says.
+
+    Raises:
+        typer.BadParameter: it is neither a number nor `all`.
+    """
+    if text == "all":
+        return "all"
+    if text.isascii() and text.isdigit() and len(text) < 7:
+        return int(text)
+    raise typer.BadParameter(f"{text} is neither a number of trials nor all")
+
+
+RetryFlag = Annotated[
+    Any,
+    typer.Option(
+        "--retry-failed",
+        parser=parse_retry_failed,
+        metavar="N|all",
+        help="Try again at most N trials that failed for a cause outside their mixture, 0 for none; all: diverged ones "
+        "too. Default: every one of that kind, unless the sweep is complete.",
     ),
 ]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bimix_sweep.commands.common import JsonFlag, print_json
+from bimix_sweep.commands.common import JsonFlag, RetryFlag, print_json
 from bimix_sweep.errors import ConfigError
 
 Folder = Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder or URI.")]
@@ -34,6 +34,7 @@ def submit(
             help="Folder with your trainer's code; it is sent to every node. A .gitignore there is heeded."
         ),
     ] = None,
+    retry_failed: RetryFlag = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a sweep as a job on a Ray cluster.
@@ -51,6 +52,7 @@ def submit(
     if (
         (followed := Follower(folder)).poll() is not None
         and followed.complete
+        and not retry_failed
         and jobs.unchanged(loaded, folder)
     ):
         raise ConfigError(
@@ -61,6 +63,7 @@ def submit(
         folder,
         address,
         working_dir=working_dir,
+        retry_failed=retry_failed,
         say=lambda line: typer.echo(line, err=True),
     )
     if as_json:

@@ -10,6 +10,7 @@ from bimix_sweep.commands.common import (
     JsonFlag,
     goals_of,
     pairs,
+    parse_retry_failed,
     print_json,
     print_notes,
     print_recipe,
@@ -57,6 +58,14 @@ def propose(
             help="With DIR: trainings on a domain's old version are kept as evidence, or dropped."
         ),
     ] = "keep",
+    retry_failed: Annotated[
+        Any,
+        typer.Option(
+            parser=parse_retry_failed,
+            metavar="N|all",
+            help="With DIR: list N failed trials, or all, again as open; what record then brings replaces the failure.",
+        ),
+    ] = None,
     maximum: Annotated[
         list[str] | None,
         typer.Option("--max", metavar="DOMAIN=X", help="With TABLE: largest proportion."),
@@ -88,10 +97,19 @@ def propose(
         if source.endswith((".yaml", ".yml"))
         else "DIR"
     )
-    given = {"--out": out, "--config": config, "--max": maximum, "--min": minimum, "--goal": goal}
-    fitting = {"TABLE": ("--max", "--min", "--goal"), "CONFIG": ("--out",), "DIR": ("--config",)}[
-        kind
-    ]
+    given = {
+        "--out": out,
+        "--config": config,
+        "--retry-failed": retry_failed,
+        "--max": maximum,
+        "--min": minimum,
+        "--goal": goal,
+    }
+    fitting = {
+        "TABLE": ("--max", "--min", "--goal"),
+        "CONFIG": ("--out",),
+        "DIR": ("--config", "--retry-failed"),
+    }[kind]
     if wrong := [flag for flag, value in given.items() if value and flag not in fitting]:
         raise ConfigError(
             f"{wrong[0]} does not go with {source}, which is taken as {kind}; see bimix-sweep propose --help"
@@ -107,9 +125,18 @@ def propose(
             source, count, lower=lower, upper=upper, goals=goals_of(goal), seed=seed
         )
     else:
-        folder = offline.begin(SweepConfig.load(source), out) if kind == "CONFIG" else source
+        folder = source
+        if kind == "CONFIG":
+            folder = offline.begin(SweepConfig.load(source), out, _aside)
         changed = SweepConfig.load(config) if config else None
-        asked = offline.propose(folder, count, config=changed, versions=version_change)
+        asked = offline.propose(
+            folder,
+            count,
+            config=changed,
+            versions=version_change,
+            retry_failed=retry_failed,
+            say=_aside,
+        )
     asked.write(mixtures)
     if as_json:
         print_json(_asked_json(asked, folder, mixtures))
@@ -134,7 +161,7 @@ def record(
     table: Annotated[
         str,
         typer.Argument(
-            help="CSV or Parquet: trial, step, r_<domain>, loss_<target>; nan for a training that failed."
+            help="CSV or Parquet: trial, step, r_<domain>, loss_<target>; nan for a training that failed; losses that come later replace that."
         ),
     ],
     as_json: JsonFlag = False,
@@ -145,7 +172,7 @@ def record(
     """
     from bimix_sweep.sweep import offline
 
-    standing = offline.record(folder, table)
+    standing = offline.record(folder, table, say=_aside)
     if as_json:
         print_json(_standing_json(standing))
         return
@@ -155,6 +182,10 @@ def record(
     )
     for trial in standing.failed:
         typer.echo(f"{trial} is recorded as failed: its loss is nan")
+    if standing.replaced:
+        typer.echo(
+            f"recorded as failed before, replaced by these losses: {', '.join(standing.replaced)}"
+        )
     if standing.recipe is not None:
         print_recipe(standing.recipe, folder, as_json=False)
         return
@@ -176,6 +207,10 @@ def record(
     typer.echo(
         f"{waiting} trainings are open; next: bimix-sweep propose {folder} --count K -o MIXTURES.csv"
     )
+
+
+def _aside(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _no_more(asked: "Asked") -> str:
@@ -239,6 +274,7 @@ def _standing_json(standing: "Standing") -> dict[str, Any]:
         "points": standing.points,
         "finished": list(standing.finished),
         "failed": list(standing.failed),
+        "replaced": list(standing.replaced),
         "phase": snapshot.phase,
         "decision": snapshot.decision,
         "extrapolation": dict(snapshot.extrapolation),

@@ -7,7 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from bimix_sweep.commands.common import Address, JsonFlag, print_json, print_recipe
+from bimix_sweep.commands.common import (
+    Address,
+    JsonFlag,
+    RetryFlag,
+    print_json,
+    print_recipe,
+)
 
 
 def demo(
@@ -44,6 +50,7 @@ def run(
             help="Go on with the sweep where that folder holds one, for schedulers that start a job again.",
         ),
     ] = False,
+    retry_failed: RetryFlag = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a sweep to its end, here or on a cluster."""
@@ -56,7 +63,7 @@ def run(
         from bimix_sweep.sweep.launch import holds_sweep, resume_sweep, run_sweep
 
         if go_on and holds_sweep(folder):
-            recipe = resume_sweep(folder, config=loaded, address=address)
+            recipe = resume_sweep(folder, config=loaded, retry_failed=retry_failed, address=address)
         else:
             recipe = run_sweep(loaded, out=out, address=address)
     print_recipe(recipe, folder, as_json)
@@ -76,25 +83,34 @@ def resume(
             help="Trainings on a domain's old version: kept as evidence under a name of their own, or dropped."
         ),
     ] = "keep",
+    retry_failed: RetryFlag = None,
     address: Address = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Go on with a sweep after any stop or change.
 
-    Finished trainings are kept, running ones go on from their checkpoint.
+    Finished trainings are kept, running ones go on from their checkpoint, and failed ones whose mixture is not to blame
+    are tried again.
     """
     with _early_stop_told():
         from bimix_sweep.config import SweepConfig
         from bimix_sweep.sweep.launch import resume_sweep
 
         changed = SweepConfig.load(config) if config else None
-        recipe = resume_sweep(folder, config=changed, versions=version_change, address=address)
+        recipe = resume_sweep(
+            folder,
+            config=changed,
+            versions=version_change,
+            retry_failed=retry_failed,
+            address=address,
+        )
     print_recipe(recipe, folder, as_json)
 
 
 def extend(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")],
     runs: Annotated[int, typer.Option(min=1, max=10**6, help="Trainings to add to budget.trials.")],
+    retry_failed: RetryFlag = None,
     address: Address = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -105,7 +121,7 @@ def extend(
     with _early_stop_told():
         from bimix_sweep.sweep.launch import extend_sweep
 
-        recipe = extend_sweep(folder, runs, address=address)
+        recipe = extend_sweep(folder, runs, retry_failed=retry_failed, address=address)
     print_recipe(recipe, folder, as_json)
 
 

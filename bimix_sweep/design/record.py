@@ -11,7 +11,7 @@ import numpy as np
 
 from bimix_sweep.design.chain import Moment
 from bimix_sweep.design.spec import SweepSpec
-from bimix_sweep.design.trial import DROPPED, FINAL, Proposal, TrialRecord
+from bimix_sweep.design.trial import DROPPED, FINAL, Cause, Proposal, TrialRecord
 from bimix_sweep.errors import DivergedError, LawError, SweepError
 from bimix_sweep.law.selection import FittedLaw, fit_law
 from bimix_sweep.law.warm import WarmStart
@@ -100,11 +100,29 @@ class SweepRecord:
         """The training is done."""
         self._end(self._trial(trial), "finished")
 
-    def abandon(self, trial: str, reason: str) -> None:
-        """The training failed for good: its points no longer count, and its mixture is not proposed again."""
+    def abandon(self, trial: str, reason: str, cause: Cause = "outside") -> None:
+        """The trial failed: its points no longer count, and its mixture is not proposed again.
+
+        Args:
+            reason: why, in words.
+            cause: what kind of failure it is.
+        """
         record = self._trial(trial)
         self._end(record, "failed")
-        record.failure = reason
+        record.failure, record.cause = reason, cause
+
+    def retry(self, trial: str) -> None:
+        """Run a failed trial again from its beginning; nothing of the failed attempt counts.
+
+        Raises:
+            SweepError: the trial is not known, or has not failed.
+        """
+        record = self._trial(trial)
+        if record.state != "failed":
+            raise SweepError(f"trial {trial} is {record.state}; only a failed one is tried again")
+        record.state, record.failure, record.cause, record.points = "running", "", "", {}
+        self._arrivals = [arrival for arrival in self._arrivals if arrival[0] != trial]
+        self._over = [name for name in self._over if name != trial]
 
     def change(
         self,
@@ -153,7 +171,7 @@ class SweepRecord:
         ]
         self._over = [name for name in self._over if self.trials[name].role == "sweep"]
         for name, reason in ended.items():
-            self.abandon(name, reason)
+            self.abandon(name, reason, "changed")
 
     # what there is of it
 
@@ -166,6 +184,11 @@ class SweepRecord:
     def num_over(self) -> int:
         """Trainings of the sweep that ended."""
         return len(self._over)
+
+    @property
+    def over(self) -> tuple[str, ...]:
+        """Trials of the sweep that ended, in the order in which they did."""
+        return tuple(self._over)
 
     @property
     def num_points(self) -> int:

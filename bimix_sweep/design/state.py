@@ -24,7 +24,7 @@ from bimix_sweep.design.record import SweepRecord
 from bimix_sweep.design.scale import Scale
 from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.design.stopping import Decision
-from bimix_sweep.design.trial import Proposal
+from bimix_sweep.design.trial import FINAL, Proposal
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.optimum import Optimum, optimal_mixture
 from bimix_sweep.law.warm import WarmStart
@@ -78,6 +78,10 @@ class SweepState(SweepRecord):
         """Take in a decision made earlier, from the journal."""
         self.stopped = decision if decision.stop else None
 
+    def forget_refits(self) -> None:
+        """Before the earlier refits are restored, perhaps judged anew."""
+        self.history, self._num_counted = [], 0
+
     def restore_refit(self, refit: Refit, num_over: int, *, counted: bool) -> None:
         """Take in a refit made earlier, from the journal, so that the streak goes on where it was.
 
@@ -89,6 +93,22 @@ class SweepState(SweepRecord):
         self.history.append(refit)
         if counted:
             self._num_counted = max(self._num_counted, num_over)
+
+    def retry(self, trial: str, *, reopens: bool = True) -> None:
+        """Run a failed trial again from its beginning. Where the loop proposed it, the next fit starts cold.
+
+        Args:
+            reopens: a decision to stop is open again.
+
+        Raises:
+            SweepError: as of `SweepRecord.retry`.
+        """
+        super().retry(trial)
+        if self.trials[trial].role == FINAL:
+            return
+        self._chooser, self._watched = Chooser(self), None
+        if reopens:
+            self.stopped = None
 
     def change(
         self,

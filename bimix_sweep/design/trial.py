@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from bimix_sweep.design.scale import Scale
 from bimix_sweep.mixture.domains import Mixture
@@ -11,6 +11,12 @@ FINAL = "final"
 """Role of the trainings at the end; the others have the role "sweep"."""
 DROPPED = "dropped"
 """Role of trainings that a change of the sweep took out: recorded, but no evidence, and not counted in the budget."""
+
+
+Cause = Literal["", "outside", "diverged", "budget", "changed"]
+"""Why a trial failed. "outside": its mixture is not to blame (out of memory, an import error, a lost
+node, an exit code). "diverged": a loss was no usable number. "budget": the hours were spent.
+"changed": a change of the sweep took its text away. "": it has not failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +69,9 @@ class TrialRecord:
     state: str = "running"
     """"running", "finished" or "failed"."""
     failure: str = ""
-    """Why it failed."""
+    """Why it failed, in words."""
+    cause: Cause = ""
+    """The kind of its failure."""
     points: dict[int, dict[str, float]] = field(default_factory=dict)
     """Step -> target -> loss."""
 

@@ -16,11 +16,11 @@ The class knows nothing of Ray; `driver` makes an actor of it. It imports no tor
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from bimix_sweep.design.stopping import Decision
-from bimix_sweep.design.trial import Proposal
+from bimix_sweep.design.trial import Cause, Proposal
 from bimix_sweep.errors import BimixSweepError, SweepError, TrainingError
 from bimix_sweep.sweep.budget import overspent
 from bimix_sweep.sweep.copies import Copies
@@ -29,6 +29,7 @@ from bimix_sweep.sweep.figures import Figurer, Figures
 from bimix_sweep.sweep.finals import final_trainings
 from bimix_sweep.sweep.history import PastTrial, SweepHistory
 from bimix_sweep.sweep.log import SweepLog
+from bimix_sweep.sweep.retries import RetryFailed, left_out, retriable
 from bimix_sweep.sweep.segments import Event
 from bimix_sweep.sweep.snapshot import Snapshot, snapshot_of
 
@@ -61,7 +62,7 @@ class LawActor:
             publish: is given the sweep's figures every few seconds.
             change: the `change` event that makes the journal's sweep the one of `first`; passed over where it is written already.
         """
-        self._name = first["name"]
+        self._name, self._folder = first["name"], folder
         self._refused: BimixSweepError | None = None
         self._began = time.monotonic()
         self._log = SweepLog()
@@ -81,7 +82,7 @@ class LawActor:
         for note in self._copies.notes:
             self._log.say(note)
         self._ask_directions(self._copies.front)
-        self._decider = Decider(self._copies, self._log)
+        self._decider = Decider(self._copies, self._log, folder)
         threading.Thread(target=self._refit_forever, name="refits", daemon=True).start()
         if self._copies.front.spec.limited:
             threading.Thread(target=self._enforce_forever, name="budget", daemon=True).start()
@@ -185,14 +186,14 @@ class LawActor:
         """A training is done."""
         self._end(trial, "finished", "")
 
-    def abandon(self, trial: str, reason: str) -> None:
-        """A training failed for good.
+    def abandon(self, trial: str, reason: str, cause: Cause = "outside") -> None:
+        """A training failed; whether a resumed sweep tries it again depends on the cause (`retries`).
 
         Raises:
             SweepError: the sweep was halted; whatever becomes of a training then is not its fault.
         """
         self._check_halted()
-        self._end(trial, "failed", reason)
+        self._end(trial, "failed", reason, cause)
 
     def halt(self, reason: str) -> None:
         """Nothing new begins from now on, and the driver is told why; what runs may end. A sweep that is resumed knows nothing of it."""
@@ -238,6 +239,23 @@ class LawActor:
         with self._copies.looking() as front:
             return front.past()
 
+    def retriable(self, wanted: RetryFailed) -> list[str]:
+        """Names of the failed trials that `retries.retriable` tells to try again."""
+        with self._copies.looking() as front:
+            return retriable(front, wanted)
+
+    def retry(self, trials: Sequence[str], *, reopens: bool = True) -> list[str]:
+        """Run failed trials again, as `Decider.retry` does; called again for the same ones, it changes nothing."""
+        tried = self._decider.retry(trials, reopens=reopens)
+        if tried:
+            self._log.say(f"tried again from their beginning: {', '.join(tried)}")
+        return tried
+
+    def left_out(self) -> list[str]:
+        """What to say about failed trials that are not tried again by themselves, a line each."""
+        with self._copies.looking() as front:
+            return left_out(front, self._folder)
+
     def complete(self) -> None:
         """The results are written."""
         self._copies.commit({"kind": "complete"})
@@ -271,13 +289,12 @@ class LawActor:
         if self._halted is not None:
             raise SweepError(self._halted)
 
-    def _end(self, trial: str, state: str, reason: str) -> None:
+    def _end(self, trial: str, state: str, reason: str, cause: Cause = "") -> None:
         with self._copies.recording() as front:
             record = front.state.trials.get(trial)
             if record is None or record.state == "running":
-                self._copies.append(
-                    {"kind": "end", "trial": trial, "state": state, "reason": reason}
-                )
+                ended = {"state": state, "reason": reason, "cause": cause}
+                self._copies.append({"kind": "end", "trial": trial, **ended})
                 if state == "finished":
                     self._decider.failures.clear()
                     self._log.finish(front.proposals[trial], front.objective(trial))
@@ -298,9 +315,8 @@ class LawActor:
         with self._copies.recording() as front:
             reason = overspent(front, time.time()) if front.spec.limited else None
             for trial in front.running() if reason else ():
-                self._copies.append(
-                    {"kind": "end", "trial": trial, "state": "failed", "reason": str(reason)}
-                )
+                ended = {"state": "failed", "reason": str(reason), "cause": "budget"}
+                self._copies.append({"kind": "end", "trial": trial, **ended})
                 self._log.fail(trial, str(reason))
 
     def _enforce_forever(self) -> None:

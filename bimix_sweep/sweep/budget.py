@@ -104,7 +104,7 @@ def bills(history: SweepHistory, now: float) -> Iterator[Bill]:
         yield Bill(
             unit=unit,
             limit=limit,
-            spent=sum(used.values()),
+            spent=history.hours.lost[index] + sum(used.values()),
             promised=promised,
             expected=prices.of(history.spec.asked),
             expected_next=prices.of(history.state.next_scale),

@@ -4,11 +4,11 @@ One thing is thought of at a time. What comes of it is journalled before anybody
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 
 from bimix_sweep.design.stopping import Decision
-from bimix_sweep.design.trial import Proposal
+from bimix_sweep.design.trial import FINAL, Proposal
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.budget import no_final, no_more
@@ -23,6 +23,7 @@ from bimix_sweep.sweep.finals import (
 )
 from bimix_sweep.sweep.history import SweepHistory
 from bimix_sweep.sweep.log import SweepLog
+from bimix_sweep.sweep.retries import advice
 from bimix_sweep.sweep.snapshot import describe
 
 REFIT_GROWTH = 0.01
@@ -32,8 +33,8 @@ REFIT_GROWTH = 0.01
 class Decider:
     """Decides for one sweep."""
 
-    def __init__(self, copies: Copies, log: SweepLog) -> None:
-        self._copies, self._log = copies, log
+    def __init__(self, copies: Copies, log: SweepLog, folder: str) -> None:
+        self._copies, self._log, self._folder = copies, log, folder
         self._told = len(copies.brain.state.history)  # refits that are journalled
         self.failures: list[str] = []
         """Why trainings failed since the last one that finished."""
@@ -49,8 +50,8 @@ class Decider:
                 return brain.proposals[trial]
             if len(self.failures) >= max(3, brain.spec.slots):
                 raise SweepError(
-                    f"the last {len(self.failures)} trainings failed, the last with: {self.failures[-1]}; "
-                    "mend the cause and go on with resume"
+                    f"the last {len(self.failures)} trials failed, the last with: "
+                    f"{self.failures[-1].rstrip('.')}; {advice(brain, self._folder)}"
                 )
             decision = brain.state.decide()
             self._tell_refits("proposal")
@@ -64,6 +65,30 @@ class Decider:
             if proposal is not None:
                 self._copies.enter(proposal_event(proposal, "sweep"))
             return proposal
+
+    def retry(self, trials: Sequence[str], *, reopens: bool) -> list[str]:
+        """Run failed trials again, as far as a budget in hours allows.
+
+        Args:
+            trials: those that have not failed are passed over.
+            reopens: for trials of the loop, final trials that were decided are decided again.
+
+        Returns:
+            The names of those that run from now on.
+        """
+        tried = []
+        with self._copies.thinking() as brain:
+            for trial in trials:
+                record = brain.state.trials[trial]
+                if record.state != "failed":
+                    continue
+                if reason := self._told_of_budget(no_final if record.role == FINAL else no_more):
+                    self._log.say(f"{trial} is not tried again: {reason}")
+                    continue
+                self._copies.enter({"kind": "retry", "trial": trial, "reopens": reopens})
+                self._copies.catch_up()
+                tried.append(trial)
+        return tried
 
     def decide(self) -> Decision:
         """Whether to stop, by everything recorded."""
@@ -102,9 +127,8 @@ class Decider:
                     reason = self._told_of_budget(no_final)
                     self._copies.enter(proposal_event(proposal, "final"))
                     if reason is not None:
-                        self._copies.enter(
-                            {"kind": "end", "trial": trial, "state": "failed", "reason": reason}
-                        )
+                        ended = {"state": "failed", "reason": reason, "cause": "budget"}
+                        self._copies.enter({"kind": "end", "trial": trial, **ended})
                         self._log.fail(trial, reason)
                     self._copies.catch_up()
                     if reason is not None:
@@ -150,9 +174,11 @@ class Decider:
         self._tell_refits("end")
         law, optimum = refit.law, refit.optimum
         if law is None or optimum is None:
-            finished = sum(record.state == "finished" for record in brain.state.trials.values())
+            trials = [r for r in brain.state.trials.values() if r.role == "sweep"]
+            finished = sum(record.state == "finished" for record in trials)
             raise SweepError(
-                f"{finished} finished trainings determine no law; raise the budget or mend the ones that failed"
+                f"{finished} of {len(trials)} trials finished, too few for a law; "
+                f"{advice(brain, self._folder)}"
             )
         mixtures = final_mixtures(brain, optimum.mixture)
         optimum_said = f"the predicted optimum {describe(optimum.mixture.as_dict())}"

@@ -18,6 +18,7 @@ from bimix_sweep.config import CommandConfig, SweepConfig
 from bimix_sweep.data.sources import Source
 from bimix_sweep.design.initial import too_few
 from bimix_sweep.errors import BimixSweepError, ConfigError, SweepError
+from bimix_sweep.sweep.checks import BYTES_PER_TOKEN, config_refusals, text_refusals
 from bimix_sweep.sweep.head import Head, auth_token, token_file
 
 TRAINING_BYTES = 500 << 20
@@ -29,7 +30,6 @@ SHM_BYTES = 200 << 20
 """Shared memory that embedded Ray's object store wants."""
 DISK_BYTES = 1 << 30
 """Room for tokens, checkpoints and logs of a small sweep."""
-BYTES_PER_TOKEN = 3.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,12 @@ def examine(config_path: str | None, address: str | None) -> list[Finding]:
     ]
     findings.append(_store(config.out if config else "runs"))
     if config is not None:
-        findings += [*_trials(config), *_texts(config), *_trainer(config, elsewhere)]
+        findings += [
+            *_trials(config),
+            *_texts(config),
+            *_refused(config),
+            *_trainer(config, elsewhere),
+        ]
     if address is not None:
         findings += _cluster(address, config)
     return findings
@@ -297,6 +302,15 @@ def _texts(config: SweepConfig) -> Iterator[Finding]:
                 )
             else:
                 yield _ok(what, f"about {tokens:.2g} tokens at {path}")
+
+
+def _refused(config: SweepConfig) -> Iterator[Finding]:
+    """What `run` would refuse of text that can be read."""
+    yield from (_problem("run", line) for line in config_refusals(config))
+    try:
+        yield from [_problem("run", line) for line in text_refusals(config)]
+    except (BimixSweepError, OSError):  # said of the domain above
+        return
 
 
 def _trainer(config: SweepConfig, elsewhere: bool) -> Iterator[Finding]:

@@ -30,8 +30,10 @@ from bimix_sweep.sweep.events import sweep_event
 from bimix_sweep.sweep.finals import MOST_FINALS
 from bimix_sweep.sweep.folder import CHECKPOINTS, local_part
 from bimix_sweep.sweep.interrupt import Interrupt
+from bimix_sweep.sweep.parcels import discard
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_results
+from bimix_sweep.sweep.retries import RetryFailed
 from bimix_sweep.sweep.segments import Event
 from bimix_sweep.sweep.slots import Slots
 from bimix_sweep.sweep.staging import settle
@@ -56,6 +58,7 @@ def drive(
     progress: Progress,
     interrupt: Interrupt,
     change: Change | None = None,
+    retry_failed: RetryFailed = None,
 ) -> Recipe:
     """From wherever the journal is, over a change of the sweep where there is one, to the results."""
     from bimix_sweep.sweep.cluster import cluster
@@ -80,6 +83,7 @@ def drive(
                 progress.say(
                     f"{found.slots()} trainings at a time; Ray dashboard at {found.dashboard}"
                 )
+            _retry(actor, folder, retry_failed)
             past = ask(actor.past.remote())
             if past:
                 running = sum(trial.state == "running" for trial in past)
@@ -88,11 +92,23 @@ def drive(
                 _run_tune(config, folder, trainer, spec, name, found.slots, past, interrupt)
             recipe = write_results(folder, config)
             ask(actor.complete.remote())
+            for line in ask(actor.left_out.remote()):
+                progress.say(line)
             ask(actor.close.remote())
         except KeyboardInterrupt:
             _let_go(actor)
             raise
     return recipe
+
+
+def _retry(actor: Any, folder: str, wanted: RetryFailed) -> None:
+    """Have failed trials run again. Each begins anew, so a checkpoint that one left goes first."""
+    from bimix_sweep.sweep.remote import ask
+
+    names = ask(actor.retriable.remote(wanted))
+    for name in names:
+        discard(files.join(folder, CHECKPOINTS), name)
+    ask(actor.retry.remote(names))
 
 
 class Proxies(Protocol):

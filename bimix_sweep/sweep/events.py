@@ -8,7 +8,8 @@
 | `proposal` | a training was decided: mixture, reason, seed, role, the points and the law it was decided from |
 | `start` | an attempt at it began: where, and how many CPU cores and GPUs it holds |
 | `point` | losses of a training at a step |
-| `end` | a training finished or failed |
+| `end` | a training finished or failed, and what kind of failure it is |
+| `retry` | a failed training runs again from its beginning; whether what was decided since is open again |
 | `refit` | what the points said at some moment: predicted optimum, region, regret, decision |
 | `decision` | the sweep stopped proposing, and why |
 | `finals` | the law and optimum that the final trainings test |

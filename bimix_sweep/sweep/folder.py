@@ -13,6 +13,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,6 +36,8 @@ CHECKPOINTS = "checkpoints"
 """In a sweep's folder: of trainings that have not ended, removed when they end."""
 ATTEMPTS = 10
 """At a folder or lock that others remove at the same time."""
+LOOK_SECONDS = 0.1
+"""Between looks at a lock that is waited for."""
 
 
 def sweep_folder(folder: str | Path) -> str:
@@ -81,11 +84,19 @@ def begun(folder: str | Path) -> bool:
 
 
 @contextlib.contextmanager
-def held(folder: str | Path, say: Callable[[str], None] = lambda line: None) -> Iterator[None]:
+def held(
+    folder: str | Path,
+    say: Callable[[str], None] = lambda line: None,
+    *,
+    wait_seconds: float = 0.0,
+) -> Iterator[None]:
     """Be the only driver in `folder`, a local one being made here where it is missing; however this process ends, it lets go.
 
-    A local folder is locked by the kernel. In a URI a lease is held, which a driver that died keeps for half a minute; `say` is told
-    when that is waited for.
+    A local folder is locked by the kernel. In a URI a lease is held, which a driver that died keeps for half a minute.
+
+    Args:
+        say: told when another driver is waited for, and which.
+        wait_seconds: how long to wait for a driver that is there and lives.
 
     A folder made here disappears again with an exception, unless configuration or journal were written by then.
 
@@ -95,8 +106,7 @@ def held(folder: str | Path, say: Callable[[str], None] = lambda line: None) -> 
     if files.is_uri(folder):
         lease = Lease(files.join(folder, LEASE), str(folder))
         try:
-            lease.wait(0.0, say=say)
-            lease.hold(secrets.token_hex(8))
+            lease.take(secrets.token_hex(8), wait_seconds, say=say)
         except OSError as error:
             raise SweepError(
                 f"{folder} cannot be used ({error.strerror or error}); need a place to write to"
@@ -106,12 +116,12 @@ def held(folder: str | Path, say: Callable[[str], None] = lambda line: None) -> 
         finally:
             lease.release()
         return
-    with _held_here(Path(folder)):
+    with _held_here(Path(folder), say, wait_seconds):
         yield
 
 
 @contextlib.contextmanager
-def _held_here(folder: Path) -> Iterator[None]:
+def _held_here(folder: Path, say: Callable[[str], None], wait_seconds: float) -> Iterator[None]:
     for name, harm in (
         (CHECKPOINTS, "what lies there would be removed as trainings end"),
         ("journal", "what lies there would be written to"),
@@ -120,7 +130,7 @@ def _held_here(folder: Path) -> Iterator[None]:
             raise SweepError(f"{folder / name} is a link, and {harm}; need a folder, or nothing")
     parents = [parent for parent in folder.parents if not parent.exists()]
     try:
-        lock_file, made = _lock(folder)
+        lock_file, made = _lock(folder, say, wait_seconds)
     except OSError as error:
         raise SweepError(
             f"{folder} cannot be used ({error.strerror or error}); need a folder to write to"
@@ -152,37 +162,44 @@ def driver(folder: str) -> str:
     return said
 
 
-def _lock(folder: Path) -> tuple[int, bool]:
+def _lock(folder: Path, say: Callable[[str], None], wait_seconds: float) -> tuple[int, bool]:
     """The lock's file, and whether the folder was made for it."""
-    made = False
-    for _ in range(ATTEMPTS):
+    made, told, until, attempts = False, False, time.monotonic() + wait_seconds, 0
+    while attempts < ATTEMPTS:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(parents=True)
             made = True
         try:
             lock_file = files.open_lock(folder / LOCK)
         except FileNotFoundError:  # another driver gave up and removed the folder that it had made
+            attempts += 1
             continue
+        taken = False
         try:
             fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(lock_file), (folder / LOCK).stat()):
                 os.ftruncate(lock_file, 0)
                 os.pwrite(lock_file, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+                taken = True
                 return lock_file, made
+            attempts += time.monotonic() > until
         except (
             FileNotFoundError
         ):  # it ended and removed its lock between the opening and the locking
-            pass
+            attempts += time.monotonic() > until
         except BlockingIOError:
             holder = os.read(lock_file, 200).decode(errors="replace").strip() or "just starting"
-            os.close(lock_file)
-            raise SweepError(
-                f"{folder} is used by another driver ({holder}); stop that one first, or take another folder"
-            ) from None
-        except BaseException:
-            os.close(lock_file)
-            raise
-        os.close(lock_file)
+            if time.monotonic() >= until:
+                raise SweepError(
+                    f"{folder} is used by another driver ({holder}); stop that one first, or take another folder"
+                ) from None
+            if not told:
+                say(f"waiting for another process that uses {folder} ({holder})")
+                told = True
+            time.sleep(LOOK_SECONDS)
+        finally:
+            if not taken:
+                os.close(lock_file)
     raise SweepError(
         f"{folder} cannot be locked: it comes and goes; see who else removes it, or take another folder"
     )

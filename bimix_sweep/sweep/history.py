@@ -106,10 +106,12 @@ class SweepHistory:
         try:
             self.apply(event)
         except DivergedError as error:
-            self.apply({**event, "kind": "end", "state": "failed", "reason": str(error)})
+            ended = {"kind": "end", "state": "failed", "reason": str(error), "cause": "diverged"}
+            self.apply({**event, **ended})
 
     def restore_refits(self) -> None:
         """Give the state the decisions of earlier refits, so that its streak goes on where it was."""
+        self.state.forget_refits()
         for event in self.refits:
             refit = Refit(
                 num_points=event["num_points"],
@@ -240,8 +242,35 @@ class SweepHistory:
         if event["state"] == "finished":
             self.state.finish(event["trial"])
         else:
-            self.state.abandon(event["trial"], event["reason"])
+            self.state.abandon(event["trial"], event["reason"], event.get("cause", "outside"))
             self._num_failed += self.state.trials[event["trial"]].role == "sweep"
+
+    def _take_retry(self, event: Event) -> None:
+        """A failed trial runs again; refits of before are judged as if it had not ended then."""
+        trial = event["trial"]
+        over = self.state.over
+        self.state.retry(trial, reopens=self.finals is None or event["reopens"])
+        self.fruitless[trial], self.complete = 0, False
+        self.retired.discard(trial)
+        if trial in over:
+            place = over.index(trial)
+            self._num_failed -= 1
+            shifted = (
+                {**e, "num_over": e["num_over"] - (e["num_over"] > place)} for e in self.refits
+            )
+            self.refits = judged_again([*shifted], self.spec.rule)
+            self.restore_refits()
+            if self.finals is None or event["reopens"]:
+                self._reopen()
+
+    def _reopen(self) -> None:
+        """What was decided is open again; final trials that finished may stand for the new ones."""
+        if self.finals is not None:
+            for name in self.running("final"):
+                self.state.abandon(name, "the sweep was reopened before it ended", "changed")
+            records = self.state.trials.items()
+            self.retired |= {n for n, r in records if r.role == "final" and r.state == "failed"}
+        self.decision = self.finals = None
 
     def _take_refit(self, event: Event) -> None:
         self.refits.append({**event, "num_finished": max(0, event["num_over"] - self._num_failed)})

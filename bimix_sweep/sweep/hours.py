@@ -16,7 +16,9 @@ class Hours:
         self.gpu_hours = 0.0
         """GPU-hours."""
         self.trials: dict[str, tuple[float, float]] = {}
-        """Core-hours and GPU-hours of each training that gave a sign."""
+        """Core-hours and GPU-hours of each training that gave a sign, since it was last tried again after it had failed."""
+        self.lost = (0.0, 0.0)
+        """Core-hours and GPU-hours of failed attempts that begin anew: used, and no measure of what a trial costs."""
         self.seconds: dict[str, float] = {}
         """Wall seconds of each of these, all attempts together."""
         self.steady: dict[str, tuple[float, int]] = {}
@@ -27,6 +29,12 @@ class Hours:
 
     def take(self, event: Event, at: float) -> None:
         """Take in an event that happened at `at`, seconds since 1970."""
+        if event["kind"] == "retry":
+            before = self.trials.pop(event["trial"], (0.0, 0.0))
+            self.lost = (self.lost[0] + before[0], self.lost[1] + before[1])
+            self.seconds.pop(event["trial"], None)
+            self.steady.pop(event["trial"], None)
+            return
         if event["kind"] not in ("start", "point", "end"):
             return
         (self._alive.discard if "at" in event else self._alive.add)(

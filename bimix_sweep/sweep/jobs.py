@@ -22,6 +22,7 @@ from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.sweep.folder import CONFIG, begun, driver
 from bimix_sweep.sweep.head import Head, Unanswered, remember, submitted_to, understood
 from bimix_sweep.sweep.job import JOB, NOT_SHARED, VARIABLE, Job, JobState, driver_line
+from bimix_sweep.sweep.retries import RetryFailed
 from bimix_sweep.text import printable
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def submit(
     address: str,
     *,
     working_dir: Path | None = None,
+    retry_failed: RetryFailed = None,
     say: Callable[[str], None],
 ) -> JobState:
     """Have a sweep driven by a job on the cluster, from its beginning or from where it stopped; returns when its driver works.
@@ -52,6 +54,7 @@ def submit(
         folder: the sweep's, as this machine and the head both see it.
         address: of the head's dashboard.
         working_dir: code of the user's that trainings need; it travels to every node.
+        retry_failed: as `resume_sweep` takes it.
         say: told what happens.
 
     Raises:
@@ -62,6 +65,9 @@ def submit(
         raise ConfigError(
             f"--working-dir {working_dir} is no folder; need the one that holds your trainer's code"
         )
+    from bimix_sweep.sweep.checks import check_before_run
+
+    check_before_run(config, texts=False)  # the cluster's text need not be seen from here
     head = Head.reach(address)
     client = head.jobs()
     earlier = Job.read(folder)
@@ -81,27 +87,7 @@ def submit(
     made = not files.is_uri(folder) and not Path(folder).exists()
     job = Job(submission_id="", address=head.address, attempt=earlier.attempt if earlier else 0)
     with _package(config, folder, working_dir) as package:
-        if begun(folder):  # with the configuration as it is now, which may have changed
-            words = [
-                "bimix-sweep",
-                "resume",
-                folder,
-                "--config",
-                package.config_name,
-                "--address",
-                "auto",
-            ]
-        else:
-            words = [
-                "bimix-sweep",
-                "run",
-                package.config_name,
-                "--out",
-                folder,
-                "--resume",
-                "--address",
-                "auto",
-            ]
+        words = _words(folder, package.config_name, retry_failed)
         for _ in range(ATTEMPTS):
             job = Job(
                 submission_id=_name(config.name, folder, job.attempt + 1),
@@ -154,6 +140,17 @@ def submit(
     if state.state in ("FAILED", "STOPPED"):
         raise SweepError(f"job {job.submission_id} ended: {state.message}")
     return state
+
+
+def _words(folder: str, config_name: str, retry_failed: RetryFailed) -> list[str]:
+    """The job's command: a sweep that has begun goes on with the configuration as it is now, which may have changed."""
+    if begun(folder):
+        words = ["bimix-sweep", "resume", folder, "--config", config_name]
+    else:
+        words = ["bimix-sweep", "run", config_name, "--out", folder, "--resume"]
+    if retry_failed is not None:
+        words += ["--retry-failed", str(retry_failed)]
+    return [*words, "--address", "auto"]
 
 
 def stop(folder: str, *, address: str | None = None, say: Callable[[str], None]) -> JobState:

@@ -17,7 +17,9 @@ from bimix_sweep.sweep.interrupt import stoppable
 from bimix_sweep.sweep.job import check_shared
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_page, write_results
+from bimix_sweep.sweep.retries import RetryFailed, retriable
 from bimix_sweep.sweep.staging import check_change, stage, stage_store, take_up
+from bimix_sweep.sweep.texts import check_texts, restore_store
 from bimix_sweep.sweep.trainers import Prepare, prepare_trainer
 
 
@@ -72,15 +74,20 @@ def resume_sweep(
     *,
     config: SweepConfig | None = None,
     versions: VersionChange = "keep",
+    retry_failed: RetryFailed = None,
     address: str | None = None,
     prepare: Prepare = prepare_trainer,
     progress: Progress | None = None,
 ) -> Recipe:
     """Go on with a sweep after any stop, perhaps with a changed configuration; of a finished and unchanged one, write the results anew.
 
+    Trials that failed for a cause outside their mixture run again (`retries`); a complete sweep takes them up only if told.
+
     Args:
         config: what to go on with; default: the folder's config.yaml, which may have been edited. `changes` says what may change.
         versions: what becomes of trainings on the old version of a domain whose `version` changed.
+        retry_failed: which failed trials run again: at most so many of those that failed for a cause outside their
+            mixture, 0 for none; "all" takes diverged ones too. Default: those that the sweep still needs.
 
     Raises:
         SweepError: the folder holds no sweep, another driver uses it, the data changed, or of the configuration something that may not.
@@ -115,22 +122,29 @@ def resume_sweep(
                 f"{folder}: this sweep's trainings run elsewhere; go on with: bimix-sweep propose {folder}"
             )
         change = take_up(folder, history, config, versions)
-        if history.complete and not change.what:
+        asked = retry_failed is not None and retriable(history, retry_failed)
+        if history.complete and not change.what and not asked:
             return write_results(folder, change.config)
         check_address(address)
+        if history.first["data"].get("store") is not None:
+            restore_store(folder, history, shown.say)
+            check_texts(folder, change.config, change.joined, shown.say)
         stage_store(folder, change, shown.say)
         trainer = prepare(change.config, folder, shown.say)
         spec = sweep_spec(change.config, trainer)
         if change.what:
             check_change(history, change, spec, trainer.data)
             stage(folder, history, change)
-        return drive(change.config, folder, trainer, spec, address, shown, interrupt, change)
+        return drive(
+            change.config, folder, trainer, spec, address, shown, interrupt, change, retry_failed
+        )
 
 
 def extend_sweep(
     folder: str | Path,
     runs: int,
     *,
+    retry_failed: RetryFailed = None,
     address: str | None = None,
     prepare: Prepare = prepare_trainer,
     progress: Progress | None = None,
@@ -142,7 +156,12 @@ def extend_sweep(
     """
     folder = sweep_folder(folder)
     return resume_sweep(
-        folder, config=extension(folder, runs), address=address, prepare=prepare, progress=progress
+        folder,
+        config=extension(folder, runs),
+        retry_failed=retry_failed,
+        address=address,
+        prepare=prepare,
+        progress=progress,
     )
 
 

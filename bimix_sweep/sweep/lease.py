@@ -20,6 +20,8 @@ from bimix_sweep import files
 from bimix_sweep.errors import SweepError
 
 RENEW_SECONDS = 10.0
+SETTLE_SECONDS = 1.0
+"""After which one of several processes that waited for a lease and wrote it at once finds whose it became."""
 STALE_SECONDS = 30.0
 """A lease that was not renewed for so long is nobody's. Hosts' clocks should agree better than this."""
 
@@ -104,6 +106,31 @@ class Lease:
             ):  # clocks differ; by ours it was not renewed
                 return
             time.sleep(0.25)
+
+    def take(
+        self, holder: str, seconds: float, *, say: Callable[[str], None] = lambda line: None
+    ) -> None:
+        """Wait until nobody holds it, then hold it until `release`.
+
+        Args:
+            holder: a name that no other process uses.
+            seconds: how long to wait for a holder that lives; others may wait at the same time, and one of them gets it.
+            say: told once who is waited for.
+
+        Raises:
+            SweepError: somebody holds it and lives. OSError: it cannot be read or written.
+        """
+        until = time.monotonic() + seconds
+        while True:
+            self.wait(max(0.0, until - time.monotonic()), say=say)
+            if not seconds:
+                break
+            self._holder = holder
+            self._write()
+            time.sleep(SETTLE_SECONDS)
+            if (found := self._read()) is not None and found.holder == holder:
+                break
+        self.hold(holder)
 
     def hold(self, holder: str) -> None:
         """Write it, and renew it until `release`.

@@ -7,7 +7,7 @@ proxies' steps are read from the configuration.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,14 @@ from bimix_sweep.sweep.events import ELSEWHERE
 from bimix_sweep.sweep.folder import CONFIG, begun, held, sweep_folder
 from bimix_sweep.sweep.history import replay
 from bimix_sweep.sweep.results import write_results
+from bimix_sweep.sweep.retries import RetryFailed
 from bimix_sweep.sweep.returned import check_returned, read_returned
 from bimix_sweep.sweep.snapshot import Snapshot
 from bimix_sweep.sweep.staging import check_change, settle, stage, take_up
+
+WAIT_SECONDS = 600.0
+"""How long one of these calls waits for others in the same folder: the tasks of an array end at about the same time, and each needs the
+sweep for seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,8 @@ class Standing:
     """Trainings that ended with this table."""
     failed: Sequence[str]
     """Those it calls failed."""
+    replaced: Sequence[str]
+    """Those that were recorded as failed and have losses now."""
     snapshot: Snapshot
     recipe: Recipe | None
     """When the last final training was recorded."""
@@ -65,17 +72,22 @@ class Standing:
     """What of the table was not used, and what to state of its targets."""
 
 
-def begin(config: SweepConfig, out: str | None = None) -> str:
+def begin(
+    config: SweepConfig, out: str | None = None, say: Callable[[str], None] = lambda line: None
+) -> str:
     """Begin a sweep whose trainings run elsewhere; returns its folder.
 
     Raises:
+        DataError: the built-in trainer would refuse the configuration (`checks`).
         SweepError: the folder holds a sweep already, or something else.
     """
+    from bimix_sweep.sweep.checks import check_before_run
     from bimix_sweep.sweep.launch import check_foreign
 
+    check_before_run(config, texts=False)
     folder = sweep_folder(out or config.out)
     config = config.anchored(Path.cwd()).model_copy(update={"out": folder})
-    with held(folder):
+    with held(folder, say, wait_seconds=WAIT_SECONDS):
         if begun(folder):
             raise SweepError(
                 f"{folder} holds a sweep already; go on with: bimix-sweep propose {folder}"
@@ -88,7 +100,13 @@ def begin(config: SweepConfig, out: str | None = None) -> str:
 
 
 def propose(
-    folder: str, count: int, *, config: SweepConfig | None = None, versions: VersionChange = "keep"
+    folder: str,
+    count: int,
+    *,
+    config: SweepConfig | None = None,
+    versions: VersionChange = "keep",
+    retry_failed: RetryFailed = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Asked:
     """So many more trainings, or fewer when the sweep needs no more; the final ones when it is decided.
 
@@ -97,11 +115,16 @@ def propose(
         count: new trainings, >= 0; trainings proposed before and not recorded to their end are told beside them.
         config: a changed configuration to go on with, as `resume_sweep` takes it.
         versions: as there.
+        retry_failed: at most so many failed trials, or "all", are open again; default: none, a result that comes
+            replaces the failure anyway.
+        say: told when another process that uses the sweep is waited for.
 
     Raises:
-        SweepError: no sweep has begun there, it runs on Ray, another process uses it, or the configuration changed where it may not.
+        SweepError: no sweep has begun there, it runs on Ray, another process uses it for too long, or the configuration changed where it may not.
     """
-    with _taken_up(folder, config, versions) as (actor, current):
+    with _taken_up(folder, config, versions, say) as (actor, current):
+        if retry_failed is not None:
+            actor.retry(actor.retriable(retry_failed))
         pending = [past.proposal for past in actor.past() if past.state == "running"]
         new: list[Proposal] = []
         while len(new) < count:
@@ -124,20 +147,28 @@ def propose(
         )
 
 
-def record(folder: str, table: str | Path) -> Standing:
+def record(
+    folder: str, table: str | Path, *, say: Callable[[str], None] = lambda line: None
+) -> Standing:
     """Take in losses of trainings that `propose` handed out; all of the table or nothing.
 
     A row with the last step of its training ends it; a training with `nan` as a loss has failed. Points that are recorded already
-    change nothing.
+    change nothing. Losses of a trial that was recorded as failed replace the failure. `say` is told when another process that uses the
+    sweep is waited for.
 
     Raises:
         TableError: the table cannot be read, or a row does not fit what was proposed or recorded; it is named by its number.
         SweepError: as for `propose`.
     """
-    with _taken_up(folder, None, "keep") as (actor, config):
+    with _taken_up(folder, None, "keep", say) as (actor, config):
         history = replay(_path(folder))
         rows, failed = read_returned(table, history.spec.targets, history.spec.goals)
         check_returned(table, rows, failed, history)
+        states = {name: record.state for name, record in history.state.trials.items()}
+        named = dict.fromkeys(name for name in rows.trials if name not in failed)
+        replaced = [name for name in named if states[name] == "failed"]
+        actor.retry(replaced, reopens=False)
+        states |= dict.fromkeys(replaced, "running")
         points, finished = 0, []
         for index in np.lexsort((rows.steps, rows.run_ids())):
             trial, step = rows.trials[index], int(rows.steps[index])
@@ -147,13 +178,10 @@ def record(folder: str, table: str | Path) -> Standing:
             points += actor.record(
                 trial, step, {target: losses[target] for target in history.spec.targets}
             )
-            if (
-                step == history.state.trials[trial].steps
-                and history.state.trials[trial].state == "running"
-            ):
+            if step == history.state.trials[trial].steps and states[trial] == "running":
                 actor.finish(trial)
                 finished.append(trial)
-        newly = [trial for trial in failed if history.state.trials[trial].state == "running"]
+        newly = [trial for trial in failed if states[trial] == "running"]
         for trial in newly:
             actor.abandon(trial, f"{Path(str(table)).name} gives its loss as nan")
         recipe = _conclude(actor, config, _path(folder))
@@ -164,6 +192,7 @@ def record(folder: str, table: str | Path) -> Standing:
             points=points,
             finished=finished,
             failed=newly,
+            replaced=replaced,
             snapshot=actor.snapshot(),
             recipe=recipe,
             notes=(*rows.notes, *asked),
@@ -181,7 +210,7 @@ def _conclude(actor: LawActor, config: SweepConfig, folder: str) -> Recipe | Non
 
 @contextlib.contextmanager
 def _taken_up(
-    folder: str, given: SweepConfig | None, versions: VersionChange
+    folder: str, given: SweepConfig | None, versions: VersionChange, say: Callable[[str], None]
 ) -> Iterator[tuple[LawActor, SweepConfig]]:
     """The actor and the configuration of a sweep that was begun, over a change where there is one."""
     path = _path(folder)
@@ -189,7 +218,7 @@ def _taken_up(
         raise SweepError(
             f"{folder} holds no sweep that has begun; begin one with: bimix-sweep propose CONFIG --count K -o MIXTURES.csv"
         )
-    with held(path):
+    with held(path, say, wait_seconds=WAIT_SECONDS):
         history = replay(path)
         if not history.elsewhere:
             raise SweepError(

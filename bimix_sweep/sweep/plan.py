@@ -11,6 +11,7 @@ from bimix_sweep.design.initial import moved_references, too_few
 from bimix_sweep.design.planning import PlannedRegret, simulate
 from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.errors import ConfigError, DataError
+from bimix_sweep.sweep.checks import VALIDATION_TOKENS, check_before_run
 from bimix_sweep.sweep.driver import sweep_spec
 from bimix_sweep.sweep.finals import MOST_FINALS
 from bimix_sweep.sweep.trainers import proxy_specs
@@ -19,8 +20,6 @@ NOISE = 0.003
 """Relative standard deviation of a loss between two seeds of one mixture, as small proxies on real text have it."""
 SIMULATION_SECONDS = 45.0
 """A simulation may take by default: some 15 sweeps of 40 trainings on 3 domains."""
-VALIDATION_TOKENS = 8192
-"""Of a validation split, as `prepare` makes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,10 +124,11 @@ def make_plan(
 
     Raises:
         ConfigError: the built-in trainer's proxies need a GPU and none is here.
-        DataError: nothing is at the path of text that the built-in trainer needs.
+        DataError: nothing is at the path of text that the built-in trainer needs, or it would refuse the sweep (`checks`).
     """
     if config.trainer == "builtin":
         _look_for_text(config)
+        check_before_run(config)
     at_once = slots or (
         config.resources.slots if config.resources.slots != "auto" else _slots_here(config)
     )

@@ -10,7 +10,7 @@ from bimix_sweep.errors import BimixSweepError
 
 if TYPE_CHECKING:  # workers load this too, and need no law
     from bimix_sweep.design.stopping import Decision
-    from bimix_sweep.design.trial import Proposal
+    from bimix_sweep.design.trial import Cause, Proposal
 
 NAMESPACE = "bimix-sweep"
 """All sweeps' actors live in it, each named by its sweep's id."""
@@ -51,8 +51,8 @@ class RemotePlanner:
     def finish(self, trial: str) -> None:
         ask(law_actor(self._name).finish.remote(trial))
 
-    def abandon(self, trial: str, reason: str) -> None:
-        ask(law_actor(self._name).abandon.remote(trial, reason))
+    def abandon(self, trial: str, reason: str, cause: "Cause" = "outside") -> None:
+        ask(law_actor(self._name).abandon.remote(trial, reason, cause))
 
     def decide(self) -> "Decision":
         decision: Decision = ask(law_actor(self._name).decide.remote())

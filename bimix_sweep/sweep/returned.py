@@ -95,16 +95,15 @@ def check_returned(
             raise TableError(
                 f"{where} has step {step:g}; need a whole number up to {record.steps}, the steps of trial {trial}"
             )
-        if record.state != "running" and (trial in failed) != (record.state == "failed"):
-            says = (
-                f"{path}: row {failed[trial] + 1} has nan"
-                if trial in failed
-                else f"{where} has losses"
-            )
+        if record.state == "finished" and trial in failed:
             raise TableError(
-                f"{says} for trial {trial}, which is recorded as {record.state}; leave it out"
+                f"{path}: row {failed[trial] + 1} has nan for trial {trial}, which is recorded as finished; leave it out"
             )
         if trial not in failed:
+            if record.cause == "changed":
+                raise TableError(
+                    f"{where} has losses for trial {trial}, which does not count any more: {record.failure}; leave it out"
+                )
             _check_losses(
                 where,
                 record,
@@ -121,7 +120,7 @@ def _check_losses(
         raise TableError(
             f"{where} has no loss_{empty[0]}; need all of {', '.join(targets)}, or nan for a training that failed"
         )
-    known = record.points.get(step, {})
+    known = {} if record.state == "failed" else record.points.get(step, {})
     if other := [
         target
         for target, loss in known.items()

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bimix_sweep.config import MOST_SIZES
+from bimix_sweep.design.trial import Cause
 from bimix_sweep.errors import JournalError
 from bimix_sweep.export.recipe import explain
 from bimix_sweep.mixture.domains import MOST_DOMAINS
@@ -125,6 +126,12 @@ class EndShape(Shape):
     trial: str
     state: Literal["finished", "failed"]
     reason: str
+    cause: Cause = "outside"
+
+
+class RetryShape(Shape):
+    trial: str
+    reopens: bool
 
 
 class OptimumShape(Shape):
@@ -184,6 +191,7 @@ SHAPES: dict[str, type[Shape]] = {
     "start": StartShape,
     "point": PointShape,
     "end": EndShape,
+    "retry": RetryShape,
     "refit": RefitShape,
     "decision": DecidedShape,
     "finals": FinalsShape,

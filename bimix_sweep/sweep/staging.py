@@ -6,7 +6,6 @@ came; which of the two, the journal says.
 """
 
 import contextlib
-import math
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -96,6 +95,8 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
     place = local_part(folder)
     if not change.joined or not (place / STORE).exists():
         return
+    from bimix_sweep.sweep.texts import max_tokens, remember_texts
+
     domains = {name: change.config.domains[name] for name in change.joined}
     extend(
         TokenStore.open(place / STORE),
@@ -103,12 +104,9 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
         renamed=change.renamed,
         out=place / NEXT_STORE,
         progress=say,
-        max_tokens={
-            name: math.ceil(change.config.proxy.tokens * domain.max)
-            for name, domain in domains.items()
-            if domain.tokens
-        },
+        max_tokens=max_tokens(change.config, domains),
     )
+    remember_texts(folder, change.config)
 
 
 def settle(folder: str, first: Event) -> None:

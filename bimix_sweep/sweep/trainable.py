@@ -3,9 +3,9 @@
 Who may crash: this worker, its node, the driver, the actor. Who retries: Tune starts a training anew on another worker,
 Ray repeats calls to an actor that restarts, a person resumes a sweep whose driver died. What makes that safe: a point
 is recorded by the actor before Tune hears of it, recording is idempotent by (trial, step), the training goes on from its
-checkpoint, and a training that the record says is finished is not run. What the trainer itself raises is not retried,
-as it would come again, but for TryAgainError and OSError: these are, a few times without a new point in between. A full
-disk fails no training: the sweep stops, and goes on when there is room.
+checkpoint, and a training that the record says is finished is not run. What the trainer itself raises is not retried
+here, as it would come again until a person mends the cause and resumes (`retries`). TryAgainError and OSError are, a
+few times without a new point in between. A full disk fails no training: the sweep stops, and goes on when there is room.
 """
 
 import contextlib
@@ -22,7 +22,8 @@ import ray
 from ray import tune
 from ray.exceptions import RayError
 
-from bimix_sweep.errors import BimixSweepError, JournalError, TryAgainError
+from bimix_sweep.design.trial import Cause
+from bimix_sweep.errors import BimixSweepError, DivergedError, JournalError, TryAgainError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.goals import Goals
 from bimix_sweep.sweep.losses import weighted_loss
@@ -159,7 +160,7 @@ def _run(training: Training, config: Mapping[str, Any]) -> None:
         tune.report({"step": 0, "failed": reason})
     except Exception as error:  # noqa: BLE001 - a trainer's code may fail in any way; the record says how and the sweep goes on
         reason = _reason(error)
-        ask(actor.abandon.remote(trial, reason))
+        ask(actor.abandon.remote(trial, reason, _cause(error)))
         tune.report({"step": 0, "failed": reason})
     else:
         ask(actor.finish.remote(trial))
@@ -195,6 +196,11 @@ def _nodes(group: Any) -> list[str]:
     if group is None:
         return [ray.get_runtime_context().get_node_id()]
     return sorted(ray.util.placement_group_table(group)["bundles_to_node_id"].values())
+
+
+def _cause(error: Exception) -> Cause:
+    """Whether the mixture and the learning rate may be to blame."""
+    return "diverged" if isinstance(error, DivergedError) else "outside"
 
 
 def _reason(error: Exception) -> str:

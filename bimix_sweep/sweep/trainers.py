@@ -256,10 +256,10 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
     Raises:
         DataError: text is missing or too short for what the configuration asks.
     """
-    from bimix_sweep.data.prepare import prepare
-    from bimix_sweep.data.sources import Source
     from bimix_sweep.data.store import TokenStore
     from bimix_sweep.data.stream import badly_realised
+    from bimix_sweep.sweep.checks import check_before_run, too_scarce
+    from bimix_sweep.sweep.texts import make_store, remember_texts
 
     targets, place = config.resolved_targets(), local_part(folder)
     if begun(folder):  # a sweep that goes on needs its store, not the text
@@ -270,31 +270,14 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
             )
         )
     else:
-        store = prepare(
-            {name: Source(path=domain.path) for name, domain in config.domains.items()},
-            {
-                name: Source(path=target.path)
-                for name, target in targets.items()
-                if target.path is not None
-            },
-            out=place / STORE,
-            vocabulary=config.proxy.vocabulary,
-            progress=say,
-            # what a training can use is enough, but a domain whose size nobody stated is counted whole
-            max_tokens={
-                name: math.ceil(config.proxy.tokens * domain.max)
-                for name, domain in config.domains.items()
-                if domain.tokens
-            },
-        )
+        check_before_run(config)
+        store = make_store(config, place / STORE, say)
+        remember_texts(folder, config)
     tokens = {name: float(store.num_train_tokens(name)) for name in store.domains}
     limits = config.subsample(tokens)
     for name, limit in (limits or {}).items():
-        if min(limit, tokens[name]) <= config.proxy.context:
-            raise DataError(
-                f"domain {name} keeps {limit:g} tokens for a proxy to repeat as often as the final run would; need more than the context "
-                f"{config.proxy.context}, so lengthen the proxy (steps, batch) or set final.match_epochs: false"
-            )
+        if line := too_scarce(name, min(limit, tokens[name]), config.proxy.context):
+            raise DataError(line)
     sequences = config.proxy.lengths[0] * config.proxy.batch
     natural = config.domain_set(tokens).natural()
     for name, (asked, got) in badly_realised(natural, sequences).items():

@@ -150,6 +150,8 @@ class Follower:
                 self._say(done_line(proposal, seconds, loss))
             else:
                 self._say(f"{event['trial']} failed: {event['reason']}")
+        elif event["kind"] == "retry":
+            self._say(f"{event['trial']} is tried again from its beginning")
         elif event["kind"] == "refit" and event["optimum"] is not None:
             decision = event["decision"]
             self._say(

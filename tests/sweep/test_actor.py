@@ -248,7 +248,7 @@ def test_failures_in_a_row_end_the_proposals_until_somebody_resumes(open_actor):
     actor = open_actor()
     for number in range(3):
         actor.abandon(actor.propose(f"t{number:04d}").trial, f"exploded {number}")
-    with pytest.raises(SweepError, match="the last 3 trainings failed, the last with: exploded 2"):
+    with pytest.raises(SweepError, match="the last 3 trials failed, the last with: exploded 2"):
         actor.propose("t0003")
     assert open_actor().propose("t0003") is not None
 

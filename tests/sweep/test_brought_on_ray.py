@@ -44,6 +44,14 @@ def train(mixture, report, context):
     for step in context.eval_steps:
         report(step, {name: (share + .03) ** -need * (8 * step ** -.45 + 2) for (name, share), need in zip(mixture.items(), (.1, .16))})
 """
+BROKEN = """
+from pathlib import Path
+def train(mixture, report, context):
+    if not Path(__file__).with_name("mended").exists():
+        import a_library_that_this_node_lacks
+    for step in context.eval_steps:
+        report(step, {name: (share + .03) ** -need * (8 * step ** -.45 + 2) for (name, share), need in zip(mixture.items(), (.1, .16))})
+"""
 PROGRAM = """
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
@@ -235,6 +243,44 @@ def test_a_full_disk_fails_no_training_and_the_sweep_goes_on_when_there_is_room(
     assert replay(str(tmp_path / "out")).complete
 
 
+def test_a_sweep_whose_trainer_was_broken_trains_all_of_its_budget_once_that_is_mended(
+    tmp_path, sweep, ray_environment, ray_address
+):
+    (tmp_path / "broken_trainer.py").write_text(BROKEN)
+    process = sweep(trainer="broken_trainer:train")
+    said = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode == 1
+    failed = [name for name, end in ended(tmp_path / "out").items() if end["state"] == "failed"]
+    assert len(failed) >= 3
+    error = " ".join(said[said.index("error: ") :].split())
+    assert f"mend the cause and go on with: bimix-sweep resume {tmp_path / 'out'}" in error
+    (tmp_path / "mended").touch()
+    command = [
+        str(Path(sys.executable).with_name("bimix-sweep")),
+        "resume",
+        str(tmp_path / "out"),
+        "--address",
+        ray_address,
+    ]
+    resumed = subprocess.run(
+        command,
+        env=ray_environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+        cwd=tmp_path,
+    )
+    assert resumed.returncode == 0, resumed.stdout
+    assert f"tried again from their beginning: {', '.join(sorted(failed))}" in resumed.stdout
+    history = replay(str(tmp_path / "out"))
+    assert history.complete
+    trials = history.state.trials.values()
+    assert [record.state for record in trials if record.role == "sweep"] == ["finished"] * 6
+    assert {record.state for record in trials} == {"finished"}
+
+
 def test_proxies_of_two_sizes_are_trained_each_at_its_own_and_compared_at_the_largest(
     tmp_path, sweep
 ):
@@ -315,7 +361,7 @@ def test_a_gpu_that_is_only_counted_is_said_by_the_builtin_trainer(tmp_path, swe
         trainer="builtin", domains=domains, proxy=proxy, resources={"gpu": 0.5}
     ).communicate(timeout=PATIENCE)[0]
     assert re.search(
-        r"trainings failed, the last with: resources\.gpu asks for a GPU and torch \S+ sees no CUDA device on",
+        r"trials failed, the last with: resources\.gpu asks for a GPU and torch \S+ sees no CUDA device on",
         said,
     ), said
 

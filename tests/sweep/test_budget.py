@@ -297,6 +297,8 @@ def test_too_few_hours_for_a_law_are_said(tmp_path, clock):
     actor = open_sweep(tmp_path / "sweep", config(8, budget__core_hours=1.0))
     train(actor, actor.propose("t0000"), clock, hours=0.4)
     assert actor.propose("t0001") is None
-    with pytest.raises(SweepError, match="1 finished trainings determine no law; raise the budget"):
+    with pytest.raises(
+        SweepError, match="1 of 1 trials finished, too few for a law; raise the hours of budget in"
+    ):
         actor.final(["t0000"])
     actor.close()

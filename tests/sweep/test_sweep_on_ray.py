@@ -238,5 +238,5 @@ def test_many_failures_in_a_row_end_the_sweep_with_the_reason(tmp_path, driver, 
     said = end(
         driver("run", tmp_path / "sweep", "--address", ray_address, "--diverge", everything), code=1
     )
-    assert "trainings failed, the last with: the loss of web is nan at step 100" in said
+    assert "trials failed, the last with: the loss of web is nan at step 100" in said
     assert 3 <= len(ended(read(tmp_path / "sweep" / "journal").events)) <= 5
