@@ -26,7 +26,7 @@ from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.mixture.domains import MOST_DOMAINS, DomainSet
-from bimix_sweep.sweep.segments import Event
+from bimix_sweep.sweep.lines import Event
 
 CHANGED = ("name", "config", "config_digest", "data", "spec")
 """Of the `sweep` event, what a `change` replaces."""

@@ -20,8 +20,8 @@ from bimix_sweep.errors import ConfigError, DataError, SweepError
 from bimix_sweep.sweep.changes import Change, VersionChange, compare
 from bimix_sweep.sweep.folder import CHECKPOINTS, CONFIG, NEXT_STORE, STORE, local_part
 from bimix_sweep.sweep.history import SweepHistory
+from bimix_sweep.sweep.lines import Event
 from bimix_sweep.sweep.parcels import bring_store, discard
-from bimix_sweep.sweep.segments import Event
 
 NEXT_CONFIG = "config.next.yaml"
 
