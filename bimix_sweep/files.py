@@ -146,21 +146,31 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         else:
             write_local(path, lambda beside: beside.write_bytes(data))
         return
-    with _reached(path) as (filesystem, inner):
-        if filesystem.type_name in OBJECT_STORES:
-            with filesystem.open_output_stream(inner, compression=None) as stream:
-                stream.write(data)
-            return
-        folder, _, name = inner.rpartition("/")
-        beside = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
-        filesystem.create_dir(folder, recursive=True)
+    _put(path, lambda stream: stream.write(data))
+
+
+def _put(uri: str | Path, write: Callable[[Any], Any]) -> None:
+    """Call `write(stream)` for the file of a URI, which appears whole or not at all.
+
+    An object appears when its stream is closed, and a stream closes itself even after `write` failed.
+    """
+    with _reached(uri) as (filesystem, inner):
+        place = inner
+        if filesystem.type_name not in OBJECT_STORES:
+            folder, _, name = inner.rpartition("/")
+            place = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
+            filesystem.create_dir(folder, recursive=True)
+        cut_off = True
         try:
-            with filesystem.open_output_stream(beside, compression=None) as stream:
-                stream.write(data)
-            filesystem.move(beside, inner)
-        except OSError:
-            with contextlib.suppress(OSError):
-                filesystem.delete_file(beside)
+            with filesystem.open_output_stream(place, compression=None) as stream:
+                write(stream)
+                cut_off = False
+            if place != inner:
+                filesystem.move(place, inner)
+        except BaseException:
+            if cut_off or place != inner:
+                with contextlib.suppress(OSError):
+                    filesystem.delete_file(place)
             raise
 
 
@@ -226,6 +236,14 @@ def sync(path: str | Path) -> None:
             raise
     finally:
         os.close(opened)
+
+
+def sync_all(path: str | Path) -> None:
+    """`sync` everything in a local folder, and the folder."""
+    for folder, _, names in os.walk(path):
+        for name in names:
+            sync(Path(folder, name))
+        sync(folder)
 
 
 def sync_folders(path: str | Path) -> None:
@@ -338,12 +356,13 @@ def read_text(path: str | Path) -> str:
 
 
 def upload(source: Path, path: str) -> None:
-    """Copy a local file to a URI piece by piece; whoever reads it must be able to tell that its end is there."""
-    with _reached(path) as (filesystem, inner), source.open("rb") as data:
-        if filesystem.type_name not in OBJECT_STORES:
-            filesystem.create_dir(inner.rpartition("/")[0], recursive=True)
-        with filesystem.open_output_stream(inner, compression=None) as stream:
-            shutil.copyfileobj(data, stream, 8 << 20)
+    """Copy a local file to a URI piece by piece.
+
+    Raises:
+        OSError: it cannot be read or written; nothing is left then.
+    """
+    with source.open("rb") as data:
+        _put(path, lambda stream: shutil.copyfileobj(data, stream, 8 << 20))
 
 
 def download(path: str, target: Path) -> None:

@@ -67,8 +67,10 @@ def fetch(uri: str, target: Path) -> None:
         except tarfile.TarError as error:
             raise DataError(f"{uri} cannot be used ({error}); put it there again") from error
         (beside / WHOLE).unlink()
+        files.sync_all(beside)  # a copy with holes would be taken for the folder after a power cut
         shutil.rmtree(target, ignore_errors=True)
         beside.rename(target)
+        files.sync(target.parent)
     finally:
         packed.unlink(missing_ok=True)
         shutil.rmtree(beside, ignore_errors=True)

@@ -141,5 +141,6 @@ def _settle_store(folder: Path, digest: str) -> None:
         if store.exists():
             store.rename(folder / f".{STORE}.old")
         ready.rename(store)
+        files.sync(folder)
     for over in (ready, folder / f".{STORE}.old"):
         shutil.rmtree(over, ignore_errors=True)

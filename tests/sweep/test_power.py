@@ -1,5 +1,6 @@
 """Whatever a kill, a restart and a power cut leave, a journal can be read and gone on with."""
 
+import contextlib
 import itertools
 import os
 import random
@@ -11,9 +12,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from power import Disk, State
 
+from bimix_sweep import files
+from bimix_sweep.data.store import Split, TokenStore, write_store
 from bimix_sweep.errors import JournalError
 from bimix_sweep.sweep import storage
 from bimix_sweep.sweep.journal import Journal
@@ -45,11 +49,10 @@ class Lives:
     def write(self, begin, values, groups, *, close=True):
         """The states of a disk while a writer opens the journal and writes groups of events."""
         values = iter(values)
-        with self._place() as root, self._monkeypatch.context() as patch:
-            tokens = itertools.count(len(begin.tree()) if begin else 0)
-            patch.setattr(secrets, "token_hex", lambda n: f"{next(tokens):0{2 * n}x}")
-            disk = Disk(root, patch, begin)
-            journal, _ = Journal.open(root / FOLDER)
+        tokens = itertools.count(len(begin.tree()) if begin else 0)
+        self._monkeypatch.setattr(secrets, "token_hex", lambda n: f"{next(tokens):0{2 * n}x}")
+        with self.disk(begin) as disk:
+            journal, _ = Journal.open(disk.root / FOLDER)
             for size in groups:
                 group = list(itertools.islice(values, size))
                 numbers = [journal.append({"kind": "x", "value": value}) for value in group]
@@ -67,7 +70,7 @@ class Lives:
             return
         self._seen.add(key)
         self.num_states += 1
-        with self._place() as root, self._monkeypatch.context() as patch:
+        with self.place() as root, self._monkeypatch.context() as patch:
             patch.setattr("os.fsync", lambda file: None)
             state.lay_out(root)
             try:
@@ -85,20 +88,19 @@ class Lives:
         if after != [*found, "new"]:
             self.failures["not gone on with"] += 1
 
-    def _place(self):
-        return _Place(self._folder / f"disk{next(self._numbers)}")
+    @contextlib.contextmanager
+    def place(self):
+        """An empty folder for a while."""
+        path = self._folder / f"disk{next(self._numbers)}"
+        path.mkdir()
+        yield path
+        shutil.rmtree(path)
 
-
-class _Place:
-    def __init__(self, path):
-        self.path = path
-
-    def __enter__(self):
-        self.path.mkdir()
-        return self.path
-
-    def __exit__(self, *_):
-        shutil.rmtree(self.path)
+    @contextlib.contextmanager
+    def disk(self, begin=None):
+        """A modelled disk on which code runs."""
+        with self.place() as root, self._monkeypatch.context() as patch:
+            yield Disk(root, patch, begin)
 
 
 def record(tree):
@@ -143,3 +145,41 @@ def test_long_lives_of_kills_and_power_cuts_lose_nothing(lives):
                 state = choose.choice(list(itertools.islice(state.after_power_cut(), 5000)))
             lives.check(state)
     assert not lives.failures, f"of {lives.num_states} states"
+
+
+def test_a_file_is_the_old_one_or_the_new_one_and_the_new_one_once_it_is_written(lives):
+    with lives.disk() as disk:
+        for text in ("one" * 50, "two" * 60):
+            files.write_text(disk.root / "results" / "deep" / "RECIPE.json", text)
+            disk.acknowledge(text)
+    found = Counter()
+    for state in disk.states:
+        for cut in state.after_power_cut():
+            text = cut.tree().get("results/deep/RECIPE.json", b"").decode()
+            assert text in ("", "one" * 50, "two" * 60)
+            assert not state.acknowledged or text >= state.acknowledged[-1]
+            found[text] += 1
+    assert len(found) == 3
+
+
+def test_a_token_store_that_is_there_after_a_power_cut_is_whole(lives):
+    def split(*lengths):
+        return Split(documents=[np.arange(n, dtype=np.uint16) for n in lengths])
+
+    domains = {"a": split(3, 50), "b": split(40)}
+    with lives.disk() as disk:
+        write_store(disk.root / "sweep" / "store", train=domains, validation=domains, vocabulary=60)
+        disk.acknowledge("written")
+    num_there = 0
+    for state in disk.states:
+        for cut in itertools.islice(state.after_power_cut(), 40):
+            with lives.place() as root:
+                cut.lay_out(root)
+                there = (root / "sweep" / "store").exists()
+                assert there or not state.acknowledged
+                num_there += there
+                if there:
+                    store = TokenStore.open(root / "sweep" / "store")
+                    assert store.train("a").tolist() == [*range(3), *range(50)]
+                    assert store.validation("b").tolist() == list(range(40))
+    assert num_there

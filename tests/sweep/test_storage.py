@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -485,3 +486,24 @@ def test_a_parcel_is_all_or_nothing(object_store, machine, tmp_path):
     with pytest.raises(DataError):
         fetch(uri, tmp_path / "target")
     assert (tmp_path / "target" / "a").read_text() == "a"
+
+
+@pytest.mark.parametrize("place", ["file", "s3"], indirect=True)
+def test_an_upload_that_is_interrupted_leaves_no_cut_object(place, tmp_path, monkeypatch):
+    (tmp_path / "parcel").write_bytes(b"x" * 1000)
+
+    def interrupted(source, target, length):
+        target.write(source.read(500))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "copyfileobj", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        files.upload(tmp_path / "parcel", files.join(place, "stores", "x.tar"))
+    assert files.names(files.join(place, "stores")) == {}
+
+
+def test_a_file_uri_is_its_path(tmp_path):
+    place = tmp_path / "a b"
+    assert sweep_folder(place.as_uri()) == str(place)
+    assert sweep_folder("file://localhost/x") == "/x"
+    assert sweep_folder("s3://b/x?region=r") == "s3://b/x?region=r"
