@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from bimix_sweep import disk
+
 # pyarrow.fs is imported inside: a path without "://" needs none of it.
 
 OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
@@ -189,71 +191,16 @@ def write_local(path: str | Path, write: Callable[[Path], Any]) -> None:
         )
     beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        make_folder(target.parent)
+        disk.make_folder(target.parent)
         write(beside)
-        sync(beside)
+        disk.sync(beside)
         beside.replace(target)
-        sync(target.parent)
+        disk.sync(target.parent)
     except OSError as error:
         raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
-
-
-def make_folder(path: str | Path) -> None:
-    """Make a local folder and those above it that are missing, each durable in the one that holds it.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    folder = Path(path)
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for made in missing:
-        sync(made.parent)
-
-
-def sync(path: str | Path) -> None:
-    """Return when the content of a local file, or the names in a local folder, are on the disk.
-
-    Folders that may not be read, and filesystems that flush no folders, are passed over.
-
-    Raises:
-        OSError: it cannot be opened or flushed.
-    """
-    is_folder = Path(path).is_dir()
-    try:
-        opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except PermissionError:
-        if is_folder:
-            return
-        raise
-    try:
-        os.fsync(opened)
-    except OSError as error:
-        if not (is_folder and error.errno in (errno.EINVAL, errno.ENOTSUP)):
-            raise
-    finally:
-        os.close(opened)
-
-
-def sync_all(path: str | Path) -> None:
-    """`sync` everything in a local folder, and the folder."""
-    for folder, _, names in os.walk(path):
-        for name in names:
-            sync(Path(folder, name))
-        sync(folder)
-
-
-def sync_folders(path: str | Path) -> None:
-    """`sync` a local folder and those above it on the same filesystem: whoever made them, their names are on the disk."""
-    folder = Path(path).resolve()
-    device = folder.stat().st_dev
-    for place in (folder, *folder.parents):
-        if place.stat().st_dev != device:
-            return
-        sync(place)
 
 
 def is_stream(path: str | Path) -> bool:

@@ -1,30 +1,33 @@
 """The append-only record of a sweep: what is not in it did not happen.
 
-`DIR/journal` holds segments, `DIR` being a local folder or any `pyarrow.fs` URI. Every writer has segments of its own, named by its
-epoch (one higher than any before), a random token and a number: `000002-9f3a1c07-000001.jsonl`. Their first line is the header, each
-further line one event, or the beginning of a further group of events:
+`DIR/journal` holds segments, `DIR` being a local folder or any `pyarrow.fs` URI. Every writer has
+segments of its own, named by its epoch (one higher than any before), a random token and a number:
+`000002-9f3a1c07-000001.jsonl`. Their first line is the header, each further line one event, or the
+beginning of a further group of events:
 
-    {"format":"bimix-sweep journal","version":3,"writer":"000002-9f3a1c07","part":1,"parent":"000001-0c55e2aa","after":16,"check":"..."}
+    {"format":"bimix-sweep journal","version":3,"writer":"000002-9f3a1c07","part":1,
+     "parent":"000001-0c55e2aa","after":16,"check":"..."}
     {"seq":17,"epoch":2,"at":1767225600.25,"kind":"point",...,"check":"5d41402abc4b2a76"}
     {"after":17,"check":"..."}
 
-`check` is a hash of the line before it, `seq` counts through the record without a gap. An event is acknowledged (`Journal.sync`
-returns) only when it is on the storage; callers that wait together share one flush, a group, and slow storage slows nobody who
-does not wait.
+`check` is a hash of the line before it, `seq` counts through the record without a gap. An event is
+acknowledged (`Journal.sync` returns) only when it is on the storage; callers that wait together share
+one flush, a group, and slow storage slows nobody who does not wait.
 
-**Power.** On a disk, acknowledged means: the events, the segment's name and the names of all folders above it were flushed (fsync).
-After a power cut any part of the last group may be missing, and nothing else:
+**Power.** On a disk, acknowledged means flushed (fsync): the events, the name of their segment, and
+the names of the folders above it. After a power cut any part of the last group may be missing:
 
-* a group begins only when all before it is flushed, so what is torn behind the last beginning of a group was never acknowledged and
-  is passed over; anything torn before one is damage and an error;
-* a writer that was killed leaves lines that others can read and that are not on the disk. A new writer flushes every segment it has
-  read before it writes a header that names them.
+* a group begins only when all before it is flushed. A torn line after the last beginning of a group
+  was never acknowledged and is passed over; one before it is damage and an error;
+* a writer that was killed leaves lines that others can read and that are not on the disk. A new
+  writer flushes every segment that it has read before it writes a header that names them.
 
-`last.json` says which segment, and how many events, must be there: it is written before the first group of a segment is acknowledged
-and when a writer closes. A newest segment that is deleted, emptied or cut is an error through it.
+`last.json` says which segment, and how many events, must be there. It is written before the first
+group of a segment is acknowledged and when a writer closes, so that a newest segment which is
+deleted, emptied or cut is an error.
 
 **Buckets.** An object is put whole, so a segment grows by being put again, each time under a new name
-(`000002-9f3a1c07-000001-000017.jsonl`): `storage` says why no name is ever put twice.
+(`000002-9f3a1c07-000001-000017.jsonl`): `storage` says why no name is put twice.
 
 **Two drivers.** A file lock (on a local folder) and a lease keep a second driver out while the first lives. Neither is relied on: locks
 fail on some network filesystems, and put, get, list and delete can't make a lock. What holds even if both drivers go on is this.
@@ -253,7 +256,7 @@ class Journal:
         if self._part and self._broken is None:
             with contextlib.suppress(OSError):
                 self._segments.say_last(self._durable)
-                self._segments.tidy(files.names(self.folder), most=1)
+                self._segments.tidy(files.names(self.folder), last=True)
 
     def _check_newest(self) -> dict[str, int]:
         """The files in the folder.

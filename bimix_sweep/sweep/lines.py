@@ -71,6 +71,15 @@ def decode(line: bytes) -> Event:
     return content
 
 
+def segment_name(writer: str, part: int, put: int | None = None) -> str:
+    """`000002-9f3a1c07-000001.jsonl`; of an object, which is never written twice, `...-000017.jsonl`.
+
+    Args:
+        put: number of the attempt to write the object; None for a file, which grows in place.
+    """
+    return f"{writer}-{part:06d}{'' if put is None else f'-{put:06d}'}.jsonl"
+
+
 def header(writer: str, part: int, parent: str | None, after: int) -> bytes:
     """The first line of a segment.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bimix_sweep import files
+from bimix_sweep import disk, files
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.design.spec import SweepSpec
@@ -141,6 +141,6 @@ def _settle_store(folder: Path, digest: str) -> None:
         if store.exists():
             store.rename(folder / f".{STORE}.old")
         ready.rename(store)
-        files.sync(folder)
+        disk.sync(folder)
     for over in (ready, folder / f".{STORE}.old"):
         shutil.rmtree(over, ignore_errors=True)

@@ -1,21 +1,23 @@
 """How a journal's segments reach storage: appended to a file, or put whole as one object after another.
 
-An object store has no append, so each group of events is put together with those before it in the segment, which is therefore
-small there. Every put has a name of its own, with a number that rises with every attempt. A put that seemed to fail may still
-arrive, much later: a client library or the network repeats it, or holds it back. Under its own name it replaces nothing, and
-readers take the one with the greatest number. What a later put replaces is removed after a while.
+An object store has no append, so each group of events is put together with those before it in the
+segment, which is therefore small there. Every put has a name of its own, with a number that rises
+with every attempt. A put that seemed to fail may still arrive, much later: the client library
+repeats it, or the network holds it back. Under its own name it replaces nothing, and readers take
+the greatest number. What a later put replaces is removed in the background.
 """
 
 import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from bimix_sweep import files
-from bimix_sweep.sweep.segments import READERS, say_last, segment_name, superseded
+from bimix_sweep import disk, files
+from bimix_sweep.sweep.lines import segment_name
+from bimix_sweep.sweep.segments import READERS, say_last, superseded
 
 DISK_BYTES = 64 << 20
 """A segment on a disk that has grown past this is followed by another one."""
@@ -68,8 +70,12 @@ class Segments(Protocol):
         """
         ...
 
-    def tidy(self, names: Mapping[str, int], most: int = MOST_SUPERSEDED) -> None:
-        """Remove this writer's superseded objects among a folder's files, where there are `most`."""
+    def tidy(self, names: Mapping[str, int], *, last: bool = False) -> None:
+        """Have this writer's superseded objects among a folder's files removed; nobody waits for it.
+
+        Args:
+            last: begin with the first, not only when there are many.
+        """
         ...
 
     @property
@@ -91,14 +97,14 @@ class DiskSegments:
 
     def claim(self) -> str:
         self.begin(1)
-        files.sync_folders(self._folder)
+        disk.sync_folders(self._folder)
         return segment_name(self._writer, 1)
 
     def keep(self, names: Iterable[str]) -> None:
         """A writer that was killed leaves lines that are read from memory and not yet on the disk."""
         for name in names:
-            files.sync(self._folder / name)
-        files.sync(self._folder)
+            disk.sync(self._folder / name)
+        disk.sync(self._folder)
 
     def begin(self, part: int) -> None:
         self.close()
@@ -108,7 +114,7 @@ class DiskSegments:
             0o644,
         )
         self._part, self._written = part, 0
-        files.sync(self._folder)
+        disk.sync(self._folder)
 
     def add(self, data: bytes) -> None:
         view = memoryview(data)
@@ -125,7 +131,7 @@ class DiskSegments:
     def say_last(self, num_events: int) -> None:
         say_last(str(self._folder), self._writer, self._part, num_events)
 
-    def tidy(self, names: Mapping[str, int], most: int = MOST_SUPERSEDED) -> None:
+    def tidy(self, names: Mapping[str, int], *, last: bool = False) -> None:
         pass
 
     @property
@@ -146,6 +152,8 @@ class ObjectSegments:
         self._part = 1
         self._put = 0
         self._content = b""
+        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="tidy")
+        self._removals: list[Future[None]] = []
 
     def claim(self) -> str:
         name = segment_name(self._writer, 1, 0)
@@ -170,11 +178,12 @@ class ObjectSegments:
     def say_last(self, num_events: int) -> None:
         patiently(lambda: say_last(self._folder, self._writer, self._part, num_events))
 
-    def tidy(self, names: Mapping[str, int], most: int = MOST_SUPERSEDED) -> None:
+    def tidy(self, names: Mapping[str, int], *, last: bool = False) -> None:
+        if last:
+            wait(self._removals)
         over = superseded(names, self._writer)
-        if len(over) >= most:
-            with ThreadPoolExecutor(READERS) as pool:
-                list(pool.map(self._remove, over))
+        if last or (len(over) >= MOST_SUPERSEDED and all(done.done() for done in self._removals)):
+            self._removals = [self._pool.submit(self._remove, name) for name in over]
 
     def _remove(self, name: str) -> None:
         with contextlib.suppress(OSError):  # it only takes up room
@@ -186,6 +195,7 @@ class ObjectSegments:
 
     def close(self) -> None:
         self._content = b""
+        self._pool.shutdown()
 
 
 def patiently(act: Callable[[], T]) -> T:

@@ -1,8 +1,9 @@
 """A model of a disk that loses power, over the calls that real code makes.
 
-`Disk` records what a process does to a folder: after every system call that changes names or flushes, the tree as processes see
-it, and what of it is safe: the content of a file as of its last fsync, the names in a folder as of the folder's last fsync. What
-is not safe may be lost after a power cut, in any part: of a file's new bytes any sector and any tail, of a folder's new names any.
+`Disk` records what a process does to a folder: after every system call that writes, changes names or
+flushes, the tree as processes see it, and what of it is safe: the content of a file as of its last
+fsync, the names in a folder as of the folder's last fsync. What is not safe may be lost after a power
+cut, in any part: of a file's new bytes any sector and any tail, of a folder's new names any.
 """
 
 import itertools

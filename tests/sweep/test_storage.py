@@ -239,7 +239,6 @@ def test_a_put_that_failed_is_repeated_under_another_name_and_no_name_is_put_twi
     monkeypatch.setattr(files, "write_bytes", failing)
     for value in range(2, 60):
         journal.write(point(value))
-        assert len(files.names(place)) < storage.MOST_SUPERSEDED + 5
     assert len(contents) == 58 + 2
     assert all(len(put) == 1 for put in contents.values())
     journal.close()
@@ -254,7 +253,7 @@ def test_a_put_that_failed_is_repeated_under_another_name_and_no_name_is_put_twi
 
 @pytest.mark.parametrize("place", ["file", "s3"], indirect=True)
 def test_a_reader_finds_everything_while_objects_replace_each_other(place, monkeypatch):
-    """Planted: between a reader's look at the folder and at its objects, the writer writes on and removes what it replaced."""
+    """Planted: after a reader listed the folder, the writer writes on and removes what was listed."""
     journal, _ = Journal.open(place)
     journal.write(point(0))
     look, written, reader = files.names, [0], threading.current_thread()
