@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from bimix_sweep import disk
+
 MAX_BYTES = 1 << 30
 """Of a file that is read whole. Tables, laws and configurations are far smaller; a device has no end."""
 PIECE = 16 << 20
@@ -150,21 +152,31 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         else:
             write_local(path, lambda beside: beside.write_bytes(data))
         return
-    with _reached(path) as (filesystem, inner):
-        if filesystem.type_name in OBJECT_STORES:
-            with filesystem.open_output_stream(inner, compression=None) as stream:
-                stream.write(data)
-            return
-        folder, _, name = inner.rpartition("/")
-        beside = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
-        filesystem.create_dir(folder, recursive=True)
+    _put(path, lambda stream: stream.write(data))
+
+
+def _put(uri: str | Path, write: Callable[[Any], Any]) -> None:
+    """Call `write(stream)` for the file of a URI, which appears whole or not at all.
+
+    An object appears when its stream is closed, and a stream closes itself even after `write` failed.
+    """
+    with _reached(uri) as (filesystem, inner):
+        place = inner
+        if filesystem.type_name not in OBJECT_STORES:
+            folder, _, name = inner.rpartition("/")
+            place = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
+            filesystem.create_dir(folder, recursive=True)
+        cut_off = True
         try:
-            with filesystem.open_output_stream(beside, compression=None) as stream:
-                stream.write(data)
-            filesystem.move(beside, inner)
-        except OSError:
-            with contextlib.suppress(OSError):
-                filesystem.delete_file(beside)
+            with filesystem.open_output_stream(place, compression=None) as stream:
+                write(stream)
+                cut_off = False
+            if place != inner:
+                filesystem.move(place, inner)
+        except BaseException:
+            if cut_off or place != inner:
+                with contextlib.suppress(OSError):
+                    filesystem.delete_file(place)
             raise
 
 
@@ -183,11 +195,11 @@ def write_local(path: str | Path, write: Callable[[Path], Any]) -> None:
         )
     beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(target.parent)
         write(beside)
-        with beside.open("rb") as stream:
-            os.fsync(stream.fileno())
+        disk.sync(beside)
         beside.replace(target)
+        disk.sync(target.parent)
     except OSError as error:
         raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
     finally:
@@ -319,12 +331,13 @@ def read_text(path: str | Path) -> str:
 
 
 def upload(source: Path, path: str) -> None:
-    """Copy a local file to a URI piece by piece; whoever reads it must be able to tell that its end is there."""
-    with _reached(path) as (filesystem, inner), source.open("rb") as data:
-        if filesystem.type_name not in OBJECT_STORES:
-            filesystem.create_dir(inner.rpartition("/")[0], recursive=True)
-        with filesystem.open_output_stream(inner, compression=None) as stream:
-            shutil.copyfileobj(data, stream, 8 << 20)
+    """Copy a local file to a URI piece by piece.
+
+    Raises:
+        OSError: it cannot be read or written; nothing is left then.
+    """
+    with source.open("rb") as data:
+        _put(path, lambda stream: shutil.copyfileobj(data, stream, 8 << 20))
 
 
 def download(path: str, target: Path) -> None:

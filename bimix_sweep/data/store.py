@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.ipc
 
-from bimix_sweep import files
+from bimix_sweep import disk, files
 from bimix_sweep.data.token_files import Tokens
 from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.domains import check_names
@@ -199,13 +199,17 @@ def write_store(
         files.write_text(
             beside / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False)
         )
+        disk.sync_all(beside)
         if path.exists():
             old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
             path.rename(old)
             beside.rename(path)
+            disk.sync(path.parent)
             shutil.rmtree(old)
         else:
             beside.rename(path)
+            for folder in made:
+                disk.sync(folder.parent)
     except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)
         for folder in made[1:]:

@@ -28,9 +28,9 @@ from bimix_sweep.sweep.decider import Decider
 from bimix_sweep.sweep.figures import Figurer, Figures
 from bimix_sweep.sweep.finals import final_trainings
 from bimix_sweep.sweep.history import PastTrial, SweepHistory
+from bimix_sweep.sweep.lines import Event
 from bimix_sweep.sweep.log import SweepLog
 from bimix_sweep.sweep.retries import RetryFailed, left_out, retriable
-from bimix_sweep.sweep.segments import Event
 from bimix_sweep.sweep.snapshot import Snapshot, snapshot_of
 
 PUBLISH_SECONDS = 5.0

@@ -17,7 +17,7 @@ from bimix_sweep.design.joined import NUM_JOINED
 from bimix_sweep.errors import SweepError
 from bimix_sweep.sweep.events import change_event
 from bimix_sweep.sweep.history import SweepHistory
-from bimix_sweep.sweep.segments import Event
+from bimix_sweep.sweep.lines import Event
 
 VersionChange = Literal["keep", "drop"]
 """What becomes of the trainings on a domain's old version: a domain of their own, or no evidence any more."""

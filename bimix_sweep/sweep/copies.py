@@ -12,7 +12,7 @@ from bimix_sweep import files
 from bimix_sweep.errors import SweepError
 from bimix_sweep.sweep.history import SweepHistory, rebuild
 from bimix_sweep.sweep.journal import Journal
-from bimix_sweep.sweep.segments import Event, decode, encode
+from bimix_sweep.sweep.lines import Event, decode, encode
 
 
 class Copies:

@@ -30,11 +30,11 @@ from bimix_sweep.sweep.events import sweep_event
 from bimix_sweep.sweep.finals import MOST_FINALS
 from bimix_sweep.sweep.folder import CHECKPOINTS, local_part
 from bimix_sweep.sweep.interrupt import Interrupt
+from bimix_sweep.sweep.lines import Event
 from bimix_sweep.sweep.parcels import discard
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_results
 from bimix_sweep.sweep.retries import RetryFailed
-from bimix_sweep.sweep.segments import Event
 from bimix_sweep.sweep.slots import Slots
 from bimix_sweep.sweep.staging import settle
 from bimix_sweep.sweep.trainers import Trainer

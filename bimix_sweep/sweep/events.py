@@ -29,7 +29,7 @@ from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.question import FinalRun
 from bimix_sweep.mixture.domains import MOST_DOMAINS, DomainSet
 from bimix_sweep.mixture.goals import Goal
-from bimix_sweep.sweep.segments import Event
+from bimix_sweep.sweep.lines import Event
 
 CHANGED = ("name", "config", "config_digest", "data", "spec")
 """Of the `sweep` event, what a `change` replaces."""

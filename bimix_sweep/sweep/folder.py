@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from bimix_sweep import files
 from bimix_sweep.errors import ConfigError, SweepError
@@ -43,9 +44,13 @@ LOOK_SECONDS = 0.1
 def sweep_folder(folder: str | Path) -> str:
     """The sweep's folder as all of this package names it: an absolute path, or the URI as it stands.
 
+    A `file://` URI is the path: what is written through it would not be flushed to the disk.
+
     Raises:
         ConfigError: the URI carries a secret.
     """
+    if str(folder).startswith(("file:///", "file://localhost/")):
+        folder = unquote(urlsplit(str(folder)).path)
     if not files.is_uri(folder):
         return str(Path(folder).absolute())
     try:

@@ -15,8 +15,9 @@ from bimix_sweep.errors import BimixSweepError, DivergedError, JournalError, Swe
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.events import CHANGED, ELSEWHERE, spec_from_json
 from bimix_sweep.sweep.hours import Hours
+from bimix_sweep.sweep.lines import Event
 from bimix_sweep.sweep.losses import weighted_loss
-from bimix_sweep.sweep.segments import Event, read
+from bimix_sweep.sweep.segments import read
 from bimix_sweep.sweep.shapes import check_shape
 
 LIMITS = ("max_trials", "tolerance", "patience", "core_hours", "gpu_hours", "slots", "final")

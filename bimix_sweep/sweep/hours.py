@@ -1,6 +1,6 @@
 """Hours of compute that trainings have used, counted from the journal's events."""
 
-from bimix_sweep.sweep.segments import Event
+from bimix_sweep.sweep.lines import Event
 
 
 class Hours:

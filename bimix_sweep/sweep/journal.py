@@ -1,14 +1,33 @@
 """The append-only record of a sweep: what is not in it did not happen.
 
-`DIR/journal` holds segments, `DIR` being a local folder or any `pyarrow.fs` URI. Every writer has segments of its own, named by its
-epoch (one higher than any before), a random token and a number: `000002-9f3a1c07-000001.jsonl`. Their first line is the header, each
-further line one event:
+`DIR/journal` holds segments, `DIR` being a local folder or any `pyarrow.fs` URI. Every writer has
+segments of its own, named by its epoch (one higher than any before), a random token and a number:
+`000002-9f3a1c07-000001.jsonl`. Their first line is the header, each further line one event, or the
+beginning of a further group of events:
 
-    {"format":"bimix-sweep journal","version":2,"writer":"000002-9f3a1c07","part":1,"parent":"000001-0c55e2aa","after":16,"check":"..."}
+    {"format":"bimix-sweep journal","version":3,"writer":"000002-9f3a1c07","part":1,
+     "parent":"000001-0c55e2aa","after":16,"check":"..."}
     {"seq":17,"epoch":2,"at":1767225600.25,"kind":"point",...,"check":"5d41402abc4b2a76"}
+    {"after":17,"check":"..."}
 
-`check` is a hash of the line before it, `seq` counts through the record without a gap. An event is acknowledged (`Journal.sync`
-returns) only when it is on the storage; callers that wait together share one flush, and slow storage slows nobody who does not wait.
+`check` is a hash of the line before it, `seq` counts through the record without a gap. An event is
+acknowledged (`Journal.sync` returns) only when it is on the storage; callers that wait together share
+one flush, a group, and slow storage slows nobody who does not wait.
+
+**Power.** On a disk, acknowledged means flushed (fsync): the events, the name of their segment, and
+the names of the folders above it. After a power cut any part of the last group may be missing:
+
+* a group begins only when all before it is flushed. A torn line after the last beginning of a group
+  was never acknowledged and is passed over; one before it is damage and an error;
+* a writer that was killed leaves lines that others can read and that are not on the disk. A new
+  writer flushes every segment that it has read before it writes a header that names them.
+
+`last.json` says which segment, and how many events, must be there. It is written before the first
+group of a segment is acknowledged and when a writer closes, so that a newest segment which is
+deleted, emptied or cut is an error.
+
+**Buckets.** An object is put whole, so a segment grows by being put again, each time under a new name
+(`000002-9f3a1c07-000001-000017.jsonl`): `storage` says why no name is put twice.
 
 **Two drivers.** A file lock (on a local folder) and a lease keep a second driver out while the first lives. Neither is relied on: locks
 fail on some network filesystems, and put, get, list and delete can't make a lock. What holds even if both drivers go on is this.
@@ -29,7 +48,7 @@ seen whole or not at all, by every get and list that begins after it (S3, GCS, A
 rely on its locks).
 
 A writer killed in the middle of a line leaves a torn tail: the next header names the last whole event, and what follows it is passed
-over. Any other damage is an error, because acknowledged results would be missing. Journals of version 1 are read and continued.
+over. Any other damage is an error, because acknowledged results would be missing.
 """
 
 import contextlib
@@ -46,16 +65,8 @@ from typing import Self
 from bimix_sweep import files
 from bimix_sweep.errors import JournalError, SweepError
 from bimix_sweep.sweep.lease import Lease
-from bimix_sweep.sweep.segments import (
-    FIRST_FORMAT,
-    Event,
-    encode,
-    header,
-    newest_writer,
-    read,
-    segment_name,
-    writers,
-)
+from bimix_sweep.sweep.lines import Event, encode, group, header
+from bimix_sweep.sweep.segments import newest_writer, read, writers
 from bimix_sweep.sweep.storage import DiskSegments, ObjectSegments, Segments, patiently
 
 RESERVED = frozenset({"seq", "epoch", "at", "check"})
@@ -111,16 +122,14 @@ class Journal:
                 lock_file = _lock(Path(folder), wait_seconds)
             lease.wait(wait_seconds, locked_here=lock_file is not None)
             before = writers(folder, files.names(folder))
-            epoch = 1 + max(
-                [len(before.get(FIRST_FORMAT, [])), *(int(writer[:6]) for writer in before)]
-            )
+            epoch = 1 + max((int(writer[:6]) for writer in before), default=0)
             writer = f"{epoch:06d}-{secrets.token_hex(4)}"
-            segments: Segments = (
-                ObjectSegments(folder) if files.is_uri(folder) else DiskSegments(folder)
-            )
-            segments.claim(claimed := segment_name(writer, 1))
+            kind = ObjectSegments if files.is_uri(folder) else DiskSegments
+            segments: Segments = kind(folder, writer)
+            claimed = segments.claim()
             lease.hold(writer)
             reading = read(folder)
+            segments.keep(reading.segments)
             journal = cls(
                 folder=folder,
                 writer=writer,
@@ -215,6 +224,7 @@ class Journal:
         try:
             if self._broken is None:
                 self.sync(self._next_seq - 1)
+            self._leave_tidy()
         finally:
             self._segments.close()
             self._broken = f"{self.folder}: this writer is closed"
@@ -228,18 +238,35 @@ class Journal:
 
     def _flush(self, batch: bytes) -> None:
         """Put a group of events and see that this is still the newest writer; one thread at a time."""
-        if self._part == 0 or self._segments.full:
+        if began := self._part == 0 or self._segments.full:
             self._part += 1
             if self._part > 1:
-                self._segments.begin(segment_name(self.writer, self._part))
-            batch = header(self.writer, self._part, self._parent, self._durable) + batch
-        self._segments.add(batch)
-        self._check_newest()
+                self._segments.begin(self._part)
+            first = header(self.writer, self._part, self._parent, self._durable)
+        else:
+            first = group(self._durable)
+        self._segments.add(first + batch)
+        names = self._check_newest()
+        if began:
+            self._segments.say_last(self._durable + batch.count(b"\n"))
+        self._segments.tidy(names)
 
-    def _check_newest(self) -> None:
-        names, _ = patiently(lambda: files.names(self.folder))
+    def _leave_tidy(self) -> None:
+        """Say how many events there are at the end; they are safe without that."""
+        if self._part and self._broken is None:
+            with contextlib.suppress(OSError):
+                self._segments.say_last(self._durable)
+                self._segments.tidy(files.names(self.folder), last=True)
+
+    def _check_newest(self) -> dict[str, int]:
+        """The files in the folder.
+
+        Raises:
+            JournalError: another writer is newer. OSError: the folder cannot be listed.
+        """
+        names = patiently(lambda: files.names(self.folder))
         if (newest := newest_writer(names)) == self.writer:
-            return
+            return names
         if newest > self.writer:
             raise JournalError(
                 f"{self.folder}: another driver took this sweep over ({self._lease.holder()}); what this one does no longer counts"

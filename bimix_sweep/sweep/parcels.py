@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bimix_sweep import files
+from bimix_sweep import disk, files
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.errors import DataError
 from bimix_sweep.sweep.folder import STORE, cache_folder, local_part
@@ -67,8 +67,10 @@ def fetch(uri: str, target: Path) -> None:
         except tarfile.TarError as error:
             raise DataError(f"{uri} cannot be used ({error}); put it there again") from error
         (beside / WHOLE).unlink()
+        disk.sync_all(beside)  # a copy with holes would be taken for the folder after a power cut
         shutil.rmtree(target, ignore_errors=True)
         beside.rename(target)
+        disk.sync(target.parent)
     finally:
         packed.unlink(missing_ok=True)
         shutil.rmtree(beside, ignore_errors=True)

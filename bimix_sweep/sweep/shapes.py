@@ -12,7 +12,7 @@ from bimix_sweep.design.trial import Cause
 from bimix_sweep.errors import JournalError
 from bimix_sweep.export.recipe import explain
 from bimix_sweep.mixture.domains import MOST_DOMAINS
-from bimix_sweep.sweep.segments import Event
+from bimix_sweep.sweep.lines import Event
 
 Shares = Annotated[dict[str, float], Field(max_length=MOST_DOMAINS)]
 TrialName = Annotated[str, Field(pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,199}$")]

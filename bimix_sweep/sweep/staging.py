@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bimix_sweep import files
+from bimix_sweep import disk, files
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.design.spec import SweepSpec
@@ -19,8 +19,8 @@ from bimix_sweep.errors import ConfigError, DataError, SweepError
 from bimix_sweep.sweep.changes import Change, VersionChange, compare
 from bimix_sweep.sweep.folder import CHECKPOINTS, CONFIG, NEXT_STORE, STORE, local_part
 from bimix_sweep.sweep.history import SweepHistory
+from bimix_sweep.sweep.lines import Event
 from bimix_sweep.sweep.parcels import bring_store, discard
-from bimix_sweep.sweep.segments import Event
 
 NEXT_CONFIG = "config.next.yaml"
 
@@ -141,5 +141,6 @@ def _settle_store(folder: Path, digest: str) -> None:
         if store.exists():
             store.rename(folder / f".{STORE}.old")
         ready.rename(store)
+        disk.sync(folder)
     for over in (ready, folder / f".{STORE}.old"):
         shutil.rmtree(over, ignore_errors=True)

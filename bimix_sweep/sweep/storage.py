@@ -1,23 +1,30 @@
-"""How a journal's segments reach storage: appended on a disk, or put whole, again and again, as an object.
+"""How a journal's segments reach storage: appended to a file, or put whole as one object after another.
 
-An object store has no append, so each group of events rewrites the segment that they are in; a segment is therefore small
-there, and the objects stay few. A put that failed may still arrive later: it is repeated with the same content until one
-succeeds, and that object is never written again, so that the late one changes nothing.
+An object store has no append, so each group of events is put together with those before it in the
+segment, which is therefore small there. Every put has a name of its own, with a number that rises
+with every attempt. A put that seemed to fail may still arrive, much later: the client library
+repeats it, or the network holds it back. Under its own name it replaces nothing, and readers take
+the greatest number. What a later put replaces is removed in the background.
 """
 
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from bimix_sweep import files
+from bimix_sweep import disk, files
+from bimix_sweep.sweep.lines import segment_name
+from bimix_sweep.sweep.segments import READERS, say_last, superseded
 
 DISK_BYTES = 64 << 20
 """A segment on a disk that has grown past this is followed by another one."""
 OBJECT_BYTES = 256 << 10
 """The same for an object, which is put whole each time."""
+MOST_SUPERSEDED = 16
+"""So many objects that later ones replace are removed together."""
 RETRY_SECONDS = 300.0
 """For how long an object store may fail before the journal gives up."""
 
@@ -27,15 +34,23 @@ T = TypeVar("T")
 class Segments(Protocol):
     """Storage of one writer's segments, one after another."""
 
-    def claim(self, name: str) -> None:
-        """Make the first segment, still empty.
+    def claim(self) -> str:
+        """Make the first segment, still empty, and return its name.
 
         Raises:
             OSError: it cannot be made.
         """
         ...
 
-    def begin(self, name: str) -> None:
+    def keep(self, names: Iterable[str]) -> None:
+        """Return when segments of other writers are on the storage as they were read.
+
+        Raises:
+            OSError: they are not.
+        """
+        ...
+
+    def begin(self, part: int) -> None:
         """What is added from now on goes into this segment."""
         ...
 
@@ -44,6 +59,22 @@ class Segments(Protocol):
 
         Raises:
             OSError: it does not; the storage takes nothing more.
+        """
+        ...
+
+    def say_last(self, num_events: int) -> None:
+        """Write down that this segment, and so many events, must be found from now on.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        ...
+
+    def tidy(self, names: Mapping[str, int], *, last: bool = False) -> None:
+        """Have this writer's superseded objects among a folder's files removed; nobody waits for it.
+
+        Args:
+            last: begin with the first, not only when there are many.
         """
         ...
 
@@ -58,27 +89,32 @@ class Segments(Protocol):
 class DiskSegments:
     """Appends and flushes to the disk."""
 
-    def __init__(self, folder: str) -> None:
-        self._folder = Path(folder)
+    def __init__(self, folder: str, writer: str) -> None:
+        self._folder, self._writer = Path(folder), writer
+        self._part = 1
         self._stream = -1
         self._written = 0
 
-    def claim(self, name: str) -> None:
-        self.begin(name)
+    def claim(self) -> str:
+        self.begin(1)
+        disk.sync_folders(self._folder)
+        return segment_name(self._writer, 1)
 
-    def begin(self, name: str) -> None:
+    def keep(self, names: Iterable[str]) -> None:
+        """A writer that was killed leaves lines that are read from memory and not yet on the disk."""
+        for name in names:
+            disk.sync(self._folder / name)
+        disk.sync(self._folder)
+
+    def begin(self, part: int) -> None:
         self.close()
         self._stream = os.open(
-            self._folder / name,
+            self._folder / segment_name(self._writer, part),
             os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC,
             0o644,
         )
-        self._written = 0
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        self._part, self._written = part, 0
+        disk.sync(self._folder)
 
     def add(self, data: bytes) -> None:
         view = memoryview(data)
@@ -92,6 +128,12 @@ class DiskSegments:
             raise
         self._written += len(data)
 
+    def say_last(self, num_events: int) -> None:
+        say_last(str(self._folder), self._writer, self._part, num_events)
+
+    def tidy(self, names: Mapping[str, int], *, last: bool = False) -> None:
+        pass
+
     @property
     def full(self) -> bool:
         return self._written > DISK_BYTES
@@ -103,50 +145,70 @@ class DiskSegments:
 
 
 class ObjectSegments:
-    """Puts whole objects."""
+    """Puts whole objects, each under a new name."""
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-        self._name = ""
+    def __init__(self, folder: str, writer: str) -> None:
+        self._folder, self._writer = folder, writer
+        self._part = 1
+        self._put = 0
         self._content = b""
-        self._uncertain = False
+        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="tidy")
+        self._removals: list[Future[None]] = []
 
-    def claim(self, name: str) -> None:
-        self.begin(name)
+    def claim(self) -> str:
+        name = segment_name(self._writer, 1, 0)
         files.write_bytes(files.join(self._folder, name), b"")
+        return name
 
-    def begin(self, name: str) -> None:
-        self._name, self._content, self._uncertain = name, b"", False
+    def keep(self, names: Iterable[str]) -> None:
+        pass  # an object that is listed is on the storage
+
+    def begin(self, part: int) -> None:
+        self._part, self._put, self._content = part, 0, b""
 
     def add(self, data: bytes) -> None:
         self._content += data
-        self._uncertain = patiently(
-            lambda: files.write_bytes(files.join(self._folder, self._name), self._content)
-        )[1]
+        patiently(self._put_once)
+
+    def _put_once(self) -> None:
+        self._put += 1
+        name = segment_name(self._writer, self._part, self._put)
+        files.write_bytes(files.join(self._folder, name), self._content)
+
+    def say_last(self, num_events: int) -> None:
+        patiently(lambda: say_last(self._folder, self._writer, self._part, num_events))
+
+    def tidy(self, names: Mapping[str, int], *, last: bool = False) -> None:
+        if last:
+            wait(self._removals)
+        over = superseded(names, self._writer)
+        if last or (len(over) >= MOST_SUPERSEDED and all(done.done() for done in self._removals)):
+            self._removals = [self._pool.submit(self._remove, name) for name in over]
+
+    def _remove(self, name: str) -> None:
+        with contextlib.suppress(OSError):  # it only takes up room
+            files.delete(files.join(self._folder, name))
 
     @property
     def full(self) -> bool:
-        return self._uncertain or len(self._content) > OBJECT_BYTES
+        return len(self._content) > OBJECT_BYTES
 
     def close(self) -> None:
         self._content = b""
+        self._pool.shutdown()
 
 
-def patiently(act: Callable[[], T]) -> tuple[T, bool]:
+def patiently(act: Callable[[], T]) -> T:
     """Ask an object store again while it fails, for `RETRY_SECONDS`.
-
-    Returns:
-        The answer, and whether it failed before.
 
     Raises:
         OSError: the last failure.
     """
-    until, pause, failed = time.monotonic() + RETRY_SECONDS, 0.5, False
+    until, pause = time.monotonic() + RETRY_SECONDS, 0.5
     while True:
         try:
-            return act(), failed
+            return act()
         except OSError:
-            failed = True
             if time.monotonic() + pause > until:
                 raise
         time.sleep(pause)

@@ -20,9 +20,10 @@ from bimix_sweep.errors import BimixSweepError, JournalError
 from bimix_sweep.sweep.folder import driver
 from bimix_sweep.sweep.history import SweepHistory
 from bimix_sweep.sweep.job import JobState
+from bimix_sweep.sweep.lines import Event, decode
 from bimix_sweep.sweep.log import MOST_LINES, done_line, refit_line
 from bimix_sweep.sweep.progress import Progress, view
-from bimix_sweep.sweep.segments import Event, decode, read, writers
+from bimix_sweep.sweep.segments import read, writers
 from bimix_sweep.sweep.shapes import check_shape
 from bimix_sweep.sweep.snapshot import Snapshot, duration, snapshot_of
 from bimix_sweep.text import printable
@@ -37,7 +38,7 @@ class Follower:
         self._begin()
 
     def _begin(self) -> None:
-        self._read: dict[str, int] = {}
+        self._read: dict[int, int] = {}
         self._seconds: list[float] = []
         self._began: dict[str, float] = {}
         self._lines: deque[str] = deque(maxlen=MOST_LINES)
@@ -65,9 +66,10 @@ class Follower:
         newest = max((writer for writer, group in parts.items() if names[group[0]]), default="")
         if newest != self._writer:
             self._read_anew(newest)
-        for name in parts[newest] if newest == self._writer != "" else ():
-            if names[name] > self._read.get(name, 0):
-                self._read_on(name)
+        for part, name in enumerate(parts[newest] if newest == self._writer != "" else ()):
+            if names[name] > self._read.get(part, 0):
+                with contextlib.suppress(FileNotFoundError):  # a later object replaced it
+                    self._read_on(part, name)
         if self.history is None:
             return None
         return snapshot_of(
@@ -92,9 +94,9 @@ class Follower:
         for event in reading.events:
             self._take(event)
 
-    def _read_on(self, name: str) -> None:
+    def _read_on(self, part: int, name: str) -> None:
         """What a segment gained; a line that is still being written is left for the next look."""
-        path, done = files.join(self._journal, name), self._read.get(name, 0)
+        path, done = files.join(self._journal, name), self._read.get(part, 0)
         if files.is_uri(path):
             data = files.read_bytes(path)[done:]
         else:
@@ -105,13 +107,12 @@ class Follower:
         for line in data[:whole].split(b"\n")[:-1]:
             try:
                 event = decode(line)
-            except (ValueError, RecursionError) as error:
-                raise JournalError(
-                    f"{path}: the line after event {self.num_events} {error}; restore the file from a copy"
-                ) from error
-            if "format" not in event and event.get("seq", 0) > self.num_events:
+            except (ValueError, RecursionError):
+                read(self._journal)  # refuses what is damaged; what is torn, nobody will go on with
+                return
+            if event.get("seq", 0) > self.num_events:
                 self._take(event)
-        self._read[name] = done + whole
+        self._read[part] = done + whole
 
     def _take(self, event: Event) -> None:
         try:

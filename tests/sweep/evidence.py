@@ -59,7 +59,8 @@ def events(folder: Path) -> list[dict[str, Any]]:
         header, *found = lines(path) or [None]
         if header is not None:
             headers.setdefault(header["writer"], header)
-            written.setdefault(header["writer"], []).extend(found)
+            events = [line for line in found if "seq" in line]
+            written.setdefault(header["writer"], []).extend(events)
     record: list[dict[str, Any]] = []
     writer, last = max(headers, default=None), math.inf
     while writer is not None:

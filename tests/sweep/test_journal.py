@@ -1,13 +1,15 @@
 import json
 import os
+import shutil
 import threading
 
 import pytest
 
 from bimix_sweep.errors import JournalError
-from bimix_sweep.sweep import segments, storage
+from bimix_sweep.sweep import lines, segments, storage
 from bimix_sweep.sweep.journal import Journal
-from bimix_sweep.sweep.segments import decode, encode, read
+from bimix_sweep.sweep.lines import decode, encode, header
+from bimix_sweep.sweep.segments import read
 
 
 def point(step):
@@ -21,6 +23,18 @@ def written(folder, count):
     journal.close()
 
 
+def killed(folder, count):
+    """As `written` leaves it when its process is killed instead of closing."""
+    living = folder.with_name(folder.name + "-living")
+    if folder.exists():
+        shutil.copytree(folder, living)
+    journal, _ = Journal.open(living)
+    for step in range(1, count + 1):
+        journal.write(point(step))
+    shutil.copytree(living, folder, dirs_exist_ok=True)
+    journal.close()
+
+
 def steps(folder):
     return [event["step"] for event in read(folder).events]
 
@@ -30,22 +44,13 @@ def segment(folder, number):
     return sorted(folder.glob("*.jsonl"))[number]
 
 
-def written_by_version_1(folder, number, epoch, first, count):
-    lines = [encode({"format": segments.FORMAT, "version": 1, "epoch": epoch, "segment": number})]
-    lines += [
-        encode({"seq": seq, "epoch": epoch, "at": 1.5, **point(seq)})
-        for seq in range(first, first + count)
-    ]
-    (folder / f"{number:06d}.jsonl").write_bytes(b"".join(lines))
-
-
 def test_what_was_written_is_read_back_in_order_through_several_writers(tmp_path):
     for _ in range(3):
         written(tmp_path, 4)
     reading = read(tmp_path)
     assert [event["step"] for event in reading.events] == [1, 2, 3, 4] * 3
     assert [event["seq"] for event in reading.events] == list(range(1, 13))
-    assert (reading.epoch, reading.segments) == (3, 3)
+    assert (reading.epoch, len(reading.segments)) == (3, 3)
     assert reading.events[0]["losses"] == {"web": 3.5, "größe": 2.25}
 
 
@@ -64,7 +69,7 @@ def test_an_acknowledged_event_is_in_the_file_before_the_call_returns(tmp_path):
 
 @pytest.mark.parametrize("cut", [1, 20, 60])
 def test_a_torn_tail_is_passed_over_and_said_and_writing_goes_on(tmp_path, cut):
-    written(tmp_path, 3)
+    killed(tmp_path, 3)
     path = segment(tmp_path, 0)
     os.truncate(path, path.stat().st_size - cut)
     assert steps(tmp_path) == [1, 2]
@@ -91,7 +96,7 @@ def test_damage_in_the_middle_names_file_and_line(tmp_path):
     written(tmp_path, 5)
     path = segment(tmp_path, 0)
     path.write_bytes(path.read_bytes().replace(b'"step":2', b'"step":7'))
-    with pytest.raises(JournalError, match=r"-000001\.jsonl line 3: does not match its checksum"):
+    with pytest.raises(JournalError, match=r"-000001\.jsonl line 4: does not match its checksum"):
         Journal.open(tmp_path)
 
 
@@ -100,12 +105,13 @@ def test_a_missing_line_or_segment_is_an_error(tmp_path):
     written(tmp_path, 3)
     first, second = segment(tmp_path, 0), segment(tmp_path, 1)
     lines = second.read_bytes().splitlines(keepends=True)
-    second.write_bytes(b"".join([*lines[:2], lines[3]]))
-    with pytest.raises(JournalError, match=rf"{second.name} line 3: has number 6; need 5"):
+    assert b'"seq":5' in lines[3]
+    second.write_bytes(b"".join([*lines[:3], *lines[4:]]))
+    with pytest.raises(JournalError, match=rf"{second.name} line 4: begins after event 5; need 4"):
         read(tmp_path)
     second.write_bytes(b"".join(lines))
     kept = first.read_bytes()
-    first.write_bytes(b"".join(kept.splitlines(keepends=True)[:3]))
+    first.write_bytes(b"".join(kept.splitlines(keepends=True)[:4]))
     with pytest.raises(
         JournalError,
         match=rf"{first.name} ends with event 2 and the next writer had read 3: lines are missing",
@@ -142,28 +148,19 @@ def test_a_foreign_file_is_an_error(tmp_path):
         read(tmp_path)
 
 
-def test_a_journal_of_version_1_is_read_and_continued(tmp_path):
-    written_by_version_1(tmp_path, 1, epoch=1, first=1, count=3)
-    written_by_version_1(tmp_path, 2, epoch=2, first=4, count=2)
-    with (tmp_path / "000002.jsonl").open("ab") as stream:
-        stream.write(b'{"seq":6,"ep')
-    assert steps(tmp_path) == [1, 2, 3, 4, 5]
-    assert (read(tmp_path).epoch, read(tmp_path).segments) == (2, 2)
-    written(tmp_path, 2)
-    assert steps(tmp_path) == [1, 2, 3, 4, 5, 1, 2]
-    assert [event["epoch"] for event in read(tmp_path).events] == [1, 1, 1, 2, 2, 3, 3]
-
-
-def test_another_version_is_refused(tmp_path):
-    for name in ("000001.jsonl", "000001-00000000-000001.jsonl"):
-        tmp_path.joinpath(name).write_bytes(
-            encode({"format": segments.FORMAT, "version": 99, "epoch": 1, "segment": 1})
-        )
-        with pytest.raises(
-            JournalError,
-            match=rf"{name} line 1: is of version 99, this program reads 2; update bimix-sweep$",
-        ):
-            read(tmp_path)
+@pytest.mark.parametrize(
+    ("version", "advice"), [(99, "update bimix-sweep"), (2, "go on with the program that wrote it")]
+)
+def test_another_version_is_refused(tmp_path, version, advice):
+    name = "000001-00000000-000001.jsonl"
+    tmp_path.joinpath(name).write_bytes(
+        encode({"format": lines.FORMAT, "version": version, "epoch": 1, "segment": 1})
+    )
+    with pytest.raises(
+        JournalError,
+        match=rf"{name} line 1: is of version {version}, this program reads 3; .*{advice}",
+    ):
+        read(tmp_path)
 
 
 def test_a_second_live_writer_is_refused_and_a_gone_one_does_not_stand_in_the_way(tmp_path):
@@ -199,8 +196,8 @@ def test_values_that_are_not_plain_and_finite_are_not_written(tmp_path, value):
 )
 def test_hostile_lines_are_refused_even_with_a_good_checksum(tmp_path, body, reason):
     name = "000001-00000000-000001.jsonl"
-    line = f'{body[:-1]},"check":"{segments._checksum(body)}"}}\n'.encode()
-    (tmp_path / name).write_bytes(segments.header("000001-00000000", 1, None, 0) + line)
+    line = f'{body[:-1]},"check":"{lines._checksum(body)}"}}\n'.encode()
+    (tmp_path / name).write_bytes(header("000001-00000000", 1, None, 0) + line)
     with pytest.raises(JournalError, match=rf"{name} line 2: .*{reason}"):
         read(tmp_path)
 
@@ -219,7 +216,7 @@ def test_hostile_lines_are_refused_even_with_a_good_checksum(tmp_path, body, rea
 )
 def test_a_hostile_header_is_refused(tmp_path, parent, after, reason):
     (tmp_path / "000001-00000000-000001.jsonl").write_bytes(
-        segments.header("000001-00000000", 1, parent, after)
+        header("000001-00000000", 1, parent, after)
     )
     with pytest.raises(JournalError, match=rf"line 1: .*{reason}"):
         read(tmp_path)
@@ -245,7 +242,7 @@ def test_a_full_segment_is_followed_by_another(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "DISK_BYTES", 400)
     written(tmp_path, 20)
     assert steps(tmp_path) == list(range(1, 21))
-    assert read(tmp_path).segments > 3
+    assert len(read(tmp_path).segments) > 3
     assert read(tmp_path).epoch == 1
 
 
@@ -293,4 +290,84 @@ def test_a_full_disk_ends_the_writer_and_leaves_whole_lines(tmp_path, monkeypatc
 def test_the_lines_are_json(tmp_path):
     written(tmp_path, 2)
     lines = segment(tmp_path, 0).read_text().splitlines()
-    assert [json.loads(line).get("kind") for line in lines] == [None, "point", "point"]
+    assert [json.loads(line).get("kind") for line in lines] == [None, "point", None, "point"]
+
+
+def together(folder, count):
+    """Events that share one flush."""
+    journal, _ = Journal.open(folder)
+    numbers = [journal.append(point(step)) for step in range(1, count + 1)]
+    journal.sync(numbers[-1])
+    journal.close()
+
+
+def test_a_missing_line_of_a_group_is_an_error(tmp_path):
+    together(tmp_path, 3)
+    path = segment(tmp_path, 0)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], *lines[3:]]))
+    with pytest.raises(JournalError, match=r"line 3: has number 3; need 2, so lines are missing"):
+        read(tmp_path)
+
+
+def test_a_torn_group_that_holds_whole_lines_is_passed_over_and_said(tmp_path):
+    killed(tmp_path, 2)
+    path = segment(tmp_path, 0)
+    group = lines.group(2) + b"".join(
+        encode({"seq": seq, "epoch": 1, "at": 1.5, **point(seq)}) for seq in (3, 4, 5)
+    )
+    path.write_bytes(path.read_bytes() + bytes(100) + group[100:])
+    journal, events = Journal.open(tmp_path)
+    assert [event["step"] for event in events] == [1, 2]
+    assert "line 5 does not match its checksum: a write that did not end" in journal.notes[0]
+    journal.write(point(3))
+    journal.close()
+    assert steps(tmp_path) == [1, 2, 3]
+
+
+def test_a_damaged_last_group_of_a_journal_that_was_closed_is_an_error(tmp_path):
+    together(tmp_path, 3)
+    path = segment(tmp_path, 0)
+    path.write_bytes(path.read_bytes().replace(b'"step":3', b'"step":7'))
+    with pytest.raises(
+        JournalError,
+        match=r"holds 2 of 3 acknowledged events: .* line 4 does not match its checksum; restore",
+    ):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_the_newest_segment_deleted_emptied_or_cut_is_an_error(tmp_path, closed):
+    written(tmp_path, 2)
+    (written if closed else killed)(tmp_path, 2)
+    newest = segment(tmp_path, 1)
+    data = newest.read_bytes()
+    for lost in (b"", None, data[: data.index(b"\n") + 1], data[:40]):
+        newest.unlink(missing_ok=True)
+        if lost is not None:
+            newest.write_bytes(lost)
+        for act in (read, Journal.open):
+            with pytest.raises(JournalError, match=r"missing|empty|acknowledged") as refused:
+                act(tmp_path)
+            assert str(tmp_path) in str(refused.value)
+        assert len(list(tmp_path.glob("*.jsonl"))) == 1 + (lost is not None)
+    newest.write_bytes(data)
+    assert steps(tmp_path) == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize("left", [b"", b"{"])
+def test_an_emptied_older_segment_is_an_error_that_names_it(tmp_path, left):
+    for _ in range(3):
+        written(tmp_path, 1)
+    old = segment(tmp_path, 1)
+    old.write_bytes(left)
+    with pytest.raises(JournalError, match=rf"continues {old.name}, which has lost its lines"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[1", '{"a":1}\n', "\0\0\0\0"])
+def test_a_damaged_statement_of_what_must_be_there_is_an_error(tmp_path, text):
+    written(tmp_path, 1)
+    (tmp_path / segments.LAST).write_text(text)
+    with pytest.raises(JournalError, match=r"last\.json: has no checksum; restore the file"):
+        read(tmp_path)
