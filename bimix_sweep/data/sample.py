@@ -141,26 +141,31 @@ class DocumentSample:
         """The documents of further blocks, in no order; none where all was read.
 
         Args:
-            num_bytes: about how much text to read; None: all there is.
+            num_bytes: about how much text to read; None: all there is, read from the beginning.
         """
         if self.whole or self._files is None:
             return []
         first, blocks = self._read, self._files.blocks
-        left = blocks.total - first
-        count = left if num_bytes is None else min(left, max(1, blocks.count(num_bytes)))
-        self._read += count
+        count = blocks.total if num_bytes is None else max(1, blocks.count(num_bytes))
+        self._read = min(first + count, blocks.total)
+        again: set[bytes] = set()
+        if num_bytes is None:
+            first, again = 0, {*self.variants}
+            self.num_bytes = self.repeated = 0
+        return [*encode(self._fresh(first, count, again))]
 
-        def fresh() -> Iterator[tuple[bytes, Content]]:
-            for content in self._contents(first, count):
-                key, variant, _, num_bytes = _identify(content)
-                self.num_bytes += num_bytes
-                if key in self.variants:
-                    self.repeated += 1
-                else:
-                    self.variants[key] = variant
-                    yield key, content
-
-        return [*encode(fresh())]
+    def _fresh(self, first: int, count: int, again: set[bytes]) -> Iterator[tuple[bytes, Content]]:
+        """(key, content) of documents whose keys are new; those of `again` are met once more."""
+        for content in self._contents(first, count):
+            key, variant, _, num_bytes = _identify(content)
+            self.num_bytes += num_bytes
+            if key in again:
+                again.remove(key)
+            elif key in self.variants:
+                self.repeated += 1
+            else:
+                self.variants[key] = variant
+                yield key, content
 
     def record(self) -> dict[str, Any]:
         """JSON-able: how much was read of how much there is."""
@@ -168,11 +173,14 @@ class DocumentSample:
         share = 1.0 if blocks is None else self._read / blocks.total
         portions = [] if blocks is None else blocks.portions(0, self._read)
         reached = [p.reach for p in portions if p.reach is not None and p.size > p.reach]
+        there = self.num_bytes / share
+        if blocks is not None and reached:  # blocks moved to the front do not stand for their own
+            there = max(there, blocks.num_bytes)
         return {
             "files_read": len(portions),
             "files": 0 if blocks is None else len(blocks.files),
             "bytes_read": self.num_bytes,
-            "bytes": round(self.num_bytes / share),
+            "bytes": round(there),
             "documents": len(self.variants),
             "repeated_documents": self.repeated,
             **({"reach_bytes": min(reached)} if reached else {}),

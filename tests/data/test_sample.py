@@ -239,6 +239,23 @@ def test_a_larger_cap_keeps_validation_and_tokenizer_and_begins_with_the_smaller
     assert whole["bytes_read"] == whole["bytes"] == sum(map(len, documents(7, 6_000)))
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "parquet of one group"])
+def test_without_a_cap_every_document_is_read_once(tmp_path, monkeypatch, numbered, kind):
+    texts = numbered[:3_000]
+    path = write(tmp_path, kind, [*texts, *texts[:10]])
+    monkeypatch.setattr(sample, "SCAN_BYTES", 700_000)
+    monkeypatch.setattr(blocks, "STREAM_BYTES", 400_000)
+    read = DocumentSample("web", Source(path=path))
+    assert not read.whole
+    encode = Encoder(train_tokenizer(texts[:100], 300))
+    found = [*read.in_order(encode), *read.more(encode, None)]
+    assert len({document.key for document in found}) == len(found) == len(texts)
+    record = read.record()
+    assert record["bytes_read"] == record["bytes"] == sum(map(len, [*texts, *texts[:10]]))
+    assert (record["documents"], record["repeated_documents"]) == (3_000, 10)
+    assert read.more(encode, None) == []
+
+
 def test_what_the_pool_does_not_hold_is_read_again_in_the_order_of_keys(tmp_path, monkeypatch):
     texts = tuple(documents(9, 500))
     encode = Encoder(train_tokenizer(texts, 300))
