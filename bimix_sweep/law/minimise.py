@@ -25,9 +25,6 @@ Losses = Callable[[Array], tuple[Array, Array]]
 
 SMOOTHING = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 """Falling temperatures of "worst", fractions of the objective."""
-SOFT = 2e-3
-"""Temperature of `Objective.gradients`, a fraction of the objective: of the size of the near-optimal region's width, over
-which they guide a search; at 1e-4 it stalls where targets tie."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +69,21 @@ class Objective:
         )
 
     def gradients(self, points: Array) -> Array:
-        """(n, domains) derivatives of F; for "worst" of the maximum smoothed over SOFT of it."""
+        """(n, domains) derivatives of F for "mean"."""
+        _, slopes = self.losses(points)
+        return np.asarray(np.einsum("k,nkd->nd", self.weights, slopes) + self.pull(points)[1])
+
+    def planes(self, points: Array) -> tuple[Array, Array]:
+        """Tangent planes of each weighted target, with the pull: (n, used targets, domains) slopes and (n, used targets) values at 0.
+
+        F lies above each of them for "worst" where the losses are convex.
+        """
         losses, slopes = self.losses(points)
-        top = SOFT * (losses * self.weights).max(axis=1)
-        shares = np.stack(
-            [self.smooth(row, heat)[1] for row, heat in zip(losses, top, strict=True)]
-        )
-        return np.asarray(np.einsum("nk,nkd->nd", shares, slopes) + self.pull(points)[1])
+        used = self.weights > 0
+        value, slope, _ = self.pull(points)
+        planes = self.weights[used, None] * slopes[:, used] + slope[:, None]
+        at = self.weights[used] * losses[:, used] + value[:, None]
+        return planes, at - np.einsum("nkd,nd->nk", planes, points)
 
     def model(self, point: Array, temperature: float) -> tuple[float, Array, Array]:
         """Value, gradient (domains,) and Hessian (domains, domains) of the smoothed F at one mixture."""

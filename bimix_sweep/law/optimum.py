@@ -126,9 +126,7 @@ def optimal_mixture(
     best, scope = solve(question, generator)
     objective_of = question.aim(parametric=scope == "global")
     level = best.value + within * abs(best.value)
-    extremes = extreme_members(
-        objective_of.values, objective_of.gradients, best, level, question.lower, question.upper
-    )
+    extremes = extreme_members(objective_of, best, level, question.lower, question.upper)
     regret, drawn = _regret(question, best, extremes, generator)
     names = domains.names
     columns = [law.domains.index(name) for name in names]

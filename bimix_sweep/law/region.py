@@ -13,6 +13,11 @@ the parametric law is minimised, and the answer is unique then; with a discrepan
    goes for the domain at equal F; domains that it would carry over a bound stop there. B learns each member's own
    curvature on the way, and a step that gains nothing is followed by a shorter one.
 
+Of the largest of several losses ("worst") the gradient at one member says nothing of the targets that limit it elsewhere.
+There the third point is the extended supporting hyperplane method (Kronqvist, Lundell and Westerlund 2016, Journal of
+Global Optimization 64): a linear programme inside the tangent planes of all targets, at the optimum and wherever its
+answers met the level.
+
 Every step ends on a path from the optimum, bent along the bounds, where F reaches the level, and is taken only where it
 gains. So each member is verified, and the interval errs only inwards. All members move at once.
 """
@@ -21,8 +26,9 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+import scipy.optimize
 
-from bimix_sweep.law.minimise import Solution, lowest_vertex
+from bimix_sweep.law.minimise import Objective, Solution, lowest_vertex
 from bimix_sweep.mixture.simplex import Array, project
 
 ROUNDS = 8
@@ -34,24 +40,20 @@ SHORTER = 0.3
 """Length of a step after one that gained nothing, a fraction of that."""
 BOUND_PASSES = 3
 """Rounds of stopping a step at the bounds it crosses."""
+CUTS = 4
+"""Rounds of linear programmes for "worst"."""
 LINE_STEPS = 10
 """Evaluations of F to find where a path reaches the level, to about 1e-5 of its length."""
 
 
 def extreme_members(
-    values: Callable[[Array], Array],
-    gradients: Callable[[Array], Array],
-    best: Solution,
-    level: float,
-    lower: Array,
-    upper: Array,
+    objective: Objective, best: Solution, level: float, lower: Array, upper: Array
 ) -> Array:
     """Members of {r : F(r) <= level} that hold as much or as little of each domain as the search finds.
 
     Args:
-        values: (n, domains) -> (n,) F.
-        gradients: (n, domains) -> (n, domains) derivatives of F.
-        best: the minimum.
+        objective: F.
+        best: its minimum.
         level: at least F at the minimum.
         lower, upper: (domains,) bounds.
 
@@ -60,9 +62,11 @@ def extreme_members(
     """
     count = len(best.point)
     wanted = np.concatenate([-np.eye(count), np.eye(count)])
-    line = _Line(values, best, level, lower, upper)
+    line = _Line(objective.values, best, level, lower, upper)
     members = _starts(line, wanted, best, level, lower, upper)
-    slopes = gradients(members)
+    if objective.worst:
+        return _between_planes(objective, line, members, wanted, best, level, lower, upper)
+    slopes = objective.gradients(members)
     metric = best.curvature[None]
     for member, slope in zip(members, slopes, strict=True):
         metric = _learn(metric, (member - best.point)[None], (slope - best.gradient)[None])
@@ -74,7 +78,7 @@ def extreme_members(
         step = _step(metric, wanted, slopes, held, lower - members, upper - members, length)
         tried = line.to_level(members + step - best.point)
         farther = _dot(wanted, tried - members) > 0
-        there = gradients(tried)
+        there = objective.gradients(tried)
         metric = _learn(metric, tried - members, there - slopes)
         members = np.where(farther[:, None], tried, members)
         slopes = np.where(farther[:, None], there, slopes)
@@ -99,6 +103,43 @@ def _starts(
     for rays in (scaled, cheapest, newton):
         tried = line.to_level(rays)
         members = np.where(_dot(wanted, tried - members)[:, None] > 0, tried, members)
+    return members
+
+
+def _between_planes(
+    objective: Objective,
+    line: "_Line",
+    members: Array,
+    wanted: Array,
+    best: Solution,
+    level: float,
+    lower: Array,
+    upper: Array,
+) -> Array:
+    """(n, domains) members farther than the given ones, by linear programmes inside the targets' tangent planes."""
+    slopes, offsets = objective.planes(np.concatenate([best.point[None], members]))
+    count = len(members)
+    planes = [np.concatenate([slopes[0], slopes[1 + row]]) for row in range(count)]
+    rooms = [level - np.concatenate([offsets[0], offsets[1 + row]]) for row in range(count)]
+    for _ in range(CUTS):
+        ends = members.copy()
+        for row in range(count):
+            found = scipy.optimize.linprog(
+                -wanted[row],
+                A_ub=planes[row],
+                b_ub=rooms[row],
+                A_eq=np.ones((1, len(lower))),
+                b_eq=[1.0],
+                bounds=np.stack([lower, upper], axis=1),
+                method="highs",
+            )
+            if found.success:
+                ends[row] = found.x
+        tried = line.to_level(ends - best.point)
+        members = np.where(_dot(wanted, tried - members)[:, None] > 0, tried, members)
+        slopes, offsets = objective.planes(tried)
+        planes = [np.concatenate(pair) for pair in zip(planes, slopes, strict=True)]
+        rooms = [np.concatenate([r, level - o]) for r, o in zip(rooms, offsets, strict=True)]
     return members
 
 

@@ -200,9 +200,7 @@ def test_extreme_members_lie_in_the_region_and_reach_as_far_as_slsqp(domains, se
     objective = planted.objective()
     best = minimise(objective, planted.lower, planted.upper, planted.start())
     level = best.value * 1.005
-    members = extreme_members(
-        objective.values, objective.gradients, best, level, planted.lower, planted.upper
-    )
+    members = extreme_members(objective, best, level, planted.lower, planted.upper)
     assert (objective.values(members) <= level * (1 + 1e-12)).all()
     inside = {
         "type": "ineq",

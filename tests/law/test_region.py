@@ -34,14 +34,7 @@ class Problem:
         return self.best.value + self.within * abs(self.best.value)
 
     def members(self):
-        return extreme_members(
-            self.objective.values,
-            self.objective.gradients,
-            self.best,
-            self.level,
-            self.lower,
-            self.upper,
-        )
+        return extreme_members(self.objective, self.best, self.level, self.lower, self.upper)
 
 
 def planted(seed):
@@ -50,8 +43,7 @@ def planted(seed):
     domains, targets = int(generator.choice([3, 4, 7, 12])), int(generator.choice([1, 2, 5]))
     t = np.exp(generator.normal(-2, 1.5, (targets, domains)))
     kind = {0: "worst", 1: "pull"}.get(seed % 5, "mean")
-    help_each = generator.choice([0.3, 1.0]) if kind != "worst" else 1.0
-    t *= generator.random((targets, domains)) < help_each
+    t *= generator.random((targets, domains)) < generator.choice([0.3, 1.0])
     e, a = generator.uniform(0.001, 0.05, targets), generator.uniform(0.05, 0.5, targets)
     c, g = generator.uniform(1, 4, targets), generator.choice([0.4, 0.7, 0.9, 1.0])
 
