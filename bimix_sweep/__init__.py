@@ -7,13 +7,15 @@ if TYPE_CHECKING:
     from bimix_sweep.law.optimum import optimal_mixture
     from bimix_sweep.law.selection import fit_law
     from bimix_sweep.mixture.domains import DomainSet, Mixture
+    from bimix_sweep.mixture.goals import Goal
     from bimix_sweep.mixture.table import LossTable
     from bimix_sweep.sweep.launch import run_sweep
 
-__all__ = ["DomainSet", "LossTable", "Mixture", "fit_law", "optimal_mixture", "run_sweep"]
+__all__ = ["DomainSet", "Goal", "LossTable", "Mixture", "fit_law", "optimal_mixture", "run_sweep"]
 
 _HOMES = {
     "DomainSet": "bimix_sweep.mixture.domains",
+    "Goal": "bimix_sweep.mixture.goals",
     "Mixture": "bimix_sweep.mixture.domains",
     "LossTable": "bimix_sweep.mixture.table",
     "fit_law": "bimix_sweep.law.selection",

@@ -5,7 +5,6 @@ Columns: `trial` (opaque string), `step`, optional `size` (non-embedding paramet
 given. Other columns are not used, and the table's notes name them. A mixture file is the same without trial and losses.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -22,16 +21,12 @@ from bimix_sweep.mixture.curves import LossCurve
 from bimix_sweep.mixture.domains import Mixture, check_names
 from bimix_sweep.mixture.goals import PLAIN, Goals, first_refused, hint
 from bimix_sweep.mixture.simplex import Array
+from bimix_sweep.mixture.table_notes import repeated, unused
 
 NORMALISED = 0.02
 """Rows whose proportions sum to 1 within this are normalised, and the table's notes say so: published tables are rounded."""
 MAX_CELLS = 50_000_000
 """Rows x columns of a table that is read: about 5 GB of memory. A few kB of Parquet can hold more."""
-USED_NAMES = frozenset({"trial", "step", "size", "seed"})
-"""Columns with a meaning of their own."""
-KNOWN_NAMES = frozenset({"steps", "reason"})
-"""Columns that `propose` writes for a person, which come back with the losses."""
-KNOWN_PREFIXES = ("r_", "loss_", "sd_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +149,8 @@ class LossTable:
         proportions, notes = _proportions(path, columns, domains)
         notes = (
             *notes,
-            *_unused(path, columns),
-            *_repeated(path, trials, steps, sizes, seeds, proportions, losses),
+            *unused(path, columns),
+            *repeated(path, trials, steps, sizes, seeds, proportions, losses),
         )
         seen: dict[tuple[str, float, float, float], int] = {}
         mixture_of: dict[tuple[str, float, float], int] = {}
@@ -384,65 +379,6 @@ def _check_cells(path: str | Path, num_rows: int, num_columns: int) -> None:
             f"{path} has {num_rows:,} rows of {num_columns:,} columns; need at most {MAX_CELLS:,} "
             "fields, so leave out columns that are not used or points between"
         )
-
-
-def _is_numeric(column: pa.Array) -> bool:
-    try:
-        numbers = [float(value) for value in column.to_pylist() if value is not None]
-    except (TypeError, ValueError):
-        return False
-    return bool(numbers)
-
-
-def _unused(path: str | Path, columns: Mapping[str, pa.Array]) -> tuple[str, ...]:
-    """A note that names the columns that nothing reads, and what to call those that may be losses."""
-    unused = [
-        name
-        for name in columns
-        if name not in USED_NAMES | KNOWN_NAMES and not name.startswith(KNOWN_PREFIXES)
-    ]
-    if not unused:
-        return ()
-    said = f"{path}: not used: {', '.join(unused[:20])}{' ...' if len(unused) > 20 else ''}"
-    mends = {}
-    for name in unused:
-        if _is_numeric(columns[name]):
-            plain = re.sub(r"^loss\W|[_\W]loss$", "", name, flags=re.IGNORECASE)
-            mends[name] = f"loss_{re.sub('^loss_', '', plain, flags=re.IGNORECASE)}"
-    if mends:
-        shown = list(mends.items())[:8]
-        said += (
-            f"; if {', '.join(old for old, _ in shown)} {'is a target' if len(shown) == 1 else 'are targets'}, "
-            f"write {', '.join(new for _, new in shown)}"
-        )
-    return (said,)
-
-
-def _repeated(
-    path: str | Path,
-    trials: Sequence[str],
-    steps: Array,
-    sizes: Array,
-    seeds: Array,
-    proportions: Array,
-    losses: Array,
-) -> tuple[str, ...]:
-    """A note on rows of other trials that are equal in everything measured: one run told twice."""
-    content = np.column_stack([steps, sizes, seeds, proportions, losses])
-    first: dict[bytes, int] = {}
-    again = [
-        (first[key], row)
-        for row, key in enumerate(row.tobytes() for row in content)
-        if first.setdefault(key, row) != row and not np.isnan(losses[row]).all()
-    ]
-    if not again:
-        return ()
-    one, other = again[0]
-    return (
-        f"{path}: {len(again)} row{'s repeat others' if len(again) > 1 else ' repeats another'} in "
-        f"mixture, step and every loss, such as row {other + 1} (trial {trials[other]}) row {one + 1} "
-        f"(trial {trials[one]}); each counts as a run of its own, so leave out copies",
-    )
 
 
 def _hint(columns: Mapping[str, pa.Array]) -> str:

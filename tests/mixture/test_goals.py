@@ -117,8 +117,14 @@ def test_columns_that_nothing_reads_are_named_with_the_likeliest_mend(tmp_path):
     assert table.targets == ("a",)
     (note,) = table.notes
     assert "not used: web_loss, Loss_b, exam, host" in note
-    assert "if web_loss, Loss_b, exam are targets, write loss_web, loss_b, loss_exam" in note
+    assert (
+        "; write loss_b for Loss_b; if web_loss, exam are targets, write loss_web, loss_exam"
+        in note
+    )
     assert not LossTable.read(written(tmp_path, f"{HEADER}t,1,.5,.5,3,2\n")).notes
+    head = "trial,step,Size,r_a,r_b,R_c,loss_a\n"
+    (note,) = LossTable.read(written(tmp_path, f"{head}t,1,1e6,.5,.5,0,3\n")).notes
+    assert "not used: Size, R_c; write size, r_c for Size, R_c" in note
 
 
 def test_a_run_that_stands_there_under_two_names_is_told(tmp_path):
