@@ -128,7 +128,8 @@ class FinalConfig(Section):
         None,
         ge=1,
         le=1e18,
-        description="Its non-embedding parameters; the recipe says how far they lie beyond the proxies'",
+        description="Its non-embedding parameters; the recipe says how far they lie beyond those "
+        "of the proxies",
     )
     max_epochs: float = Field(
         4.0,

@@ -486,6 +486,24 @@ def test_a_size_means_nothing_to_a_law_without_sizes_and_that_is_said(law, tmp_p
     assert "this law was fitted without sizes; the size column changes nothing" in said
 
 
+def test_a_law_of_a_table_says_how_far_the_final_run_lies_beyond_it_as_far_as_it_knows(
+    table, law, tmp_path
+):
+    final = ("--final-tokens", "8e12", "--final-size", "7e9")
+    said = bimix("optimum", law, "-o", tmp_path / "r.json", *final).stdout
+    assert "The sizes of the trials are not known: how far a final run of 7e9 parameters" in said
+    assert "a final run of 8e12 tokens lies beyond their 800 steps is not known" in said
+    assert json.loads((tmp_path / "r.json").read_text())["extrapolation"] == {"step": 1.0}
+    bimix("fit", table, "-o", tmp_path / "t.json", "--tokens-per-step", "1e6")
+    said = bimix("optimum", tmp_path / "t.json", "-o", tmp_path / "r.json", *final).stdout
+    assert "holds at 8e12 tokens (10,000 times as many) is assumed" in said
+    assert "another question" not in said
+    recipe = json.loads((tmp_path / "r.json").read_text())
+    assert recipe["extrapolation"] == {"step": 1.0, "tokens": 1e4}
+    assert sum(recipe["tokens"].values()) == pytest.approx(8e12)
+    assert "The final run is not stated" in bimix("optimum", law, "-o", tmp_path / "r.json").stdout
+
+
 def test_what_holds_the_optimum_back_is_named_as_the_cap_it_is(law, tmp_path):
     (tmp_path / "have.json").write_text('{"web": 1e9, "code": 1e9, "math": 1e8}')
     words = ("optimum", law, "-o", tmp_path / "r.json")

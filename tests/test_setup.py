@@ -228,6 +228,21 @@ def test_plan_says_on_how_many_simulated_sweeps_its_figures_rest(texts, monkeypa
     assert all(len(figure.replace(".", "").lstrip("0")) <= 2 for figure in figures)
 
 
+def test_plan_says_how_far_the_final_run_lies_beyond_the_trials(texts, monkeypatch):
+    monkeypatch.chdir(texts)
+    bimix("init", "web pages", "código")
+    raw = yaml.safe_load((texts / "sweep.yaml").read_text())
+    raw |= {
+        "proxy": {"sizes": [2e5], "steps": 800, "context": 128, "batch": 8},
+        "final": {"tokens": 8.192e9, "size": 7e9, "max_epochs": 1e6},
+    }
+    (texts / "sweep.yaml").write_text(yaml.safe_dump(raw, allow_unicode=True))
+    said = " ".join(bimix("plan", "sweep.yaml", "--hours", 1, "--seconds", 0).split())
+    assert "All trials had one size, 2e5 parameters: " in said
+    assert "holds at 7e9 parameters (35,000 times as many) is assumed" in said
+    assert "holds at 8.19e9 tokens (10,000 times as many) is assumed" in said
+
+
 def test_init_prints_json_when_asked(texts, monkeypatch):
     monkeypatch.chdir(texts)
     said = json.loads(bimix("init", "web pages", "código", "--json"))

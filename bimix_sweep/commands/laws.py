@@ -56,7 +56,8 @@ def fit(
     tokens_per_step: Annotated[
         float | None,
         typer.Option(
-            help="Tokens that one step of the table stands for, so that optimum can say how far the final run lies beyond it."
+            help="Tokens of one step of the table: optimum then says how far the final run lies "
+            "beyond it."
         ),
     ] = None,
     as_json: JsonFlag = False,
@@ -269,8 +270,9 @@ def optimum(
 ) -> None:
     """Find the mixture with the lowest predicted loss.
 
-    Gives its near-optimal region, expected regret and certificate too. The law of a sweep answers the sweep's own question:
-    its weights, objective, bounds and final run. Each option changes that part of the question, and the recipe says so.
+    Gives its near-optimal region, expected regret and certificate too. The law of a sweep answers
+    the sweep's own question: its weights, objective, bounds and final run. Each option changes that
+    part of the question, and the recipe says so.
     """
     from bimix_sweep.export.provenance import commit, versions
     from bimix_sweep.law.question import changed

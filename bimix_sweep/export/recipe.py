@@ -1,8 +1,8 @@
 """The recipe: a recommended mixture with its evidence, as RECIPE.json.
 
 A flat optimum is the rule, so a recipe is a point and a region; it says how far it extrapolates, what it would cost to be
-wrong (`regret`), what the measured final trainings showed (`comparison`), and what no trial tested (`not_tested`).
-Proportions are shares of **tokens**.
+wrong (`regret`), what the measured final trainings showed (`comparison`), and what no trial tested
+(`not_tested`). Proportions are shares of **tokens**.
 """
 
 import json
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 from bimix_sweep import files
 from bimix_sweep.design.comparison import Comparison
 from bimix_sweep.errors import ExportError, MixtureError
-from bimix_sweep.law.beyond import beyond_trials
+from bimix_sweep.law.answer import not_tested
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.optimum import Optimum
 from bimix_sweep.law.question import LawQuestion
@@ -223,7 +223,8 @@ def build_recipe(
     """The recipe of a sweep or of a law: the law's optimum, or the mixture that the final trainings showed to be better.
 
     Args:
-        question: what the optimum answers; without the tokens of its final run `tokens` and `epochs` stay empty.
+        question: what the optimum answers; without the tokens of its final run `tokens` and
+            `epochs` stay empty.
         comparison: of the final trainings; None where there were none.
         excluded: {trial: why it was left out}.
         provenance: JSON values; the question is added.
@@ -242,7 +243,7 @@ def build_recipe(
             )[0]
             losses = dict(zip(law.targets, map(float, predicted), strict=True))
     domains, token_budget = question.domains, question.final and question.final.tokens
-    extrapolation, sentences = not_tested_by(optimum, law, question, comparison)
+    beyond = not_tested(optimum, law, question, compared=comparison is not None)
     proportions = rounded({name: chosen.as_dict().get(name, 0.0) for name in domains.names})
     tokens = (
         {name: share * token_budget for name, share in proportions.items()} if token_budget else {}
@@ -267,8 +268,8 @@ def build_recipe(
             certificate=Certificate(gap=max(optimum.gap, 0.0), scope=optimum.scope),  # type: ignore[arg-type]
             step=optimum.step,
             size=optimum.size,
-            extrapolation=extrapolation,
-            not_tested=sentences,
+            extrapolation=dict(beyond.extrapolation),
+            not_tested=list(beyond.sentences),
             tokens=tokens,
             epochs={
                 name: count / available[name] if math.isfinite(available[name]) else None
@@ -285,34 +286,6 @@ def build_recipe(
         )
     except ValidationError as error:
         raise ExportError(f"the recipe cannot be written: {explain(error)}") from None
-
-
-def not_tested_by(
-    optimum: Optimum, law: FittedLaw, question: LawQuestion, comparison: Comparison | None
-) -> tuple[dict[str, float], list[str]]:
-    """`extrapolation` and `not_tested` of a recipe."""
-    found = beyond_trials(
-        steps=law.steps,
-        sizes=law.sizes,
-        tokens_per_step=question.tokens_per_step,
-        final=question.final,
-        step=optimum.step,
-        size=optimum.size,
-    )
-    sentences = [*found.sentences]
-    asked = law.question
-    if asked is not None and asked.sweep and (parts := question.differences(asked, law.targets)):
-        sentences.append(
-            f"This answers another question than that of the sweep {asked.sweep}: "
-            f"{'; '.join(parts)}."
-        )
-    elif comparison is None and question.final_trials:
-        return dict(found.extrapolation), [*sentences, question.final_trials]
-    if comparison is None:
-        sentences.append(
-            "No final trials compare this mixture with others: its losses are predicted."
-        )
-    return dict(found.extrapolation), sentences
 
 
 def _one(size: float | None) -> np.ndarray | None:

@@ -1,7 +1,8 @@
 """How far the final run lies beyond the trials, in numbers and in sentences.
 
-The order of mixtures can change with size and with the number of tokens. Trials are small; where the final run lies
-outside of what was trained, that their order holds there is an assumption, and it is said.
+The order of mixtures can change with size and with the number of tokens. Trials are small; where
+the final run lies outside of what was trained, that their order holds there is an assumption, and
+it is said.
 """
 
 import math
@@ -19,7 +20,7 @@ class BeyondTrials:
     """How far a choice and the run that it is for lie beyond the trials."""
 
     extrapolation: Mapping[str, float]
-    """{"step", "size", "tokens"}: how many times beyond what was trained, 1 inside; only the axes that are known.
+    """{"step", "size", "tokens"}: how many times beyond what was trained, 1 inside; only known axes.
 
     `size` and `tokens` hold the final run where it is stated."""
     sentences: tuple[str, ...]
@@ -39,7 +40,8 @@ def beyond_trials(
 
     Args:
         steps: smallest and largest optimizer step of the trials.
-        sizes: smallest and largest size of the trials, non-embedding parameters; None where not known.
+        sizes: smallest and largest size of the trials, non-embedding parameters; None where not
+            known.
         tokens_per_step: tokens of one of these steps; None where not known.
         final: the run that the mixture is for; None where not stated.
         step, size: the scale at which losses are compared; None: the largest of the trials.
@@ -110,7 +112,8 @@ def _on_tokens(
     if trained is None or times is None:
         return (
             "The tokens of a step of the trials are not known: how far a final run of "
-            f"{magnitude(tokens)} tokens lies beyond their {magnitude(steps[1])} steps is not known."
+            f"{magnitude(tokens)} tokens lies beyond their {magnitude(steps[1])} steps is not "
+            "known."
         )
     if times == 1:
         return ""

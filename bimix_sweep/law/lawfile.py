@@ -139,7 +139,8 @@ def read_question(
     """The question kept in a law file.
 
     Raises:
-        KeyError, TypeError, ValueError, OptimumError, MixtureError: it is none, or not one of this law.
+        KeyError, TypeError, ValueError, OptimumError, MixtureError: it is none, or not one of this
+            law.
     """
     if data is None:
         return None

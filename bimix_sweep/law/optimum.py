@@ -15,7 +15,7 @@ from bimix_sweep.errors import OptimumError
 from bimix_sweep.law.contest import Bowl, Question, correlated_draws, drawn_optima, scattered
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.minimise import Objective, Solution, minimise
-from bimix_sweep.law.question import OBJECTIVES, LawQuestion
+from bimix_sweep.law.question import OBJECTIVES
 from bimix_sweep.law.region import extreme_members
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.goals import values_of
@@ -159,26 +159,6 @@ def optimal_mixture(
         size=question.size,
         within=within,
         extrapolation={k: _beyond(asked[k], fitted) for k, fitted in largest.items()},
-    )
-
-
-def answer(law: FittedLaw, question: LawQuestion, *, within: float = 0.005) -> Optimum:
-    """The mixture that is best for a question, as `optimal_mixture` finds it.
-
-    Raises:
-        OptimumError, MixtureError: the law cannot answer it, or its bounds leave no mixture.
-    """
-    return optimal_mixture(
-        law,
-        question.final_domains,
-        weights=question.weights,
-        objective=question.objective,
-        step=question.step,
-        size=question.size,
-        prior=question.prior,
-        kl=question.kl,
-        within=within,
-        generator=question.generator(),
     )
 
 

@@ -1,7 +1,8 @@
-"""The question that a law was made to answer, kept with the law so that later commands ask the same.
+"""The question that a law was made to answer, kept with it so that later commands ask the same.
 
-A law predicts losses; which mixture is best depends on the question too: weights, objective, bounds, the tokens that the
-domains have, the final run that caps them. `LAW.json` of a sweep keeps the sweep's question under the key `question`.
+A law predicts losses; which mixture is best depends on the question too: weights, objective,
+bounds, the tokens that the domains have, the final run that caps them. `LAW.json` of a sweep keeps
+the sweep's question under the key `question`.
 """
 
 import math
@@ -229,7 +230,8 @@ def changed(
         prior, kl: both or neither.
 
     Raises:
-        OptimumError: unknown domains, or parts that need each other. MixtureError: bounds that leave no mixture.
+        OptimumError: unknown domains, or parts that need each other.
+        MixtureError: bounds that leave no mixture.
     """
     domains = question.domains
     for given in (lower, upper, available):
@@ -256,13 +258,19 @@ def changed(
         )
         for name, given in columns.items()
     }
-    parts = {"step": step, "size": size, "weights": weights, "objective": objective, "kl": kl}
+    parts: dict[str, Any] = {
+        "step": step,
+        "size": size,
+        "weights": weights,
+        "objective": objective,
+        "kl": kl,
+    }
     return replace(
         question,
         domains=DomainSet(names=domains.names, **bounds),
         final=whole,
         prior=question.prior if prior is None else Mixture.from_mapping(prior),
-        **{name: value for name, value in parts.items() if value is not None},  # type: ignore[arg-type]
+        **{name: value for name, value in parts.items() if value is not None},
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bimix_sweep.design.comparison import Comparison
+from bimix_sweep.law.beyond import BeyondTrials
 from bimix_sweep.law.fitted import FittedLaw
 from bimix_sweep.law.optimum import Optimum
 from bimix_sweep.mixture.domains import DomainSet, Mixture
@@ -67,10 +68,8 @@ class ReportData:
     """Why it stopped, in words; empty while it runs."""
     token_budget: float | None = None
     """Tokens of the final run."""
-    extrapolation: Mapping[str, float] = field(default_factory=dict)
-    """{axis: how many times the choice, or the final run, lies beyond the trials}, 1 inside; only the axes that are known."""
-    not_tested: tuple[str, ...] = ()
-    """What the recommendation assumes and no trial tested, in sentences."""
+    beyond: BeyondTrials | None = None
+    """How far the final run lies beyond the trials, and what else no trial tested."""
     seconds: float | None = None
     """Wall time of the sweep."""
     provenance: Mapping[str, Any] = field(default_factory=dict)

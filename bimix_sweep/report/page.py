@@ -142,13 +142,13 @@ def _facts(data: ReportData) -> list[tuple[str, str, str]]:
                 f"Against the true optimum of these proxies its loss is expected to be {percent(regret.expected)} higher, and with 95 % confidence at most {percent(regret.upper95)}.",
             )
         )
-        if data.not_tested:
+        if data.beyond and data.beyond.sentences:
             far = ", ".join(
                 f"{factor(value)} × {name}"
-                for name, value in data.extrapolation.items()
+                for name, value in data.beyond.extrapolation.items()
                 if value > 1
             )
-            facts.append(("Not tested", far, " ".join(data.not_tested)))
+            facts.append(("Not tested", far, " ".join(data.beyond.sentences)))
         for target, goal in ranged(data.goals).items():
             if target in data.optimum.predicted_losses:
                 facts.append(

@@ -102,7 +102,7 @@ def propose_from_table(
         sizes=tuple(sorted(sizes)),
         notes=[
             *law.notes,
-            "every target counts alike, and no final run caps a domain; for weights and caps of your "
-            "own begin a sweep with a configuration",
+            "every target counts alike, and no final run caps a domain; for weights and caps of "
+            "your own begin a sweep with a configuration",
         ],
     )

@@ -13,9 +13,10 @@ from bimix_sweep.data.stream import badly_realised
 from bimix_sweep.design.comparison import Comparison, compare_finals, objective_noise
 from bimix_sweep.errors import DataError, LawError, SweepError, TableError
 from bimix_sweep.export.provenance import commit
-from bimix_sweep.export.recipe import Recipe, build_recipe, not_tested_by
+from bimix_sweep.export.recipe import Recipe, build_recipe
 from bimix_sweep.export.writing import as_yaml
-from bimix_sweep.law.optimum import Optimum, answer, ask
+from bimix_sweep.law.answer import answer, not_tested
+from bimix_sweep.law.optimum import Optimum, ask
 from bimix_sweep.law.question import LawQuestion
 from bimix_sweep.law.selection import FittedLaw, fit_law
 from bimix_sweep.mixture.domains import Mixture
@@ -141,7 +142,10 @@ def _write_domains(folder: str, config: SweepConfig, digest: str | None) -> None
 
 
 def decided(history: SweepHistory) -> tuple[FittedLaw, Optimum, Comparison | None]:
-    """The law that the final trials test, with the sweep's question; its optimum; and what they say once they are over."""
+    """The law that the final trials test, with the sweep's question; its optimum; what they say.
+
+    Before they are over the last is None.
+    """
     assert history.finals is not None  # noqa: S101
     question = _question(history, history.finals["num_points"])
     law = replace(FittedLaw.from_json(history.finals["law"]), question=question)
@@ -240,10 +244,10 @@ def _page(
 ) -> str:
     records = history.state.trials
     counted = any(record.points and record.state != "failed" for record in records.values())
-    extrapolation, sentences = (
-        ({}, [])
+    beyond = (
+        None
         if law is None or optimum is None or law.question is None
-        else not_tested_by(optimum, law, law.question, comparison)
+        else not_tested(optimum, law, law.question, compared=comparison is not None)
     )
     data = ReportData(
         name=config.name,
@@ -261,8 +265,7 @@ def _page(
         tolerance=history.spec.tolerance,
         stop_reason=history.decision.reason if history.decision else "",
         token_budget=config.final.tokens if config.final else None,
-        extrapolation=extrapolation,
-        not_tested=tuple(sentences),
+        beyond=beyond,
         seconds=history.seconds,
         provenance=_provenance(history, config.public(), law),
     )

@@ -75,7 +75,7 @@ class Snapshot:
     epoch: int
     """Of the journal's writer; one that began anew has a log of its own."""
     extrapolation: Mapping[str, float]
-    """{axis: how many times the choice, or the final run, lies beyond the trials}, 1 inside; only the axes that are known."""
+    """{axis: how many times the final run lies beyond the trials}, 1 inside, known axes only."""
     not_tested: Sequence[str]
     """What no trial tests of the final run, in sentences."""
     seconds_to_do: float | None = None

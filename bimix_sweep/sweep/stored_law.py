@@ -1,4 +1,4 @@
-"""The law of a sweep, from its folder: what the final trials test, or while there is none a law of the points so far."""
+"""The law of a sweep, from its folder: the one that the final trials test, or one of all points."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.comparison import Comparison
 from bimix_sweep.errors import ConfigError, LawError, SweepError, TableError
 from bimix_sweep.export.recipe import Recipe, build_recipe
-from bimix_sweep.law.optimum import answer
+from bimix_sweep.law.answer import answer
 from bimix_sweep.law.question import LawQuestion
 from bimix_sweep.law.selection import FittedLaw
 from bimix_sweep.mixture.domains import DomainSet
@@ -43,7 +43,8 @@ class StoredLaw:
 
         Args:
             within: width of the near-optimal region, a fraction of the objective.
-            source: where the law comes from, for the provenance of an answer that is not the sweep's own.
+            source: where the law comes from, for the provenance of an answer that is not the
+                sweep's own.
 
         Raises:
             OptimumError, MixtureError: the law cannot answer it.
@@ -76,7 +77,8 @@ def stored_law(place: str) -> StoredLaw:
         place: path or URI of either.
 
     Raises:
-        LawError: it is neither, or the sweep's points determine no law yet. JournalError: the journal is damaged.
+        LawError: it is neither, or the sweep's points determine no law yet.
+        JournalError: the journal is damaged.
     """
     if is_sweep(place):
         return law_of_sweep(place)
@@ -94,7 +96,7 @@ def stored_law(place: str) -> StoredLaw:
 
 
 def law_of_sweep(folder: str) -> StoredLaw:
-    """The law that the final trials of a sweep test; before they are settled, one fitted to all points recorded until now.
+    """The law that the final trials of a sweep test; before they are settled, one of all points.
 
     Nothing is written, and a driver at work is not disturbed.
 
@@ -144,7 +146,8 @@ def finished_recipe(folder: str) -> str:
     """Path of the recipe of a finished sweep.
 
     Raises:
-        SweepError: the sweep is not finished, or goes on after a change, so that what lies there is not its answer.
+        SweepError: the sweep is not finished, or goes on after a change, so that what lies there is
+            not its answer.
     """
     folder = sweep_folder(folder)
     history, path = replay(folder), files.join(folder, "RECIPE.json")

@@ -45,6 +45,8 @@ def snapshot(**changes):
         "slots": 2,
         "num_lines": len(lines),
         "epoch": 1,
+        "extrapolation": {"size": 35_000.0},
+        "not_tested": ["That the order of mixtures holds at 7e9 parameters is assumed."],
     }
     return Snapshot(**(fields | changes))
 
@@ -128,3 +130,9 @@ def test_a_log_says_now_and_then_how_far_the_whole_sweep_is(monkeypatch):
         "pile: sweep, 1 finished, 1 running; 1 min 40 s so far, at most about 4 min"
         in console.file.getvalue()
     )
+
+
+def test_the_verdict_says_what_no_trial_tested():
+    said = drawn(snapshot())
+    assert said.index("regret may be") < said.index("holds at 7e9 parameters is assumed")
+    assert "7e9 parameters" not in drawn(snapshot(decision=""))

@@ -1,4 +1,4 @@
-"""A sweep's question goes with its law: weights, bounds, caps and the final run are asked again by later commands."""
+"""A sweep's question goes with its law: later commands ask for the same weights and caps."""
 
 import csv
 import json
@@ -15,15 +15,15 @@ from typer.testing import CliRunner
 from bimix_sweep.cli import app
 from bimix_sweep.design.comparison import compare_finals
 from bimix_sweep.export.recipe import Recipe
+from bimix_sweep.law.answer import answer
 from bimix_sweep.law.fitted import FittedLaw
-from bimix_sweep.law.optimum import answer
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.results import _final_trials, write_results
 
 NAMES = ("web", "code", "books")
 WEIGHTS = {"web": 1.0, "code": 4.0, "books": 0.5}
 CAP = 0.04
-"""Of code: 4e10 tokens, once, in a run of 1e12. Without the cap the optimum holds ten times as much."""
+"""Of code: 4e10 tokens, once, in a run of 1e12. The optimum without it holds ten times as much."""
 
 
 def asked(**changes):
@@ -201,7 +201,7 @@ def test_another_size_of_the_final_run_changes_the_statement_and_trains_nothing(
 
 
 def test_the_law_alone_tells_that_its_sweep_recommends_another_mixture(sweep, tmp_path):
-    """The final trials here are made up: the uniform mixture is measured 3 % better than the optimum."""
+    """The final trials are made up: the uniform mixture is measured 3 % better than the optimum."""
     folder, _ = sweep
     content = json.loads((folder / "LAW.json").read_text())
     law = FittedLaw.from_json(content)
