@@ -305,6 +305,16 @@ class ResourcesConfig(Section):
     slots: int | Literal["auto"] = Field(
         "auto", description="Trials at a time; auto = as many as the cluster holds"
     )
+    max_silence: float | Literal["auto"] | None = Field(
+        "auto",
+        description="Seconds that a trial may report nothing before its processes are killed and it is tried again, at most twice; auto = 10 times the longest time between two points of the trials that finished, at least 600; null = no limit",
+    )
+    max_hours: float | None = Field(
+        None,
+        gt=0,
+        le=1e6,
+        description="Wall hours after which a trial, all its attempts together, is stopped and has failed; null = no limit",
+    )
 
     @field_validator("gpu")
     @classmethod
@@ -314,6 +324,16 @@ class ResourcesConfig(Section):
                 f"is {gpu:g}; need a whole number of GPUs, or a part of one from 0.001 to 1"
             )
         return gpu
+
+    @field_validator("max_silence", mode="before")
+    @classmethod
+    def _seconds(cls, seconds: Any) -> Any:
+        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if seconds not in ("auto", None) and not (number and 1 <= seconds <= 1e9):
+            raise ValueError(
+                f"is {shown(seconds)}; need auto, null or a number of seconds from 1 to 1e9"
+            )
+        return seconds
 
     @field_validator("slots", mode="before")
     @classmethod

@@ -22,6 +22,7 @@ from typing import Any
 from bimix_sweep.design.stopping import Decision
 from bimix_sweep.design.trial import Cause, Proposal
 from bimix_sweep.errors import BimixSweepError, SweepError, TrainingError
+from bimix_sweep.sweep.attempts import AttemptLimits, Attempts, wait_seconds
 from bimix_sweep.sweep.budget import overspent
 from bimix_sweep.sweep.copies import Copies
 from bimix_sweep.sweep.decider import Decider
@@ -53,6 +54,7 @@ class LawActor:
         lock_seconds: float = 20.0,
         publish: Callable[[Figures], None] | None = None,
         change: Event | None = None,
+        limits: AttemptLimits = AttemptLimits(),  # noqa: B008 - a frozen value
     ) -> None:
         """Open or begin the journal in `folder/journal` and rebuild the state; `ready` says how that went.
 
@@ -61,12 +63,14 @@ class LawActor:
             lock_seconds: how long to wait for the writer before.
             publish: is given the sweep's figures every few seconds.
             change: the `change` event that makes the journal's sweep the one of `first`; passed over where it is written already.
+            limits: how long attempts may be silent and trials last; enforced where `overdue` is asked.
         """
         self._name, self._folder = first["name"], folder
         self._refused: BimixSweepError | None = None
         self._began = time.monotonic()
         self._log = SweepLog()
         self._figurer = Figurer()
+        self._attempts = Attempts(limits)
         self._halted: str | None = None  # why nothing goes on until a person has seen to it
         self._changed = threading.Event()
         self._closed = threading.Event()
@@ -119,8 +123,8 @@ class LawActor:
 
         Returns:
             `state` of the training ("halted" where the sweep is), its `result` for Tune where it ended, the sweep's `precision` (None while nobody chose it),
-            the steps `recorded` of it, how many attempts, this one counted, brought no new point (`fruitless`), and whether it may be
-            ended by a budget in hours (`limited`), so that it should ask `alive` now and then.
+            the steps `recorded` of it, and how many attempts, this one counted, brought no new point (`fruitless`). A trainer
+            that runs should ask `alive` now and then.
         """
         if self._halted is not None:
             return {"state": "halted", "result": {"step": 0, "failed": self._halted}}
@@ -128,6 +132,8 @@ class LawActor:
             {"kind": "start", "trial": trial, "where": where, "cores": cores, "gpus": gpus}
         )
         front = self._copies.front
+        fruitless = front.fruitless.get(trial, 0)
+        self._attempts.begin(trial, front.clock.now() + wait_seconds(fruitless))
         self._log.start(trial, where, len(front.starts[trial]))
         record = front.state.trials[trial]
         result = {"step": max(record.points, default=0), "objective": front.objective(trial)}
@@ -135,8 +141,7 @@ class LawActor:
             "state": record.state,
             "precision": front.precision,
             "recorded": sorted(record.points),
-            "fruitless": front.fruitless.get(trial, 0),
-            "limited": front.spec.limited,
+            "fruitless": fruitless,
             "result": result
             if record.state == "finished"
             else {"step": 0, "failed": record.failure},
@@ -174,11 +179,12 @@ class LawActor:
                         "losses": {t: float(v) for t, v in losses.items()},
                     }
                 )
+                self._attempts.point(trial, front.clock.now())
         self._changed.set()
         return new
 
     def alive(self, trial: str) -> bool:
-        """The training has not ended: its budget was not spent meanwhile."""
+        """The training has not ended: its budget was not spent, nor was it given up, meanwhile."""
         with self._copies.looking() as front:
             return front.state.trials[trial].state == "running"
 
@@ -233,6 +239,23 @@ class LawActor:
                 trial in front.proposals
                 for trial, _, _ in final_trainings(front, finals["mixtures"])
             )
+
+    def overdue(self, living: Collection[str]) -> list[str]:
+        """Which of the trials that have a worker now must have it killed; said once of each attempt.
+
+        Trials that are silent or last for too long fail here, or are tried again.
+        """
+        kill = []
+        with self._copies.recording() as front:
+            for found in self._attempts.overdue(living, front, front.clock.now()):
+                if found.fails:
+                    self._fail(found.trial, found.said)
+                else:
+                    self._log.say(found.said)
+                if found.kill:
+                    kill.append(found.trial)
+        self._changed.set()
+        return kill
 
     def past(self) -> list[PastTrial]:
         """All trainings so far, for a driver that starts."""
@@ -293,16 +316,15 @@ class LawActor:
         with self._copies.recording() as front:
             record = front.state.trials.get(trial)
             if record is None or record.state == "running":
-                ended = {"state": state, "reason": reason, "cause": cause}
-                self._copies.append({"kind": "end", "trial": trial, **ended})
                 if state == "finished":
+                    ended = {"state": state, "reason": reason, "cause": cause}
+                    self._copies.append({"kind": "end", "trial": trial, **ended})
                     self._decider.failures.clear()
                     self._log.finish(front.proposals[trial], front.objective(trial))
                     if front.num_over == ASKED_FROM:
                         self._ask_directions(front)
                 else:
-                    self._decider.failures.append(reason)
-                    self._log.fail(trial, reason)
+                    self._fail(trial, reason, cause)
         self._changed.set()
 
     def _ask_directions(self, front: SweepHistory) -> None:
@@ -310,10 +332,17 @@ class LawActor:
             for note in front.state.open_directions():
                 self._log.say(note)
 
+    def _fail(self, trial: str, reason: str, cause: Cause = "outside") -> None:
+        """Record that a trial has failed; called inside of `recording`."""
+        ended = {"state": "failed", "reason": reason, "cause": cause}
+        self._copies.append({"kind": "end", "trial": trial, **ended})
+        self._decider.failures.append(reason)
+        self._log.fail(trial, reason)
+
     def enforce(self) -> None:
         """End the running trainings where they have passed a limit of the budget."""
         with self._copies.recording() as front:
-            reason = overspent(front, time.time()) if front.spec.limited else None
+            reason = overspent(front, front.clock.now()) if front.spec.limited else None
             for trial in front.running() if reason else ():
                 ended = {"state": "failed", "reason": str(reason), "cause": "budget"}
                 self._copies.append({"kind": "end", "trial": trial, **ended})

@@ -23,8 +23,11 @@ OBJECT_STORE_BYTES = 100 << 20
 """Of embedded Ray: nothing large goes through it."""
 EMBEDDED, LOCK = "bimix-", "embedded-ray.lock"
 """Prefix of its temporary folder, and the file there by which its owner is known to live."""
-LONGEST_PLACE = 24
-"""Of a folder for temporary files, in bytes; where it is longer, /tmp is taken. A socket's path has at most 107 bytes, and Ray appends up to 68 to ours."""
+RAY = "r"
+"""Ray's own folder inside of ours; Ray makes it, and most folders in it, writable for everybody."""
+LONGEST_PLACE = 22
+"""Of a folder for temporary files, in bytes; where it is longer, /tmp is taken. A socket's path has
+at most 107 bytes, and Ray appends up to 68 to its own folder."""
 CONNECT_SECONDS = 10
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -84,7 +87,7 @@ def cluster(address: str | None, resources: ResourcesConfig) -> Iterator[Cluster
                 str(Path(path).absolute()) for path in reversed(sys.path)
             ]  # a worker puts each before those before it
             try:
-                with _started_in(folder):
+                with _started_in(folder), _loopback_only():
                     context = ray.init(
                         address="local",
                         num_cpus=num_cpus,
@@ -95,7 +98,7 @@ def cluster(address: str | None, resources: ResourcesConfig) -> Iterator[Cluster
                         log_to_driver=False,
                         logging_level=logging.ERROR,
                         configure_logging=False,
-                        _temp_dir=str(folder),
+                        _temp_dir=str(folder / RAY),
                         job_config=ray.job_config.JobConfig(_py_driver_sys_path=paths),
                     )
             except (
@@ -148,8 +151,29 @@ def _started_in(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _loopback_only() -> Iterator[None]:
+    """A Ray started inside listens on 127.0.0.1 alone.
+
+    Its servers otherwise listen on every interface of the machine, whatever `dashboard_host` and
+    `_node_ip_address` say (Ray 2.60); this is the switch by which Ray on a laptop of another system stays local.
+    """
+    from ray._private import ray_constants
+
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False  # its processes read the former
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before[1]
+        os.environ.pop(name)
+        if before[0] is not None:
+            os.environ[name] = before[0]
+
+
+@contextlib.contextmanager
 def _own_folder() -> Iterator[Path]:
-    """A temporary folder of this process; those that killed processes left are removed.
+    """A temporary folder of this process that no other user can enter; those that killed processes left are removed.
 
     Whose process lives is told by its lock on a file in it, of which the kernel lets go however the process ends. The file's name
     is one that nothing else has: a sweep may lie in the temporary folder, too, and has a lock of its own.

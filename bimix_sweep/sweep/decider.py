@@ -3,7 +3,6 @@
 One thing is thought of at a time. What comes of it is journalled before anybody is told.
 """
 
-import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 
@@ -156,7 +155,7 @@ class Decider:
     def _told_of_budget(self, question: Callable[[SweepHistory, float], str | None]) -> str | None:
         """The answer to a question about the budget, as things stand now."""
         with self._copies.looking() as front:
-            return question(front, time.time()) if front.spec.limited else None
+            return question(front, front.clock.now()) if front.spec.limited else None
 
     def _tell_refits(self, by: str) -> None:
         """Journal and log the brain's refits that were not told yet; inside of `thinking`."""

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
@@ -25,6 +25,7 @@ from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.law.question import FinalRun
+from bimix_sweep.sweep.attempts import AttemptLimits
 from bimix_sweep.sweep.changes import Change
 from bimix_sweep.sweep.events import sweep_event
 from bimix_sweep.sweep.finals import MOST_FINALS
@@ -38,6 +39,9 @@ from bimix_sweep.sweep.retries import RetryFailed
 from bimix_sweep.sweep.slots import Slots
 from bimix_sweep.sweep.staging import settle
 from bimix_sweep.sweep.trainers import Trainer
+
+if TYPE_CHECKING:
+    from bimix_sweep.sweep.lifeline import Lifeline
 
 RETRIES = 6
 """Further attempts, in each of the searcher's turns, at a training whose worker or node died; each goes on from the last checkpoint."""
@@ -62,6 +66,7 @@ def drive(
 ) -> Recipe:
     """From wherever the journal is, over a change of the sweep where there is one, to the results."""
     from bimix_sweep.sweep.cluster import cluster
+    from bimix_sweep.sweep.lifeline import lifeline
     from bimix_sweep.sweep.loading import check_loadable
     from bimix_sweep.sweep.remote import ask
 
@@ -69,13 +74,21 @@ def drive(
         progress.say(f"warning: {said}")
     if said := moved_references(spec.domains):
         progress.say(said)
-    with cluster(address, config.resources) as found, _storage_told(folder):
+    with (
+        cluster(address, config.resources) as found,
+        _storage_told(folder),
+        lifeline(address, folder, interrupt.fail) as line,
+        _ray_told(folder, line, interrupt),
+    ):
         interrupt.install()  # Ray has taken SIGTERM over
         check_loadable(trainer, config.resources, progress.say)
         name = f"law-{hashlib.blake2b(folder.encode(), digest_size=8).hexdigest()}"
         first = first_event(config, trainer.data, spec, found.slots())
         event = change.event(first) if change else None
-        actor = _start_actor(name, folder, first, event)
+        limits = AttemptLimits(
+            max_silence=config.resources.max_silence, max_hours=config.resources.max_hours
+        )
+        actor = _start_actor(name, folder, first, event, limits)
         if event is not None:
             settle(folder, event)
         try:
@@ -189,7 +202,13 @@ def _run_tune(
     from bimix_sweep.sweep.remote import RemotePlanner
     from bimix_sweep.sweep.searcher import SweepSearcher
     from bimix_sweep.sweep.trainable import Training, proxy_training
-    from bimix_sweep.sweep.tuneloop import Forgetting, NewestFirst, SafePoint
+    from bimix_sweep.sweep.tuneloop import (
+        Forgetting,
+        KillsOverdue,
+        NewestFirst,
+        SafePoint,
+        lost_workers_tried_again,
+    )
 
     planner = RemotePlanner(actor)
     searcher = SweepSearcher(planner, spec.domains.names, config.name, past, slots)
@@ -228,12 +247,12 @@ def _run_tune(
             storage_path=str(local_part(folder)),
             verbose=0,
             stop=SafePoint(interrupt),
-            callbacks=[Forgetting()],
+            callbacks=[Forgetting(), KillsOverdue(actor)],
             failure_config=tune.FailureConfig(max_failures=RETRIES),
         ),
     )
     try:
-        with interrupt.loop():
+        with lost_workers_tried_again(), interrupt.loop():
             tuner.fit()
     except (
         OSError,
@@ -267,7 +286,35 @@ def _storage_told(folder: str) -> Iterator[None]:
         ) from error
 
 
-def _start_actor(name: str, folder: str, first: Event, change: Event | None) -> Any:
+@contextlib.contextmanager
+def _ray_told(folder: str, line: "Lifeline", interrupt: Interrupt) -> Iterator[None]:
+    """An error of Ray that nobody could do anything about ends in one line.
+
+    Raises:
+        SweepError: what died, or what Ray said.
+    """
+    from ray.exceptions import RayError, RayTaskError
+
+    try:
+        yield
+    except (RayError, ConnectionError, RuntimeError) as error:
+        interrupt.check()  # a signal that ended Ray's processes, too
+        told = line.broken()
+        if told is None:
+            if not isinstance(error, RayError) or isinstance(error, RayTaskError):
+                raise
+            said = next(iter(str(error).splitlines()), "")
+            told = SweepError(
+                f"Ray ended the sweep ({type(error).__name__}: {said}); go on with: bimix-sweep "
+                f"resume {shlex.quote(folder)}"
+            )
+        interrupt.fail(told, wake=False)  # what is left of Ray may not let go
+        raise told from error
+
+
+def _start_actor(
+    name: str, folder: str, first: Event, change: Event | None, limits: AttemptLimits
+) -> Any:
     """The sweep's LawActor, on this node.
 
     Raises:
@@ -298,7 +345,7 @@ def _start_actor(name: str, folder: str, first: Event, change: Event | None) -> 
         actor = (
             ray.remote(LawActor)
             .options(**options)
-            .remote(folder, first, publish=SweepGauges(folder), change=change)
+            .remote(folder, first, publish=SweepGauges(folder), change=change, limits=limits)
         )
     except ValueError as error:
         raise SweepError(

@@ -1,18 +1,19 @@
 """What the events of a sweep rebuild: live, after a restart and for the page, by this one path."""
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bimix_sweep import files
+from bimix_sweep.design.scale import Scale
 from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.design.state import Refit, SweepState
 from bimix_sweep.design.stopping import Decision, StoppingRule
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import BimixSweepError, DivergedError, JournalError, SweepError
 from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.sweep.clock import Clock
 from bimix_sweep.sweep.events import CHANGED, ELSEWHERE, spec_from_json
 from bimix_sweep.sweep.hours import Hours
 from bimix_sweep.sweep.lines import Event
@@ -64,6 +65,10 @@ class SweepHistory:
     """Of compute that trainings used."""
     seconds: float = 0.0
     """Wall time that drivers spent: gaps between them are left out."""
+    clock: Clock = field(default_factory=Clock)
+    """Tells when events happen that the journal is yet to write."""
+    longest: dict[Scale, float] = field(default_factory=dict)
+    """Seconds of the longest time between two signs of life of an attempt, over the trials of each scale that finished."""
     _last: tuple[int, float] = (0, 0.0)
     _num_failed: int = 0
 
@@ -91,9 +96,8 @@ class SweepHistory:
                 f"a {event['kind']} event is not known; this journal is of a newer program, so update bimix-sweep"
             )
         take(event)
-        self.hours.take(
-            event, event.get("at", time.time())
-        )  # the journal sets `at` while it writes
+        at = event["at"] if "at" in event else self.clock.now()  # the journal sets `at` later
+        self.hours.take(event, at)
         if "at" in event:
             if event["epoch"] == self._last[0]:
                 self.seconds += max(0.0, event["at"] - self._last[1])
@@ -242,6 +246,9 @@ class SweepHistory:
             return
         if event["state"] == "finished":
             self.state.finish(event["trial"])
+            scale = self.state.trials[event["trial"]].scale
+            longest = self.hours.longest.pop(event["trial"], 0.0)
+            self.longest[scale] = max(self.longest.get(scale, 0.0), longest)
         else:
             self.state.abandon(event["trial"], event["reason"], event.get("cause", "outside"))
             self._num_failed += self.state.trials[event["trial"]].role == "sweep"

@@ -23,6 +23,8 @@ class Hours:
         """Wall seconds of each of these, all attempts together."""
         self.steady: dict[str, tuple[float, int]] = {}
         """Wall seconds between points of one attempt, and the steps between them: start-up and what a restart repeats are not in it."""
+        self.longest: dict[str, float] = {}
+        """Seconds of the longest time between two signs of life of one attempt, of each trial that runs."""
         self._attempts: dict[str, tuple[float, float, float]] = {}  # last sign, cores, GPUs
         self._reached: dict[str, int] = {}  # step of the attempt's last point
         self._alive: set[str] = set()  # trainings whose last sign came while this process looked on
@@ -46,6 +48,8 @@ class Hours:
         elif attempt := self._attempts.pop(event["trial"], None):
             since, cores, gpus = attempt
             hours = max(0.0, at - since) / 3600
+            longest = max(self.longest.get(event["trial"], 0.0), hours * 3600)
+            self.longest[event["trial"]] = longest
             self.core_hours += hours * cores
             self.gpu_hours += hours * gpus
             before = self.trials.get(event["trial"], (0.0, 0.0))
@@ -60,6 +64,13 @@ class Hours:
                         seconds + hours * 3600,
                         steps + event["step"] - reached,
                     )
+
+    def lasted(self, trial: str, now: float) -> float:
+        """Wall seconds of all attempts at a trial, until now where this process saw its last sign of life come."""
+        seconds = self.seconds.get(trial, 0.0)
+        if trial in self._alive and trial in self._attempts:
+            seconds += max(0.0, now - self._attempts[trial][0])
+        return seconds
 
     def since_last_sign(self, now: float) -> dict[str, tuple[float, float]]:
         """Core-hours and GPU-hours of each attempt since its last sign, of those whose sign this process saw come."""

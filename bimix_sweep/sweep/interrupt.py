@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Self
 
+from bimix_sweep.errors import BimixSweepError
 from bimix_sweep.sweep.progress import Progress
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -30,7 +31,9 @@ class Interrupt:
 
     def __init__(self, leave: Callable[[], None]) -> None:
         self._leave = leave
-        self._asked = False
+        self.failure: BimixSweepError | None = None
+        """Why the work must end, where no signal of a person asked for it."""
+        self._asked = self._told = False  # by a signal: handled, and noticed at least
         self._in_loop = False
         self._before: dict[signal.Signals, Any] = {}
         self._over = threading.Event()
@@ -59,13 +62,38 @@ class Interrupt:
         """See that the process ends soon after the first signal."""
         with os.fdopen(told, "rb", buffering=0) as stream:
             while number := stream.read(1):
-                if number[0] in SIGNALS and not self._over.wait(LATEST_SECONDS):
-                    self._leave()
+                if number[0] in SIGNALS:
+                    self._told = True
+                    self._leave_late()
 
     def install(self) -> None:
         """Take the signals over, from whoever has them now."""
         for number in self._before:
             signal.signal(number, self._handle)
+
+    def fail(self, error: BimixSweepError, *, wake: bool = True) -> None:
+        """End the work with this error, as a first signal would; called from any thread.
+
+        Nothing where the work is ending already: a Ctrl-C ends embedded Ray's processes too.
+
+        Args:
+            error: what to say at the end.
+            wake: the main thread is to be interrupted; False where it knows and is ending already.
+        """
+        if self._asked or self._told or self.failure is not None:
+            return
+        self.failure = error
+        threading.Thread(target=self._leave_late, name="end", daemon=True).start()
+        if not wake:
+            return
+        if self._before:
+            os.kill(os.getpid(), signal.SIGINT)
+        else:  # in another thread than the main one: at the next safe point
+            self._asked = True
+
+    def _leave_late(self) -> None:
+        if not self._over.wait(LATEST_SECONDS):
+            self._leave()
 
     @contextlib.contextmanager
     def loop(self) -> Iterator[None]:
@@ -98,6 +126,9 @@ def stoppable(progress: Progress, advice: Callable[[], str]) -> Iterator[Interru
 
     def leave() -> None:
         progress.end()
+        if interrupt.failure is not None:
+            progress.say(f"error: {interrupt.failure}")
+            os._exit(1)
         progress.say(f"stopped; {advice()}")
         os._exit(130)
 
@@ -109,6 +140,8 @@ def stoppable(progress: Progress, advice: Callable[[], str]) -> Iterator[Interru
                 isinstance(error, SystemExit) and error.code != signal.SIGTERM
             ):  # Ray's own handler, while it starts
                 raise
+            if interrupt.failure is not None:
+                raise interrupt.failure from error
             progress.end()
             progress.say(f"stopped; {advice()}")
             raise KeyboardInterrupt from error

@@ -64,6 +64,7 @@ from typing import Self
 
 from bimix_sweep import files
 from bimix_sweep.errors import JournalError, SweepError
+from bimix_sweep.sweep.clock import Clock
 from bimix_sweep.sweep.lease import Lease
 from bimix_sweep.sweep.lines import Event, encode, group, header
 from bimix_sweep.sweep.segments import newest_writer, read, writers
@@ -93,6 +94,7 @@ class Journal:
     _broken: str | None = None
     _closed: bool = False
     _condition: threading.Condition = field(default_factory=threading.Condition)
+    _clock: Clock = field(default_factory=Clock)
 
     @classmethod
     def open(cls, folder: str | Path, *, wait_seconds: float = 0.0) -> tuple[Self, list[Event]]:
@@ -177,7 +179,7 @@ class Journal:
             self._check_usable()
             number = self._next_seq
             line = encode(
-                {"seq": number, "epoch": self.epoch, "at": round(time.time(), 3), **event}
+                {"seq": number, "epoch": self.epoch, "at": round(self._clock.now(), 3), **event}
             )
             self._waiting.append(line)
             self._next_seq += 1

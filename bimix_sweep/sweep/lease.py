@@ -23,7 +23,10 @@ RENEW_SECONDS = 10.0
 SETTLE_SECONDS = 1.0
 """After which one of several processes that waited for a lease and wrote it at once finds whose it became."""
 STALE_SECONDS = 30.0
-"""A lease that was not renewed for so long is nobody's. Hosts' clocks should agree better than this."""
+"""A lease that was not renewed for so long, by the watch of whoever waits, is nobody's."""
+OLD_SECONDS = 15.0
+"""The same for a lease whose own time is more than STALE_SECONDS ago. A clock that was set may make
+the lease of a living driver look old, so it too must miss a renewal before it is taken over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,25 +88,24 @@ class Lease:
         Raises:
             SweepError: somebody holds it and lives. OSError: it cannot be read.
         """
-        began, first = time.monotonic(), None
+        began, first, patience = time.monotonic(), None, STALE_SECONDS
         while (
             (found := self._read()) is not None
-            and found.age < STALE_SECONDS
             and not found.dead
             and not (locked_here and found.here)
         ):
             waited = time.monotonic() - began
             if first is None:
                 first = found
+                patience = STALE_SECONDS if found.age < STALE_SECONDS else OLD_SECONDS
                 say(f"waiting for {found}, which held {self._what} {found.age:.0f} s ago")
-            if waited > seconds and (found != first or found.here):
+            recent_here = found.here and patience == STALE_SECONDS
+            if waited > seconds and (found != first or recent_here):
                 raise SweepError(
                     f"{self._what} is being written by {found}, {found.age:.0f} s ago; a sweep has one driver, so stop that one first. If it "
                     f"is gone, try again {STALE_SECONDS:.0f} s after its end, or take over now by deleting {self._path}"
                 )
-            if (
-                found == first and waited > STALE_SECONDS
-            ):  # clocks differ; by ours it was not renewed
+            if found == first and waited > patience:
                 return
             time.sleep(0.25)
 

@@ -22,11 +22,11 @@ END_SECONDS = 10.0
 
 @contextlib.contextmanager
 def watching(
-    nodes: Sequence[str], preempted: threading.Event, ended: Callable[[], bool] | None = None
+    nodes: Sequence[str], preempted: threading.Event, ended: Callable[[], bool]
 ) -> Iterator[None]:
     """Set `preempted` when Ray drains one of these nodes (autoscaler, KubeRay, `ray drain-node`, a cloud's notice passed on).
 
-    Or when the sweep has `ended` the training, because its budget is spent.
+    Or when the sweep has `ended` the training: its budget is spent, or it has lasted too long.
 
     No signal tells a worker so. And where its driver stops, a worker gets SIGTERM and is killed within .1 s, whatever
     RAY_kill_worker_timeout_milliseconds says; `ray.kill` sends SIGKILL alone (measured with Ray 2.60).
@@ -38,7 +38,7 @@ def watching(
             with contextlib.suppress(
                 RayError, OSError, RuntimeError
             ):  # the head is away: ask again
-                if draining().intersection(nodes) or (ended is not None and ended()):
+                if draining().intersection(nodes) or ended():
                     preempted.set()
                     return
 

@@ -26,6 +26,7 @@ from bimix_sweep.design.trial import Cause
 from bimix_sweep.errors import BimixSweepError, DivergedError, JournalError, TryAgainError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.goals import Goals
+from bimix_sweep.sweep.attempts import ATTEMPTS, wait_seconds
 from bimix_sweep.sweep.losses import weighted_loss
 from bimix_sweep.sweep.masking import masked
 from bimix_sweep.sweep.nodes import RayPeers, watching
@@ -34,13 +35,9 @@ from bimix_sweep.sweep.remote import ask, law_actor
 from bimix_sweep.sweep.trainers import Trainer, TrialJob
 from bimix_sweep.sweep.traininglog import TrainingLog
 
-ATTEMPTS = 12
-"""At a training without a new point in between, the later ones a minute apart; then it has failed."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 FULL_ATTEMPTS = 3
 """The same where the disk is full or read-only: then the sweep stops, because no training is to blame and the next one would meet the same."""
-LONGEST_WAIT = 60.0
-"""Seconds before an attempt that follows fruitless ones."""
 LONGEST_REASON = 2000
 """Characters of a failure's reason in the journal."""
 
@@ -113,9 +110,8 @@ def _run(training: Training, config: Mapping[str, Any]) -> None:
                 actor.settle_precision.remote(training.trainer.precision(training.each))
             )
         group = ray.util.get_current_placement_group() if training.nodes > 1 else None
-        ended = (lambda: not ask(actor.alive.remote(trial))) if begun["limited"] else None
         with (
-            watching(_nodes(group), preempted, ended),
+            watching(_nodes(group), preempted, lambda: not ask(actor.alive.remote(trial))),
             contextlib.closing(TrainingLog(training.folder, trial)) as log,
         ):
             checkpoint.fetch(log.say)
@@ -187,8 +183,7 @@ def _wait_for_better_times(fruitless: int) -> None:
     """
     if fruitless > ATTEMPTS:
         raise TryAgainError("its worker or its node died (out of memory?)")
-    if fruitless > 2:
-        time.sleep(min(LONGEST_WAIT, 2.0 ** (fruitless - 3)))
+    time.sleep(wait_seconds(fruitless))
 
 
 def _nodes(group: Any) -> list[str]:

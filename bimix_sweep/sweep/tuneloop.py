@@ -1,16 +1,25 @@
-"""What hangs on Ray Tune's loop: where a signal may stop it, who gets a free worker, and what is kept of trainings that ended."""
+"""What hangs on Ray Tune's loop: where a signal may stop it, who gets a free worker, what counts as a lost worker, what is kept."""
 
 import contextlib
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ray
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune import Callback, Stopper
+from ray.tune.execution import tune_controller
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from bimix_sweep.sweep.interrupt import Interrupt
+from bimix_sweep.sweep.remote import ask, law_actor
+
+OVERDUE_SECONDS = 3.0
+"""Between questions which trials are overdue."""
 
 TELLING = re.compile(r"[\w.]*(Error|Exception|Exit): \S|The actor is dead because")
 """How a line begins that says why a worker died; Ray's texts of many lines end with others."""
@@ -66,6 +75,78 @@ class NewestFirst(FIFOScheduler):  # type: ignore[misc]
                 self._lost(
                     trial.trial_id, telling_line(Path(trial.error_file).read_text(errors="replace"))
                 )
+
+
+class LostWorkers(RayActorManager):  # type: ignore[misc]
+    """Starts and follows Tune's workers, and takes each of Ray's errors that ends one for the loss of that worker.
+
+    Tune (2.60) tries a trial again after a `RayActorError` alone and ends the whole experiment at any
+    other error of Ray, as when Ray's memory monitor kills a worker (`OutOfMemoryError`).
+    """
+
+    def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
+        """Called by `RayActorManager` with what a worker's call raised."""
+        if isinstance(exception, RayError) and not isinstance(
+            exception, RayActorError | RayTaskError
+        ):
+            line = next(iter(str(exception).splitlines()), "")
+            exception = RayActorError(error_msg=f"{type(exception).__name__}: {line}")
+        super()._actor_task_failed(tracked_actor_task, exception)
+
+
+class KillsOverdue(Callback):  # type: ignore[misc]
+    """Kills the workers of trials that are silent for too long, or have ended while their worker has not.
+
+    A killed worker is a lost one, so Tune tries the trial again; where it has failed for good, the
+    record says so to the next attempt. `ray.kill` ends a worker that is stuck in a call, too.
+    """
+
+    def __init__(self, actor: str = "") -> None:
+        """Args:
+        actor: name of the LawActor, which says what is overdue; with none nothing is killed.
+        """
+        self._actor = actor
+        self._workers: dict[str, Any] = {}
+        self._asked: Any = None
+        self._next = 0.0
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Called by Tune when a worker is there for a trial, a new or a used one."""
+        self._workers[trial.config["trial"]] = trial.temporary_state.ray_actor
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Called by Tune after the trial's last report."""
+        self._workers.pop(trial.config["trial"], None)
+
+    on_trial_error = on_trial_recover = on_trial_complete
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Called by Tune in every step of its loop."""
+        if self._asked is None:
+            if self._workers and self._actor and time.monotonic() > self._next:
+                self._asked = law_actor(self._actor).overdue.remote(list(self._workers))
+            return
+        if not ray.wait([self._asked], timeout=0)[0]:
+            return
+        overdue, self._asked = ask(self._asked), None
+        self._next = time.monotonic() + OVERDUE_SECONDS
+        for name in overdue:
+            if (worker := self._workers.pop(name, None)) is not None:
+                ray.kill(worker)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return KillsOverdue, ()  # Tune pickles its arguments; handles stay here
+
+
+@contextlib.contextmanager
+def lost_workers_tried_again() -> Iterator[None]:
+    """Experiments that begin inside use `LostWorkers`; Tune has no parameter for it."""
+    before = tune_controller.RayActorManager
+    tune_controller.RayActorManager = LostWorkers
+    try:
+        yield
+    finally:
+        tune_controller.RayActorManager = before
 
 
 def telling_line(text: str) -> str:

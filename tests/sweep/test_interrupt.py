@@ -29,6 +29,24 @@ with interrupt.stoppable(progress, lambda: "go on as before") as stop, stop.loop
     while True:
         time.sleep(0.1)  # and no safe point comes
 """
+FAILING = """
+import signal, sys, threading, time
+from rich.console import Console
+from bimix_sweep.errors import SweepError
+from bimix_sweep.sweep import interrupt
+from bimix_sweep.sweep.progress import Progress
+
+interrupt.LATEST_SECONDS = 0.5
+progress = Progress(Console(stderr=True, force_terminal=False))
+try:
+    with interrupt.stoppable(progress, lambda: "go on as asked") as stop, stop.loop():
+        threading.Thread(target=stop.fail, args=(SweepError("the raylet died; go on as before"),)).start()
+        while True:
+            time.sleep(0.05)
+            {waits}
+except SweepError as error:
+    sys.exit(f"error: {{error}}")
+"""
 PREPARING = """
 import sys, time
 from pathlib import Path
@@ -101,6 +119,16 @@ def test_a_driver_that_reaches_no_safe_point_leaves_all_the_same():
     said = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 130
     assert said == "stopped; go on as before\n"
+
+
+@pytest.mark.parametrize("safe_point", [True, False])
+def test_what_ended_the_work_is_the_last_word_with_a_safe_point_and_without(safe_point):
+    """As when a daemon of Ray dies: another thread says so, and the main one may be in a call that does not return."""
+    waits = "stop.check()" if safe_point else "pass"
+    process = started("-c", FAILING.format(waits=waits))
+    said = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 1
+    assert said == "error: the raylet died; go on as before\n"
 
 
 def wait_for(path, process):

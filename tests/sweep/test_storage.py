@@ -296,20 +296,24 @@ def other_host(place, *, age):
     files.write_text(files.join(place, "lease"), json.dumps(content))
 
 
-def test_a_living_driver_of_another_host_is_not_disturbed(place, monkeypatch):
+@pytest.mark.parametrize("behind", [0, 2 * 3600, -2 * 3600])
+def test_a_living_driver_of_another_host_is_not_disturbed_whatever_its_clock_says(
+    place, monkeypatch, behind
+):
     monkeypatch.setattr(leases, "STALE_SECONDS", 2.0)
+    monkeypatch.setattr(leases, "OLD_SECONDS", 2.0)
     over = threading.Event()
 
     def renew():
         while not over.wait(0.1):
-            other_host(place, age=0)
+            other_host(place, age=behind)
 
-    other_host(place, age=0)
+    other_host(place, age=behind)
     thread = threading.Thread(target=renew)
     thread.start()
     with pytest.raises(
         JournalError,
-        match=r"is being written by process 17 on elsewhere, 0 s ago; .*take over now by deleting .*lease",
+        match=r"is being written by process 17 on elsewhere, \d+ s ago; .*take over now by deleting .*lease",
     ):
         Journal.open(place, wait_seconds=0.5)
     over.set()
@@ -319,7 +323,10 @@ def test_a_living_driver_of_another_host_is_not_disturbed(place, monkeypatch):
     journal.close()
 
 
-def test_the_lease_of_a_process_of_this_host_that_is_gone_or_of_an_old_one_is_no_hindrance(place):
+def test_the_lease_of_a_process_of_this_host_that_is_gone_or_of_an_old_one_is_no_hindrance(
+    place, monkeypatch
+):
+    monkeypatch.setattr(leases, "OLD_SECONDS", 1.0)
     with subprocess.Popen([sys.executable, "-c", "pass"]) as gone:
         pass
     content = {"holder": "x", "host": socket.gethostname(), "pid": gone.pid, "time": time.time()}

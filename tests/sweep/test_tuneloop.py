@@ -1,9 +1,14 @@
 """What hangs on Tune's loop, at the trainings that Tune would hand it."""
 
 import pytest
+from ray import exceptions
+from ray.air.execution import FixedResourceManager, ResourceRequest
+from ray.air.execution._internal.tracked_actor import TrackedActor
+from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
+from ray.tune.execution import tune_controller
 from ray.tune.experiment import Trial
 
-from bimix_sweep.sweep.tuneloop import NewestFirst
+from bimix_sweep.sweep.tuneloop import LostWorkers, NewestFirst, lost_workers_tried_again
 
 UNIMPORTABLE = """Failure # 1 (occurred at 2026-11-26_06-42-31)
 The actor died unexpectedly before finishing this task.
@@ -75,3 +80,39 @@ def test_of_a_lost_training_the_line_is_told_that_says_why(tmp_path, kept, said)
     for file in (tmp_path / "error.txt", tmp_path / "none", None):
         scheduler.on_trial_error(None, Training(Trial.RUNNING, file and str(file)))
     assert heard == [("id", said)]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.OutOfMemoryError("2 workers were killed\nMemory on the node"),
+        exceptions.NodeDiedError("2 workers were killed"),
+        exceptions.RaySystemError("2 workers were killed"),
+    ],
+)
+def test_whatever_error_of_ray_ends_a_worker_tune_is_told_that_the_worker_was_lost(error):
+    """Tune tries again after a RayActorError alone, and ends the experiment at any other that is not of the task."""
+    request = ResourceRequest([{"CPU": 1}])
+    resources = FixedResourceManager({"CPU": 1})
+    resources.request_resources(request)
+    told = []
+    manager = LostWorkers(resource_manager=resources)
+    worker = TrackedActor(1, on_error=lambda *words: told.append(words))
+    held = (None, resources.acquire_resources(request))
+    manager._live_actors_to_ray_actors_resources[worker] = held
+    task = TrackedActorTask(worker, on_error=lambda *words: told.append(words))
+    manager._actor_task_failed(task, error)
+    assert [found for found, _ in told] == [worker, worker]
+    for _, lost in told:
+        assert isinstance(lost, exceptions.RayActorError)
+        assert str(lost).startswith(f"{type(error).__name__}: ")
+        assert "2 workers were killed" in str(lost)
+    resources.request_resources(request)
+    assert resources.has_resources_ready(request)  # its place is free again
+
+
+def test_tune_makes_its_manager_of_workers_from_ours_inside_and_from_its_own_afterwards():
+    before = tune_controller.RayActorManager
+    with lost_workers_tried_again():
+        assert tune_controller.RayActorManager is LostWorkers
+    assert tune_controller.RayActorManager is before
