@@ -105,8 +105,8 @@ def drive(
                 _run_tune(config, folder, trainer, spec, name, found.slots, past, interrupt)
             recipe = write_results(folder, config)
             ask(actor.complete.remote())
-            for line in ask(actor.left_out.remote()):
-                progress.say(line)
+            for said in ask(actor.left_out.remote()):
+                progress.say(said)
             ask(actor.close.remote())
         except KeyboardInterrupt:
             _let_go(actor)
