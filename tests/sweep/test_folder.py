@@ -13,10 +13,9 @@ from bimix_sweep.errors import DataError, JournalError, SweepError
 from bimix_sweep.sweep.folder import begun, held
 from bimix_sweep.sweep.journal import Journal
 from bimix_sweep.sweep.launch import resume_sweep, run_sweep
-from bimix_sweep.sweep.lines import encode, header
+from bimix_sweep.sweep.lines import encode, header, segment_name
 from bimix_sweep.sweep.parcels import Checkpoint, discard
 from bimix_sweep.sweep.progress import Progress
-from bimix_sweep.sweep.segments import segment_name
 from bimix_sweep.sweep.watch import Follower, state_line
 
 WRITER = "000001-0123abcd"
