@@ -307,13 +307,16 @@ class ResourcesConfig(Section):
     )
     max_silence: float | Literal["auto"] | None = Field(
         "auto",
-        description="Seconds that a trial may report nothing before its processes are killed and it is tried again, at most twice; auto = 10 times the longest time between two points of the trials that finished, at least 600; null = no limit",
+        description="Seconds that a trial may report nothing before its processes are killed and it is "
+        "tried again, at most twice; auto = 10 times the longest time between two points of the trials "
+        "that finished, at least 600; null = no limit",
     )
     max_hours: float | None = Field(
         None,
         gt=0,
         le=1e6,
-        description="Wall hours after which a trial, all its attempts together, is stopped and has failed; null = no limit",
+        description="Wall hours after which a trial, all its attempts together, is stopped and has "
+        "failed; null = no limit",
     )
 
     @field_validator("gpu")

@@ -63,7 +63,8 @@ class LawActor:
             lock_seconds: how long to wait for the writer before.
             publish: is given the sweep's figures every few seconds.
             change: the `change` event that makes the journal's sweep the one of `first`; passed over where it is written already.
-            limits: how long attempts may be silent and trials last; enforced where `overdue` is asked.
+            limits: how long attempts may be silent and trials last; enforced when `overdue` is
+                asked.
         """
         self._name, self._folder = first["name"], folder
         self._refused: BimixSweepError | None = None
@@ -241,7 +242,7 @@ class LawActor:
             )
 
     def overdue(self, living: Collection[str]) -> list[str]:
-        """Which of the trials that have a worker now must have it killed; said once of each attempt.
+        """Which of the trials that have a worker must have it killed, each attempt named once.
 
         Trials that are silent or last for too long fail here, or are tried again.
         """

@@ -1,4 +1,4 @@
-"""Attempts at trials: how often one is tried again, how long an attempt waits, how long it may be silent or last.
+"""Attempts at trials: how often one is tried again, how long it waits, may be silent and may last.
 
 A sign of life of an attempt is its start, a point, or its end.
 """
@@ -18,14 +18,18 @@ SILENT_ATTEMPTS = 3
 MAX_WAIT_SECONDS = 60.0
 """Longest wait before an attempt that follows fruitless ones."""
 SILENCE_FACTOR, MIN_SILENCE_SECONDS = 10.0, 600.0
-"""With `max_silence: auto` a trial may be silent for so many times the longest time between two signs of
-life of those that finished, and for at least so long: a first point comes after imports and compiling."""
+"""With `max_silence: auto` a trial may be silent for so many times the longest time between two
+signs of life of those that finished, and at least for so many seconds: a first point comes after
+imports and compiling."""
 END_SECONDS = 60.0
 """For a worker to end after its trial has ended: a command has 30 s between SIGTERM and SIGKILL."""
 
 
 def wait_seconds(fruitless: int) -> float:
-    """Exponential back-off before an attempt; `fruitless` counts those without a new point, this one included."""
+    """Exponential back-off before an attempt.
+
+    `fruitless` counts the attempts without a new point, this one included.
+    """
     return min(MAX_WAIT_SECONDS, 2.0 ** (fruitless - 3)) if fruitless > 2 else 0.0
 
 
@@ -94,8 +98,8 @@ class Attempts:
     def max_silence(self, trial: str, history: "SweepHistory") -> float:
         """Seconds that a trial may be silent; infinite where nothing limits it.
 
-        With `auto` that follows from the trials that finished. One of more steps or a larger size may
-        be silent for longer, as its cost says.
+        With `auto` that follows from the trials that finished. One of more steps or a larger size
+        may be silent for longer, as its cost says.
         """
         given = self._limits.max_silence
         if given != "auto":

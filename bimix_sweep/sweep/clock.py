@@ -1,8 +1,8 @@
-"""The time that a sweep goes by: the wall clock is read once, and the monotonic clock counts from there.
+"""The time of a sweep: the wall clock is read once, and the monotonic clock counts from there.
 
-A step of the wall clock (NTP, a suspended virtual machine, a person) then changes no duration: not the
-hours that trials used, nor who has been silent for how long. Only this file reads the wall clock for
-what a sweep reckons with; what is merely shown to people may read it.
+A step of the wall clock (NTP, a suspended virtual machine, a person) then changes no duration: not
+the hours that trials used, nor who has been silent for how long. Only this file reads the wall clock
+for what a sweep computes with; what is merely shown to people may read it.
 """
 
 import time

@@ -155,7 +155,7 @@ def _loopback_only() -> Iterator[None]:
     """A Ray started inside listens on 127.0.0.1 alone.
 
     Its servers otherwise listen on every interface of the machine, whatever `dashboard_host` and
-    `_node_ip_address` say (Ray 2.60); this is the switch by which Ray on a laptop of another system stays local.
+    `_node_ip_address` say (Ray 2.60). The switch is the one by which Ray stays local on macOS.
     """
     from ray._private import ray_constants
 
@@ -173,7 +173,7 @@ def _loopback_only() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_folder() -> Iterator[Path]:
-    """A temporary folder of this process that no other user can enter; those that killed processes left are removed.
+    """A temporary folder of this process, mode 0700; those that killed processes left are removed.
 
     Whose process lives is told by its lock on a file in it, of which the kernel lets go however the process ends. The file's name
     is one that nothing else has: a sweep may lie in the temporary folder, too, and has a lock of its own.

@@ -68,7 +68,8 @@ class SweepHistory:
     clock: Clock = field(default_factory=Clock)
     """Tells when events happen that the journal is yet to write."""
     longest: dict[Scale, float] = field(default_factory=dict)
-    """Seconds of the longest time between two signs of life of an attempt, over the trials of each scale that finished."""
+    """Longest seconds between two signs of life of an attempt, of the trials of each scale that
+    finished."""
     _last: tuple[int, float] = (0, 0.0)
     _num_failed: int = 0
 

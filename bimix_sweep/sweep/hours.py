@@ -24,7 +24,7 @@ class Hours:
         self.steady: dict[str, tuple[float, int]] = {}
         """Wall seconds between points of one attempt, and the steps between them: start-up and what a restart repeats are not in it."""
         self.longest: dict[str, float] = {}
-        """Seconds of the longest time between two signs of life of one attempt, of each trial that runs."""
+        """Longest seconds between two signs of life of an attempt, of each trial that runs."""
         self._attempts: dict[str, tuple[float, float, float]] = {}  # last sign, cores, GPUs
         self._reached: dict[str, int] = {}  # step of the attempt's last point
         self._alive: set[str] = set()  # trainings whose last sign came while this process looked on
@@ -66,7 +66,7 @@ class Hours:
                     )
 
     def lasted(self, trial: str, now: float) -> float:
-        """Wall seconds of all attempts at a trial, until now where this process saw its last sign of life come."""
+        """Wall seconds of all attempts at a trial, until now if this process saw its last sign come."""
         seconds = self.seconds.get(trial, 0.0)
         if trial in self._alive and trial in self._attempts:
             seconds += max(0.0, now - self._attempts[trial][0])

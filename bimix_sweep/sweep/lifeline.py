@@ -1,8 +1,8 @@
 """Sees that the Ray of this driver lives; without it, calls to Ray wait for minutes or for ever.
 
-Embedded Ray is this process's own children: a dead one is seen within seconds. Of a cluster, the head
-(GCS) is asked now and then. Ray's own client ends the whole process, without a word to the user, when a
-head has not answered for a minute; so this gives up a little earlier.
+The processes of embedded Ray are children of this one: a dead one is seen within seconds. Of a
+cluster, the head (GCS) is asked every few seconds. Ray's own client ends the whole process, without
+a word to the user, when a head has not answered for a minute; so this gives up a little earlier.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ VITAL = ("gcs_server", "raylet")
 """Of Ray's processes; a sweep goes on without its dashboard and its monitors."""
 RECONNECT_SECONDS = 60.0
 """After which Ray's client ends the process (RAY_gcs_rpc_server_reconnect_timeout_s)."""
-AWAY_SECONDS = RECONNECT_SECONDS - 15.0
+AWAY_SECONDS = RECONNECT_SECONDS - 20.0
 """After which a head that does not answer is given up; one that restarts has so long."""
 
 
@@ -60,7 +60,8 @@ class Lifeline:
         except (ray.exceptions.RayError, OSError, RuntimeError):
             away = time.monotonic() - self._answered
             if away > AWAY_SECONDS:
-                return f"the head of the Ray cluster at {self._address} has not answered for {away:.0f} s"
+                where = f"the head of the Ray cluster at {self._address}"
+                return f"{where} has not answered for {away:.0f} s"
         else:
             self._answered = time.monotonic()
         return None

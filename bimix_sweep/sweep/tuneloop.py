@@ -1,4 +1,5 @@
-"""What hangs on Ray Tune's loop: where a signal may stop it, who gets a free worker, what counts as a lost worker, what is kept."""
+"""What hangs on Ray Tune's loop: where a signal may stop it, who gets a free worker, which workers
+are lost or killed, and what is kept of trials that ended."""
 
 import contextlib
 import re
@@ -78,10 +79,10 @@ class NewestFirst(FIFOScheduler):  # type: ignore[misc]
 
 
 class LostWorkers(RayActorManager):  # type: ignore[misc]
-    """Starts and follows Tune's workers, and takes each of Ray's errors that ends one for the loss of that worker.
+    """Starts and follows Tune's workers; any error of Ray that ends one is the loss of that worker.
 
-    Tune (2.60) tries a trial again after a `RayActorError` alone and ends the whole experiment at any
-    other error of Ray, as when Ray's memory monitor kills a worker (`OutOfMemoryError`).
+    Tune (2.60) tries a trial again after a `RayActorError` alone and ends the whole experiment at
+    any other error of Ray, as when Ray's memory monitor kills a worker (`OutOfMemoryError`).
     """
 
     def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
@@ -95,7 +96,7 @@ class LostWorkers(RayActorManager):  # type: ignore[misc]
 
 
 class KillsOverdue(Callback):  # type: ignore[misc]
-    """Kills the workers of trials that are silent for too long, or have ended while their worker has not.
+    """Kills the workers of trials that are silent for too long, or ended while their worker did not.
 
     A killed worker is a lost one, so Tune tries the trial again; where it has failed for good, the
     record says so to the next attempt. `ray.kill` ends a worker that is stuck in a call, too.

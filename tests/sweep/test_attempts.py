@@ -1,4 +1,4 @@
-"""How long trials may be silent or last, on a planted clock, and what a step of the wall clock changes: nothing."""
+"""How long trials may be silent or last, on a planted clock; a step of the wall clock ends none."""
 
 import time
 

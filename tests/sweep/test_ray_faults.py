@@ -1,4 +1,4 @@
-"""Embedded Ray with what goes wrong on a machine: no memory, a trial that hangs, a daemon of Ray that dies. And its doors."""
+"""Embedded Ray: no memory for a worker, a trial that hangs, a daemon that dies; and its doors."""
 
 import contextlib
 import os
