@@ -136,7 +136,8 @@ def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> 
                 "epochs": "-" if epochs is None else f"{epochs:.2f}",
             }
         rows.append(row)
-    print_rows("the predicted optimum" if folder is None else "the recommended mixture", rows)
+    title = "the predicted optimum" if recipe.comparison is None else "the recommended mixture"
+    print_rows(title, rows)
     typer.echo(
         f"regret: expected {percent(recipe.regret['expected'])}, at most {percent(recipe.regret['upper95'])} (95 %)"
     )

@@ -349,6 +349,7 @@ def replay(
 
     from bimix_sweep.design.replay import replay as replay_policy
     from bimix_sweep.design.replay import seen_before
+    from bimix_sweep.mixture.goals import unstated
     from bimix_sweep.mixture.table import LossTable, write_columns
 
     goals = goals_of(goal)
@@ -370,6 +371,8 @@ def replay(
         out, {name: pa.array([row[name] for row in rows], from_pandas=True) for name in rows[0]}
     )
     notes = [*finished.notes, *(judged.notes if judged is not None else ())]
+    own = {name: name for name in finished.targets if name in finished.domains}
+    notes += unstated(finished.goals, finished.targets, finished.losses, own)[1]
     if judged is not None and (known := seen_before(finished, judged)):
         notes.append(
             f"{known} of {judged.run_ids().max() + 1} trainings of {heldout} are in {table} too: "

@@ -214,7 +214,8 @@ class SweepRecord:
 
     def check_goals(self, spec: SweepSpec) -> None:
         """Raises SweepError where a recorded loss is not as the goals of another spec allow."""
-        for target, goal in spec.goals.items():
+        for target in self.spec.targets:
+            goal = spec.goals.get(target, PLAIN)
             if goal == self.spec.goals.get(target, PLAIN):
                 continue
             for name, record in self.trials.items():

@@ -17,12 +17,8 @@ def metadataset(blend: Blend, notes: Sequence[str]) -> str:
     splits = {
         "train": {"blend": [{"weight": p.weight, "path": path} for p, path in blend.located()]}
     }
-    for split, field in (("val", "valid"), ("test", "test")):
-        given = [
-            {"weight": part.weight, "path": path}
-            for part in blend.positive()
-            if (path := getattr(part.source, field))
-        ]
+    for split, held_out in (("val", blend.held_out("valid")), ("test", blend.held_out("test"))):
+        given = [{"weight": part.weight, "path": path} for part, path in held_out]
         if given:
             splits[split] = {"blend": given}
     content = {"__module__": "megatron.energon", "__class__": "MetadatasetV2", "splits": splits}

@@ -117,7 +117,10 @@ def _on_tokens(
         )
     if times == 1:
         return ""
-    had = f"The longest trial had {magnitude(trained[1])} tokens"
+    had = (
+        f"The longest trial had {magnitude(trained[1])} tokens ({magnitude(steps[1])} steps of "
+        f"{magnitude(trained[1] / steps[1])})"
+    )
     return f"{had}: {_assumed(f'{magnitude(tokens)} tokens', times, tokens > trained[1])}"
 
 

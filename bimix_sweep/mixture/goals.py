@@ -61,7 +61,8 @@ class Goal:
                     "goal max needs the range of its values, such as [0, 1] for an accuracy"
                 )
             return
-        low, high = self.range
+        low, high = map(float, self.range)
+        object.__setattr__(self, "range", (low, high))  # as a file gives it back
         if not (-MAX_END <= low < high <= MAX_END and high - low >= LEAST_LOSS):
             raise ConfigError(
                 f"range is {shown(list(self.range))}; need [low, high], the smallest and the "

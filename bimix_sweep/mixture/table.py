@@ -255,6 +255,7 @@ class LossTable:
                 targets=self.targets,
                 steps=self.steps[rows],
                 losses=self.losses[rows],
+                goals=self.goals,
                 size=None if np.isnan(self.sizes[rows[0]]) else float(self.sizes[rows[0]]),
                 seed=None if np.isnan(self.seeds[rows[0]]) else int(self.seeds[rows[0]]),
             )

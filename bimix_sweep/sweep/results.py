@@ -11,6 +11,7 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.data.stream import badly_realised
 from bimix_sweep.design.comparison import Comparison, compare_finals, objective_noise
+from bimix_sweep.design.initial import moved_references
 from bimix_sweep.errors import DataError, LawError, SweepError, TableError
 from bimix_sweep.export.provenance import commit
 from bimix_sweep.export.recipe import Recipe, build_recipe
@@ -224,6 +225,8 @@ def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comp
         )
     except SweepError:
         return None
+    if outside := moved_references(spec.domains):
+        comparison = replace(comparison, reason=f"{comparison.reason}; {outside}")
     moved = total_variation(
         mixtures[predicted].as_array(law.domains), optimum.mixture.as_array(law.domains)
     )
