@@ -191,11 +191,8 @@ def _recommend(
     else:
         told = f"{said(own.role)} does not differ from {', '.join(same) or 'anything'} by more than {noise} in {seeds}"
     if others:
-        losses = [
-            f"that of {said(one.role)} was {_apart(one.difference / own.objective)}"
-            for one in others
-        ]
-        told += f"; compared with its loss, {', '.join(losses)}"
+        losses = [f"of {said(one.role)} {_apart(one.difference / own.objective)}" for one in others]
+        told += f": the loss {', '.join(losses)} than its own"
     if same and regret is not None and regret < bound / own.objective:
         told += f"; the expected regret of {regret:.2%} is below that noise, so {seeds} cannot tell such mixtures apart at that precision"
     return own.role, told

@@ -117,10 +117,7 @@ def _on_tokens(
         )
     if times == 1:
         return ""
-    had = (
-        f"The longest trial had {magnitude(trained[1])} tokens ({magnitude(steps[1])} steps of "
-        f"{magnitude(trained[1] / steps[1])})"
-    )
+    had = f"The longest trial had {magnitude(trained[1])} tokens"
     return f"{had}: {_assumed(f'{magnitude(tokens)} tokens', times, tokens > trained[1])}"
 
 

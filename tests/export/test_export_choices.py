@@ -166,7 +166,7 @@ def test_megatron_validates_on_held_out_data_or_not_at_all(tmp_path, domains):
     assert "test split is the validation data" in done.warnings[1]
 
 
-@pytest.mark.parametrize("to", ["megatron-lm", "megatron-bridge", "litgpt", "levanter"])
+@pytest.mark.parametrize("to", ["megatron-lm", "megatron-bridge", "litgpt", "levanter", "energon"])
 def test_training_data_is_not_taken_for_validation(to, tmp_path, domains):
     file = domains(web={"valid": "/data/code"}, code={})
     ending = ".json" if to.startswith("megatron") else ""

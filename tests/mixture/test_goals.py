@@ -1,7 +1,9 @@
+import json
 import os
 import threading
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from bimix_sweep import files
@@ -189,3 +191,24 @@ def test_a_small_parquet_file_of_a_great_many_rows_is_refused_by_its_footer(tmp_
     monkeypatch.setattr(table_module, "MAX_CELLS", 100_000)
     with pytest.raises(TableError, match="200,000 rows of 2 columns; need at most 100,000 fields"):
         MixtureFile.read(path)
+
+
+def test_curves_of_a_ranged_target_may_hold_a_value_of_0_and_a_loss_below_0():
+    table = LossTable.from_columns(
+        "t.csv",
+        {
+            "trial": pa.array(["x", "x"]),
+            "step": pa.array([1.0, 2.0]),
+            "r_a": pa.array([0.5, 0.5]),
+            "r_b": pa.array([0.5, 0.5]),
+            "loss_exam": pa.array([0.0, -0.5]),
+        },
+        {"exam": Goal(direction="max", range=(-1, 1))},
+    )
+    (curve,) = table.curves()
+    assert curve.losses[:, 0].tolist() == [0.0, -0.5]
+
+
+def test_a_goal_is_the_same_after_it_was_written_whether_its_range_was_whole_or_not():
+    goal = Goal(direction="max", range=(0, 1))
+    assert json.dumps(Goal.from_json(goal.to_json()).to_json()) == json.dumps(goal.to_json())

@@ -152,6 +152,20 @@ def test_a_goal_whose_range_excludes_what_was_measured_is_refused_and_nothing_ch
     assert replay(folder).spec.goals["exam"].range == (0, 100)
 
 
+def test_a_goal_that_is_taken_away_is_refused_where_the_values_are_no_losses(tmp_path):
+    raw = content(tmp_path, goal="max", range=[0, 1]) | {"budget": {"trials": 8}}
+    folder = tmp_path / "sweep"
+    actor = open_sweep(folder, SweepConfig.parse(raw))
+    actor.propose("t0000")
+    actor.start("t0000", "here")
+    actor.record("t0000", 400, {"exam": 0.0})
+    actor.close()
+    raw["targets"]["exam"] = {}
+    with pytest.raises(SweepError, match=r"targets.exam: trial t0000 has 0 at step 400; need a"):
+        open_sweep(folder, SweepConfig.parse(raw), trainer=Planted())
+    assert replay(folder).spec.goals["exam"].range == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("target", "trainer", "message"),
     [
