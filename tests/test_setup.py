@@ -201,8 +201,7 @@ def test_what_run_refuses_doctor_and_plan_refuse_with_the_same_sentence(
 
 def test_plan_counts_domains_whose_tokens_nobody_stated_by_their_bytes(tmp_path):
     for name, size in (("web", 3_500_000), ("rare", 35_000)):
-        line = json.dumps({"text": "x" * 3000})
-        lines = (line.replace("x", f"{number} x", 1) for number in range(size // len(line)))
+        lines = [json.dumps({"text": f"{n} " + "x" * 300}) for n in range(size // 320)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
     content = {
         "domains": {name: {"path": str(tmp_path / f"{name}.jsonl")} for name in ("web", "rare")},
