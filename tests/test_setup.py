@@ -16,6 +16,7 @@ from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.seeding import rng
+from bimix_sweep.sweep.plan import make_plan
 from bimix_sweep.sweep.trainers import prepare_trainer
 
 
@@ -131,9 +132,29 @@ def _tokens(folder):
     np.save(folder / "código" / "part.npy", np.arange(30_000, dtype=np.uint16) % 500)
 
 
+def _copies(folder):
+    """11 documents, 3 of them once more with white space around them."""
+    lines = (folder / "código" / "part.jsonl").read_text().splitlines()[:11]
+    texts = [json.loads(line)["text"] for line in lines]
+    texts += [f"  {text}\n" for text in texts[:3]]
+    written = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    (folder / "código" / "part.jsonl").write_text(written)
+
+
+def _short_exam(folder):
+    """1,196 tokens of 3.5 bytes."""
+    (folder / "exam.txt").write_text("a " * 2093)
+
+
 @pytest.mark.parametrize(
     ("changes", "spoil", "said"),
     [
+        ({}, _copies, "domain c-digo has 11 different documents; need at least 12"),
+        (
+            {"proxy": {"context": 2048, "batch": 1}, "targets": {"exam": {"path": "exam.txt"}}},
+            _short_exam,
+            "target exam has 1196 tokens; need at least 2049, one sequence of the context 2048",
+        ),
         (
             # 102,400 tokens a proxy of 1e12 are 1.024e-7 of the run, and so 31 of 3e8 tokens
             {"tokens": 3e8, "final": {"tokens": 1e12, "max_epochs": 1e6}},
@@ -176,6 +197,23 @@ def test_what_run_refuses_doctor_and_plan_refuse_with_the_same_sentence(
     if spoil is None:  # of the configuration alone: nothing of the text need be seen
         proposed = bimix("propose", "sweep.yaml", "--count", 1, "-o", "m.csv", code=1)
         assert sentence in " ".join(proposed.split())
+
+
+def test_plan_counts_domains_whose_tokens_nobody_stated_by_their_bytes(tmp_path):
+    for name, size in (("web", 3_500_000), ("rare", 35_000)):
+        lines = [json.dumps({"text": f"{n} " + "x" * 300}) for n in range(size // 320)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    content = {
+        "domains": {name: {"path": str(tmp_path / f"{name}.jsonl")} for name in ("web", "rare")},
+        "proxy": {"steps": 10, "context": 16, "batch": 4},
+    }
+    made = make_plan(SweepConfig.parse(content), hours=1, seconds=0)
+    assert made.moved is None
+    (said,) = made.realised  # 40 sequences of 1 to 100
+    assert "of rare, and a trial of 40 sequences realises 0;" in said
+    # 10,000 tokens four times are 0.1 of this run
+    content["final"] = {"tokens": 4e5, "match_epochs": False}
+    assert "rare" in make_plan(SweepConfig.parse(content), hours=1, seconds=0).moved
 
 
 def test_doctor_counts_a_function_that_run_would_refuse_as_in_the_way(tmp_path, monkeypatch):

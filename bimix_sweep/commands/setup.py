@@ -183,6 +183,7 @@ def plan(
     for line in (*made.limits, *([f"warning: {made.warning}"] if made.warning else [])):
         typer.echo(line)
     print_notes(list(made.not_tested))
+    print_notes(list(made.realised))
     if made.moved:
         typer.echo(made.moved)
     if seconds == 0:

@@ -134,12 +134,14 @@ class _Splits:
         self._width = token_bytes(tokenizer) if tokenizer is not None else None
         self._need, self._say = validation_tokens, say
         self._domains: dict[str, DomainDocuments] = {}
+        self._targets: dict[str, list[bytes]] = {}  # keys of their documents
         self._read: dict[str, dict[str, dict[str, Any]]] = {"domains": {}, "targets": {}}
 
     def add_target(self, name: str, sample: DocumentSample) -> None:
         self._say(f"tokenising target {name}")
         pieces, keys = target_pieces(name, sample, self._encode, validation_tokens=self._need)
         self.validation[name] = Split(documents=pieces, num_bytes=num_bytes(pieces, self._width))
+        self._targets[name] = keys
         self.held_out.update(keys)
         self._read["targets"][name] = sample.record()
 
@@ -181,6 +183,8 @@ class _Splits:
             self._read["domains"][name] |= {
                 "held_out_elsewhere": len(documents.train) - len(fresh),
                 "tokens_kept": count,
+                # of whole documents: the last one kept is cut at the cap
+                "tokens_per_document": round(sum(map(len, fresh)) / len(fresh), 2),
             }
         return found
 
@@ -204,7 +208,11 @@ class _Splits:
         return {
             **self._read,
             "shared_documents": shared,
-            "held_out": sorted(key.hex() for key in self.held_out),
+            "held_out": [
+                {name: sorted(key.hex() for key in keys) for name, keys in stage.items()}
+                for stage in (self._targets, {n: d.held_out for n, d in self._domains.items()})
+                if stage
+            ],
             "versions": {
                 name: version(name) for name in ("bimix-sweep", "tokenizers", "pyarrow", "numpy")
             },
@@ -218,6 +226,7 @@ def extend(
     out: str | Path,
     renamed: Mapping[str, str] | None = None,
     max_tokens: Mapping[str, int] | None = None,
+    again: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> TokenStore:
     """Write a store with further domains at `out`, in the tokenizer of `store`, whose own splits it
@@ -230,6 +239,8 @@ def extend(
         domains: the further domains.
         out: where the new store goes.
         renamed: {domain of `store`: its name in the new one}.
+        again: domain of `store` whose text the further domains are read from: only documents that
+            were held out when it was made are left out, not those of domains that joined later.
         max_tokens, progress: as for `prepare`.
 
     Raises:
@@ -252,7 +263,7 @@ def extend(
             raise DataError(
                 f"domain {name} holds another kind of data than {store.path}; need {kind}"
             )
-    held_out = {bytes.fromhex(key) for key in store.manifest["notes"].get("held_out", [])}
+    held_out, beside = _held_out(store, again)
     entries = {**store.manifest["domains"], **store.manifest["targets"]}
     train = {there[name]: Split(documents=_stored(store, name, "train")) for name in store.domains}
     validation = {
@@ -266,6 +277,7 @@ def extend(
     samples = {name: DocumentSample(name, source) for name, source in domains.items()}
     for name, sample in samples.items():
         made.add_domain(name, sample, caps.get(name))
+    made.held_out |= beside
     train |= made.train(caps)
     validation |= made.validation
     notes, old = made.notes(samples), store.manifest["notes"]
@@ -275,6 +287,10 @@ def extend(
         there[name]: {there[other]: count for other, count in others.items()}
         for name, others in old.get("shared_documents", {}).items()
     } | notes["shared_documents"]
+    stages = old.get("held_out", [])
+    notes["held_out"] = [{there[n]: keys for n, keys in stage.items()} for stage in stages] + notes[
+        "held_out"
+    ]
     inputs = [
         store.manifest["inputs"],
         renamed,
@@ -290,6 +306,18 @@ def extend(
         inputs=hashlib.blake2b(json.dumps(inputs).encode(), digest_size=16).hexdigest(),
         notes=notes,
     )
+
+
+def _held_out(store: TokenStore, name: str | None) -> tuple[set[bytes], set[bytes]]:
+    """Keys of documents held out before a domain of a store was made (None: all), and of those held
+    out by the domains made together with it."""
+    before: set[bytes] = set()
+    for stage in store.manifest["notes"].get("held_out", []):
+        keys = {bytes.fromhex(key) for held in stage.values() for key in held}
+        if name in stage:
+            return before, keys
+        before |= keys
+    return before, set()
 
 
 def _stored(store: TokenStore, name: str, split: str) -> list[Tokens]:

@@ -157,7 +157,7 @@ class DocumentSample:
     def _fresh(self, first: int, count: int, again: set[bytes]) -> Iterator[tuple[bytes, Content]]:
         """(key, content) of documents whose keys are new; those of `again` are met once more."""
         for content in self._contents(first, count):
-            key, variant, _, num_bytes = _identify(content)
+            key, variant, _, num_bytes = identify(content)
             self.num_bytes += num_bytes
             if key in again:
                 again.remove(key)
@@ -195,7 +195,7 @@ class DocumentSample:
         return self._files.texts(portions)
 
     def _add(self, content: Content) -> None:
-        key, variant, size, num_bytes = _identify(content)
+        key, variant, size, num_bytes = identify(content)
         self.num_bytes += num_bytes
         if (before := self.variants.get(key)) is not None:
             self.repeated += 1
@@ -211,7 +211,7 @@ class DocumentSample:
     def _between(self, low: int, high: int | None) -> Iterator[tuple[bytes, Content]]:
         done = set()
         for content in self._contents(0, self._base):
-            key, variant, _, _ = _identify(content)
+            key, variant, _, _ = identify(content)
             number = int.from_bytes(key)
             taken = number >= low and (high is None or number < high)
             if taken and key not in done and self.variants.get(key) == variant:
@@ -250,7 +250,7 @@ class _Smallest:
         return (self._kept[number][:2] for number in sorted(self._kept))
 
 
-def _identify(content: Content) -> tuple[bytes, bytes, int, int]:
+def identify(content: Content) -> tuple[bytes, bytes, int, int]:
     """Key, variant, size and bytes of a document.
 
     Copies that differ by white space around them, by the kind of line ends or by the composition of

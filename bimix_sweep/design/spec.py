@@ -64,6 +64,9 @@ class SweepSpec:
     """The run that the mixture is for; None where not stated. Its caps stand in `domains`."""
     tokens_per_step: float | None = None
     """Tokens of an optimizer step of a proxy; None where not known."""
+    as_configured: bool = False
+    """This number and the sizes are those of the configuration: its trainer is not the built-in
+    one, and need not follow them."""
 
     def __post_init__(self) -> None:
         if len(self.max_before_caps) not in (0, len(self.domains)):
@@ -159,6 +162,7 @@ class SweepSpec:
             step=self.steps,
             size=self.size,
             tokens_per_step=self.tokens_per_step,
+            as_configured=self.as_configured,
             final=self.final,
             seed=self.seed,
             num_points=num_points,
@@ -171,6 +175,7 @@ class SweepSpec:
             steps=(self.lengths[0], self.steps),
             sizes=(self.sizes[0], self.size),
             tokens_per_step=self.tokens_per_step,
+            as_configured=self.as_configured,
             final=self.final,
         )
 

@@ -44,6 +44,7 @@ def not_tested(
         final=question.final,
         step=optimum.step,
         size=optimum.size,
+        as_configured=question.as_configured,
     )
     kept = law.question
     parts = question.differences(kept, law.targets) if kept and kept.sweep else ()

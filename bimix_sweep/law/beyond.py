@@ -35,6 +35,7 @@ def beyond_trials(
     final: FinalRun | None,
     step: float | None = None,
     size: float | None = None,
+    as_configured: bool = False,
 ) -> BeyondTrials:
     """Compare the scale a choice is made at, and the final run, with the trials.
 
@@ -45,7 +46,14 @@ def beyond_trials(
         tokens_per_step: tokens of one of these steps; None where not known.
         final: the run that the mixture is for; None where not stated.
         step, size: the scale at which losses are compared; None: the largest of the trials.
+        as_configured: sizes and tokens are those of the configuration's `proxy`, which a trainer
+            that is not the built-in one need not follow; the sentences say so.
     """
+    by_sizes, by_steps, by_proxy = (
+        (" (as proxy.sizes says)", ", as proxy.steps, context and batch say", ", as proxy says")
+        if as_configured
+        else ("", "", "")
+    )
     tokens = None if tokens_per_step is None else _scaled(steps, tokens_per_step)
     final = final or FinalRun()
     at_step = beyond(steps[1] if step is None else step, steps)
@@ -61,11 +69,11 @@ def beyond_trials(
     if final.tokens is None and final.size is None:
         sentences.append(
             "The final run is not stated: how far it lies beyond the trials "
-            f"({_trials(steps, sizes, tokens)}) is not known."
+            f"({_trials(steps, sizes, tokens)}{by_proxy}) is not known."
         )
     else:
-        sentences += [_on_size(final.size, sizes, final_size)]
-        sentences += [_on_tokens(final.tokens, steps, tokens, final_tokens)]
+        sentences += [_on_size(final.size, sizes, final_size, by_sizes)]
+        sentences += [_on_tokens(final.tokens, steps, tokens, final_tokens, by_steps)]
     return BeyondTrials(
         extrapolation={name: value for name, value in found.items() if value is not None},
         sentences=tuple(filter(None, sentences)),
@@ -79,9 +87,9 @@ def beyond(value: float | None, trained: Range | None) -> float | None:
     return max(1.0, value / trained[1], trained[0] / value)
 
 
-def _on_size(size: float | None, sizes: Range | None, times: float | None) -> str:
+def _on_size(size: float | None, sizes: Range | None, times: float | None, source: str) -> str:
     if size is None:
-        known = "" if sizes is None else f" of {magnitude(sizes[1])} parameters"
+        known = "" if sizes is None else f" of {magnitude(sizes[1])} parameters{source}"
         return (
             f"The size of the final run is not stated: how far it lies beyond the trials{known} "
             "is not known."
@@ -98,16 +106,16 @@ def _on_size(size: float | None, sizes: Range | None, times: float | None) -> st
         if sizes[0] == sizes[1]
         else f"The trials had {magnitude(sizes[0])} to {magnitude(sizes[1])} parameters"
     )
-    return f"{had}: {_assumed(f'{magnitude(size)} parameters', times, size > sizes[1])}"
+    return f"{had}{source}: {_assumed(f'{magnitude(size)} parameters', times, size > sizes[1])}"
 
 
 def _on_tokens(
-    tokens: float | None, steps: Range, trained: Range | None, times: float | None
+    tokens: float | None, steps: Range, trained: Range | None, times: float | None, source: str
 ) -> str:
     if tokens is None:
         return (
             "The tokens of the final run are not stated: how far it lies beyond the trials "
-            f"({_trials(steps, None, trained)}) is not known."
+            f"({_trials(steps, None, trained)}{source}) is not known."
         )
     if trained is None or times is None:
         return (
@@ -117,7 +125,10 @@ def _on_tokens(
         )
     if times == 1:
         return ""
-    had = f"The longest trial had {magnitude(trained[1])} tokens"
+    had = (
+        f"The longest trial had {magnitude(trained[1])} tokens ({magnitude(steps[1])} steps of "
+        f"{magnitude(trained[1] / steps[1])}{source})"
+    )
     return f"{had}: {_assumed(f'{magnitude(tokens)} tokens', times, tokens > trained[1])}"
 
 

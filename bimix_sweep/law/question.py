@@ -62,6 +62,8 @@ class LawQuestion:
     """Non-embedding parameters at which losses are compared; None: the largest fitted."""
     tokens_per_step: float | None = None
     """Tokens of an optimizer step of the trials; None where not known."""
+    as_configured: bool = False
+    """This number and the sizes are those of the configuration, not measured by the trainer."""
     final: FinalRun | None = None
     """The run that the mixture is for; None where not stated."""
     prior: Mixture | None = None
@@ -132,6 +134,7 @@ class LawQuestion:
             "step": self.step,
             "size": self.size,
             "tokens_per_step": self.tokens_per_step,
+            "as_configured": self.as_configured,
             "final": None if self.final is None else asdict(self.final),
             "prior": None if self.prior is None else self.prior.as_dict(),
             "kl": self.kl,
@@ -169,6 +172,7 @@ class LawQuestion:
             step=_number(data["step"]),
             size=_number(data["size"]),
             tokens_per_step=_number(data["tokens_per_step"]),
+            as_configured=bool(data["as_configured"]),
             final=None
             if final is None
             else FinalRun(

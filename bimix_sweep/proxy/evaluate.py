@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bimix_sweep.errors import DataError
 from bimix_sweep.proxy.model import causal, chunk_rows, hidden, rotary, views
-from bimix_sweep.proxy.spec import ProxySpec
+from bimix_sweep.proxy.spec import ProxySpec, too_short
 
 BATCH = 8
 """Sequences evaluated at once."""
@@ -35,11 +35,9 @@ class Evaluation:
         self.position, self.mask = rotary(spec, device, dtype), causal(spec, device, dtype)
         self.sequences: dict[str, Tensor] = {}
         for name, tokens in validation.items():
+            if line := too_short(name, len(tokens), spec.context):
+                raise DataError(line)
             count = (len(tokens) - 1) // spec.context
-            if count < 1:
-                raise DataError(
-                    f"target {name} has {len(tokens)} tokens; need at least {spec.context + 1}, one sequence of the context"
-                )
             if tokens.max() >= spec.vocabulary:
                 raise DataError(
                     f"target {name} holds token {tokens.max()}; the model's vocabulary is {spec.vocabulary}"

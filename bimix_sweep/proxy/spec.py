@@ -17,6 +17,16 @@ HEAD_WIDTH = 32
 """Width of an attention head; the model's width is a multiple of it."""
 
 
+def too_short(target: str, tokens: int, context: int) -> str | None:
+    """What to say of a target that is shorter than one sequence; None where it is not."""
+    if tokens > context:
+        return None
+    return (
+        f"target {target} has {tokens} tokens; need at least {context + 1}, one sequence of the "
+        f"context {context}: give it more text or lower proxy.context"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxySpec:
     """One proxy training, but for its mixture and seed."""

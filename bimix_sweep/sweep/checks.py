@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.sources import Source
 from bimix_sweep.errors import DataError
+from bimix_sweep.proxy.spec import too_short
 
 VALIDATION_TOKENS = 8192
 """Of a validation split, as `prepare` makes them."""
 BYTES_PER_TOKEN = 3.5
 """Of text in a tokenizer of a few thousand tokens, for domains whose tokens nobody stated."""
 MAX_LOOKED_AT = 10_000
-"""Documents that are read to find a few different ones."""
+"""Documents that are read to find a few different ones; where even these are too few, `prepare`
+decides."""
 
 
 def check_before_run(config: SweepConfig, *, texts: bool = True) -> None:
@@ -52,7 +54,6 @@ def text_refusals(config: SweepConfig) -> Iterator[str]:
 
     if config.trainer != "builtin":
         return
-    estimates: dict[str, float] = {}
     for name, domain in config.domains.items():
         if domain.path is None:
             continue
@@ -65,17 +66,32 @@ def text_refusals(config: SweepConfig) -> Iterator[str]:
                 f"domain {name} has {count} different documents; need at least {MIN_DOCUMENTS} so that validation can be split off "
                 "by document: give more, or cut long ones (one document a line of .jsonl, or a file each)"
             )
-        if not domain.tokens:
-            estimates[name] = source.stored_bytes() / BYTES_PER_TOKEN
     for name, target in config.targets.items():
-        if target.path is not None and (
-            line := _holds_tokens(f"target {name}", Source(path=target.path))
-        ):
+        if target.path is None:
+            continue
+        source = Source(path=target.path)
+        line = _holds_tokens(f"target {name}", source)
+        if line := line or too_short(name, round(_estimated(source)), config.proxy.context):
             yield line
     stated = config.subsample() or {}
-    for name, limit in (config.subsample(estimates) or {}).items():
+    for name, limit in (config.subsample(estimated_tokens(config)) or {}).items():
         if name not in stated and (line := too_scarce(name, limit, config.proxy.context)):
             yield line
+
+
+def estimated_tokens(config: SweepConfig) -> dict[str, float]:
+    """{domain: about how many tokens its text has}, of domains whose tokens nobody stated."""
+    return {
+        name: _estimated(source)
+        for name, domain in config.domains.items()
+        if domain.path is not None
+        and not domain.tokens
+        and not (source := Source(path=domain.path)).holds_tokens()
+    }
+
+
+def _estimated(source: Source) -> float:
+    return source.stored_bytes() / BYTES_PER_TOKEN
 
 
 def too_scarce(name: str, tokens: float, context: int) -> str | None:
@@ -98,10 +114,12 @@ def _holds_tokens(what: str, source: Source) -> str | None:
 
 
 def _different_documents(source: Source, most: int) -> int:
-    """How many there are, counted up to `most`."""
-    found: set[int] = set()
-    for text in itertools.islice(source.texts(), MAX_LOOKED_AT):
-        found.add(hash(text))
-        if len(found) == most:
-            break
+    """How many there are as `prepare` tells them apart, counted up to `most`."""
+    from bimix_sweep.data.sample import identify  # loads the tokenizer's library
+
+    found: set[bytes] = set()
+    for number, text in enumerate(source.texts()):
+        if len(found) == most or number == MAX_LOOKED_AT:
+            return most
+        found.add(identify(text)[0])
     return len(found)

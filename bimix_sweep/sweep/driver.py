@@ -164,6 +164,7 @@ def sweep_spec(config: SweepConfig, trainer: Proxies) -> SweepSpec:
         if (final := config.final) is None
         else FinalRun(tokens=final.tokens, size=final.size, max_epochs=final.max_epochs),
         tokens_per_step=config.proxy.context * config.proxy.batch,
+        as_configured=config.trainer != "builtin",
     )
 
 

@@ -156,6 +156,7 @@ def _spec_to_json(spec: SweepSpec) -> dict[str, Any]:
         "max_before_caps": list(spec.max_before_caps),
         "final": None if spec.final is None else asdict(spec.final),
         "tokens_per_step": spec.tokens_per_step,
+        "as_configured": spec.as_configured,
         **({"smaller": list(spec.smaller)} if spec.smaller else {}),
         **({"shorter": list(spec.shorter)} if spec.shorter else {}),
     }

@@ -17,6 +17,7 @@ import numpy as np
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.initial import moved_references, too_few
+from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
 from bimix_sweep.export.recipe import Recipe
@@ -226,7 +227,7 @@ def _taken_up(
             )
         change = take_up(str(path), history, given, versions)
         trainer = _elsewhere(change.config)
-        spec = replace(sweep_spec(change.config, trainer), min_step=0, slots=history.spec.slots)
+        spec = replace(_spec(change.config, trainer), slots=history.spec.slots)
         event = change.event(first_event(change.config, trainer.data, spec, spec.slots))
         if event is not None:
             check_change(history, change, spec, trainer.data)
@@ -242,7 +243,7 @@ def _acting(
     folder: str, config: SweepConfig, change: dict[str, Any] | None = None
 ) -> Iterator[LawActor]:
     trainer = _elsewhere(config)
-    spec = replace(sweep_spec(config, trainer), min_step=0)
+    spec = _spec(config, trainer)
     actor = LawActor(
         folder, first_event(config, trainer.data, spec, spec.slots), lock_seconds=0, change=change
     )
@@ -255,6 +256,11 @@ def _acting(
 
 def _elsewhere(config: SweepConfig) -> Elsewhere:
     return Elsewhere(steps=config.proxy.lengths[-1], sizes=config.proxy.sizes)
+
+
+def _spec(config: SweepConfig, trainer: Elsewhere) -> SweepSpec:
+    """Nothing but the configuration tells of trials that are trained elsewhere."""
+    return replace(sweep_spec(config, trainer), min_step=0, as_configured=True)
 
 
 def _path(folder: str) -> str:

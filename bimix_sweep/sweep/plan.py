@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bimix_sweep.config import SweepConfig
@@ -11,10 +11,10 @@ from bimix_sweep.design.initial import moved_references, too_few
 from bimix_sweep.design.planning import PlannedRegret, simulate
 from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.errors import ConfigError, DataError
-from bimix_sweep.sweep.checks import VALIDATION_TOKENS, check_before_run
+from bimix_sweep.sweep.checks import VALIDATION_TOKENS, check_before_run, estimated_tokens
 from bimix_sweep.sweep.driver import sweep_spec
 from bimix_sweep.sweep.finals import MOST_FINALS
-from bimix_sweep.sweep.trainers import proxy_specs
+from bimix_sweep.sweep.trainers import natural_realised, proxy_specs
 
 NOISE = 0.003
 """Relative standard deviation of a loss between two seeds of one mixture, as small proxies on real text have it."""
@@ -61,6 +61,8 @@ class Plan:
     """How far the final run lies beyond the trials, in sentences."""
     moved: str | None
     """That the uniform or the natural mixture lies outside bounds or caps."""
+    realised: tuple[str, ...]
+    """Proportions of the natural mixture that the shortest trial cannot realise, in sentences."""
     regret: tuple[PlannedRegret, ...]
     """Simulated."""
     tolerance: float
@@ -88,6 +90,7 @@ class Plan:
         return asdict(self) | {
             "limits": list(self.limits),
             "not_tested": list(self.not_tested),
+            "realised": list(self.realised),
             "sizes": list(self.sizes),
             "shorter": list(self.shorter),
             "regret": [asdict(look) for look in self.regret],
@@ -102,7 +105,7 @@ class _Proxies:
     steps: int
     sizes: tuple[float, ...]
     eval_steps: tuple[int, ...]
-    domain_tokens: Mapping[str, float] = field(default_factory=dict)
+    domain_tokens: Mapping[str, float]
 
 
 def make_plan(
@@ -126,9 +129,11 @@ def make_plan(
         ConfigError: the built-in trainer's proxies need a GPU and none is here.
         DataError: nothing is at the path of text that the built-in trainer needs, or it would refuse the sweep (`checks`).
     """
+    tokens: dict[str, float] = {}
     if config.trainer == "builtin":
         _look_for_text(config)
         check_before_run(config)
+        tokens = estimated_tokens(config)
     at_once = slots or (
         config.resources.slots if config.resources.slots != "auto" else _slots_here(config)
     )
@@ -136,7 +141,9 @@ def make_plan(
     if measured:
         hours = _timed(config) / 3600
     *shorter, steps = config.proxy.lengths
-    proxies = _Proxies(steps=steps, sizes=config.proxy.sizes, eval_steps=(steps,))
+    proxies = _Proxies(
+        steps=steps, sizes=config.proxy.sizes, eval_steps=(steps,), domain_tokens=tokens
+    )
     spec = _unlimited(sweep_spec(config, proxies), at_once)
     regret = simulate(spec, noise=noise, seconds=seconds) if seconds > 0 else []
     cost = _cost(spec, regret)
@@ -167,6 +174,7 @@ def make_plan(
         warning=too_few(len(spec.domains), len(spec.scales), spec.max_trials),
         not_tested=spec.beyond.sentences,
         moved=moved_references(spec.domains),
+        realised=natural_realised(config, tokens) if config.trainer == "builtin" else (),
     )
 
 

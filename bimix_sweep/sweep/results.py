@@ -118,17 +118,17 @@ def _replay(folder: str, config: SweepConfig) -> SweepHistory:
 
 
 def _write_domains(folder: str, config: SweepConfig, digest: str | None) -> None:
-    """domains.yaml, as `export --domains` reads it: where each domain's text lies, and the mean length of its documents in the store."""
+    """domains.yaml, as `export --domains` reads it: where each domain's text lies, and the mean length of its documents before any is cut."""
     sources: dict[str, dict[str, Any]] = {
         name: {} if domain.path is None else {"path": domain.path}
         for name, domain in config.domains.items()
     }
     with contextlib.suppress(DataError):  # without the store of this sweep nobody knows the lengths
         store = TokenStore.open(local_part(folder) / STORE)
+        read = store.manifest["notes"].get("domains", {})
         for name in sources if store.digest == digest else ():
-            sources[name]["tokens_per_document"] = round(
-                store.num_train_tokens(name) / (len(store.documents(name)) - 1), 2
-            )
+            if (length := read.get(name, {}).get("tokens_per_document")) is not None:
+                sources[name]["tokens_per_document"] = length
     text = as_yaml(
         sources,
         f"Of the sweep {config.name}, configuration {config.digest} (config_digest in its recipe).",

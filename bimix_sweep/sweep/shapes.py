@@ -70,6 +70,7 @@ class SpecShape(Shape):
     max_before_caps: Annotated[list[float], Field(max_length=MOST_DOMAINS)]
     final: FinalRunShape | None
     tokens_per_step: Annotated[float, Field(gt=0)] | None
+    as_configured: bool
 
 
 class SweepShape(Shape):

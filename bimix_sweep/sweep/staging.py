@@ -1,7 +1,7 @@
 """A change of a sweep, all of it or nothing: what it needs lies ready before its event is written, and moves into place after.
 
-`DIR/config.next.yaml` and `DIR/store.next` are written first, then the `change` event, then both take the places of
-`config.yaml` and `store`. Whoever takes the sweep up finishes that, or removes what was made ready for an event that never
+`DIR/config.next.yaml`, `DIR/store.next` and `DIR/texts.next.json` are written first, then the `change` event, then they take
+the places of `config.yaml`, `store` and `texts.json`. Whoever takes the sweep up finishes that, or removes what was made ready for an event that never
 came; which of the two, the journal says.
 """
 
@@ -95,8 +95,9 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
     place = local_part(folder)
     if not change.joined or not (place / STORE).exists():
         return
-    from bimix_sweep.sweep.texts import max_tokens, remember_texts
+    from bimix_sweep.sweep.texts import max_tokens, stage_texts
 
+    stage_texts(folder, change.config, change.joined)  # before the text is read, as it may change
     domains = {name: change.config.domains[name] for name in change.joined}
     extend(
         TokenStore.open(place / STORE),
@@ -106,7 +107,6 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
         progress=say,
         max_tokens=max_tokens(change.config, domains),
     )
-    remember_texts(folder, change.config)
 
 
 def settle(folder: str, first: Event) -> None:
@@ -118,9 +118,11 @@ def settle(folder: str, first: Event) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
+    from bimix_sweep.sweep.texts import settle_texts
+
     ready = files.join(folder, NEXT_CONFIG)
     if (digest := first["data"].get("store")) is not None:
-        _settle_store(local_part(folder), digest)
+        settle_texts(folder, came=_settle_store(local_part(folder), digest))
         if files.is_uri(folder):
             bring_store(folder, digest)
     if files.exists(ready):
@@ -131,7 +133,8 @@ def settle(folder: str, first: Event) -> None:
         files.delete(ready)
 
 
-def _settle_store(folder: Path, digest: str) -> None:
+def _settle_store(folder: Path, digest: str) -> bool:
+    """Whether the store made ready is that of the journal; it is in its place then."""
     ready, store = folder / NEXT_STORE, folder / STORE
     try:
         wanted = TokenStore.open(ready).digest == digest
@@ -144,3 +147,4 @@ def _settle_store(folder: Path, digest: str) -> None:
         disk.sync(folder)
     for over in (ready, folder / f".{STORE}.old"):
         shutil.rmtree(over, ignore_errors=True)
+    return wanted

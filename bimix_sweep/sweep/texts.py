@@ -8,7 +8,6 @@ again from the text, and taken only if it has the digest that the journal knows.
 
 import hashlib
 import json
-import math
 import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -28,6 +27,8 @@ from bimix_sweep.sweep.segments import read
 
 TEXTS = "texts.json"
 """In a sweep's folder: what its text looked like when it was read."""
+NEXT_TEXTS = "texts.next.json"
+"""The same with domains that join by a change whose event is not written yet."""
 CHECKED = "store.check"
 """Beside the store while one is made for a comparison."""
 
@@ -53,12 +54,12 @@ def make_store(config: SweepConfig, out: Path, say: Say) -> TokenStore:
 
 
 def max_tokens(config: SweepConfig, names: Collection[str]) -> dict[str, int]:
-    """{domain: training tokens to keep}: what a trial can use is enough, but a domain whose size nobody stated is counted whole."""
-    return {
-        name: math.ceil(config.proxy.tokens * config.domains[name].max)
-        for name in names
-        if config.domains[name].tokens
-    }
+    """{domain: training tokens to keep}: those of a trial on this domain alone are enough.
+
+    The domain's `max` does not count, as it may be raised later. A domain whose size nobody stated
+    is left out: it is counted whole.
+    """
+    return {name: config.proxy.tokens for name in names if config.domains[name].tokens}
 
 
 def remember_texts(folder: str, config: SweepConfig) -> None:
@@ -71,6 +72,23 @@ def remember_texts(folder: str, config: SweepConfig) -> None:
         if (found := _fingerprint(path)) is not None:
             known["targets"][name] = [found, _content(path)]
     _keep(folder, known)
+
+
+def stage_texts(folder: str, config: SweepConfig, joined: Collection[str]) -> None:
+    """Keep beside what is known what the text of domains looks like that join by a change."""
+    known, paths = _known(folder), _domain_paths(config)
+    found = {name: _fingerprint(paths[name]) for name in joined if name in paths}
+    known["domains"] |= {name: kept for name, kept in found.items() if kept is not None}
+    _keep(folder, known, NEXT_TEXTS)
+
+
+def settle_texts(folder: str, *, came: bool) -> None:
+    """Take over what `stage_texts` kept, or forget it where the change did not come about."""
+    ready = files.join(folder, NEXT_TEXTS)
+    if files.exists(ready):
+        if came:
+            _keep(folder, _known(folder, NEXT_TEXTS))
+        files.delete(ready)
 
 
 def check_texts(folder: str, config: SweepConfig, joined: Collection[str], say: Say) -> None:
@@ -159,9 +177,10 @@ def _gives_the_same(store: TokenStore, name: str, path: str, cap: int | None, be
         probe += "'"
     most = {} if cap is None else {probe: cap}
     try:
-        again = extend(store, {probe: Source(path=path)}, out=beside, max_tokens=most)
+        source = {probe: Source(path=path)}
+        again = extend(store, source, out=beside, max_tokens=most, again=name)
         train, before = again.train(probe), store.train(name)
-        # with a cap, which a change may have moved, both are beginnings of the same documents
+        # with a cap, which a change may have brought, both are beginnings of the same documents
         shared = max(len(train), len(before)) if cap is None else min(len(train), len(before))
         return np.array_equal(again.validation(probe), store.validation(name)) and np.array_equal(
             train[:shared], before[:shared]
@@ -201,13 +220,13 @@ def _gone(what: str, path: str) -> str:
     return f"note: the text of {what} is not at {path} any more; the sweep goes on with the tokens in its store"
 
 
-def _known(folder: str) -> dict[str, dict[str, Any]]:
+def _known(folder: str, name: str = TEXTS) -> dict[str, dict[str, Any]]:
     try:
-        found = parse_json(files.read_text(files.join(folder, TEXTS)))
+        found = parse_json(files.read_text(files.join(folder, name)))
         return {"domains": dict(found["domains"]), "targets": dict(found["targets"])}
     except (OSError, ValueError, LookupError, TypeError):
         return {"domains": {}, "targets": {}}
 
 
-def _keep(folder: str, known: dict[str, dict[str, Any]]) -> None:
-    files.write_text(files.join(folder, TEXTS), json.dumps(known, indent=1) + "\n")
+def _keep(folder: str, known: dict[str, dict[str, Any]], name: str = TEXTS) -> None:
+    files.write_text(files.join(folder, name), json.dumps(known, indent=1) + "\n")

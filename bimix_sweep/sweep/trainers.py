@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from bimix_sweep.config import CommandConfig, FunctionConfig, SweepConfig
 from bimix_sweep.errors import ConfigError, DataError, TrainingError, TryAgainError
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.proxy.spec import ProxySpec
+from bimix_sweep.proxy.spec import ProxySpec, too_short
 from bimix_sweep.sweep.folder import NEXT_STORE, STORE, begun, local_part
 from bimix_sweep.sweep.parcels import at_hand, keep_store
 
@@ -227,6 +227,22 @@ def realised_words(what: str, sequences: int, domain: str, asked: float, got: fl
     )
 
 
+def natural_realised(config: SweepConfig, text_tokens: Mapping[str, float]) -> tuple[str, ...]:
+    """Sentences about proportions of the natural mixture that the shortest trial cannot realise.
+
+    Args:
+        text_tokens: tokens of domains for which the file gives none.
+    """
+    from bimix_sweep.data.stream import badly_realised
+
+    sequences = config.proxy.lengths[0] * config.proxy.batch
+    natural = config.domain_set(dict(text_tokens)).natural()
+    return tuple(
+        realised_words("the natural mixture", sequences, name, asked, got)
+        for name, (asked, got) in badly_realised(natural, sequences).items()
+    )
+
+
 def proxy_specs(config: SweepConfig, vocabulary: int) -> tuple[ProxySpec, ...]:
     """The built-in models of a configuration, one a size, with the most steps.
 
@@ -257,7 +273,6 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
         DataError: text is missing or too short for what the configuration asks.
     """
     from bimix_sweep.data.store import TokenStore
-    from bimix_sweep.data.stream import badly_realised
     from bimix_sweep.sweep.checks import check_before_run, too_scarce
     from bimix_sweep.sweep.texts import make_store, remember_texts
 
@@ -278,10 +293,12 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
     for name, limit in (limits or {}).items():
         if line := too_scarce(name, min(limit, tokens[name]), config.proxy.context):
             raise DataError(line)
-    sequences = config.proxy.lengths[0] * config.proxy.batch
-    natural = config.domain_set(tokens).natural()
-    for name, (asked, got) in badly_realised(natural, sequences).items():
-        say(f"note: {realised_words('the natural mixture', sequences, name, asked, got)}")
+    for name, target in targets.items():
+        count = len(store.validation(target.domain or name))
+        if line := too_short(name, count, config.proxy.context):
+            raise DataError(line)
+    for line in natural_realised(config, tokens):
+        say(f"note: {line}")
     specs = proxy_specs(config, store.vocabulary)
     return BuiltinTrainer(
         store=keep_store(folder, store.path, store.digest),

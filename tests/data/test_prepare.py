@@ -111,6 +111,18 @@ def test_a_cap_keeps_just_so_many_tokens(tmp_path):
     assert store.num_train_tokens("books") > 9_000
 
 
+def test_the_mean_length_of_documents_is_that_of_whole_ones_whatever_the_cap(tmp_path):
+    documents = {"books": Source(documents=invented(1, count=40, words=2000))}
+    notes, lengths = {}, {}
+    for cap in (500, None):
+        store = quick(documents, tmp_path / str(cap), max_tokens=cap)
+        notes[cap] = store.manifest["notes"]["domains"]["books"]["tokens_per_document"]
+        lengths[cap] = store.num_train_tokens("books") / (len(store.documents("books")) - 1)
+    assert lengths[500] == 500
+    assert notes[None] == pytest.approx(lengths[None], abs=0.01)
+    assert notes[500] == pytest.approx(lengths[None], rel=0.05)
+
+
 @pytest.mark.parametrize("cap", [400, 4_608])
 def test_a_domain_that_trains_on_little_is_read_until_validation_is_full_too(tmp_path, cap):
     source = {"web": Source(documents=invented(6, count=4_000, words=10))}

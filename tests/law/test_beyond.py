@@ -12,9 +12,35 @@ def test_a_final_run_of_7e9_parameters_from_trials_of_2e5_lies_35000_times_beyon
     assert found.sentences == (
         "All trials had one size, 2e5 parameters: that the order of mixtures holds at 7e9 "
         "parameters (35,000 times as many) is assumed.",
-        "The longest trial had 8.19e5 tokens: that the order of mixtures holds at 8.19e12 tokens "
-        "(1e7 times as many) is assumed.",
+        "The longest trial had 8.19e5 tokens (800 steps of 1024): that the order of mixtures holds "
+        "at 8.19e12 tokens (1e7 times as many) is assumed.",
     )
+
+
+@pytest.mark.parametrize(
+    ("final", "said"),
+    [
+        (
+            FinalRun(tokens=8.192e12, size=7e9),
+            [
+                "All trials had one size, 2e5 parameters (as proxy.sizes says): ",
+                "The longest trial had 8.19e5 tokens (800 steps of 1024, as proxy.steps, context "
+                "and batch say): ",
+            ],
+        ),
+        (FinalRun(tokens=5e5), ["of 2e5 parameters (as proxy.sizes says) is not known"]),
+        (FinalRun(size=2e5), ["(8.19e5 tokens, as proxy.steps, context and batch say) is not"]),
+        (None, ["(2e5 parameters, 8.19e5 tokens, as proxy says) is not known"]),
+    ],
+)
+def test_numbers_that_the_configuration_alone_states_are_said_to_come_from_there(final, said):
+    found = beyond_trials(**TRIALS, final=final, as_configured=True)
+    plain = beyond_trials(**TRIALS, final=final)
+    assert found.extrapolation == plain.extrapolation
+    assert len(found.sentences) == len(said)
+    for sentence, part in zip(found.sentences, said, strict=True):
+        assert part in sentence
+    assert not any("proxy" in sentence for sentence in plain.sentences)
 
 
 def test_several_sizes_are_told_and_a_final_run_among_the_trials_assumes_nothing():

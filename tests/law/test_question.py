@@ -16,6 +16,7 @@ QUESTION = LawQuestion(
     step=800.0,
     size=2e5,
     tokens_per_step=1024.0,
+    as_configured=True,
     final=FinalRun(tokens=1e12, size=7e9, max_epochs=2.0),
     prior=Mixture.from_mapping({"web": 0.5, "code": 0.25, "math": 0.25}),
     kl=0.1,

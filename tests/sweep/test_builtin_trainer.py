@@ -116,6 +116,19 @@ def test_a_domain_too_short_to_repeat_like_the_final_run_is_named_before_anythin
         prepare_builtin(short, tmp_path, lambda _: None)
 
 
+def test_a_target_shorter_than_a_sequence_is_refused_once_its_tokens_are_counted(text, tmp_path):
+    words = np.random.default_rng(0).choice(WORDS["latin"], 1200)
+    line = {"text": " ".join(words), "more": "x" * 20_000}  # more bytes than there are of text
+    (tmp_path / "exam.jsonl").write_text(json.dumps(line) + "\n")
+    given = config(
+        text,
+        targets={"exam": {"path": str(tmp_path / "exam.jsonl")}},
+        proxy={"sizes": [2e4], "steps": 16, "context": 4096, "batch": 1, "vocabulary": 300},
+    )
+    with pytest.raises(DataError, match=r"target exam has \d+ tokens; need at least 4097, one seq"):
+        prepare_builtin(given, tmp_path / "sweep", lambda _: None)
+
+
 def test_missing_text_is_a_data_error(text, tmp_path):
     lacking = config(
         text,

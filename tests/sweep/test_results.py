@@ -21,6 +21,10 @@ from bimix_sweep.sweep.segments import LAST
 NAMES = ("web", "code", "books")
 STEPS = (100, 200, 400)
 LENGTHS = {"web": 30, "code": 50, "books": 90}
+READ = {
+    name: {"bytes_read": 5, "bytes": 50, "tokens_per_document": length}
+    for name, length in LENGTHS.items()
+}
 
 
 def planted(proposal, step):
@@ -83,15 +87,16 @@ def swept(folder, trials=7, digest=""):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
-    documents = {
-        name: Split(documents=[np.arange(length)] * 20) for name, length in LENGTHS.items()
+    documents = {  # the last one is cut, as a cap cuts it
+        name: Split(documents=[np.arange(length)] * 2 + [np.arange(4)])
+        for name, length in LENGTHS.items()
     }
     store = write_store(
         folder / "store",
         train=documents,
         validation=documents,
         vocabulary=300,
-        notes={"domains": {"web": {"bytes_read": 5, "bytes": 50}}, "held_out": ["ab"]},
+        notes={"domains": READ, "held_out": [{"web": ["ab"]}]},
     )
     return folder, swept(folder, digest=store.digest)
 
@@ -119,7 +124,7 @@ def test_the_recipe_says_what_was_read_of_the_text_and_what_trials_made_of_their
     folder, config = finished
     provenance = write_results(folder, config).provenance
     assert provenance["text"] == {
-        "domains": {"web": {"bytes_read": 5, "bytes": 50}},
+        "domains": READ,
         "targets": {},
         "shared_documents": {},
     }

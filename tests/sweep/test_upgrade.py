@@ -11,13 +11,14 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.prepare import extend, prepare
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.store import TokenStore
-from bimix_sweep.errors import DataError
+from bimix_sweep.errors import DataError, SweepError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.actor import LawActor
 from bimix_sweep.sweep.driver import first_event, sweep_spec
 from bimix_sweep.sweep.folder import CONFIG
 from bimix_sweep.sweep.history import replay
 from bimix_sweep.sweep.staging import check_change, settle, stage, stage_store, take_up
+from bimix_sweep.sweep.texts import NEXT_TEXTS, check_texts
 from bimix_sweep.sweep.trainers import TrialJob, prepare_builtin
 
 WORDS = {
@@ -56,6 +57,14 @@ def config(text, domains=("latin", "digits"), trials=8, versions=(), **changes):
         "budget": {"trials": trials},
     }
     return SweepConfig.parse(content | changes)
+
+
+def changed(given, **domains):
+    """The same with other entries of its domains."""
+    content = given.model_dump(mode="json")
+    for name, entry in domains.items():
+        content["domains"][name] |= entry
+    return SweepConfig.parse(content)
 
 
 def begin(folder, given):
@@ -201,12 +210,62 @@ def test_a_document_that_is_held_out_is_not_trained_on_in_a_domain_that_joins(tm
         hashlib.blake2b(document.encode(), digest_size=16).hexdigest(): document
         for document in first
     }
-    held_out = {by_key[key] for key in store.manifest["notes"]["held_out"]}
+    held_out = {by_key[key] for key in store.manifest["notes"]["held_out"][0]["latin"]}
     assert len(held_out) > 10
     assert not any(tuple(tokenizer.encode(document).ids) in trained for document in held_out)
     assert sum(tuple(tokenizer.encode(document).ids) in trained for document in first) > 200
     with pytest.raises(DataError, match=r"domain latin is in .* already; rename it"):
         extend(store, {"latin": Source(documents=first)}, out=tmp_path / "four")
+
+
+def test_a_new_text_that_did_not_come_about_is_noticed_when_the_old_version_goes_on(text, tmp_path):
+    (tmp_path / "text").mkdir()
+    for name in WORDS:
+        (tmp_path / "text" / f"{name}-0.jsonl").write_text((text / f"{name}-0.jsonl").read_text())
+    folder = tmp_path / "sweep"
+    given = config(tmp_path / "text")
+    begin(folder, given)[1].close()
+    (tmp_path / "text" / "latin-0.jsonl").write_text((text / "latin-1.jsonl").read_text())
+    newer = changed(config(tmp_path / "text", trials=20), latin={"version": "new"})
+    go_on(folder, newer, crash="before")
+    change = take_up(str(folder), replay(folder), given)
+    with pytest.raises(SweepError, match=r"text of domain latin at .* is not what the store was"):
+        check_texts(str(folder), change.config, change.joined, lambda _: None)
+    go_on(folder, newer)[1].close()
+    said = []
+    check_texts(str(folder), newer, (), said.append)  # now it came about
+    assert said == []
+    assert not (folder / NEXT_TEXTS).exists()
+
+
+def test_unchanged_text_goes_on_after_a_domain_joined_that_shares_documents_with_it(text, tmp_path):
+    (tmp_path / "text").mkdir()
+    lines = {name: (text / f"{name}-0.jsonl").read_text() for name in WORDS}
+    lines["tones"] += lines["digits"]
+    for name in WORDS:
+        (tmp_path / "text" / f"{name}-0.jsonl").write_text(lines[name])
+    folder = tmp_path / "sweep"
+    begin(folder, config(tmp_path / "text"))[1].close()
+    given = config(tmp_path / "text", domains=("latin", "digits", "tones"), trials=20)
+    go_on(folder, given)[1].close()
+    held_out = TokenStore.open(folder / "store").manifest["notes"]["held_out"]
+    keys = {hashlib.blake2b(d.encode(), digest_size=16).hexdigest() for d in documents("digits")}
+    assert keys & {*held_out[-1]["tones"]}  # of which digits trains on some
+    said = []
+    for name in WORDS:  # the same documents in another order
+        backwards = "".join(reversed(lines[name].splitlines(keepends=True)))
+        (tmp_path / "text" / f"{name}-0.jsonl").write_text(backwards)
+    check_texts(str(folder), given, (), said.append)
+    assert [line.split(" changed")[0] for line in said] == [
+        f"the files of domain {name}" for name in given.domains
+    ]
+
+
+def test_a_store_holds_what_a_trial_can_use_after_a_max_is_raised(text, tmp_path):
+    given = changed(config(text), digits={"tokens": 1e9, "max": 0.25})
+    prepare_builtin(given, str(tmp_path), lambda _: None)
+    store = TokenStore.open(tmp_path / "store")
+    assert store.num_train_tokens("digits") == 16 * 16 * 2
 
 
 def test_tokens_do_not_join_text(tmp_path):
