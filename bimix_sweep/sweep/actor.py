@@ -181,6 +181,8 @@ class LawActor:
                     }
                 )
                 self._attempts.point(trial, front.clock.now())
+            else:
+                self._attempts.repeated(trial, front.clock.now())
         self._changed.set()
         return new
 

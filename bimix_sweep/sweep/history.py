@@ -99,6 +99,8 @@ class SweepHistory:
         take(event)
         at = event["at"] if "at" in event else self.clock.now()  # the journal sets `at` later
         self.hours.take(event, at)
+        if event["kind"] == "end":
+            self._learn_silence(event["trial"])
         if "at" in event:
             if event["epoch"] == self._last[0]:
                 self.seconds += max(0.0, event["at"] - self._last[1])
@@ -247,12 +249,16 @@ class SweepHistory:
             return
         if event["state"] == "finished":
             self.state.finish(event["trial"])
-            scale = self.state.trials[event["trial"]].scale
-            longest = self.hours.longest.pop(event["trial"], 0.0)
-            self.longest[scale] = max(self.longest.get(scale, 0.0), longest)
         else:
             self.state.abandon(event["trial"], event["reason"], event.get("cause", "outside"))
             self._num_failed += self.state.trials[event["trial"]].role == "sweep"
+
+    def _learn_silence(self, trial: str) -> None:
+        """Of a trial that ended, once its hours know the time from the last point to the end."""
+        longest = self.hours.longest.pop(trial, 0.0)
+        record = self.state.trials[trial]
+        if record.state == "finished":
+            self.longest[record.scale] = max(self.longest.get(record.scale, 0.0), longest)
 
     def _take_retry(self, event: Event) -> None:
         """A failed trial runs again; refits of before are judged as if it had not ended then."""
