@@ -53,6 +53,9 @@ class SweepHistory:
     """Attempts at each training."""
     fruitless: dict[str, int] = field(default_factory=dict)
     """Attempts at each training since its last point."""
+    begun_anew: dict[str, int] = field(default_factory=dict)
+    """How often each trial has begun anew, after a failure or on other data: it may not go on from
+    a checkpoint of before."""
     refits: list[Event] = field(default_factory=list)
     decision: Decision | None = None
     """Set when the sweep stopped proposing."""
@@ -191,6 +194,10 @@ class SweepHistory:
             same_data
             and replace(spec, **{name: getattr(self.spec, name) for name in LIMITS}) == self.spec
         )
+        before = {event["renamed"].get(name, name) for name in self.spec.domains.names}
+        if not before.issuperset(spec.domains.names):
+            for name in self.running():
+                self._begin_anew(name)
         self.state.change(
             spec, renamed=event["renamed"], dropped=event["dropped"], ended=event["ended"]
         )
@@ -266,6 +273,7 @@ class SweepHistory:
         over = self.state.over
         self.state.retry(trial, reopens=self.finals is None or event["reopens"])
         self.fruitless[trial], self.complete = 0, False
+        self._begin_anew(trial)
         self.retired.discard(trial)
         if trial in over:
             place = over.index(trial)
@@ -277,6 +285,9 @@ class SweepHistory:
             self.restore_refits()
             if self.finals is None or event["reopens"]:
                 self._reopen()
+
+    def _begin_anew(self, trial: str) -> None:
+        self.begun_anew[trial] = self.begun_anew.get(trial, 0) + 1
 
     def _reopen(self) -> None:
         """What was decided is open again; final trials that finished may stand for the new ones."""
