@@ -124,8 +124,8 @@ class LawActor:
 
         Returns:
             `state` of the training ("halted" where the sweep is), its `result` for Tune where it ended, the sweep's `precision` (None while nobody chose it),
-            the steps `recorded` of it, and how many attempts, this one counted, brought no new point (`fruitless`). A trainer
-            that runs should ask `alive` now and then.
+            the steps `recorded` of it, how often it has `begun_anew`, and how many attempts, this one counted, brought no new point
+            (`fruitless`). A trainer that runs should ask `alive` now and then.
         """
         if self._halted is not None:
             return {"state": "halted", "result": {"step": 0, "failed": self._halted}}
@@ -142,6 +142,7 @@ class LawActor:
             "state": record.state,
             "precision": front.precision,
             "recorded": sorted(record.points),
+            "begun_anew": front.begun_anew.get(trial, 0),
             "fruitless": fruitless,
             "result": result
             if record.state == "finished"
@@ -181,6 +182,8 @@ class LawActor:
                     }
                 )
                 self._attempts.point(trial, front.clock.now())
+            else:
+                self._attempts.repeated(trial, front.clock.now())
         self._changed.set()
         return new
 

@@ -1,6 +1,7 @@
 """Attempts at trials: how often one is tried again, how long it waits, may be silent and may last.
 
-A sign of life of an attempt is its start, a point, or its end.
+A sign of life of an attempt is its start, a point, or its end. An attempt that begins anew repeats points that are
+recorded already: these are signs of life, too, but do not set the count of silent attempts back.
 """
 
 import math
@@ -71,6 +72,10 @@ class Attempts:
         """A new point is recorded."""
         self._signs[trial] = now
         self._silent.pop(trial, None)
+
+    def repeated(self, trial: str, now: float) -> None:
+        """A point that was recorded before is reported again."""
+        self._signs[trial] = now
 
     def overdue(
         self, living: Collection[str], history: "SweepHistory", now: float

@@ -75,11 +75,13 @@ class Decider:
         Returns:
             The names of those that run from now on.
         """
-        tried = []
+        tried: list[str] = []
         with self._copies.thinking() as brain:
-            for trial in trials:
+            decided, ran = brain.finals is not None, brain.running(FINAL)
+            for trial in sorted(trials, key=lambda name: brain.state.trials[name].role == FINAL):
                 record = brain.state.trials[trial]
-                if record.state != "failed":
+                reopened = decided and brain.finals is None
+                if record.state != "failed" or (reopened and record.role == FINAL):
                     continue
                 if reason := self._told_of_budget(no_final if record.role == FINAL else no_more):
                     self._log.say(f"{trial} is not tried again: {reason}")
@@ -87,6 +89,11 @@ class Decider:
                 self._copies.enter({"kind": "retry", "trial": trial, "reopens": reopens})
                 self._copies.catch_up()
                 tried.append(trial)
+            if decided and brain.finals is None and ran:
+                self._log.say(
+                    f"the end of the sweep is decided anew, so the final trials {', '.join(ran)} are ended; "
+                    "losses of them are not taken any more"
+                )
         return tried
 
     def decide(self) -> Decision:

@@ -32,7 +32,6 @@ from bimix_sweep.sweep.finals import MOST_FINALS
 from bimix_sweep.sweep.folder import CHECKPOINTS, local_part
 from bimix_sweep.sweep.interrupt import Interrupt
 from bimix_sweep.sweep.lines import Event
-from bimix_sweep.sweep.parcels import discard
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.results import write_results
 from bimix_sweep.sweep.retries import RetryFailed
@@ -96,7 +95,7 @@ def drive(
                 progress.say(
                     f"{found.slots()} trainings at a time; Ray dashboard at {found.dashboard}"
                 )
-            _retry(actor, folder, retry_failed)
+            ask(actor.retry.remote(ask(actor.retriable.remote(retry_failed))))
             past = ask(actor.past.remote())
             if past:
                 running = sum(trial.state == "running" for trial in past)
@@ -112,16 +111,6 @@ def drive(
             _let_go(actor)
             raise
     return recipe
-
-
-def _retry(actor: Any, folder: str, wanted: RetryFailed) -> None:
-    """Have failed trials run again. Each begins anew, so a checkpoint that one left goes first."""
-    from bimix_sweep.sweep.remote import ask
-
-    names = ask(actor.retriable.remote(wanted))
-    for name in names:
-        discard(files.join(folder, CHECKPOINTS), name)
-    ask(actor.retry.remote(names))
 
 
 class Proxies(Protocol):

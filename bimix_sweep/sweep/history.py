@@ -53,6 +53,9 @@ class SweepHistory:
     """Attempts at each training."""
     fruitless: dict[str, int] = field(default_factory=dict)
     """Attempts at each training since its last point."""
+    begun_anew: dict[str, int] = field(default_factory=dict)
+    """How often each trial has begun anew, after a failure or on other data: it may not go on from
+    a checkpoint of before."""
     refits: list[Event] = field(default_factory=list)
     decision: Decision | None = None
     """Set when the sweep stopped proposing."""
@@ -99,6 +102,8 @@ class SweepHistory:
         take(event)
         at = event["at"] if "at" in event else self.clock.now()  # the journal sets `at` later
         self.hours.take(event, at)
+        if event["kind"] == "end":
+            self._learn_silence(event["trial"])
         if "at" in event:
             if event["epoch"] == self._last[0]:
                 self.seconds += max(0.0, event["at"] - self._last[1])
@@ -189,6 +194,10 @@ class SweepHistory:
             same_data
             and replace(spec, **{name: getattr(self.spec, name) for name in LIMITS}) == self.spec
         )
+        before = {event["renamed"].get(name, name) for name in self.spec.domains.names}
+        if not before.issuperset(spec.domains.names):
+            for name in self.running():
+                self._begin_anew(name)
         self.state.change(
             spec, renamed=event["renamed"], dropped=event["dropped"], ended=event["ended"]
         )
@@ -247,12 +256,16 @@ class SweepHistory:
             return
         if event["state"] == "finished":
             self.state.finish(event["trial"])
-            scale = self.state.trials[event["trial"]].scale
-            longest = self.hours.longest.pop(event["trial"], 0.0)
-            self.longest[scale] = max(self.longest.get(scale, 0.0), longest)
         else:
             self.state.abandon(event["trial"], event["reason"], event.get("cause", "outside"))
             self._num_failed += self.state.trials[event["trial"]].role == "sweep"
+
+    def _learn_silence(self, trial: str) -> None:
+        """Of a trial that ended, once its hours know the time from the last point to the end."""
+        longest = self.hours.longest.pop(trial, 0.0)
+        record = self.state.trials[trial]
+        if record.state == "finished":
+            self.longest[record.scale] = max(self.longest.get(record.scale, 0.0), longest)
 
     def _take_retry(self, event: Event) -> None:
         """A failed trial runs again; refits of before are judged as if it had not ended then."""
@@ -260,6 +273,7 @@ class SweepHistory:
         over = self.state.over
         self.state.retry(trial, reopens=self.finals is None or event["reopens"])
         self.fruitless[trial], self.complete = 0, False
+        self._begin_anew(trial)
         self.retired.discard(trial)
         if trial in over:
             place = over.index(trial)
@@ -271,6 +285,9 @@ class SweepHistory:
             self.restore_refits()
             if self.finals is None or event["reopens"]:
                 self._reopen()
+
+    def _begin_anew(self, trial: str) -> None:
+        self.begun_anew[trial] = self.begun_anew.get(trial, 0) + 1
 
     def _reopen(self) -> None:
         """What was decided is open again; final trials that finished may stand for the new ones."""

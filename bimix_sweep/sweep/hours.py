@@ -36,6 +36,7 @@ class Hours:
             self.lost = (self.lost[0] + before[0], self.lost[1] + before[1])
             self.seconds.pop(event["trial"], None)
             self.steady.pop(event["trial"], None)
+            self.longest.pop(event["trial"], None)
             return
         if event["kind"] not in ("start", "point", "end"):
             return

@@ -199,19 +199,34 @@ class Journal:
                     continue
                 batch, self._waiting, last = b"".join(self._waiting), [], self._next_seq - 1
                 self._flushing = True
-                self._condition.release()
                 try:
-                    self._flush(batch)
-                except OSError as error:
-                    self._broken = f"{self.folder}: cannot be written ({error.strerror or error}); make room and go on with resume"
-                except JournalError as error:
-                    self._broken = str(error)
+                    self._flush_unlocked(batch)
+                    self._durable = last
+                except BaseException as error:
+                    # part of the group may be there: a further one would begin at the wrong event
+                    self._broken = self._why_broken(error)
+                    if isinstance(error, OSError | JournalError):
+                        raise JournalError(self._broken) from error
+                    raise
                 finally:
-                    self._condition.acquire()
                     self._flushing = False
                     self._condition.notify_all()
-                self._check_usable()
-                self._durable = last
+
+    def _flush_unlocked(self, batch: bytes) -> None:
+        """`_flush` while others may `append`."""
+        self._condition.release()
+        try:
+            self._flush(batch)
+        finally:
+            self._condition.acquire()
+
+    def _why_broken(self, error: BaseException) -> str:
+        if isinstance(error, JournalError):
+            return str(error)
+        if isinstance(error, OSError):
+            said = error.strerror or error
+            return f"{self.folder}: cannot be written ({said}); make room and go on with resume"
+        return f"{self.folder}: a write was interrupted; nothing more is written"
 
     def write(self, event: Event) -> None:
         """`append` and `sync` in one."""

@@ -134,7 +134,7 @@ def resume_sweep(
         spec = sweep_spec(change.config, trainer)
         if change.what:
             check_change(history, change, spec, trainer.data)
-            stage(folder, history, change)
+            stage(folder, change)
         return drive(
             change.config, folder, trainer, spec, address, shown, interrupt, change, retry_failed
         )

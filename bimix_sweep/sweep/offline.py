@@ -30,7 +30,7 @@ from bimix_sweep.sweep.folder import CONFIG, begun, held, sweep_folder
 from bimix_sweep.sweep.history import replay
 from bimix_sweep.sweep.results import write_results
 from bimix_sweep.sweep.retries import RetryFailed
-from bimix_sweep.sweep.returned import check_returned, read_returned
+from bimix_sweep.sweep.returned import check_returned, read_returned, replacing
 from bimix_sweep.sweep.snapshot import Snapshot
 from bimix_sweep.sweep.staging import check_change, settle, stage, take_up
 
@@ -154,7 +154,7 @@ def record(
     """Take in losses of trainings that `propose` handed out; all of the table or nothing.
 
     A row with the last step of its training ends it; a training with `nan` as a loss has failed. Points that are recorded already
-    change nothing. Losses of a trial that was recorded as failed replace the failure. `say` is told when another process that uses the
+    change nothing. New losses of a trial that was recorded as failed replace the failure. `say` is told when another process that uses the
     sweep is waited for.
 
     Raises:
@@ -166,8 +166,7 @@ def record(
         rows, failed = read_returned(table, history.spec.targets, history.spec.goals)
         check_returned(table, rows, failed, history)
         states = {name: record.state for name, record in history.state.trials.items()}
-        named = dict.fromkeys(name for name in rows.trials if name not in failed)
-        replaced = [name for name in named if states[name] == "failed"]
+        replaced = [name for name in replacing(rows, history) if name not in failed]
         actor.retry(replaced, reopens=False)
         states |= dict.fromkeys(replaced, "running")
         points, finished = 0, []
@@ -231,7 +230,7 @@ def _taken_up(
         event = change.event(first_event(change.config, trainer.data, spec, spec.slots))
         if event is not None:
             check_change(history, change, spec, trainer.data)
-            stage(str(path), history, change)
+            stage(str(path), change)
         with _acting(path, change.config, event) as actor:
             if event is not None:
                 settle(str(path), event)

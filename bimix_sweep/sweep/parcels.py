@@ -133,14 +133,6 @@ def bring_store(folder: str, digest: str) -> None:
     fetch(files.join(folder, "stores", f"{digest}.tar"), place)
 
 
-def discard(checkpoints: str, trial: str) -> None:
-    """Remove the checkpoint of a training that will begin anew."""
-    if files.is_uri(checkpoints):
-        files.delete(files.join(checkpoints, f"{trial}.tar"))
-    else:
-        _remove(Path(checkpoints) / trial)
-
-
 def _remove(checkpoint: Path) -> None:
     """Of a training; where all of them lie behind a link, they may be anybody's folders."""
     if not checkpoint.parent.is_symlink():
@@ -153,12 +145,22 @@ class Checkpoint:
     In a sweep with a local folder that is the very folder, and there is nothing to do. In a URI the folder goes up after points, in
     the background: the training waits only while it is packed, which keeps what is in it together, and while nothing else is on the
     way up. If the training goes on elsewhere, it does so from what went up last.
+
+    A training that begins anew has another name here, because that an old checkpoint is gone cannot be relied on: the worker
+    before may live on for a while, and storage may carry out a PUT after a later DELETE.
     """
 
-    def __init__(self, checkpoints: str, trial: str) -> None:
-        """`checkpoints`: the sweep's folder of them."""
-        self._uri = files.join(checkpoints, f"{trial}.tar") if files.is_uri(checkpoints) else None
-        self.folder = (local_part(checkpoints) if self._uri else Path(checkpoints)) / trial
+    def __init__(self, checkpoints: str, trial: str, begun_anew: int = 0) -> None:
+        """Args:
+        checkpoints: the sweep's folder of them.
+        trial: name of the training.
+        begun_anew: how often it has begun anew.
+        """
+        self._checkpoints = checkpoints
+        self._names = [trial, *(f"{trial}.{number}" for number in range(1, begun_anew + 1))]
+        self._uri = self._parcel(self._names[-1]) if files.is_uri(checkpoints) else None
+        place = local_part(checkpoints) if files.is_uri(checkpoints) else Path(checkpoints)
+        self.folder = place / self._names[-1]
         """Where the training finds and writes it; may not exist yet."""
         self._thread: threading.Thread | None = None
         self._next = 0.0
@@ -218,17 +220,21 @@ class Checkpoint:
         self._thread.start()
 
     def drop(self) -> None:
-        """The training ended: nothing of it is needed any more."""
+        """The training ended: nothing of it is needed any more, nor of what it was before it began anew."""
         self.close()
-        _remove(self.folder)
-        if self._uri is not None:
-            with contextlib.suppress(OSError):
-                files.delete(self._uri)
+        for name in self._names:
+            _remove(self.folder.with_name(name))
+            if self._uri is not None:
+                with contextlib.suppress(OSError):
+                    files.delete(self._parcel(name))
 
     def close(self) -> None:
         """Return when nothing is on its way up any more."""
         if self._thread is not None:
             self._thread.join()
+
+    def _parcel(self, name: str) -> str:
+        return files.join(self._checkpoints, f"{name}.tar")
 
     def _upload(self, packed: Path, state: object) -> None:
         began = time.monotonic()

@@ -113,6 +113,21 @@ def check_returned(
             )
 
 
+def replacing(table: LossTable, history: SweepHistory) -> list[str]:
+    """Failed trials of which the table says more than was recorded before they failed: their last step, or a new or other point."""
+    found: dict[str, None] = {}
+    for row, trial in enumerate(table.trials):
+        record, step = history.state.trials[trial], int(table.steps[row])
+        losses = dict(zip(table.targets, table.losses[row].tolist(), strict=True))
+        known = record.points.get(step)
+        same = known is not None and all(
+            math.isclose(loss, losses[target], rel_tol=1e-9) for target, loss in known.items()
+        )
+        if record.state == "failed" and (step == record.steps or not same):
+            found[trial] = None
+    return [*found]
+
+
 def _check_losses(
     where: str, record: TrialRecord, step: int, losses: Mapping[str, float], targets: Sequence[str]
 ) -> None:

@@ -17,10 +17,10 @@ from bimix_sweep.data.store import TokenStore
 from bimix_sweep.design.spec import SweepSpec
 from bimix_sweep.errors import ConfigError, DataError, SweepError
 from bimix_sweep.sweep.changes import Change, VersionChange, compare
-from bimix_sweep.sweep.folder import CHECKPOINTS, CONFIG, NEXT_STORE, STORE, local_part
+from bimix_sweep.sweep.folder import CONFIG, NEXT_STORE, STORE, local_part
 from bimix_sweep.sweep.history import SweepHistory
 from bimix_sweep.sweep.lines import Event
-from bimix_sweep.sweep.parcels import bring_store, discard
+from bimix_sweep.sweep.parcels import bring_store
 
 NEXT_CONFIG = "config.next.yaml"
 
@@ -72,15 +72,9 @@ def check_change(
         )
 
 
-def stage(folder: str, history: SweepHistory, change: Change) -> None:
-    """Make the configuration of a change ready, and have trainings that wait to go on begin anew where the data change.
-
-    Their checkpoints are of the old store; the batches are the same, so the points they recorded come again.
-    """
+def stage(folder: str, change: Change) -> None:
+    """Make the configuration of a change ready."""
     files.write_text(files.join(folder, NEXT_CONFIG), change.config.to_yaml())
-    if change.joined:
-        for name in history.running():
-            discard(files.join(folder, CHECKPOINTS), name)
 
 
 def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None:
@@ -124,7 +118,8 @@ def settle(folder: str, first: Event) -> None:
     if (digest := first["data"].get("store")) is not None:
         settle_texts(folder, came=_settle_store(local_part(folder), digest))
         if files.is_uri(folder):
-            bring_store(folder, digest)
+            with contextlib.suppress(FileNotFoundError):  # lost: `restore_store` makes it again
+                bring_store(folder, digest)
     if files.exists(ready):
         with contextlib.suppress(ConfigError):
             config = SweepConfig.load(ready)

@@ -43,7 +43,7 @@ class StudyView:
         self._spec: SweepSpec | None = None
         self._study = -1
         self._ids: dict[str, int] = {}  # of running trials
-        self._shown: set[str] = set()
+        self._shown: dict[str, int] = {}  # how often each had begun anew when it was last shown
         self._points: dict[str, int] = {}
 
     def refresh(self) -> None:
@@ -72,10 +72,13 @@ class StudyView:
             self._study = self.storage.create_new_study(
                 [StudyDirection.MINIMIZE], study_name=history.first["name"]
             )
-            self._ids, self._shown, self._points = {}, set(), {}
+            self._ids, self._shown, self._points = {}, {}, {}
         for name, record in history.state.trials.items():
-            if name not in self._shown:
-                self._shown.add(name)
+            anew = history.begun_anew.get(name, 0)
+            if self._shown.get(name) != anew:
+                if name in self._ids:  # it failed and began anew between two looks
+                    self.storage.set_trial_state_values(self._ids.pop(name), TrialState.FAIL)
+                self._shown[name] = anew
                 trial = self.storage.create_new_trial(
                     self._study, template_trial=_trial(history, name, record)
                 )

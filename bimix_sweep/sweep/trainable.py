@@ -85,20 +85,23 @@ def _run(training: Training, config: Mapping[str, Any]) -> None:
     actor = law_actor(training.actor)
     cores, gpus = (training.nodes * training.resources[name] for name in ("cpu", "gpu"))
     begun = ask(actor.start.remote(trial, f"{os.uname().nodename}:{os.getpid()}", cores, gpus))
-    if begun["state"] != "running":  # it ended, and whoever should have said so to Tune died
+    checkpoint = Checkpoint(training.checkpoints, trial, begun.get("begun_anew", 0))
+    if begun["state"] != "running":  # the attempt before died, or was told to stop
+        if begun["state"] != "halted":
+            checkpoint.drop()
         tune.report(begun["result"])
         return
-    checkpoint = Checkpoint(training.checkpoints, trial)
     preempted = threading.Event()
 
     def report(step: int, losses: dict[str, float]) -> None:
         ask(actor.record.remote(trial, step, losses))
         checkpoint.keep()
-        objective = weighted_loss(losses, training.weights, training.objective, training.goals)
         shown = {
             "step": step,
             "timesteps_total": step,
-            "objective": objective,
+            "objective": weighted_loss(
+                losses, training.weights, training.objective, training.goals
+            ),
         }  # TensorBoard's axis is timesteps_total
         tune.report({**shown, **{f"loss_{target}": loss for target, loss in losses.items()}})
 

@@ -152,6 +152,7 @@ class Follower:
             else:
                 self._say(f"{event['trial']} failed: {event['reason']}")
         elif event["kind"] == "retry":
+            self._began.pop(event["trial"], None)  # a worker may have asked after it had failed
             self._say(f"{event['trial']} is tried again from its beginning")
         elif event["kind"] == "refit" and event["optimum"] is not None:
             decision = event["decision"]

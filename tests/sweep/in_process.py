@@ -98,7 +98,7 @@ def open_sweep(folder, given=None, versions="keep", trainer=None, crash=None):
     event = change.event(first(change.config, trainer))
     if change.what:
         check_change(history, change, sweep_spec(change.config, trainer), trainer.data)
-        stage(str(folder), history, change)
+        stage(str(folder), change)
         if crash == "before":
             return None
     actor = LawActor(str(folder), first(change.config, trainer), lock_seconds=0, change=event)

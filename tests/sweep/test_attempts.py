@@ -110,6 +110,24 @@ def test_a_point_between_two_silences_lets_the_count_begin_again(open_actor, clo
     assert actor.alive(trial.trial)
 
 
+def test_points_that_an_attempt_repeats_are_signs_of_life_but_no_progress(open_actor, clock):
+    actor = open_actor(max_silence=60.0)
+    trial = begin(actor, 0)
+    for step in (1, 2, 3):
+        clock.now += 50
+        report(actor, trial, step)
+    for attempt in (1, 2, 3):  # each hangs behind the points that it repeats
+        for step in (1, 2, 3) if attempt > 1 else ():
+            clock.now += 50
+            report(actor, trial, step)
+            assert actor.overdue([trial.trial]) == []
+        clock.now += 61
+        assert actor.overdue([trial.trial]) == [trial.trial]
+        if attempt < 3:
+            actor.start(trial.trial, "there")
+    assert not actor.alive(trial.trial)
+
+
 def test_an_attempt_that_waits_before_it_begins_is_not_silent_meanwhile(open_actor, clock):
     actor = open_actor(max_silence=10.0)
     trial = begin(actor, 0)
@@ -145,6 +163,38 @@ def test_auto_is_ten_times_the_longest_silence_of_a_trial_that_finished(open_act
     assert again.overdue([waiting.trial]) == []
     clock.now += 10 * POINT_SECONDS + 1
     assert again.overdue([waiting.trial]) == [waiting.trial]
+
+
+def limit_of(actor, trial):
+    with actor._copies.looking() as front:
+        return actor._attempts.max_silence(trial, front)
+
+
+def test_auto_counts_the_time_after_the_last_point_of_a_trial_that_finished(open_actor, clock):
+    actor = open_actor(max_silence="auto")
+    trial, waiting = begin(actor, 0), begin(actor, 1)
+    for step in STEPS:
+        clock.now += POINT_SECONDS
+        report(actor, trial, step)
+    clock.now += 3 * POINT_SECONDS  # it writes its last checkpoint
+    actor.finish(trial.trial)
+    assert limit_of(actor, waiting.trial) == 10 * 3 * POINT_SECONDS
+    again = open_actor(max_silence="auto")
+    assert limit_of(again, waiting.trial) == 10 * 3 * POINT_SECONDS
+
+
+def test_auto_counts_no_silence_of_an_attempt_that_failed(open_actor, clock):
+    actor = open_actor(max_silence="auto")
+    trial, waiting = begin(actor, 0), begin(actor, 1)
+    clock.now += 10**6
+    actor.abandon(trial.trial, "it hung")
+    assert actor.retry([trial.trial]) == [trial.trial]
+    actor.start(trial.trial, "here")
+    for step in STEPS:
+        clock.now += POINT_SECONDS
+        report(actor, trial, step)
+    actor.finish(trial.trial)
+    assert limit_of(actor, waiting.trial) == 10 * POINT_SECONDS
 
 
 def test_auto_gives_at_least_ten_minutes(open_actor, clock):

@@ -14,7 +14,7 @@ from bimix_sweep.sweep.folder import begun, held
 from bimix_sweep.sweep.journal import Journal
 from bimix_sweep.sweep.launch import resume_sweep, run_sweep
 from bimix_sweep.sweep.lines import encode, header, segment_name
-from bimix_sweep.sweep.parcels import Checkpoint, discard
+from bimix_sweep.sweep.parcels import Checkpoint
 from bimix_sweep.sweep.progress import Progress
 from bimix_sweep.sweep.watch import Follower, state_line
 
@@ -125,7 +125,6 @@ def test_checkpoints_and_a_journal_behind_a_link_are_refused_and_never_removed(t
     ):
         pass
     (folder / "journal").symlink_to(home)
-    discard(str(folder / "checkpoints"), "Documents")
     Checkpoint(str(folder / "checkpoints"), "Documents").drop()
     assert (home / "Documents").is_dir()
     (folder / "checkpoints").unlink()

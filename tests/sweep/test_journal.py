@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import shutil
@@ -371,3 +372,37 @@ def test_a_damaged_statement_of_what_must_be_there_is_an_error(tmp_path, text):
     (tmp_path / segments.LAST).write_text(text)
     with pytest.raises(JournalError, match=r"last\.json: has no checksum; restore the file"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_signal_in_any_flush_leaves_a_record_that_can_be_read_and_gone_on_with(
+    tmp_path, monkeypatch, late
+):
+    """Ctrl-C before or after each flush of a writer, whose `close` runs as the exception passes."""
+    fsync, interrupted, whole = os.fsync, 0, False
+    while not whole:
+        folder, left = tmp_path / str(interrupted), iter(range(100))
+        written(folder, 1)
+
+        def flush(descriptor, left=left, number=interrupted):
+            if late:
+                fsync(descriptor)
+            if next(left) == number:
+                raise KeyboardInterrupt
+            if not late:
+                fsync(descriptor)
+
+        acknowledged = 1
+        with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+            patched.setattr(os, "fsync", flush)
+            journal, _ = Journal.open(folder)
+            with contextlib.closing(journal):
+                for step in (2, 3, 4):
+                    journal.write(point(step))
+                    acknowledged = step
+            whole = True
+        assert steps(folder) in ([1, 2, 3, 4][:acknowledged], [1, 2, 3, 4][: acknowledged + 1])
+        written(folder, 1)
+        assert steps(folder)[-1] == 1
+        interrupted += 1
+    assert interrupted > 4

@@ -308,6 +308,48 @@ def test_a_result_that_comes_after_the_end_is_kept_and_the_recipe_written_anew(b
     assert replay(begun.folder).complete
 
 
+def test_losses_recorded_before_the_failure_do_not_replace_it_and_a_complete_sweep_stays_complete(
+    begun, tmp_path
+):
+    call("propose", begun.sweep, "--count", 7, "-o", begun.mixtures)
+    part = table(begun, tmp_path / "part.csv", ["t0003"], steps=STEPS[:1])
+    call("record", begun.folder, part)
+    call("record", begun.folder, table(begun, tmp_path / "a.csv", ["t0003"], factor=math.nan))
+    others = [f"t{number:04d}" for number in range(7) if number != 3]
+    call("record", begun.folder, table(begun, tmp_path / "b.csv", others))
+    call("propose", begun.folder, "--count", 99, "-o", begun.mixtures)
+    trials = MixtureFile.read(begun.mixtures).columns["trial"].to_pylist()
+    call("record", begun.folder, table(begun, tmp_path / "c.csv", trials))
+    assert replay(begun.folder).complete
+    assert "replaced" not in call("record", begun.folder, part)
+    history = replay(begun.folder)
+    assert history.complete
+    assert states(history)["t0003"] == "failed"
+
+
+def test_trials_tried_again_reopen_the_end_and_the_final_trials_it_ends_are_named(tmp_path):
+    folder = tmp_path / "sweep"
+    actor = open_sweep(folder, config(8))
+    for number in range(8):
+        if number == 4:
+            start_and_fail(actor, number, "diverged")
+        else:
+            train(actor, actor.propose(f"t{number:04d}"))
+    assert actor.propose("t0008") is None
+    lost, running = actor.final([]).trial, None
+    actor.abandon(lost, "ImportError: no module named trainer")
+    running = actor.final([lost]).trial
+    wanted = actor.retriable("all")
+    assert wanted == ["t0004", lost]
+    assert actor.retry([lost, "t0004"]) == ["t0004"]
+    assert any(f"final trials {running} are ended" in line for line in actor.snapshot().lines)
+    run(actor)
+    actor.close()
+    history = replay(folder)
+    assert history.complete
+    assert set(states(history).values()) == {"finished"}
+
+
 def record_together(folder, tables, environment=None):
     """`record` in one process for each table, all at once; what each said."""
     code = "import sys; from bimix_sweep.cli import app; app(['record', *sys.argv[1:]])"

@@ -60,6 +60,22 @@ def test_the_study_goes_on_with_the_journal(tmp_path, at_once):
     actor.close()
 
 
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_failed_trial_that_runs_again_is_a_trial_anew(tmp_path, at_once, looks):
+    view, actor = StudyView(str(tmp_path)), open_sweep(tmp_path, config(trials=8))
+    first = actor.propose("t0000")
+    assert [trial.state for trial in trials_of(view)] == [TrialState.RUNNING]
+    actor.abandon("t0000", "ImportError")
+    if looks:
+        assert [trial.state for trial in trials_of(view)] == [TrialState.FAIL]
+    actor.retry(["t0000"])
+    train(actor, first)
+    found = trials_of(view)
+    assert [trial.state for trial in found] == [TrialState.FAIL, TrialState.COMPLETE]
+    assert list(found[1].intermediate_values) == list(STEPS)
+    actor.close()
+
+
 def test_a_domain_that_joins_is_a_parameter_of_every_trial(tmp_path, at_once):
     view, actor = StudyView(str(tmp_path)), open_sweep(tmp_path, config(trials=8))
     train(actor, actor.propose("t0000"))

@@ -85,7 +85,7 @@ def go_on(folder, given, crash=None):
     trainer = prepare_builtin(change.config, folder, lambda _: None)
     spec = sweep_spec(change.config, trainer)
     check_change(history, change, spec, trainer.data)
-    stage(str(folder), history, change)
+    stage(str(folder), change)
     if crash == "before":
         return None, None
     first = first_event(change.config, trainer.data, spec, 1)
