@@ -20,16 +20,19 @@ MAX_LOOKED_AT = 10_000
 decides."""
 
 
-def check_before_run(config: SweepConfig, *, texts: bool = True) -> None:
+def check_before_run(config: SweepConfig, *, texts: bool = True, estimates: bool = True) -> None:
     """Refuse what a run of the built-in trainer would refuse.
 
     Args:
         texts: this machine sees the domains' text.
+        estimates: refuse by estimated numbers of tokens, too; a run counts them instead.
 
     Raises:
         DataError: the first refusal.
     """
-    lines = itertools.chain(config_refusals(config), text_refusals(config) if texts else ())
+    lines = itertools.chain(
+        config_refusals(config), text_refusals(config, estimates) if texts else ()
+    )
     if (line := next(lines, None)) is not None:
         raise DataError(line)
 
@@ -48,8 +51,12 @@ def config_refusals(config: SweepConfig) -> Iterator[str]:
             yield line
 
 
-def text_refusals(config: SweepConfig) -> Iterator[str]:
-    """Refusals that follow from the text of the domains and targets; at most a few documents of each are read."""
+def text_refusals(config: SweepConfig, estimates: bool = True) -> Iterator[str]:
+    """Refusals that follow from the text of the domains and targets; at most a few documents of each are read.
+
+    Args:
+        estimates: of the lengths of texts, too, as estimated by their size.
+    """
     from bimix_sweep.data.splits import MIN_DOCUMENTS  # loads the tokenizer's library
 
     if config.trainer != "builtin":
@@ -71,8 +78,12 @@ def text_refusals(config: SweepConfig) -> Iterator[str]:
             continue
         source = Source(path=target.path)
         line = _holds_tokens(f"target {name}", source)
-        if line := line or too_short(name, round(_estimated(source)), config.proxy.context):
+        if line is None and estimates:
+            line = too_short(name, round(_estimated(source)), config.proxy.context)
+        if line is not None:
             yield line
+    if not estimates:
+        return
     stated = config.subsample() or {}
     for name, limit in (config.subsample(estimated_tokens(config)) or {}).items():
         if name not in stated and (line := too_scarce(name, limit, config.proxy.context)):

@@ -285,7 +285,7 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
             )
         )
     else:
-        check_before_run(config)
+        check_before_run(config, estimates=False)
         store = make_store(config, place / STORE, say)
         remember_texts(folder, config)
     tokens = {name: float(store.num_train_tokens(name)) for name in store.domains}
