@@ -151,11 +151,6 @@ def _short_exam(folder):
     [
         ({}, _copies, "domain c-digo has 11 different documents; need at least 12"),
         (
-            {"proxy": {"context": 2048, "batch": 1}, "targets": {"exam": {"path": "exam.txt"}}},
-            _short_exam,
-            "tokens; need at least 2049, one sequence of the context 2048",
-        ),
-        (
             # 102,400 tokens a proxy of 1e12 are 1.024e-7 of the run, and so 31 of 3e8 tokens
             {"tokens": 3e8, "final": {"tokens": 1e12, "max_epochs": 1e6}},
             None,
@@ -197,6 +192,26 @@ def test_what_run_refuses_doctor_and_plan_refuse_with_the_same_sentence(
     if spoil is None:  # of the configuration alone: nothing of the text need be seen
         proposed = bimix("propose", "sweep.yaml", "--count", 1, "-o", "m.csv", code=1)
         assert sentence in " ".join(proposed.split())
+
+
+def test_a_target_shorter_than_one_sequence_is_refused_by_run_and_by_estimate_before(
+    texts, monkeypatch
+):
+    monkeypatch.chdir(texts)
+    _short_exam(texts)
+    raw = {
+        "domains": {"web-pages": {"path": "web pages"}, "c-digo": {"path": "código"}},
+        "proxy": {"context": 2048, "batch": 1, "vocabulary": 300},
+        "targets": {"exam": {"path": "exam.txt"}},
+    }
+    (texts / "sweep.yaml").write_text(yaml.safe_dump(raw, allow_unicode=True))
+    refusal = r"target exam has \d+ tokens; need at least 2049, one sequence of the context 2048"
+    with pytest.raises(DataError, match=refusal):
+        prepare_trainer(SweepConfig.load("sweep.yaml"), str(texts / "sweep"), lambda line: None)
+    findings = json.loads(bimix("doctor", "sweep.yaml", "--json", code=1))["findings"]
+    assert any(re.search(refusal, f["said"]) for f in findings if f["state"] == "problem")
+    planned = bimix("plan", "sweep.yaml", "--hours", 1, "--seconds", 0, code=1)
+    assert re.search(refusal, " ".join(planned.split()))
 
 
 def test_plan_counts_domains_whose_tokens_nobody_stated_by_their_bytes(tmp_path):
