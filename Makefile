@@ -36,7 +36,7 @@ test: lint
 bench: .venv/bench
 	@test -n "$(NAME)" || { echo "name one: make bench NAME=x with x of:"; ls tests/benchmarks | sed -n 's/^bench_\(.*\)\.py/  \1/p'; exit 2; }
 	@test -f "tests/benchmarks/bench_$(NAME).py" || { echo "there is no tests/benchmarks/bench_$(NAME).py"; exit 2; }
-	$(BIN)/python "tests/benchmarks/bench_$(NAME).py"
+	$(BIN)/python -m "tests.benchmarks.bench_$(NAME)"
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -4,12 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bimix_sweep.law.optimum import optimal_mixture
-    from bimix_sweep.law.selection import fit_law
+    from bimix_sweep.law.fitting.fit_law import fit_law
+    from bimix_sweep.law.optimum.optimal_mixture import optimal_mixture
     from bimix_sweep.mixture.domains import DomainSet, Mixture
     from bimix_sweep.mixture.goals import Goal
     from bimix_sweep.mixture.table import LossTable
-    from bimix_sweep.sweep.launch import run_sweep
+    from bimix_sweep.sweep.api import run_sweep
 
 __all__ = ["DomainSet", "Goal", "LossTable", "Mixture", "fit_law", "optimal_mixture", "run_sweep"]
 
@@ -18,9 +18,9 @@ _HOMES = {
     "Goal": "bimix_sweep.mixture.goals",
     "Mixture": "bimix_sweep.mixture.domains",
     "LossTable": "bimix_sweep.mixture.table",
-    "fit_law": "bimix_sweep.law.selection",
-    "optimal_mixture": "bimix_sweep.law.optimum",
-    "run_sweep": "bimix_sweep.sweep.launch",
+    "fit_law": "bimix_sweep.law.fitting.fit_law",
+    "optimal_mixture": "bimix_sweep.law.optimum.optimal_mixture",
+    "run_sweep": "bimix_sweep.sweep.api",
 }
 
 

@@ -119,7 +119,7 @@ def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> 
     if as_json:
         print_json(recipe.to_json())
         return
-    from bimix_sweep.sweep.snapshot import percent
+    from bimix_sweep.sweep.history.snapshot import percent
 
     rows = []
     for name, share in recipe.proportions.items():

@@ -43,9 +43,9 @@ def submit(
     status or watch. The cluster's token is taken from RAY_AUTH_TOKEN or the file RAY_AUTH_TOKEN_PATH (~/.ray/auth_token).
     """
     from bimix_sweep.config import SweepConfig
-    from bimix_sweep.sweep import jobs
-    from bimix_sweep.sweep.folder import sweep_folder
-    from bimix_sweep.sweep.watch import Follower
+    from bimix_sweep.sweep.jobs import submission
+    from bimix_sweep.sweep.views.follower import Follower
+    from bimix_sweep.sweep.workspace.paths import sweep_folder
 
     loaded = SweepConfig.load(config)
     folder = sweep_folder(out or loaded.out)
@@ -53,12 +53,12 @@ def submit(
         (followed := Follower(folder)).poll() is not None
         and followed.complete
         and not retry_failed
-        and jobs.unchanged(loaded, folder)
+        and submission.unchanged(loaded, folder)
     ):
         raise ConfigError(
             f"{folder} holds a sweep that is complete; its results are there, so take another folder for a new one"
         )
-    state = jobs.submit(
+    state = submission.submit(
         loaded,
         folder,
         address,
@@ -81,12 +81,12 @@ def submit(
 
 def stop(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -> None:
     """End the job of a sweep, losing nothing: it can go on later."""
-    from bimix_sweep.sweep import jobs
-    from bimix_sweep.sweep.folder import sweep_folder
-    from bimix_sweep.sweep.watch import Follower
+    from bimix_sweep.sweep.jobs import submission
+    from bimix_sweep.sweep.views.follower import Follower
+    from bimix_sweep.sweep.workspace.paths import sweep_folder
 
     folder = sweep_folder(folder)
-    state = jobs.stop(folder, address=address, say=lambda line: typer.echo(line, err=True))
+    state = submission.stop(folder, address=address, say=lambda line: typer.echo(line, err=True))
     followed = Follower(folder)
     followed.poll()
     if as_json:
@@ -105,7 +105,7 @@ def stop(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -
     if followed.complete:
         typer.echo("the sweep is complete")
     else:
-        typer.echo(jobs.how_to_go_on(folder, state.job.address))
+        typer.echo(submission.how_to_go_on(folder, state.job.address))
 
 
 def status(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -> None:
@@ -113,14 +113,14 @@ def status(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False)
 
     Its trainings, the predicted optimum, its job. Reads the journal, and asks the job's head where there is one.
     """
-    from bimix_sweep.sweep import jobs
-    from bimix_sweep.sweep.folder import sweep_folder
-    from bimix_sweep.sweep.watch import Follower, as_json_value, print_status
+    from bimix_sweep.sweep.jobs import submission
+    from bimix_sweep.sweep.views.follower import Follower, as_json_value, print_status
+    from bimix_sweep.sweep.workspace.paths import sweep_folder
 
     folder = sweep_folder(folder)
     followed = Follower(folder)
     snapshot = followed.poll()
-    job = jobs.job_state(folder, address=address)
+    job = submission.job_state(folder, address=address)
     if snapshot is None and job is None:
         raise ConfigError(
             f"{folder} holds no sweep and no job; start one with: bimix-sweep run, or submit"
@@ -155,8 +155,8 @@ def watch(
     Ends when the sweep is complete. Ctrl-C ends the looking and leaves the sweep alone.
     """
     from bimix_sweep import files
-    from bimix_sweep.sweep.folder import sweep_folder
-    from bimix_sweep.sweep.watch import Follower, watch_in_terminal
+    from bimix_sweep.sweep.views.follower import Follower, watch_in_terminal
+    from bimix_sweep.sweep.workspace.paths import sweep_folder
 
     folder = sweep_folder(folder)
     if not files.exists(
@@ -169,11 +169,11 @@ def watch(
         raise typer.BadParameter("--web and --optuna are two servers; run watch once for each")
     try:
         if web:
-            from bimix_sweep.sweep.web import serve
+            from bimix_sweep.sweep.views.web import serve
 
             _until_interrupted(serve(folder, port=port, seconds=max(2.0, seconds)))
         if optuna:
-            from bimix_sweep.sweep.study import serve_study
+            from bimix_sweep.sweep.views.optuna_dashboard import serve_study
 
             _until_interrupted(serve_study(folder, port=port))
         watch_in_terminal(Follower(folder), folder, seconds=seconds)

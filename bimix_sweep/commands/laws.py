@@ -67,8 +67,8 @@ def fit(
     Says which law, how well it predicts mixtures it has not seen, and why.
     """
     from bimix_sweep import files
-    from bimix_sweep.law.question import LawQuestion
-    from bimix_sweep.law.selection import fit_law
+    from bimix_sweep.law.fitting.fit_law import fit_law
+    from bimix_sweep.law.posterior.question import LawQuestion
     from bimix_sweep.mixture.domains import DomainSet
     from bimix_sweep.mixture.goals import PLAIN, ranged
     from bimix_sweep.mixture.table import LossTable
@@ -275,7 +275,7 @@ def optimum(
     part of the question, and the recipe says so.
     """
     from bimix_sweep.export.provenance import commit, versions
-    from bimix_sweep.law.question import changed
+    from bimix_sweep.law.posterior.question import changed
     from bimix_sweep.sweep.stored_law import stored_law
 
     if not 0 < within < 1:

@@ -19,8 +19,8 @@ from bimix_sweep.commands.common import (
 from bimix_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
-    from bimix_sweep.sweep.asked import Asked
-    from bimix_sweep.sweep.offline import Standing
+    from bimix_sweep.sweep.offline.offline import Standing
+    from bimix_sweep.sweep.offline.trial_table import Asked
 
 
 def propose(
@@ -86,8 +86,8 @@ def propose(
     """
     from bimix_sweep.config import SweepConfig
     from bimix_sweep.mixture.table import check_ending
-    from bimix_sweep.sweep import offline
-    from bimix_sweep.sweep.from_table import propose_from_table
+    from bimix_sweep.sweep.offline import offline
+    from bimix_sweep.sweep.offline.from_table import propose_from_table
 
     check_ending(mixtures)
     kind = (
@@ -170,7 +170,7 @@ def record(
 
     Says where the sweep stands; after the last training it writes the results.
     """
-    from bimix_sweep.sweep import offline
+    from bimix_sweep.sweep.offline import offline
 
     standing = offline.record(folder, table, say=_aside)
     if as_json:

@@ -34,7 +34,7 @@ def init(
     """
     from bimix_sweep import files
     from bimix_sweep.config import SweepConfig
-    from bimix_sweep.sweep.starter import find, yaml_text
+    from bimix_sweep.sweep.preflight.init_config import find, yaml_text
 
     if out.exists():
         raise ConfigError(
@@ -81,7 +81,7 @@ def doctor(
     Looks at Python and packages, cores, memory, shared memory, GPUs, the cluster's token, where the sweep will lie, the
     configuration and its text, and the cluster. Exits with 1 where something must be mended first.
     """
-    from bimix_sweep.sweep.doctor import examine
+    from bimix_sweep.sweep.preflight.doctor import examine
 
     findings = examine(config, address)
     problems = sum(finding.state == "problem" for finding in findings)
@@ -135,7 +135,7 @@ def plan(
     on laws drawn from what bimix-sweep believes before any run, with this file's domains, targets, bounds and slots.
     """
     from bimix_sweep.config import SweepConfig
-    from bimix_sweep.sweep.plan import make_plan
+    from bimix_sweep.sweep.preflight.plan import make_plan
 
     if hours is not None and not 0 < hours < 1e6:
         raise ConfigError(f"--hours is {hours:g}; need the wall time of one training, above 0")
@@ -145,7 +145,7 @@ def plan(
     if as_json:
         print_json(made.to_json())
         return
-    from bimix_sweep.sweep.snapshot import duration
+    from bimix_sweep.sweep.history.snapshot import duration
 
     typer.echo(
         f"{made.trials} trainings at most, and up to {made.final_trials} final ones; {made.slots} at a time"

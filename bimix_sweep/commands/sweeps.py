@@ -32,7 +32,7 @@ def demo(
 
     Real text found here, real proxies, embedded Ray, a recipe and a page; minutes on 2 cores.
     """
-    from bimix_sweep.sweep.demo import run_demo
+    from bimix_sweep.sweep.preflight.demo import run_demo
 
     print_recipe(run_demo(out, slots=slots, seed=seed), out, as_json)
 
@@ -60,7 +60,7 @@ def run(
         loaded = SweepConfig.load(config)
         folder = out or loaded.out
         typer.echo(f"{loaded.name}: starting in {folder}", err=True)
-        from bimix_sweep.sweep.launch import holds_sweep, resume_sweep, run_sweep
+        from bimix_sweep.sweep.api import holds_sweep, resume_sweep, run_sweep
 
         if go_on and holds_sweep(folder):
             recipe = resume_sweep(folder, config=loaded, retry_failed=retry_failed, address=address)
@@ -94,7 +94,7 @@ def resume(
     """
     with _early_stop_told():
         from bimix_sweep.config import SweepConfig
-        from bimix_sweep.sweep.launch import resume_sweep
+        from bimix_sweep.sweep.api import resume_sweep
 
         changed = SweepConfig.load(config) if config else None
         recipe = resume_sweep(
@@ -119,7 +119,7 @@ def extend(
     The sweep may be finished or not; trainings of before are kept.
     """
     with _early_stop_told():
-        from bimix_sweep.sweep.launch import extend_sweep
+        from bimix_sweep.sweep.api import extend_sweep
 
         recipe = extend_sweep(folder, runs, retry_failed=retry_failed, address=address)
     print_recipe(recipe, folder, as_json)
@@ -144,7 +144,7 @@ def report(
 
     The sweep may run or be finished; the page is DIR/report.html.
     """
-    from bimix_sweep.sweep.launch import write_sweep_report
+    from bimix_sweep.sweep.api import write_sweep_report
 
     written = write_sweep_report(folder)
     if as_json:

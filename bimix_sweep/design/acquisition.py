@@ -29,11 +29,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bimix_sweep.design.aim import Aim, aim_at
-from bimix_sweep.design.initial import random_mixtures
-from bimix_sweep.design.scale import Scale
-from bimix_sweep.law.contest import Question, scattered
-from bimix_sweep.law.uncertainty import Posterior
+from bimix_sweep.design.fidelity import Scale
+from bimix_sweep.design.initial_design import random_mixtures
+from bimix_sweep.design.optimality import Aim, aim_at
+from bimix_sweep.law.optimum.decision_problem import Question, scattered
+from bimix_sweep.law.posterior.gaussian import Posterior
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import Array, project
 

@@ -16,12 +16,12 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from bimix_sweep.design.acquisition import choose, dearest_due
-from bimix_sweep.design.aim import aim_at
-from bimix_sweep.design.initial import REPEATED, initial_scales, most_informative
-from bimix_sweep.design.scale import SAME_STEPS, Scale, kinds_of, scales_of
+from bimix_sweep.design.fidelity import SAME_STEPS, Scale, kinds_of, scales_of
+from bimix_sweep.design.initial_design import REPEATED, initial_scales, most_informative
+from bimix_sweep.design.optimality import aim_at
 from bimix_sweep.errors import SweepError
-from bimix_sweep.law.optimum import ask
-from bimix_sweep.law.selection import FittedLaw, fit_law
+from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
+from bimix_sweep.law.optimum.optimal_mixture import ask
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.goals import losses_of
 from bimix_sweep.mixture.simplex import Array

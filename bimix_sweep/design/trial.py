@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bimix_sweep.design.scale import Scale
+from bimix_sweep.design.fidelity import Scale
 from bimix_sweep.mixture.domains import Mixture
 
 FINAL = "final"

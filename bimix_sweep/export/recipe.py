@@ -15,12 +15,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from bimix_sweep import files
-from bimix_sweep.design.comparison import Comparison
+from bimix_sweep.design.confirmation import Comparison
 from bimix_sweep.errors import ExportError, MixtureError
-from bimix_sweep.law.answer import not_tested
-from bimix_sweep.law.fitted import FittedLaw
-from bimix_sweep.law.optimum import Optimum
-from bimix_sweep.law.question import LawQuestion
+from bimix_sweep.law.optimum.answer import not_tested
+from bimix_sweep.law.optimum.optimal_mixture import Optimum
+from bimix_sweep.law.posterior.fitted_law import FittedLaw
+from bimix_sweep.law.posterior.question import LawQuestion
 from bimix_sweep.mixture.domains import MOST_DOMAINS, check_names
 from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE, apportion

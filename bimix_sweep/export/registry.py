@@ -8,7 +8,9 @@ from types import MappingProxyType
 
 from bimix_sweep import files
 from bimix_sweep.errors import ExportError
-from bimix_sweep.export import (
+from bimix_sweep.export.blend import Blend, read_blend
+from bimix_sweep.export.form import Form
+from bimix_sweep.export.formats import (
     energon,
     hf_datasets,
     levanter,
@@ -22,8 +24,6 @@ from bimix_sweep.export import (
     plain_json,
     torchtitan,
 )
-from bimix_sweep.export.blend import Blend, read_blend
-from bimix_sweep.export.form import Form
 from bimix_sweep.export.recipe import Recipe
 
 FORMS: tuple[Form, ...] = (

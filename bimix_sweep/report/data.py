@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from bimix_sweep.design.comparison import Comparison
-from bimix_sweep.law.beyond import BeyondTrials
-from bimix_sweep.law.fitted import FittedLaw
-from bimix_sweep.law.optimum import Optimum
+from bimix_sweep.design.confirmation import Comparison
+from bimix_sweep.law.optimum.optimal_mixture import Optimum
+from bimix_sweep.law.posterior.beyond_trials import BeyondTrials
+from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.goals import Goals, losses_of
 from bimix_sweep.mixture.simplex import Array

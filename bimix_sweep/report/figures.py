@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from bimix_sweep.law.fitted import FittedLaw
+from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.goals import losses_of, ranged
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable

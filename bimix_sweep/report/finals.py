@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bimix_sweep.design.comparison import ComparedMixture, Comparison, said
+from bimix_sweep.design.confirmation import ComparedMixture, Comparison, said
 from bimix_sweep.report.data import ReportData
 from bimix_sweep.report.style import ACCENT, QUIET, Figure, faded, layout, numbers, text
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bimix_sweep.design.comparison import Comparison, said
-from bimix_sweep.law import transfer
-from bimix_sweep.law.fitted import FittedLaw
+from bimix_sweep.design.confirmation import Comparison, said
+from bimix_sweep.law.model import transfer
+from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.goals import ranged
 from bimix_sweep.report.data import ReportData

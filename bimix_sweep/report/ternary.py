@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from bimix_sweep.law.fitted import FittedLaw
-from bimix_sweep.law.optimum import Optimum
+from bimix_sweep.law.optimum.optimal_mixture import Optimum
+from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.report.contours import sublevel_loops, triangle_grid
 from bimix_sweep.report.data import ReportData

@@ -10,23 +10,23 @@ from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.data.stream import badly_realised
-from bimix_sweep.design.comparison import Comparison, compare_finals, objective_noise
-from bimix_sweep.design.initial import moved_references
+from bimix_sweep.design.confirmation import Comparison, compare_finals, objective_noise
+from bimix_sweep.design.initial_design import moved_references
 from bimix_sweep.errors import DataError, LawError, SweepError, TableError
 from bimix_sweep.export.provenance import commit
 from bimix_sweep.export.recipe import Recipe, build_recipe
 from bimix_sweep.export.writing import as_yaml
-from bimix_sweep.law.answer import answer, not_tested
-from bimix_sweep.law.optimum import Optimum, ask
-from bimix_sweep.law.question import LawQuestion
-from bimix_sweep.law.selection import FittedLaw, fit_law
+from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
+from bimix_sweep.law.optimum.answer import answer, not_tested
+from bimix_sweep.law.optimum.optimal_mixture import Optimum, ask
+from bimix_sweep.law.posterior.question import LawQuestion
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.simplex import total_variation
 from bimix_sweep.report.data import PathPoint, ReportData
 from bimix_sweep.report.page import render
-from bimix_sweep.sweep.finals import final_trainings
-from bimix_sweep.sweep.folder import CONFIG, STORE, local_part
-from bimix_sweep.sweep.history import SweepHistory, replay
+from bimix_sweep.sweep.history.confirmation_trials import final_trainings
+from bimix_sweep.sweep.history.history import SweepHistory, replay
+from bimix_sweep.sweep.workspace.paths import CONFIG, STORE, local_part
 
 MOVED = 5e-4
 """Share of tokens from which it is said that another mixture was trained in place of the predicted optimum."""

@@ -7,17 +7,17 @@ from typing import Any
 
 from bimix_sweep import files
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.design.comparison import Comparison
+from bimix_sweep.design.confirmation import Comparison
 from bimix_sweep.errors import ConfigError, LawError, SweepError, TableError
 from bimix_sweep.export.recipe import Recipe, build_recipe
-from bimix_sweep.law.answer import answer
-from bimix_sweep.law.question import LawQuestion
-from bimix_sweep.law.selection import FittedLaw
+from bimix_sweep.law.fitting.fit_law import FittedLaw
+from bimix_sweep.law.optimum.answer import answer
+from bimix_sweep.law.posterior.question import LawQuestion
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.parsing import parse_json
-from bimix_sweep.sweep.folder import CONFIG, begun, sweep_folder
-from bimix_sweep.sweep.history import SweepHistory, replay
+from bimix_sweep.sweep.history.history import SweepHistory, replay
 from bimix_sweep.sweep.results import decided, law_so_far, recipe_of
+from bimix_sweep.sweep.workspace.paths import CONFIG, begun, sweep_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,10 @@ WALL = {
     "date": {"today"},
 }
 ALLOWED = {
-    "sweep/clock.py": "reads it once, and counts from there by the monotonic clock",
-    "sweep/lease.py": "writes it for other hosts; who reads it watches for a renewal before it believes it",
-    "sweep/progress.py": "shown to people",
-    "sweep/watch.py": "shown to people",
+    "journal/clock.py": "reads it once, and counts from there by the monotonic clock",
+    "journal/lease.py": "writes it for other hosts; who reads it watches for a renewal before it believes it",
+    "sweep/views/terminal.py": "shown to people",
+    "sweep/views/follower.py": "shown to people",
 }
 
 

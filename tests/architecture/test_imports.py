@@ -28,7 +28,7 @@ def loaded_after(code: str) -> set[str]:
         "import bimix_sweep",
         "import bimix_sweep.cli",
         "from bimix_sweep import DomainSet, Mixture, LossTable, fit_law, optimal_mixture",
-        "import bimix_sweep.config, bimix_sweep.design.state, bimix_sweep.sweep.journal",
+        "import bimix_sweep.config, bimix_sweep.design.planner, bimix_sweep.journal.writer",
         "from typer.testing import CliRunner; from bimix_sweep.cli import app; assert CliRunner().invoke(app, ['--help']).exit_code == 0",
     ],
 )

@@ -1,19 +1,19 @@
 """Claim: the realised regret is within the reported 95 % bound in >= 93 % of simulated sweeps, >= 88 % in every family, and the bound is not idle.
 
 Each sweep runs in a world of one of five families (truths.py), noise .2 to 1 %, and is asked once, after a number of runs that its seed
-draws from 20 to 64. Regret is against the best mixture that many descents find in that world. The constants of the belief (law/contest.py,
-law/optimum.py) were set on other sweeps: seeds 7200 to 7211 and 7300 to 7347 of the same worlds, and other decisions in real pools than those of bench_pools.
+draws from 20 to 64. Regret is against the best mixture that many descents find in that world. The constants of the belief (law/optimum/decision_problem.py,
+law/optimum/optimal_mixture.py) were set on other sweeps: seeds 7200 to 7211 and 7300 to 7347 of the same worlds, and other decisions in real pools than those of bench_pools.
 """
 
 import argparse
 import time
 
 import numpy as np
-from recording import Claim, record, scatter_of_bounds
-from truths import FAMILIES, advance, spec, truth
 
-from bimix_sweep.design.state import SweepState
+from bimix_sweep.design.planner import SweepState
 from bimix_sweep.seeding import rng
+from tests.benchmarks.recording import Claim, record, scatter_of_bounds
+from tests.benchmarks.truths import FAMILIES, advance, spec, truth
 
 NOISES = (0.002, 0.003, 0.005, 0.01)
 RUNS = (20, 24, 32, 48, 64)

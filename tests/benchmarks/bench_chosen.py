@@ -6,10 +6,10 @@ Both policies run in this process on the same seeds and are judged on the 256 ot
 import time
 
 import numpy as np
-from recording import Claim, record
-from truths import published
 
 from bimix_sweep.design.replay import replay
+from tests.benchmarks.recording import Claim, record
+from tests.benchmarks.truths import published
 
 SEEDS = range(5)
 GOALS = {20: 0.950, 24: 0.975, 32: 0.985}

@@ -2,7 +2,7 @@
 
 One law is fitted to the three sizes together, five deals of the mixtures into 4 folds; a mixture left out is left out of every size. The same law
 fitted to each size alone, as in earlier versions of this page, stands beside it. The law's hyper-parameters were chosen on half of the 70M
-mixtures (law/priors.py); where that could not tell, near-equal variants were compared by folds of all 70M and 160M mixtures and partly of 305M,
+mixtures (law/model/priors.py); where that could not tell, near-equal variants were compared by folds of all 70M and 160M mixtures and partly of 305M,
 so no size here is fully untouched: how slopes and usefulness move with size was chosen by curves of a size predicted from a smaller one and few of their own. 16 variants (process,
 curvature, floor, slope, how slopes move with size and step), compared by three folds inside each of four training sets, lowered the error there by
 .003 % at most; none was taken.
@@ -15,14 +15,14 @@ the left-out mixture itself at the next smaller size, and carries it over by a l
 import time
 
 import numpy as np
-from published import OWN, changed, curves, stacked
-from recording import Claim, record
-from rivals import log_linear
 
-from bimix_sweep.law.fitted import FittedLaw
-from bimix_sweep.law.selection import fit_law
+from bimix_sweep.law.fitting.fit_law import fit_law
+from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng
+from tests.benchmarks.published import OWN, changed, curves, stacked
+from tests.benchmarks.recording import Claim, record
+from tests.benchmarks.rivals import log_linear
 
 SEEDS = 5
 FOLDS = 4

@@ -1,19 +1,19 @@
 """Claim: a few random 1M runs of the published swarm (17 domains, 13 targets) predict 256 unseen mixtures as well as rivals do from 512.
 
-Hyper-parameters of ours were chosen on the training runs alone (see law/priors.py). Five draws, the same for all methods.
+Hyper-parameters of ours were chosen on the training runs alone (see law/model/priors.py). Five draws, the same for all methods.
 """
 
 import time
 
 import numpy as np
-from published import swarm
-from recording import Claim, record
-from rivals import error, gaussian_process, lightgbm, log_linear, rank
 
 from bimix_sweep.design.replay import replay
-from bimix_sweep.law.selection import fit_law
+from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng
+from tests.benchmarks.published import swarm
+from tests.benchmarks.recording import Claim, record
+from tests.benchmarks.rivals import error, gaussian_process, lightgbm, log_linear, rank
 
 HARD = "dm_mathematics"
 """Target of most large misses: a share of .001 lowers its loss by a third, and shares are published with three decimals."""

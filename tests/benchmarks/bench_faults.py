@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from recording import Claim, record
-from storm import (
+
+from tests.benchmarks.recording import Claim, record
+from tests.benchmarks.storm import (
     Campaign,
     Storm,
     claims,
@@ -56,7 +57,7 @@ def main() -> None:
         plans[2].insert(int(place), "disk full")
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     with contextlib.ExitStack() as stack:
-        import faults
+        from tests.support import faults
 
         disk = stack.enter_context(small_disk(folder / "disk"))
         ray = stack.enter_context(faults.nodes(folder / "ray"))

@@ -7,12 +7,12 @@ domain of their own (OWN in published.py). The mean curve is the geometric mean 
 import time
 
 import numpy as np
-from published import OWN, changed, curves
-from recording import Claim, record
 
-from bimix_sweep.law.selection import fit_law
+from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng
+from tests.benchmarks.published import OWN, changed, curves
+from tests.benchmarks.recording import Claim, record
 
 SEEDS = 10
 SIZES = ("70M", "160M", "305M")

@@ -14,15 +14,16 @@ import time
 from pathlib import Path
 
 import numpy as np
-from ray_nodes import nodes
-from recording import Claim, record
+
+from tests.benchmarks.ray_nodes import nodes
+from tests.benchmarks.recording import Claim, record
 
 TRAININGS, POINTS, SECONDS = 32, 100, 30.0
 DOMAINS = ("web", "code", "books", "math", "wiki", "papers", "forums")
 
 
 def spec():
-    from bimix_sweep.design.spec import SweepSpec
+    from bimix_sweep.design.problem import SweepSpec
     from bimix_sweep.mixture.domains import DomainSet
 
     domains = DomainSet(names=DOMAINS)
@@ -46,7 +47,7 @@ class Training:
     """A process that trains one mixture after another in no time."""
 
     def __init__(self, name: str) -> None:
-        from bimix_sweep.sweep.remote import law_actor
+        from bimix_sweep.sweep.cluster.actor_client import law_actor
 
         self._actor = law_actor(name)
 
@@ -55,7 +56,7 @@ class Training:
 
     def run(self, trial: str, shares: list[float], until: float) -> list[tuple[float, float]]:
         """(when, seconds) of each acknowledged point."""
-        from bimix_sweep.sweep.remote import ask
+        from bimix_sweep.sweep.cluster.actor_client import ask
 
         generator = np.random.default_rng([*trial.encode()])
         ask(self._actor.start.remote(trial, "here"))
@@ -77,9 +78,9 @@ def measure(address: str, folder: Path) -> tuple[list[tuple[float, float]], floa
     """All points, and begin and end of the time that counts."""
     import ray
 
-    from bimix_sweep.sweep.driver import _start_actor
-    from bimix_sweep.sweep.events import sweep_event
-    from bimix_sweep.sweep.remote import NAMESPACE, ask
+    from bimix_sweep.sweep.cluster.actor_client import NAMESPACE, ask
+    from bimix_sweep.sweep.cluster.driver import _start_actor
+    from bimix_sweep.sweep.history.events import sweep_event
 
     ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
     try:
@@ -132,7 +133,7 @@ def main() -> None:
         folder = Path(base) / "sweep"
         folder.mkdir()
         points, began, until = measure(address, folder)
-        from bimix_sweep.sweep.history import replay
+        from bimix_sweep.sweep.history.history import replay
 
         history = replay(str(folder))
         kept = sum(len(trial.points) for trial in history.state.trials.values())

@@ -7,12 +7,12 @@ at least 3 %. Beside it, 48 runs chosen at random without regard to the domain. 
 import time
 
 import numpy as np
-from published import swarm
-from recording import Claim, record
-from rivals import error, rank
 
-from bimix_sweep.law.selection import fit_law
+from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.seeding import rng
+from tests.benchmarks.published import swarm
+from tests.benchmarks.recording import Claim, record
+from tests.benchmarks.rivals import error, rank
 
 SEEDS = 3
 ADDED = ("github", "pile_cc", "pubmed_central", "stackexchange")

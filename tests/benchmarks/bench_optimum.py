@@ -6,11 +6,11 @@ SLSQP gets the same analytic gradients and starts. Problems are random convex lo
 import time
 
 import numpy as np
-from recording import Claim, record
 from scipy import optimize
 
-from bimix_sweep.law.minimise import Objective, minimise
+from bimix_sweep.law.optimum.solver import Objective, minimise
 from bimix_sweep.mixture.simplex import Array, project
+from tests.benchmarks.recording import Claim, record
 
 SIZES = ((17, 13), (17, 22), (40, 50))
 NUM_PROBLEMS = 20

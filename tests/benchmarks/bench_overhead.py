@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from recording import Claim, record
+from tests.benchmarks.recording import Claim, record
 
 ROUNDS = 1
 TRIALS = 8
@@ -30,8 +30,8 @@ FACTOR, START_SECONDS = 1.15, 15.0
 def prepared(folder: Path) -> None:
     """The sweep's folder with its configuration and token store, but nothing trained."""
     from bimix_sweep.config import SweepConfig
-    from bimix_sweep.sweep.demo import demo_config
-    from bimix_sweep.sweep.trainers import prepare_builtin
+    from bimix_sweep.sweep.preflight.demo import demo_config
+    from bimix_sweep.sweep.trainers.builtin import prepare_builtin
 
     config = demo_config(folder, slots=SLOTS)
     changed = config.model_dump(mode="json") | {
@@ -58,8 +58,9 @@ def plain(folder: str) -> None:
     """Train what the sweep in `folder` trained, one after another; print the seconds, imports and model set-up included."""
     start = time.perf_counter()
     from bimix_sweep.config import SweepConfig
-    from bimix_sweep.sweep.history import replay
-    from bimix_sweep.sweep.trainers import TrialJob, prepare_builtin
+    from bimix_sweep.sweep.history.history import replay
+    from bimix_sweep.sweep.trainers.base import TrialJob
+    from bimix_sweep.sweep.trainers.builtin import prepare_builtin
 
     history = replay(folder)
     trainer = prepare_builtin(
@@ -138,7 +139,7 @@ class SleepingTrainer:
 def sleeping(folder: Path) -> None:
     """A sweep of trainings that sleep, on embedded Ray."""
     from bimix_sweep.config import SweepConfig
-    from bimix_sweep.sweep.launch import run_sweep
+    from bimix_sweep.sweep.api import run_sweep
 
     content = {
         "name": "sleeping",

@@ -15,8 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from recording import Claim, record
-from rivals import lightgbm, log_linear
 from scipy.stats import spearmanr
 
 from bimix_sweep.data.demo import demo_texts
@@ -24,7 +22,7 @@ from bimix_sweep.data.prepare import prepare
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.data.stream import MixtureStream
-from bimix_sweep.law.selection import fit_law
+from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
@@ -32,6 +30,8 @@ from bimix_sweep.proxy.precision import choose_precision
 from bimix_sweep.proxy.spec import ProxySpec
 from bimix_sweep.proxy.train import train
 from bimix_sweep.seeding import rng
+from tests.benchmarks.recording import Claim, record
+from tests.benchmarks.rivals import lightgbm, log_linear
 
 TRAININGS, STEPS, DRAWS, COST = 80, 400, 10, 12
 FIRST = 100

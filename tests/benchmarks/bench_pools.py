@@ -11,15 +11,15 @@ import time
 from functools import cache
 
 import numpy as np
-from published import curves, swarm
-from recording import Claim, record, scatter_of_bounds
 
-from bimix_sweep.law.contest import correlated_draws
-from bimix_sweep.law.optimum import ask
-from bimix_sweep.law.selection import fit_law
+from bimix_sweep.law.fitting.fit_law import fit_law
+from bimix_sweep.law.optimum.decision_problem import correlated_draws
+from bimix_sweep.law.optimum.optimal_mixture import ask
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng
+from tests.benchmarks.published import curves, swarm
+from tests.benchmarks.recording import Claim, record, scatter_of_bounds
 
 DECISIONS = 40
 """A pool."""

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from recording import Claim, record
 from torch.nn import functional
 
 from bimix_sweep.data.demo import demo_texts
@@ -24,6 +23,7 @@ from bimix_sweep.proxy import model
 from bimix_sweep.proxy.precision import COMPILING_PAYS, choose_precision, dtype_of
 from bimix_sweep.proxy.spec import HEAD_WIDTH, ProxySpec
 from bimix_sweep.proxy.train import train
+from tests.benchmarks.recording import Claim, record
 
 REPEATS, STEPS = 3, 30
 

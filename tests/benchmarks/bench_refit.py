@@ -8,16 +8,16 @@ scaled to 22, which favours neither side: targets do not share work in it.
 import time
 
 import numpy as np
-from recording import Claim, record
 from scipy.optimize import least_squares
 
 from bimix_sweep.design.acquisition import Scales, next_mixture
-from bimix_sweep.design.scale import Scale
-from bimix_sweep.law.optimum import ask
-from bimix_sweep.law.selection import fit_law
+from bimix_sweep.design.fidelity import Scale
+from bimix_sweep.law.fitting.fit_law import fit_law
+from bimix_sweep.law.optimum.optimal_mixture import ask
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng
+from tests.benchmarks.recording import Claim, record
 
 TARGETS, DOMAINS, TRIALS, POINTS = 22, 17, 200, 20
 STARTS, TIMED_TARGETS, REPEATS = 8, 2, 5

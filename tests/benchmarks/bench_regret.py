@@ -13,13 +13,13 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-from recording import Claim, record
 from scipy import optimize
-from truths import Truth, advance, spec, truth
 
-from bimix_sweep.design.state import SweepState
+from bimix_sweep.design.planner import SweepState
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.seeding import rng
+from tests.benchmarks.recording import Claim, record
+from tests.benchmarks.truths import Truth, advance, spec, truth
 
 NOISE = 0.003
 OURS = (32, 64, 96)

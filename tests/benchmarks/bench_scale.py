@@ -7,13 +7,13 @@ a goal. The mean loss over targets is what is minimised; 20 random weightings of
 import time
 
 import numpy as np
-from published import stacked, swarm
-from recording import Claim, record
 from scipy.stats import spearmanr
 
-from bimix_sweep.design.initial import most_informative
-from bimix_sweep.law.selection import fit_law
+from bimix_sweep.design.initial_design import most_informative
+from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.seeding import rng
+from tests.benchmarks.published import stacked, swarm
+from tests.benchmarks.recording import Claim, record
 
 SEEDS = 30
 FIRST = 5

@@ -1,7 +1,7 @@
 """Claim: curves at 70M and 160M predict every checkpoint at 305M, with intervals that know two sizes leave the size law open.
 
 The size term's prior is a published one (arXiv:2203.15556), not fitted here; what is expected of slopes and usefulness at other sizes was chosen on these
-curves, larger ones predicted from smaller ones and four of their own (law/priors.py). For scale: the rank correlation of the measured losses of the
+curves, larger ones predicted from smaller ones and four of their own (law/model/priors.py). For scale: the rank correlation of the measured losses of the
 same mixtures between 160M and 305M, what a person would have who trained all of them at 160M and carried the order over; that of the same 305M
 runs between the checkpoint before the last and the last; and that of the law fitted to the 305M runs themselves.
 """
@@ -9,13 +9,13 @@ runs between the checkpoint before the last and the last; and that of the law fi
 import time
 
 import numpy as np
-from published import OWN, curves, stacked
-from recording import Claim, record
 from scipy.stats import spearmanr
 
-from bimix_sweep.law.fitted import FittedLaw
-from bimix_sweep.law.selection import fit_law
+from bimix_sweep.law.fitting.fit_law import fit_law
+from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.table import LossTable
+from tests.benchmarks.published import OWN, curves, stacked
+from tests.benchmarks.recording import Claim, record
 
 
 def ends(table: LossTable) -> dict[bytes, np.ndarray]:

@@ -12,16 +12,16 @@ import time
 from dataclasses import replace
 
 import numpy as np
-from published import OWN, curves, stacked
-from recording import Claim, record
 from scipy.stats import spearmanr
 
-from bimix_sweep.design.spec import SweepSpec
-from bimix_sweep.design.state import SweepState
-from bimix_sweep.law.selection import fit_law
+from bimix_sweep.design.planner import SweepState
+from bimix_sweep.design.problem import SweepSpec
+from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.seeding import rng
+from tests.benchmarks.published import OWN, curves, stacked
+from tests.benchmarks.recording import Claim, record
 
 NAMES = ("code", "docs", "web")
 HELP = np.array([[1.0, 0.2, 0.05], [0.1, 1.0, 0.3], [0.02, 0.25, 1.0]])

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from recording import Claim, record
-from storm import (
+
+from tests.benchmarks.recording import Claim, record
+from tests.benchmarks.storm import (
     KINDS,
     Campaign,
     Storm,
@@ -50,7 +51,7 @@ def main() -> None:
     own_namespace()
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     with contextlib.ExitStack() as stack:
-        import faults
+        from tests.support import faults
 
         disk = stack.enter_context(small_disk(folder / "disk"))
         ray = stack.enter_context(faults.nodes(folder / "ray"))

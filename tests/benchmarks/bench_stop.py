@@ -9,11 +9,11 @@ import argparse
 import time
 
 import numpy as np
-from recording import Claim, record
-from truths import FAMILIES, advance, spec, truth
 
-from bimix_sweep.design.state import SweepState
+from bimix_sweep.design.planner import SweepState
 from bimix_sweep.seeding import rng
+from tests.benchmarks.recording import Claim, record
+from tests.benchmarks.truths import FAMILIES, advance, spec, truth
 
 TOLERANCE = 0.002
 BUDGET = 80

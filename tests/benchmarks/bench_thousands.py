@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ray_nodes import loaded, named, nodes, proportional, resident
-from recording import Claim, record
+
+from tests.benchmarks.ray_nodes import loaded, named, nodes, proportional, resident
+from tests.benchmarks.recording import Claim, record
 
 TRIALS, SLOTS, NODES = 2000, 64, 4
 KILL_AT = 0.98
@@ -61,8 +62,8 @@ def drive(what: str, folder: str, address: str, trials: int, slots: int) -> None
     from rich.console import Console
 
     from bimix_sweep.config import SweepConfig
-    from bimix_sweep.sweep.launch import resume_sweep, run_sweep
-    from bimix_sweep.sweep.progress import Progress
+    from bimix_sweep.sweep.api import resume_sweep, run_sweep
+    from bimix_sweep.sweep.views.terminal import Progress
 
     content = {
         "name": "thousands",
@@ -176,7 +177,7 @@ def main(trials: int = TRIALS, slots: int = SLOTS) -> None:
             sys.exit(
                 f"the resumed driver ended with {failed}: {(Path(base) / 'resume.log').read_text()[-3000:]}"
             )
-        from bimix_sweep.sweep.history import replay
+        from bimix_sweep.sweep.history.history import replay
 
         history = replay(str(folder))
         finished = sum(

@@ -8,16 +8,16 @@ and narrow for the group as a whole: both widths are recorded.
 import time
 
 import numpy as np
-from recording import Claim, record
 from scipy import optimize
 
-from bimix_sweep.law.contest import Question
-from bimix_sweep.law.minimise import minimise
-from bimix_sweep.law.optimum import ask, optimal_mixture
-from bimix_sweep.law.selection import fit_law
+from bimix_sweep.law.fitting.fit_law import fit_law
+from bimix_sweep.law.optimum.decision_problem import Question
+from bimix_sweep.law.optimum.optimal_mixture import ask, optimal_mixture
+from bimix_sweep.law.optimum.solver import minimise
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.simplex import Array, project
 from bimix_sweep.mixture.table import LossTable
+from tests.benchmarks.recording import Claim, record
 
 DOMAINS, TARGETS, GROUPS, CAPPED = 40, 50, 8, 15
 RUNS, NOISE = 60, 0.005

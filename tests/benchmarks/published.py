@@ -4,9 +4,9 @@ import csv
 from pathlib import Path
 
 import numpy as np
-from recording import shared
 
 from bimix_sweep.mixture.table import LossTable
+from tests.benchmarks.recording import shared
 
 PARAMETERS = {"1m": 1e6, "60m": 6e7, "70M": 18.9e6, "160M": 85.1e6, "305M": 201.5e6}
 """Sizes of the runs; non-embedding parameters for the curves."""

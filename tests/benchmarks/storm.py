@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recording import Claim
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sweep"))
-
-from evidence import Findings, decisions, investigate
-from faults import PATIENCE, STEPS, Nodes, Stuck, Supervised, wait_for
+from tests.benchmarks.recording import Claim
+from tests.support.evidence import Findings, decisions, investigate
+from tests.support.faults import PATIENCE, STEPS, Nodes, Stuck, Supervised, wait_for
 
 NAMESPACE = "BIMIX_FAULTS_NAMESPACE"
 KINDS = (
@@ -276,7 +274,7 @@ def clear_up(storm: Storm, left: list[str]) -> None:
 
 def left_processes() -> list[str]:
     """Command lines of what still runs in this namespace beside process 1 and this one."""
-    from faults import command_line, processes
+    from tests.support.faults import command_line, processes
 
     return [command_line(pid) for pid in processes() if pid not in (1, os.getpid())]
 

@@ -14,17 +14,17 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
-from recording import shared
 from scipy import linalg, optimize
 
-from bimix_sweep.design.spec import SweepSpec
-from bimix_sweep.design.state import SweepState
-from bimix_sweep.law.minimise import Objective, minimise
-from bimix_sweep.law.selection import fit_law
+from bimix_sweep.design.planner import SweepState
+from bimix_sweep.design.problem import SweepSpec
+from bimix_sweep.law.fitting.fit_law import fit_law
+from bimix_sweep.law.optimum.solver import Objective, minimise
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng
+from tests.benchmarks.recording import shared
 
 FAMILIES = ("law-like", "alien", "boosted", "net", "log-linear")
 STEP = 1000.0

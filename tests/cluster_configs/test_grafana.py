@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bimix_sweep.sweep.metrics import GAUGES
+from bimix_sweep.sweep.cluster.gauges import GAUGES
 
 FOLDER = Path(__file__).resolve().parents[2] / "cluster_configs"
 BOARD = json.loads((FOLDER / "grafana" / "bimix-sweep.json").read_text())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bimix_sweep.sweep.history import replay
+from bimix_sweep.sweep.history.history import replay
 
 SCRIPT = Path(__file__).resolve().parents[2] / "cluster_configs" / "slurm.sbatch"
 JOB = 100_000 + os.getpid()
@@ -37,7 +37,7 @@ def job(tmp_path):
     venv = tmp_path / "venv"
     (venv / "bin").mkdir(parents=True)
     tools.mkdir()
-    planted = Path(__file__).resolve().parents[1] / "sweep" / "planted_sweep.py"
+    planted = Path(__file__).resolve().parents[1] / "support" / "planted_sweep.py"
     for path, text in (
         (tools / "srun", SRUN),
         (tools / "scontrol", SCONTROL),

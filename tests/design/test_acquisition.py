@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from bimix_sweep.design.acquisition import Scales, choose, next_mixture, scores
-from bimix_sweep.design.aim import Aim, aim_at
-from bimix_sweep.design.scale import Scale
-from bimix_sweep.law.contest import Bowl
-from bimix_sweep.law.minimise import Objective, minimise
-from bimix_sweep.law.optimum import ask, solve
-from bimix_sweep.law.selection import fit_law
-from bimix_sweep.law.uncertainty import Posterior
+from bimix_sweep.design.fidelity import Scale
+from bimix_sweep.design.optimality import Aim, aim_at
+from bimix_sweep.law.fitting.fit_law import fit_law
+from bimix_sweep.law.optimum.decision_problem import Bowl
+from bimix_sweep.law.optimum.optimal_mixture import ask, solve
+from bimix_sweep.law.optimum.solver import Objective, minimise
+from bimix_sweep.law.posterior.gaussian import Posterior
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.table import LossTable
 

@@ -4,8 +4,8 @@ from functools import cache
 import numpy as np
 import pytest
 
+from bimix_sweep.design.fidelity import Scale, dearest, kinds_of, scales_of
 from bimix_sweep.design.replay import JUDGED, _Pool, replay
-from bimix_sweep.design.scale import Scale, dearest, kinds_of, scales_of
 from bimix_sweep.errors import SweepError
 from bimix_sweep.mixture.table import LossTable
 

@@ -6,21 +6,21 @@ from functools import cache
 
 import numpy as np
 import pytest
-from played_back import check_from_the_middle, check_in_a_batch
 from scipy import optimize
 
 from bimix_sweep.design.acquisition import DEAREST_SHARE, Scales, choose, costs
-from bimix_sweep.design.aim import aim_at
-from bimix_sweep.design.initial import REPEATED, initial_scales, num_initial
-from bimix_sweep.design.scale import Scale
-from bimix_sweep.design.spec import SweepSpec
-from bimix_sweep.design.state import SweepState
+from bimix_sweep.design.fidelity import Scale
+from bimix_sweep.design.initial_design import REPEATED, initial_scales, num_initial
+from bimix_sweep.design.optimality import aim_at
+from bimix_sweep.design.planner import SweepState
+from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
-from bimix_sweep.law.optimum import ask
-from bimix_sweep.law.selection import fit_law
+from bimix_sweep.law.fitting.fit_law import fit_law
+from bimix_sweep.law.optimum.optimal_mixture import ask
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.table import LossTable
+from tests.support.played_back import check_from_the_middle, check_in_a_batch
 
 NAMES = ("code", "docs", "web")
 HELP = np.array([[1.0, 0.2, 0.05], [0.1, 1.0, 0.3], [0.02, 0.25, 1.0]])
@@ -215,8 +215,8 @@ def test_a_belief_at_several_sizes_is_joint():
 
 
 def test_a_batch_of_many_proposals_has_both_sizes_and_is_the_same_after_a_restart(monkeypatch):
-    monkeypatch.setattr("bimix_sweep.design.chain.EACH", 10)
-    monkeypatch.setattr("bimix_sweep.design.chain.GROWTH", 0.5)
+    monkeypatch.setattr("bimix_sweep.design.refit_schedule.EACH", 10)
+    monkeypatch.setattr("bimix_sweep.design.refit_schedule.GROWTH", 0.5)
     whole = sweep(BOTH, cost=5)
     batch = [whole.propose(f"b{i}") for i in range(10)]
     assert {proposal.size for proposal in batch} == {SMALL, LARGE}

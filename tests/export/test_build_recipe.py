@@ -5,12 +5,12 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from bimix_sweep.design.comparison import compare_finals
+from bimix_sweep.design.confirmation import compare_finals
 from bimix_sweep.errors import ExportError
 from bimix_sweep.export.recipe import Recipe, build_recipe
-from bimix_sweep.law.optimum import optimal_mixture
-from bimix_sweep.law.question import FinalRun, LawQuestion
-from bimix_sweep.law.selection import fit_law
+from bimix_sweep.law.fitting.fit_law import fit_law
+from bimix_sweep.law.optimum.optimal_mixture import optimal_mixture
+from bimix_sweep.law.posterior.question import FinalRun, LawQuestion
 from bimix_sweep.mixture.curves import LossCurve
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.table import LossTable

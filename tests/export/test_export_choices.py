@@ -5,12 +5,12 @@ import runpy
 
 import pytest
 import yaml
-from trainers import blocks, read_grain_files
 
 from bimix_sweep.errors import ExportError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.export.registry import FORMS, export_all, export_recipe
 from bimix_sweep.export.writing import as_yaml
+from tests.support.trainers import blocks, read_grain_files
 
 HALVES = Recipe(proportions={"web": 0.25, "code": 0.75})
 NEEDING_PATHS = sorted({form.name for form in FORMS if form.paths == "needed"})

@@ -4,10 +4,10 @@ from decimal import Decimal
 
 import pytest
 import yaml
-from trainers import run_with
 
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.export.registry import FORMS, TRAINERS, export_recipe
+from tests.support.trainers import run_with
 
 PROPORTIONS = {"web": 0.5, "yes": 0.3, "books & <more>": 0.199999, "legal": 0.0, "rare": 0.000001}
 PATHS = {name: f"/data/sets/{name.split()[0]}" for name in PROPORTIONS}

@@ -7,7 +7,10 @@ import runpy
 import numpy as np
 import pytest
 import yaml
-from trainers import (
+
+from bimix_sweep.export.recipe import Recipe
+from bimix_sweep.export.registry import FORMS, export_recipe
+from tests.support.trainers import (
     blocks,
     chance,
     lagging,
@@ -18,9 +21,6 @@ from trainers import (
     run_with,
     whole_samples,
 )
-
-from bimix_sweep.export.recipe import Recipe
-from bimix_sweep.export.registry import FORMS, export_recipe
 
 PROPORTIONS = {"web": 0.5, "code": 0.3, "books": 0.15, "1e3": 0.05, "legal": 0.0}
 LENGTHS = {"web": 50, "code": 20, "books": 400, "1e3": 100, "legal": 10}

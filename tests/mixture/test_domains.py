@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from bimix_sweep.design.initial import moved_references
+from bimix_sweep.design.initial_design import moved_references
 from bimix_sweep.errors import MixtureError
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 

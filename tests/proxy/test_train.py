@@ -101,7 +101,7 @@ def test_a_training_killed_midway_goes_on_to_the_last_bit_as_if_it_had_not_been(
     store, tmp_path, dtype
 ):
     undisturbed = losses_of(store, dtype=dtype)
-    program = Path(__file__).with_name("killed_training.py")
+    program = Path(__file__).resolve().parents[1] / "support" / "killed_training.py"
     arguments = [
         str(store.path),
         str(tmp_path),

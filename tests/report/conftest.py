@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from bimix_sweep.design.comparison import compare_finals
-from bimix_sweep.law.optimum import optimal_mixture
-from bimix_sweep.law.selection import fit_law
+from bimix_sweep.design.confirmation import compare_finals
+from bimix_sweep.law.fitting.fit_law import fit_law
+from bimix_sweep.law.optimum.optimal_mixture import optimal_mixture
 from bimix_sweep.mixture.curves import LossCurve
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import total_variation

@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from in_process import Planted, config, open_sweep, run, whole
 
 from bimix_sweep.data.store import Split, write_store
 from bimix_sweep.data.stream import MixtureStream
 from bimix_sweep.errors import MixtureError
-from bimix_sweep.sweep import offline
-from bimix_sweep.sweep.driver import sweep_spec
-from bimix_sweep.sweep.history import replay
-from bimix_sweep.sweep.plan import make_plan
+from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.spec import sweep_spec
+from bimix_sweep.sweep.offline import offline
+from bimix_sweep.sweep.preflight.plan import make_plan
+from tests.support.in_process import Planted, config, open_sweep, run, whole
 
 NAMES = ("web", "code", "books")
 RUN, EPOCHS = 4e9, 4.0

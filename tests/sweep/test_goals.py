@@ -5,20 +5,20 @@ import json
 import numpy as np
 import pytest
 import yaml
-from in_process import Planted, open_sweep
 from typer.testing import CliRunner
 
 from bimix_sweep.cli import app
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.design import planning
+from bimix_sweep.design import simulation
 from bimix_sweep.errors import BimixSweepError, ConfigError, DivergedError, SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.mixture.table import LossTable, MixtureFile
-from bimix_sweep.sweep.brought import Brought, Points, brought
-from bimix_sweep.sweep.driver import sweep_spec
-from bimix_sweep.sweep.history import replay
-from bimix_sweep.sweep.trainers import TrialJob
+from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.spec import sweep_spec
+from bimix_sweep.sweep.trainers.base import TrialJob
+from bimix_sweep.sweep.trainers.user_trainer import Brought, Points, brought
+from tests.support.in_process import Planted, open_sweep
 
 NAMES = ("web", "code", "books")
 BEST = np.array([0.69, 0.21, 0.10])
@@ -263,8 +263,8 @@ def test_a_sweep_asks_about_values_between_zero_and_one_once_after_three_trials(
 def test_a_plan_is_made_for_a_sweep_on_accuracies_too(tmp_path, monkeypatch):
     raw = content(tmp_path, **ACCURACY) | {"budget": {"trials": 8}}
     raw["targets"]["arc_acc"] = {"goal": "max", "range": [0, 100]}
-    monkeypatch.setattr(planning, "MOST_SIMULATED", 1)
-    found = planning.simulate(
+    monkeypatch.setattr(simulation, "MOST_SIMULATED", 1)
+    found = simulation.simulate(
         sweep_spec(SweepConfig.parse(raw), Planted()), noise=0.01, seconds=600
     )
     assert found[-1].runs == 8

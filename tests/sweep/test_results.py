@@ -9,14 +9,14 @@ import yaml
 
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.store import Split, write_store
-from bimix_sweep.design.spec import SweepSpec
+from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.errors import ExportError, SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.export.registry import export_all, export_recipe
-from bimix_sweep.sweep.actor import LawActor
-from bimix_sweep.sweep.events import sweep_event
+from bimix_sweep.journal.segments import LAST
+from bimix_sweep.sweep.coordinator.actor import LawActor
+from bimix_sweep.sweep.history.events import sweep_event
 from bimix_sweep.sweep.results import _write_domains, write_page, write_results
-from bimix_sweep.sweep.segments import LAST
 
 NAMES = ("web", "code", "books")
 STEPS = (100, 200, 400)

@@ -2,8 +2,8 @@ import numpy as np
 import optuna
 import pytest
 
-from bimix_sweep.design.spec import SweepSpec
-from bimix_sweep.design.state import SweepState
+from bimix_sweep.design.planner import SweepState
+from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.errors import SweepError
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.simplex import total_variation

@@ -8,30 +8,31 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from in_process import Planted, config, measured_at, open_sweep, run, train, whole
-from in_process import losses as planted_losses
 from rich.console import Console
-from test_brought_trainers import POINT, Attempt
-from test_builtin_trainer import config as builtin_config
-from test_builtin_trainer import text  # noqa: F401 - a fixture
 from typer.testing import CliRunner
 
 from bimix_sweep.cli import app
 from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.export.recipe import Recipe
+from bimix_sweep.journal.segments import read
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.table import LossTable, MixtureFile, write_columns
-from bimix_sweep.sweep.budget import bills
-from bimix_sweep.sweep.figures import Figurer
-from bimix_sweep.sweep.finals import final_mixtures
-from bimix_sweep.sweep.history import replay
-from bimix_sweep.sweep.plan import make_plan
-from bimix_sweep.sweep.progress import view as picture
+from bimix_sweep.sweep.history.budget import bills
+from bimix_sweep.sweep.history.confirmation_trials import final_mixtures
+from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.snapshot import snapshot_of
+from bimix_sweep.sweep.history.statistics import Figurer
+from bimix_sweep.sweep.preflight.plan import make_plan
 from bimix_sweep.sweep.results import page, write_results
-from bimix_sweep.sweep.segments import read
-from bimix_sweep.sweep.snapshot import snapshot_of
-from bimix_sweep.sweep.study import StudyView
-from bimix_sweep.sweep.trainers import TrialJob, prepare_builtin
+from bimix_sweep.sweep.trainers.base import TrialJob
+from bimix_sweep.sweep.trainers.builtin import prepare_builtin
+from bimix_sweep.sweep.views.optuna_dashboard import StudyView
+from bimix_sweep.sweep.views.terminal import view as picture
+from tests.support.in_process import Planted, config, measured_at, open_sweep, run, train, whole
+from tests.support.in_process import losses as planted_losses
+from tests.sweep.trainers.test_builtin_trainer import config as builtin_config
+from tests.sweep.trainers.test_builtin_trainer import text  # noqa: F401 - a fixture
+from tests.sweep.trainers.test_user_trainers import POINT, Attempt
 
 NAMES = ("web", "code", "books")
 SIZES = (1e5, 4e5)

@@ -1,0 +1,260 @@
+"""What a sweep may be expected to find out, before it runs: a simulation on laws drawn from the stated priors.
+
+Nothing is known yet of the losses, so worlds are drawn as `law.priors` states them (a transfer law for each target, what targets
+have in common and what sets them apart) and `law.residual` (a process that the law misses), with this sweep's domains, targets, bounds and weights. In each, the loop that would run
+the sweep runs it, its measurements disturbed as real runs are; the regret of its predicted optimum against the world's own is
+told. Curves have one point, their last, which is what a decision rests on most. Where proxies have several sizes, or numbers of steps, the
+worlds have a size axis, or a step axis, as the priors state it.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import optimize
+
+from bimix_sweep.design.fidelity import Scale
+from bimix_sweep.design.initial_design import random_mixtures
+from bimix_sweep.design.planner import SweepState
+from bimix_sweep.design.problem import SweepSpec
+from bimix_sweep.law.model import discrepancy
+from bimix_sweep.law.model import transfer as tl
+from bimix_sweep.law.model.priors import Problems, expected
+from bimix_sweep.mixture.goals import PLAIN
+from bimix_sweep.mixture.simplex import Array
+from bimix_sweep.seeding import rng
+
+SHARED_NOISE = 0.2
+"""Part of the noise's variance that all targets of a run share."""
+CHECKPOINTS = (8, 16, 32, 64, 128)
+"""Numbers of runs after which the simulation looks at its optimum; the budget is one more."""
+FEATURES = 256
+"""Random cosines that make up a draw of the residual process."""
+LARGEST_LOSS = 10.0
+"""Of a drawn world, whose losses are about 1 at the scale of the decision: a model that learnt nothing has log(vocabulary), a few times the loss of a
+trained one, but the law's powers of steps and sizes know no such end and overflow at absurd ratios of them."""
+MOST_SIMULATED = 32
+"""Sweeps; more change nothing that a plan needs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRegret:
+    """What simulated sweeps knew after a number of runs."""
+
+    runs: int
+    """Finished trainings of the sweep."""
+    mean: float
+    """Mean over sweeps of the regret of the predicted optimum, a fraction of its loss."""
+    worst: float
+    """The largest of them."""
+    stated: float
+    """Mean of the regret that the sweeps expected of themselves, by which they would stop."""
+    num_sweeps: int
+    """Simulated sweeps that came so far."""
+    cost: float
+    """Mean cost of so many trainings, in units of one of the largest size for the most steps."""
+
+
+def simulate(spec: SweepSpec, *, noise: float, seconds: float) -> list[PlannedRegret]:
+    """Run as many sweeps in drawn worlds as fit into a time.
+
+    Args:
+        spec: the sweep; its stopping rule is left out.
+        noise: relative standard deviation of one measured loss.
+        seconds: about how long it may take; at least one sweep is begun.
+
+    Returns:
+        One entry a checkpoint that was reached, in order of runs.
+    """
+    until = time.monotonic() + seconds
+    whole: dict[int, list[list[float]]] = {}
+    cut: dict[int, list[list[float]]] = {}
+    looks = sorted(
+        {*(n for n in CHECKPOINTS if spec.num_initial < n < spec.max_trials), spec.max_trials}
+    )
+    for number in range(MOST_SIMULATED):
+        story = list(_sweep(spec, noise, number, looks, until))
+        for runs, *found in story:
+            (whole if story[-1][0] == looks[-1] else cut).setdefault(runs, []).append(found)
+        if time.monotonic() > until:
+            break
+    return [
+        PlannedRegret(
+            runs=runs,
+            mean=float(real.mean()),
+            worst=float(real.max()),
+            stated=float(stated.mean()),
+            num_sweeps=len(real),
+            cost=float(cost.mean()),
+        )
+        for runs, (real, stated, cost) in sorted(
+            (runs, np.array(found).T) for runs, found in (whole or cut).items()
+        )
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """A drawn law for every target."""
+
+    params: Array
+    """(targets, parameters) rows of the transfer law, steps and sizes left out where there is one."""
+    asked: Scale
+    """Of the decision; N0 is its size."""
+    log_step: float
+    """log s0: its mean over the numbers of steps."""
+    amplitude: Array
+    """(targets,) standard deviation of what the law misses of a log loss."""
+    frequencies: Array
+    """(targets, FEATURES, domains) of its cosines over square roots of proportions."""
+    phases: Array
+    """(targets, FEATURES)."""
+    weights: Array
+    """(targets,) sum 1."""
+    worst: bool
+    """The objective is the worst target's loss times its weight over the mean weight, not the weighted mean."""
+
+    @classmethod
+    def draw(cls, spec: SweepSpec, noise: float, generator: np.random.Generator) -> "World":
+        """One world; loss levels are about 1, since only ratios of losses matter.
+
+        The process's share of the variance between runs is drawn as the fit believes in it; the rest is the noise.
+        """
+        names, targets = spec.domains.names, spec.targets
+        count = len(targets)
+        common = expected(len(names), spec.size)
+        drawn = replace(
+            common,
+            columns=common.columns
+            + common.columns_sd * generator.standard_normal(common.columns.shape[1]),
+            usefulness=common.usefulness
+            + common.usefulness_sd * generator.standard_normal(len(names)),
+        )
+        prior = Problems(
+            level=np.zeros(count),
+            own=np.array([names.index(spec.own[t]) if t in spec.own else -1 for t in targets]),
+            bimix=np.zeros(count, dtype=bool),
+            floor=np.zeros(count, dtype=bool),
+            pivot=np.zeros(count),
+            determined=np.zeros(count),
+            num_domains=len(names),
+            has_steps=bool(spec.shorter),
+            num_sizes=len(spec.sizes) if spec.smaller else 0,
+            reference_size=spec.size,
+        ).prior(drawn)
+        params = prior.mean + prior.sd * generator.standard_normal(prior.mean.shape)
+        params[:, tl.LEVEL] = 0.0
+        params[:, tl.PIVOT] = tl.usefulness(
+            params, tl.log_proportions(spec.domains.uniform().as_array()[None]), np.zeros(1)
+        )[1][:, 0]
+        weights = np.array([spec.weights.get(target, 0.0) for target in targets])
+        belief = np.exp(-discrepancy.SHARE_PENALTY * discrepancy.SHARES)
+        share = generator.choice(discrepancy.SHARES, size=count, p=belief / belief.sum())
+        length = generator.choice(discrepancy.LENGTHS)
+        return cls(
+            params=params,
+            asked=spec.asked,
+            log_step=float(np.log(spec.lengths).mean()),
+            weights=weights / weights.sum(),
+            worst=spec.objective == "worst",
+            amplitude=noise * np.sqrt(share / (1 - share)),
+            frequencies=generator.standard_normal((count, FEATURES, len(names))) / length,
+            phases=generator.uniform(0, 2 * np.pi, (count, FEATURES)),
+        )
+
+    def losses(self, proportions: Array, scale: Scale | None = None) -> Array:
+        """(n, domains) -> (n, targets) without noise; by default at the scale of the decision."""
+        n, scale = len(proportions), scale or self.asked
+        design = tl.Design(
+            log_proportions=tl.log_proportions(proportions),
+            mixture=np.arange(n),
+            stage=np.zeros(n, dtype=np.int64),
+            log_step=np.log([scale.steps]) - self.log_step,
+            log_size=np.log([scale.size / self.asked.size]),
+        )
+        waves = np.cos(
+            np.sqrt(proportions) @ self.frequencies.transpose(0, 2, 1) + self.phases[:, None, :]
+        )
+        missed = self.amplitude * np.sqrt(2 / FEATURES) * waves.sum(axis=2).T
+        return np.asarray(
+            np.exp(
+                np.minimum(
+                    tl.evaluate(self.params, design, ()).log_loss.T + missed, np.log(LARGEST_LOSS)
+                )
+            )
+        )
+
+    def objective(self, proportions: Array) -> Array:
+        """(n, domains) -> (n,)."""
+        losses = self.losses(proportions)
+        if self.worst:
+            return np.asarray((losses * self.weights).max(axis=1) * (self.weights > 0).sum())
+        return np.asarray(losses @ self.weights)
+
+    def best(self, spec: SweepSpec, generator: np.random.Generator) -> float:
+        """The lowest objective inside the bounds: from the best of many mixtures downhill."""
+        domains = spec.domains
+        candidates = np.concatenate(
+            [random_mixtures(domains, generator, 2000), domains.uniform().as_array()[None]]
+        )
+        values = self.objective(candidates)
+        start = candidates[np.argmin(values)]
+        solved = optimize.minimize(
+            lambda r: float(self.objective(np.maximum(r, 0)[None])[0]),
+            start,
+            method="SLSQP",
+            options={"maxiter": 100, "ftol": 1e-10},
+            bounds=list(zip(domains.lower_array, domains.upper_array, strict=True)),
+            constraints={"type": "eq", "fun": lambda r: r.sum() - 1},
+        )
+        inside = abs(solved.x.sum() - 1) < 1e-6
+        return float(min(values.min(), solved.fun)) if inside else float(values.min())
+
+
+def _sweep(
+    spec: SweepSpec, noise: float, number: int, looks: list[int], until: float
+) -> Iterator[tuple[int, float, float, float]]:
+    """(runs, regret of the predicted optimum, regret it expects, cost) at each look of one simulated sweep, as far as it comes in time."""
+    generator = rng(spec.seed, "planning", number)
+    world = World.draw(spec, noise, generator)
+    best = world.best(spec, generator)
+    state = SweepState(
+        replace(
+            spec,
+            goals=dict.fromkeys(spec.targets, PLAIN),  # a world's losses have no other unit
+            seed=int(generator.integers(2**31)),
+            eval_steps=(spec.steps,),
+            min_step=0,
+        )
+    )
+    done, cost = 0, 0.0
+    while done < spec.max_trials:
+        batch = []
+        for slot in range(min(spec.slots, spec.max_trials - done)):
+            if (proposal := state.propose(f"t{done + slot}")) is None:
+                return
+            batch.append(proposal)
+        for proposal in batch:
+            scatter = (
+                np.sqrt(1 - SHARED_NOISE) * generator.standard_normal(len(spec.targets))
+                + np.sqrt(SHARED_NOISE) * generator.standard_normal()
+            )
+            shares = proposal.mixture.as_array(spec.domains.names)[None]
+            scale = spec.scale_of(proposal)
+            measured = world.losses(shares, scale)[0] * np.exp(noise * scatter)
+            cost += spec.cost_of(scale)
+            state.record(
+                proposal.trial,
+                int(scale.steps),
+                dict(zip(spec.targets, map(float, measured), strict=True)),
+            )
+            state.finish(proposal.trial)
+            done += 1
+        passed = [look for look in looks if done - len(batch) < look <= done]
+        if passed and (refit := state.refit()).optimum is not None:
+            mixture = refit.optimum.mixture.as_array(spec.domains.names)[None]
+            regret = max(0.0, float(world.objective(mixture)[0]) / best - 1)
+            yield from ((look, regret, refit.optimum.regret.expected, cost) for look in passed)
+        if time.monotonic() > until:
+            return

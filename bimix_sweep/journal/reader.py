@@ -1,0 +1,233 @@
+"""The record that a journal's segments hold: a chain of writers, each read as far as the next one says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bimix_sweep import files
+from bimix_sweep.errors import JournalError
+from bimix_sweep.journal.codec import (
+    Event,
+    TornLineError,
+    check_event,
+    check_header,
+    decode,
+    segment_name,
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Reading:
+    """What a journal holds."""
+
+    events: list[Event] = field(default_factory=list)
+    """In order, each with `seq`, `epoch`, `at` and `kind`."""
+    writer: str | None = None
+    """The last one that wrote; None where nobody did."""
+    epoch: int = 0
+    """Of the last writer; 0 where there was none."""
+    segments: list[str] = field(default_factory=list)
+    """Names of those that hold the record, in order."""
+    notes: list[str] = field(default_factory=list)
+    """What was passed over, for a person."""
+
+
+class Reader:
+    """One reading of segments that were fetched."""
+
+    def __init__(
+        self,
+        folder: str,
+        parts: Mapping[str, list[str]],
+        data: Mapping[str, bytes],
+        last: tuple[str, int, int],
+    ) -> None:
+        self.folder, self.parts, self.data, self.last = folder, parts, data, last
+        self.found = Reading()
+        self.torn = "lines are missing"
+        """What was last passed over as torn: the reason, if more should be there."""
+
+    def read(self) -> Reading:
+        self._check_last_is_there()
+        newest = next(filter(self._begun, sorted(self.parts, reverse=True)), None)
+        chain: list[tuple[str, int | None]] = [] if newest is None else [(newest, None)]
+        while chain and (came_from := self._parent(chain[-1][0])) is not None:
+            chain.append(came_from)
+        for writer, up_to in reversed(chain):
+            self._take(writer, up_to)
+        if len(self.found.events) < self.last[2]:
+            raise JournalError(
+                f"{self.folder} holds {len(self.found.events)} of {self.last[2]} acknowledged "
+                f"events: {self.torn}; restore it from a copy"
+            )
+        for writer in self.parts:
+            if newest is not None and writer < newest and writer not in dict(chain):
+                self._note_outside(writer)
+        self.found.writer = newest
+        return self.found
+
+    def _check_last_is_there(self) -> None:
+        writer, part, _ = self.last
+        names = self.parts.get(writer, [])[:part]
+        if len(names) < part or not all(name in self.data for name in names):
+            lost = segment_name(writer, part) if len(names) < part else names[-1]
+            raise JournalError(
+                f"{files.join(self.folder, lost)} held acknowledged events and is missing or "
+                "empty; restore it from a copy"
+            )
+
+    def _note(self, writer: str, what: str) -> None:
+        self.found.notes.append(f"{files.join(self.folder, self.parts[writer][-1])} {what}")
+
+    def _note_outside(self, writer: str) -> None:
+        data = self.data.get(self.parts[writer][0], b"")
+        if b"\n" in data:
+            self._note(
+                writer,
+                "lost the sweep to another driver before anything of it was acknowledged; "
+                "it is passed over",
+            )
+        elif data:
+            self._pass_over_partial(writer, len(data))
+
+    def _begun(self, writer: str) -> bool:
+        """The first line of a writer is whole."""
+        name = self.parts[writer][0]
+        *lines, partial = self.data.get(name, b"").split(b"\n")
+        if not lines:
+            if partial:
+                self._pass_over_partial(writer, len(partial))
+            return False
+        with self._named(name, 1):
+            try:
+                decode(lines[0])
+            except TornLineError as error:
+                self._pass_over(writer, name, 1, lines[1:], error)
+                return False
+        return True
+
+    def _parent(self, writer: str) -> tuple[str, int] | None:
+        """The writer that this one continues, and up to which event."""
+        name = self.parts[writer][0]
+        with self._named(name, 1):
+            content = decode(self.data[name].split(b"\n", 1)[0])
+            check_header(content, writer, 1)
+            parent, after = content["parent"], content["after"]
+            if parent is None:
+                if after != 0:
+                    raise ValueError(f"begins after event {after} of nobody")
+                return None
+            if not isinstance(parent, str) or parent >= writer:
+                raise ValueError(f"continues writer {str(parent)[:40]!r}; need one before {writer}")
+            if parent not in self.parts:
+                raise ValueError(f"continues {segment_name(parent, 1)}, which is missing")
+            if b"\n" not in self.data.get(first := self.parts[parent][0], b""):
+                raise ValueError(f"continues {first}, which has lost its lines")
+            return parent, after
+
+    def _take(self, writer: str, up_to: int | None) -> None:
+        """Read the lines of a writer, up to the event where the next one took over."""
+        events, names = self.found.events, self.parts[writer]
+        for part, name in enumerate(names, start=1):
+            if up_to is not None and len(events) >= up_to and part > 1:
+                break
+            self._take_part(writer, part, name, up_to)
+        if up_to is not None and len(events) < up_to:
+            raise JournalError(
+                f"{files.join(self.folder, names[-1])} ends with event {len(events)} and the next "
+                f"writer had read {up_to}: {self.torn}, so restore the file from a copy"
+            )
+
+    def _take_part(self, writer: str, part: int, name: str, up_to: int | None) -> None:
+        *lines, partial = self.data.get(name, b"").split(b"\n")
+        events = self.found.events
+        if lines:
+            self.found.segments.append(name)
+        for number, line in enumerate(lines, start=1):
+            if number > 1 and up_to is not None and len(events) >= up_to:
+                self._note(
+                    writer,
+                    f"has lines after event {up_to} that the next writer did not find whole, so nobody "
+                    "was told that they are safe; they are passed over",
+                )
+                return
+            with self._named(name, number):
+                try:
+                    content = decode(line)
+                except TornLineError as error:
+                    self._pass_over(writer, name, number, lines[number:], error)
+                    return
+                self._take_line(writer, part, number, content)
+        if not partial or (up_to is not None and len(events) >= up_to):
+            return
+        if name != self.parts[writer][-1]:
+            with self._named(name, len(lines) + 1):
+                raise ValueError("ends in a partial line")
+        self._pass_over_partial(writer, len(partial))
+
+    def _take_line(self, writer: str, part: int, number: int, content: Event) -> None:
+        events = self.found.events
+        if number > 1 and "seq" in content:
+            check_event(content, self.found.epoch, len(events) + 1)
+            events.append(content)
+            return
+        if number == 1:
+            check_header(content, writer, part)
+            self.found.epoch = int(writer[:6])
+        if content.get("after") != len(events):
+            raise ValueError(
+                f"begins after event {content.get('after')}; need {len(events)}, so lines are missing or doubled"
+            )
+
+    def _pass_over(
+        self, writer: str, name: str, number: int, rest: list[bytes], error: TornLineError
+    ) -> None:
+        """Pass over a line and what follows it as a write that did not end.
+
+        A power cut leaves any part of the last group, which nobody was told is safe. A group begins
+        only when all before it is safe, so a torn line before the beginning of one is damage.
+
+        Raises:
+            TornLineError: it is damage.
+        """
+        if name != self.parts[writer][-1] or any(map(_begins_group, rest)):
+            raise error
+        self.torn = f"{files.join(self.folder, name)} line {number} {error}"
+        self._note(
+            writer,
+            f"line {number} {error}: a write that did not end, never acknowledged; "
+            "it and what follows it are passed over",
+        )
+
+    def _pass_over_partial(self, writer: str, num_bytes: int) -> None:
+        self.torn = f"{files.join(self.folder, self.parts[writer][-1])} ends in a partial line"
+        self._note(
+            writer,
+            f"ended in a partial line of {num_bytes} bytes, never acknowledged; it is passed over",
+        )
+
+    def _named(self, name: str, number: int) -> "Named":
+        return Named(f"{files.join(self.folder, name)} line {number}")
+
+
+class Named:
+    """Says in which line something was wrong."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, JournalError):
+            raise JournalError(f"{self.where}: {error}") from error
+        if isinstance(error, ValueError | RecursionError):
+            raise JournalError(f"{self.where}: {error}; restore the file from a copy") from error
+
+
+def _begins_group(line: bytes) -> bool:
+    try:
+        content = decode(line)
+    except (ValueError, RecursionError):
+        return False
+    return "seq" not in content

@@ -1,0 +1,76 @@
+"""Products with the law's Jacobian J that never form it.
+
+A row's derivative by the mixture columns (curvature, floor, log t) is (d log L / d log v) x (d log v / d column), and the second factor is the
+same for all rows of a training. So J'x needs sums within trainings, then (trainings x domains) products.
+"""
+
+import numpy as np
+
+from bimix_sweep.law.model import transfer as tl
+from bimix_sweep.law.model.observations import Runs
+from bimix_sweep.mixture.simplex import Array
+
+
+def mixture_columns(parameters: int) -> list[int]:
+    """Columns that act through log v, in the order of `Evaluation.mixture_jacobian`."""
+    return [*tl.MIXTURE_COLUMNS, *range(tl.NUM_SHARED, parameters)]
+
+
+def transposed(
+    law: tl.Evaluation, runs: Runs, columns: tuple[int, ...], parameters: int, vector: Array
+) -> Array:
+    """J'x, (problems, parameters), for x of (problems, rows); `columns` are the outer ones `law` was differentiated by."""
+    out = np.zeros((len(vector), parameters))
+    out[:, list(columns)] = np.matmul(law.outer_jacobian, vector[:, :, None])[:, :, 0]
+    out[:, mixture_columns(parameters)] = np.matmul(
+        runs.sums(law.by_log_v * vector)[:, None, :], law.mixture_jacobian
+    )[:, 0]
+    return out
+
+
+def means(
+    law: tl.Evaluation, runs: Runs, columns: tuple[int, ...], parameters: int, weight: Array
+) -> Array:
+    """(problems, runs, parameters) mean of J over each training's rows with weight 1."""
+    counts = np.maximum(runs.sums(weight), 1)
+    out = np.zeros((*counts.shape, parameters))
+    out[:, :, list(columns)] = (
+        runs.sums(law.outer_jacobian * weight[:, None]) / counts[:, None]
+    ).transpose(0, 2, 1)
+    out[:, :, mixture_columns(parameters)] = (runs.sums(law.by_log_v * weight) / counts)[
+        :, :, None
+    ] * law.mixture_jacobian
+    return out
+
+
+def information(
+    law: tl.Evaluation,
+    runs: Runs,
+    columns: tuple[int, ...],
+    parameters: int,
+    weight: Array,
+    shrink: Array,
+) -> Array:
+    """J' (I - diag-block(shrink 11')) J, (problems, parameters, parameters): each training's rows share an offset.
+
+    Args:
+        weight: (problems, rows) 0 or 1.
+        shrink: (problems, runs), 1 / (number of rows) removes the offset altogether.
+    """
+    outer = law.outer_jacobian * weight[:, None]
+    through = law.by_log_v * weight
+    outer_sums, through_sums = runs.sums(outer), runs.sums(through)
+    g = law.mixture_jacobian
+    shrunk = outer_sums * shrink[:, None]
+    outer_block = np.matmul(outer, outer.transpose(0, 2, 1)) - np.matmul(
+        shrunk, outer_sums.transpose(0, 2, 1)
+    )
+    mixed_block = np.matmul(runs.sums(outer * through[:, None]) - shrunk * through_sums[:, None], g)
+    left = np.maximum(runs.sums(through**2) - shrink * through_sums**2, 0.0)
+    first, second = (np.array(columns, dtype=np.int64), np.array(mixture_columns(parameters)))
+    out = np.zeros((len(weight), parameters, parameters))
+    out[:, first[:, None], first] = outer_block
+    out[:, first[:, None], second] = mixed_block
+    out[:, second[:, None], first] = mixed_block.transpose(0, 2, 1)
+    out[:, second[:, None], second] = np.matmul((g * left[:, :, None]).transpose(0, 2, 1), g)
+    return out

@@ -1,0 +1,281 @@
+"""The transfer law: every target learns from every domain; BiMix is the case that only its own domain helps.
+
+    log L_k(r, s, N) = c_k + log(f_k + (1 - f_k) v_k(r)**-a) + log(1 + B_k (s/s0)**-b + E_k (N/N0)**-n_k)
+    v_k(r) = e_k + sum_j t_kj (N/N0)**d_kj r_j**g_k    a = a_k (N/N0)**kN_k (s/s0)**ks_k    b = b_k exp(c_k log(N/N0))
+             t, e > 0,  0 < g <= 1,  0 <= f < 1
+
+v is concave in r (g <= 1) and v**-a convex and falling in v (a > 0), so every target's loss is convex in r at every step
+and size. c carries the scale, so that log t measures how much more one domain helps than another; d, how that changes with size.
+
+Sources: BiMix, arXiv:2405.14908 (t_kj = 0 for j != k, e = f = 0, g = 1: L = A r**-a (B s**-b + C) with one scale redundant).
+The size terms follow Kaplan-type laws, arXiv:2001.08361.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bimix_sweep.law.model.observations import LOG_ZERO, Index, Runs
+from bimix_sweep.mixture.simplex import Array
+
+(
+    LEVEL,
+    SLOPE,
+    CURVATURE,
+    FLOOR,
+    FLAT,
+    STEP_SCALE,
+    STEP_POWER,
+    STEP_SIZE,
+    SIZE_SCALE,
+    SIZE_POWER,
+    SLOPE_SIZE,
+    SLOPE_STEP,
+    PIVOT,
+) = range(13)
+"""Columns of a parameter row: c, log a, logit g, log e, logit f, log B, log b, c (how b grows with size), log E, log n, kN, ks, and the fixed log v at which the
+slope turns (about the mean of the trainings, so that slope and level are told apart)."""
+NUM_SHARED = 13
+"""Columns before the (domains,) log t and, where runs differ in size, the (domains,) d."""
+OFF = -40.0
+"""Logarithm or logit of a term that is not there."""
+MIXTURE_COLUMNS = (CURVATURE, FLOOR)
+"""Columns that act through log v, besides log t and d."""
+OUTER_COLUMNS = (
+    LEVEL,
+    SLOPE,
+    FLAT,
+    STEP_SCALE,
+    STEP_POWER,
+    STEP_SIZE,
+    SIZE_SCALE,
+    SIZE_POWER,
+    SLOPE_SIZE,
+    SLOPE_STEP,
+)
+"""Columns that act on a row directly."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """What the law needs of its inputs, made once a fit: logarithms of proportions, steps and sizes."""
+
+    log_proportions: Array
+    """(mixtures, domains), LOG_ZERO where the proportion is 0."""
+    mixture: Index
+    """(rows,) mixture of each row."""
+    log_step: Array
+    """(stages,) log(s / s0)."""
+    log_size: Array
+    """(stages,) log(N / N0), 0 where sizes are not given."""
+    stage: Index
+    """(rows,) stage of each row."""
+
+    @property
+    def mixture_log_size(self) -> Array:
+        """(mixtures,) log(N / N0) of each training: it has one size."""
+        out = np.zeros(len(self.log_proportions))
+        out[self.mixture] = self.log_size[self.stage]
+        return out
+
+
+def log_proportions(proportions: Array) -> Array:
+    """log r with LOG_ZERO at 0."""
+    return np.where(proportions > 0, np.log(np.where(proportions > 0, proportions, 1.0)), LOG_ZERO)
+
+
+def design_of(runs: Runs, reference_step: float, reference_size: float) -> Design:
+    """The inputs of a set of trainings; one mixture entry a training."""
+    return Design(
+        log_proportions=log_proportions(runs.proportions),
+        mixture=runs.run,
+        stage=runs.stage,
+        log_step=np.log(runs.steps / reference_step),
+        log_size=np.nan_to_num(np.log(runs.sizes / reference_size), nan=0.0),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """The law at some rows, with its derivatives where asked for."""
+
+    log_loss: Array
+    """(problems, rows)."""
+    by_log_v: Array
+    """(problems, rows) d log L / d log v."""
+    log_v: Array
+    """(problems, mixtures)."""
+    mixture_jacobian: Array
+    """(problems, mixtures, 2 + domains or 2 + 2 domains) d log v by CURVATURE, FLOOR, log t and d."""
+    outer_jacobian: Array
+    """(problems, len(columns), rows) d log L by the outer columns asked for."""
+
+    def of(self, problems: Index) -> "Evaluation":
+        """The same of some of the problems."""
+        return Evaluation(
+            log_loss=self.log_loss[problems],
+            by_log_v=self.by_log_v[problems],
+            log_v=self.log_v[problems],
+            mixture_jacobian=self.mixture_jacobian[problems],
+            outer_jacobian=self.outer_jacobian[problems],
+        )
+
+    def regrouped(self, mixture: Index) -> "Evaluation":
+        """The same rows, mixtures taken in this order: for rows that are grouped otherwise than by training."""
+        return replace(
+            self, log_v=self.log_v[:, mixture], mixture_jacobian=self.mixture_jacobian[:, mixture]
+        )
+
+    def jacobian(self, design: Design, columns: tuple[int, ...]) -> Array:
+        """(problems, rows, parameters) d log L / d parameters."""
+        problems, rows = self.log_loss.shape
+        out = np.zeros(
+            (problems, rows, NUM_SHARED - len(MIXTURE_COLUMNS) + self.mixture_jacobian.shape[2])
+        )
+        through_v = self.by_log_v[:, :, None] * self.mixture_jacobian[:, design.mixture]
+        out[:, :, list(MIXTURE_COLUMNS)] = through_v[:, :, :2]
+        out[:, :, NUM_SHARED:] = through_v[:, :, 2:]
+        out[:, :, list(columns)] = self.outer_jacobian.transpose(0, 2, 1)
+        return out
+
+
+def usefulness(params: Array, log_r: Array, log_size: Array) -> tuple[Array, Array, Array]:
+    """v, log v and the terms t_j (N/N0)**d_j r_j**g.
+
+    Args:
+        params: (problems, NUM_SHARED + domains or NUM_SHARED + 2 domains): without d it is 0.
+        log_r: (mixtures, domains) from `log_proportions`.
+        log_size: (mixtures,) log(N / N0).
+
+    Returns:
+        v and log v - pivot (problems, mixtures), terms (problems, mixtures, domains).
+    """
+    curvature = _logistic(params[:, CURVATURE])
+    log_t = _log_usefulness(params, log_r.shape[1], log_size)
+    terms = np.exp(curvature[:, None, None] * log_r[None] + log_t)
+    v = terms.sum(axis=2) + np.exp(params[:, FLOOR])[:, None]
+    return v, np.log(v) - params[:, PIVOT, None], terms
+
+
+def evaluate(
+    params: Array,
+    design: Design,
+    columns: tuple[int, ...] = OUTER_COLUMNS,
+    *,
+    smallest_log_v: Array | None = None,
+) -> Evaluation:
+    """The law and its Jacobian at a design's rows.
+
+    Args:
+        params: (problems, NUM_SHARED + domains or NUM_SHARED + 2 domains).
+        design: inputs.
+        columns: which outer columns to differentiate by; the others are held fixed by the caller.
+        smallest_log_v: (problems,) bound under which log v is not followed; None follows it everywhere.
+    """
+    log_r = design.log_proportions
+    mixture_log_size = design.mixture_log_size
+    v, log_v, terms = usefulness(params, log_r, mixture_log_size)
+    if smallest_log_v is not None:
+        log_v = np.maximum(log_v, smallest_log_v[:, None])
+    mixture_jacobian = _mixture_jacobian(params, log_r, mixture_log_size, v, terms)
+    log_step, log_size = design.log_step[None], design.log_size[None]
+    power = np.exp(params[:, STEP_POWER, None] + params[:, STEP_SIZE, None] * log_size)
+    size_power = np.exp(params[:, SIZE_POWER, None])
+    step_term = np.exp(np.minimum(params[:, STEP_SCALE, None] - power * log_step, 50))
+    size_term = np.exp(np.minimum(params[:, SIZE_SCALE, None] - size_power * log_size, 50))
+    factor = 1 + step_term + size_term
+    step_share, size_share = step_term / factor, size_term / factor
+    slope = np.exp(
+        params[:, SLOPE, None]
+        + params[:, SLOPE_SIZE, None] * log_size
+        + params[:, SLOPE_STEP, None] * log_step
+    )
+
+    stage, mixture = design.stage, design.mixture
+    row_slope = np.take(slope, stage, axis=1)
+    row_log_v = np.take(log_v, mixture, axis=1)
+    flat = _logistic(params[:, FLAT])[:, None]
+    log_loss = params[:, LEVEL, None] + np.take(np.log(factor), stage, axis=1)
+    if (params[:, FLAT] <= OFF).all():
+        by_log_v = -row_slope
+        log_loss += by_log_v * row_log_v
+    else:
+        falling = (1 - flat) * np.exp(np.minimum(-row_slope * row_log_v, 50))
+        level = flat + falling
+        by_log_v = -row_slope * falling / level
+        log_loss += np.log(level)
+
+    outer = np.empty((len(params), len(columns), len(stage)))
+    by_log_slope = (
+        by_log_v * row_log_v if {SLOPE, SLOPE_SIZE, SLOPE_STEP} & set(columns) else row_log_v
+    )
+    stagewise = {
+        STEP_SCALE: step_share,
+        STEP_POWER: -power * log_step * step_share,
+        STEP_SIZE: -power * log_step * log_size * step_share,
+        SIZE_SCALE: size_share,
+        SIZE_POWER: -size_power * log_size * size_share,
+    }
+    for position, column in enumerate(columns):
+        if column == LEVEL:
+            outer[:, position] = 1.0
+        elif column == SLOPE:
+            outer[:, position] = by_log_slope
+        elif column == SLOPE_SIZE:
+            outer[:, position] = by_log_slope * design.log_size[stage]
+        elif column == SLOPE_STEP:
+            outer[:, position] = by_log_slope * design.log_step[stage]
+        elif column != FLAT:
+            outer[:, position] = np.take(stagewise[column], stage, axis=1)
+        elif (params[:, FLAT] <= OFF).all():
+            outer[:, position] = 0.0
+        else:
+            outer[:, position] = flat * (1 - flat - falling) / level
+    return Evaluation(
+        log_loss=log_loss,
+        by_log_v=by_log_v,
+        log_v=log_v,
+        mixture_jacobian=mixture_jacobian,
+        outer_jacobian=outer,
+    )
+
+
+def log_v_gradient(params: Array, proportions: Array, log_size: Array) -> tuple[Array, Array]:
+    """log v (problems, n) and d log v / d r (problems, n, domains), `log_size` (n,) log(N / N0).
+
+    For g < 1 the derivative diverges at r = 0; there it is taken at r = 1e-9, which is finite and keeps its sign.
+    """
+    log_r = np.log(np.maximum(proportions, 1e-9))
+    v, log_v, _ = usefulness(params, log_proportions(proportions), log_size)
+    curvature = _logistic(params[:, CURVATURE])[:, None, None]
+    slope = curvature * np.exp(
+        (curvature - 1) * log_r[None] + _log_usefulness(params, log_r.shape[1], log_size)
+    )
+    return log_v, slope / v[:, :, None]
+
+
+def _mixture_jacobian(
+    params: Array, log_r: Array, log_size: Array, v: Array, terms: Array
+) -> Array:
+    """As in `Evaluation`, from what `usefulness` gave."""
+    out = np.empty((*v.shape, 2 + params.shape[1] - NUM_SHARED))
+    after = 2 + log_r.shape[1]
+    shares = np.divide(terms, v[:, :, None], out=out[:, :, 2:after])
+    if out.shape[2] > after:
+        np.multiply(shares, log_size[:, None], out=out[:, :, after:])
+    curvature = _logistic(params[:, CURVATURE])
+    out[:, :, 0] = (curvature * (1 - curvature))[:, None] * np.einsum("kmd,md->km", shares, log_r)
+    out[:, :, 1] = np.exp(params[:, FLOOR])[:, None] / v
+    return out
+
+
+def _log_usefulness(params: Array, num_domains: int, log_size: Array) -> Array:
+    """(problems, mixtures or 1, domains) log t + d log(N / N0)."""
+    log_t = params[:, None, NUM_SHARED : NUM_SHARED + num_domains]
+    if params.shape[1] == NUM_SHARED + num_domains:
+        return log_t
+    return log_t + params[:, None, NUM_SHARED + num_domains :] * log_size[None, :, None]
+
+
+def _logistic(x: Array) -> Array:
+    return 1 / (1 + np.exp(-np.maximum(x, -700)))

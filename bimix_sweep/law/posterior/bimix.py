@@ -1,0 +1,76 @@
+"""BiMix as published: a target's loss depends on its own domain's proportion and on the step.
+
+    L_i(r_i, s) = (A_i / r_i**alpha_i) (B_i / s**beta_i + C_i)
+
+Five coefficients, four identifiable: (A, B, C) and (k A, B / k, C / k) predict alike, so A is 1 here. It is the transfer law
+with every other domain's help at 0, and is fitted as such (`fit_law(..., law="bimix")`).
+
+Source: BiMix, arXiv:2405.14908.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bimix_sweep.errors import LawError, MixtureError
+from bimix_sweep.law.model import transfer as tl
+from bimix_sweep.law.posterior.fitted_law import FittedLaw
+from bimix_sweep.mixture.simplex import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coefficients:
+    """The published coefficients of one target; a scale common to B and C could move to A."""
+
+    b: float
+    """B, loss at r = 1 that falls with the step; 0 where the runs have a single step."""
+    c: float
+    """C, loss at r = 1 after infinitely many steps (or at the single step)."""
+    alpha: float
+    """Exponent of the proportion."""
+    beta: float
+    """Exponent of the step."""
+    a: float = 1.0
+    """A, 1 by convention."""
+
+
+def coefficients(law: FittedLaw, target: str) -> Coefficients:
+    """BiMix's coefficients of a target, smallest fitted size.
+
+    Raises:
+        LawError: the target is not there, or follows the transfer law.
+    """
+    if target not in law.targets:
+        raise LawError(f"target {target} is not in the law; it has {', '.join(law.targets)}")
+    if law.choice[target] != "bimix":
+        raise LawError(
+            f"target {target} follows the {law.choice[target]} law, which has no BiMix coefficients; fit with law='bimix'"
+        )
+    row = law.params[law.targets.index(target)]
+    alpha, beta = float(np.exp(row[tl.SLOPE])), float(np.exp(row[tl.STEP_POWER]))
+    size = 0.0 if law.sizes is None else float(np.log(law.sizes[0] / law.reference[1]))
+    scale = float(np.exp(row[tl.LEVEL] + alpha * row[tl.PIVOT]))
+    constant = scale * (1 + float(np.exp(row[tl.SIZE_SCALE] - np.exp(row[tl.SIZE_POWER]) * size)))
+    if row[tl.STEP_SCALE] <= tl.OFF:
+        return Coefficients(b=0.0, c=constant, alpha=alpha, beta=beta)
+    falling = (
+        scale
+        * float(np.exp(row[tl.STEP_SCALE] + row[tl.STEP_SIZE] * size))
+        * law.reference[0] ** beta
+    )
+    return Coefficients(b=falling, c=constant, alpha=alpha, beta=beta)
+
+
+def predict(values: Coefficients, proportions: Array, steps: Array) -> Array:
+    """(n,) losses at own proportions (n,) and steps (n,).
+
+    Raises:
+        MixtureError: a proportion is not positive; the law is infinite at 0.
+    """
+    if (bad := np.flatnonzero(~(proportions > 0))).size:
+        raise MixtureError(
+            f"mixture {bad[0]} gives the own domain proportion {proportions[bad[0]]:g}; need > 0, BiMix is infinite at 0"
+        )
+    return np.asarray(
+        values.a * proportions**-values.alpha * (values.b * steps**-values.beta + values.c)
+    )

@@ -1,0 +1,386 @@
+"""A fitted law: predictions, gradients and joint uncertainty, and its exact JSON form."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from bimix_sweep.errors import LawError
+from bimix_sweep.law.model import transfer as tl
+from bimix_sweep.law.model.discrepancy import Places, Shape
+from bimix_sweep.law.model.observations import Runs
+from bimix_sweep.law.model.segments import Looks, looks_of
+from bimix_sweep.law.posterior.gaussian import Posterior
+from bimix_sweep.law.posterior.information import Group, make_groups
+from bimix_sweep.law.posterior.law_file import ARRAYS, FORMAT, read_fields
+from bimix_sweep.law.posterior.question import LawQuestion
+from bimix_sweep.mixture.goals import Goals, scales_of, values_of
+from bimix_sweep.mixture.simplex import Array
+
+SIZE_DRIFT = 0.1
+"""Log loss by which a factor of e in size may move every mixture alike where runs have one size: the size term's prior has .04 to .13."""
+MARGIN = (0.1, 0.25)
+"""Predictions stay within .1 + .25 x (range of the fitted trainings) of the worst fitted mixture, in log loss: a domain whose help few
+runs drove to 0 must not predict a blow-up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedLaw:
+    """One law per target, the residual process on top, and what cross-validation said."""
+
+    domains: tuple[str, ...]
+    targets: tuple[str, ...]
+    own: Mapping[str, str]
+    """{target: its own domain}, only targets that have one."""
+    choice: Mapping[str, str]
+    """{target: "bimix" | "transfer"}."""
+    cross_validation: Mapping[str, Any]
+    """`by_target` {target: {law: {mean_relative_error, worst, rank_correlation}}}, `num_mixtures`, `num_folds`, `reason` {target: text}."""
+    notes: tuple[str, ...]
+    """What a person should know of this fit."""
+    params: Array
+    """(targets, parameters), columns of `transfer`."""
+    precision: Array
+    """(targets, parameters) diagonal prior precision."""
+    point2: Array
+    """(targets,) variance of the noise of a point, or of a look's mean where curves are dense."""
+    look2: Array
+    """(targets,) variance of the noise that the points of a look share, beside its training's offset: curves wander."""
+    amplitude2: Array
+    """(targets,) variance of the residual process."""
+    offset2: Array
+    """(targets,) variance of a training's offset."""
+    shape: Shape
+    """How the residual process correlates over mixtures, sizes and steps."""
+    inflation: Array
+    """(targets,) factor on the posterior covariance, from the cross-validated misfit."""
+    correlation: Array
+    """(targets, targets) correlation of the noise of one training."""
+    residual: Array
+    """(targets, looks) mean residual of each look about the parametric law, 0 where not measured."""
+    runs: Runs
+    reference: tuple[float, float]
+    """s0 and N0 of the law."""
+    hyper: Mapping[str, Any] = field(default_factory=dict)
+    """What a warm refit starts from besides the parameters."""
+    question: LawQuestion | None = None
+    """What the law was made to answer; None where nobody said. Predictions do not depend on it."""
+    goals: Goals = field(default_factory=dict)
+    """{target: direction and range}; a target that it lacks is a positive loss. The law is of the losses that `goals.losses_of` gives."""
+
+    # ------------------------------------------------------------------ what was fitted
+    @property
+    def steps(self) -> tuple[float, float]:
+        """Smallest and largest fitted step."""
+        return float(self.runs.steps.min()), float(self.runs.steps.max())
+
+    @property
+    def sizes(self) -> tuple[float, float] | None:
+        """Smallest and largest fitted size, None where the table gives none."""
+        return (
+            None
+            if np.isnan(self.runs.sizes).any()
+            else (float(self.runs.sizes.min()), float(self.runs.sizes.max()))
+        )
+
+    @property
+    def num_trials(self) -> int:
+        return len(self.runs.proportions)
+
+    @property
+    def num_mixtures(self) -> int:
+        return int(self.runs.mixture.max()) + 1
+
+    @property
+    def has_process(self) -> bool:
+        """False where the parametric law suffices for every target."""
+        return bool((self.amplitude2 > 0).any())
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of everything predictions depend on."""
+        content = {key: value for key, value in self.to_json().items() if key != "question"}
+        return hashlib.blake2b(
+            json.dumps(content, sort_keys=True).encode(), digest_size=16
+        ).hexdigest()
+
+    # ------------------------------------------------------------------ predictions
+    def predict(self, proportions: Array, steps: Array, sizes: Array | None = None) -> Array:
+        """(n, targets) mean of law and process, each in its target's own unit.
+
+        Args, Raises: as of `losses`.
+        """
+        return values_of(self.goals, self.targets, self.losses(proportions, steps, sizes))
+
+    def losses(self, proportions: Array, steps: Array, sizes: Array | None = None) -> Array:
+        """(n, targets) mean losses of law and process: what is minimised.
+
+        Args:
+            proportions: (n, domains), rows sum to 1.
+            steps: (n,) optimizer steps.
+            sizes: (n,) non-embedding parameters; None = the largest fitted.
+
+        Raises:
+            LawError: shapes or values that cannot be predicted.
+        """
+        design, asked = self._design(proportions, steps, sizes)
+        return np.asarray(np.exp(self._law(design, bounded=True).log_loss.T + self._process(asked)))
+
+    def predict_with_sd(
+        self, proportions: Array, steps: Array, sizes: Array | None = None, *, noise: bool = False
+    ) -> tuple[Array, Array]:
+        """Mean and standard deviation, both (n, targets), each in its target's own unit.
+
+        Args:
+            noise: add what one more run at these mixtures would scatter (of dense curves, the mean of a look of it); False is the noise-free mean loss.
+        """
+        design, asked = self._design(proportions, steps, sizes)
+        law = self._law(design, bounded=True)
+        variance = np.empty(law.log_loss.shape)
+        jacobian = law.jacobian(design, tl.OUTER_COLUMNS)
+        for group in self.groups:
+            cross = (
+                self.shape.correlation(asked, self._places.of(group.looks)) @ group.spectrum.basis
+            )
+            for target in group.targets:
+                weighted = self.amplitude2[target] * cross * group.weights[target]
+                left = jacobian[target] - weighted @ group.rotated[target]
+                explained = (weighted * cross).sum(axis=1)
+                variance[target] = np.einsum(
+                    "np,pq,nq->n", left, group.covariance[target], left
+                ) + self.amplitude2[target] * np.maximum(1 - explained, 0.0)
+        variance = variance * self.inflation[:, None] + self._drift(design) ** 2
+        if noise:
+            variance += (self.offset2 + self.look2 + self.point2)[:, None]
+        mean = np.exp(law.log_loss.T + self._process(asked))
+        sd = mean * np.sqrt(np.maximum(variance, 0.0)).T
+        return (
+            values_of(self.goals, self.targets, mean),
+            sd * scales_of(self.goals, self.targets),
+        )
+
+    def law_only(self, proportions: Array, steps: Array, sizes: Array | None = None) -> Array:
+        """(n, targets) losses of the parametric law alone: convex in the proportions, unbounded near a floor of 0."""
+        design, _ = self._design(proportions, steps, sizes)
+        return np.asarray(np.exp(self._law(design, bounded=False).log_loss.T))
+
+    def law_gradient(
+        self, proportions: Array, step: float, size: float | None = None
+    ) -> tuple[Array, Array]:
+        """Losses (n, targets) of the parametric law and their derivative (n, targets, domains) by the proportions."""
+        return self._law_gradient(*self._at(proportions, step, size))
+
+    def gradient(
+        self, proportions: Array, step: float, size: float | None = None
+    ) -> tuple[Array, Array]:
+        """Losses (n, targets) of law and process (not bounded) and their derivative (n, targets, domains)."""
+        design, asked = self._at(proportions, step, size)
+        loss, by_r = self._law_gradient(design, asked)
+        if not self.has_process:
+            return loss, by_r
+        factor = np.exp(self._process(asked))
+        slopes = np.matmul(self.shape.slopes(asked, self._places).transpose(0, 2, 1), self._weights)
+        total = loss * factor
+        return total, by_r * factor[:, :, None] + total[:, :, None] * slopes.transpose(0, 2, 1)
+
+    def posterior(
+        self, proportions: Array, steps: float | Array, sizes: float | Array | None = None
+    ) -> Posterior:
+        """Joint belief about the noise-free log losses of M mixtures (M, domains), each at its step and size.
+
+        What the sizes have in common carries over between them: the law's parameters, and the process as far as its shape reaches.
+
+        Args:
+            steps: one for all, or (M,).
+            sizes: one for all, or (M,); None or NaN = the largest fitted.
+        """
+        design, asked = self._at(proportions, steps, sizes)
+        n = len(asked.log_size)
+        law = self._law(design, bounded=True)
+        jacobian = law.jacobian(design, tl.OUTER_COLUMNS)
+        covariance = np.empty((len(self.targets), n, n))
+        inner = self.shape.correlation(asked, asked) if self.has_process else None
+        for group in self.groups:
+            cross = (
+                self.shape.correlation(asked, self._places.of(group.looks)) @ group.spectrum.basis
+                if self.has_process
+                else None
+            )
+            for target in group.targets:
+                left, amplitude2 = jacobian[target], self.amplitude2[target]
+                if amplitude2 > 0 and cross is not None and inner is not None:
+                    weighted = amplitude2 * cross * group.weights[target]
+                    left = left - weighted @ group.rotated[target]
+                    covariance[target] = amplitude2 * (inner - weighted @ cross.T)
+                else:
+                    covariance[target] = 0.0
+                covariance[target] += (left @ group.covariance[target]) @ left.T
+        drift = self._drift(design)
+        covariance = covariance * self.inflation[:, None, None] + drift[:, None] * drift
+        points = np.median(np.bincount(self.looks.runs.run))
+        sd = np.sqrt(self.offset2 + self.look2 + self.point2 / points)
+        return Posterior(
+            mean=law.log_loss.T + self._process(asked),
+            covariance=covariance,
+            run_noise=self.correlation * sd[:, None] * sd[None, :],
+        )
+
+    # ------------------------------------------------------------------ JSON
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; floats round-trip exactly."""
+        return {
+            "format": FORMAT,
+            "domains": list(self.domains),
+            "targets": list(self.targets),
+            "own": dict(self.own),
+            "goals": {target: goal.to_json() for target, goal in self.goals.items()},
+            "choice": dict(self.choice),
+            "cross_validation": dict(self.cross_validation),
+            "notes": list(self.notes),
+            "runs": self.runs.to_json(),
+            "shape": {name: value for name, value in asdict(self.shape).items() if value < np.inf},
+            "reference": list(self.reference),
+            "hyper": dict(self.hyper),
+            "question": None if self.question is None else self.question.to_json(),
+            **{name: getattr(self, name).tolist() for name in ARRAYS},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "FittedLaw":
+        """The inverse of `to_json`.
+
+        Raises:
+            LawError: it is not a law this version wrote, or its values do not fit together.
+        """
+        return cls(**read_fields(data))
+
+    # ------------------------------------------------------------------ inside
+    def _design(
+        self, proportions: Array, steps: Array, sizes: Array | None
+    ) -> tuple[tl.Design, Places]:
+        r = np.atleast_2d(np.asarray(proportions, dtype=np.float64))
+        steps = np.atleast_1d(np.asarray(steps, dtype=np.float64))
+        if r.shape[1] != len(self.domains):
+            raise LawError(
+                f"mixtures have {r.shape[1]} proportions; need {len(self.domains)}: {', '.join(self.domains)}"
+            )
+        if not (np.isfinite(r).all() and (r >= 0).all()):
+            raise LawError("a proportion is negative or not a number; need shares >= 0")
+        if not (np.isfinite(steps).all() and (steps > 0).all()) or steps.shape != (len(r),):
+            raise LawError(f"steps are not {len(r)} numbers > 0; need one for each mixture")
+        if self.sizes is None:
+            log_size = np.zeros(len(r))
+        else:
+            given = (
+                np.full(len(r), self.sizes[1])
+                if sizes is None
+                else np.atleast_1d(np.asarray(sizes, dtype=np.float64))
+            )
+            given = np.where(np.isnan(given), self.sizes[1], given)
+            if given.shape != (len(r),) or not (np.isfinite(given).all() and (given > 0).all()):
+                raise LawError(f"sizes are not {len(r)} numbers > 0; need one for each mixture")
+            log_size = np.log(given / self.reference[1])
+        each = np.arange(len(r))
+        design = tl.Design(
+            log_proportions=tl.log_proportions(r),
+            mixture=each,
+            stage=each,
+            log_step=np.log(steps / self.reference[0]),
+            log_size=log_size,
+        )
+        return design, Places(proportions=r, log_size=log_size, log_step=design.log_step)
+
+    def _at(
+        self, proportions: Array, steps: float | Array, sizes: float | Array | None
+    ) -> tuple[tl.Design, Places]:
+        """The same with one step and size for all mixtures or one for each."""
+        n = len(np.atleast_2d(proportions))
+        return self._design(
+            proportions,
+            np.broadcast_to(steps, (n,)),
+            None if sizes is None else np.broadcast_to(sizes, (n,)),
+        )
+
+    def _law_gradient(self, design: tl.Design, asked: Places) -> tuple[Array, Array]:
+        law = self._law(design, bounded=False)
+        _, by_r = tl.log_v_gradient(self.params, asked.proportions, design.log_size)
+        loss = np.exp(law.log_loss)
+        return loss.T, ((loss * law.by_log_v)[:, :, None] * by_r).transpose(1, 0, 2)
+
+    def _law(self, design: tl.Design, *, bounded: bool) -> tl.Evaluation:
+        return tl.evaluate(
+            self.params,
+            design,
+            tl.OUTER_COLUMNS,
+            smallest_log_v=self._smallest_log_v if bounded else None,
+        )
+
+    def _drift(self, design: tl.Design) -> Array:
+        """(n,) standard deviation of the level at a size that runs of one other size say nothing of; all mixtures move as one."""
+        if self.sizes is None or self.sizes[0] != self.sizes[1]:
+            return np.zeros(len(design.log_size))
+        return np.asarray(
+            SIZE_DRIFT * (design.log_size - np.log(self.sizes[0] / self.reference[1]))
+        )
+
+    @cached_property
+    def _fit_design(self) -> tl.Design:
+        return tl.design_of(self.runs, *self.reference)
+
+    @cached_property
+    def looks(self) -> Looks:
+        """The parts of the trainings' curves that the process is told."""
+        return looks_of(self.runs)
+
+    @cached_property
+    def _places(self) -> Places:
+        return self.looks.places(self._fit_design)
+
+    @cached_property
+    def _smallest_log_v(self) -> Array:
+        """(targets,) log v at which predictions stop rising."""
+        _, log_v, _ = tl.usefulness(
+            self.params, self._fit_design.log_proportions, self._fit_design.mixture_log_size
+        )
+        fixed, share = MARGIN
+        spread = log_v.max(axis=1) - log_v.min(axis=1)
+        return np.asarray(
+            log_v.min(axis=1) - fixed / np.exp(self.params[:, tl.SLOPE]) - share * spread
+        )
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        return make_groups(
+            self.params,
+            self.precision,
+            self.looks,
+            self._fit_design,
+            point2=self.point2,
+            look2=self.look2,
+            offset2=self.offset2,
+            amplitude2=self.amplitude2,
+            shape=self.shape,
+        )
+
+    @cached_property
+    def _weights(self) -> Array:
+        """(looks, targets) of the process's mean: process(asked) = correlation(asked, looks) @ weights."""
+        weights = np.zeros((len(self.looks.training), len(self.targets)))
+        for group in self.groups:
+            for target in group.targets:
+                basis = group.spectrum.basis
+                solved = basis @ (
+                    group.weights[target] * (basis.T @ self.residual[target, group.looks])
+                )
+                weights[group.looks, target] = self.amplitude2[target] * solved
+        return weights
+
+    def _process(self, asked: Places) -> Array:
+        """(n, targets) mean of the residual process in log loss."""
+        if not self.has_process:
+            return np.zeros((len(asked.log_size), len(self.targets)))
+        return self.shape.correlation(asked, self._places) @ self._weights

@@ -1,0 +1,234 @@
+"""`LAW.json` read as a hostile file: every name, shape and number is checked before a law is made of it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from bimix_sweep.errors import ConfigError, LawError, MixtureError, OptimumError
+from bimix_sweep.law.model import transfer as tl
+from bimix_sweep.law.model.discrepancy import Shape
+from bimix_sweep.law.model.observations import Runs
+from bimix_sweep.law.model.segments import looks_of
+from bimix_sweep.law.posterior.question import LawQuestion
+from bimix_sweep.mixture.domains import check_names
+from bimix_sweep.mixture.goals import Goal
+from bimix_sweep.mixture.simplex import Array
+from bimix_sweep.text import shown
+
+FORMAT = "bimix-sweep law 2"
+ARRAYS = (
+    "params",
+    "precision",
+    "point2",
+    "look2",
+    "amplitude2",
+    "offset2",
+    "inflation",
+    "correlation",
+    "residual",
+)
+"""Fields of a fitted law that are arrays."""
+RANGES = {
+    "params": (-50.0, 50.0),
+    "precision": (1e-9, 1e18),
+    "point2": (1e-18, 100.0),
+    "look2": (0.0, 100.0),
+    "amplitude2": (0.0, 100.0),
+    "offset2": (1e-18, 100.0),
+    "inflation": (1e-6, 1e4),
+    "correlation": (-1.0 - 1e-6, 1.0 + 1e-6),
+    "residual": (-100.0, 100.0),
+    "reference": (1e-3, 1e18),
+    "steps": (1e-3, 1e18),
+    "sizes": (1e-3, 1e18),
+}
+"""What fits come near to by far: parameters are logarithms, the smallest is `transfer.OFF`; beyond, exponentials overflow."""
+
+SMALLEST_SCALE = 1e-6
+"""Of a process."""
+EXPONENTS = {
+    tl.LEVEL: (-20.0, 20.0),
+    tl.SLOPE: (-50.0, 5.0),
+    tl.STEP_POWER: (-50.0, 5.0),
+    tl.SIZE_POWER: (-50.0, 5.0),
+    tl.STEP_SIZE: (-5.0, 5.0),
+    tl.SLOPE_SIZE: (-5.0, 5.0),
+    tl.SLOPE_STEP: (-5.0, 5.0),
+}
+"""The same of columns of `params` that stand in exponents: published slopes are below 1, and a proportion of .001 to the power -148 overflows."""
+
+
+def read_fields(data: Any) -> dict[str, Any]:
+    """The fields of a `FittedLaw` from what its `to_json` gave.
+
+    Raises:
+        LawError: it is not a law this version wrote, or its values do not fit together.
+    """
+    if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, Mapping) else type(data).__name__
+        raise LawError(f"not a law file (format {shown(found)}); need {FORMAT!r}, as fit writes it")
+    try:
+        return _fields(data)
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        MixtureError,
+        OptimumError,
+        ConfigError,
+    ) as error:
+        raise LawError(
+            f"the law file is damaged ({type(error).__name__}: {str(error)[:200]}); fit the law again"
+        ) from error
+
+
+def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
+    domains, targets = tuple(map(str, data["domains"])), tuple(map(str, data["targets"]))
+    check_names(domains)
+    check_names(targets, "target")
+    check_hyper(data["hyper"], len(domains))
+    arrays = {name: np.array(data[name], dtype=np.float64) for name in ARRAYS}
+    runs = Runs.from_json(data["runs"], len(targets), len(domains))
+    choice, own = dict(data["choice"]), dict(data["own"])
+    if set(choice) != set(targets) or not set(choice.values()) <= {"bimix", "transfer"}:
+        raise ValueError("choice does not fit the targets")
+    if not (set(own) <= set(targets) and set(own.values()) <= set(domains)):
+        raise ValueError("own does not fit targets and domains")
+    goals = {str(name): Goal.from_json(goal) for name, goal in data["goals"].items()}
+    if not set(goals) <= set(targets):
+        raise ValueError("goals do not fit the targets")
+    parameters, t, n = arrays["params"].shape[-1], len(targets), len(looks_of(runs).training)
+    check_width(parameters, len(domains))
+    shapes = {
+        "params": (t, parameters),
+        "precision": (t, parameters),
+        "residual": (t, n),
+        "correlation": (t, t),
+    }
+    for name, values in arrays.items():
+        if values.shape != shapes.get(name, (t,)):
+            raise ValueError(f"{name} has shape {values.shape}")
+    shape = read_shape(data["shape"])
+    reference = (float(data["reference"][0]), float(data["reference"][1]))
+    check_numbers(arrays, reference, runs)
+    return {
+        "domains": domains,
+        "targets": targets,
+        "own": own,
+        "goals": goals,
+        "choice": choice,
+        "notes": tuple(map(str, data["notes"])),
+        "cross_validation": dict(data["cross_validation"]),
+        "runs": runs,
+        "shape": shape,
+        "hyper": dict(data["hyper"]),
+        "reference": reference,
+        "question": read_question(data["question"], domains, targets),
+        **arrays,
+    }
+
+
+def read_question(
+    data: Any, domains: tuple[str, ...], targets: tuple[str, ...]
+) -> LawQuestion | None:
+    """The question kept in a law file.
+
+    Raises:
+        KeyError, TypeError, ValueError, OptimumError, MixtureError: it is none, or not one of this
+            law.
+    """
+    if data is None:
+        return None
+    question = LawQuestion.from_json(data)
+    named = {*question.domains.names, *(question.prior.names if question.prior else ())}
+    if not named <= set(domains) or not set(question.weights or ()) <= set(targets):
+        raise ValueError("the question names domains or targets that the law lacks")
+    return question
+
+
+def check_numbers(arrays: Mapping[str, Array], reference: tuple[float, float], runs: Runs) -> None:
+    """A law's numbers are such as fits give; others overflow in its predictions.
+
+    Args:
+        arrays: its ARRAYS.
+
+    Raises:
+        ValueError: one is not finite or out of its range.
+    """
+    sizes = runs.sizes[~np.isnan(runs.sizes)]
+    for name, found in {
+        **arrays,
+        "reference": reference,
+        "steps": runs.steps,
+        "sizes": sizes,
+    }.items():
+        low, high = RANGES[name]
+        if not ((np.asarray(found) >= low) & (np.asarray(found) <= high)).all():
+            raise ValueError(f"{name} holds a number outside of {low:g} to {high:g}")
+    if np.abs(np.diagonal(arrays["correlation"]) - 1).max() > 1e-6:
+        raise ValueError("correlation has a diagonal that is not 1")
+    for column, (low, high) in EXPONENTS.items():
+        if not ((arrays["params"][:, column] >= low) & (arrays["params"][:, column] <= high)).all():
+            raise ValueError(
+                f"params holds a number outside of {low:g} to {high:g} in column {column}"
+            )
+
+
+def read_shape(data: Mapping[str, Any]) -> Shape:
+    """A process's shape; a scale that is not there is infinite.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    scales = {
+        name: float(data.get(name, usual))
+        for name, usual in (("reach", np.inf), ("lasting", np.inf), ("alone", 1.0))
+    }
+    shape = Shape(length=float(data["length"]), **scales)
+    most = {"length": 1 / SMALLEST_SCALE, "reach": np.inf, "lasting": np.inf, "alone": 1.0}
+    for name, value in asdict(shape).items():
+        if not SMALLEST_SCALE < value <= most[name]:
+            raise ValueError(f"{name} of the process is {value:g}")
+    return shape
+
+
+def check_hyper(hyper: Mapping[str, Any], num_domains: int) -> None:
+    """What a warm refit reads must have its shape.
+
+    Raises:
+        KeyError, TypeError, ValueError: it has not.
+    """
+    fits = hyper["fits"]
+    numbers = [
+        hyper["bonus"],
+        hyper["spread"],
+        *hyper["usefulness"],
+        *(v for row in hyper["columns"] for v in row),
+    ]
+    numbers += [v for one in fits for v in (one["offset2"], one["point2"], *one["params"])]
+    (parameters,) = {len(one["params"]) for one in fits}
+    check_width(parameters, num_domains)
+    finite = np.isfinite(np.array(numbers, dtype=np.float64)).all()
+    if (
+        np.shape(hyper["columns"]) != (2, tl.NUM_SHARED)
+        or len(hyper["usefulness"]) != num_domains
+        or not finite
+    ):
+        raise ValueError(
+            "what a refit starts from has another shape, or values that are not finite"
+        )
+
+
+def check_width(parameters: int, num_domains: int) -> None:
+    """A row of parameters has log t and, where runs differ in size, how it moves with size.
+
+    Raises:
+        ValueError: it has another length.
+    """
+    if parameters - tl.NUM_SHARED not in (num_domains, 2 * num_domains):
+        raise ValueError(f"a row of parameters has {parameters} values")

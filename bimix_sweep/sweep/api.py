@@ -1,0 +1,237 @@
+"""Run a sweep, go on with one, write its page: what commands and Python users call; `driver` does it."""
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+from bimix_sweep import files
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.design.stopping import Decision
+from bimix_sweep.errors import SweepError
+from bimix_sweep.export.recipe import Recipe
+from bimix_sweep.sweep.cluster.driver import drive
+from bimix_sweep.sweep.cluster.signals import stoppable
+from bimix_sweep.sweep.config_change import VersionChange, extended
+from bimix_sweep.sweep.config_staging import check_change, stage, stage_store, take_up
+from bimix_sweep.sweep.history.history import SweepHistory, judged_again, replay
+from bimix_sweep.sweep.history.retries import RetryFailed, retriable
+from bimix_sweep.sweep.history.spec import sweep_spec
+from bimix_sweep.sweep.jobs.job_file import check_shared
+from bimix_sweep.sweep.results import write_page, write_results
+from bimix_sweep.sweep.trainers.base import Prepare
+from bimix_sweep.sweep.trainers.prepare import prepare_trainer
+from bimix_sweep.sweep.trainers.texts import check_texts, restore_store
+from bimix_sweep.sweep.views.terminal import Progress
+from bimix_sweep.sweep.workspace.paths import CONFIG, begun, check_foreign, held, sweep_folder
+
+
+def run_sweep(
+    config: SweepConfig,
+    *,
+    out: str | Path | None = None,
+    address: str | None = None,
+    prepare: Prepare = prepare_trainer,
+    progress: Progress | None = None,
+) -> Recipe:
+    """Run a sweep to its end: proposals, final trainings, comparison, recipe and page.
+
+    Args:
+        config: what to find.
+        out: the sweep's folder, instead of the configuration's.
+        address: of a Ray cluster; default: embedded Ray.
+        prepare: makes the trainer; default: the built-in one.
+        progress: shows how it goes; default: on standard error.
+
+    Raises:
+        SweepError: the folder holds a sweep already, another driver uses it, or too many trainings in a row failed.
+        DataError: the text can't be used; nothing is left behind then.
+        KeyboardInterrupt: it was stopped by Ctrl-C or SIGTERM; `resume_sweep` goes on.
+    """
+    from bimix_sweep.sweep.cluster.connection import check_address
+
+    folder = sweep_folder(out or config.out)
+    check_address(address)
+    config = config.anchored(Path.cwd())
+    with (
+        progress or Progress() as shown,
+        stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt,
+        held(folder, shown.say),
+    ):
+        check_shared(folder, shown.say)
+        if begun(folder):
+            raise SweepError(
+                f"{folder} holds a sweep already; go on with: bimix-sweep resume {shlex.quote(folder)}"
+            )
+        check_foreign(folder)
+        trainer = prepare(config, folder, shown.say)
+        spec = sweep_spec(config, trainer)
+        files.write_text(
+            files.join(folder, CONFIG), config.model_copy(update={"out": folder}).to_yaml()
+        )
+        return drive(config, folder, trainer, spec, address, shown, interrupt)
+
+
+def resume_sweep(
+    folder: str | Path,
+    *,
+    config: SweepConfig | None = None,
+    versions: VersionChange = "keep",
+    retry_failed: RetryFailed = None,
+    address: str | None = None,
+    prepare: Prepare = prepare_trainer,
+    progress: Progress | None = None,
+) -> Recipe:
+    """Go on with a sweep after any stop, perhaps with a changed configuration; of a finished and unchanged one, write the results anew.
+
+    Trials that failed for a cause outside their mixture run again (`retries`); a complete sweep takes them up only if told.
+
+    Args:
+        config: what to go on with; default: the folder's config.yaml, which may have been edited. `changes` says what may change.
+        versions: what becomes of trainings on the old version of a domain whose `version` changed.
+        retry_failed: which failed trials run again: at most so many of those that failed for a cause outside their
+            mixture, 0 for none; "all" takes diverged ones too. Default: those that the sweep still needs.
+
+    Raises:
+        SweepError: the folder holds no sweep, another driver uses it, the data changed, or of the configuration something that may not.
+        JournalError: its record is damaged.
+        DataError: the text of a domain that joins can't be used; nothing has changed then.
+        KeyboardInterrupt: as for `run_sweep`.
+    """
+    from bimix_sweep.sweep.cluster.connection import check_address
+
+    folder = sweep_folder(folder)
+    if not files.exists(files.join(folder, CONFIG)):
+        raise SweepError(f"{folder} holds no sweep (no {CONFIG}); start one with: bimix-sweep run")
+    with (
+        progress or Progress() as shown,
+        stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt,
+        held(folder, shown.say),
+    ):
+        check_shared(folder, shown.say)
+        if not begun(folder):
+            config = config or SweepConfig.load(files.join(folder, CONFIG))
+            check_address(address)
+            trainer = prepare(config, folder, shown.say)
+            files.write_text(
+                files.join(folder, CONFIG), config.model_copy(update={"out": folder}).to_yaml()
+            )
+            return drive(
+                config, folder, trainer, sweep_spec(config, trainer), address, shown, interrupt
+            )
+        history = replay(folder)
+        if history.elsewhere:
+            raise SweepError(
+                f"{folder}: this sweep's trainings run elsewhere; go on with: bimix-sweep propose {folder}"
+            )
+        change = take_up(folder, history, config, versions)
+        asked = retry_failed is not None and retriable(history, retry_failed)
+        if history.complete and not change.what and not asked:
+            return write_results(folder, change.config)
+        check_address(address)
+        if history.first["data"].get("store") is not None:
+            restore_store(folder, history, shown.say)
+            check_texts(folder, change.config, change.joined, shown.say)
+        stage_store(folder, change, shown.say)
+        trainer = prepare(change.config, folder, shown.say)
+        spec = sweep_spec(change.config, trainer)
+        if change.what:
+            check_change(history, change, spec, trainer.data)
+            stage(folder, change)
+        return drive(
+            change.config, folder, trainer, spec, address, shown, interrupt, change, retry_failed
+        )
+
+
+def extend_sweep(
+    folder: str | Path,
+    runs: int,
+    *,
+    retry_failed: RetryFailed = None,
+    address: str | None = None,
+    prepare: Prepare = prepare_trainer,
+    progress: Progress | None = None,
+) -> Recipe:
+    """Go on with a sweep, finished or not, with a budget of so many more trainings.
+
+    Raises:
+        SweepError: as `extension` and `resume_sweep`.
+    """
+    folder = sweep_folder(folder)
+    return resume_sweep(
+        folder,
+        config=extension(folder, runs),
+        retry_failed=retry_failed,
+        address=address,
+        prepare=prepare,
+        progress=progress,
+    )
+
+
+def extension(folder: str, runs: int) -> SweepConfig:
+    """The folder's configuration, edited or not, with a budget of so many more trainings than the journal's.
+
+    Raises:
+        SweepError: no sweep has begun there, or it is settled by that configuration too, so that more trainings would not be run.
+    """
+    if not begun(folder):
+        raise SweepError(f"{folder} holds no sweep that has begun; start one with: bimix-sweep run")
+    history = replay(folder)
+    if not history.first.get("config"):
+        raise SweepError(
+            f"{folder}: its journal does not hold its configuration; raise budget.trials in {CONFIG} and resume"
+        )
+    current = SweepConfig.load(files.join(folder, CONFIG))
+    budget = current.budget.model_copy(update={"trials": history.spec.max_trials})
+    wanted = extended(current.model_copy(update={"budget": budget}), runs)
+    if (settled := _settled(history, wanted)) is not None:
+        reached = (
+            "that regret" if settled.regret_expected is None else f"{settled.regret_expected:.2g}"
+        )
+        raise SweepError(
+            f"{folder}: the sweep is settled ({settled.reason}), so more trainings would not be run; to go on, lower stop.tolerance in "
+            f"{CONFIG} below {reached} and extend again"
+        )
+    return wanted
+
+
+def _settled(history: SweepHistory, wanted: SweepConfig) -> Decision | None:
+    """The decision by which the sweep would end at once under a configuration of which only budget and stopping are new."""
+    began = SweepConfig.parse(history.first["config"], where="the configuration in the journal")
+    if (
+        history.decision is None
+        or wanted.model_copy(update={"budget": began.budget, "stop": began.stop}).digest
+        != began.digest
+    ):
+        return None
+    rule = replace(
+        history.spec.rule,
+        tolerance=wanted.stop.tolerance,
+        patience=wanted.stop.patience,
+        max_trials=wanted.budget.trials,
+    )
+    judged = judged_again(history.refits, rule)
+    last = Decision(**judged[-1]["decision"]) if judged else None
+    return last if last is not None and last.streak >= rule.patience else None
+
+
+def holds_sweep(folder: str | Path) -> bool:
+    """A sweep was begun in the folder, so `resume_sweep` goes on with it and `run_sweep` refuses."""
+    return begun(sweep_folder(folder))
+
+
+def write_sweep_report(folder: str | Path) -> str:
+    """Write the page of a sweep, running or finished, anew.
+
+    Raises:
+        SweepError: the folder holds no sweep, or its configuration changed since it began. JournalError: its record is damaged.
+    """
+    folder = sweep_folder(folder)
+    if not files.exists(files.join(folder, CONFIG)):
+        raise SweepError(f"{folder} holds no sweep (no {CONFIG})")
+    return write_page(folder, SweepConfig.load(files.join(folder, CONFIG)))
+
+
+def _how_to_go_on(folder: str) -> str:
+    if files.exists(files.join(folder, CONFIG)):
+        return f"go on with: bimix-sweep resume {shlex.quote(folder)}"
+    return "the sweep had not begun, so start it again as before"

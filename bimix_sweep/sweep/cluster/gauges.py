@@ -1,0 +1,111 @@
+"""Gauges of a running sweep on Ray's metrics, from where Prometheus takes them.
+
+Ray forgets a gauge that is not set again within two reports (20 s), so the LawActor's process sets all of them every five
+seconds. A restarted actor is another worker to Ray, and for 20 s both are reported: dashboards take the
+`max by (sweep, folder, ...)`. A gauge `bimix_x` arrives as `ray_bimix_x`; what is not known yet has no series.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bimix_sweep.sweep.history.statistics import PHASES, Figures
+
+GAUGES: dict[str, tuple[str, str | None]] = {
+    "bimix_optimum_proportion": ("Predicted best proportion of a domain", "domain"),
+    "bimix_optimum_lower": ("2.5 % end of where the best proportion of a domain may lie", "domain"),
+    "bimix_optimum_upper": (
+        "97.5 % end of where the best proportion of a domain may lie",
+        "domain",
+    ),
+    "bimix_regret_expected": (
+        "Expected regret of the predicted optimum, a fraction of its loss",
+        None,
+    ),
+    "bimix_regret_upper95": (
+        "95 % bound of the regret of the predicted optimum, a fraction of its loss",
+        None,
+    ),
+    "bimix_regret_tolerance": ("Expected regret at which the sweep stops", None),
+    "bimix_objective_best": ("Lowest weighted loss measured at the end of a training", None),
+    "bimix_objective_predicted": ("Weighted loss predicted at the optimum", None),
+    "bimix_law_error": ("Mean relative error of the law on mixtures left out of its fit", "target"),
+    "bimix_law_error_mean": ("The same, mean over targets", None),
+    "bimix_phase": ("1 for the phase the sweep is in, 0 for the others", "phase"),
+    "bimix_trials": ("Trainings by state", "state"),
+    "bimix_points": ("Points recorded", None),
+    "bimix_points_per_second": ("Points recorded per second over the last minute", None),
+    "bimix_refit_seconds": ("Wall time of the last refit", None),
+    "bimix_core_hours": ("CPU core-hours spent on trainings", None),
+    "bimix_gpu_hours": ("GPU-hours spent on trainings", None),
+    "bimix_budget_left": ("What may still be spent, by unit", "unit"),
+    "bimix_information_per_core_hour": (
+        "Fall of ln(expected regret) per core-hour, over the later half of the points",
+        None,
+    ),
+}
+"""{name: (what it is, its label beside `sweep` and `folder`)}."""
+
+
+class SweepGauges:
+    """Sets the gauges of one sweep. It can be sent to the process that shall do so: nothing of Ray is touched before the first call.
+
+    Args:
+        folder: of the sweep; tells apart two sweeps of one name.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._gauges: dict[str, Any] = {}
+
+    def __call__(self, figures: Figures) -> None:
+        from ray.util.metrics import Gauge
+
+        if not self._gauges:
+            self._gauges = {
+                name: Gauge(
+                    name,
+                    description=text,
+                    tag_keys=("sweep", "folder", *([label] if label else [])),
+                )
+                for name, (text, label) in GAUGES.items()
+            }
+        tags = {"sweep": figures.name, "folder": self._folder}
+        for name, label, value in readings(figures):
+            key = GAUGES[name][1]
+            self._gauges[name].set(value, tags={**tags, key: label} if key else tags)
+
+
+def readings(figures: Figures) -> Iterator[tuple[str, str, float]]:
+    """(gauge, value of its label or "", number) of everything that is known."""
+    for domain, share in figures.optimum.items():
+        yield "bimix_optimum_proportion", domain, share
+    for domain, (low, high) in figures.interval.items():
+        yield "bimix_optimum_lower", domain, low
+        yield "bimix_optimum_upper", domain, high
+    for target, error in figures.law_error.items():
+        yield "bimix_law_error", target, error
+    for name in PHASES:
+        yield "bimix_phase", name, float(name == figures.phase)
+    for state, count in figures.trials.items():
+        yield "bimix_trials", state, count
+    for unit, left in figures.budget_left.items():
+        yield "bimix_budget_left", unit, left
+    plain = {
+        "bimix_regret_expected": figures.regret_expected,
+        "bimix_regret_upper95": figures.regret_upper95,
+        "bimix_regret_tolerance": figures.tolerance,
+        "bimix_objective_best": figures.objective_best,
+        "bimix_objective_predicted": figures.objective_predicted,
+        "bimix_law_error_mean": sum(figures.law_error.values()) / len(figures.law_error)
+        if figures.law_error
+        else None,
+        "bimix_points": figures.points,
+        "bimix_points_per_second": figures.points_per_second,
+        "bimix_refit_seconds": figures.refit_seconds,
+        "bimix_core_hours": figures.core_hours,
+        "bimix_gpu_hours": figures.gpu_hours,
+        "bimix_information_per_core_hour": figures.information_per_core_hour,
+    }
+    for name, value in plain.items():
+        if value is not None:
+            yield name, "", value

@@ -1,0 +1,89 @@
+"""Sees that the Ray of this driver lives; without it, calls to Ray wait for minutes or for ever.
+
+The processes of embedded Ray are children of this one: a dead one is seen within seconds. Of a
+cluster, the head (GCS) is asked every few seconds. Ray's own client ends the whole process, without
+a word to the user, when a head has not answered for a minute; so this gives up a little earlier.
+"""
+
+import contextlib
+import shlex
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import ray
+
+from bimix_sweep.errors import SweepError
+from bimix_sweep.sweep.cluster.preemption import draining
+
+LOOK_SECONDS = 2.0
+"""Between looks."""
+VITAL = ("gcs_server", "raylet")
+"""Of Ray's processes; a sweep goes on without its dashboard and its monitors."""
+RECONNECT_SECONDS = 60.0
+"""After which Ray's client ends the process (RAY_gcs_rpc_server_reconnect_timeout_s)."""
+AWAY_SECONDS = RECONNECT_SECONDS - 20.0
+"""After which a head that does not answer is given up; one that restarts has so long."""
+
+
+class Lifeline:
+    """Asks whether Ray lives."""
+
+    def __init__(self, address: str | None, folder: str) -> None:
+        """Args:
+        address: of the cluster; None for embedded Ray.
+        folder: the sweep's, for the message.
+        """
+        self._address, self._folder = address, folder
+        self._answered = time.monotonic()
+
+    def broken(self) -> SweepError | None:
+        """What died, and how to go on; None while Ray lives."""
+        what = self._dead_process() if self._address is None else self._silent_head()
+        if what is None:
+            return None
+        return SweepError(
+            f"{what}; what was acknowledged is in the journal, go on with: bimix-sweep resume "
+            f"{shlex.quote(self._folder)}"
+        )
+
+    def _dead_process(self) -> str | None:
+        node = ray._private.worker._global_node
+        dead = [name for name, _ in node.dead_processes() if name in VITAL] if node else []
+        return f"Ray's process {dead[0]} on this machine died" if dead else None
+
+    def _silent_head(self) -> str | None:
+        try:
+            draining()
+        except AttributeError:  # a client (ray://) has no connection of its own to the head
+            self._answered = time.monotonic()
+        except (ray.exceptions.RayError, OSError, RuntimeError):
+            away = time.monotonic() - self._answered
+            if away > AWAY_SECONDS:
+                where = f"the head of the Ray cluster at {self._address}"
+                return f"{where} has not answered for {away:.0f} s"
+        else:
+            self._answered = time.monotonic()
+        return None
+
+
+@contextlib.contextmanager
+def lifeline(
+    address: str | None, folder: str, fail: Callable[[SweepError], None]
+) -> Iterator[Lifeline]:
+    """Call `fail` from a thread when Ray has died, at most once and only inside."""
+    line, over = Lifeline(address, folder), threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK_SECONDS):
+            error = line.broken()
+            if error is not None:
+                if not over.wait(LOOK_SECONDS):  # a signal that ended Ray too is heard meanwhile
+                    fail(error)
+                return
+
+    threading.Thread(target=look, name="lifeline", daemon=True).start()
+    try:
+        yield line
+    finally:
+        over.set()

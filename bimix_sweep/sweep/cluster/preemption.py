@@ -1,0 +1,142 @@
+"""What a training learns from Ray about its nodes: that one is about to go, and how the others fare."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from bimix_sweep.errors import BimixSweepError, TrainingError, TryAgainError
+from bimix_sweep.sweep.trainers.command import GRACE_SECONDS, TRY_AGAIN, said, supervise
+from bimix_sweep.sweep.workspace.trial_log import TrainingLog
+
+LOOK_SECONDS = 3.0
+"""Between questions whether a node is being drained."""
+ANSWER_SECONDS = 5
+END_SECONDS = 10.0
+"""Over the grace period, for the commands of other nodes to end."""
+
+
+@contextlib.contextmanager
+def watching(
+    nodes: Sequence[str], preempted: threading.Event, ended: Callable[[], bool]
+) -> Iterator[None]:
+    """Set `preempted` when Ray drains one of these nodes (autoscaler, KubeRay, `ray drain-node`, a cloud's notice passed on).
+
+    Or when the sweep has `ended` the training: its budget is spent, or it has lasted too long.
+
+    No signal tells a worker so. And where its driver stops, a worker gets SIGTERM and is killed within .1 s, whatever
+    RAY_kill_worker_timeout_milliseconds says; `ray.kill` sends SIGKILL alone (measured with Ray 2.60).
+    """
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK_SECONDS):
+            with contextlib.suppress(
+                RayError, OSError, RuntimeError
+            ):  # the head is away: ask again
+                if draining().intersection(nodes) or ended():
+                    preempted.set()
+                    return
+
+    threading.Thread(target=look, name="drains", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def draining() -> set[str]:
+    """Ids of nodes that take no more work and will go."""
+    return set(
+        ray._private.worker.global_worker.gcs_client.get_draining_nodes(timeout=ANSWER_SECONDS)
+    )
+
+
+class RayPeers:
+    """The other nodes of a training: an actor in each further bundle of its placement group runs the command there."""
+
+    def __init__(
+        self, group: Any, num_nodes: int, resources: Mapping[str, float], folder: str, trial: str
+    ) -> None:
+        here = ray.get_runtime_context().get_node_id()
+        self.master = str(
+            next(node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] == here)
+        )
+        self._actors = [
+            ray.remote(_Peer)
+            .options(
+                num_cpus=resources["cpu"],
+                num_gpus=resources["gpu"],
+                max_concurrency=2,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(
+                    group, placement_group_bundle_index=rank
+                ),
+            )
+            .remote(folder, f"{trial}.rank{rank}")
+            for rank in range(1, num_nodes)
+        ]
+        self._running: list[Any] = []
+        self._ranks: dict[Any, int] = {}
+
+    def start(self, orders: Sequence[Mapping[str, Any]]) -> None:
+        self._running = [
+            actor.run.remote(dict(order)) for actor, order in zip(self._actors, orders, strict=True)
+        ]
+        self._ranks = {reference: rank for rank, reference in enumerate(self._running, start=1)}
+
+    def failed(self) -> TrainingError | None:
+        ready, self._running = (
+            ray.wait(self._running, num_returns=len(self._running), timeout=0)
+            if self._running
+            else ([], [])
+        )
+        for reference in ready:
+            try:
+                code, words = ray.get(reference)
+            except RayError as error:
+                return TryAgainError(
+                    f"node {self._ranks[reference]} of the training was lost: {type(error).__name__}"
+                )
+            if code != 0:
+                kind = TryAgainError if code == TRY_AGAIN else TrainingError
+                return kind(
+                    f"the command on node {self._ranks[reference]} {said(code) if code is not None else 'failed'}; its last lines: {words}"
+                )
+        return None
+
+    def stop(self) -> None:
+        for actor in self._actors:
+            actor.stop.remote()
+        if self._ranks:
+            ray.wait(
+                list(self._ranks), num_returns=len(self._ranks), timeout=GRACE_SECONDS + END_SECONDS
+            )
+        for actor in self._actors:
+            ray.kill(actor)
+
+
+class _Peer:
+    """Runs the command on one further node."""
+
+    def __init__(self, folder: str, name: str) -> None:
+        self._folder, self._name = folder, name
+        self._asked = threading.Event()
+
+    def run(self, order: Mapping[str, Any]) -> tuple[int | None, str]:
+        """Exit status (None: it could not run) and last lines."""
+        log = TrainingLog(self._folder, self._name)
+        try:
+            return supervise(
+                order, log.say, log.say, self._asked.is_set
+            ).code, log.last_words() or "none"
+        except BimixSweepError as error:
+            return None, str(error)
+        finally:
+            log.close()
+
+    def stop(self) -> None:
+        self._asked.set()

@@ -1,0 +1,337 @@
+"""What of a sweep's configuration may change while its trainings stay evidence, and what such a change does to them.
+
+Resume, extend and upgrade are one path: the configuration given is compared, key by key, with the one in the journal. What
+only asks another question of the same losses may change (budget, stopping, weights, goals, bounds, the final run). Domains may
+join: a training made before is one at 0 there. A domain's text may be replaced when its `version` says so: what was
+trained on the old text stays evidence about a domain of its own, `web@OLD`, that new mixtures don't hold, or is dropped.
+What would make losses incomparable is refused: another tokenizer, trainer, shape, seed, or other targets. Targets are frozen: a
+sweep that began with each domain's own validation split keeps just those.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bimix_sweep.config import DomainConfig, SweepConfig, TargetConfig
+from bimix_sweep.design.new_domains import NUM_JOINED
+from bimix_sweep.errors import SweepError
+from bimix_sweep.journal.codec import Event
+from bimix_sweep.sweep.history.events import change_event
+from bimix_sweep.sweep.history.history import SweepHistory
+
+VersionChange = Literal["keep", "drop"]
+"""What becomes of the trainings on a domain's old version: a domain of their own, or no evidence any more."""
+
+Path = tuple[str, ...]
+
+FREE = ("budget", "stop", "resources", "name", "out", "objective", "final")
+"""Sections that may change whole."""
+SILENT = (("name",), ("out",), ("resources",), ("trainer", "folder"))
+"""What shapes no result."""
+ADVICE = {
+    ("seed",): "proposals and trainings follow from it",
+    ("proxy", "vocabulary"): "another tokenizer gives a loss another meaning",
+    ("proxy", "sizes"): "a sweep keeps the sizes of its proxies",
+    ("proxy", "steps"): "a sweep keeps the numbers of steps of its trainings",
+    ("proxy",): "losses of trainings of another shape are not comparable",
+    ("trainer",): "losses of another trainer are not comparable",
+    (
+        "targets",
+    ): "a sweep keeps the targets that it measures; one that is no longer wanted gets weight: 0",
+}
+"""Why a change is refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change of a sweep that is allowed."""
+
+    config: SweepConfig
+    """What the sweep goes on with: the configuration given, with old versions and targets that it need not name filled in."""
+    what: tuple[str, ...]
+    """In words, a line each; empty where nothing changed that shapes the results."""
+    renamed: Mapping[str, str]
+    """{domain: name of its old version}."""
+    joined: tuple[str, ...]
+    """Domains whose text no training has seen."""
+    dropped: tuple[str, ...] = ()
+    """Trainings that are evidence no more."""
+    ended: Mapping[str, str]
+    """{running training: why it cannot go on}."""
+
+    def event(self, first: Event) -> Event | None:
+        """The `change` event by which the journal's sweep becomes that of the `sweep` event `first`; None where nothing changed."""
+        if not self.what:
+            return None
+        return change_event(
+            first, what=self.what, renamed=self.renamed, dropped=self.dropped, ended=self.ended
+        )
+
+
+def compare(history: SweepHistory, given: SweepConfig, versions: VersionChange = "keep") -> Change:
+    """How a sweep goes on under the configuration given.
+
+    Raises:
+        SweepError: something changed that may not; a line for each such key, with old and new value and what to do.
+    """
+    if not history.first.get("config"):
+        if history.first["config_digest"] != given.digest:
+            raise SweepError(
+                "its journal does not hold the configuration it began with, so it goes on with just that; bring it back"
+            )
+        return Change(config=given, what=(), renamed={}, joined=(), ended={})
+    old = SweepConfig.parse(history.first["config"], where="the configuration in the journal")
+    renamed = {
+        name: _old_name(name, domain, old)
+        for name, domain in old.domains.items()
+        if name in given.domains and given.domains[name].version != domain.version
+    }
+    gone = [
+        name for name in old.domains if name not in given.domains and not _is_old_version(name, old)
+    ]
+    config = _completed(old, given, renamed)
+    before, after = _flat(old.public()), _flat(config.public())
+    differing = [
+        path for path in dict.fromkeys((*before, *after)) if before.get(path) != after.get(path)
+    ]
+    joined = tuple(
+        name for name in config.domains if name not in old.domains and name not in renamed.values()
+    )
+    refused = [
+        f"domains.{name} is gone; trainings hold it, so keep it, with max: 0 for no new mixture to do so"
+        for name in gone
+    ]
+    refused += [
+        line for path in differing if (line := _refusal(path, before, after, renamed, joined))
+    ]
+    joined = (*joined, *renamed)
+    dropped = tuple(
+        name
+        for name, record in history.state.trials.items()
+        if versions == "drop"
+        and record.role == "sweep"
+        and any(record.mixture.as_dict().get(domain, 0) > 0 for domain in renamed)
+    )
+    refused += _too_few(history, config, joined, dropped)
+    if refused:
+        raise SweepError("\n".join(dict.fromkeys(refused)))
+    if all(any(path[: len(silent)] == silent for silent in SILENT) for path in differing):
+        return Change(config=config, what=(), renamed={}, joined=(), ended={})
+    other_share = _other_share(history, old, config, renamed)
+    ended = _ended(
+        history,
+        {
+            **dict.fromkeys(other_share, "uses another part of its text"),
+            **dict.fromkeys(renamed, "has a new version"),
+        },
+    )
+    what = [
+        *_words(differing, before, after, renamed),
+        *_told(history, config, renamed, joined, versions, dropped, other_share),
+    ]
+    if ended:
+        what.append(f"running trainings that cannot go on with it are ended: {', '.join(ended)}")
+    return Change(
+        config=config,
+        what=tuple(what),
+        renamed=renamed,
+        joined=joined,
+        dropped=dropped,
+        ended=ended,
+    )
+
+
+def extended(config: SweepConfig, runs: int) -> SweepConfig:
+    """The same with so many more trainings."""
+    budget = config.budget.model_copy(update={"trials": config.budget.trials + runs})
+    return SweepConfig.parse(
+        config.model_copy(update={"budget": budget}).model_dump(mode="json"), where=f"--runs {runs}"
+    )
+
+
+def _completed(old: SweepConfig, given: SweepConfig, renamed: Mapping[str, str]) -> SweepConfig:
+    """What is given, with the domains that it leaves out (old versions need not be named), and with the targets that the sweep began with."""
+    content = given.model_dump(mode="json")
+    domains = {name: domain.model_dump(mode="json") for name, domain in old.domains.items()}
+    for name in old.domains:
+        if name not in content["domains"]:
+            content["domains"][name] = domains[name]
+    for name, other in renamed.items():
+        content["domains"][other] = domains[name] | {"min": 0.0, "max": 0.0}
+
+    def frozen(name: str, target: TargetConfig) -> dict[str, Any]:
+        """A target of the old configuration as it is called now."""
+        domain = target.domain and renamed.get(target.domain, target.domain)
+        return target.model_copy(update={"domain": domain}).model_dump(mode="json")
+
+    targets = {name: frozen(name, target) for name, target in old.resolved_targets().items()}
+    if not given.targets:
+        content["targets"] = targets
+    for name, target in content["targets"].items():
+        known = targets.get(name)
+        if (
+            known
+            and known["domain"]
+            and target["domain"]
+            and known["domain"].startswith(f"{target['domain']}@")
+        ):
+            target["domain"] = known["domain"]
+    return SweepConfig.parse(content, where="the changed configuration")
+
+
+def _old_name(name: str, domain: DomainConfig, old: SweepConfig) -> str:
+    label = (
+        (domain.version or "first")
+        .replace("/", "-")
+        .replace("\\", "-")
+        .replace(",", "-")
+        .replace('"', "-")
+        .strip()
+    )
+    names = (
+        f"{name}@{label}",
+        *(f"{name}@{label}-{number}" for number in range(2, len(old.domains) + 3)),
+    )
+    return next(candidate for candidate in names if candidate not in old.domains)
+
+
+def _is_old_version(name: str, config: SweepConfig) -> bool:
+    base, at, _ = name.partition("@")
+    return bool(at) and base in config.domains and config.domains[name].max == 0
+
+
+def _flat(content: Any, path: Path = ()) -> dict[Path, Any]:
+    """{keys on the way: value}; lists are values."""
+    if isinstance(content, Mapping) and content:
+        return {
+            inner: value
+            for key, part in content.items()
+            for inner, value in _flat(part, (*path, str(key))).items()
+        }
+    return {path: content}
+
+
+def _refusal(
+    path: Path,
+    before: Mapping[Path, Any],
+    after: Mapping[Path, Any],
+    renamed: Mapping[str, str],
+    joined: tuple[str, ...],
+) -> str | None:
+    """Why this key may not change; None where it may."""
+    if path[0] in FREE or path in SILENT:
+        return None
+    key, change = (
+        ".".join(path),
+        f"was {_said(before.get(path))} and is now {_said(after.get(path))}",
+    )
+    if path[0] == "domains":
+        _, name, field = path
+        if name in (*joined, *renamed, *renamed.values()) or field in ("min", "max", "tokens"):
+            return None
+        return f"{key} {change}; text that changed is another version, so give domains.{name} a new version too, or bring the old {field} back"
+    if path[0] == "targets":
+        there = [(*path[:2], "unit") in content for content in (before, after)]
+        if all(there) and (
+            path[-1] in ("weight", "goal", "range")
+            or (path[-1] == "domain" and renamed.get(before[path], "") == after[path])
+        ):
+            return None
+        if not all(there):
+            key, change = f"targets.{path[1]}", "is new" if there[1] else "is gone"
+    advice = next(
+        (text for known, text in ADVICE.items() if path[: len(known)] == known),
+        "results of before would not fit",
+    )
+    return f"{key} {change}; {advice}: bring it back, or start a new sweep with run --out"
+
+
+def _too_few(
+    history: SweepHistory, config: SweepConfig, joined: tuple[str, ...], dropped: tuple[str, ...]
+) -> Iterator[str]:
+    """A domain that joins needs trainings that hold it."""
+    wanted = [name for name in joined if config.domains[name].max > 0]
+    counted = history.state.num_proposed - len(dropped)
+    if wanted and config.budget.trials < counted + NUM_JOINED:
+        yield (
+            f"budget.trials is {config.budget.trials} and {counted} trainings count in it; {', '.join(wanted)} needs {NUM_JOINED} that hold "
+            f"it, so raise budget.trials to at least {counted + NUM_JOINED}"
+        )
+
+
+def _words(
+    differing: list[Path],
+    before: Mapping[Path, Any],
+    after: Mapping[Path, Any],
+    renamed: Mapping[str, str],
+) -> Iterator[str]:
+    """Keys that changed, old and new."""
+    for path in differing:
+        moved = path[0] == "targets" and path[-1] == "domain" and before.get(path) in renamed
+        whole = path[0] == "domains" and (*path[:2], "min") not in before
+        if not whole and not moved and not any(path[: len(silent)] == silent for silent in SILENT):
+            yield f"{'.'.join(path)} {_said(before.get(path))} -> {_said(after.get(path))}"
+
+
+def _told(
+    history: SweepHistory,
+    config: SweepConfig,
+    renamed: Mapping[str, str],
+    joined: tuple[str, ...],
+    versions: VersionChange,
+    dropped: tuple[str, ...],
+    other_share: tuple[str, ...],
+) -> Iterator[str]:
+    """What that means for trainings so far."""
+    sweep = [record for record in history.state.trials.values() if record.role == "sweep"]
+    for name in joined:
+        if name not in renamed:
+            yield f"{name} joins: the {len(sweep)} trainings so far count as ones at 0 there, the next {NUM_JOINED} hold it"
+    for name, old in renamed.items():
+        held = sum(record.mixture.as_dict().get(name, 0) > 0 for record in sweep)
+        if versions == "drop":
+            yield f"{name} has a new version: the {held} trainings on the old one are dropped, from the law and from budget.trials"
+        else:
+            yield f"{name} has a new version: the {held} trainings on the old one stay evidence, as {old}, which new mixtures do not hold"
+        if frozen := [
+            target for target, entry in config.resolved_targets().items() if entry.domain == old
+        ]:
+            yield f"target {', '.join(frozen)} stays the validation text of {old}"
+    if other_share:
+        yield (
+            f"proxies read another part of {', '.join(other_share)} from now on, to repeat it as the changed final run would; the "
+            f"{len(sweep) - len(dropped)} trainings so far count as they are"
+        )
+
+
+def _other_share(
+    history: SweepHistory, old: SweepConfig, new: SweepConfig, renamed: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Domains of which proxies would read another part than before (`final.match_epochs`)."""
+    found = history.first["data"].get("tokens")
+    known = {name: float(count) for name, count in found.items()} if isinstance(found, dict) else {}
+    before, after = old.subsample(known) or {}, new.subsample(known) or {}
+    return tuple(
+        name for name in old.domains if name not in renamed and before.get(name) != after.get(name)
+    )
+
+
+def _ended(history: SweepHistory, domains: Mapping[str, str]) -> dict[str, str]:
+    """Running trainings that would go on with other text than they began with, and final ones: the sweep is not at its end now."""
+    ended = {}
+    for name in history.running():
+        record = history.state.trials[name]
+        held = [
+            domain
+            for domain, share in record.mixture.as_dict().items()
+            if share > 0 and domain in domains
+        ]
+        if record.role == "final":
+            ended[name] = "the sweep was changed before it ended"
+        elif held:
+            ended[name] = f"the sweep was changed before it ended: {held[0]} {domains[held[0]]}"
+    return ended
+
+
+def _said(value: Any) -> str:
+    return "absent" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

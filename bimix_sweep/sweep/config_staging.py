@@ -1,0 +1,145 @@
+"""A change of a sweep, all of it or nothing: what it needs lies ready before its event is written, and moves into place after.
+
+`DIR/config.next.yaml`, `DIR/store.next` and `DIR/texts.next.json` are written first, then the `change` event, then they take
+the places of `config.yaml`, `store` and `texts.json`. Whoever takes the sweep up finishes that, or removes what was made ready for an event that never
+came; which of the two, the journal says.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bimix_sweep import disk, files
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.data.store import TokenStore
+from bimix_sweep.design.problem import SweepSpec
+from bimix_sweep.errors import ConfigError, DataError, SweepError
+from bimix_sweep.journal.codec import Event
+from bimix_sweep.sweep.config_change import Change, VersionChange, compare
+from bimix_sweep.sweep.history.history import SweepHistory
+from bimix_sweep.sweep.workspace.archive import bring_store
+from bimix_sweep.sweep.workspace.paths import CONFIG, NEXT_STORE, STORE, local_part
+
+NEXT_CONFIG = "config.next.yaml"
+
+
+def take_up(
+    folder: str, history: SweepHistory, given: SweepConfig | None, versions: VersionChange = "keep"
+) -> Change:
+    """How the sweep in `folder` goes on; a change that was begun is finished or undone first.
+
+    Args:
+        given: the configuration to go on with; default: the folder's, which may have been edited.
+
+    Raises:
+        SweepError: the configuration changed where it may not. ConfigError: it cannot be used.
+    """
+    settle(folder, history.first)
+    path = files.join(folder, CONFIG)
+    given = (given or SweepConfig.load(path)).model_copy(update={"out": folder})
+    try:
+        change = compare(history, given, versions)
+    except SweepError as error:
+        raise SweepError(
+            "\n".join(f"{folder}: {line}" for line in str(error).splitlines())
+        ) from error
+    if not change.what and files.read_text(path) != (text := change.config.to_yaml()):
+        files.write_text(path, text)
+    return change
+
+
+def check_change(
+    history: SweepHistory, change: Change, spec: SweepSpec, data: Mapping[str, Any]
+) -> None:
+    """Refuse a change by which the trainer does other things than it did.
+
+    Raises:
+        SweepError: it measures at other steps, trains proxies of other sizes, has other data though no domain's version changed, or a
+            recorded loss is not as its target's new goal allows.
+    """
+    for key in ("steps", "shorter", "size", "smaller", "eval_steps", "min_step"):
+        old, new = getattr(history.spec, key), getattr(spec, key)
+        if old != new:
+            raise SweepError(
+                f"{key} of the proxies was {old} and is now {new}; their losses are not comparable, so start a new sweep"
+            )
+    history.state.check_goals(spec)
+    if not change.joined and dict(data) != history.first["data"]:
+        raise SweepError(
+            "the data are not those this sweep began with, and no domain's version changed; bring them back, or state the version"
+        )
+
+
+def stage(folder: str, change: Change) -> None:
+    """Make the configuration of a change ready."""
+    files.write_text(files.join(folder, NEXT_CONFIG), change.config.to_yaml())
+
+
+def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None:
+    """Make ready the tokens of domains that join, in the sweep's own tokenizer; nothing where the sweep has no token store.
+
+    Raises:
+        DataError: text is missing or too short; nothing is left then.
+    """
+    from bimix_sweep.data.prepare import extend
+    from bimix_sweep.data.sources import Source
+
+    place = local_part(folder)
+    if not change.joined or not (place / STORE).exists():
+        return
+    from bimix_sweep.sweep.trainers.texts import max_tokens, stage_texts
+
+    stage_texts(folder, change.config, change.joined)  # before the text is read, as it may change
+    domains = {name: change.config.domains[name] for name in change.joined}
+    extend(
+        TokenStore.open(place / STORE),
+        {name: Source(path=domain.path) for name, domain in domains.items()},
+        renamed=change.renamed,
+        out=place / NEXT_STORE,
+        progress=say,
+        max_tokens=max_tokens(change.config, domains),
+    )
+
+
+def settle(folder: str, first: Event) -> None:
+    """Finish a change whose event was written, undo one whose event was not.
+
+    Args:
+        first: the `sweep` event with what changes made of it.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    from bimix_sweep.sweep.trainers.texts import settle_texts
+
+    ready = files.join(folder, NEXT_CONFIG)
+    if (digest := first["data"].get("store")) is not None:
+        settle_texts(folder, came=_settle_store(local_part(folder), digest))
+        if files.is_uri(folder):
+            with contextlib.suppress(FileNotFoundError):  # lost: `restore_store` makes it again
+                bring_store(folder, digest)
+    if files.exists(ready):
+        with contextlib.suppress(ConfigError):
+            config = SweepConfig.load(ready)
+            if config.digest == first["config_digest"]:
+                files.write_text(files.join(folder, CONFIG), config.to_yaml())
+        files.delete(ready)
+
+
+def _settle_store(folder: Path, digest: str) -> bool:
+    """Whether the store made ready is that of the journal; it is in its place then."""
+    ready, store = folder / NEXT_STORE, folder / STORE
+    try:
+        wanted = TokenStore.open(ready).digest == digest
+    except DataError:
+        wanted = False
+    if wanted:
+        if store.exists():
+            store.rename(folder / f".{STORE}.old")
+        ready.rename(store)
+        disk.sync(folder)
+    for over in (ready, folder / f".{STORE}.old"):
+        shutil.rmtree(over, ignore_errors=True)
+    return wanted

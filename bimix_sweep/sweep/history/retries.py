@@ -1,0 +1,132 @@
+"""Which failed trials are tried again, and what a person is told about failed trials.
+
+A trial that failed for a cause outside its mixture (out of memory, an import error, a lost node, an exit code) says
+nothing about the mixture, so it is trained again from its beginning once the cause is mended. It stays the same trial:
+it takes no further place in `budget.trials`. A trial whose loss diverged is left out unless the user asks for it,
+because the same mixture at the same learning rate would diverge again. A trial whose text a change took away cannot
+be trained any more.
+"""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from bimix_sweep.design.trial import DROPPED, FINAL, TrialRecord
+from bimix_sweep.mixture.simplex import SUM_TOLERANCE
+from bimix_sweep.sweep.history.history import SweepHistory
+
+RetryFailed = int | Literal["all"] | None
+"""Of the trials that failed for a cause outside their mixture, at most so many; "all" takes diverged
+ones too. None: all of them that the sweep still needs."""
+MAX_NAMED = 5
+"""Trials that a message names."""
+
+
+def retriable(history: SweepHistory, wanted: RetryFailed) -> list[str]:
+    """Names of the failed trials to try again, in the order they were proposed.
+
+    With None the sweep still needs final trials while it is not complete, and trials of the loop until it is settled
+    or the final trials are decided.
+    """
+    found = _failed(history, ("outside", "budget", *(("diverged",) if wanted == "all" else ())))
+    if wanted is None:
+        found = [(name, record) for name, record in found if _needed(history, record)]
+    names = [name for name, _ in found]
+    return names[:wanted] if isinstance(wanted, int) else names
+
+
+def left_out(history: SweepHistory, folder: str) -> list[str]:
+    """What to say, a line each, about failed trials that are not tried again by themselves."""
+    lines, command = [], f"bimix-sweep resume {shlex.quote(folder)}"
+    outside = [name for name, _ in _failed(history, ("outside", "budget"))]
+    diverged = [name for name, _ in _failed(history, ("diverged",))]
+    if outside:
+        lines.append(
+            f"{_counted(outside)} failed and {_are(outside)} left out; once the cause is mended, "
+            f"{command} --retry-failed {len(outside)} tries {_them(outside)} again"
+        )
+    if diverged:
+        lines.append(
+            f"{_counted(diverged)} diverged and {_are(diverged)} left out; if your trainer would do better "
+            f"now, {command} --retry-failed all tries {_them(diverged)} again"
+        )
+    return lines
+
+
+def advice(history: SweepHistory, folder: str) -> str:
+    """What to do about a sweep that cannot go on because of its failed trials."""
+    quoted = shlex.quote(folder)
+    if history.elsewhere:
+        return (
+            "train the failed ones again and record their losses, which replace the failures (bimix-sweep "
+            f"propose {quoted} --count 0 --retry-failed all -o MIXTURES.csv lists them), or raise budget.trials "
+            f"in {quoted}/config.yaml"
+        )
+    outside = [name for name, _ in _failed(history, ("outside",))]
+    spent = [name for name, _ in _failed(history, ("budget",))]
+    diverged = [name for name, _ in _failed(history, ("diverged",))]
+    said = []
+    if outside:
+        said.append(
+            f"mend the cause and go on with: bimix-sweep resume {quoted} (or submit again), which tries "
+            f"{_counted(outside)} again; --retry-failed 0 goes on without {_them(outside)}"
+        )
+    stopped_by_hours = (
+        history.spec.limited
+        and history.decision is not None
+        and history.state.num_proposed < history.spec.max_trials
+    )
+    if spent or stopped_by_hours:
+        said.append(
+            f"raise the hours of budget in {quoted}/config.yaml and go on with: bimix-sweep resume {quoted}"
+            + (f", which tries {_counted(spent)} again" if spent else "")
+        )
+    if diverged:
+        said.append(
+            f"{_counted(diverged)} diverged: lower your trainer's learning rate and go on with: bimix-sweep resume "
+            f"{quoted} --retry-failed all, or train other mixtures with: bimix-sweep extend {quoted} --runs "
+            f"{len(diverged)}"
+        )
+    return "; ".join(said) or f"raise the budget with: bimix-sweep extend {quoted} --runs N"
+
+
+def _failed(history: SweepHistory, causes: Iterable[str]) -> list[tuple[str, TrialRecord]]:
+    """Failed trials of these causes that could be trained now, inside the present bounds."""
+    domains, causes = history.spec.domains, tuple(causes)
+
+    def inside(record: TrialRecord) -> bool:
+        shares = record.mixture.as_array(domains.names)
+        low, high = domains.lower_array - SUM_TOLERANCE, domains.upper_array + SUM_TOLERANCE
+        return bool(((shares >= low) & (shares <= high)).all())
+
+    return [
+        (name, record)
+        for name, record in history.state.trials.items()
+        if record.state == "failed"
+        and record.cause in causes
+        and record.role != DROPPED
+        and name not in history.retired
+        and (record.role == FINAL or inside(record))
+    ]
+
+
+def _needed(history: SweepHistory, record: TrialRecord) -> bool:
+    if history.complete:
+        return False
+    decision = history.decision
+    settled = decision is not None and decision.streak >= history.spec.patience
+    return record.role == FINAL or (history.finals is None and not settled)
+
+
+def _counted(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    listed = f"{', '.join(names[:MAX_NAMED])}{more}"
+    return f"{len(names)} trial{'s' * (len(names) > 1)} ({listed})"
+
+
+def _are(names: Sequence[str]) -> str:
+    return "are" if len(names) > 1 else "is"
+
+
+def _them(names: Sequence[str]) -> str:
+    return "them" if len(names) > 1 else "it"

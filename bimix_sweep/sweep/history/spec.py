@@ -1,0 +1,72 @@
+"""The `SweepSpec` and the first journal event that a configuration and its trainer make."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any, Protocol
+
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.design.problem import SweepSpec
+from bimix_sweep.journal.codec import Event
+from bimix_sweep.law.posterior.question import FinalRun
+from bimix_sweep.sweep.history.events import sweep_event
+
+
+class Proxies(Protocol):
+    """What a sweep knows of its trainings beforehand; a `Trainer` says it, too."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def eval_steps(self) -> tuple[int, ...]: ...
+    @property
+    def sizes(self) -> tuple[float, ...]: ...
+    @property
+    def domain_tokens(self) -> Mapping[str, float]: ...
+
+
+def sweep_spec(config: SweepConfig, trainer: Proxies) -> SweepSpec:
+    """What a configuration asks, of such proxies."""
+    tokens = dict(trainer.domain_tokens)
+    return SweepSpec(
+        domains=config.domain_set(tokens),
+        targets=tuple(config.resolved_targets()),
+        weights=config.weights(),
+        own=config.own(),
+        goals=config.goals(),
+        objective=config.objective,
+        steps=trainer.steps,
+        shorter=config.proxy.lengths[:-1],
+        size=trainer.sizes[-1],
+        smaller=tuple(trainer.sizes[:-1]),
+        eval_steps=trainer.eval_steps,
+        min_step=trainer.eval_steps[0],
+        seed=config.seed,
+        max_trials=config.budget.trials,
+        tolerance=config.stop.tolerance,
+        patience=config.stop.patience,
+        core_hours=config.budget.core_hours,
+        gpu_hours=config.budget.gpu_hours,
+        max_before_caps=tuple(domain.max for domain in config.domains.values()),
+        final=None
+        if (final := config.final) is None
+        else FinalRun(tokens=final.tokens, size=final.size, max_epochs=final.max_epochs),
+        tokens_per_step=config.proxy.context * config.proxy.batch,
+        as_configured=config.trainer != "builtin",
+    )
+
+
+def first_event(config: SweepConfig, data: Mapping[str, Any], spec: SweepSpec, slots: int) -> Event:
+    """The `sweep` event of a configuration, of the data as the trainer knows them, and of so many trainings at a time."""
+    versions = {"python": platform.python_version()} | {
+        name: version(name) for name in ("bimix-sweep", "ray", "optuna", "torch", "numpy", "scipy")
+    }
+    return sweep_event(
+        name=config.name,
+        config_digest=config.digest,
+        data=data,
+        spec=replace(spec, slots=slots),
+        versions=versions,
+        config=config.public(),
+    )

@@ -1,0 +1,108 @@
+"""The next mixtures for finished runs that belong to no sweep: one table in, one out, and nothing is kept."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from bimix_sweep.design.acquisition import Scales, dearest_due, next_mixture
+from bimix_sweep.design.fidelity import Scale, kinds_of, scales_of
+from bimix_sweep.design.trial import Proposal
+from bimix_sweep.errors import TableError
+from bimix_sweep.law.fitting.fit_law import fit_law
+from bimix_sweep.law.optimum.optimal_mixture import ask
+from bimix_sweep.mixture.domains import DomainSet
+from bimix_sweep.mixture.goals import Goals
+from bimix_sweep.mixture.table import LossTable
+from bimix_sweep.seeding import rng, seed_for
+from bimix_sweep.sweep.offline.trial_table import Asked
+
+
+def propose_from_table(
+    table: str | Path,
+    count: int,
+    *,
+    lower: Mapping[str, float] | None = None,
+    upper: Mapping[str, float] | None = None,
+    goals: Goals | None = None,
+    seed: int = 0,
+) -> Asked:
+    """The next mixtures for finished runs that belong to no sweep; nothing is kept.
+
+    Where the runs have several sizes or last steps, each mixture is for one of these pairs, chosen per cost as in a sweep.
+
+    Args:
+        table: finished runs, as `fit` reads them; every target counts alike.
+        count: mixtures, chosen one after another as if they ran at the same time.
+        lower, upper: bounds of domains; default: 0 and 1.
+        goals: {target: direction and range} of targets that are no plain losses.
+        seed: everything random follows from it.
+
+    Raises:
+        TableError, LawError: the table cannot be read, or determines no law. MixtureError: the bounds leave no mixture.
+    """
+    runs = LossTable.read(table, goals)
+    for name in (*(lower or {}), *(upper or {})):
+        if name not in runs.domains:
+            raise TableError(f"{table} has no domain {name}; it has {', '.join(runs.domains)}")
+    own = {target: target for target in runs.targets if target in runs.domains}
+    law = fit_law(runs, own=own, generator=rng(seed, "proposal fit", 0))
+    domains = DomainSet(
+        names=runs.domains,
+        lower=tuple((lower or {}).get(name, 0.0) for name in runs.domains),
+        upper=tuple((upper or {}).get(name, 1.0) for name in runs.domains),
+    )
+    measured, finished = runs.proportions[runs.last_rows()], scales_of(runs)
+    *others, asked = kinds_of(finished)
+    sizes, lengths = (
+        {*found}
+        for found in zip(
+            *((scale.size, round(scale.steps)) for scale in (*others, asked)), strict=True
+        )
+    )
+    question = ask(law, domains, step=asked.steps, size=None if law.sizes is None else asked.size)
+    new: list[Proposal] = []
+    running: list[Scale] = []
+    names = (name for number in range(10**9) if (name := f"p{number:04d}") not in runs.trials)
+    while len(new) < count:
+        chosen = np.reshape(
+            [proposal.mixture.as_array(runs.domains) for proposal in new], (-1, len(runs.domains))
+        )
+        choices = (asked,) if dearest_due([*finished, *running], asked) else (asked, *others[::-1])
+        mixture, reason, scale = next_mixture(
+            question,
+            domains,
+            generator=rng(seed, "proposal", len(new)),
+            finished=measured,
+            running=chosen,
+            failed=np.zeros((0, len(runs.domains))),
+            scales=Scales(choices=choices, finished=finished, running=running),
+        )
+        same = domains.same(np.concatenate([measured, chosen]), mixture.as_array(runs.domains))
+        earlier = sum(
+            bool(is_same) and other == scale
+            for is_same, other in zip(same, [*finished, *running], strict=True)
+        )
+        new.append(
+            Proposal(
+                trial=next(names),
+                mixture=mixture,
+                reason=reason,
+                seed=seed_for(seed, "training", earlier),
+                size=scale.size if len(sizes) > 1 else None,
+                steps=round(scale.steps) if len(lengths) > 1 else None,
+            )
+        )
+        running.append(scale)
+    return Asked(
+        open=[],
+        new=new,
+        domains=runs.domains,
+        lengths=tuple(sorted(lengths)),
+        sizes=tuple(sorted(sizes)),
+        notes=[
+            *law.notes,
+            "every target counts alike, and no final run caps a domain; for weights and caps of "
+            "your own begin a sweep with a configuration",
+        ],
+    )

@@ -1,0 +1,158 @@
+"""The losses of trainings that somebody else ran, as a table gives them back: read, and held against what was proposed and recorded."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from bimix_sweep.design.trial import TrialRecord
+from bimix_sweep.errors import TableError
+from bimix_sweep.mixture.goals import Goals
+from bimix_sweep.mixture.simplex import Array
+from bimix_sweep.mixture.table import LossTable, read_columns
+from bimix_sweep.sweep.history.history import SweepHistory
+
+SAME_SHARES = 1e-3
+"""Recorded proportions may differ from the proposed ones by rounding to three decimals."""
+
+
+def read_returned(
+    path: str | Path, targets: Sequence[str], goals: Goals
+) -> tuple[LossTable, dict[str, int]]:
+    """The table, its failed trainings with the row that says so; fields with nan are empty in it.
+
+    Columns of losses that are no targets of the sweep are left out, and the table's notes name them.
+    """
+    columns = read_columns(path)
+    others = [name for name in columns if name.startswith("loss_") and name[5:] not in targets]
+    if missing := [target for target in targets if f"loss_{target}" not in columns]:
+        raise TableError(
+            f"{path}: no column loss_{missing[0]}; the sweep's targets are {', '.join(targets)}"
+        )
+    for name in others:
+        del columns[name]
+    failed: dict[str, int] = {}
+    trials = columns["trial"].to_pylist() if "trial" in columns else []
+    for name in [name for name in columns if name.startswith("loss_")]:
+        values = columns[name].to_pylist()
+        for row, value in enumerate(values):
+            if value is not None and str(value).strip().lower() in (
+                "nan",
+                "inf",
+                "+inf",
+                "infinity",
+            ):
+                values[row] = None
+                if row < len(trials) and trials[row] is not None:
+                    failed.setdefault(str(trials[row]), row)
+        columns[name] = pa.array(values, columns[name].type)
+    table = LossTable.from_columns(path, columns, goals)
+    if others:
+        said = f"{path}: not used, no targets of the sweep: {', '.join(others[:20])}"
+        table = replace(table, notes=(*table.notes, said))
+    return table, failed
+
+
+def check_returned(
+    path: str | Path, table: LossTable, failed: Mapping[str, int], history: SweepHistory
+) -> None:
+    """Refuse rows that do not fit what was proposed and recorded.
+
+    Raises:
+        TableError: the first of them, by number.
+    """
+    targets, records = history.spec.targets, history.state.trials
+    rows: dict[tuple[str, float], int] = {}
+    for row, trial in enumerate(table.trials):
+        where = f"{path}: row {row + 1}"
+        if (first := rows.setdefault((trial, float(table.steps[row])), row)) != row:
+            raise TableError(
+                f"{where} is trial {trial} at step {table.steps[row]:g}, as row {first + 1} is; need one of them"
+            )
+        if trial not in records:
+            raise TableError(
+                f"{where} is trial {trial}, which this sweep has not proposed; open are {', '.join(history.running()[:8]) or 'none'}"
+            )
+        record, step = records[trial], table.steps[row]
+        _check_mixture(where, record, table.domains, table.proportions[row])
+        if not np.isnan(table.seeds[row]) and int(table.seeds[row]) != record.seed:
+            raise TableError(
+                f"{where} has seed {table.seeds[row]:.0f}, trial {trial} was proposed with {record.seed}"
+            )
+        size = table.sizes[row]
+        if (
+            history.spec.smaller
+            and not np.isnan(size)
+            and not math.isclose(size, record.size, rel_tol=SAME_SHARES)
+        ):
+            raise TableError(
+                f"{where} has size {size:g}, trial {trial} was proposed with {record.size:g}; record what was trained as proposed"
+            )
+        if step != int(step) or step > record.steps:
+            raise TableError(
+                f"{where} has step {step:g}; need a whole number up to {record.steps}, the steps of trial {trial}"
+            )
+        if record.state == "finished" and trial in failed:
+            raise TableError(
+                f"{path}: row {failed[trial] + 1} has nan for trial {trial}, which is recorded as finished; leave it out"
+            )
+        if trial not in failed:
+            if record.cause == "changed":
+                raise TableError(
+                    f"{where} has losses for trial {trial}, which does not count any more: {record.failure}; leave it out"
+                )
+            _check_losses(
+                where,
+                record,
+                int(step),
+                dict(zip(table.targets, table.losses[row].tolist(), strict=True)),
+                targets,
+            )
+
+
+def replacing(table: LossTable, history: SweepHistory) -> list[str]:
+    """Failed trials of which the table says more than was recorded before they failed: their last step, or a new or other point."""
+    found: dict[str, None] = {}
+    for row, trial in enumerate(table.trials):
+        record, step = history.state.trials[trial], int(table.steps[row])
+        losses = dict(zip(table.targets, table.losses[row].tolist(), strict=True))
+        known = record.points.get(step)
+        same = known is not None and all(
+            math.isclose(loss, losses[target], rel_tol=1e-9) for target, loss in known.items()
+        )
+        if record.state == "failed" and (step == record.steps or not same):
+            found[trial] = None
+    return [*found]
+
+
+def _check_losses(
+    where: str, record: TrialRecord, step: int, losses: Mapping[str, float], targets: Sequence[str]
+) -> None:
+    if empty := [target for target in targets if math.isnan(losses[target])]:
+        raise TableError(
+            f"{where} has no loss_{empty[0]}; need all of {', '.join(targets)}, or nan for a training that failed"
+        )
+    known = {} if record.state == "failed" else record.points.get(step, {})
+    if other := [
+        target
+        for target, loss in known.items()
+        if not math.isclose(loss, losses[target], rel_tol=1e-9)
+    ]:
+        raise TableError(
+            f"{where} has loss_{other[0]} = {losses[other[0]]:g} of trial {record.trial} at step {step}, recorded is {known[other[0]]:g}; "
+            "a recorded point stays as it is"
+        )
+
+
+def _check_mixture(where: str, record: TrialRecord, domains: Sequence[str], shares: Array) -> None:
+    wanted = record.mixture.as_dict()
+    found = dict(zip(domains, shares.tolist(), strict=True))
+    for name in dict.fromkeys((*wanted, *found)):
+        if abs(wanted.get(name, 0.0) - found.get(name, 0.0)) > SAME_SHARES:
+            raise TableError(
+                f"{where} has r_{name} = {found.get(name, 0.0):g}, trial {record.trial} was proposed with {wanted.get(name, 0.0):.6g}; "
+                "record what was trained as proposed"
+            )

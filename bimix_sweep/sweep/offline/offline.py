@@ -1,0 +1,281 @@
+"""A sweep whose trainings run elsewhere: mixtures go out as a table, losses come in as one. No Ray, no torch.
+
+The LawActor works in this process, on the same journal as on a cluster: `propose` begins a sweep or goes on with one and hands out
+mixtures, `record` takes losses in and says where the sweep stands. When it is decided, the final trainings are handed
+out likewise; after the last of them the results are written. Nothing is tokenised: only names, bounds, targets and the
+proxies' steps are read from the configuration.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bimix_sweep import files
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.design.initial_design import moved_references, too_few
+from bimix_sweep.design.problem import SweepSpec
+from bimix_sweep.design.trial import Proposal
+from bimix_sweep.errors import SweepError
+from bimix_sweep.export.recipe import Recipe
+from bimix_sweep.sweep.config_change import VersionChange
+from bimix_sweep.sweep.config_staging import check_change, settle, stage, take_up
+from bimix_sweep.sweep.coordinator.actor import LawActor
+from bimix_sweep.sweep.history.events import ELSEWHERE
+from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.retries import RetryFailed
+from bimix_sweep.sweep.history.snapshot import Snapshot
+from bimix_sweep.sweep.history.spec import first_event, sweep_spec
+from bimix_sweep.sweep.offline.loss_table import check_returned, read_returned, replacing
+from bimix_sweep.sweep.offline.trial_table import Asked
+from bimix_sweep.sweep.results import write_results
+from bimix_sweep.sweep.workspace.paths import CONFIG, begun, held, sweep_folder
+
+WAIT_SECONDS = 600.0
+"""How long one of these calls waits for others in the same folder: the tasks of an array end at about the same time, and each needs the
+sweep for seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """What `sweep_spec` asks of a trainer."""
+
+    steps: int
+    sizes: tuple[float, ...]
+    data: Mapping[str, Any] = field(default_factory=lambda: dict(ELSEWHERE))
+    domain_tokens: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def eval_steps(self) -> tuple[int, ...]:
+        """Those of the tables that are recorded; the last is asked about."""
+        return (self.steps,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a sweep stands after losses were recorded."""
+
+    points: int
+    """New ones."""
+    finished: Sequence[str]
+    """Trainings that ended with this table."""
+    failed: Sequence[str]
+    """Those it calls failed."""
+    replaced: Sequence[str]
+    """Those that were recorded as failed and have losses now."""
+    snapshot: Snapshot
+    recipe: Recipe | None
+    """When the last final training was recorded."""
+    notes: Sequence[str] = ()
+    """What of the table was not used, and what to state of its targets."""
+
+
+def begin(
+    config: SweepConfig, out: str | None = None, say: Callable[[str], None] = lambda line: None
+) -> str:
+    """Begin a sweep whose trainings run elsewhere; returns its folder.
+
+    Raises:
+        DataError: the built-in trainer would refuse the configuration (`checks`).
+        SweepError: the folder holds a sweep already, or something else.
+    """
+    from bimix_sweep.sweep.run_checks import check_before_run
+    from bimix_sweep.sweep.workspace.paths import check_foreign
+
+    check_before_run(config, texts=False)
+    folder = sweep_folder(out or config.out)
+    config = config.anchored(Path.cwd()).model_copy(update={"out": folder})
+    with held(folder, say, wait_seconds=WAIT_SECONDS):
+        if begun(folder):
+            raise SweepError(
+                f"{folder} holds a sweep already; go on with: bimix-sweep propose {folder}"
+            )
+        check_foreign(folder)
+        files.write_text(files.join(folder, CONFIG), config.to_yaml())
+        with _acting(folder, config):
+            pass
+    return folder
+
+
+def propose(
+    folder: str,
+    count: int,
+    *,
+    config: SweepConfig | None = None,
+    versions: VersionChange = "keep",
+    retry_failed: RetryFailed = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Asked:
+    """So many more trainings, or fewer when the sweep needs no more; the final ones when it is decided.
+
+    Args:
+        folder: of a sweep that was begun.
+        count: new trainings, >= 0; trainings proposed before and not recorded to their end are told beside them.
+        config: a changed configuration to go on with, as `resume_sweep` takes it.
+        versions: as there.
+        retry_failed: at most so many failed trials, or "all", are open again; default: none, a result that comes
+            replaces the failure anyway.
+        say: told when another process that uses the sweep is waited for.
+
+    Raises:
+        SweepError: no sweep has begun there, it runs on Ray, another process uses it for too long, or the configuration changed where it may not.
+    """
+    with _taken_up(folder, config, versions, say) as (actor, current):
+        if retry_failed is not None:
+            actor.retry(actor.retriable(retry_failed))
+        pending = [past.proposal for past in actor.past() if past.state == "running"]
+        new: list[Proposal] = []
+        while len(new) < count:
+            started = [past.proposal.trial for past in actor.past()]
+            proposal = actor.propose(f"t{len(started):04d}") or actor.final(started)
+            if proposal is None:
+                break
+            new.append(proposal)
+        if actor.snapshot().phase != "done":
+            _conclude(actor, current, _path(folder))
+        return Asked(
+            open=pending,
+            new=new,
+            domains=tuple(current.domains),
+            lengths=current.proxy.lengths,
+            sizes=current.proxy.sizes,
+            notes=[*_notes(current), *actor.snapshot().lines],
+            finals=actor.over(),
+            complete=actor.snapshot().phase == "done",
+        )
+
+
+def record(
+    folder: str, table: str | Path, *, say: Callable[[str], None] = lambda line: None
+) -> Standing:
+    """Take in losses of trainings that `propose` handed out; all of the table or nothing.
+
+    A row with the last step of its training ends it; a training with `nan` as a loss has failed. Points that are recorded already
+    change nothing. New losses of a trial that was recorded as failed replace the failure. `say` is told when another process that uses the
+    sweep is waited for.
+
+    Raises:
+        TableError: the table cannot be read, or a row does not fit what was proposed or recorded; it is named by its number.
+        SweepError: as for `propose`.
+    """
+    with _taken_up(folder, None, "keep", say) as (actor, config):
+        history = replay(_path(folder))
+        rows, failed = read_returned(table, history.spec.targets, history.spec.goals)
+        check_returned(table, rows, failed, history)
+        states = {name: record.state for name, record in history.state.trials.items()}
+        replaced = [name for name in replacing(rows, history) if name not in failed]
+        actor.retry(replaced, reopens=False)
+        states |= dict.fromkeys(replaced, "running")
+        points, finished = 0, []
+        for index in np.lexsort((rows.steps, rows.run_ids())):
+            trial, step = rows.trials[index], int(rows.steps[index])
+            if trial in failed:
+                continue
+            losses = dict(zip(rows.targets, rows.losses[index].tolist(), strict=True))
+            points += actor.record(
+                trial, step, {target: losses[target] for target in history.spec.targets}
+            )
+            if step == history.state.trials[trial].steps and states[trial] == "running":
+                actor.finish(trial)
+                finished.append(trial)
+        newly = [trial for trial in failed if states[trial] == "running"]
+        for trial in newly:
+            actor.abandon(trial, f"{Path(str(table)).name} gives its loss as nan")
+        recipe = _conclude(actor, config, _path(folder))
+        if recipe is None:
+            actor.decide()
+        asked = replay(_path(folder)).state.open_directions()
+        return Standing(
+            points=points,
+            finished=finished,
+            failed=newly,
+            replaced=replaced,
+            snapshot=actor.snapshot(),
+            recipe=recipe,
+            notes=(*rows.notes, *asked),
+        )
+
+
+def _conclude(actor: LawActor, config: SweepConfig, folder: str) -> Recipe | None:
+    """Write the results where every training, the final ones included, is over; they may have been so before the end was decided."""
+    if not actor.over() or any(entry.state == "running" for entry in actor.past()):
+        return None
+    recipe = write_results(folder, config)
+    actor.complete()
+    return recipe
+
+
+@contextlib.contextmanager
+def _taken_up(
+    folder: str, given: SweepConfig | None, versions: VersionChange, say: Callable[[str], None]
+) -> Iterator[tuple[LawActor, SweepConfig]]:
+    """The actor and the configuration of a sweep that was begun, over a change where there is one."""
+    path = _path(folder)
+    if not begun(path):
+        raise SweepError(
+            f"{folder} holds no sweep that has begun; begin one with: bimix-sweep propose CONFIG --count K -o MIXTURES.csv"
+        )
+    with held(path, say, wait_seconds=WAIT_SECONDS):
+        history = replay(path)
+        if not history.elsewhere:
+            raise SweepError(
+                f"{folder}: this sweep's trainings run on Ray; go on with: bimix-sweep resume {folder}"
+            )
+        change = take_up(str(path), history, given, versions)
+        trainer = _elsewhere(change.config)
+        spec = replace(_spec(change.config, trainer), slots=history.spec.slots)
+        event = change.event(first_event(change.config, trainer.data, spec, spec.slots))
+        if event is not None:
+            check_change(history, change, spec, trainer.data)
+            stage(str(path), change)
+        with _acting(path, change.config, event) as actor:
+            if event is not None:
+                settle(str(path), event)
+            yield actor, change.config
+
+
+@contextlib.contextmanager
+def _acting(
+    folder: str, config: SweepConfig, change: dict[str, Any] | None = None
+) -> Iterator[LawActor]:
+    trainer = _elsewhere(config)
+    spec = _spec(config, trainer)
+    actor = LawActor(
+        folder, first_event(config, trainer.data, spec, spec.slots), lock_seconds=0, change=change
+    )
+    actor.ready()
+    try:
+        yield actor
+    finally:
+        actor.close()
+
+
+def _elsewhere(config: SweepConfig) -> Elsewhere:
+    return Elsewhere(steps=config.proxy.lengths[-1], sizes=config.proxy.sizes)
+
+
+def _spec(config: SweepConfig, trainer: Elsewhere) -> SweepSpec:
+    """Nothing but the configuration tells of trials that are trained elsewhere."""
+    return replace(sweep_spec(config, trainer), min_step=0, as_configured=True)
+
+
+def _path(folder: str) -> str:
+    return sweep_folder(folder)
+
+
+def _notes(config: SweepConfig) -> Iterator[str]:
+    if said := too_few(
+        len(config.domains),
+        len(config.proxy.sizes) * len(config.proxy.lengths),
+        config.budget.trials,
+    ):
+        yield said
+    if said := moved_references(config.domain_set()):
+        yield said
+    for name, tokens in (config.subsample() or {}).items():
+        yield f"final.match_epochs: let every training read the same {tokens} tokens of {name}, so that it repeats them as the final run would"
+    if config.budget.core_hours is not None or config.budget.gpu_hours is not None:
+        yield "budget.core_hours and budget.gpu_hours are not watched: this program does not see how long trainings take elsewhere"

@@ -1,0 +1,270 @@
+"""What a sweep will cost and may find out, told before anything runs."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.design.initial_design import moved_references, too_few
+from bimix_sweep.design.problem import SweepSpec
+from bimix_sweep.design.simulation import PlannedRegret, simulate
+from bimix_sweep.errors import ConfigError, DataError
+from bimix_sweep.sweep.history.confirmation_trials import MOST_FINALS
+from bimix_sweep.sweep.history.spec import sweep_spec
+from bimix_sweep.sweep.run_checks import VALIDATION_TOKENS, check_before_run, estimated_tokens
+from bimix_sweep.sweep.trainers.base import natural_realised
+from bimix_sweep.sweep.trainers.builtin import proxy_specs
+
+NOISE = 0.003
+"""Relative standard deviation of a loss between two seeds of one mixture, as small proxies on real text have it."""
+SIMULATION_SECONDS = 45.0
+"""A simulation may take by default: some 15 sweeps of 40 trainings on 3 domains."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A sweep before it runs."""
+
+    trials: int
+    """Proxy trainings at most."""
+    final_trials: int
+    """Final trainings at most."""
+    steps: int
+    """Optimizer steps of each, of the longest where there are several numbers."""
+    shorter: tuple[int, ...]
+    """Other numbers of steps, rising."""
+    tokens: float
+    """Tokens of one of `steps`."""
+    sizes: tuple[float, ...]
+    """Non-embedding parameters, rising."""
+    slots: int
+    """Trainings at a time."""
+    training_hours: float | None
+    """Wall time of one of the largest size for the most steps; None where it is not known. Another takes its share of it, by size x steps."""
+    measured: bool
+    """It was timed here, not told."""
+    cost: float
+    """Of the proxy trainings, in units of one of the largest size for the most steps: as many of each as simulated sweeps ran; without a
+    simulation all after the first are taken to be such."""
+    core_hours: float | None
+    """Of all trainings."""
+    gpu_hours: float | None
+    """Of all trainings."""
+    wall_hours: float | None
+    """Of the whole sweep, at most: no slot is idle while a mixture is to be tried, and the last trainings and the final ones take their time."""
+    limits: tuple[str, ...]
+    """What a limit of the budget does to it."""
+    warning: str | None
+    """What is amiss with it."""
+    not_tested: tuple[str, ...]
+    """How far the final run lies beyond the trials, in sentences."""
+    moved: str | None
+    """That the uniform or the natural mixture lies outside bounds or caps."""
+    realised: tuple[str, ...]
+    """Proportions of the natural mixture that the shortest trial cannot realise, in sentences."""
+    regret: tuple[PlannedRegret, ...]
+    """Simulated."""
+    tolerance: float
+    """Expected regret at which the sweep stops by itself."""
+    earliest_stop: int
+    """Trainings before which the stopping rule never stops."""
+    noise: float
+    """That the simulation had."""
+
+    @property
+    def stops_at(self) -> int | None:
+        """Trainings after which simulated sweeps would have stopped by themselves, roughly; None if not within the budget."""
+        found = next(
+            (
+                max(look.runs, self.earliest_stop)
+                for look in self.regret
+                if look.stated <= self.tolerance
+            ),
+            None,
+        )
+        return found if found is not None and found <= self.trials else None
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields."""
+        return asdict(self) | {
+            "limits": list(self.limits),
+            "not_tested": list(self.not_tested),
+            "realised": list(self.realised),
+            "sizes": list(self.sizes),
+            "shorter": list(self.shorter),
+            "regret": [asdict(look) for look in self.regret],
+            "stops_at": self.stops_at,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Proxies:
+    """What a spec needs to know of trainings, before any trainer was prepared."""
+
+    steps: int
+    sizes: tuple[float, ...]
+    eval_steps: tuple[int, ...]
+    domain_tokens: Mapping[str, float]
+
+
+def make_plan(
+    config: SweepConfig,
+    *,
+    slots: int | None = None,
+    hours: float | None = None,
+    noise: float = NOISE,
+    seconds: float = SIMULATION_SECONDS,
+) -> Plan:
+    """Cost and expected regret of a sweep.
+
+    Args:
+        config: what to find.
+        slots: trainings at a time on the cluster that will run it; default: the configuration's, else what this machine holds.
+        hours: wall time of one training of the largest size for the most steps; default: timed here for the built-in trainer, unknown for others.
+        noise: relative standard deviation of a loss between two seeds.
+        seconds: for the simulation; 0 leaves it out.
+
+    Raises:
+        ConfigError: the built-in trainer's proxies need a GPU and none is here.
+        DataError: nothing is at the path of text that the built-in trainer needs, or it would refuse the sweep (`checks`).
+    """
+    tokens: dict[str, float] = {}
+    if config.trainer == "builtin":
+        _look_for_text(config)
+        check_before_run(config)
+        tokens = estimated_tokens(config)
+    at_once = slots or (
+        config.resources.slots if config.resources.slots != "auto" else _slots_here(config)
+    )
+    measured = hours is None and config.trainer == "builtin"
+    if measured:
+        hours = _timed(config) / 3600
+    *shorter, steps = config.proxy.lengths
+    proxies = _Proxies(
+        steps=steps, sizes=config.proxy.sizes, eval_steps=(steps,), domain_tokens=tokens
+    )
+    spec = _unlimited(sweep_spec(config, proxies), at_once)
+    regret = simulate(spec, noise=noise, seconds=seconds) if seconds > 0 else []
+    cost = _cost(spec, regret)
+    cores, gpus = (
+        None if hours is None else (cost + MOST_FINALS) * hours * each * config.resources.nodes
+        for each in (config.resources.cpu, config.resources.gpu)
+    )
+    rounds = _rounds(spec, cost) + math.ceil(MOST_FINALS / at_once)
+    return Plan(
+        trials=config.budget.trials,
+        final_trials=MOST_FINALS,
+        steps=steps,
+        shorter=tuple(shorter),
+        tokens=float(config.proxy.tokens),
+        sizes=config.proxy.sizes,
+        slots=at_once,
+        training_hours=hours,
+        measured=measured,
+        cost=cost,
+        core_hours=cores,
+        gpu_hours=gpus,
+        wall_hours=None if hours is None else rounds * hours,
+        limits=tuple(_limits(config, hours, cores, gpus, cost)),
+        regret=tuple(regret),
+        tolerance=config.stop.tolerance,
+        earliest_stop=spec.rule.min_trials + spec.patience - 1,
+        noise=noise,
+        warning=too_few(len(spec.domains), len(spec.scales), spec.max_trials),
+        not_tested=spec.beyond.sentences,
+        moved=moved_references(spec.domains),
+        realised=natural_realised(config, tokens) if config.trainer == "builtin" else (),
+    )
+
+
+def _look_for_text(config: SweepConfig) -> None:
+    """Files are there; nothing is read."""
+    from bimix_sweep.data.sources import Source
+
+    for kind, entries in (("domain", config.domains), ("target", config.targets)):
+        for name, entry in entries.items():
+            if entry.path is not None:
+                try:
+                    Source(path=entry.path).stored_bytes()
+                except DataError as error:
+                    raise DataError(f"{kind} {name}: {error}") from error
+
+
+def _unlimited(spec: SweepSpec, slots: int) -> SweepSpec:
+    return replace(spec, slots=min(slots, spec.max_trials), core_hours=None, gpu_hours=None)
+
+
+def _cost(spec: SweepSpec, regret: Sequence[PlannedRegret]) -> float:
+    """Of all proxy trainings, in units of one of the largest size for the most steps: the first trainings, then each as the simulation's last look has it."""
+    first = spec.initial_scales[: spec.max_trials]
+    known, cost = (
+        (regret[-1].runs, regret[-1].cost)
+        if regret
+        else (len(first), sum(spec.cost_of(scale) for scale in first))
+    )
+    each = cost / known if regret else 1.0
+    return cost + (spec.max_trials - known) * each
+
+
+def _rounds(spec: SweepSpec, cost: float) -> float:
+    """Wall time of the proxy trainings at most, in units of one of the largest size for the most steps.
+
+    Where they differ the last one may be such a one, begun when the others have kept all slots busy until then.
+    """
+    if len(spec.scales) == 1:
+        return math.ceil(spec.max_trials / spec.slots)
+    longest = min(1.0, cost)
+    return (cost - longest) / spec.slots + longest
+
+
+def _timed(config: SweepConfig) -> float:
+    """Seconds of one training of the largest size for the most steps here, with the threads that it will have."""
+    os.environ["OMP_NUM_THREADS"] = str(
+        max(1, int(config.resources.cpu))
+    )  # before the first import of torch
+    from bimix_sweep.proxy.timing import training_seconds, visible_gpus
+
+    spec = proxy_specs(config, config.proxy.vocabulary)[-1]
+    device = "cuda" if config.resources.gpu else "cpu"
+    if device == "cuda" and not visible_gpus():
+        raise ConfigError(
+            "resources.gpu is set and torch sees no GPU here, so a training cannot be timed; plan on a machine that has one, or give --hours"
+        )
+    return training_seconds(
+        spec,
+        device=device,
+        num_targets=len(config.resolved_targets()),
+        validation_tokens=VALIDATION_TOKENS,
+    )
+
+
+def _slots_here(config: SweepConfig) -> int:
+    return max(1, math.floor(len(os.sched_getaffinity(0)) / config.resources.cpu))
+
+
+def _limits(
+    config: SweepConfig, hours: float | None, cores: float | None, gpus: float | None, cost: float
+) -> list[str]:
+    """In words, of each limit that is set."""
+    said = []
+    for name, limit, whole, each in (
+        ("core_hours", config.budget.core_hours, cores, config.resources.cpu),
+        ("gpu_hours", config.budget.gpu_hours, gpus, config.resources.gpu),
+    ):
+        if limit is None:
+            continue
+        if hours is None or whole is None:
+            said.append(
+                f"budget.{name} is {limit:g}; how many trainings that pays for is not known"
+            )
+        elif whole <= limit:
+            said.append(f"budget.{name} is {limit:g}, enough for all of it")
+        else:
+            mean = (cost + MOST_FINALS) / (config.budget.trials + MOST_FINALS)
+            paid = math.floor(limit / (mean * hours * each * config.resources.nodes))
+            said.append(
+                f"budget.{name} is {limit:g}, which pays for about {paid} of {config.budget.trials + MOST_FINALS} trainings"
+            )
+    return said

@@ -1,0 +1,167 @@
+"""The built-in trainer: the small language model of `bimix_sweep.proxy` on the sweep's own token store."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.errors import ConfigError, DataError, TryAgainError
+from bimix_sweep.proxy.spec import ProxySpec, too_short
+from bimix_sweep.sweep.trainers.base import Report, TrialJob, natural_realised, realised_words
+from bimix_sweep.sweep.workspace.archive import at_hand, keep_store
+from bimix_sweep.sweep.workspace.paths import NEXT_STORE, STORE, begun, local_part
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltinTrainer:
+    """The small language model of `bimix_sweep.proxy` on the sweep's own token store."""
+
+    store: str
+    """A local folder, or the URI of its parcel."""
+    specs: tuple[ProxySpec, ...]
+    """One a size, rising."""
+    sources: Mapping[str, str]
+    """Target -> name of its validation split in the store."""
+    bits_per_byte: frozenset[str]
+    """Targets measured in bits per byte; the others in nats per token."""
+    limits: Mapping[str, int] | None
+    """Training tokens a domain may use, so that the longest training repeats them as the final run would; a shorter one is its beginning."""
+    device: str
+    domain_tokens: Mapping[str, float]
+    data: Mapping[str, Any]
+
+    @property
+    def steps(self) -> int:
+        return self.specs[-1].steps
+
+    @property
+    def eval_steps(self) -> tuple[int, ...]:
+        return self.specs[-1].eval_steps()
+
+    @property
+    def sizes(self) -> tuple[float, ...]:
+        return tuple(float(spec.size) for spec in self.specs)
+
+    def precision(self, trainings: int) -> dict[str, Any]:
+        from bimix_sweep.proxy.precision import check_device, choose_precision
+
+        check_device(self.device)
+        return choose_precision(
+            self.specs[-1], self.device, trainings=trainings
+        )  # the largest takes most of the time
+
+    def train(self, job: TrialJob, report: Report) -> None:
+        from bimix_sweep.data.store import TokenStore
+        from bimix_sweep.data.stream import MixtureStream, badly_realised
+        from bimix_sweep.proxy.precision import check_device
+        from bimix_sweep.proxy.train import train
+
+        check_device(self.device)  # of each worker: their nodes may differ
+        spec = self.specs[-1 if job.size is None else self.sizes.index(job.size)]
+        spec = replace(spec, steps=self.steps if job.steps is None else job.steps)
+        store = TokenStore.open(at_hand(self.store))
+        stream = MixtureStream(
+            store,
+            job.mixture,
+            batch=spec.batch,
+            context=spec.context,
+            seed=job.seed,
+            limits=self.limits,
+        )
+        sequences = spec.steps * spec.batch
+        for name, (asked, got) in badly_realised(job.mixture, sequences).items():
+            job.say(realised_words(job.trial, sequences, name, asked, got))
+        unit = {
+            target: 1 / (math.log(2) * store.bytes_per_token(split))
+            if target in self.bits_per_byte
+            else 1.0
+            for target, split in self.sources.items()
+        }
+        done = train(
+            spec,
+            stream,
+            {target: store.validation(split) for target, split in self.sources.items()},
+            seed=job.seed,
+            report=lambda step, losses: report(
+                step, {target: loss * unit[target] for target, loss in losses.items()}
+            ),
+            device=self.device,
+            precision=dict(job.precision),
+            checkpoint_dir=job.checkpoint_dir,
+            checkpoint_seconds=10.0,
+            should_stop=job.preempted.is_set,
+        )
+        if not done:
+            raise TryAgainError("its node is about to go; the checkpoint is written")
+
+
+def proxy_specs(config: SweepConfig, vocabulary: int) -> tuple[ProxySpec, ...]:
+    """The built-in models of a configuration, one a size, with the most steps.
+
+    Raises:
+        ConfigError: two of its sizes come to the same model.
+    """
+    shape = {
+        "context": config.proxy.context,
+        "batch": config.proxy.batch,
+        "steps": config.proxy.lengths[-1],
+    }
+    specs = tuple(
+        ProxySpec.for_size(size, vocabulary=vocabulary, **shape) for size in config.proxy.sizes
+    )
+    for wanted, before, spec in zip(config.proxy.sizes[1:], specs, specs[1:], strict=False):
+        if spec.size <= before.size:
+            raise ConfigError(
+                f"proxy.sizes has {wanted:g}, and the builtin model nearest to it has {spec.size} parameters, no more than the one before; "
+                "need sizes further apart"
+            )
+    return specs
+
+
+def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]) -> BuiltinTrainer:
+    """Tokenise the sweep's text into `folder/store`, or open the store of a sweep that was begun.
+
+    Raises:
+        DataError: text is missing or too short for what the configuration asks.
+    """
+    from bimix_sweep.data.store import TokenStore
+    from bimix_sweep.sweep.run_checks import check_before_run, too_scarce
+    from bimix_sweep.sweep.trainers.texts import make_store, remember_texts
+
+    targets, place = config.resolved_targets(), local_part(folder)
+    if begun(folder):  # a sweep that goes on needs its store, not the text
+        store = TokenStore.open(
+            next(
+                (path for path in (place / NEXT_STORE, place / STORE) if path.exists()),
+                place / STORE,
+            )
+        )
+    else:
+        check_before_run(config, estimates=False)
+        store = make_store(config, place / STORE, say)
+        remember_texts(folder, config)
+    tokens = {name: float(store.num_train_tokens(name)) for name in store.domains}
+    limits = config.subsample(tokens)
+    for name, limit in (limits or {}).items():
+        if line := too_scarce(name, min(limit, tokens[name]), config.proxy.context):
+            raise DataError(line)
+    for name, target in targets.items():
+        count = len(store.validation(target.domain or name))
+        if line := too_short(name, count, config.proxy.context):
+            raise DataError(line)
+    for line in natural_realised(config, tokens):
+        say(f"note: {line}")
+    specs = proxy_specs(config, store.vocabulary)
+    return BuiltinTrainer(
+        store=keep_store(folder, store.path, store.digest),
+        specs=specs,
+        limits=limits,
+        device="cuda" if config.resources.gpu else "cpu",
+        domain_tokens=tokens,
+        sources={name: target.domain or name for name, target in targets.items()},
+        bits_per_byte=frozenset(
+            name for name, target in targets.items() if target.unit == "bits_per_byte"
+        ),
+        data={"store": store.digest, "vocabulary": store.vocabulary, "tokens": tokens},
+    )

@@ -1,0 +1,147 @@
+"""The trainer `module:function`: a Python function of the user's, called with mixture, report and context."""
+
+import importlib
+import json
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bimix_sweep.config import FunctionConfig, SweepConfig
+from bimix_sweep.errors import BimixSweepError, ConfigError, TrainingError
+from bimix_sweep.sweep.trainers.base import Report, TrialJob
+from bimix_sweep.sweep.trainers.user_trainer import Brought, Points, brought
+from bimix_sweep.sweep.workspace.redaction import masked
+
+CHECK_SECONDS = 120
+"""For the function's module to be imported once, before anything is begun."""
+CHECK = """
+import importlib, inspect, json, sys
+order = json.loads(sys.argv[1])
+sys.path[:0] = order["path"]
+try:
+    module = importlib.import_module(order["module"])
+except BaseException as error:
+    sys.exit(f"its module cannot be imported ({type(error).__name__}: {error})")
+function = getattr(module, order["name"], None)
+if not callable(function):
+    sys.exit(f"module {order['module']} ({getattr(module, '__file__', '')}) has no function {order['name']}")
+try:
+    inspect.signature(function).bind("mixture", "report", "context")
+except TypeError as error:
+    sys.exit(f"it cannot be called with mixture, report and context ({error})")
+except ValueError:
+    pass
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingContext:
+    """What a training is besides its mixture."""
+
+    trial: str
+    """Name of the training."""
+    steps: int
+    """Optimizer steps, those of this training; the last point must be there."""
+    eval_steps: tuple[int, ...]
+    """Steps at which points serve the law well; others are taken too."""
+    size: float
+    """Non-embedding parameters asked for; where `proxy.sizes` has several, those of this training."""
+    seed: int
+    """Everything random should follow from it; equal for different mixtures, so that chance cancels between them."""
+    domains: Mapping[str, Mapping[str, Any]]
+    """Per domain `path`, `tokens` (available to the final run) and `subsample` (tokens this training may see), None where not known."""
+    targets: Mapping[str, Mapping[str, Any]]
+    """Per target `domain` (whose validation split it is), `path` and `unit`."""
+    checkpoint_dir: Path
+    """This training's own folder, kept until it is over: what an interrupted attempt left there the next one finds."""
+    recorded: tuple[int, ...]
+    """Steps recorded by earlier attempts; reporting one again changes nothing."""
+    preempted: threading.Event
+    """Set when the node is about to go: save to `checkpoint_dir` and raise `bimix_sweep.errors.TryAgainError`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionTrainer(Brought):
+    """Imports the function where it trains, and calls it."""
+
+    function: str
+    folder: str
+
+    def train(self, job: TrialJob, report: Report) -> None:
+        module, _, name = self.function.partition(":")
+        points = Points(self, job, report)
+        job.checkpoint_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            if self.folder not in sys.path and Path(self.folder).is_dir():
+                sys.path.insert(0, self.folder)
+            function = getattr(importlib.import_module(module), name)
+            function(
+                job.mixture.as_dict(),
+                points.take,
+                TrainingContext(
+                    trial=job.trial,
+                    steps=self.steps_of(job),
+                    eval_steps=self.eval_steps_of(job),
+                    size=self.size_of(job),
+                    seed=job.seed,
+                    domains=self.domains,
+                    targets=self.targets,
+                    checkpoint_dir=job.checkpoint_dir,
+                    recorded=job.recorded,
+                    preempted=job.preempted,
+                ),
+            )
+        except SystemExit as error:
+            raise TrainingError(
+                f"{self.function} ended its process ({error}); need it to return or to raise"
+            ) from error
+        except BimixSweepError:
+            raise
+        except Exception:
+            job.say(traceback.format_exc())
+            raise
+        points.check_whole(f"{self.function} returned")
+
+
+def prepare_function(config: SweepConfig, trainer: FunctionConfig) -> FunctionTrainer:
+    """Try the function's import in a process of its own: this one stays small and as it is.
+
+    Raises:
+        ConfigError: there is no such module or function, or it can't be called with mixture, report and context.
+    """
+    module, _, name = trainer.function.partition(":")
+    folder = str(Path(trainer.folder).expanduser().absolute())
+    order = json.dumps(
+        {"path": [folder, str(Path.cwd()), *sys.path], "module": module, "name": name}
+    )
+    where = f"trainer {trainer.function}"
+    try:
+        tried = subprocess.run(
+            [sys.executable, "-c", CHECK, order],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=CHECK_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(
+            f"{where}: its module was not imported in {CHECK_SECONDS} seconds; need work only inside the function"
+        ) from error
+    if tried.returncode:
+        said = " ".join(
+            (tried.stderr.strip() or f"its process ended with {tried.returncode}").splitlines()[-1:]
+        )
+        raise ConfigError(
+            masked(
+                f"{where}: {said}; modules are looked for in {folder}, the current folder and what is installed"
+            )
+        )
+    return FunctionTrainer(
+        function=trainer.function, folder=folder, **brought(config, {"function": trainer.function})
+    )

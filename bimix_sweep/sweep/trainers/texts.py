@@ -1,0 +1,232 @@
+"""The text of a sweep with the built-in trainer: made into its token store, and compared with it when the sweep goes on.
+
+`DIR/texts.json` keeps a fingerprint of the files of each domain and target (names, sizes, times of change). Where that is
+the same, so is the text. Where it differs the content decides: a domain is tokenised again with the sweep's own tokenizer
+and must give the tokens of the store, so the same documents in other files are no change. A store that was lost is made
+again from the text, and taken only if it has the digest that the journal knows.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bimix_sweep import files
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.data.sources import Source
+from bimix_sweep.data.store import TokenStore
+from bimix_sweep.errors import DataError, SweepError
+from bimix_sweep.journal.segments import read
+from bimix_sweep.parsing import parse_json
+from bimix_sweep.sweep.history.history import SweepHistory
+from bimix_sweep.sweep.workspace.paths import STORE, local_part
+
+TEXTS = "texts.json"
+"""In a sweep's folder: what its text looked like when it was read."""
+NEXT_TEXTS = "texts.next.json"
+"""The same with domains that join by a change whose event is not written yet."""
+CHECKED = "store.check"
+"""Beside the store while one is made for a comparison."""
+
+Say = Callable[[str], None]
+
+
+def make_store(config: SweepConfig, out: Path, say: Say) -> TokenStore:
+    """Tokenise the text of a configuration into a store at `out`; one there of the same text is opened.
+
+    Raises:
+        DataError: text is missing or too short.
+    """
+    from bimix_sweep.data.prepare import prepare
+
+    return prepare(
+        {name: Source(path=domain.path) for name, domain in config.domains.items()},
+        {name: Source(path=path) for name, path in _target_paths(config).items()},
+        out=out,
+        vocabulary=config.proxy.vocabulary,
+        progress=say,
+        max_tokens=max_tokens(config, config.domains),
+    )
+
+
+def max_tokens(config: SweepConfig, names: Collection[str]) -> dict[str, int]:
+    """{domain: training tokens to keep}: those of a trial on this domain alone are enough.
+
+    The domain's `max` does not count, as it may be raised later. A domain whose size nobody stated
+    is left out: it is counted whole.
+    """
+    return {name: config.proxy.tokens for name in names if config.domains[name].tokens}
+
+
+def remember_texts(folder: str, config: SweepConfig) -> None:
+    """Keep what the text looks like that was just read."""
+    known = _known(folder)
+    for name, path in _domain_paths(config).items():
+        if (found := _fingerprint(path)) is not None:
+            known["domains"][name] = found
+    for name, path in _target_paths(config).items():
+        if (found := _fingerprint(path)) is not None:
+            known["targets"][name] = [found, _content(path)]
+    _keep(folder, known)
+
+
+def stage_texts(folder: str, config: SweepConfig, joined: Collection[str]) -> None:
+    """Keep beside what is known what the text of domains looks like that join by a change."""
+    known, paths = _known(folder), _domain_paths(config)
+    found = {name: _fingerprint(paths[name]) for name in joined if name in paths}
+    known["domains"] |= {name: kept for name, kept in found.items() if kept is not None}
+    _keep(folder, known, NEXT_TEXTS)
+
+
+def settle_texts(folder: str, *, came: bool) -> None:
+    """Take over what `stage_texts` kept, or forget it where the change did not come about."""
+    ready = files.join(folder, NEXT_TEXTS)
+    if files.exists(ready):
+        if came:
+            _keep(folder, _known(folder, NEXT_TEXTS))
+        files.delete(ready)
+
+
+def check_texts(folder: str, config: SweepConfig, joined: Collection[str], say: Say) -> None:
+    """Refuse text that changed though no version says so. Text that is gone is said: the store has its tokens.
+
+    Args:
+        joined: domains whose text is read only now.
+        say: told what is compared.
+
+    Raises:
+        SweepError: the content of a domain or target changed.
+    """
+    place = local_part(folder)
+    store, known = TokenStore.open(place / STORE), _known(folder)
+    kept = json.dumps(known)
+    for name, path in _domain_paths(config).items():
+        if name in joined or name not in store.domains or config.domains[name].max == 0:
+            continue
+        if (found := _fingerprint(path)) is None:
+            say(_gone(f"domain {name}", path))
+        elif known["domains"].get(name) != found:
+            say(f"the files of domain {name} changed; comparing their text with the store's")
+            cap = max_tokens(config, [name]).get(name)
+            if not _gives_the_same(store, name, path, cap, place / CHECKED):
+                raise SweepError(
+                    f"{folder}: the text of domain {name} at {path} is not what the store was made of, and its version is the same; "
+                    f"give domains.{name} a new version, or bring the text back"
+                )
+            known["domains"][name] = found
+    for name, path in _target_paths(config).items():
+        before = known["targets"].get(name)
+        if (found := _fingerprint(path)) is None:
+            say(_gone(f"target {name}", path))
+        elif before is not None and before[0] != found:
+            if before[1] != _content(path):
+                raise SweepError(
+                    f"{folder}: the text of target {name} at {path} is not what this sweep began with, and losses on another text do "
+                    "not compare; bring the text back, or start a new sweep with run --out"
+                )
+            known["targets"][name] = [found, before[1]]
+    if json.dumps(known) != kept:
+        _keep(folder, known)
+
+
+def restore_store(folder: str, history: SweepHistory, say: Say) -> None:
+    """Make a lost store again from its text.
+
+    Raises:
+        SweepError: it cannot be made again, or the text gives another one; nothing has changed then.
+    """
+    place, digest = local_part(folder), history.first["data"]["store"]
+    store = place / STORE
+    if (store / "manifest.json").exists():
+        return
+    first = read(files.join(folder, "journal")).events[0]
+    advice = f"bring a copy of {store} back, or start a new sweep with run --out"
+    if first["data"] != history.first["data"] or not first.get("config"):
+        raise SweepError(
+            f"{folder}: its token store is lost, and text was added or replaced since the sweep began, so it cannot be made again; {advice}"
+        )
+    say("the token store is lost; it is made again from the text")
+    config = SweepConfig.parse(first["config"], where="the configuration in the journal")
+    again = place / CHECKED
+    try:
+        made = make_store(config, again, say)
+    except DataError as error:
+        raise SweepError(
+            f"{folder}: its token store is lost and cannot be made again: {error}; bring the text back, or {advice}"
+        ) from error
+    if made.digest != digest:
+        shutil.rmtree(again, ignore_errors=True)
+        raise SweepError(
+            f"{folder}: its token store is lost, and the text gives another one now (digest {made.digest}, the sweep began with "
+            f"{digest}): text, or the version of a library, changed; {advice}"
+        )
+    shutil.rmtree(store, ignore_errors=True)
+    again.rename(store)
+
+
+def _gives_the_same(store: TokenStore, name: str, path: str, cap: int | None, beside: Path) -> bool:
+    """The text at `path` gives the tokens that the store has of a domain."""
+    from bimix_sweep.data.prepare import extend
+
+    probe = f"{name}@now"
+    while probe in store.domains or probe in store.targets:
+        probe += "'"
+    most = {} if cap is None else {probe: cap}
+    try:
+        source = {probe: Source(path=path)}
+        again = extend(store, source, out=beside, max_tokens=most, again=name)
+        train, before = again.train(probe), store.train(name)
+        # with a cap, which a change may have brought, both are beginnings of the same documents
+        shared = max(len(train), len(before)) if cap is None else min(len(train), len(before))
+        return np.array_equal(again.validation(probe), store.validation(name)) and np.array_equal(
+            train[:shared], before[:shared]
+        )
+    except DataError:  # it is too short now, or of another kind
+        return False
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _domain_paths(config: SweepConfig) -> dict[str, str]:
+    return {n: str(d.path) for n, d in config.domains.items() if d.path is not None}
+
+
+def _target_paths(config: SweepConfig) -> dict[str, str]:
+    targets = config.resolved_targets().items()
+    return {name: str(target.path) for name, target in targets if target.path is not None}
+
+
+def _fingerprint(path: str) -> str | None:
+    """Of the files there; None where there are none."""
+    try:
+        return Source(path=path).fingerprint()
+    except (DataError, OSError):
+        return None
+
+
+def _content(path: str) -> str:
+    """Hash of the documents of a target, whatever their order and files."""
+    total = 0
+    for text in Source(path=path).texts():
+        total += int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest())
+    return f"{total % 2**128:032x}"
+
+
+def _gone(what: str, path: str) -> str:
+    return f"note: the text of {what} is not at {path} any more; the sweep goes on with the tokens in its store"
+
+
+def _known(folder: str, name: str = TEXTS) -> dict[str, dict[str, Any]]:
+    try:
+        found = parse_json(files.read_text(files.join(folder, name)))
+        return {"domains": dict(found["domains"]), "targets": dict(found["targets"])}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {"domains": {}, "targets": {}}
+
+
+def _keep(folder: str, known: dict[str, dict[str, Any]], name: str = TEXTS) -> None:
+    files.write_text(files.join(folder, name), json.dumps(known, indent=1) + "\n")

@@ -1,0 +1,296 @@
+"""A sweep as its journal tells it, to whoever looks on: from another machine, while it runs or after.
+
+Nothing is written and no Ray is asked. Only what the journal gained since the last look is read, so that looking at a sweep of
+thousands of trainings every other second costs nobody anything.
+"""
+
+import contextlib
+import os
+import socket
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from bimix_sweep import files
+from bimix_sweep.errors import BimixSweepError, JournalError
+from bimix_sweep.journal.codec import Event, decode
+from bimix_sweep.journal.segments import read, writers
+from bimix_sweep.sweep.coordinator.progress_log import MOST_LINES, done_line, refit_line
+from bimix_sweep.sweep.history.event_checks import check_shape
+from bimix_sweep.sweep.history.history import SweepHistory
+from bimix_sweep.sweep.history.snapshot import Snapshot, duration, snapshot_of
+from bimix_sweep.sweep.jobs.job_file import JobState
+from bimix_sweep.sweep.views.terminal import Progress, view
+from bimix_sweep.sweep.workspace.paths import driver
+from bimix_sweep.text import printable
+
+
+class Follower:
+    """Reads a journal on from where it was read last; when another writer takes over, anew."""
+
+    def __init__(self, folder: str) -> None:
+        self._journal = files.join(folder, "journal")
+        self._writer = ""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._read: dict[int, int] = {}
+        self._seconds: list[float] = []
+        self._began: dict[str, float] = {}
+        self._lines: deque[str] = deque(maxlen=MOST_LINES)
+        self._num_lines = 0
+        self.num_events = 0
+        """Read so far."""
+        self.last_at: float | None = None
+        """When the last of them was written, seconds since 1970."""
+        self.history: SweepHistory | None = None
+        """What they tell; None before the first."""
+
+    @property
+    def complete(self) -> bool:
+        """The sweep's results are written."""
+        return self.history is not None and self.history.complete
+
+    def poll(self) -> Snapshot | None:
+        """The sweep now; None before it began.
+
+        Raises:
+            JournalError: the journal is damaged. OSError: it cannot be read.
+        """
+        names = files.names(self._journal)
+        parts = writers(self._journal, names)
+        newest = max((writer for writer, group in parts.items() if names[group[0]]), default="")
+        if newest != self._writer:
+            self._read_anew(newest)
+        for part, name in enumerate(parts[newest] if newest == self._writer != "" else ()):
+            if names[name] > self._read.get(part, 0):
+                with contextlib.suppress(FileNotFoundError):  # a later object replaced it
+                    self._read_on(part, name)
+        if self.history is None:
+            return None
+        return snapshot_of(
+            self.history,
+            elapsed_seconds=self.history.seconds,
+            training_seconds=sum(self._seconds) / max(1, len(self._seconds)),
+            lines=list(self._lines),
+            num_lines=self._num_lines,
+            epoch=self._epoch(),
+        )
+
+    def _epoch(self) -> int:
+        return int(self._writer[:6] or 0)
+
+    def _read_anew(self, newest: str) -> None:
+        """All of it: the new writer may have passed over the last lines of the one before."""
+        reading = read(self._journal)
+        if reading.writer != newest:  # its first line is still being written
+            return
+        self._begin()
+        self._writer = newest
+        for event in reading.events:
+            self._take(event)
+
+    def _read_on(self, part: int, name: str) -> None:
+        """What a segment gained; a line that is still being written is left for the next look."""
+        path, done = files.join(self._journal, name), self._read.get(part, 0)
+        if files.is_uri(path):
+            data = files.read_bytes(path)[done:]
+        else:
+            with Path(path).open("rb") as stream:
+                stream.seek(done)
+                data = stream.read()
+        whole = data.rfind(b"\n") + 1
+        for line in data[:whole].split(b"\n")[:-1]:
+            try:
+                event = decode(line)
+            except (ValueError, RecursionError):
+                read(self._journal)  # refuses what is damaged; what is torn, nobody will go on with
+                return
+            if event.get("seq", 0) > self.num_events:
+                self._take(event)
+        self._read[part] = done + whole
+
+    def _take(self, event: Event) -> None:
+        try:
+            if event["seq"] != self.num_events + 1:
+                raise ValueError(f"need number {self.num_events + 1}, so lines are missing")
+            check_shape(event)
+            self._apply(event)
+        except (
+            BimixSweepError,
+            ValueError,
+            LookupError,
+            TypeError,
+            ArithmeticError,
+            AttributeError,
+        ) as error:
+            raise JournalError(
+                f"{self._journal}: event {event.get('seq')} ({event.get('kind')}) cannot be used: {error}"
+            ) from error
+
+    def _apply(self, event: Event) -> None:
+        if self.history is None:
+            self.history = SweepHistory.begin(event)
+        else:
+            self.history.replay(event)
+        self.num_events, self.last_at = event["seq"], event["at"]
+        if event["kind"] == "start":
+            self._began.setdefault(event["trial"], event["at"])
+        elif event["kind"] == "end":
+            seconds = event["at"] - self._began.pop(event["trial"], event["at"])
+            if event["state"] == "finished":
+                self._seconds.append(seconds)
+                proposal, loss = (
+                    self.history.proposals[event["trial"]],
+                    self.history.objective(event["trial"]),
+                )
+                self._say(done_line(proposal, seconds, loss))
+            else:
+                self._say(f"{event['trial']} failed: {event['reason']}")
+        elif event["kind"] == "retry":
+            self._began.pop(event["trial"], None)  # a worker may have asked after it had failed
+            self._say(f"{event['trial']} is tried again from its beginning")
+        elif event["kind"] == "refit" and event["optimum"] is not None:
+            decision = event["decision"]
+            self._say(
+                refit_line(
+                    len(self.history.refits),
+                    event["num_trials"],
+                    event["optimum"]["mixture"],
+                    decision.get("regret_expected"),
+                    decision.get("regret_upper95"),
+                    decision.get("movement_tv"),
+                )
+            )
+
+    def _say(self, line: str) -> None:
+        self._lines.append(line)
+        self._num_lines += 1
+
+
+def state_line(folder: str, followed: Follower, now: float | None = None) -> str:
+    """Whether anyone drives the sweep, as far as its folder tells."""
+    if followed.complete:
+        return f"complete; its results are in {folder}"
+    ago = (
+        ""
+        if followed.last_at is None
+        else f"last event {duration(max(0.0, (now or time.time()) - followed.last_at))} ago"
+    )
+    elsewhere = followed.history is not None and followed.history.elsewhere
+    whose = (
+        f"its trainings run elsewhere; mixtures to run: bimix-sweep propose {folder}"
+        if elsewhere
+        else _driver(folder)
+    )
+    return ", ".join(part for part in (ago, whose) if part)
+
+
+def _driver(folder: str) -> str:
+    """Who holds the driver's lock."""
+    if files.is_uri(folder):
+        return ""
+    try:
+        said = driver(folder)
+    except OSError:
+        return f"no driver works on it; go on with: bimix-sweep resume {folder}"
+    _, pid, _, host = said.split()
+    if host == socket.gethostname():
+        with contextlib.suppress(PermissionError):
+            try:
+                os.kill(int(pid), 0)
+            except (ProcessLookupError, OverflowError):
+                return f"its driver was killed; go on with: bimix-sweep resume {folder}"
+    return f"driver: {said}"
+
+
+def as_json_value(
+    folder: str, snapshot: Snapshot | None, job: JobState | None, followed: Follower
+) -> dict[str, Any]:
+    """The status as JSON has it."""
+    value: dict[str, Any] = {
+        "dir": folder,
+        "complete": followed.complete,
+        "events": followed.num_events,
+        "last_event_at": followed.last_at,
+    }
+    value["job"] = (
+        None
+        if job is None
+        else {
+            "submission_id": job.job.submission_id,
+            "address": job.job.address,
+            "state": job.state,
+            "message": job.message,
+        }
+    )
+    if snapshot is None:
+        return value
+    return value | {
+        "name": snapshot.name,
+        "phase": snapshot.phase,
+        "trials": {role: dict(states) for role, states in snapshot.counts.items()},
+        "max_trials": snapshot.max_trials,
+        "running": {row.trial: row.step for row in snapshot.trials if row.state == "running"},
+        "steps": snapshot.steps,
+        "running_scales": {
+            row.trial: {"steps": row.steps, **({} if row.size is None else {"size": row.size})}
+            for row in snapshot.trials
+            if row.state == "running"
+        },
+        "optimum": None if snapshot.optimum is None else dict(snapshot.optimum),
+        "region": {name: list(ends) for name, ends in snapshot.region.items()},
+        "regret_expected": snapshot.regret_expected,
+        "regret_upper95": snapshot.regret_upper95,
+        "decision": snapshot.decision,
+        "extrapolation": dict(snapshot.extrapolation),
+        "not_tested": list(snapshot.not_tested),
+        "elapsed_seconds": round(snapshot.elapsed_seconds, 3),
+        "seconds_left": snapshot.seconds_left,
+    }
+
+
+def print_status(
+    folder: str, snapshot: Snapshot | None, job: JobState | None, followed: Follower
+) -> None:
+    """The status on one screen."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)  # piped: nothing is cut
+    if snapshot is None:
+        console.print(Text(f"{folder}: the sweep has not begun"))
+    else:
+        console.print(view(snapshot))
+        console.print(Text(state_line(folder, followed)))
+    if job is not None:
+        console.print(
+            Text(
+                printable(f"job {job.job.submission_id} at {job.job.address}: {job.state.lower()}")
+            )
+        )
+        if job.message:
+            console.print(Text(printable(f"  {job.message}")))
+
+
+def watch_in_terminal(
+    followed: Follower, folder: str, *, seconds: float, progress: Progress | None = None
+) -> None:
+    """Show the sweep until it is complete."""
+    waiting = False
+    with progress or Progress() as shown:
+        while True:
+            snapshot = followed.poll()
+            if snapshot is not None:
+                shown.show(snapshot)
+            elif not waiting:
+                waiting = True
+                shown.say(f"{folder}: the sweep has not begun; waiting for it")
+            if followed.complete:
+                break
+            time.sleep(seconds)
+        shown.end()
+        shown.say(f"complete; its results are in {folder}")

@@ -1,0 +1,157 @@
+"""What a person sees while a sweep runs: trainings, the predicted optimum settling, time left.
+
+Driven by plain snapshots, so that it knows nothing of Ray. On a terminal the view is redrawn in place; elsewhere (a log
+file, a job's output) every new line of the sweep's log is printed once.
+"""
+
+import time
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from bimix_sweep.sweep.history.snapshot import Snapshot, describe, duration
+from bimix_sweep.text import printable
+
+SHOWN_TRIALS = 12
+"""Rows of the table; trainings that ended earlier scroll away."""
+SUMMARY_SECONDS = 30.0
+"""Between the lines of a log that say how far the whole sweep is."""
+
+
+class Progress:
+    """Shows snapshots; use it as a context manager."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._live: Live | None = None
+        self._printed = (0, 0)  # epoch, lines
+        self._summarised = time.monotonic()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """The view stays as it is; lines said from now on stand below it."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def say(self, line: str) -> None:
+        """One line that stays."""
+        self.console.print(Text(printable(line)), soft_wrap=True)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """The sweep now."""
+        if not self.console.is_terminal:
+            epoch, count = self._printed
+            new = snapshot.num_lines - (count if epoch == snapshot.epoch else 0)
+            for line in [*snapshot.lines][-new:] if new else ():
+                self.say(line)
+            self._printed = (snapshot.epoch, snapshot.num_lines)
+            if time.monotonic() - self._summarised > SUMMARY_SECONDS:
+                self._summarised = time.monotonic()
+                self.say(f"{_title(snapshot)}; {_times(snapshot)}")
+            return
+        if self._live is None:
+            self._live = Live(
+                console=self.console,
+                auto_refresh=False,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+        self._live.update(view(snapshot), refresh=True)
+
+
+def view(snapshot: Snapshot) -> RenderableType:
+    """The picture of a snapshot."""
+    table = Table(box=None, pad_edge=False, title=Text(_title(snapshot)), title_justify="left")
+    rows = [*snapshot.trials][-SHOWN_TRIALS:]
+    sized = any(row.size is not None for row in rows)
+    several = any(row.steps != snapshot.steps for row in rows)
+    for name in (
+        "training",
+        *(("size",) if sized else ()),
+        *(("steps",) if several else ()),
+        "why",
+        "progress",
+        "loss",
+        "mixture",
+    ):
+        table.add_column(
+            name, justify="right" if name in ("size", "steps", "loss") else "left", no_wrap=True
+        )
+    for row in rows:
+        table.add_row(
+            Text(row.trial),  # brackets in a Text are no markup
+            *((f"{row.size:.3g}",) if row.size is not None else ()),
+            *((str(row.steps),) if several else ()),
+            Text(row.reason),
+            {"finished": "done", "failed": "failed"}.get(
+                row.state, f"{'━' * (8 * row.step // row.steps):8} {row.step}"
+            ),
+            "" if row.objective is None else f"{row.objective:.4f}",
+            Text(describe(row.mixture)),
+        )
+    parts: list[RenderableType] = [table]
+    if snapshot.optimum is not None:
+        bars = Table(
+            box=None,
+            pad_edge=False,
+            title="predicted optimum and the region that is as good",
+            title_justify="left",
+        )
+        for name in ("domain", "proportion", "region", ""):
+            bars.add_column(name, no_wrap=True)
+        for name, share in snapshot.optimum.items():
+            low, high = snapshot.region.get(name, (share, share))
+            bars.add_row(
+                Text(name), f"{share:.3f}", f"{low:.2f}-{high:.2f}", _bar(share, low, high)
+            )
+        parts += [Text(), bars]
+    parts += [
+        Text(line)
+        for line in (
+            *snapshot.lines[-1:],
+            snapshot.decision,
+            *(snapshot.not_tested if snapshot.decision else ()),
+            _times(snapshot),
+        )
+        if line
+    ]
+    return Group(*parts)
+
+
+def _title(snapshot: Snapshot) -> str:
+    counts = {
+        state: sum(by_state.get(state, 0) for by_state in snapshot.counts.values())
+        for state in ("finished", "running", "failed")
+    }
+    said = [f"{count} {state}" for state, count in counts.items() if count]
+    if not said:
+        return f"{snapshot.name}: {'done' if snapshot.phase == 'done' else 'starting'}"
+    return f"{snapshot.name}: " + ", ".join(
+        said if snapshot.phase == snapshot.name else [snapshot.phase, *said]
+    )
+
+
+def _bar(share: float, low: float, high: float, width: int = 40) -> str:
+    """A line from 0 to 1 with the region drawn thick and the optimum marked."""
+    cells = ["━" if low <= (cell + 0.5) / width <= high else "─" for cell in range(width)]
+    cells[min(width - 1, int(share * width))] = "●"
+    return "".join(cells)
+
+
+def _times(snapshot: Snapshot) -> str:
+    left = None if snapshot.phase == "done" else snapshot.seconds_left
+    text = f"{duration(snapshot.elapsed_seconds)} so far"
+    return (
+        text
+        if left is None
+        else f"{text}, at most about {duration(left)} left ({time.strftime('%H:%M', time.localtime(time.time() + left))})"
+    )

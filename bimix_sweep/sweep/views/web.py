@@ -1,0 +1,151 @@
+"""The page of a running sweep for a browser on this machine, made afresh from the journal while it grows."""
+
+import contextlib
+import html
+import threading
+import time
+from collections.abc import Iterator
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from bimix_sweep import files
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.errors import BimixSweepError, SweepError
+from bimix_sweep.sweep.results import page
+from bimix_sweep.sweep.views.follower import Follower
+from bimix_sweep.sweep.workspace.paths import CONFIG
+
+LOOPBACK = "127.0.0.1"
+"""The only interface the page is served on: it asks for no password."""
+RENDER_SHARE = 0.2
+"""Most of a core's time that making pages may take."""
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+WAITING = (
+    "<!doctype html><html lang=en><meta charset=utf-8><title>bimix-sweep</title><p>{}</p></html>"
+)
+
+
+class Page:
+    """The page now; made again only where the journal grew."""
+
+    def __init__(self, folder: str, seconds: float) -> None:
+        self._folder = folder
+        self._seconds = seconds
+        self._followed = Follower(folder)
+        self._lock = threading.Lock()
+        self._shown = -1
+        self._next = 0.0
+        self._body = b""
+
+    def body(self) -> tuple[bytes, bool]:
+        """HTML, and whether there will be more to see.
+
+        Raises:
+            BimixSweepError, OSError: the sweep cannot be read.
+        """
+        with self._lock:
+            if time.monotonic() >= self._next:
+                self._renew()
+            return self._body, not self._followed.complete
+
+    def _renew(self) -> None:
+        began = time.monotonic()
+        self._followed.poll()
+        if self._followed.history is None:
+            self._body = WAITING.format(
+                html.escape(f"{self._folder}: the sweep has not begun")
+            ).encode()
+        elif self._followed.num_events != self._shown:
+            config = SweepConfig.load(files.join(self._folder, CONFIG))
+            self._body = page(self._followed.history, config).encode()
+            self._shown = self._followed.num_events
+        self._next = time.monotonic() + max(
+            self._seconds, (time.monotonic() - began) / RENDER_SHARE
+        )
+
+
+@contextlib.contextmanager
+def serve(folder: str, *, port: int, seconds: float) -> Iterator[str]:
+    """Serve the page on the loopback interface until the block ends; gives its URL.
+
+    Args:
+        port: 0 takes any free one.
+        seconds: between two pages, at least.
+
+    Raises:
+        SweepError: the port is taken.
+    """
+    shown = Page(folder, seconds)
+
+    class Handler(BaseHTTPRequestHandler):
+        server_version = "bimix-sweep"
+        sys_version = ""
+
+        def do_GET(self) -> None:
+            host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
+            if host not in (
+                LOOPBACK,
+                "localhost",
+            ):  # a name of someone else's that was pointed here
+                return self._answer(
+                    HTTPStatus.FORBIDDEN,
+                    b"this page is for 127.0.0.1 only\n",
+                    "text/plain; charset=utf-8",
+                )
+            if self.path.partition("?")[0] not in ("/", "/report.html"):
+                return self._answer(
+                    HTTPStatus.NOT_FOUND, b"there is only /\n", "text/plain; charset=utf-8"
+                )
+            try:
+                body, more = shown.body()
+            except (BimixSweepError, OSError) as error:
+                return self._answer(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    f"{error}\n".encode(),
+                    "text/plain; charset=utf-8",
+                    again=True,
+                )
+            return self._answer(HTTPStatus.OK, body, "text/html; charset=utf-8", again=more)
+
+        do_HEAD = do_GET
+
+        def _answer(
+            self, status: HTTPStatus, body: bytes, kind: str, *, again: bool = False
+        ) -> None:
+            self.send_response(status)
+            for name, value in {
+                "Content-Type": kind,
+                "Content-Length": str(len(body)),
+                **HEADERS,
+            }.items():
+                self.send_header(name, value)
+            if again:
+                self.send_header("Refresh", str(max(5, round(seconds))))
+            self.end_headers()
+            if self.command != "HEAD":
+                with contextlib.suppress(ConnectionError):
+                    self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Requests are nobody's news."""
+
+    try:
+        server = ThreadingHTTPServer((LOOPBACK, port), Handler)
+    except OSError as error:
+        raise SweepError(
+            f"port {port} cannot be served on {LOOPBACK} ({error.strerror}); take another with --port, or 0 for any"
+        ) from error
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, name="page", daemon=True)
+    thread.start()
+    try:
+        yield f"http://{LOOPBACK}:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=5)

@@ -1,0 +1,228 @@
+"""A sweep's folder, an absolute local path or a URI: who drives it, and whether a sweep was begun in it.
+
+Begun means that the journal holds an event. Before that nothing happened that could be lost: `run` may begin anew there.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from bimix_sweep import files
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.errors import ConfigError, SweepError
+from bimix_sweep.journal.lease import Lease
+from bimix_sweep.journal.segments import holds_events
+
+CONFIG = "config.yaml"
+"""In a sweep's folder from when its data are prepared."""
+STORE, NEXT_STORE = "store", "store.next"
+"""The tokens of the built-in trainer; those of a change whose event is not written yet."""
+LOCK = "driver.lock"
+"""In a sweep's local folder while a driver works there."""
+LEASE = "driver.lease"
+"""The same in a URI."""
+DRIVER = re.compile(r"pid [1-9][0-9]{0,9} on [\x21-\x7e]{1,255}")
+"""What a driver writes into its lock."""
+CHECKPOINTS = "checkpoints"
+"""In a sweep's folder: of trainings that have not ended, removed when they end."""
+ATTEMPTS = 10
+"""At a folder or lock that others remove at the same time."""
+LOOK_SECONDS = 0.1
+"""Between looks at a lock that is waited for."""
+
+
+def sweep_folder(folder: str | Path) -> str:
+    """The sweep's folder as all of this package names it: an absolute path, or the URI as it stands.
+
+    A `file://` URI is the path: what is written through it would not be flushed to the disk.
+
+    Raises:
+        ConfigError: the URI carries a secret.
+    """
+    if str(folder).startswith(("file:///", "file://localhost/")):
+        folder = unquote(urlsplit(str(folder)).path)
+    if not files.is_uri(folder):
+        return str(Path(folder).absolute())
+    try:
+        files.check_uri(str(folder))
+    except ValueError as error:
+        raise ConfigError(f"the sweep's folder {error}") from None
+    place, mark, options = str(folder).partition("?")
+    return place.rstrip("/") + mark + options
+
+
+def cache_folder() -> Path:
+    """A folder of this user on this machine for copies of what lies in URIs: in $TMPDIR, or the system's place for such.
+
+    Raises:
+        OSError: it cannot be made, or belongs to somebody else.
+    """
+    place = Path(tempfile.gettempdir()) / f"bimix-sweep-{os.getuid()}"
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if place.is_symlink() or place.stat().st_uid != os.getuid():
+        raise OSError(f"{place} belongs to somebody else; set TMPDIR to a folder of your own")
+    return place
+
+
+def local_part(folder: str) -> Path:
+    """Where the driver keeps what must be local files: the sweep's folder itself, or for a URI a scratch folder of this machine."""
+    if not files.is_uri(folder):
+        return Path(folder)
+    place = cache_folder() / "sweeps" / hashlib.blake2b(folder.encode(), digest_size=8).hexdigest()
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def begun(folder: str | Path) -> bool:
+    """The journal holds an event, or what may once have been one; a header without its events does not count."""
+    return holds_events(files.join(folder, "journal"))
+
+
+@contextlib.contextmanager
+def held(
+    folder: str | Path,
+    say: Callable[[str], None] = lambda line: None,
+    *,
+    wait_seconds: float = 0.0,
+) -> Iterator[None]:
+    """Be the only driver in `folder`, a local one being made here where it is missing; however this process ends, it lets go.
+
+    A local folder is locked by the kernel. In a URI a lease is held, which a driver that died keeps for half a minute.
+
+    Args:
+        say: told when another driver is waited for, and which.
+        wait_seconds: how long to wait for a driver that is there and lives.
+
+    A folder made here disappears again with an exception, unless configuration or journal were written by then.
+
+    Raises:
+        SweepError: another driver is there, or the folder cannot be made or written.
+    """
+    if files.is_uri(folder):
+        lease = Lease(files.join(folder, LEASE), str(folder))
+        try:
+            lease.take(secrets.token_hex(8), wait_seconds, say=say)
+        except OSError as error:
+            raise SweepError(
+                f"{folder} cannot be used ({error.strerror or error}); need a place to write to"
+            ) from error
+        try:
+            yield
+        finally:
+            lease.release()
+        return
+    with _held_here(Path(folder), say, wait_seconds):
+        yield
+
+
+@contextlib.contextmanager
+def _held_here(folder: Path, say: Callable[[str], None], wait_seconds: float) -> Iterator[None]:
+    for name, harm in (
+        (CHECKPOINTS, "what lies there would be removed as trainings end"),
+        ("journal", "what lies there would be written to"),
+    ):
+        if (folder / name).is_symlink():
+            raise SweepError(f"{folder / name} is a link, and {harm}; need a folder, or nothing")
+    parents = [parent for parent in folder.parents if not parent.exists()]
+    try:
+        lock_file, made = _lock(folder, say, wait_seconds)
+    except OSError as error:
+        raise SweepError(
+            f"{folder} cannot be used ({error.strerror or error}); need a folder to write to"
+        ) from error
+    try:
+        yield
+    except BaseException:
+        if made and not (folder / CONFIG).exists() and not (folder / "journal").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                for parent in parents:
+                    parent.rmdir()
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            (folder / LOCK).unlink(missing_ok=True)
+        os.close(lock_file)
+
+
+def driver(folder: str) -> str:
+    """What the driver in a local folder says of itself, `pid 4711 on node7`; nothing else that lies there is taken for it.
+
+    Raises:
+        OSError: no driver works there.
+    """
+    said = files.peek(Path(folder, LOCK), 400).strip()
+    if not DRIVER.fullmatch(said):
+        raise OSError(errno.EINVAL, "says nothing of a driver", str(Path(folder, LOCK)))
+    return said
+
+
+def _lock(folder: Path, say: Callable[[str], None], wait_seconds: float) -> tuple[int, bool]:
+    """The lock's file, and whether the folder was made for it."""
+    made, told, until, attempts = False, False, time.monotonic() + wait_seconds, 0
+    while attempts < ATTEMPTS:
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            made = True
+        try:
+            lock_file = files.open_lock(folder / LOCK)
+        except FileNotFoundError:  # another driver gave up and removed the folder that it had made
+            attempts += 1
+            continue
+        taken = False
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(lock_file), (folder / LOCK).stat()):
+                os.ftruncate(lock_file, 0)
+                os.pwrite(lock_file, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+                taken = True
+                return lock_file, made
+            attempts += time.monotonic() > until
+        except (
+            FileNotFoundError
+        ):  # it ended and removed its lock between the opening and the locking
+            attempts += time.monotonic() > until
+        except BlockingIOError:
+            holder = os.read(lock_file, 200).decode(errors="replace").strip() or "just starting"
+            if time.monotonic() >= until:
+                raise SweepError(
+                    f"{folder} is used by another driver ({holder}); stop that one first, or take another folder"
+                ) from None
+            if not told:
+                say(f"waiting for another process that uses {folder} ({holder})")
+                told = True
+            time.sleep(LOOK_SECONDS)
+        finally:
+            if not taken:
+                os.close(lock_file)
+    raise SweepError(
+        f"{folder} cannot be locked: it comes and goes; see who else removes it, or take another folder"
+    )
+
+
+def check_foreign(folder: str) -> None:
+    """A configuration left by a driver that ended before its sweep began may be overwritten, a file of the user's may not.
+
+    Raises:
+        SweepError: what lies there was not written for this folder.
+    """
+    path = files.join(folder, CONFIG)
+    try:
+        ours = not files.exists(path) or SweepConfig.load(path).out == folder
+    except ConfigError:
+        ours = False
+    if not ours:
+        raise SweepError(
+            f"{path} is not of a sweep in this folder and would be overwritten; take another folder, or move the file away"
+        )

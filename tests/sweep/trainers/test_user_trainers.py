@@ -1,0 +1,433 @@
+"""Trainers that users bring, without Ray: what they are given, what is taken from them, how they end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from bimix_sweep.config import SweepConfig
+from bimix_sweep.errors import ConfigError, DivergedError, TrainingError, TryAgainError
+from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.sweep.trainers import command
+from bimix_sweep.sweep.trainers.base import TrialJob
+from bimix_sweep.sweep.trainers.prepare import prepare_trainer
+from bimix_sweep.sweep.workspace import redaction
+from bimix_sweep.sweep.workspace.redaction import masked
+from bimix_sweep.sweep.workspace.trial_log import LONGEST_LINE, MOST_BYTES, TrainingLog
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "cluster_configs" / "examples"
+POINT = json.dumps({"step": 8, "losses": {"web": 2.0, "code": 3.0}})
+
+
+class Attempt:
+    """A training of a brought trainer in a folder of its own."""
+
+    def __init__(self, folder, trainer, **config):
+        self.folder = folder
+        content = {
+            "domains": {"web": {}, "code": {"tokens": 1e9}},
+            "proxy": {"steps": 8},
+            "trainer": trainer,
+        } | config
+        self.trainer = prepare_trainer(
+            SweepConfig.parse(content).anchored(folder), folder, lambda _: None
+        )
+        self.points = {}
+        self.preempted = threading.Event()
+
+    def train(self, recorded=()):
+        log = TrainingLog(str(self.folder), "t0000")
+        job = TrialJob(
+            trial="t0000",
+            mixture=Mixture.from_mapping({"web": 0.25, "code": 0.75}),
+            seed=7,
+            checkpoint_dir=self.folder / "checkpoint",
+            precision={},
+            recorded=recorded,
+            preempted=self.preempted,
+            say=log.say,
+            last_words=log.last_words,
+        )
+        try:
+            self.trainer.train(job, self.points.__setitem__)
+        finally:
+            log.close()
+        return self.points
+
+    @property
+    def log(self):
+        return (self.folder / "logs" / "t0000.log").read_text()
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A command trainer from the text of a Python program."""
+
+    def make(text, **config):
+        (tmp_path / "program.py").write_text(
+            "import json, os, signal, sys, time\njob = json.load(open(sys.argv[-1]))\n" + text
+        )
+        return Attempt(tmp_path, {"command": [sys.executable, "program.py", "{job}"]}, **config)
+
+    return make
+
+
+@pytest.fixture
+def function(tmp_path):
+    """A function trainer from the text of its body."""
+
+    def make(text, **config):
+        body = "".join(f"    {line}\n" for line in text.splitlines())
+        (tmp_path / "trainer_of_test.py").write_text(f"def run(mixture, report, context):\n{body}")
+        sys.modules.pop("trainer_of_test", None)
+        return Attempt(tmp_path, "trainer_of_test:run", **config)
+
+    yield make
+    sys.modules.pop("trainer_of_test", None)
+    sys.path[:] = [place for place in sys.path if place != str(tmp_path)]
+
+
+def gone(pid):
+    """Wait until a process is no more."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        threading.Event().wait(0.02)
+    return False
+
+
+def test_a_command_is_given_the_training_and_its_points_are_taken(program):
+    attempt = program(
+        f"json.dump(job, open('seen.json', 'w'))\nprint('hello')\nprint('{{not json')\nprint('{{\"step\": 3}}')\nprint({POINT!r})",
+        final={"tokens": 8e12},
+        proxy={"steps": 8, "context": 100, "batch": 10},
+    )
+    assert attempt.train() == {8: {"web": 2.0, "code": 3.0}}
+    seen = json.loads((attempt.folder / "seen.json").read_text())
+    assert seen["mixture"] == {"web": 0.25, "code": 0.75}
+    assert (seen["steps"], seen["seed"], seen["size"], seen["trial"]) == (8, 7, 2e5, "t0000")
+    assert seen["eval_steps"][-1] == 8
+    assert seen["domains"]["code"] == {"path": None, "tokens": 1e9, "subsample": 1}
+    assert seen["targets"] == {
+        name: {"domain": name, "path": None, "unit": "nats_per_token"} for name in ("web", "code")
+    }
+    assert seen["checkpoint_dir"] == str(attempt.folder / "checkpoint")
+    assert attempt.log == 'hello\n{not json\n{"step": 3}\n'
+
+
+@pytest.mark.parametrize(
+    ("point", "error", "message"),
+    [
+        (
+            '{"step": 8, "losses": {"web": NaN, "code": 1}}',
+            DivergedError,
+            "loss of web is nan at step 8; need a number between 1e-06 and 1e\\+06",
+        ),
+        (
+            '{"step": 8, "losses": {"web": -1, "code": 1}}',
+            DivergedError,
+            "loss of web is -1 at step 8",
+        ),
+        (
+            '{"step": 8, "losses": {"web": 1e200, "code": 1}}',
+            DivergedError,
+            "loss of web is 1e\\+200 at step 8; need a number between",
+        ),
+        ('{"step": 8, "losses": {"web": "2", "code": 1}}', DivergedError, "loss of web is '2'"),
+        (
+            '{"step": 8, "losses": {"web": 1}}',
+            TrainingError,
+            "the point at step 8 has no loss of code; need one of each target: web, code",
+        ),
+        ('{"step": 8, "losses": [1, 2]}', TrainingError, r"the losses at step 8 are \[1, 2\]"),
+        (
+            '{"step": 0, "losses": {"web": 1, "code": 1}}',
+            TrainingError,
+            "a point has step 0; need a whole number from 1 to 8",
+        ),
+        ('{"step": 9, "losses": {"web": 1, "code": 1}}', TrainingError, "a point has step 9"),
+        ('{"step": true, "losses": {"web": 1, "code": 1}}', TrainingError, "a point has step True"),
+        (
+            '{"step": 7, "losses": {"web": 1, "code": 1}}',
+            TrainingError,
+            "exited with 0, but its last point is at step 7; need one at step 8",
+        ),
+        ("nothing", TrainingError, "exited with 0, but it reported no point"),
+    ],
+)
+def test_what_is_no_point_fails_the_training_in_words_and_ends_the_command(
+    program, point, error, message
+):
+    waits = "" if "exited" in message else "\ntime.sleep(600)"
+    with pytest.raises(error, match=message):
+        program(f"print({point!r}, flush=True){waits}").train()
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        (
+            "print('one'); sys.exit('two')",
+            TrainingError,
+            "the command exited with 1; its last lines: .*two",
+        ),
+        (
+            "print('full'); sys.exit(75)",
+            TryAgainError,
+            r"asked to be tried again \(exit 75\); its last lines: full",
+        ),
+        (
+            "os.kill(os.getpid(), 9)",
+            TrainingError,
+            r"was ended by SIGKILL \(out of memory\?\); its last lines: none",
+        ),
+    ],
+)
+def test_how_a_command_ends_is_told(program, text, error, message):
+    with pytest.raises(error, match=message):
+        program(text).train()
+
+
+def test_long_lines_and_binary_output_go_to_the_log_cut_and_readable(program):
+    attempt = program(
+        f"out = sys.stdout.buffer\nout.write(b'x' * 3_000_000 + b'\\n' + bytes(range(256)) + b'\\n')\nout.write({POINT.encode()!r})"
+    )
+    assert attempt.train() == {8: {"web": 2.0, "code": 3.0}}  # the last line needs no end
+    assert "a line of 3000000 bytes was cut; no point is read from it" in attempt.log
+    assert max(map(len, attempt.log.splitlines())) < LONGEST_LINE + 50
+    assert "\x1b" not in attempt.log
+
+
+def test_a_log_is_bounded(tmp_path):
+    log = TrainingLog(str(tmp_path), "t0000")
+    for number in range(700):
+        log.say(f"{number} " + "x" * 3990)
+    log.close()
+    kept = list((tmp_path / "logs").iterdir())
+    assert {path.name for path in kept} == {"t0000.log", "t0000.log.1"}
+    assert sum(path.stat().st_size for path in kept) < 2.1 * MOST_BYTES
+    assert (tmp_path / "logs" / "t0000.log").read_text().splitlines()[-1].startswith("699 ")
+
+
+def test_a_silent_command_is_told_of_a_preemption_and_goes_on_from_what_it_saved(program):
+    attempt = program(
+        "place = job['checkpoint_dir'] + '/saved'\n"
+        "def save(*_):\n    open(place, 'w').write('3')\n    sys.exit(0)\n"
+        f"if os.path.exists(place):\n    print({POINT!r})\n    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, save)\nopen('ready', 'w')\ntime.sleep(600)"
+    )
+    ready = attempt.folder / "ready"
+    threading.Thread(
+        target=lambda: [None for _ in iter(ready.exists, True)] and attempt.preempted.set(),
+        daemon=True,
+    ).start()
+    with pytest.raises(TryAgainError, match="its node is about to go"):
+        attempt.train()
+    attempt.preempted.clear()
+    assert attempt.train() == {8: {"web": 2.0, "code": 3.0}}
+
+
+def test_a_command_that_ignores_sigterm_is_killed_after_the_grace_period(program, monkeypatch):
+    monkeypatch.setattr(command, "GRACE_SECONDS", 0.3)
+    attempt = program(
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen('pid', 'w').write(str(os.getpid()))\nos.rename('pid', 'ready')\ntime.sleep(600)"
+    )
+    ready = attempt.folder / "ready"
+    threading.Thread(
+        target=lambda: [None for _ in iter(ready.exists, True)] and attempt.preempted.set(),
+        daemon=True,
+    ).start()
+    with pytest.raises(TryAgainError):
+        attempt.train()
+    assert gone(int(ready.read_text()))
+
+
+DETACHED = (
+    "import subprocess\n"
+    "child = subprocess.Popen([sys.executable, '-c', 'import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)'],"
+    " start_new_session=True)\nopen('part', 'w').write(f'{os.getpid()} {child.pid}')\nos.rename('part', 'pids')\n"
+)
+
+
+def test_nothing_that_a_command_started_outlives_it_even_in_a_session_of_its_own(program):
+    attempt = program(DETACHED + f"print({POINT!r})")
+    assert attempt.train() == {8: {"web": 2.0, "code": 3.0}}
+    assert all(gone(int(pid)) for pid in (attempt.folder / "pids").read_text().split())
+
+
+def test_when_the_worker_is_killed_all_of_the_command_ends_and_the_next_attempt_waits_for_it(
+    program,
+):
+    attempt = program(
+        "place = job['checkpoint_dir'] + '/saved'\n"
+        f"if os.path.exists(place):\n    print({POINT!r}, flush=True)\n    sys.exit(0)\n"
+        + DETACHED
+        + "def slow(*_):\n    time.sleep(1)\n    open(place, 'w')\n    sys.exit(0)\nsignal.signal(signal.SIGTERM, slow)\ntime.sleep(600)"
+    )
+    worker = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import json, sys\nfrom bimix_sweep.sweep.trainers.command import supervise\n"
+            "supervise(json.loads(sys.argv[1]), print, print, lambda: False)",
+            json.dumps(
+                {
+                    "command": [sys.executable, "program.py", "{job}"],
+                    "folder": str(attempt.folder),
+                    "places": {},
+                    "grace": 3.0,
+                    "job": {"checkpoint_dir": str(attempt.folder / "checkpoint")},
+                    "lock": str(attempt.folder / "checkpoint" / command.LOCK),
+                }
+            ),
+        ]
+    )
+    (attempt.folder / "checkpoint").mkdir()
+    pids = attempt.folder / "pids"
+    while not pids.exists():
+        assert worker.poll() is None
+        threading.Event().wait(0.02)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.wait()
+    assert attempt.train() == {
+        8: {"web": 2.0, "code": 3.0}
+    }  # it saw what the one before saved a second after the kill
+    assert all(gone(int(pid)) for pid in pids.read_text().split())
+
+
+def test_a_function_is_given_the_training_and_its_points_are_taken(function):
+    attempt = function(
+        "import numpy as np\n"
+        "assert mixture == {'web': 0.25, 'code': 0.75}\n"
+        "assert (context.seed, context.steps, context.recorded) == (7, 8, (2,))\n"
+        "(context.checkpoint_dir / 'x').write_text('kept')\n"
+        "for step in context.eval_steps:\n    report(np.int64(step), {'web': np.float32(2), 'code': 3, 'of my own': 4})"
+    )
+    points = attempt.train(recorded=(2,))
+    assert points == {step: {"web": 2.0, "code": 3.0} for step in attempt.trainer.eval_steps}
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        (
+            "report(8, {'web': float('inf'), 'code': 1})",
+            DivergedError,
+            "loss of web is inf at step 8",
+        ),
+        ("pass", TrainingError, "trainer_of_test:run returned, but it reported no point"),
+        ("raise ValueError('three')", ValueError, "three"),
+        ("raise OSError(5, 'gone')", OSError, "gone"),
+        ("raise SystemExit(3)", TrainingError, r"ended its process \(3\)"),
+    ],
+)
+def test_what_a_function_does_wrong_is_told(function, text, error, message):
+    attempt = function(text)
+    with pytest.raises(error, match=message):
+        attempt.train()
+    if error is ValueError:
+        assert "Traceback" in attempt.log
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "nowhere_at_all:run",
+            r"trainer nowhere_at_all:run: its module cannot be imported \(ModuleNotFoundError: .*looked for in",
+        ),
+        ("written:nothing", r"module written \(.*written\.py\) has no function nothing"),
+        (
+            "written:few",
+            r"it cannot be called with mixture, report and context \(too many positional arguments\)",
+        ),
+        ("broken:run", r"its module cannot be imported \(ZeroDivisionError"),
+    ],
+)
+def test_a_function_that_cannot_be_used_is_said_before_anything_starts(tmp_path, name, message):
+    (tmp_path / "written.py").write_text("def few(mixture): pass\n")
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    with pytest.raises(ConfigError, match=message):
+        Attempt(tmp_path, name)
+
+
+def test_a_program_that_is_not_there_is_said_before_anything_starts(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"trainer\.command 'no-such-program' is no program that can be run"
+    ):
+        Attempt(tmp_path, {"command": ["no-such-program", "{job}"]})
+    with pytest.raises(ConfigError, match=r"trainer\.folder .*/away is no folder"):
+        Attempt(tmp_path, {"command": [sys.executable, "{job}"], "folder": "away"})
+
+
+@pytest.fixture
+def texts(tmp_path):
+    for name, words in (("web", "the cat sat on the mat "), ("code", "for x in y: print(x) ")):
+        (tmp_path / f"{name}.txt").write_text(words * 2000)
+    return {name: {"path": str(tmp_path / f"{name}.txt")} for name in ("web", "code")}
+
+
+def test_the_example_of_a_function_trains_and_goes_on_where_it_was(tmp_path, texts):
+    attempt = Attempt(
+        tmp_path,
+        {"function": "my_trainer:train", "folder": str(EXAMPLES)},
+        domains=texts,
+        proxy={"steps": 60},
+    )
+    points = dict(attempt.train())
+    assert set(points) == set(attempt.trainer.eval_steps)
+    assert points[60]["web"] < points[min(points)]["web"]
+    whole = tmp_path / "checkpoint" / "counts.npz"
+    whole.unlink()
+    attempt.preempted.set()
+    with pytest.raises(TryAgainError):
+        attempt.train()
+    assert whole.exists()
+    attempt.preempted.clear()
+    attempt.points = {}
+    assert attempt.train() == points
+
+
+def test_the_example_of_torchrun_trains_in_two_processes(tmp_path, texts):
+    words = ["torchrun", "--standalone", "--nproc-per-node=2", "torchrun_trainer.py", "{job}"]
+    attempt = Attempt(
+        tmp_path, {"command": words, "folder": str(EXAMPLES)}, domains=texts, proxy={"steps": 30}
+    )
+    points = attempt.train()
+    assert set(points) == set(attempt.trainer.eval_steps), attempt.log
+    assert points[30]["web"] < points[min(points)]["web"]
+
+
+def test_the_environment_is_searched_for_credentials_once_and_again_where_it_changed(monkeypatch):
+    redaction._secrets.cache_clear()
+    assert [masked(f"line {number}") for number in range(100)][-1] == "line 99"
+    assert redaction._secrets.cache_info().misses == 1
+    monkeypatch.setenv("LATER_TOKEN", "set-by-the-trainer")
+    assert masked("set-by-the-trainer") == "***"
+
+
+def test_credentials_are_masked_in_text():
+    environment = {
+        "MY_API_TOKEN": "s3cret/va+lue",
+        "AWS_SECRET_ACCESS_KEY": "abcdef123456",
+        "RAY_AUTH_TOKEN_PATH": "/home/me/token-file",
+        "SSH_PRIVATE_KEY": "begin\nfirst-line-of-it\nend",
+        "PASSWORD": "short",
+        "HOME": "/home/me",
+        "KEYBOARD": "",
+    }
+    text = "s3cret/va+lue s3cret%2Fva%2Blue abcdef123456 /home/me/token-file first-line-of-it short postgres://me:hidden@host/db"
+    assert (
+        masked(text, environment)
+        == "*** *** *** /home/me/token-file *** short postgres://me:***@host/db"
+    )
