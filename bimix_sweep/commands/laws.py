@@ -1,6 +1,5 @@
 """Commands on finished runs: laws, predictions, optima, replays, and recipes for trainers."""
 
-import json
 import math
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -66,7 +65,6 @@ def fit(
 
     Says which law, how well it predicts mixtures it has not seen, and why.
     """
-    from bimix_sweep import files
     from bimix_sweep.law.fitting.fit_law import fit_law
     from bimix_sweep.law.posterior.question import LawQuestion
     from bimix_sweep.mixture.domains import DomainSet
@@ -83,7 +81,7 @@ def fit(
             domains=DomainSet(names=fitted.domains), tokens_per_step=tokens_per_step
         )
         fitted = replace(fitted, question=asked)
-    files.write_text(out, json.dumps(fitted.to_json()) + "\n")
+    fitted.save(out)
     errors, reasons = fitted.cross_validation["by_target"], fitted.cross_validation["reason"]
     rows = [
         {

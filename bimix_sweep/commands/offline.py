@@ -85,7 +85,7 @@ def propose(
     Run them as you like, then give their losses to `record`.
     """
     from bimix_sweep.config import SweepConfig
-    from bimix_sweep.mixture.table import check_ending
+    from bimix_sweep.mixture.table import LossTable, check_ending
     from bimix_sweep.sweep.offline import offline
     from bimix_sweep.sweep.offline.from_table import propose_from_table
 
@@ -122,7 +122,7 @@ def propose(
         )
         lower, upper = bounds
         asked = propose_from_table(
-            source, count, lower=lower, upper=upper, goals=goals_of(goal), seed=seed
+            LossTable.read(source, goals_of(goal)), count, lower=lower, upper=upper, seed=seed
         )
     else:
         folder = source

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -100,6 +101,73 @@ class LossTable:
                 module's first lines say; row 1 is the first after the header.
         """
         return cls.from_columns(path, read_columns(path), goals)
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table, goals: Goals | None = None) -> "LossTable":
+        """A table from Arrow columns named as in a file; other arguments and errors as for `read`."""
+        return cls.from_columns(
+            "the Arrow table", distinct_columns("the Arrow table", table), goals
+        )
+
+    @classmethod
+    def from_pandas(cls, frame: Any, goals: Goals | None = None) -> "LossTable":
+        """A table from a DataFrame with columns named as in a file; its index is not used. Raises as
+        `read`."""
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        return cls.from_columns("the DataFrame", distinct_columns("the DataFrame", table), goals)
+
+    @classmethod
+    def from_numpy(
+        cls,
+        *,
+        domains: Sequence[str],
+        targets: Sequence[str],
+        proportions: Array,
+        losses: Array,
+        steps: Array,
+        trials: Sequence[str] | None = None,
+        sizes: Array | None = None,
+        seeds: Array | None = None,
+        goals: Goals | None = None,
+    ) -> "LossTable":
+        """A table from arrays.
+
+        Args:
+            domains, targets: names of the columns of `proportions` and `losses`.
+            proportions: (rows, domains), rows sum to 1.
+            losses: (rows, targets), NaN where not measured.
+            steps: (rows,) optimizer steps.
+            trials: (rows,) names; default: every row is a trial of its own, named t0, t1, ...
+            sizes, seeds: (rows,), NaN where not given.
+            goals: {target: direction and range} of targets that are no plain losses.
+
+        Raises:
+            TableError: shapes that do not fit, or what `read` refuses.
+        """
+        rows = len(steps)
+        for what, found, needed in (
+            ("proportions", np.shape(proportions), (rows, len(domains))),
+            ("losses", np.shape(losses), (rows, len(targets))),
+        ):
+            if found != needed:
+                raise TableError(f"{what} has shape {found}; need {needed}, rows x names")
+        names = [f"t{row}" for row in range(rows)] if trials is None else [str(t) for t in trials]
+        given = {"step": steps} | {
+            name: values
+            for name, values in (("size", sizes), ("seed", seeds))
+            if values is not None
+        }
+        given |= {f"r_{name}": np.asarray(proportions)[:, i] for i, name in enumerate(domains)}
+        given |= {f"loss_{name}": np.asarray(losses)[:, i] for i, name in enumerate(targets)}
+        if wrong := next((name for name, v in given.items() if len(v) != rows), None):
+            raise TableError(f"{wrong} has {len(given[wrong])} values; need {rows}, one a row")
+        if len(names) != rows:
+            raise TableError(f"trials has {len(names)} names; need {rows}, one a row")
+        columns = {"trial": pa.array(names, pa.string())} | {
+            name: pa.array(np.asarray(values, dtype=np.float64), from_pandas=True)
+            for name, values in given.items()
+        }
+        return cls.from_columns("the arrays", columns, goals)
 
     @classmethod
     def from_columns(
@@ -356,6 +424,15 @@ def read_columns(path: str | Path) -> dict[str, pa.Array]:
     except (pa.ArrowException, UnicodeDecodeError) as error:
         said = str(error).splitlines()[0].encode("unicode_escape").decode()[:200]
         raise TableError(f"{path} is not a readable {suffix[1:]} file: {said}") from error
+    return distinct_columns(path, table)
+
+
+def distinct_columns(path: str | Path, table: pa.Table) -> dict[str, pa.Array]:
+    """The columns of a table by name; `path` is for messages.
+
+    Raises:
+        TableError: two columns share a name, or the table is too large.
+    """
     _check_cells(path, table.num_rows, table.num_columns)
     if len(set(table.column_names)) < len(table.column_names):
         twice = next(name for name in table.column_names if table.column_names.count(name) > 1)

@@ -1,7 +1,6 @@
 """The end of a sweep, from its journal: runs.csv, LAW.json, RECIPE.json, domains.yaml, report.html. Each is written whole."""
 
 import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -45,9 +44,7 @@ def write_results(folder: str, config: SweepConfig) -> Recipe:
         )
     law, optimum, comparison = decided(history)
     history.state.table().write(files.join(folder, "runs.csv"))
-    files.write_text(
-        files.join(folder, "LAW.json"), json.dumps(law.to_json(), allow_nan=False) + "\n"
-    )
+    law.save(files.join(folder, "LAW.json"))
     recipe = recipe_of(history, law, optimum, comparison, config.public())
     recipe = recipe.model_copy(
         update={"provenance": recipe.provenance | _text_read(folder, history)}

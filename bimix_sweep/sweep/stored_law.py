@@ -95,6 +95,16 @@ def stored_law(place: str) -> StoredLaw:
         raise LawError(f"{place}: {error}") from error
 
 
+def load_law(place: str | Path) -> FittedLaw:
+    """The law of a `LAW.json`, or of a sweep's folder or URI.
+
+    Raises:
+        LawError: it is neither, or the sweep's points determine no law yet.
+        JournalError: the journal is damaged.
+    """
+    return stored_law(str(place)).law
+
+
 def law_of_sweep(folder: str) -> StoredLaw:
     """The law that the final trials of a sweep test; before they are settled, one of all points.
 

@@ -5,10 +5,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bimix_sweep import files
 from bimix_sweep.errors import LawError
 from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.discrepancy import Places, Shape
@@ -230,6 +232,10 @@ class FittedLaw:
         )
 
     # ------------------------------------------------------------------ JSON
+    def save(self, path: str | Path) -> None:
+        """Write the law as JSON, whole or not at all; `bimix_sweep.load_law` reads it."""
+        files.write_text(path, json.dumps(self.to_json(), allow_nan=False) + "\n")
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; floats round-trip exactly."""
         return {

@@ -1,7 +1,6 @@
 """The next mixtures for finished runs that belong to no sweep: one table in, one out, and nothing is kept."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -12,19 +11,17 @@ from bimix_sweep.errors import TableError
 from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.law.optimum.optimal_mixture import ask
 from bimix_sweep.mixture.domains import DomainSet
-from bimix_sweep.mixture.goals import Goals
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng, seed_for
 from bimix_sweep.sweep.offline.trial_table import Asked
 
 
 def propose_from_table(
-    table: str | Path,
+    table: LossTable,
     count: int,
     *,
     lower: Mapping[str, float] | None = None,
     upper: Mapping[str, float] | None = None,
-    goals: Goals | None = None,
     seed: int = 0,
 ) -> Asked:
     """The next mixtures for finished runs that belong to no sweep; nothing is kept.
@@ -32,19 +29,20 @@ def propose_from_table(
     Where the runs have several sizes or last steps, each mixture is for one of these pairs, chosen per cost as in a sweep.
 
     Args:
-        table: finished runs, as `fit` reads them; every target counts alike.
+        table: finished runs; every target counts alike.
         count: mixtures, chosen one after another as if they ran at the same time.
         lower, upper: bounds of domains; default: 0 and 1.
-        goals: {target: direction and range} of targets that are no plain losses.
         seed: everything random follows from it.
 
     Raises:
-        TableError, LawError: the table cannot be read, or determines no law. MixtureError: the bounds leave no mixture.
+        TableError: a bound names a domain that the table lacks.
+        LawError: the table determines no law.
+        MixtureError: the bounds leave no mixture.
     """
-    runs = LossTable.read(table, goals)
+    runs = table
     for name in (*(lower or {}), *(upper or {})):
         if name not in runs.domains:
-            raise TableError(f"{table} has no domain {name}; it has {', '.join(runs.domains)}")
+            raise TableError(f"the table has no domain {name}; it has {', '.join(runs.domains)}")
     own = {target: target for target in runs.targets if target in runs.domains}
     law = fit_law(runs, own=own, generator=rng(seed, "proposal fit", 0))
     domains = DomainSet(
@@ -106,3 +104,18 @@ def propose_from_table(
             "your own begin a sweep with a configuration",
         ],
     )
+
+
+def propose(
+    table: LossTable,
+    count: int,
+    *,
+    lower: Mapping[str, float] | None = None,
+    upper: Mapping[str, float] | None = None,
+    seed: int = 0,
+) -> list[Proposal]:
+    """The next mixtures to train after finished runs, most informative first.
+
+    Arguments and errors are those of `propose_from_table`.
+    """
+    return list(propose_from_table(table, count, lower=lower, upper=upper, seed=seed).new)
