@@ -1,8 +1,9 @@
-"""Files on this machine or on any `pyarrow.fs` filesystem named by a URI, read whole and written whole or not at all.
+"""Reads and writes files on this machine or on any `pyarrow.fs` filesystem named by a URI.
 
-A place is an absolute or relative local path, or a URI such as `s3://bucket/sweeps/a?region=eu-central-1`; what follows the
-`?` says how to reach the filesystem and stays at the end of every place inside it. Object stores are asked for nothing but
-put, get, list and delete.
+A file is read whole, and written whole or not at all. A place is an absolute or relative local
+path, or a URI such as `s3://bucket/sweeps/a?region=eu-central-1`. The part after the `?` says how
+to reach the filesystem, and stays at the end of every place inside it. Object stores are used only
+for put, get, list and delete.
 """
 
 import contextlib
@@ -20,13 +21,15 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from bimix_sweep import disk
 
 MAX_BYTES = 1 << 30
-"""Of a file that is read whole. Tables, laws and configurations are far smaller; a device has no end."""
+"""Maximum bytes of a file that is read whole. Tables, laws and configurations are far smaller; a
+device has no end.
+"""
 PIECE = 16 << 20
-"""Bytes of a stream that are read at a time: most objects in a bucket are one request."""
-# pyarrow.fs is imported inside: a path without "://" needs none of it.
+"""Bytes of a stream that are read at a time, so that most objects in a bucket need one request."""
+# Functions import pyarrow.fs where they use it: a path without "://" does not need it.
 
 OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
-"""A single put there is whole by itself, and folders need not be made."""
+"""Filesystems where a single put is atomic and folders need not be made."""
 SECRETS = (
     "secret",
     "password",
@@ -37,16 +40,24 @@ SECRETS = (
     "sas",
     "signature",
 )
-"""In the name of a URI's option: it would be a secret."""
+"""Words in the name of a URI's option that mark the option as a secret."""
 
 
 def is_uri(path: str | Path) -> bool:
-    """True for `s3://bucket/x` and the like; such a string must not pass through `pathlib`, which folds the slashes."""
+    """True for `s3://bucket/x` and the like.
+
+    Such a string must not pass through `pathlib`, which merges the two slashes.
+    """
     return "://" in str(path)
 
 
 def join(base: str | Path, *parts: str) -> str:
-    """`base/part/part` for a folder or a URI, whose options stay at its end; parts are names, not yet quoted."""
+    """Returns `base/part/part` for a folder or a URI, whose options stay at its end.
+
+    Args:
+        base: folder or URI.
+        parts: names, not yet quoted.
+    """
     if not is_uri(base):
         return "/".join([str(base).rstrip("/"), *parts])
     place, mark, options = str(base).partition("?")
@@ -56,7 +67,7 @@ def join(base: str | Path, *parts: str) -> str:
 
 
 def parent(path: str | Path) -> str:
-    """The folder that holds a file or folder."""
+    """Returns the folder that holds a file or folder."""
     if not is_uri(path):
         return str(Path(path).parent)
     place, mark, options = str(path).partition("?")
@@ -64,10 +75,10 @@ def parent(path: str | Path) -> str:
 
 
 def check_uri(uri: str) -> None:
-    """Refuse a URI that carries a secret: it would be written into records that people pass on.
+    """Refuses a URI that carries a secret, because URIs are kept in records that people pass on.
 
     Raises:
-        ValueError: it does; the message names the place without the secret.
+        ValueError: the URI carries a secret; the message names the place without the secret.
     """
     try:
         parts = urlsplit(uri)
@@ -80,13 +91,14 @@ def check_uri(uri: str) -> None:
         found.append("user:password")
     if found:
         raise ValueError(
-            f"({parts.scheme}://{host}{parts.path}) carries a secret ({', '.join(found)}), which would be kept in the sweep's records; "
-            "leave it out and give it through the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role"
+            f"({parts.scheme}://{host}{parts.path}) carries a secret ({', '.join(found)}), which "
+            "would be kept in the sweep's records; leave it out and give it through the "
+            "environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role"
         )
 
 
 def exists(path: str | Path) -> bool:
-    """There is such a file; or such a local folder."""
+    """True where there is such a file, or such a local folder."""
     if not is_uri(path):
         return Path(path).exists()
     from pyarrow import fs
@@ -96,7 +108,7 @@ def exists(path: str | Path) -> bool:
 
 
 def names(folder: str | Path) -> dict[str, int]:
-    """{name: bytes} of the files right in a folder, sorted; empty where there is no such folder.
+    """Returns {name: bytes} of the files directly in a folder, sorted; empty for a missing folder.
 
     Raises:
         OSError: the folder cannot be listed.
@@ -109,9 +121,8 @@ def names(folder: str | Path) -> dict[str, int]:
             return {}
         found = {}
         for entry in listed:
-            with contextlib.suppress(
-                FileNotFoundError
-            ):  # it was renamed or removed since; the others are still there
+            # A file may have been renamed or removed since; the other files are still there.
+            with contextlib.suppress(FileNotFoundError):
                 if entry.is_file():
                     found[entry.name] = entry.stat().st_size
         return found
@@ -127,7 +138,7 @@ def names(folder: str | Path) -> dict[str, int]:
 
 
 def delete(path: str | Path) -> None:
-    """Remove a file; one that is not there is no error."""
+    """Removes a file; a missing file is no error."""
     if not is_uri(path):
         Path(path).unlink(missing_ok=True)
         return
@@ -136,15 +147,18 @@ def delete(path: str | Path) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` (UTF-8) whole."""
+    """Writes `text` as UTF-8, whole or not at all."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write `data` beside `path`, then rename over it; an object store's single put is whole by itself. A stream is written into.
+    """Writes `data` beside `path`, then renames over `path`.
+
+    A single put to an object store is atomic without a rename. Data for a device, pipe or socket
+    are written into it.
 
     Raises:
-        OSError: it cannot be written; the error names `path`.
+        OSError: the file cannot be written; the error names `path`.
     """
     if not is_uri(path):
         if is_stream(path):
@@ -156,9 +170,10 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def _put(uri: str | Path, write: Callable[[Any], Any]) -> None:
-    """Call `write(stream)` for the file of a URI, which appears whole or not at all.
+    """Calls `write(stream)` for the file of a URI; the file appears whole or not at all.
 
-    An object appears when its stream is closed, and a stream closes itself even after `write` failed.
+    An object appears when its stream is closed, and a stream closes itself even after `write`
+    failed. So a partial object is deleted.
     """
     with _reached(uri) as (filesystem, inner):
         place = inner
@@ -181,10 +196,12 @@ def _put(uri: str | Path, write: Callable[[Any], Any]) -> None:
 
 
 def write_local(path: str | Path, write: Callable[[Path], Any]) -> None:
-    """Call `write(beside)` for a local file, make it durable, then rename it to `path`; on any failure nothing is left.
+    """Calls `write(beside)` for a local file, flushes it to the disk, then renames it to `path`.
+
+    After any failure no file is left.
 
     Raises:
-        OSError: it cannot be written; the error names `path`.
+        OSError: the file cannot be written; the error names `path`.
     """
     target = Path(path)
     if not str(path) or target.is_dir():
@@ -208,9 +225,10 @@ def write_local(path: str | Path, write: Callable[[Path], Any]) -> None:
 
 
 def is_stream(path: str | Path) -> bool:
-    """A device, pipe or socket, which a rename would destroy; or a link of the system's to one or to a file, such as /dev/stdout.
+    """True for a device, pipe or socket, which a rename would destroy.
 
-    Links elsewhere are no streams: a folder that somebody passed on must not say what is written into.
+    True too for a link in /dev or /proc, such as /dev/stdout. A link anywhere else is no stream: a
+    folder that somebody passed on must not decide which file is written into.
     """
     if is_uri(path) or not str(path):
         return False
@@ -234,10 +252,12 @@ def _write_into(target: Path, data: bytes) -> None:
 
 
 def open_lock(path: Path) -> int:
-    """A local file to lock, made where it is missing. In a folder that somebody passed on its name may lead anywhere.
+    """Opens a local file to lock, and makes it where it is missing; returns its descriptor.
+
+    Links are refused: in a folder that somebody passed on, the file's name may lead anywhere.
 
     Raises:
-        OSError: it cannot be opened, or is a link or anything else but a file.
+        OSError: the file cannot be opened, or is a link or anything else but a file.
     """
     try:
         lock_file = os.open(
@@ -254,10 +274,12 @@ def open_lock(path: Path) -> int:
 
 
 def peek(path: Path, most: int) -> str:
-    """The beginning of a local file, bytes that are no text as replacement characters; never waits.
+    """Returns the beginning of a local file, at most `most` bytes, without ever waiting.
+
+    Bytes that are no text become replacement characters.
 
     Raises:
-        OSError: it cannot be read, or is a link or anything else but a file.
+        OSError: the file cannot be read, or is a link or anything else but a file.
     """
     try:
         found = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -280,10 +302,10 @@ def _no_file(path: Path) -> OSError:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """All of a file or pipe of at most MAX_BYTES.
+    """Returns all bytes of a file or pipe, at most MAX_BYTES.
 
     Raises:
-        OSError: it is missing, unreadable, too large, or a device; with the path in its message.
+        OSError: the file is missing, unreadable, too large, or a device; the message has the path.
     """
     if is_uri(path):
         with (
@@ -303,7 +325,7 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def _read_all(stream: Any, path: str | Path) -> bytes:
-    """All of a stream of unknown length, if it ends within MAX_BYTES."""
+    """Reads a stream of unknown length to its end; refuses more than MAX_BYTES."""
     pieces, size = [], 0
     while piece := stream.read(PIECE):
         pieces.append(piece)
@@ -319,10 +341,11 @@ def _too_large(path: str | Path) -> OSError:
 
 
 def read_text(path: str | Path) -> str:
-    """All of a UTF-8 file.
+    """Returns the text of a UTF-8 file.
 
     Raises:
-        ValueError: it is something else. OSError: as `read_bytes`.
+        ValueError: the file is no UTF-8 text.
+        OSError: same conditions as for `read_bytes`.
     """
     try:
         return read_bytes(path).decode()
@@ -331,20 +354,21 @@ def read_text(path: str | Path) -> str:
 
 
 def upload(source: Path, path: str) -> None:
-    """Copy a local file to a URI piece by piece.
+    """Copies a local file to a URI piece by piece.
 
     Raises:
-        OSError: it cannot be read or written; nothing is left then.
+        OSError: the file cannot be read or written; nothing is left then.
     """
     with source.open("rb") as data:
         _put(path, lambda stream: shutil.copyfileobj(data, stream, 8 << 20))
 
 
 def download(path: str, target: Path) -> None:
-    """Copy a URI's file to a local one piece by piece.
+    """Copies a URI's file to a local file piece by piece.
 
     Raises:
-        FileNotFoundError: it is not there. OSError: anything else went wrong.
+        FileNotFoundError: the file of the URI does not exist.
+        OSError: any other failure.
     """
     with (
         _reached(path) as (filesystem, inner),
@@ -356,7 +380,7 @@ def download(path: str, target: Path) -> None:
 
 @contextlib.contextmanager
 def _reached(uri: str | Path) -> Iterator[tuple[Any, str]]:
-    """The filesystem of a URI and the path in it; what goes wrong inside becomes an OSError that names the URI."""
+    """Yields the filesystem of a URI and the path in it; errors become an OSError with the URI."""
     import pyarrow as pa
 
     place, mark, options = str(uri).partition("?")
@@ -368,7 +392,7 @@ def _reached(uri: str | Path) -> Iterator[tuple[Any, str]]:
             errno.EINVAL, f"is no place to write to or read from: {error}", "the URI"
         ) from None
     try:
-        if folder.endswith("/") or folder.endswith(":"):  # a bucket by itself
+        if folder.endswith("/") or folder.endswith(":"):  # the URI names a bucket
             yield _filesystem(str(uri))
         else:
             filesystem, inner = _filesystem(folder + mark + options)
@@ -383,19 +407,19 @@ def _reached(uri: str | Path) -> Iterator[tuple[Any, str]]:
         said = " ".join(str(error).split())
         raise OSError(
             errno.EINVAL,
-            f"is no place to write to or read from ({said}); need a path or a URI that pyarrow knows",
+            f"is no place to write to or read from ({said}); need a path or a URI that pyarrow "
+            "knows",
             str(uri),
         ) from error
 
 
 @functools.lru_cache(maxsize=256)
 def _filesystem(folder: str) -> tuple[Any, str]:
-    """What pyarrow makes of a folder's URI; connections are kept."""
+    """Returns pyarrow's filesystem of a folder's URI and the path in it; connections are kept."""
     from pyarrow import fs
 
     if folder.startswith("s3://") and "allow_delayed_open" not in folder:
-        folder += (
-            "&" if "?" in folder else "?"
-        ) + "allow_delayed_open=true"  # a small object is one request instead of three
+        # With this option a small object needs one request instead of three.
+        folder += ("&" if "?" in folder else "?") + "allow_delayed_open=true"
     filesystem, inner = fs.FileSystem.from_uri(folder)
     return filesystem, inner

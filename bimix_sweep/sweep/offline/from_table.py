@@ -1,4 +1,7 @@
-"""The next mixtures for finished runs that belong to no sweep: one table in, one out, and nothing is kept."""
+"""Proposes the next mixtures for finished runs that belong to no sweep.
+
+Both input and output are tables; no state is kept.
+"""
 
 from collections.abc import Mapping
 
@@ -24,15 +27,17 @@ def propose_from_table(
     upper: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> Asked:
-    """The next mixtures for finished runs that belong to no sweep; nothing is kept.
+    """Proposes the next mixtures for finished runs that belong to no sweep; no state is kept.
 
-    Where the runs have several sizes or last steps, each mixture is for one of these pairs, chosen per cost as in a sweep.
+    Where the runs have several sizes or last steps, each mixture is for one pair of size and steps.
+    The pair is chosen by its information per cost, as in a sweep.
 
     Args:
-        table: finished runs; every target counts alike.
-        count: mixtures, chosen one after another as if they ran at the same time.
+        table: finished runs; every target has the same weight.
+        count: number of mixtures; each is chosen as if the ones before it were running at the same
+            time.
         lower, upper: bounds of domains; default: 0 and 1.
-        seed: everything random follows from it.
+        seed: seed from which all randomness follows.
 
     Raises:
         TableError: a bound names a domain that the table lacks.
@@ -114,7 +119,7 @@ def propose(
     upper: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> list[Proposal]:
-    """The next mixtures to train after finished runs, most informative first.
+    """Proposes the next mixtures to train after finished runs, most informative first.
 
     Arguments and errors are those of `propose_from_table`.
     """

@@ -1,4 +1,4 @@
-"""The losses of trainings that somebody else ran, as a table gives them back: read, and held against what was proposed and recorded."""
+"""Reads a table of losses from trials trained elsewhere, and checks it against the journal."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,15 +16,22 @@ from bimix_sweep.mixture.table import LossTable, read_columns
 from bimix_sweep.sweep.history.history import SweepHistory
 
 SAME_SHARES = 1e-3
-"""Recorded proportions may differ from the proposed ones by rounding to three decimals."""
+"""Largest difference between recorded and proposed proportions (rounding to three decimals), and
+largest relative difference of sizes.
+"""
 
 
 def read_returned(
     path: str | Path, targets: Sequence[str], goals: Goals
 ) -> tuple[LossTable, dict[str, int]]:
-    """The table, its failed trainings with the row that says so; fields with nan are empty in it.
+    """Reads the table of losses, and {trial: row} of the trials that the table marks as failed.
 
-    Columns of losses that are no targets of the sweep are left out, and the table's notes name them.
+    A loss of nan or plus infinity marks a trial as failed; the field is empty in the returned
+    table. Columns of losses that are no targets of the sweep are left out, and the table's notes
+    name them.
+
+    Raises:
+        TableError: the table lacks the column of a target, or cannot be read.
     """
     columns = read_columns(path)
     others = [name for name in columns if name.startswith("loss_") and name[5:] not in targets]
@@ -59,10 +66,10 @@ def read_returned(
 def check_returned(
     path: str | Path, table: LossTable, failed: Mapping[str, int], history: SweepHistory
 ) -> None:
-    """Refuse rows that do not fit what was proposed and recorded.
+    """Refuses rows that do not agree with what was proposed and recorded.
 
     Raises:
-        TableError: the first of them, by number.
+        TableError: a row does not agree; the message gives the number of the first one.
     """
     targets, records = history.spec.targets, history.state.trials
     rows: dict[tuple[str, float], int] = {}
@@ -70,17 +77,20 @@ def check_returned(
         where = f"{path}: row {row + 1}"
         if (first := rows.setdefault((trial, float(table.steps[row])), row)) != row:
             raise TableError(
-                f"{where} is trial {trial} at step {table.steps[row]:g}, as row {first + 1} is; need one of them"
+                f"{where} is trial {trial} at step {table.steps[row]:g}, as row {first + 1} is; "
+                "need one of them"
             )
         if trial not in records:
             raise TableError(
-                f"{where} is trial {trial}, which this sweep has not proposed; open are {', '.join(history.running()[:8]) or 'none'}"
+                f"{where} is trial {trial}, which this sweep has not proposed; open are "
+                f"{', '.join(history.running()[:8]) or 'none'}"
             )
         record, step = records[trial], table.steps[row]
         _check_mixture(where, record, table.domains, table.proportions[row])
         if not np.isnan(table.seeds[row]) and int(table.seeds[row]) != record.seed:
             raise TableError(
-                f"{where} has seed {table.seeds[row]:.0f}, trial {trial} was proposed with {record.seed}"
+                f"{where} has seed {table.seeds[row]:.0f}, trial {trial} was proposed with "
+                f"{record.seed}"
             )
         size = table.sizes[row]
         if (
@@ -89,20 +99,24 @@ def check_returned(
             and not math.isclose(size, record.size, rel_tol=SAME_SHARES)
         ):
             raise TableError(
-                f"{where} has size {size:g}, trial {trial} was proposed with {record.size:g}; record what was trained as proposed"
+                f"{where} has size {size:g}, trial {trial} was proposed with {record.size:g}; "
+                "record what was trained as proposed"
             )
         if step != int(step) or step > record.steps:
             raise TableError(
-                f"{where} has step {step:g}; need a whole number up to {record.steps}, the steps of trial {trial}"
+                f"{where} has step {step:g}; need a whole number up to {record.steps}, the steps "
+                f"of trial {trial}"
             )
         if record.state == "finished" and trial in failed:
             raise TableError(
-                f"{path}: row {failed[trial] + 1} has nan for trial {trial}, which is recorded as finished; leave it out"
+                f"{path}: row {failed[trial] + 1} has nan for trial {trial}, which is recorded as "
+                "finished; leave it out"
             )
         if trial not in failed:
             if record.cause == "changed":
                 raise TableError(
-                    f"{where} has losses for trial {trial}, which does not count any more: {record.failure}; leave it out"
+                    f"{where} has losses for trial {trial}, which does not count any more: "
+                    f"{record.failure}; leave it out"
                 )
             _check_losses(
                 where,
@@ -114,7 +128,11 @@ def check_returned(
 
 
 def replacing(table: LossTable, history: SweepHistory) -> list[str]:
-    """Failed trials of which the table says more than was recorded before they failed: their last step, or a new or other point."""
+    """Returns the failed trials for which the table has new information.
+
+    New information is the last step of the trial, or a point that was not recorded, or a point that
+    differs from the recorded one.
+    """
     found: dict[str, None] = {}
     for row, trial in enumerate(table.trials):
         record, step = history.state.trials[trial], int(table.steps[row])
@@ -133,7 +151,8 @@ def _check_losses(
 ) -> None:
     if empty := [target for target in targets if math.isnan(losses[target])]:
         raise TableError(
-            f"{where} has no loss_{empty[0]}; need all of {', '.join(targets)}, or nan for a training that failed"
+            f"{where} has no loss_{empty[0]}; need all of {', '.join(targets)}, or nan for a "
+            "training that failed"
         )
     known = {} if record.state == "failed" else record.points.get(step, {})
     if other := [
@@ -142,8 +161,8 @@ def _check_losses(
         if not math.isclose(loss, losses[target], rel_tol=1e-9)
     ]:
         raise TableError(
-            f"{where} has loss_{other[0]} = {losses[other[0]]:g} of trial {record.trial} at step {step}, recorded is {known[other[0]]:g}; "
-            "a recorded point stays as it is"
+            f"{where} has loss_{other[0]} = {losses[other[0]]:g} of trial {record.trial} at step "
+            f"{step}, recorded is {known[other[0]]:g}; a recorded point stays as it is"
         )
 
 
@@ -153,6 +172,6 @@ def _check_mixture(where: str, record: TrialRecord, domains: Sequence[str], shar
     for name in dict.fromkeys((*wanted, *found)):
         if abs(wanted.get(name, 0.0) - found.get(name, 0.0)) > SAME_SHARES:
             raise TableError(
-                f"{where} has r_{name} = {found.get(name, 0.0):g}, trial {record.trial} was proposed with {wanted.get(name, 0.0):.6g}; "
-                "record what was trained as proposed"
+                f"{where} has r_{name} = {found.get(name, 0.0):g}, trial {record.trial} was "
+                f"proposed with {wanted.get(name, 0.0):.6g}; record what was trained as proposed"
             )

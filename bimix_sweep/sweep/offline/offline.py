@@ -1,9 +1,10 @@
-"""A sweep whose trainings run elsewhere: mixtures go out as a table, losses come in as one. No Ray, no torch.
+"""Sweep whose trials run elsewhere: mixtures leave as a table, and losses return as a table.
 
-The LawActor works in this process, on the same journal as on a cluster: `propose` begins a sweep or goes on with one and hands out
-mixtures, `record` takes losses in and says where the sweep stands. When it is decided, the final trainings are handed
-out likewise; after the last of them the results are written. Nothing is tokenised: only names, bounds, targets and the
-proxies' steps are read from the configuration.
+Neither Ray nor torch is used. The LawActor works in this process, on the same journal as on a
+cluster. `propose` returns mixtures to train; `record` takes in losses and returns the state of the
+sweep. When the sweep is decided, the confirmation trials are proposed in the same way, and the
+results are written after the last of them. No text is tokenised: only names, bounds, targets and
+the steps of the proxies are read from the configuration.
 """
 
 import contextlib
@@ -35,13 +36,14 @@ from bimix_sweep.sweep.results import write_results
 from bimix_sweep.sweep.workspace.paths import CONFIG, begun, held, sweep_folder
 
 WAIT_SECONDS = 600.0
-"""How long one of these calls waits for others in the same folder: the tasks of an array end at about the same time, and each needs the
-sweep for seconds."""
+"""Seconds that a call waits for other processes in the same folder: the tasks of a job array end at
+about the same time, and each task needs the sweep for seconds.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elsewhere:
-    """What `sweep_spec` asks of a trainer."""
+    """Trainer description that `sweep_spec` needs, for trials that are trained elsewhere."""
 
     steps: int
     sizes: tuple[float, ...]
@@ -50,37 +52,39 @@ class Elsewhere:
 
     @property
     def eval_steps(self) -> tuple[int, ...]:
-        """Those of the tables that are recorded; the last is asked about."""
+        """Last step alone, where mixtures are compared; recorded tables may have other steps."""
         return (self.steps,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where a sweep stands after losses were recorded."""
+    """State of a sweep after losses were recorded."""
 
     points: int
-    """New ones."""
+    """Number of new points."""
     finished: Sequence[str]
-    """Trainings that ended with this table."""
+    """Trials that ended with this table."""
     failed: Sequence[str]
-    """Those it calls failed."""
+    """Trials that this table marks as failed."""
     replaced: Sequence[str]
-    """Those that were recorded as failed and have losses now."""
+    """Trials that were recorded as failed and have losses now."""
     snapshot: Snapshot
     recipe: Recipe | None
-    """When the last final training was recorded."""
+    """Recipe of the sweep where the last confirmation trial is recorded, else None."""
     notes: Sequence[str] = ()
-    """What of the table was not used, and what to state of its targets."""
+    """Messages about unused columns of the table, and about targets whose direction should be
+    stated.
+    """
 
 
 def begin(
     config: SweepConfig, out: str | None = None, say: Callable[[str], None] = lambda line: None
 ) -> str:
-    """Begin a sweep whose trainings run elsewhere; returns its folder.
+    """Begins a sweep whose trials run elsewhere, and returns its folder.
 
     Raises:
         DataError: the built-in trainer would refuse the configuration (`checks`).
-        SweepError: the folder holds a sweep already, or something else.
+        SweepError: the folder holds a sweep already, or other files.
     """
     from bimix_sweep.sweep.run_checks import check_before_run
     from bimix_sweep.sweep.workspace.paths import check_foreign
@@ -109,19 +113,23 @@ def propose(
     retry_failed: RetryFailed = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Asked:
-    """So many more trainings, or fewer when the sweep needs no more; the final ones when it is decided.
+    """Proposes the next trials of a sweep; proposes confirmation trials when the sweep is decided.
+
+    The result holds fewer than `count` new trials when the sweep needs no more.
 
     Args:
-        folder: of a sweep that was begun.
-        count: new trainings, >= 0; trainings proposed before and not recorded to their end are told beside them.
-        config: a changed configuration to go on with, as `resume_sweep` takes it.
-        versions: as there.
-        retry_failed: at most so many failed trials, or "all", are open again; default: none, a result that comes
-            replaces the failure anyway.
+        folder: folder of a sweep that has begun.
+        count: number of new trials, >= 0. Trials that were proposed before and are not recorded to
+            their end are returned beside them.
+        config: a changed configuration to go on with, as in `resume_sweep`.
+        versions: how new versions of domains are handled, as in `resume_sweep`.
+        retry_failed: maximum number of failed trials to open again, or "all"; default: none. A
+            result that arrives replaces a failure in any case.
         say: told when another process that uses the sweep is waited for.
 
     Raises:
-        SweepError: no sweep has begun there, it runs on Ray, another process uses it for too long, or the configuration changed where it may not.
+        SweepError: no sweep has begun there, the sweep runs on Ray, another process uses it for too
+            long, or the configuration has a change that is not allowed.
     """
     with _taken_up(folder, config, versions, say) as (actor, current):
         if retry_failed is not None:
@@ -151,15 +159,21 @@ def propose(
 def record(
     folder: str, table: str | Path, *, say: Callable[[str], None] = lambda line: None
 ) -> Standing:
-    """Take in losses of trainings that `propose` handed out; all of the table or nothing.
+    """Records losses of trials that `propose` returned; records the whole table or nothing.
 
-    A row with the last step of its training ends it; a training with `nan` as a loss has failed. Points that are recorded already
-    change nothing. New losses of a trial that was recorded as failed replace the failure. `say` is told when another process that uses the
-    sweep is waited for.
+    A row with the last step of its trial ends the trial; a trial with a loss of `nan` has failed.
+    Points that are recorded already change nothing. New losses of a trial that was recorded as
+    failed replace the failure.
+
+    Args:
+        folder: folder of a sweep that has begun.
+        table: file with the losses.
+        say: told when another process that uses the sweep is waited for.
 
     Raises:
-        TableError: the table cannot be read, or a row does not fit what was proposed or recorded; it is named by its number.
-        SweepError: as for `propose`.
+        TableError: the table cannot be read, or a row does not agree with what was proposed or
+            recorded; the message gives its number.
+        SweepError: same conditions as for `propose`.
     """
     with _taken_up(folder, None, "keep", say) as (actor, config):
         history = replay(_path(folder))
@@ -200,7 +214,11 @@ def record(
 
 
 def _conclude(actor: LawActor, config: SweepConfig, folder: str) -> Recipe | None:
-    """Write the results where every training, the final ones included, is over; they may have been so before the end was decided."""
+    """Writes the results where all trials have ended, confirmation trials included.
+
+    Returns the recipe, or None while a trial is missing. The last trial may have ended before the
+    end of the sweep was decided.
+    """
     if not actor.over() or any(entry.state == "running" for entry in actor.past()):
         return None
     recipe = write_results(folder, config)
@@ -212,17 +230,19 @@ def _conclude(actor: LawActor, config: SweepConfig, folder: str) -> Recipe | Non
 def _taken_up(
     folder: str, given: SweepConfig | None, versions: VersionChange, say: Callable[[str], None]
 ) -> Iterator[tuple[LawActor, SweepConfig]]:
-    """The actor and the configuration of a sweep that was begun, over a change where there is one."""
+    """Yields the actor and the configuration of a sweep that has begun; first applies a change."""
     path = _path(folder)
     if not begun(path):
         raise SweepError(
-            f"{folder} holds no sweep that has begun; begin one with: bimix-sweep propose CONFIG --count K -o MIXTURES.csv"
+            f"{folder} holds no sweep that has begun; begin one with: bimix-sweep propose CONFIG "
+            "--count K -o MIXTURES.csv"
         )
     with held(path, say, wait_seconds=WAIT_SECONDS):
         history = replay(path)
         if not history.elsewhere:
             raise SweepError(
-                f"{folder}: this sweep's trainings run on Ray; go on with: bimix-sweep resume {folder}"
+                f"{folder}: this sweep's trainings run on Ray; go on with: bimix-sweep resume "
+                f"{folder}"
             )
         change = take_up(str(path), history, given, versions)
         trainer = _elsewhere(change.config)
@@ -258,7 +278,7 @@ def _elsewhere(config: SweepConfig) -> Elsewhere:
 
 
 def _spec(config: SweepConfig, trainer: Elsewhere) -> SweepSpec:
-    """Nothing but the configuration tells of trials that are trained elsewhere."""
+    """Returns the specification; the configuration alone describes trials trained elsewhere."""
     return replace(sweep_spec(config, trainer), min_step=0, as_configured=True)
 
 
@@ -276,6 +296,12 @@ def _notes(config: SweepConfig) -> Iterator[str]:
     if said := moved_references(config.domain_set()):
         yield said
     for name, tokens in (config.subsample() or {}).items():
-        yield f"final.match_epochs: let every training read the same {tokens} tokens of {name}, so that it repeats them as the final run would"
+        yield (
+            f"final.match_epochs: let every training read the same {tokens} tokens of {name}, so "
+            "that it repeats them as the final run would"
+        )
     if config.budget.core_hours is not None or config.budget.gpu_hours is not None:
-        yield "budget.core_hours and budget.gpu_hours are not watched: this program does not see how long trainings take elsewhere"
+        yield (
+            "budget.core_hours and budget.gpu_hours are not watched: this program does not see how "
+            "long trainings take elsewhere"
+        )

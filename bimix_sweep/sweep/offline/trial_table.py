@@ -1,4 +1,4 @@
-"""Trainings that somebody must run, told by a table."""
+"""Table of the trials that somebody must train."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,32 +13,35 @@ from bimix_sweep.mixture.table import write_columns
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Trainings that somebody must run."""
+    """Trials that somebody must train."""
 
     open: Sequence[Proposal]
-    """Proposed before and not recorded to their end."""
+    """Trials that were proposed before and are not recorded to their end."""
     new: Sequence[Proposal]
     domains: tuple[str, ...]
     notes: Sequence[str]
     finals: bool = False
-    """The last final training was handed out: when all are recorded the sweep has its results."""
+    """True where all confirmation trials are proposed; results follow when all are recorded."""
     complete: bool = False
-    """The results are written."""
+    """True where the results are written."""
     lengths: tuple[int, ...]
-    """Numbers of steps of trainings, rising."""
+    """Numbers of optimizer steps that trials may have, rising."""
     sizes: tuple[float, ...] = ()
-    """Of the proxies, rising; none or one where all have one."""
+    """Non-embedding parameters of the proxies, rising; none or one where all have one size."""
 
     def size_of(self, proposal: Proposal) -> float:
-        """Non-embedding parameters to train; of a sweep with several sizes."""
+        """Returns the non-embedding parameters of a trial, for a sweep with several sizes."""
         return self.sizes[-1] if proposal.size is None else proposal.size
 
     def steps_of(self, proposal: Proposal) -> int:
-        """Optimizer steps to train for."""
+        """Returns the optimizer steps of a trial."""
         return self.lengths[-1] if proposal.steps is None else proposal.steps
 
     def write(self, path: str | Path) -> None:
-        """As CSV or Parquet: trial, seed, steps, where the sweep has several size, r_<domain>, reason; the open ones first."""
+        """Writes the trials as CSV or Parquet, the open ones first.
+
+        Columns: trial, seed, steps, size (where the sweep has several sizes), r_<domain>, reason.
+        """
         proposals = [*self.open, *self.new]
         shares = np.reshape(
             [proposal.mixture.as_array(self.domains) for proposal in proposals],

@@ -1,7 +1,8 @@
-"""Who trains the proxies: what the sweep asks of a trainer, and the built-in one.
+"""Trainer protocol: what a sweep needs from whatever trains its proxy models.
 
-A trainer is prepared once in the driver (`Prepare`), travels to the workers, and trains one mixture after another there.
-It knows nothing of Ray, journal or law. `function` and `command` are the trainers that users bring.
+A trainer is prepared once in the driver (`Prepare`), is sent to the workers, and trains one mixture
+after another there. A trainer knows nothing of Ray, the journal or the law. The module `builtin`
+holds the built-in trainer; `function` and `command` hold the trainers for the user's own code.
 """
 
 import threading
@@ -15,109 +16,120 @@ from bimix_sweep.errors import TrainingError
 from bimix_sweep.mixture.domains import Mixture
 
 Report = Callable[[int, dict[str, float]], None]
-"""Takes a step and {target: loss}; returns when they are recorded for good. The same point may come twice."""
+"""Records one point, a step and {target: loss}; returns when the point is on storage. A trainer may
+report the same point twice.
+"""
 
 
 class Peers(Protocol):
-    """The other nodes of a training, each of which runs the same command."""
+    """The other nodes of a trial that runs on several nodes; each node runs the same command."""
 
     @property
     def master(self) -> str:
-        """Address of this node, as the others reach it."""
+        """Address of this node, as the other nodes reach it."""
         ...
 
     def start(self, orders: Sequence[Mapping[str, Any]]) -> None:
-        """Give each of them its order (`supervisor`)."""
+        """Sends each of the other nodes its order (see `supervisor`)."""
         ...
 
     def failed(self) -> TrainingError | None:
-        """Why one of them ended before its time, TryAgainError where another attempt may do better; None while all is well."""
+        """Returns the error of a node that ended too early, or None while all nodes are well.
+
+        The error is a TryAgainError where another attempt may succeed.
+        """
         ...
 
     def stop(self) -> None:
-        """End them, and return when they have ended."""
+        """Stops the other nodes and returns when they have ended."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialJob:
-    """One training."""
+    """One trial, as the trainer receives it on a worker."""
 
     trial: str
     mixture: Mixture
     seed: int
     checkpoint_dir: Path
-    """Its own; a training interrupted earlier left its checkpoint there."""
+    """Checkpoint folder of this trial alone; an interrupted attempt left its checkpoint there."""
     precision: Mapping[str, Any]
-    """The sweep's, as `Trainer.precision` gave it to the first training."""
+    """Precision settings of the sweep, as `Trainer.precision` chose them for the first trial."""
     recorded: tuple[int, ...] = ()
-    """Steps that earlier attempts recorded."""
+    """Steps whose points earlier attempts recorded."""
     preempted: threading.Event = field(default_factory=threading.Event)
-    """Set when the node is about to go: save and raise TryAgainError."""
+    """Set when the node is about to be taken away: save and raise TryAgainError."""
     say: Callable[[str], None] = print
-    """Adds to the training's log."""
+    """Adds text to the trial's log."""
     size: float | None = None
-    """Non-embedding parameters, one of the trainer's sizes; None: its only one, or the largest."""
+    """Non-embedding parameters, one of the trainer's sizes; None: the only size, or the largest."""
     steps: int | None = None
-    """Optimizer steps, at most the trainer's; None: just these."""
+    """Optimizer steps, at most the trainer's `steps`; None: the trainer's `steps`."""
     last_words: Callable[[], str] = str
-    """The end of that log, for a failure's reason."""
+    """Returns the last lines of the trial's log, which the reason of a failure quotes."""
     peers: Peers | None = None
-    """The other nodes of a training on several."""
+    """The other nodes of a trial on several nodes; None for a trial on one node."""
 
 
 class Trainer(Protocol):
-    """A prepared trainer; it can be pickled."""
+    """A prepared trainer, which can be pickled."""
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of a training, of the longest where there are several numbers."""
+        """Optimizer steps of the longest trial."""
         ...
 
     @property
     def eval_steps(self) -> tuple[int, ...]:
-        """Steps with a point in such a training, rising; the last is `steps`."""
+        """Steps at which the longest trial reports a point, rising; the last is `steps`."""
         ...
 
     @property
     def sizes(self) -> tuple[float, ...]:
-        """Non-embedding parameters of the models it trains, rising."""
+        """Non-embedding parameters of the models that the trainer trains, rising."""
         ...
 
     @property
     def domain_tokens(self) -> Mapping[str, float]:
-        """Tokens each domain's text has, where the trainer knows."""
+        """Tokens in the text of each domain, where the trainer knows the number."""
         ...
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """JSON-able identity of the data: a sweep goes on only with the same."""
+        """Identity of the data, JSON-able; a sweep may only be resumed with the same identity."""
         ...
 
     def precision(self, trainings: int) -> dict[str, Any]:
-        """What is chosen once for all trainings of a sweep, on the machine of the first one; JSON-able.
+        """Chooses the precision of all trials of a sweep, on the machine of the first trial.
 
         Args:
-            trainings: about how many of them one worker will run.
+            trainings: approximate number of trials that one worker will run.
+
+        Returns:
+            JSON-able settings, stored once for the sweep.
         """
         ...
 
     def train(self, job: TrialJob, report: Report) -> None:
-        """Train, from the checkpoint where there is one.
+        """Trains one mixture, starting from the checkpoint where there is one.
 
         Raises:
-            TryAgainError, OSError: another attempt may do better; it goes on from the checkpoint.
-            TrainingError, or anything else: this training can't be done, and trying again would not help.
+            TryAgainError, OSError: another attempt may succeed; it starts from the checkpoint.
+            TrainingError, or any other exception: this trial cannot be trained, and another attempt
+                would not help.
         """
         ...
 
 
 Prepare = Callable[[SweepConfig, str, Callable[[str], None]], Trainer]
-"""Makes the trainer of a sweep: configuration, the sweep's folder, a listener told what is being done."""
+"""Makes the trainer of a sweep from the configuration, the sweep's folder and a function that
+receives progress messages.
+"""
 
 
 def realised_words(what: str, sequences: int, domain: str, asked: float, got: float) -> str:
-    """One sentence about a proportion that a trial cannot realise."""
+    """Returns one sentence about a proportion that a trial cannot realise."""
     return (
         f"{what} asks for a proportion of {asked:.3g} of {domain}, and a trial of {sequences:,} "
         f"sequences realises {got:.3g}; more steps or a larger batch come nearer"
@@ -125,10 +137,10 @@ def realised_words(what: str, sequences: int, domain: str, asked: float, got: fl
 
 
 def natural_realised(config: SweepConfig, text_tokens: Mapping[str, float]) -> tuple[str, ...]:
-    """Sentences about proportions of the natural mixture that the shortest trial cannot realise.
+    """Returns sentences about natural proportions that the shortest trial cannot realise.
 
     Args:
-        text_tokens: tokens of domains for which the file gives none.
+        text_tokens: tokens of the domains for which the configuration file gives no number.
     """
     from bimix_sweep.data.stream import badly_realised
 

@@ -1,4 +1,4 @@
-"""The built-in trainer: the small language model of `bimix_sweep.proxy` on the sweep's own token store."""
+"""Built-in trainer: trains the small language model of `bimix_sweep.proxy` on the token store."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,49 +15,62 @@ from bimix_sweep.sweep.workspace.paths import NEXT_STORE, STORE, begun, local_pa
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltinTrainer:
-    """The small language model of `bimix_sweep.proxy` on the sweep's own token store."""
+    """Trains the small language model of `bimix_sweep.proxy` on the sweep's own token store."""
 
     store: str
-    """A local folder, or the URI of its parcel."""
+    """A local folder, or the URI of the archive that holds the store."""
     specs: tuple[ProxySpec, ...]
-    """One a size, rising."""
+    """One model specification for each size, sizes rising."""
     sources: Mapping[str, str]
-    """Target -> name of its validation split in the store."""
+    """{target: name of its validation split in the store}."""
     bits_per_byte: frozenset[str]
-    """Targets measured in bits per byte; the others in nats per token."""
+    """Targets measured in bits per byte; the other targets are measured in nats per token."""
     limits: Mapping[str, int] | None
-    """Training tokens a domain may use, so that the longest training repeats them as the final run would; a shorter one is its beginning."""
+    """{domain: training tokens that a trial may use}, or None where no domain is limited.
+
+    With these limits the longest trial repeats the text of a domain as often as the final run
+    would. A shorter trial equals the beginning of the longest trial.
+    """
     device: str
     domain_tokens: Mapping[str, float]
     data: Mapping[str, Any]
 
     @property
     def steps(self) -> int:
+        """Optimizer steps of the longest trial."""
         return self.specs[-1].steps
 
     @property
     def eval_steps(self) -> tuple[int, ...]:
+        """Steps at which the longest trial is evaluated, rising."""
         return self.specs[-1].eval_steps()
 
     @property
     def sizes(self) -> tuple[float, ...]:
+        """Non-embedding parameters of the models, rising."""
         return tuple(float(spec.size) for spec in self.specs)
 
     def precision(self, trainings: int) -> dict[str, Any]:
+        """Chooses the precision of the largest model on this machine's device."""
         from bimix_sweep.proxy.precision import check_device, choose_precision
 
         check_device(self.device)
-        return choose_precision(
-            self.specs[-1], self.device, trainings=trainings
-        )  # the largest takes most of the time
+        # The largest model takes most of the time.
+        return choose_precision(self.specs[-1], self.device, trainings=trainings)
 
     def train(self, job: TrialJob, report: Report) -> None:
+        """Trains one mixture on the token store, starting from the checkpoint where there is one.
+
+        Raises:
+            TryAgainError: the node is about to be taken away; the checkpoint is written.
+        """
         from bimix_sweep.data.store import TokenStore
         from bimix_sweep.data.stream import MixtureStream, badly_realised
         from bimix_sweep.proxy.precision import check_device
         from bimix_sweep.proxy.train import train
 
-        check_device(self.device)  # of each worker: their nodes may differ
+        # Each worker checks its own device, because the nodes of the workers may differ.
+        check_device(self.device)
         spec = self.specs[-1 if job.size is None else self.sizes.index(job.size)]
         spec = replace(spec, steps=self.steps if job.steps is None else job.steps)
         store = TokenStore.open(at_hand(self.store))
@@ -97,10 +110,10 @@ class BuiltinTrainer:
 
 
 def proxy_specs(config: SweepConfig, vocabulary: int) -> tuple[ProxySpec, ...]:
-    """The built-in models of a configuration, one a size, with the most steps.
+    """Returns the specification of the built-in model for each size, with the most steps.
 
     Raises:
-        ConfigError: two of its sizes come to the same model.
+        ConfigError: two sizes of the configuration give the same model.
     """
     shape = {
         "context": config.proxy.context,
@@ -113,24 +126,24 @@ def proxy_specs(config: SweepConfig, vocabulary: int) -> tuple[ProxySpec, ...]:
     for wanted, before, spec in zip(config.proxy.sizes[1:], specs, specs[1:], strict=False):
         if spec.size <= before.size:
             raise ConfigError(
-                f"proxy.sizes has {wanted:g}, and the builtin model nearest to it has {spec.size} parameters, no more than the one before; "
-                "need sizes further apart"
+                f"proxy.sizes has {wanted:g}, and the builtin model nearest to it has {spec.size} "
+                "parameters, no more than the one before; need sizes further apart"
             )
     return specs
 
 
 def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]) -> BuiltinTrainer:
-    """Tokenise the sweep's text into `folder/store`, or open the store of a sweep that was begun.
+    """Tokenises the sweep's text into `folder/store`, or opens the store of a sweep that has begun.
 
     Raises:
-        DataError: text is missing or too short for what the configuration asks.
+        DataError: the text is missing or too short for what the configuration asks.
     """
     from bimix_sweep.data.store import TokenStore
     from bimix_sweep.sweep.run_checks import check_before_run, too_scarce
     from bimix_sweep.sweep.trainers.texts import make_store, remember_texts
 
     targets, place = config.resolved_targets(), local_part(folder)
-    if begun(folder):  # a sweep that goes on needs its store, not the text
+    if begun(folder):  # a resumed sweep needs its store, not the text
         store = TokenStore.open(
             next(
                 (path for path in (place / NEXT_STORE, place / STORE) if path.exists()),

@@ -1,4 +1,7 @@
-"""The trainer `{command: [...]}`: a program of the user's that reads a job file and writes its points as JSON lines."""
+"""Trainer `{command: [...]}`: runs a program of the user's for each trial.
+
+The program reads a job file and writes its points as JSON lines to its standard output.
+"""
 
 import contextlib
 import json
@@ -23,13 +26,13 @@ from bimix_sweep.sweep.trainers.user_trainer import Brought, Points, brought
 TRY_AGAIN = 75
 """Exit status of a program that asks for another attempt (EX_TEMPFAIL of sysexits.h)."""
 GRACE_SECONDS = 30.0
-"""Between SIGTERM and SIGKILL."""
+"""Seconds between SIGTERM and SIGKILL."""
 LONGEST_LINE = 1 << 20
-"""Bytes; a longer line is cut, logged, and no point."""
+"""Maximum bytes of an output line; a longer line is cut and logged, and is not read as a point."""
 LOOK_SECONDS = 0.25
-"""Between looks at whether to stop, while a command says nothing."""
+"""Seconds between checks for a stop request while a command writes nothing."""
 LOCK = ".training.lock"
-"""In a checkpoint folder: held by whoever trains there."""
+"""Name of the lock file in a checkpoint folder; the process that trains there holds the lock."""
 
 Order = Mapping[str, Any]
 
@@ -39,21 +42,28 @@ class Ended:
     """How a command ended."""
 
     code: int
-    """Exit status; negative: the signal that ended it."""
+    """Exit status; a negative number is the signal that ended the command."""
     stopped: bool
-    """It was asked to."""
+    """True where the command was asked to stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandTrainer(Brought):
-    """Runs the command under a supervisor, and takes its points."""
+    """Runs the command under a supervisor process and records the points that it writes."""
 
     command: tuple[str, ...]
     folder: str
     nodes: int
-    """It is started once on each."""
+    """Number of nodes; the command is started once on each of them."""
 
     def train(self, job: TrialJob, report: Report) -> None:
+        """Runs the command on every node and records its points.
+
+        Raises:
+            TryAgainError: the command asked for another attempt, its node is about to be taken
+                away, an earlier attempt still holds the checkpoint, or the supervisor was killed.
+            TrainingError: the command failed, cannot be started, or ended without its last point.
+        """
         points = Points(self, job, report)
         job.checkpoint_dir.mkdir(parents=True, exist_ok=True)
 
@@ -83,7 +93,8 @@ class CommandTrainer(Brought):
             raise peer_failed
         if ended.code == TRY_AGAIN:
             raise TryAgainError(
-                f"the command asked to be tried again (exit {TRY_AGAIN}); its last lines: {job.last_words() or 'none'}"
+                f"the command asked to be tried again (exit {TRY_AGAIN}); its last lines: "
+                f"{job.last_words() or 'none'}"
             )
         if ended.stopped and not (ended.code == 0 and points.whole):
             raise TryAgainError("its node is about to go; the command was told by SIGTERM")
@@ -94,7 +105,7 @@ class CommandTrainer(Brought):
         points.check_whole("the command exited with 0")
 
     def _orders(self, job: TrialJob) -> Iterator[Order]:
-        """One a node, this one's first."""
+        """Yields one order for each node; the first order is for this node."""
         content = {
             "trial": job.trial,
             "mixture": job.mixture.as_dict(),
@@ -125,7 +136,9 @@ class CommandTrainer(Brought):
 
 
 def prepare_command(config: SweepConfig, trainer: CommandConfig) -> CommandTrainer:
-    """Look for the program here already; the other machines should have it at the same place.
+    """Makes the trainer after a check that the folder and the program exist on this machine.
+
+    The other machines should have the program at the same place.
 
     Raises:
         ConfigError: there is no such program or folder.
@@ -147,21 +160,21 @@ def prepare_command(config: SweepConfig, trainer: CommandConfig) -> CommandTrain
 def supervise(
     order: Order, heard: Callable[[str], None], say: Callable[[str], None], stop: Callable[[], bool]
 ) -> Ended:
-    """Run a command to its end, that of all its processes.
+    """Runs a command and returns when the last of its processes has ended.
 
     Args:
-        order: for `supervisor`.
-        heard: called with each line of its standard output.
+        order: order for the `supervisor` process.
+        heard: called with each line of the command's standard output.
         say: called with each line of its standard error, and with lines that were cut.
-        stop: asked several times a second; on True the command is told to end.
+        stop: called several times a second; when it returns True the command is asked to stop.
 
     Raises:
-        ConfigError, TrainingError: it cannot be started. TryAgainError: an earlier attempt is still at the checkpoint.
-        Whatever `heard` raises, once the command has ended.
+        ConfigError, TrainingError: the command cannot be started.
+        TryAgainError: an earlier attempt still holds the checkpoint, or the supervisor was killed.
+        Any exception that `heard` raises, after the command has ended.
     """
-    folder = (
-        order["folder"] if Path(order["folder"]).is_dir() else str(Path.cwd())
-    )  # Ray's working_dir where it has another path
+    # Without the folder on this machine the command runs in the current one: Ray's working_dir.
+    folder = order["folder"] if Path(order["folder"]).is_dir() else str(Path.cwd())
     order = {
         **order,
         "folder": folder,
@@ -177,16 +190,16 @@ def supervise(
         stderr=subprocess.PIPE,
     )
     os.close(told)
-    assert process.stdin is not None and process.stdout is not None and process.stderr is not None  # noqa: S101, PT018
+    assert (  # noqa: S101, PT018
+        process.stdin is not None and process.stdout is not None and process.stderr is not None
+    )
     answer, stopped, problem = b"", False, None
     takers = {
         process.stdout.fileno(): _Lines(heard, say),
         process.stderr.fileno(): _Lines(say, say),
     }
-    with (
-        process,
-        selectors.DefaultSelector() as selector,
-    ):  # leaving it waits for the process that started the supervisor
+    # The end of the `with` block waits for the process that started the supervisor.
+    with process, selectors.DefaultSelector() as selector:
         process.stdin.write(json.dumps(order).encode() + b"\n")
         process.stdin.flush()
         for stream in (*takers, status):
@@ -202,7 +215,8 @@ def supervise(
                     elif problem is None:
                         try:
                             takers[key.fd].feed(data)
-                        except Exception as error:  # noqa: BLE001 - raised below, when nothing of the command is left
+                        except Exception as error:  # noqa: BLE001
+                            # `problem` is raised below, when no process of the command is left.
                             problem = error
                 if not stopped and (problem is not None or stop()):
                     stopped = True
@@ -231,19 +245,20 @@ def _ended(answer: bytes, stopped: bool) -> Ended:
 
 def _ask_to_stop(process: "subprocess.Popen[bytes]") -> None:
     assert process.stdin is not None  # noqa: S101
-    with contextlib.suppress(BrokenPipeError):  # it ended by itself
+    with contextlib.suppress(BrokenPipeError):  # the process has ended already
         process.stdin.write(b"stop\n")
         process.stdin.flush()
 
 
 class _Lines:
-    """Bytes in, lines out; the end of the data ends the last one."""
+    """Splits bytes into lines; the end of the data ends the last line."""
 
     def __init__(self, take: Callable[[str], None], say: Callable[[str], None]) -> None:
         self._take, self._say = take, say
         self._rest, self._cut = bytearray(), 0
 
     def feed(self, data: bytes) -> None:
+        """Takes the next bytes and passes on the lines that they end; empty bytes end the data."""
         if not data:
             if self._rest or self._cut:
                 self._out()
@@ -267,7 +282,7 @@ class _Lines:
 
 
 def _point(line: str) -> tuple[Any, Any] | None:
-    """Step and losses of a line that is a JSON object with both; any other is no point."""
+    """Returns step and losses of a line that is a JSON object with both, else None."""
     if not line.lstrip().startswith("{"):
         return None
     try:
@@ -282,32 +297,38 @@ def _point(line: str) -> tuple[Any, Any] | None:
 
 
 def _find(program: str, folder: Path) -> str:
-    """Raises:
-    ConfigError: there is no such program here.
+    """Returns the path of a program on this machine.
+
+    Raises:
+        ConfigError: there is no such program on this machine.
     """
     place = folder / Path(program).expanduser() if "/" in program else None
     found = shutil.which(str(place)) if place is not None else shutil.which(program)
-    if (
-        found is None and place is None
-    ):  # beside this Python, as in an environment that was not activated
+    # The folder of this Python's executable holds programs of an environment that is not activated.
+    if found is None and place is None:
         found = shutil.which(program, path=str(Path(sys.executable).parent))
     if found is None:
         where = str(place) if place is not None else f"PATH ({os.environ.get('PATH', '')})"
         raise ConfigError(
-            f"trainer.command {program!r} is no program that can be run on {socket.gethostname()}; looked at {where}"
+            f"trainer.command {program!r} is no program that can be run on {socket.gethostname()}; "
+            f"looked at {where}"
         )
     return found
 
 
 def _free_port() -> int:
-    """A port nobody uses now; between here and its use another may take it, so a program should fail then, and be tried again."""
+    """Returns a port that no process uses now.
+
+    Another process may take the port before the command uses it. The command should fail then and
+    be tried again.
+    """
     with socket.socket() as free:
         free.bind(("", 0))
         return int(free.getsockname()[1])
 
 
 def said(code: int) -> str:
-    """An exit status in words."""
+    """Describes an exit status in words."""
     if code >= 0:
         return f"exited with {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"

@@ -1,4 +1,7 @@
-"""The trainer `module:function`: a Python function of the user's, called with mixture, report and context."""
+"""Trainer `module:function`: calls a Python function of the user's for each trial.
+
+The function is called with mixture, report and context.
+"""
 
 import importlib
 import json
@@ -18,7 +21,7 @@ from bimix_sweep.sweep.trainers.user_trainer import Brought, Points, brought
 from bimix_sweep.sweep.workspace.redaction import masked
 
 CHECK_SECONDS = 120
-"""For the function's module to be imported once, before anything is begun."""
+"""Seconds allowed for one import of the function's module, before the sweep begins."""
 CHECK = """
 import importlib, inspect, json, sys
 order = json.loads(sys.argv[1])
@@ -29,7 +32,8 @@ except BaseException as error:
     sys.exit(f"its module cannot be imported ({type(error).__name__}: {error})")
 function = getattr(module, order["name"], None)
 if not callable(function):
-    sys.exit(f"module {order['module']} ({getattr(module, '__file__', '')}) has no function {order['name']}")
+    sys.exit(f"module {order['module']} ({getattr(module, '__file__', '')}) \
+has no function {order['name']}")
 try:
     inspect.signature(function).bind("mixture", "report", "context")
 except TypeError as error:
@@ -41,38 +45,53 @@ except ValueError:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingContext:
-    """What a training is besides its mixture."""
+    """Everything that a trainer function is told about a trial besides its mixture."""
 
     trial: str
-    """Name of the training."""
+    """Name of the trial."""
     steps: int
-    """Optimizer steps, those of this training; the last point must be there."""
+    """Optimizer steps of this trial; the function must report a point at the last step."""
     eval_steps: tuple[int, ...]
-    """Steps at which points serve the law well; others are taken too."""
+    """Steps at which points help the law most; points at other steps are accepted too."""
     size: float
-    """Non-embedding parameters asked for; where `proxy.sizes` has several, those of this training."""
+    """Non-embedding parameters to train: those of this trial, where `proxy.sizes` has several."""
     seed: int
-    """Everything random should follow from it; equal for different mixtures, so that chance cancels between them."""
+    """Seed from which all randomness should follow.
+
+    Trials of different mixtures have equal seeds, so that random effects cancel between them.
+    """
     domains: Mapping[str, Mapping[str, Any]]
-    """Per domain `path`, `tokens` (available to the final run) and `subsample` (tokens this training may see), None where not known."""
+    """{domain: `path`, `tokens` (available to the final run) and `subsample` (tokens this trial may
+    see)}; a value that is not known is None.
+    """
     targets: Mapping[str, Mapping[str, Any]]
-    """Per target `domain` (whose validation split it is), `path` and `unit`."""
+    """{target: `domain` (the domain whose validation split it is), `path` and `unit`}."""
     checkpoint_dir: Path
-    """This training's own folder, kept until it is over: what an interrupted attempt left there the next one finds."""
+    """Folder of this trial alone, kept until the trial is over: the next attempt finds there what
+    an interrupted attempt saved.
+    """
     recorded: tuple[int, ...]
-    """Steps recorded by earlier attempts; reporting one again changes nothing."""
+    """Steps recorded by earlier attempts; a second report of such a step changes nothing."""
     preempted: threading.Event
-    """Set when the node is about to go: save to `checkpoint_dir` and raise `bimix_sweep.errors.TryAgainError`."""
+    """Set when the node is about to be taken away: save to `checkpoint_dir` and raise
+    `bimix_sweep.errors.TryAgainError`.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionTrainer(Brought):
-    """Imports the function where it trains, and calls it."""
+    """Imports the user's function on the worker and calls it for each trial."""
 
     function: str
     folder: str
 
     def train(self, job: TrialJob, report: Report) -> None:
+        """Calls the function for one mixture and records the points that it reports.
+
+        Raises:
+            TrainingError: the function ended its process, or returned without the last point.
+            Any exception that the function raises.
+        """
         module, _, name = self.function.partition(":")
         points = Points(self, job, report)
         job.checkpoint_dir.mkdir(parents=True, exist_ok=True)
@@ -109,10 +128,13 @@ class FunctionTrainer(Brought):
 
 
 def prepare_function(config: SweepConfig, trainer: FunctionConfig) -> FunctionTrainer:
-    """Try the function's import in a process of its own: this one stays small and as it is.
+    """Makes the trainer after a test import of the function in a separate process.
+
+    The separate process keeps the driver small and its interpreter state unchanged.
 
     Raises:
-        ConfigError: there is no such module or function, or it can't be called with mixture, report and context.
+        ConfigError: there is no such module or function, or the function cannot be called with
+            mixture, report and context.
     """
     module, _, name = trainer.function.partition(":")
     folder = str(Path(trainer.folder).expanduser().absolute())
@@ -131,7 +153,8 @@ def prepare_function(config: SweepConfig, trainer: FunctionConfig) -> FunctionTr
         )
     except subprocess.TimeoutExpired as error:
         raise ConfigError(
-            f"{where}: its module was not imported in {CHECK_SECONDS} seconds; need work only inside the function"
+            f"{where}: its module was not imported in {CHECK_SECONDS} seconds; need work only "
+            "inside the function"
         ) from error
     if tried.returncode:
         said = " ".join(
@@ -139,7 +162,8 @@ def prepare_function(config: SweepConfig, trainer: FunctionConfig) -> FunctionTr
         )
         raise ConfigError(
             masked(
-                f"{where}: {said}; modules are looked for in {folder}, the current folder and what is installed"
+                f"{where}: {said}; modules are looked for in {folder}, the current folder and what "
+                "is installed"
             )
         )
     return FunctionTrainer(

@@ -1,4 +1,4 @@
-"""Makes the trainer that a configuration names: the built-in one, a Python function or a command."""
+"""Makes the trainer that a configuration names: built-in, a Python function or a command."""
 
 from collections.abc import Callable
 
@@ -8,10 +8,10 @@ from bimix_sweep.sweep.trainers.builtin import prepare_builtin
 
 
 def prepare_trainer(config: SweepConfig, folder: str, say: Callable[[str], None]) -> Trainer:
-    """The trainer that the configuration names.
+    """Makes the trainer that the configuration names.
 
     Raises:
-        DataError, ConfigError: its text, function or program can't be used.
+        DataError, ConfigError: the text, function or program of the trainer cannot be used.
     """
     from bimix_sweep.sweep.trainers.command import prepare_command
     from bimix_sweep.sweep.trainers.function import prepare_function

@@ -1,13 +1,20 @@
-"""A process that owns a command: whatever becomes of the worker that asked for it, nothing of the command outlives it.
+"""Supervisor process: runs one command and makes sure that no process of it outlives the worker.
 
-Run as `python -I -S supervisor.py STATUS_FD`, so it imports the standard library alone; it starts in 20 ms. It leaves the
-worker's family at once (Ray kills its workers' process groups with SIGKILL, and with them any chance to save), then reads
-one JSON order from standard input. That pipe stays open while the worker lives: its end means that the worker is gone, and
-a line `stop` asks to end. Either way the command gets SIGTERM, time to save, then SIGKILL. On Linux every descendant is
-found, those in sessions of their own (torchrun's workers are) and orphans too: this process adopts them.
+The worker runs `python -I -S supervisor.py STATUS_FD`, so the supervisor imports the standard
+library alone and starts fast (docs/evidence.md). The supervisor leaves the worker's process group
+at once, because Ray kills the process groups of its workers with SIGKILL and a command in such a
+group could not save.
 
-Order: command, folder, job (the job file's content), places ({placeholder: text}), lock (a path or null), grace (seconds).
-Status, JSON lines: {"error": text}, {"busy": seconds}, {"exit": code} (negative: the signal that ended it).
+The supervisor reads one JSON order from its standard input. That pipe stays open while the worker
+lives: the end of the pipe means that the worker is gone, and a line `stop` asks the command to
+stop. In both cases the command gets SIGTERM, time to save, then SIGKILL. On Linux the supervisor
+finds every descendant, because it adopts orphans (PR_SET_CHILD_SUBREAPER). Descendants include
+processes in sessions of their own, such as torchrun's workers.
+
+Order: command, folder, job (the job file's content), places ({placeholder: text}), lock (a path or
+null), grace (seconds).
+Status, JSON lines: {"error": text}, {"busy": seconds}, {"exit": code} (negative: the signal that
+ended the command).
 """
 
 import contextlib
@@ -26,15 +33,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-SUBREAPER, DEATH_SIGNAL = 36, 1  # of prctl(2)
+SUBREAPER, DEATH_SIGNAL = 36, 1  # options of prctl(2)
 LEFTOVERS_SECONDS = 5.0
-"""For processes that a command left behind when it ended, between SIGTERM and SIGKILL."""
+"""Seconds between SIGTERM and SIGKILL for processes that a command left behind when it ended."""
 LOCK_SECONDS = 10.0
-"""Over the grace period, for an earlier attempt on another node to let go of the checkpoint."""
+"""Seconds beyond the grace period to wait until an earlier attempt on another node releases the
+checkpoint.
+"""
 
 
 class Control:
-    """What the worker says, and what becomes of children, as one thing to wait for."""
+    """Waits for messages from the worker and for the end of child processes at the same time."""
 
     def __init__(self) -> None:
         self.stop = False
@@ -52,7 +61,7 @@ class Control:
         self.stop = True
 
     def order(self) -> bytes | None:
-        """The first line; None where the worker is gone before it."""
+        """Reads the first line; None where the worker is gone before it has written one."""
         while b"\n" not in self._received:
             if not (data := os.read(0, 1 << 16)):
                 return None
@@ -61,7 +70,7 @@ class Control:
         return line
 
     def wait(self, seconds: float) -> None:
-        """Until something happens, at most so long."""
+        """Waits until the worker writes, a signal arrives or `seconds` have passed."""
         ready, _, _ = select.select([self._wake, *([0] if self._open else [])], [], [], seconds)
         if self._wake in ready:
             with contextlib.suppress(BlockingIOError):
@@ -69,10 +78,11 @@ class Control:
         if 0 in ready:
             data = os.read(0, 1 << 16)
             self._open = bool(data)
-            self.stop = True  # a line, or the end: both mean the same
+            self.stop = True  # a line and the end of the pipe both ask to stop
 
 
 def main() -> None:
+    """Detaches from the worker, reads the order, runs the command and reports the status."""
     status = int(sys.argv[1])
     if os.fork():
         os._exit(0)
@@ -93,6 +103,7 @@ def main() -> None:
 
 
 def tell(status: int, message: dict[str, object]) -> None:
+    """Writes one status line; does nothing where the worker is gone."""
     with contextlib.suppress(OSError):  # the worker is gone
         os.write(status, json.dumps(message).encode() + b"\n")
 
@@ -100,7 +111,7 @@ def tell(status: int, message: dict[str, object]) -> None:
 def run(
     order: dict[str, Any], files: Path, control: Control, libc: "ctypes.CDLL | None"
 ) -> dict[str, object]:
-    """The command from its start to the end of its last process; what to tell."""
+    """Runs the command until its last process has ended, and returns the status to report."""
     waited = lock(order["lock"], order["grace"] + LOCK_SECONDS, control) if order["lock"] else 0.0
     if waited is None:
         return {"busy": order["grace"] + LOCK_SECONDS}
@@ -122,12 +133,12 @@ def run(
             stdout=1,
             stderr=2,
             start_new_session=True,
-            preexec_fn=die_with_me,  # noqa: PLW1509 - there is one thread here
+            preexec_fn=die_with_me,  # noqa: PLW1509 - this process has one thread
         )
     except (OSError, ValueError) as error:
         return {"error": str(error)}
     nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 1)  # the pipes end with the command
+    os.dup2(nothing, 1)  # the worker's pipes now end with the command
     os.dup2(nothing, 2)
     code, deadline, told, cleared = None, None, False, False
     while True:
@@ -146,20 +157,26 @@ def run(
             kill(left, signal.SIGTERM)
         if deadline is not None and time.monotonic() > deadline:
             kill(left, signal.SIGKILL)
-            if libc is None:  # there the group is all that is known
+            if libc is None:  # without Linux only the process group is known
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)
         control.wait(0.05 if deadline is not None else 3600.0)
 
 
 def fill(word: str, places: dict[str, str]) -> str:
+    """Replaces the placeholders in one word of the command."""
     for name, text in places.items():
         word = word.replace("{" + name + "}", text)
     return word
 
 
 def lock(path: str, seconds: float, control: Control) -> float | None:
-    """Be the only one at the checkpoint, until this process ends; None where another stays there, 0 where files cannot be locked."""
+    """Locks the checkpoint for this process until the process ends.
+
+    Returns:
+        Seconds waited, about 0 where files cannot be locked; None where another process still holds
+        the lock after `seconds`. A stop request ends the wait without the lock.
+    """
     began = time.monotonic()
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -178,7 +195,7 @@ def lock(path: str, seconds: float, control: Control) -> float | None:
 
 
 def reap() -> dict[int, int]:
-    """{pid: exit code} of children, adopted ones too, that ended."""
+    """Returns {pid: exit code} of child processes that ended, adopted ones included."""
     found = {}
     with contextlib.suppress(ChildProcessError):
         while True:
@@ -190,7 +207,10 @@ def reap() -> dict[int, int]:
 
 
 def descendants() -> list[int]:
-    """All living processes below this one; on systems without /proc none is known beyond the command's own."""
+    """Returns the pids of all living descendants of this process.
+
+    A system without /proc gives an empty list: there only the command's own process is known.
+    """
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -206,6 +226,7 @@ def descendants() -> list[int]:
 
 
 def kill(pids: list[int], number: signal.Signals) -> None:
+    """Sends a signal to processes; ignores those that are gone or belong to somebody else."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)

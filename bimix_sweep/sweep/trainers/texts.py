@@ -1,9 +1,10 @@
-"""The text of a sweep with the built-in trainer: made into its token store, and compared with it when the sweep goes on.
+"""Text of a sweep with the built-in trainer: makes the token store, and checks the text on resume.
 
-`DIR/texts.json` keeps a fingerprint of the files of each domain and target (names, sizes, times of change). Where that is
-the same, so is the text. Where it differs the content decides: a domain is tokenised again with the sweep's own tokenizer
-and must give the tokens of the store, so the same documents in other files are no change. A store that was lost is made
-again from the text, and taken only if it has the digest that the journal knows.
+`DIR/texts.json` keeps a fingerprint of the files of each domain and target (names, sizes,
+modification times). Files with the same fingerprint hold the same text. Where the fingerprint
+differs, the content decides: the text of a domain is tokenised again with the sweep's own tokenizer
+and must give the tokens of the store, so the same documents in other files are no change. A lost
+store is made again from the text, and is used only if its digest equals the digest in the journal.
 """
 
 import hashlib
@@ -26,20 +27,22 @@ from bimix_sweep.sweep.history.history import SweepHistory
 from bimix_sweep.sweep.workspace.paths import STORE, local_part
 
 TEXTS = "texts.json"
-"""In a sweep's folder: what its text looked like when it was read."""
+"""File in a sweep's folder with the fingerprints of the text, taken when the text was read."""
 NEXT_TEXTS = "texts.next.json"
-"""The same with domains that join by a change whose event is not written yet."""
+"""File like `TEXTS` that adds the domains of a change whose event is not written yet."""
 CHECKED = "store.check"
-"""Beside the store while one is made for a comparison."""
+"""Folder beside the store, for a store that is compared before it is used or removed."""
 
 Say = Callable[[str], None]
 
 
 def make_store(config: SweepConfig, out: Path, say: Say) -> TokenStore:
-    """Tokenise the text of a configuration into a store at `out`; one there of the same text is opened.
+    """Tokenises the text of a configuration into a store at `out`.
+
+    A store of the same text that is at `out` already is opened.
 
     Raises:
-        DataError: text is missing or too short.
+        DataError: the text is missing or too short.
     """
     from bimix_sweep.data.prepare import prepare
 
@@ -54,16 +57,17 @@ def make_store(config: SweepConfig, out: Path, say: Say) -> TokenStore:
 
 
 def max_tokens(config: SweepConfig, names: Collection[str]) -> dict[str, int]:
-    """{domain: training tokens to keep}: those of a trial on this domain alone are enough.
+    """Returns {domain: training tokens to keep}.
 
-    The domain's `max` does not count, as it may be raised later. A domain whose size nobody stated
-    is left out: it is counted whole.
+    The tokens of a trial on this domain alone are enough. The upper bound `max` of the domain does
+    not count, because it may be raised later. A domain whose size the configuration does not state
+    is left out: its text is counted completely.
     """
     return {name: config.proxy.tokens for name in names if config.domains[name].tokens}
 
 
 def remember_texts(folder: str, config: SweepConfig) -> None:
-    """Keep what the text looks like that was just read."""
+    """Records the fingerprints of the text that was just read."""
     known = _known(folder)
     for name, path in _domain_paths(config).items():
         if (found := _fingerprint(path)) is not None:
@@ -75,7 +79,7 @@ def remember_texts(folder: str, config: SweepConfig) -> None:
 
 
 def stage_texts(folder: str, config: SweepConfig, joined: Collection[str]) -> None:
-    """Keep beside what is known what the text of domains looks like that join by a change."""
+    """Records the fingerprints of domains that a change adds, in the file `NEXT_TEXTS`."""
     known, paths = _known(folder), _domain_paths(config)
     found = {name: _fingerprint(paths[name]) for name in joined if name in paths}
     known["domains"] |= {name: kept for name, kept in found.items() if kept is not None}
@@ -83,7 +87,11 @@ def stage_texts(folder: str, config: SweepConfig, joined: Collection[str]) -> No
 
 
 def settle_texts(folder: str, *, came: bool) -> None:
-    """Take over what `stage_texts` kept, or forget it where the change did not come about."""
+    """Accepts the fingerprints of `stage_texts`, or deletes them where the change failed.
+
+    Args:
+        came: True where the change took effect.
+    """
     ready = files.join(folder, NEXT_TEXTS)
     if files.exists(ready):
         if came:
@@ -92,11 +100,13 @@ def settle_texts(folder: str, *, came: bool) -> None:
 
 
 def check_texts(folder: str, config: SweepConfig, joined: Collection[str], say: Say) -> None:
-    """Refuse text that changed though no version says so. Text that is gone is said: the store has its tokens.
+    """Refuses changed text of a target, and of a domain whose version is still the same.
+
+    Text that is gone is only reported, because the store has its tokens.
 
     Args:
-        joined: domains whose text is read only now.
-        say: told what is compared.
+        joined: added domains, whose text is only read now.
+        say: receives messages about what is compared.
 
     Raises:
         SweepError: the content of a domain or target changed.
@@ -114,8 +124,9 @@ def check_texts(folder: str, config: SweepConfig, joined: Collection[str], say: 
             cap = max_tokens(config, [name]).get(name)
             if not _gives_the_same(store, name, path, cap, place / CHECKED):
                 raise SweepError(
-                    f"{folder}: the text of domain {name} at {path} is not what the store was made of, and its version is the same; "
-                    f"give domains.{name} a new version, or bring the text back"
+                    f"{folder}: the text of domain {name} at {path} is not what the store was made "
+                    f"of, and its version is the same; give domains.{name} a new version, or bring "
+                    "the text back"
                 )
             known["domains"][name] = found
     for name, path in _target_paths(config).items():
@@ -125,8 +136,9 @@ def check_texts(folder: str, config: SweepConfig, joined: Collection[str], say: 
         elif before is not None and before[0] != found:
             if before[1] != _content(path):
                 raise SweepError(
-                    f"{folder}: the text of target {name} at {path} is not what this sweep began with, and losses on another text do "
-                    "not compare; bring the text back, or start a new sweep with run --out"
+                    f"{folder}: the text of target {name} at {path} is not what this sweep began "
+                    "with, and losses on another text do not compare; bring the text back, or "
+                    "start a new sweep with run --out"
                 )
             known["targets"][name] = [found, before[1]]
     if json.dumps(known) != kept:
@@ -134,10 +146,11 @@ def check_texts(folder: str, config: SweepConfig, joined: Collection[str], say: 
 
 
 def restore_store(folder: str, history: SweepHistory, say: Say) -> None:
-    """Make a lost store again from its text.
+    """Makes a lost token store again from its text.
 
     Raises:
-        SweepError: it cannot be made again, or the text gives another one; nothing has changed then.
+        SweepError: the store cannot be made again, or the text gives another store; nothing has
+            changed then.
     """
     place, digest = local_part(folder), history.first["data"]["store"]
     store = place / STORE
@@ -147,7 +160,8 @@ def restore_store(folder: str, history: SweepHistory, say: Say) -> None:
     advice = f"bring a copy of {store} back, or start a new sweep with run --out"
     if first["data"] != history.first["data"] or not first.get("config"):
         raise SweepError(
-            f"{folder}: its token store is lost, and text was added or replaced since the sweep began, so it cannot be made again; {advice}"
+            f"{folder}: its token store is lost, and text was added or replaced since the sweep "
+            f"began, so it cannot be made again; {advice}"
         )
     say("the token store is lost; it is made again from the text")
     config = SweepConfig.parse(first["config"], where="the configuration in the journal")
@@ -156,20 +170,22 @@ def restore_store(folder: str, history: SweepHistory, say: Say) -> None:
         made = make_store(config, again, say)
     except DataError as error:
         raise SweepError(
-            f"{folder}: its token store is lost and cannot be made again: {error}; bring the text back, or {advice}"
+            f"{folder}: its token store is lost and cannot be made again: {error}; bring the text "
+            f"back, or {advice}"
         ) from error
     if made.digest != digest:
         shutil.rmtree(again, ignore_errors=True)
         raise SweepError(
-            f"{folder}: its token store is lost, and the text gives another one now (digest {made.digest}, the sweep began with "
-            f"{digest}): text, or the version of a library, changed; {advice}"
+            f"{folder}: its token store is lost, and the text gives another one now (digest "
+            f"{made.digest}, the sweep began with {digest}): text, or the version of a library, "
+            f"changed; {advice}"
         )
     shutil.rmtree(store, ignore_errors=True)
     again.rename(store)
 
 
 def _gives_the_same(store: TokenStore, name: str, path: str, cap: int | None, beside: Path) -> bool:
-    """The text at `path` gives the tokens that the store has of a domain."""
+    """True where the text at `path` gives the tokens that the store has for a domain."""
     from bimix_sweep.data.prepare import extend
 
     probe = f"{name}@now"
@@ -180,12 +196,12 @@ def _gives_the_same(store: TokenStore, name: str, path: str, cap: int | None, be
         source = {probe: Source(path=path)}
         again = extend(store, source, out=beside, max_tokens=most, again=name)
         train, before = again.train(probe), store.train(name)
-        # with a cap, which a change may have brought, both are beginnings of the same documents
+        # With a cap, which a change may have added, both token sequences begin the same documents.
         shared = max(len(train), len(before)) if cap is None else min(len(train), len(before))
         return np.array_equal(again.validation(probe), store.validation(name)) and np.array_equal(
             train[:shared], before[:shared]
         )
-    except DataError:  # it is too short now, or of another kind
+    except DataError:  # the text is too short now, or of another kind
         return False
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -201,7 +217,7 @@ def _target_paths(config: SweepConfig) -> dict[str, str]:
 
 
 def _fingerprint(path: str) -> str | None:
-    """Of the files there; None where there are none."""
+    """Returns the fingerprint of the files at `path`; None where there are none."""
     try:
         return Source(path=path).fingerprint()
     except (DataError, OSError):
@@ -209,7 +225,7 @@ def _fingerprint(path: str) -> str | None:
 
 
 def _content(path: str) -> str:
-    """Hash of the documents of a target, whatever their order and files."""
+    """Returns a hash of the documents of a target that ignores their order and their files."""
     total = 0
     for text in Source(path=path).texts():
         total += int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest())
@@ -217,7 +233,10 @@ def _content(path: str) -> str:
 
 
 def _gone(what: str, path: str) -> str:
-    return f"note: the text of {what} is not at {path} any more; the sweep goes on with the tokens in its store"
+    return (
+        f"note: the text of {what} is not at {path} any more; the sweep goes on with the tokens in "
+        "its store"
+    )
 
 
 def _known(folder: str, name: str = TEXTS) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What both trainers that users bring have in common: the steps asked for, the points taken, what identifies them."""
+"""Common part of the two trainers for user code: requested steps, reported points, identity."""
 
 import math
 from collections.abc import Mapping
@@ -13,52 +13,64 @@ from bimix_sweep.sweep.trainers.base import Report, TrialJob
 from bimix_sweep.text import shown
 
 STEPS = "the steps of this training (`steps` in its job, context.steps)"
-"""Where a trainer finds how far it must go, in words: with several `proxy.steps` only it is told which."""
+"""Phrase for messages that says where a trainer reads the number of steps; a trainer must read it
+there where `proxy.steps` has several numbers.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Brought:
-    """A trainer of the user's: everything of `Trainer` but how it trains."""
+    """Base of the trainers for user code: all of `Trainer` except `train`."""
 
     steps: int
-    """Of the longest training."""
+    """Optimizer steps of the longest trial."""
     sizes: tuple[float, ...]
-    """Rising."""
+    """Non-embedding parameters of the models, rising."""
     domains: Mapping[str, Mapping[str, Any]]
-    """Per domain `path`, `tokens` (available to the final run), `subsample` (tokens a proxy may see), each None where not known."""
+    """{domain: `path`, `tokens` (available to the final run) and `subsample` (tokens a proxy may
+    see)}; a value that is not known is None.
+    """
     targets: Mapping[str, Mapping[str, Any]]
-    """Per target `domain`, `path`, `unit`, and `goal` and `range` where the configuration states them."""
+    """{target: `domain`, `path`, `unit`, and `goal` and `range` where the configuration states
+    them}.
+    """
     data: Mapping[str, Any]
     goals: Goals = field(default_factory=dict)
-    """{target: direction and range} of targets that are no plain losses."""
+    """{target: direction and range} of the targets that are not plain losses."""
 
     def size_of(self, job: TrialJob) -> float:
-        """Non-embedding parameters asked of a training."""
+        """Returns the non-embedding parameters of a trial."""
         return self.sizes[-1] if job.size is None else job.size
 
     def steps_of(self, job: TrialJob) -> int:
-        """Optimizer steps asked of a training."""
+        """Returns the optimizer steps of a trial."""
         return self.steps if job.steps is None else job.steps
 
     def eval_steps_of(self, job: TrialJob) -> tuple[int, ...]:
-        """Steps at which points serve the law well. Advice: a curve may have others, but must have the last."""
+        """Returns the steps at which points help the law most.
+
+        The steps are a recommendation: a curve may have points at other steps, but must have the
+        last one.
+        """
         return _eval_steps(self.steps_of(job))
 
     @property
     def eval_steps(self) -> tuple[int, ...]:
+        """Recommended steps for points of the longest trial, rising; the last is `steps`."""
         return _eval_steps(self.steps)
 
     @property
     def domain_tokens(self) -> Mapping[str, float]:
+        """Empty: a trainer for user code does not read the text of the domains."""
         return {}
 
     def precision(self, trainings: int) -> dict[str, Any]:
-        """The user's affair."""
+        """Returns no settings: the user's code chooses its own precision."""
         return {}
 
 
 def brought(config: SweepConfig, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `Brought` that a configuration gives."""
+    """Returns the arguments of `Brought` that a configuration determines."""
     limits = config.subsample() or {}
     own, goals = config.own(), config.goals()
     return {
@@ -79,7 +91,7 @@ def brought(config: SweepConfig, identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Points:
-    """Takes what a trainer reports, refuses what is no point, and knows at the end whether the curve is whole."""
+    """Records the points that a trainer reports; refuses invalid points and incomplete curves."""
 
     def __init__(self, trainer: Brought, job: TrialJob, report: Report) -> None:
         self._goals = trainer.goals
@@ -91,19 +103,22 @@ class Points:
         )
 
     def take(self, step: Any, losses: Any) -> None:
-        """Record a point; returns when it is recorded for good. Losses of names that are no targets are left out.
+        """Records a point and returns when the point is on storage.
 
         Args:
-            step: a whole number from 1 to the steps of a training.
-            losses: {target: loss}; anything `float` takes.
+            step: a whole number from 1 to the steps of the trial.
+            losses: {target: loss}; a loss is anything that `float` accepts. Names that are no
+                targets are ignored.
 
         Raises:
-            TrainingError: it is no point, or lacks a target. DivergedError: a loss is not as its target's goal allows.
+            TrainingError: the point is invalid, or lacks a target.
+            DivergedError: a loss is outside of what its target's goal allows.
         """
         number = _whole(step)
         if number is None or not 1 <= number <= self._last:
             raise TrainingError(
-                f"a point has step {shown(step)}; need a whole number from 1 to {self._last}, {STEPS}"
+                f"a point has step {shown(step)}; need a whole number from 1 to {self._last}, "
+                f"{STEPS}"
             )
         if not isinstance(losses, Mapping):
             raise TrainingError(
@@ -113,7 +128,8 @@ class Points:
         for target in self._targets:
             if target not in losses:
                 raise TrainingError(
-                    f"the point at step {number} has no loss of {target}; need one of each target: {', '.join(self._targets)}"
+                    f"the point at step {number} has no loss of {target}; need one of each target: "
+                    f"{', '.join(self._targets)}"
                 )
             try:
                 values[target] = (
@@ -126,20 +142,22 @@ class Points:
             goal = self._goals.get(target, PLAIN)
             if not goal.allows(values[target]):
                 raise DivergedError(
-                    f"loss of {target} is {shown(losses[target])} at step {number}; need {goal.needed}"
-                    + hint(self._goals, target, values[target])
+                    f"loss of {target} is {shown(losses[target])} at step {number}; need "
+                    f"{goal.needed}" + hint(self._goals, target, values[target])
                 )
         self._report(number, values)
         self._steps.add(number)
 
     @property
     def whole(self) -> bool:
-        """The last step is there."""
+        """True where the last step is recorded."""
         return self._last in self._steps
 
     def check_whole(self, how: str) -> None:
-        """Raises:
-        TrainingError: the training ended as if done, and its last point is missing.
+        """Checks that the curve has its last point.
+
+        Raises:
+            TrainingError: the trial ended as if done, and its last point is missing.
         """
         if not self.whole:
             reached = (
@@ -148,7 +166,8 @@ class Points:
                 else "it reported no point"
             )
             raise TrainingError(
-                f"{how}, but {reached}; need one at step {self._last}, where mixtures are compared: {STEPS}"
+                f"{how}, but {reached}; need one at step {self._last}, where mixtures are "
+                f"compared: {STEPS}"
             )
 
 

@@ -1,7 +1,7 @@
-"""A sweep as its journal tells it, to whoever looks on: from another machine, while it runs or after.
+"""Follows a sweep through its journal, from any machine, while the sweep runs or after its end.
 
-Nothing is written and no Ray is asked. Only what the journal gained since the last look is read, so that looking at a sweep of
-thousands of trainings every other second costs nobody anything.
+A follower writes nothing and does not use Ray. It reads only the events that the journal gained
+since the last poll, so frequent polls of a sweep of thousands of trials cost almost nothing.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from bimix_sweep.text import printable
 
 
 class Follower:
-    """Reads a journal on from where it was read last; when another writer takes over, anew."""
+    """Reads new events of a journal; reads all of it again when another writer takes over."""
 
     def __init__(self, folder: str) -> None:
         self._journal = files.join(folder, "journal")
@@ -44,22 +44,23 @@ class Follower:
         self._lines: deque[str] = deque(maxlen=MOST_LINES)
         self._num_lines = 0
         self.num_events = 0
-        """Read so far."""
+        """Number of events read so far."""
         self.last_at: float | None = None
-        """When the last of them was written, seconds since 1970."""
+        """Time at which the last event was written, seconds since 1970."""
         self.history: SweepHistory | None = None
-        """What they tell; None before the first."""
+        """History of the sweep from the events read; None before the first event."""
 
     @property
     def complete(self) -> bool:
-        """The sweep's results are written."""
+        """True where the sweep's results are written."""
         return self.history is not None and self.history.complete
 
     def poll(self) -> Snapshot | None:
-        """The sweep now; None before it began.
+        """Reads new events and returns the sweep's current state; None before the sweep has begun.
 
         Raises:
-            JournalError: the journal is damaged. OSError: it cannot be read.
+            JournalError: the journal is damaged.
+            OSError: the journal cannot be read.
         """
         names = files.names(self._journal)
         parts = writers(self._journal, names)
@@ -68,7 +69,7 @@ class Follower:
             self._read_anew(newest)
         for part, name in enumerate(parts[newest] if newest == self._writer != "" else ()):
             if names[name] > self._read.get(part, 0):
-                with contextlib.suppress(FileNotFoundError):  # a later object replaced it
+                with contextlib.suppress(FileNotFoundError):  # a later object replaced this one
                     self._read_on(part, name)
         if self.history is None:
             return None
@@ -85,9 +86,9 @@ class Follower:
         return int(self._writer[:6] or 0)
 
     def _read_anew(self, newest: str) -> None:
-        """All of it: the new writer may have passed over the last lines of the one before."""
+        """Reads the whole journal: a new writer may have skipped the old writer's last lines."""
         reading = read(self._journal)
-        if reading.writer != newest:  # its first line is still being written
+        if reading.writer != newest:  # the writer's first line is incomplete
             return
         self._begin()
         self._writer = newest
@@ -95,7 +96,7 @@ class Follower:
             self._take(event)
 
     def _read_on(self, part: int, name: str) -> None:
-        """What a segment gained; a line that is still being written is left for the next look."""
+        """Reads what a segment gained; leaves an incomplete last line for the next poll."""
         path, done = files.join(self._journal, name), self._read.get(part, 0)
         if files.is_uri(path):
             data = files.read_bytes(path)[done:]
@@ -108,7 +109,8 @@ class Follower:
             try:
                 event = decode(line)
             except (ValueError, RecursionError):
-                read(self._journal)  # refuses what is damaged; what is torn, nobody will go on with
+                # `read` refuses a damaged journal. A torn line is left: no writer continues it.
+                read(self._journal)
                 return
             if event.get("seq", 0) > self.num_events:
                 self._take(event)
@@ -129,7 +131,8 @@ class Follower:
             AttributeError,
         ) as error:
             raise JournalError(
-                f"{self._journal}: event {event.get('seq')} ({event.get('kind')}) cannot be used: {error}"
+                f"{self._journal}: event {event.get('seq')} ({event.get('kind')}) cannot be used: "
+                f"{error}"
             ) from error
 
     def _apply(self, event: Event) -> None:
@@ -152,7 +155,8 @@ class Follower:
             else:
                 self._say(f"{event['trial']} failed: {event['reason']}")
         elif event["kind"] == "retry":
-            self._began.pop(event["trial"], None)  # a worker may have asked after it had failed
+            # A worker may have asked to start the trial after the trial had failed.
+            self._began.pop(event["trial"], None)
             self._say(f"{event['trial']} is tried again from its beginning")
         elif event["kind"] == "refit" and event["optimum"] is not None:
             decision = event["decision"]
@@ -173,7 +177,7 @@ class Follower:
 
 
 def state_line(folder: str, followed: Follower, now: float | None = None) -> str:
-    """Whether anyone drives the sweep, as far as its folder tells."""
+    """Says in one line whether a driver works on the sweep, as far as the sweep's folder shows."""
     if followed.complete:
         return f"complete; its results are in {folder}"
     ago = (
@@ -191,7 +195,7 @@ def state_line(folder: str, followed: Follower, now: float | None = None) -> str
 
 
 def _driver(folder: str) -> str:
-    """Who holds the driver's lock."""
+    """Describes the process that holds the driver lock."""
     if files.is_uri(folder):
         return ""
     try:
@@ -211,7 +215,7 @@ def _driver(folder: str) -> str:
 def as_json_value(
     folder: str, snapshot: Snapshot | None, job: JobState | None, followed: Follower
 ) -> dict[str, Any]:
-    """The status as JSON has it."""
+    """Returns the status of a sweep as a JSON-able value."""
     value: dict[str, Any] = {
         "dir": folder,
         "complete": followed.complete,
@@ -257,10 +261,10 @@ def as_json_value(
 def print_status(
     folder: str, snapshot: Snapshot | None, job: JobState | None, followed: Follower
 ) -> None:
-    """The status on one screen."""
+    """Prints the status of a sweep on one screen."""
     console = Console()
     if not console.is_terminal:
-        console = Console(width=200)  # piped: nothing is cut
+        console = Console(width=200)  # piped output is not cut
     if snapshot is None:
         console.print(Text(f"{folder}: the sweep has not begun"))
     else:
@@ -279,7 +283,14 @@ def print_status(
 def watch_in_terminal(
     followed: Follower, folder: str, *, seconds: float, progress: Progress | None = None
 ) -> None:
-    """Show the sweep until it is complete."""
+    """Shows the sweep in the terminal until the sweep is complete.
+
+    Args:
+        followed: follower of the sweep's journal.
+        folder: name of the sweep's folder in messages.
+        seconds: time between two polls.
+        progress: view to draw in; default: a new one.
+    """
     waiting = False
     with progress or Progress() as shown:
         while True:

@@ -1,8 +1,9 @@
-"""The Optuna study of a sweep for optuna-dashboard: a view made from the journal, by whoever looks on.
+"""Optuna study of a sweep for optuna-dashboard, made from the journal by the process that shows it.
 
-The driver's own study lives and dies in its memory, and nothing is written for this one: it is kept in the memory of the
-process that shows it, and takes in what the journal gained whenever the browser asks. So it costs the sweep nothing, is
-right after any crash, and changing or deleting anything in the dashboard changes nothing.
+The driver's own study exists only in the driver's memory, and nothing is written for this one: the
+study is in the memory of the process that shows it, which reads new events of the journal when the
+browser asks. So the study costs the sweep nothing, is correct after any crash, and a change or
+deletion in the dashboard does not change the sweep.
 """
 
 import contextlib
@@ -29,11 +30,11 @@ from bimix_sweep.sweep.views.follower import Follower
 from bimix_sweep.sweep.views.web import LOOPBACK
 
 REFRESH_SECONDS = 2.0
-"""Between looks at the journal; optuna-dashboard itself asks its storage no more often."""
+"""Seconds between two reads of the journal; optuna-dashboard reads its storage no more often."""
 
 
 class StudyView:
-    """One study in Optuna's memory storage that follows a sweep."""
+    """Optuna study in memory storage that follows a sweep."""
 
     def __init__(self, folder: str) -> None:
         self.storage = InMemoryStorage()
@@ -42,15 +43,17 @@ class StudyView:
         self._next = 0.0
         self._spec: SweepSpec | None = None
         self._study = -1
-        self._ids: dict[str, int] = {}  # of running trials
-        self._shown: dict[str, int] = {}  # how often each had begun anew when it was last shown
+        self._ids: dict[str, int] = {}  # Optuna's ids of running trials
+        # Number of times that each trial had begun anew when the study last showed the trial.
+        self._shown: dict[str, int] = {}
         self._points: dict[str, int] = {}
 
     def refresh(self) -> None:
-        """Take in what happened since the last look.
+        """Adds what happened since the last call to the study.
 
         Raises:
-            JournalError: the journal is damaged. OSError: it cannot be read.
+            JournalError: the journal is damaged.
+            OSError: the journal cannot be read.
         """
         with self._lock:
             if time.monotonic() < self._next:
@@ -63,9 +66,8 @@ class StudyView:
             self._next = time.monotonic() + REFRESH_SECONDS
 
     def _take(self, history: SweepHistory) -> None:
-        if (
-            history.spec is not self._spec
-        ):  # the first look, or the sweep goes on with other domains or weights
+        # True at the first call, and when the sweep goes on with other domains or weights.
+        if history.spec is not self._spec:
             if self._spec is not None:
                 self.storage.delete_study(self._study)
             self._spec = history.spec
@@ -76,7 +78,7 @@ class StudyView:
         for name, record in history.state.trials.items():
             anew = history.begun_anew.get(name, 0)
             if self._shown.get(name) != anew:
-                if name in self._ids:  # it failed and began anew between two looks
+                if name in self._ids:  # the trial failed and began anew between two calls
                     self.storage.set_trial_state_values(self._ids.pop(name), TrialState.FAIL)
                 self._shown[name] = anew
                 trial = self.storage.create_new_trial(
@@ -131,7 +133,7 @@ def _trial(history: SweepHistory, name: str, record: TrialRecord) -> FrozenTrial
 
 
 def _end(history: SweepHistory, name: str, record: TrialRecord) -> tuple[TrialState, float | None]:
-    """State and value; a training that ended without a point has failed for Optuna."""
+    """Returns state and value of a trial; an ended trial without a point is FAIL for Optuna."""
     if record.state == "running":
         return TrialState.RUNNING, None
     value = history.objective(name) if record.state == "finished" else None
@@ -139,7 +141,7 @@ def _end(history: SweepHistory, name: str, record: TrialRecord) -> tuple[TrialSt
 
 
 def _curve(history: SweepHistory, record: TrialRecord) -> dict[int, float]:
-    """{step: weighted loss}."""
+    """Returns {step: weighted loss}."""
     return {
         step: weighted_loss(
             losses, history.spec.weights, history.spec.objective, history.spec.goals
@@ -149,7 +151,7 @@ def _curve(history: SweepHistory, record: TrialRecord) -> dict[int, float]:
 
 
 def _attributes(history: SweepHistory, name: str, record: TrialRecord) -> dict[str, Any]:
-    """What a training is, and once it ended its last losses or why it failed."""
+    """Returns a trial's description, and its last losses or its reason of failure."""
     found: dict[str, Any] = {
         "trial": name,
         "role": record.role,
@@ -172,7 +174,7 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def dashboard(view: StudyView) -> Application:
-    """optuna-dashboard's web application over a view: for reading, and for browsers on this machine.
+    """Makes optuna-dashboard's web application for a view: read-only, for browsers on this machine.
 
     Raises:
         SweepError: optuna-dashboard is not installed.
@@ -188,10 +190,8 @@ def dashboard(view: StudyView) -> Application:
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         host = str(environ.get("HTTP_HOST", "")).rpartition(":")[0]
         status = None
-        if host not in (
-            LOOPBACK,
-            "localhost",
-        ):  # a page elsewhere that had its own name resolve to this machine
+        # A page elsewhere may let its own host name resolve to this machine (DNS rebinding).
+        if host not in (LOOPBACK, "localhost"):
             status, words = "403 Forbidden", f"asked for {host!r}; need {LOOPBACK} or localhost"
         elif environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             status, words = (
@@ -218,18 +218,19 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Nothing: a browser asks every few seconds."""
+        """Logs nothing, because a browser asks every few seconds."""
 
 
 @contextlib.contextmanager
 def serve_study(folder: str, *, port: int) -> Iterator[str]:
-    """Serve optuna-dashboard on the loopback interface until the block ends; gives its URL.
+    """Serves optuna-dashboard on the loopback interface until the block ends; yields its URL.
 
     Args:
-        port: 0 takes any free one.
+        port: port number; 0 takes any free port.
 
     Raises:
-        SweepError: the port is taken, or optuna-dashboard is not installed. JournalError: the journal is damaged.
+        SweepError: the port is taken, or optuna-dashboard is not installed.
+        JournalError: the journal is damaged.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     view = StudyView(folder)
@@ -241,7 +242,8 @@ def serve_study(folder: str, *, port: int) -> Iterator[str]:
         )
     except OSError as error:
         raise SweepError(
-            f"port {port} cannot be listened at ({error.strerror or error}); give another with --port, 0 for any"
+            f"port {port} cannot be listened at ({error.strerror or error}); give another with "
+            "--port, 0 for any"
         ) from error
     with server:
         thread = threading.Thread(target=server.serve_forever, name="optuna-dashboard", daemon=True)

@@ -1,7 +1,8 @@
-"""What a person sees while a sweep runs: trainings, the predicted optimum settling, time left.
+"""Terminal view of a running sweep: trials, predicted optimum with its region, and time left.
 
-Driven by plain snapshots, so that it knows nothing of Ray. On a terminal the view is redrawn in place; elsewhere (a log
-file, a job's output) every new line of the sweep's log is printed once.
+The view is drawn from plain snapshots, so it knows nothing of Ray. On a terminal the view is
+redrawn in place. Elsewhere (a log file, a job's output) every new line of the sweep's log is
+printed once.
 """
 
 import time
@@ -15,18 +16,18 @@ from bimix_sweep.sweep.history.snapshot import Snapshot, describe, duration
 from bimix_sweep.text import printable
 
 SHOWN_TRIALS = 12
-"""Rows of the table; trainings that ended earlier scroll away."""
+"""Rows of the table; the table omits trials that were proposed earlier."""
 SUMMARY_SECONDS = 30.0
-"""Between the lines of a log that say how far the whole sweep is."""
+"""Seconds between the lines of a log that summarise the progress of the whole sweep."""
 
 
 class Progress:
-    """Shows snapshots; use it as a context manager."""
+    """Shows snapshots of a sweep; a context manager."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
         self._live: Live | None = None
-        self._printed = (0, 0)  # epoch, lines
+        self._printed = (0, 0)  # writer's epoch, number of lines printed
         self._summarised = time.monotonic()
 
     def __enter__(self) -> "Progress":
@@ -36,17 +37,17 @@ class Progress:
         self.end()
 
     def end(self) -> None:
-        """The view stays as it is; lines said from now on stand below it."""
+        """Stops redrawing; the last view stays, and later lines are printed below it."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
     def say(self, line: str) -> None:
-        """One line that stays."""
+        """Prints one line that stays on the screen."""
         self.console.print(Text(printable(line)), soft_wrap=True)
 
     def show(self, snapshot: Snapshot) -> None:
-        """The sweep now."""
+        """Shows the current snapshot."""
         if not self.console.is_terminal:
             epoch, count = self._printed
             new = snapshot.num_lines - (count if epoch == snapshot.epoch else 0)
@@ -69,7 +70,7 @@ class Progress:
 
 
 def view(snapshot: Snapshot) -> RenderableType:
-    """The picture of a snapshot."""
+    """Draws a snapshot: table of trials, optimum with region, decision and times."""
     table = Table(box=None, pad_edge=False, title=Text(_title(snapshot)), title_justify="left")
     rows = [*snapshot.trials][-SHOWN_TRIALS:]
     sized = any(row.size is not None for row in rows)
@@ -88,7 +89,7 @@ def view(snapshot: Snapshot) -> RenderableType:
         )
     for row in rows:
         table.add_row(
-            Text(row.trial),  # brackets in a Text are no markup
+            Text(row.trial),  # rich reads no markup in a Text
             *((f"{row.size:.3g}",) if row.size is not None else ()),
             *((str(row.steps),) if several else ()),
             Text(row.reason),
@@ -141,7 +142,7 @@ def _title(snapshot: Snapshot) -> str:
 
 
 def _bar(share: float, low: float, high: float, width: int = 40) -> str:
-    """A line from 0 to 1 with the region drawn thick and the optimum marked."""
+    """Draws a line from 0 to 1 with a thick part for the region and a mark for the optimum."""
     cells = ["━" if low <= (cell + 0.5) / width <= high else "─" for cell in range(width)]
     cells[min(width - 1, int(share * width))] = "●"
     return "".join(cells)
@@ -153,5 +154,8 @@ def _times(snapshot: Snapshot) -> str:
     return (
         text
         if left is None
-        else f"{text}, at most about {duration(left)} left ({time.strftime('%H:%M', time.localtime(time.time() + left))})"
+        else (
+            f"{text}, at most about {duration(left)} left "
+            f"({time.strftime('%H:%M', time.localtime(time.time() + left))})"
+        )
     )

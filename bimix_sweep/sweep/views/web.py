@@ -1,4 +1,4 @@
-"""The page of a running sweep for a browser on this machine, made afresh from the journal while it grows."""
+"""Web page of a running sweep for a browser on this machine, rendered as the journal grows."""
 
 import contextlib
 import html
@@ -16,9 +16,9 @@ from bimix_sweep.sweep.views.follower import Follower
 from bimix_sweep.sweep.workspace.paths import CONFIG
 
 LOOPBACK = "127.0.0.1"
-"""The only interface the page is served on: it asks for no password."""
+"""Only interface on which the page is served, because the page asks for no password."""
 RENDER_SHARE = 0.2
-"""Most of a core's time that making pages may take."""
+"""Largest proportion of one core's time that rendering may take."""
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -31,7 +31,7 @@ WAITING = (
 
 
 class Page:
-    """The page now; made again only where the journal grew."""
+    """Current page of a sweep, rendered again only where the journal grew."""
 
     def __init__(self, folder: str, seconds: float) -> None:
         self._folder = folder
@@ -43,7 +43,7 @@ class Page:
         self._body = b""
 
     def body(self) -> tuple[bytes, bool]:
-        """HTML, and whether there will be more to see.
+        """Returns the HTML, and whether the sweep goes on.
 
         Raises:
             BimixSweepError, OSError: the sweep cannot be read.
@@ -71,11 +71,12 @@ class Page:
 
 @contextlib.contextmanager
 def serve(folder: str, *, port: int, seconds: float) -> Iterator[str]:
-    """Serve the page on the loopback interface until the block ends; gives its URL.
+    """Serves the page on the loopback interface until the block ends; yields its URL.
 
     Args:
-        port: 0 takes any free one.
-        seconds: between two pages, at least.
+        folder: folder or URI of the sweep.
+        port: port number; 0 takes any free port.
+        seconds: minimum time between two renderings.
 
     Raises:
         SweepError: the port is taken.
@@ -87,11 +88,10 @@ def serve(folder: str, *, port: int, seconds: float) -> Iterator[str]:
         sys_version = ""
 
         def do_GET(self) -> None:
+            """Answers with the page, or refuses a request for another host or path."""
             host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
-            if host not in (
-                LOOPBACK,
-                "localhost",
-            ):  # a name of someone else's that was pointed here
+            # A page elsewhere may let its own host name resolve to this machine (DNS rebinding).
+            if host not in (LOOPBACK, "localhost"):
                 return self._answer(
                     HTTPStatus.FORBIDDEN,
                     b"this page is for 127.0.0.1 only\n",
@@ -132,13 +132,14 @@ def serve(folder: str, *, port: int, seconds: float) -> Iterator[str]:
                     self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Requests are nobody's news."""
+            """Logs nothing: requests of a browser are not worth a line."""
 
     try:
         server = ThreadingHTTPServer((LOOPBACK, port), Handler)
     except OSError as error:
         raise SweepError(
-            f"port {port} cannot be served on {LOOPBACK} ({error.strerror}); take another with --port, or 0 for any"
+            f"port {port} cannot be served on {LOOPBACK} ({error.strerror}); take another with "
+            "--port, or 0 for any"
         ) from error
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, name="page", daemon=True)

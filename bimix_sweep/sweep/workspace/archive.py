@@ -1,7 +1,9 @@
-"""Folders that travel: a sweep in a URI keeps its token store and its trainings' checkpoints there, and the programs want local files.
+"""Packs folders into archives: a sweep in a URI keeps its token store and checkpoints as archives.
 
-A folder goes up as one object, a tar whose last member says that it is whole; one without it is not taken. Nothing in it can
-reach outside of the folder that it is unpacked into, and nothing is unpickled here.
+Programs need local files, so a folder is uploaded as one object and unpacked on the machine that
+needs it. The object is a tar archive whose last member marks it as complete; an archive without
+that member is refused. No member of an archive can be unpacked outside of the target folder, and
+nothing is unpickled here.
 """
 
 import contextlib
@@ -22,16 +24,16 @@ from bimix_sweep.errors import DataError
 from bimix_sweep.sweep.workspace.paths import STORE, cache_folder, local_part
 
 WHOLE = ".whole"
-"""The empty last member."""
+"""Name of the empty last member, which marks a complete archive."""
 UPLOAD_SHARE = 0.25
-"""Most of a training's time during which its checkpoint is on the way up."""
+"""Largest proportion of a trial's time during which its checkpoint is being uploaded."""
 
 
 def send(folder: Path, uri: str) -> None:
-    """Put a folder as one object.
+    """Uploads a folder as one object.
 
     Raises:
-        OSError: it cannot be read or put.
+        OSError: the folder cannot be read, or the object cannot be written.
     """
     with tempfile.TemporaryDirectory(dir=cache_folder()) as scratch:
         packed = Path(scratch) / "parcel"
@@ -40,7 +42,11 @@ def send(folder: Path, uri: str) -> None:
 
 
 def pack(folder: Path, target: Path) -> None:
-    """A tar of a folder; files that come and go meanwhile (what is written beside, then renamed) may be missing in it."""
+    """Packs a folder into a tar archive.
+
+    Files that appear and disappear during the packing may be missing in the archive. Such files are
+    those that a program writes beside their final place and then renames.
+    """
     with tarfile.open(target, "w") as tar:
         for path in sorted(folder.rglob("*")):
             with contextlib.suppress(FileNotFoundError):
@@ -49,10 +55,14 @@ def pack(folder: Path, target: Path) -> None:
 
 
 def fetch(uri: str, target: Path) -> None:
-    """Make `target` the folder that was sent, all of it or none; what was there before goes.
+    """Downloads an archive and makes `target` the folder that was sent, completely or not at all.
+
+    A folder that was at `target` before is replaced.
 
     Raises:
-        FileNotFoundError: there is no such object. OSError: it cannot be fetched or kept. DataError: it is not what `send` wrote.
+        FileNotFoundError: there is no such object.
+        OSError: the object cannot be downloaded or stored.
+        DataError: the object is not an archive that `send` wrote.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
@@ -67,7 +77,8 @@ def fetch(uri: str, target: Path) -> None:
         except tarfile.TarError as error:
             raise DataError(f"{uri} cannot be used ({error}); put it there again") from error
         (beside / WHOLE).unlink()
-        disk.sync_all(beside)  # a copy with holes would be taken for the folder after a power cut
+        # Without a sync a power cut could leave an incomplete copy that looks complete.
+        disk.sync_all(beside)
         shutil.rmtree(target, ignore_errors=True)
         beside.rename(target)
         disk.sync(target.parent)
@@ -77,12 +88,14 @@ def fetch(uri: str, target: Path) -> None:
 
 
 def at_hand(place: str) -> Path:
-    """A local folder with what lies at `place`: that folder itself, or of a URI's parcel a copy that this machine fetches once.
+    """Returns a local folder with the content of `place`.
 
-    The parcel's name must tell its content. Several processes may ask at a time.
+    A local `place` is returned unchanged. The archive of a URI is downloaded once on this machine
+    and unpacked into the cache. The archive's name must identify its content. Several processes may
+    call this function at the same time.
 
     Raises:
-        OSError, DataError: as for `fetch`.
+        OSError, DataError: same conditions as for `fetch`.
     """
     if not files.is_uri(place):
         return Path(place)
@@ -102,10 +115,13 @@ def at_hand(place: str) -> Path:
 
 
 def keep_store(folder: str, store: Path, digest: str) -> str:
-    """Have a token store where the workers of a sweep find it: where it is, or for a sweep in a URI as a parcel there.
+    """Returns the place at which the workers of a sweep find a token store.
+
+    A local sweep folder has the store in the folder. For a sweep in a URI the store is uploaded as
+    an archive.
 
     Raises:
-        DataError: it cannot be put there.
+        DataError: the archive cannot be written.
     """
     if not files.is_uri(folder):
         return str(local_part(folder) / STORE)
@@ -121,10 +137,12 @@ def keep_store(folder: str, store: Path, digest: str) -> str:
 
 
 def bring_store(folder: str, digest: str) -> None:
-    """Have the token store of a sweep in a URI in the driver's local part, where an earlier driver on another machine made it.
+    """Downloads a sweep's token store from its URI, unless the driver's local folder has it.
+
+    An earlier driver on another machine may have made the store.
 
     Raises:
-        OSError, DataError: as for `fetch`.
+        OSError, DataError: same conditions as for `fetch`.
     """
     place = local_part(folder) / STORE
     with contextlib.suppress(DataError):
@@ -134,40 +152,49 @@ def bring_store(folder: str, digest: str) -> None:
 
 
 def _remove(checkpoint: Path) -> None:
-    """Of a training; where all of them lie behind a link, they may be anybody's folders."""
+    """Removes a trial's checkpoint folder, but not where the folder of all checkpoints is a link.
+
+    Folders behind such a link may belong to somebody else.
+    """
     if not checkpoint.parent.is_symlink():
         shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 class Checkpoint:
-    """The checkpoint folder of one training: local while it trains, kept where the sweep is.
+    """Checkpoint folder of one trial: local while the trial trains, and stored where the sweep is.
 
-    In a sweep with a local folder that is the very folder, and there is nothing to do. In a URI the folder goes up after points, in
-    the background: the training waits only while it is packed, which keeps what is in it together, and while nothing else is on the
-    way up. If the training goes on elsewhere, it does so from what went up last.
+    In a sweep with a local folder both places are the same, and nothing is copied. In a URI the
+    folder is uploaded in the background after points. The trial waits only while the folder is
+    packed, which keeps its files consistent, and no second upload starts before the first has
+    ended. A trial that goes on elsewhere starts from the last upload.
 
-    A training that begins anew has another name here, because that an old checkpoint is gone cannot be relied on: the worker
-    before may live on for a while, and storage may carry out a PUT after a later DELETE.
+    A trial that begins anew uses another checkpoint name, because the deletion of an old checkpoint
+    is not reliable: the earlier worker may live on for a while, and storage may execute a PUT after
+    a later DELETE.
     """
 
     def __init__(self, checkpoints: str, trial: str, begun_anew: int = 0) -> None:
-        """Args:
-        checkpoints: the sweep's folder of them.
-        trial: name of the training.
-        begun_anew: how often it has begun anew.
+        """Determines the local folder and the object of a trial's checkpoint.
+
+        Args:
+            checkpoints: the sweep's folder of checkpoints.
+            trial: name of the trial.
+            begun_anew: number of times that the trial has begun anew.
         """
         self._checkpoints = checkpoints
         self._names = [trial, *(f"{trial}.{number}" for number in range(1, begun_anew + 1))]
         self._uri = self._parcel(self._names[-1]) if files.is_uri(checkpoints) else None
         place = local_part(checkpoints) if files.is_uri(checkpoints) else Path(checkpoints)
         self.folder = place / self._names[-1]
-        """Where the training finds and writes it; may not exist yet."""
+        """Folder where the trial finds and writes its checkpoint; the folder may not exist yet."""
         self._thread: threading.Thread | None = None
         self._next = 0.0
         self._sent: object = None
 
     def fetch(self, say: Callable[[str], None]) -> None:
-        """Get what an earlier attempt kept; of one that cannot be used, say so, and the training begins anew.
+        """Downloads the checkpoint of an earlier attempt.
+
+        A checkpoint that cannot be used is reported, and the trial begins anew.
 
         Raises:
             OSError: the storage fails.
@@ -183,10 +210,13 @@ class Checkpoint:
             say(f"{error}; the training begins anew")
 
     def keep(self, *, last: bool = False) -> None:
-        """Send what is in the folder now, if it changed; `last`: wait until it is there.
+        """Uploads the current content of the folder if it changed.
+
+        Args:
+            last: wait until the upload is complete.
 
         Raises:
-            OSError: with `last`, it could not be sent; without, the next one tries again.
+            OSError: with `last`, the upload failed; without `last`, the next call tries again.
         """
         if self._uri is None or not self.folder.is_dir():
             return
@@ -220,7 +250,7 @@ class Checkpoint:
         self._thread.start()
 
     def drop(self) -> None:
-        """The training ended: nothing of it is needed any more, nor of what it was before it began anew."""
+        """Removes the checkpoint of a trial that has ended, and those from before it began anew."""
         self.close()
         for name in self._names:
             _remove(self.folder.with_name(name))
@@ -229,7 +259,7 @@ class Checkpoint:
                     files.delete(self._parcel(name))
 
     def close(self) -> None:
-        """Return when nothing is on its way up any more."""
+        """Returns when no upload is in progress any more."""
         if self._thread is not None:
             self._thread.join()
 

@@ -1,6 +1,7 @@
-"""A sweep's folder, an absolute local path or a URI: who drives it, and whether a sweep was begun in it.
+"""Folder of a sweep, an absolute local path or a URI: its files, its driver lock, and its start.
 
-Begun means that the journal holds an event. Before that nothing happened that could be lost: `run` may begin anew there.
+A sweep has begun when its journal holds an event. Before the first event nothing can be lost, so
+`run` may begin anew in the folder.
 """
 
 import contextlib
@@ -25,27 +26,32 @@ from bimix_sweep.journal.lease import Lease
 from bimix_sweep.journal.segments import holds_events
 
 CONFIG = "config.yaml"
-"""In a sweep's folder from when its data are prepared."""
+"""Configuration file in a sweep's folder, written when the data of the sweep are prepared."""
 STORE, NEXT_STORE = "store", "store.next"
-"""The tokens of the built-in trainer; those of a change whose event is not written yet."""
+"""Folders with the tokens of the built-in trainer; `NEXT_STORE` holds those of a change whose event
+is not written yet.
+"""
 LOCK = "driver.lock"
-"""In a sweep's local folder while a driver works there."""
+"""Lock file in a sweep's local folder while a driver works there."""
 LEASE = "driver.lease"
-"""The same in a URI."""
+"""Lease object in a sweep's URI while a driver works there."""
 DRIVER = re.compile(r"pid [1-9][0-9]{0,9} on [\x21-\x7e]{1,255}")
-"""What a driver writes into its lock."""
+"""Content that a driver writes into its lock file."""
 CHECKPOINTS = "checkpoints"
-"""In a sweep's folder: of trainings that have not ended, removed when they end."""
+"""Folder in a sweep's folder for checkpoints of trials that have not ended; a checkpoint is removed
+when its trial ends.
+"""
 ATTEMPTS = 10
-"""At a folder or lock that others remove at the same time."""
+"""Maximum attempts at a folder or lock that other processes remove at the same time."""
 LOOK_SECONDS = 0.1
-"""Between looks at a lock that is waited for."""
+"""Seconds between attempts at a lock that another driver holds."""
 
 
 def sweep_folder(folder: str | Path) -> str:
-    """The sweep's folder as all of this package names it: an absolute path, or the URI as it stands.
+    """Returns the sweep's folder as the whole package names it: an absolute path or a URI.
 
-    A `file://` URI is the path: what is written through it would not be flushed to the disk.
+    A `file://` URI becomes a path, because files written through such a URI would not be flushed to
+    the disk. Any other URI stays unchanged, except for slashes at its end.
 
     Raises:
         ConfigError: the URI carries a secret.
@@ -63,10 +69,12 @@ def sweep_folder(folder: str | Path) -> str:
 
 
 def cache_folder() -> Path:
-    """A folder of this user on this machine for copies of what lies in URIs: in $TMPDIR, or the system's place for such.
+    """Returns this user's cache folder on this machine for copies of objects in URIs.
+
+    The folder is in $TMPDIR, or in the system's folder for temporary files.
 
     Raises:
-        OSError: it cannot be made, or belongs to somebody else.
+        OSError: the folder cannot be made, or belongs to somebody else.
     """
     place = Path(tempfile.gettempdir()) / f"bimix-sweep-{os.getuid()}"
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -76,7 +84,10 @@ def cache_folder() -> Path:
 
 
 def local_part(folder: str) -> Path:
-    """Where the driver keeps what must be local files: the sweep's folder itself, or for a URI a scratch folder of this machine."""
+    """Returns the folder for files of the driver that must be local.
+
+    This is the sweep's folder itself, or for a URI a scratch folder of this machine.
+    """
     if not files.is_uri(folder):
         return Path(folder)
     place = cache_folder() / "sweeps" / hashlib.blake2b(folder.encode(), digest_size=8).hexdigest()
@@ -85,7 +96,10 @@ def local_part(folder: str) -> Path:
 
 
 def begun(folder: str | Path) -> bool:
-    """The journal holds an event, or what may once have been one; a header without its events does not count."""
+    """True where the journal holds an event, or data that may once have been an event.
+
+    A header without events does not count.
+    """
     return holds_events(files.join(folder, "journal"))
 
 
@@ -96,15 +110,15 @@ def held(
     *,
     wait_seconds: float = 0.0,
 ) -> Iterator[None]:
-    """Be the only driver in `folder`, a local one being made here where it is missing; however this process ends, it lets go.
+    """Makes this process the only driver in `folder`; releases the folder however the process ends.
 
-    A local folder is locked by the kernel. In a URI a lease is held, which a driver that died keeps for half a minute.
+    A missing local folder is made. The kernel locks a local folder. In a URI the driver holds a
+    lease, which a driver that died keeps for half a minute. A folder made here is removed after an
+    exception, unless configuration or journal were written by then.
 
     Args:
         say: told when another driver is waited for, and which.
-        wait_seconds: how long to wait for a driver that is there and lives.
-
-    A folder made here disappears again with an exception, unless configuration or journal were written by then.
+        wait_seconds: maximum wait for a driver that is there and lives.
 
     Raises:
         SweepError: another driver is there, or the folder cannot be made or written.
@@ -157,7 +171,9 @@ def _held_here(folder: Path, say: Callable[[str], None], wait_seconds: float) ->
 
 
 def driver(folder: str) -> str:
-    """What the driver in a local folder says of itself, `pid 4711 on node7`; nothing else that lies there is taken for it.
+    """Returns the description of the driver in a local folder, for example `pid 4711 on node7`.
+
+    A lock file with any other content is refused.
 
     Raises:
         OSError: no driver works there.
@@ -169,7 +185,7 @@ def driver(folder: str) -> str:
 
 
 def _lock(folder: Path, say: Callable[[str], None], wait_seconds: float) -> tuple[int, bool]:
-    """The lock's file, and whether the folder was made for it."""
+    """Locks the folder; returns the lock file's descriptor, and whether the folder is new."""
     made, told, until, attempts = False, False, time.monotonic() + wait_seconds, 0
     while attempts < ATTEMPTS:
         with contextlib.suppress(FileExistsError):
@@ -177,7 +193,8 @@ def _lock(folder: Path, say: Callable[[str], None], wait_seconds: float) -> tupl
             made = True
         try:
             lock_file = files.open_lock(folder / LOCK)
-        except FileNotFoundError:  # another driver gave up and removed the folder that it had made
+        except FileNotFoundError:
+            # Another driver gave up and removed the folder that it had made.
             attempts += 1
             continue
         taken = False
@@ -189,15 +206,15 @@ def _lock(folder: Path, say: Callable[[str], None], wait_seconds: float) -> tupl
                 taken = True
                 return lock_file, made
             attempts += time.monotonic() > until
-        except (
-            FileNotFoundError
-        ):  # it ended and removed its lock between the opening and the locking
+        except FileNotFoundError:
+            # The other driver ended and removed its lock file after this process opened the file.
             attempts += time.monotonic() > until
         except BlockingIOError:
             holder = os.read(lock_file, 200).decode(errors="replace").strip() or "just starting"
             if time.monotonic() >= until:
                 raise SweepError(
-                    f"{folder} is used by another driver ({holder}); stop that one first, or take another folder"
+                    f"{folder} is used by another driver ({holder}); stop that one first, or take "
+                    "another folder"
                 ) from None
             if not told:
                 say(f"waiting for another process that uses {folder} ({holder})")
@@ -207,15 +224,19 @@ def _lock(folder: Path, say: Callable[[str], None], wait_seconds: float) -> tupl
             if not taken:
                 os.close(lock_file)
     raise SweepError(
-        f"{folder} cannot be locked: it comes and goes; see who else removes it, or take another folder"
+        f"{folder} cannot be locked: it comes and goes; see who else removes it, or take another "
+        "folder"
     )
 
 
 def check_foreign(folder: str) -> None:
-    """A configuration left by a driver that ended before its sweep began may be overwritten, a file of the user's may not.
+    """Refuses to overwrite a configuration that was not written for a sweep in this folder.
+
+    A configuration that a driver left before its sweep began may be overwritten; a file of the
+    user's may not.
 
     Raises:
-        SweepError: what lies there was not written for this folder.
+        SweepError: the file there was not written for this folder.
     """
     path = files.join(folder, CONFIG)
     try:
@@ -224,5 +245,6 @@ def check_foreign(folder: str) -> None:
         ours = False
     if not ours:
         raise SweepError(
-            f"{path} is not of a sweep in this folder and would be overwritten; take another folder, or move the file away"
+            f"{path} is not of a sweep in this folder and would be overwritten; take another "
+            "folder, or move the file away"
         )

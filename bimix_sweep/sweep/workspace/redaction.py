@@ -1,4 +1,8 @@
-"""Credentials stay out of what a sweep keeps: values of secret-looking environment variables are masked in any text."""
+"""Masks credentials in all text that a sweep keeps.
+
+A credential is the value of an environment variable whose name looks secret, or a password in a
+URL.
+"""
 
 import functools
 import json
@@ -9,21 +13,24 @@ from urllib.parse import quote
 
 MASK = "***"
 SHORTEST = 6
-"""Characters of a value worth masking; shorter ones stand in any text by chance."""
+"""Minimum characters of a masked value; a shorter value appears in any text by chance."""
 SECRET_NAME = re.compile(
     r"TOKEN|KEY|SECRET|PASS|CREDENTIAL|AUTH|PWD$|DSN$|COOKIE|PRIVATE|SIGNATURE", re.IGNORECASE
 )
 PLACE_NAME = re.compile(r"(_PATH|_FILE|_DIR|_SOCK|_MODE|_HOME|^PWD|^OLDPWD)$", re.IGNORECASE)
-"""It says where a credential lies, or how one is used, and holds none."""
+"""Names of variables that say where a credential is or how one is used, and hold none."""
 IN_ADDRESS = re.compile(r"([A-Za-z][\w+.-]{0,20}://[^\s/:@]{0,200}:)[^\s/@]{1,500}@")
-"""scheme://user:password@host."""
+"""A password in a URL: scheme://user:password@host."""
 
 
 def masked(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """The text with the values of variables named like TOKEN, KEY, SECRET or PASSWORD, and passwords in URLs, as `***`.
+    """Replaces secret values and passwords in URLs by `***`.
+
+    Secret values are those of variables with names such as TOKEN, KEY, SECRET or PASSWORD.
 
     Args:
-        environment: default: this process's own, which a training's code and command share.
+        environment: variables to read; default: those of this process, which the code and command
+            of a trial share.
     """
     for value in _secrets(tuple((os.environ if environment is None else environment).items())):
         text = text.replace(value, MASK)
@@ -32,11 +39,14 @@ def masked(text: str, environment: Mapping[str, str] | None = None) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _secrets(environment: tuple[tuple[str, str], ...]) -> list[str]:
-    """What to mask, the longest first; an environment hardly ever changes, and a log has many lines."""
+    """Returns the values to mask, the longest first.
+
+    The result is cached, because an environment hardly ever changes and a log has many lines.
+    """
     found: set[str] = set()
     for name, value in environment:
         if SECRET_NAME.search(name) and not PLACE_NAME.search(name):
-            # text is kept line by line, and as JSON or in URLs a value looks different
+            # Text is kept line by line, and a value looks different as JSON and in URLs.
             for line in (value, *value.splitlines()):
                 if len(plain := line.strip()) >= SHORTEST:
                     found |= {plain, json.dumps(plain)[1:-1], quote(plain, safe="")}

@@ -1,4 +1,4 @@
-"""What a training says besides its points: DIR/logs/<trial>.log, bounded, without credentials."""
+"""Log of a trial, DIR/logs/<trial>.log: all its output besides points, bounded, no credentials."""
 
 import contextlib
 from collections import deque
@@ -9,31 +9,39 @@ from bimix_sweep import files
 from bimix_sweep.sweep.workspace.redaction import masked
 
 MOST_BYTES = 1 << 20
-"""Of a log; a longer one keeps its last part, and as much again in <trial>.log.1 where the sweep is a local folder."""
+"""Maximum bytes of a log; a longer log keeps its last part, and where the sweep is a local folder
+as much again in <trial>.log.1.
+"""
 LONGEST_LINE = 4000
-"""Characters kept of a line."""
+"""Maximum characters kept of a line."""
 NUM_LAST = 8
-"""Lines that a failure quotes."""
+"""Number of lines that a failure quotes."""
 MOST_QUOTED = 1000
-"""Characters that a failure quotes."""
+"""Maximum characters that a failure quotes."""
 
 
 class TrainingLog:
-    """The log of one attempt; those of earlier attempts stay above it. Used from one thread."""
+    """Writes the log of one attempt below the logs of earlier attempts; for one thread."""
 
     def __init__(self, folder: str, trial: str) -> None:
-        """Args:
-        folder: the sweep's, a local one or a URI; in a URI the log is written when the attempt ends.
+        """Prepares the log; the first line opens it.
+
+        Args:
+            folder: the sweep's folder, local or a URI; in a URI the log is written when the attempt
+                ends.
+            trial: name of the trial.
         """
         self.place = files.join(folder, "logs", f"{trial}.log")
         self._remote = files.is_uri(folder)
-        self._stream: TextIO | None = None  # of a local folder, opened with the first line
-        self._kept: deque[str] | None = None  # of a URI, the same
+        # Log in a local folder; the first line opens the stream.
+        self._stream: TextIO | None = None
+        # Log in a URI; the first line makes the queue.
+        self._kept: deque[str] | None = None
         self._bytes = 0
         self._last: deque[str] = deque(maxlen=NUM_LAST)
 
     def say(self, text: str) -> None:
-        """Add lines."""
+        """Adds lines to the log."""
         lines = []
         for line in masked(text).splitlines() or [""]:
             shown = (
@@ -53,12 +61,12 @@ class TrainingLog:
             self._write("".join(lines))
 
     def last_words(self) -> str:
-        """The last lines with a word in them, as one line."""
+        """Returns the last lines that hold a word, as one line."""
         said = " | ".join(self._last)
         return said if len(said) <= MOST_QUOTED else f"...{said[-MOST_QUOTED:]}"
 
     def close(self) -> None:
-        """Make it whole.
+        """Completes the log.
 
         Raises:
             OSError: the sweep's storage cannot be written.
@@ -71,7 +79,10 @@ class TrainingLog:
     def _write(self, text: str) -> None:
         if self._stream is None:
             Path(self.place).parent.mkdir(parents=True, exist_ok=True)
-            self._stream = Path(self.place).open("a", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by `close`
+            # `close` closes the stream.
+            self._stream = Path(self.place).open(  # noqa: SIM115
+                "a", encoding="utf-8", errors="replace"
+            )
             self._bytes = self._stream.tell()
         self._stream.write(text)
         self._stream.flush()
@@ -84,9 +95,8 @@ class TrainingLog:
     def _keep(self, lines: list[str]) -> None:
         if self._kept is None:
             self._kept = deque()
-            with contextlib.suppress(
-                OSError, ValueError
-            ):  # ValueError: half a character; the first attempt finds none
+            # OSError: the first attempt finds no log. ValueError: the log has half a character.
+            with contextlib.suppress(OSError, ValueError):
                 lines = [files.read_text(self.place), *lines]
         for line in lines:
             self._kept.append(line)
