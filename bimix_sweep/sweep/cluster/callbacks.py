@@ -1,5 +1,8 @@
-"""What hangs on Ray Tune's loop: where a signal may stop it, who gets a free worker, which workers
-are lost or killed, and what is kept of trials that ended."""
+"""Extensions of Ray Tune's loop.
+
+They stop the loop after a signal, order the trials that wait for a worker, follow lost workers,
+kill workers that are overdue, and free memory of trials that ended.
+"""
 
 import contextlib
 import re
@@ -20,73 +23,96 @@ from bimix_sweep.sweep.cluster.actor_client import ask, law_actor
 from bimix_sweep.sweep.cluster.signals import Interrupt
 
 OVERDUE_SECONDS = 3.0
-"""Between questions which trials are overdue."""
+"""Seconds between two queries of the actor for trials that are overdue."""
 
 TELLING = re.compile(r"[\w.]*(Error|Exception|Exit): \S|The actor is dead because")
-"""How a line begins that says why a worker died; Ray's texts of many lines end with others."""
+"""Pattern for the beginning of a line that says why a worker died; a message of Ray with many lines
+may have other lines at its end."""
 
 
 class SafePoint(Stopper):  # type: ignore[misc]
-    """Asks the interrupt in every step; Tune catches no KeyboardInterrupt there."""
+    """Checks for an interrupt in every step of Tune's loop.
+
+    Tune catches no KeyboardInterrupt that is raised at this point.
+    """
 
     def __init__(self, interrupt: Interrupt | None = None) -> None:
         self._interrupt = interrupt
 
     def stop_all(self) -> bool:
-        """Asked by Tune in every step of its loop; never true."""
+        """Raises KeyboardInterrupt after a signal, and otherwise returns False.
+
+        Tune calls it in every step of its loop.
+        """
         if self._interrupt is not None:
             self._interrupt.check()
         return False
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Returns False: no result of a trial stops that trial."""
         return False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return SafePoint, ()  # Tune pickles its arguments; handlers stay here
+        return SafePoint, ()  # Tune pickles its arguments; the interrupt stays in this process
 
 
 class NewestFirst(FIFOScheduler):  # type: ignore[misc]
-    """A free worker goes to a training that was just added, not to one whose own worker is starting.
+    """Gives a free worker to a trial just added, not to one whose own worker is starting.
 
-    Tune's own order gives it to the training that waits longest, and ends the worker that was starting for that one. Where trainings are
-    short beside a start, most starts end so (Ray 2.60; 2000 instant trainings, 64 at a time on two cores: .183 s each so, .155 s in this order).
+    Tune's own order gives the worker to the trial that has waited longest, and ends the worker that
+    was starting for this trial. Where trials are short compared with the start of a worker, most
+    starts end in this way (docs/evidence.md).
     """
 
     def __init__(self, lost: Callable[[str, str], None] | None = None) -> None:
-        """Args:
-        lost: told Tune's id of a training that it tries no more, and what of, just before its searcher is.
+        """Creates the scheduler.
+
+        Args:
+            lost: called with Tune's id of a trial that Tune does not try again and the line that
+                says why, just before Tune tells its searcher.
         """
         super().__init__()
         self._added: list[Trial] = []
         self._lost = lost
 
     def on_trial_add(self, controller: Any, trial: Trial) -> None:
-        """Called by Tune when a training is new, and when it is to be tried again."""
+        """Notes a trial; Tune calls it when a trial is new and when it is to be tried again."""
         self._added.append(trial)
 
     def choose_trial_to_run(self, controller: Any) -> Trial | None:
-        """Called by Tune in every step of its loop; for all other trainings it starts workers in the same step."""
+        """Returns the first pending trial of those just added, or None.
+
+        Tune calls it in every step of its loop, and starts workers for all other trials in the same
+        step.
+        """
         added, self._added = self._added, []
         return next((trial for trial in added if trial.status == Trial.PENDING), None)
 
     def on_trial_error(self, controller: Any, trial: Trial) -> None:
-        """Called by Tune, which tells its searcher next, and that only that there was an error."""
+        """Passes on why a trial failed.
+
+        Tune calls it, and then tells its searcher only that there was an error.
+        """
         if self._lost is not None and trial.error_file:
-            with contextlib.suppress(OSError):  # a full disk: it is told without
+            with contextlib.suppress(OSError):  # full disk: the searcher gets no reason
                 self._lost(
                     trial.trial_id, telling_line(Path(trial.error_file).read_text(errors="replace"))
                 )
 
 
 class LostWorkers(RayActorManager):  # type: ignore[misc]
-    """Starts and follows Tune's workers; any error of Ray that ends one is the loss of that worker.
+    """Starts and follows Tune's workers; treats any Ray error that ends a worker as its loss.
 
-    Tune (2.60) tries a trial again after a `RayActorError` alone and ends the whole experiment at
-    any other error of Ray, as when Ray's memory monitor kills a worker (`OutOfMemoryError`).
+    Tune (2.60) tries a trial again only after a `RayActorError`, and ends the whole experiment at
+    any other error of Ray, for example when Ray's memory monitor kills a worker
+    (`OutOfMemoryError`).
     """
 
     def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
-        """Called by `RayActorManager` with what a worker's call raised."""
+        """Turns any Ray error that is not of the trainer's code into a `RayActorError`.
+
+        `RayActorManager` calls it with the error that a call to a worker raised.
+        """
         if isinstance(exception, RayError) and not isinstance(
             exception, RayActorError | RayTaskError
         ):
@@ -96,15 +122,19 @@ class LostWorkers(RayActorManager):  # type: ignore[misc]
 
 
 class KillsOverdue(Callback):  # type: ignore[misc]
-    """Kills the workers of trials that are silent for too long, or ended while their worker did not.
+    """Kills workers of trials that are silent for too long, or that ended while the worker did not.
 
-    A killed worker is a lost one, so Tune tries the trial again; where it has failed for good, the
-    record says so to the next attempt. `ray.kill` ends a worker that is stuck in a call, too.
+    Tune treats a killed worker as a lost one and tries the trial again. If the trial has failed for
+    good, the next attempt learns so from the record. `ray.kill` also ends a worker that is stuck in
+    a call.
     """
 
     def __init__(self, actor: str = "") -> None:
-        """Args:
-        actor: name of the LawActor, which says what is overdue; with none nothing is killed.
+        """Creates the callback.
+
+        Args:
+            actor: name of the LawActor, which says which trials are overdue; with an empty name no
+                worker is killed.
         """
         self._actor = actor
         self._workers: dict[str, Any] = {}
@@ -112,17 +142,20 @@ class KillsOverdue(Callback):  # type: ignore[misc]
         self._next = 0.0
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called by Tune when a worker is there for a trial, a new or a used one."""
+        """Notes the worker of a trial, new or reused; Tune calls it when the worker is ready."""
         self._workers[trial.config["trial"]] = trial.temporary_state.ray_actor
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called by Tune after the trial's last report."""
+        """Removes the worker of a trial; Tune calls it after the last report of the trial."""
         self._workers.pop(trial.config["trial"], None)
 
     on_trial_error = on_trial_recover = on_trial_complete
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Called by Tune in every step of its loop."""
+        """Asks the actor for overdue trials and kills their workers.
+
+        Tune calls it in every step of its loop.
+        """
         if self._asked is None:
             if self._workers and self._actor and time.monotonic() > self._next:
                 self._asked = law_actor(self._actor).overdue.remote(list(self._workers))
@@ -136,12 +169,12 @@ class KillsOverdue(Callback):  # type: ignore[misc]
                 ray.kill(worker)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return KillsOverdue, ()  # Tune pickles its arguments; handles stay here
+        return KillsOverdue, ()  # Tune pickles its arguments; handles stay in this process
 
 
 @contextlib.contextmanager
 def lost_workers_tried_again() -> Iterator[None]:
-    """Experiments that begin inside use `LostWorkers`; Tune has no parameter for it."""
+    """Makes experiments that begin inside use `LostWorkers`, as Tune has no parameter for it."""
     before = tune_controller.RayActorManager
     tune_controller.RayActorManager = LostWorkers
     try:
@@ -151,7 +184,14 @@ def lost_workers_tried_again() -> Iterator[None]:
 
 
 def telling_line(text: str) -> str:
-    """Of what Tune keeps of an error, the last line that names an exception or how a worker ended; else the last."""
+    """Returns the last line of an error text that names an exception or says how a worker ended.
+
+    Args:
+        text: the error text that Tune keeps.
+
+    Returns:
+        that line; the last line where no line names a cause; "" for an empty text.
+    """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return next(
         (line for line in reversed(lines) if TELLING.match(line)), lines[-1] if lines else ""
@@ -159,9 +199,12 @@ def telling_line(text: str) -> str:
 
 
 class Forgetting(Callback):  # type: ignore[misc]
-    """Lets go of the running averages that Tune keeps of every metric of every ended training: 35 KB each at seven targets."""
+    """Frees the memory of Tune's running averages of ended trials.
+
+    Tune keeps running averages of every metric of every trial (docs/evidence.md).
+    """
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called by Tune after the training's last report."""
+        """Clears the averages of a trial; Tune calls it after the last report of the trial."""
         trial.metric_analysis.clear()
         trial.metric_n_steps.clear()

@@ -1,9 +1,11 @@
-"""A driver: from wherever the journal is to the results. Crash, stop and resume take this same path.
+"""The driver: runs a sweep from the state in its journal to the results.
 
-The journal is the truth. A driver that starts, for the first time or again, opens the data, reads the journal through
-the LawActor, and gives Tune a fresh experiment whose searcher first asks for the unfinished trainings; these go on from
-their checkpoints, and finished ones are not run again. Deliberately not done: `Tuner.restore` (its snapshots lag behind
-what happened), Optuna storage as a record (the study is a view).
+A first start, a restart after a crash or a stop, and a resume take the same path. The journal is
+the only record. A driver opens the data, reads the journal through the LawActor, and gives Tune a
+new experiment. The experiment's searcher first asks for the unfinished trials, which go on from
+their checkpoints; finished trials are not run again. The driver deliberately does not use
+`Tuner.restore`, because its snapshots lag behind, nor Optuna storage as a record, because the study
+is computed from the journal.
 """
 
 import contextlib
@@ -39,13 +41,15 @@ if TYPE_CHECKING:
     from bimix_sweep.sweep.cluster.lifeline import Lifeline
 
 RETRIES = 6
-"""Further attempts, in each of the searcher's turns, at a training whose worker or node died; each goes on from the last checkpoint."""
+"""Further attempts, in each of the searcher's turns, at a trial whose worker or node died; each
+attempt goes on from the last checkpoint."""
 CALLS = 64
-"""Calls the LawActor serves at a time; those that wait for the disk share a flush."""
+"""Number of calls that the LawActor serves at a time; calls that wait for the disk share a
+flush."""
 START_SECONDS = 120
-"""For the LawActor to start and read the journal."""
+"""Seconds that the LawActor may take to start and read the journal."""
 LOOK_SECONDS = 1.0
-"""Between looks at the sweep for the progress view."""
+"""Seconds between two snapshots of the sweep for the progress view."""
 
 
 def drive(
@@ -59,7 +63,23 @@ def drive(
     change: Change | None = None,
     retry_failed: RetryFailed = None,
 ) -> Recipe:
-    """From wherever the journal is, over a change of the sweep where there is one, to the results."""
+    """Runs a sweep from the state of its journal to the results, and returns the recipe.
+
+    Args:
+        config: the configuration of the sweep.
+        folder: the folder or URI of the sweep.
+        trainer: the trainer, already prepared.
+        spec: the sweep's specification, made from configuration and data.
+        address: address of the Ray cluster; None for embedded Ray.
+        progress: the progress view, which also shows messages.
+        interrupt: the handler of Ctrl-C and SIGTERM.
+        change: a change of the sweep, which is made first; None without one.
+        retry_failed: which failed trials to try again, as `resume_sweep` takes it.
+
+    Raises:
+        KeyboardInterrupt: a signal stopped the sweep.
+        BimixSweepError: the sweep could not start or go on; the message says why.
+    """
     from bimix_sweep.sweep.cluster.actor_client import ask
     from bimix_sweep.sweep.cluster.connection import cluster
     from bimix_sweep.sweep.cluster.lifeline import lifeline
@@ -75,7 +95,7 @@ def drive(
         lifeline(address, folder, interrupt.fail) as line,
         _ray_told(folder, line, interrupt),
     ):
-        interrupt.install()  # Ray has taken SIGTERM over
+        interrupt.install()  # Ray has replaced the handler of SIGTERM
         check_loadable(trainer, config.resources, progress.say)
         name = f"law-{hashlib.blake2b(folder.encode(), digest_size=8).hexdigest()}"
         first = first_event(config, trainer.data, spec, found.slots())
@@ -119,10 +139,10 @@ def _run_tune(
     past: list[Any],
     interrupt: Interrupt,
 ) -> None:
-    """One Tune experiment, from here to the last final training.
+    """Runs one Tune experiment, up to the last confirmation trial.
 
     Raises:
-        BimixSweepError: what ended the search early.
+        BimixSweepError: the search ended early.
     """
     from ray import tune
 
@@ -181,51 +201,50 @@ def _run_tune(
     try:
         with lost_workers_tried_again(), interrupt.loop():
             tuner.fit()
-    except (
-        OSError,
-        EOFError,
-        pickle.UnpicklingError,
-    ):  # on a full disk Tune trips over its own half-written files
+    # On a full disk Tune fails when it reads its own half-written files.
+    except (OSError, EOFError, pickle.UnpicklingError):
         if searcher.error is None:
             raise
     if searcher.error is not None:
         raise searcher.error
     if not planner.over():
         raise SweepError(
-            f"Ray Tune ended before the sweep did; go on with: bimix-sweep resume {shlex.quote(folder)}"
+            "Ray Tune ended before the sweep did; go on with: bimix-sweep resume "
+            f"{shlex.quote(folder)}"
         )
 
 
 @contextlib.contextmanager
 def _storage_told(folder: str) -> Iterator[None]:
-    """What Tune or the results meet on a full or broken disk ends in one line, too.
+    """Turns a failure of the storage, met by Tune or by the results, into an error of one line.
 
     Raises:
         SweepError: the storage failed.
     """
     try:
         yield
-    except (ConnectionError, TimeoutError):  # of Ray, not of the storage
+    except (ConnectionError, TimeoutError):  # an error of Ray, not of the storage
         raise
     except OSError as error:
         raise SweepError(
-            f"{folder} cannot be used ({error.strerror or error}); make room or mend it, and go on with: bimix-sweep resume {shlex.quote(folder)}"
+            f"{folder} cannot be used ({error.strerror or error}); make room or mend it, and go on "
+            f"with: bimix-sweep resume {shlex.quote(folder)}"
         ) from error
 
 
 @contextlib.contextmanager
 def _ray_told(folder: str, line: "Lifeline", interrupt: Interrupt) -> Iterator[None]:
-    """An error of Ray that nobody could do anything about ends in one line.
+    """Turns an error of Ray that no caller could handle into an error of one line.
 
     Raises:
-        SweepError: what died, or what Ray said.
+        SweepError: the message says what died, or repeats the first line of Ray's message.
     """
     from ray.exceptions import RayError, RayTaskError
 
     try:
         yield
     except (RayError, ConnectionError, RuntimeError) as error:
-        interrupt.check()  # a signal that ended Ray's processes, too
+        interrupt.check()  # the signal to this process may have ended Ray's processes, too
         told = line.broken()
         if told is None:
             if not isinstance(error, RayError) or isinstance(error, RayTaskError):
@@ -235,17 +254,18 @@ def _ray_told(folder: str, line: "Lifeline", interrupt: Interrupt) -> Iterator[N
                 f"Ray ended the sweep ({type(error).__name__}: {said}); go on with: bimix-sweep "
                 f"resume {shlex.quote(folder)}"
             )
-        interrupt.fail(told, wake=False)  # what is left of Ray may not let go
+        interrupt.fail(told, wake=False)  # calls to the remaining Ray processes may block
         raise told from error
 
 
 def _start_actor(
     name: str, folder: str, first: Event, change: Event | None, limits: AttemptLimits
 ) -> Any:
-    """The sweep's LawActor, on this node.
+    """Starts the LawActor of the sweep on this node, and waits until it is ready.
 
     Raises:
-        SweepError, JournalError: another driver runs the sweep, or the journal does not fit configuration and data.
+        SweepError: another driver runs the sweep, or the actor did not start in time.
+        JournalError: the journal does not fit the configuration and the data.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -255,9 +275,8 @@ def _start_actor(
     from bimix_sweep.sweep.coordinator.actor import LawActor
 
     options = {
-        "runtime_env": {
-            "env_vars": {"MALLOC_ARENA_MAX": "2"}
-        },  # else each of its threads keeps what the largest fit on it took
+        # Without this setting each thread keeps the memory of the largest fit that ran on it.
+        "runtime_env": {"env_vars": {"MALLOC_ARENA_MAX": "2"}},
         "name": name,
         "namespace": NAMESPACE,
         "num_cpus": 0,
@@ -278,19 +297,23 @@ def _start_actor(
         raise SweepError(
             f"{folder}: another driver runs this sweep on the cluster; stop that one first"
         ) from error
-    import ray.tune  # takes a second, in which the actor starts
+    import ray.tune  # the actor starts during this import, which takes a second
 
     try:
         ask(actor.ready.remote(), timeout=START_SECONDS)
     except ray.exceptions.GetTimeoutError as error:
         raise SweepError(
-            f"{folder}: the LawActor did not start in {START_SECONDS} seconds; look at Ray's logs on this node"
+            f"{folder}: the LawActor did not start in {START_SECONDS} seconds; look at Ray's logs "
+            "on this node"
         ) from error
     return actor
 
 
 def _let_go(actor: Any) -> None:
-    """Have the journal closed now, so that the next driver need not wait until a cluster notices that this one is gone."""
+    """Makes the actor close the journal now.
+
+    The next driver then need not wait until the cluster notices that this driver is gone.
+    """
     import ray
 
     with contextlib.suppress(ray.exceptions.RayError):
@@ -299,7 +322,7 @@ def _let_go(actor: Any) -> None:
 
 @contextlib.contextmanager
 def _watching(actor: Any, progress: Progress) -> Iterator[None]:
-    """Show the sweep from a thread while the main one is in Tune."""
+    """Updates the progress view from a thread while the main thread is in Tune."""
     from ray.exceptions import RayError
 
     from bimix_sweep.sweep.cluster.actor_client import ask
@@ -308,9 +331,8 @@ def _watching(actor: Any, progress: Progress) -> Iterator[None]:
 
     def look() -> None:
         while not over.wait(LOOK_SECONDS):
-            with contextlib.suppress(
-                RayError, BimixSweepError
-            ):  # the main thread meets the same and reports it
+            # The main thread meets the same error and reports it.
+            with contextlib.suppress(RayError, BimixSweepError):
                 progress.show(ask(actor.snapshot.remote()))
 
     thread = threading.Thread(target=look, name="progress", daemon=True)

@@ -1,8 +1,9 @@
-"""Gauges of a running sweep on Ray's metrics, from where Prometheus takes them.
+"""Gauges of a running sweep among Ray's metrics, which Prometheus collects.
 
-Ray forgets a gauge that is not set again within two reports (20 s), so the LawActor's process sets all of them every five
-seconds. A restarted actor is another worker to Ray, and for 20 s both are reported: dashboards take the
-`max by (sweep, folder, ...)`. A gauge `bimix_x` arrives as `ray_bimix_x`; what is not known yet has no series.
+Ray forgets a gauge that is not set again within two reports (20 s), so the LawActor's process sets
+all gauges every five seconds. A restarted actor is another worker for Ray, and Ray reports both
+workers for 20 s; a dashboard should therefore use `max by (sweep, folder, ...)`. A gauge `bimix_x`
+arrives as `ray_bimix_x`. A value that is not known yet has no series.
 """
 
 from collections.abc import Iterator
@@ -43,14 +44,17 @@ GAUGES: dict[str, tuple[str, str | None]] = {
         None,
     ),
 }
-"""{name: (what it is, its label beside `sweep` and `folder`)}."""
+"""{name: (description, name of its label beside `sweep` and `folder`, or None)}."""
 
 
 class SweepGauges:
-    """Sets the gauges of one sweep. It can be sent to the process that shall do so: nothing of Ray is touched before the first call.
+    """Sets the gauges of one sweep.
+
+    The object can be sent to the process that sets the gauges: it uses Ray only from the first
+    call.
 
     Args:
-        folder: of the sweep; tells apart two sweeps of one name.
+        folder: folder of the sweep; it distinguishes two sweeps of the same name.
     """
 
     def __init__(self, folder: str) -> None:
@@ -58,6 +62,7 @@ class SweepGauges:
         self._gauges: dict[str, Any] = {}
 
     def __call__(self, figures: Figures) -> None:
+        """Sets all gauges whose values are known."""
         from ray.util.metrics import Gauge
 
         if not self._gauges:
@@ -76,7 +81,7 @@ class SweepGauges:
 
 
 def readings(figures: Figures) -> Iterator[tuple[str, str, float]]:
-    """(gauge, value of its label or "", number) of everything that is known."""
+    """Yields (gauge, value of its label or "", number) for every value that is known."""
     for domain, share in figures.optimum.items():
         yield "bimix_optimum_proportion", domain, share
     for domain, (low, high) in figures.interval.items():

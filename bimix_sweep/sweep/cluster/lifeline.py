@@ -1,8 +1,9 @@
-"""Sees that the Ray of this driver lives; without it, calls to Ray wait for minutes or for ever.
+"""Checks that the Ray of this driver is alive.
 
-The processes of embedded Ray are children of this one: a dead one is seen within seconds. Of a
-cluster, the head (GCS) is asked every few seconds. Ray's own client ends the whole process, without
-a word to the user, when a head has not answered for a minute; so this gives up a little earlier.
+Without this check, calls to a dead Ray wait for minutes or for ever. The processes of embedded Ray
+are children of this process, so a dead one is noticed within seconds. The head (GCS) of a cluster
+is asked every few seconds. Ray's own client ends the whole process, without a message to the user,
+when a head has not answered for a minute; this module therefore gives up a little earlier.
 """
 
 import contextlib
@@ -17,28 +18,31 @@ from bimix_sweep.errors import SweepError
 from bimix_sweep.sweep.cluster.preemption import draining
 
 LOOK_SECONDS = 2.0
-"""Between looks."""
+"""Seconds between two checks."""
 VITAL = ("gcs_server", "raylet")
-"""Of Ray's processes; a sweep goes on without its dashboard and its monitors."""
+"""Ray processes that a sweep needs; a sweep goes on without Ray's dashboard and monitors."""
 RECONNECT_SECONDS = 60.0
-"""After which Ray's client ends the process (RAY_gcs_rpc_server_reconnect_timeout_s)."""
+"""Seconds after which Ray's client ends the process (RAY_gcs_rpc_server_reconnect_timeout_s)."""
 AWAY_SECONDS = RECONNECT_SECONDS - 20.0
-"""After which a head that does not answer is given up; one that restarts has so long."""
+"""Seconds without an answer after which the head is given up; a head that restarts has this
+time."""
 
 
 class Lifeline:
-    """Asks whether Ray lives."""
+    """Checks whether Ray is alive."""
 
     def __init__(self, address: str | None, folder: str) -> None:
-        """Args:
-        address: of the cluster; None for embedded Ray.
-        folder: the sweep's, for the message.
+        """Creates the check; the head counts as having answered now.
+
+        Args:
+            address: address of the cluster; None for embedded Ray.
+            folder: folder of the sweep, for the message.
         """
         self._address, self._folder = address, folder
         self._answered = time.monotonic()
 
     def broken(self) -> SweepError | None:
-        """What died, and how to go on; None while Ray lives."""
+        """Returns an error that says what died and how to go on; None while Ray is alive."""
         what = self._dead_process() if self._address is None else self._silent_head()
         if what is None:
             return None
@@ -71,14 +75,21 @@ class Lifeline:
 def lifeline(
     address: str | None, folder: str, fail: Callable[[SweepError], None]
 ) -> Iterator[Lifeline]:
-    """Call `fail` from a thread when Ray has died, at most once and only inside."""
+    """Calls `fail` from a thread when Ray has died, at most once and only inside the context.
+
+    Args:
+        address: address of the cluster; None for embedded Ray.
+        folder: folder of the sweep, for the message.
+        fail: called with the error.
+    """
     line, over = Lifeline(address, folder), threading.Event()
 
     def look() -> None:
         while not over.wait(LOOK_SECONDS):
             error = line.broken()
             if error is not None:
-                if not over.wait(LOOK_SECONDS):  # a signal that ended Ray too is heard meanwhile
+                # A signal that ended Ray, too, reaches this process meanwhile.
+                if not over.wait(LOOK_SECONDS):
                     fail(error)
                 return
 

@@ -1,4 +1,4 @@
-"""What a training learns from Ray about its nodes: that one is about to go, and how the others fare."""
+"""Information about the nodes of a trial: whether one will go away, and whether the others fail."""
 
 import contextlib
 import threading
@@ -14,30 +14,38 @@ from bimix_sweep.sweep.trainers.command import GRACE_SECONDS, TRY_AGAIN, said, s
 from bimix_sweep.sweep.workspace.trial_log import TrainingLog
 
 LOOK_SECONDS = 3.0
-"""Between questions whether a node is being drained."""
+"""Seconds between two queries whether a node is being drained."""
 ANSWER_SECONDS = 5
+"""Seconds that Ray's head may take to answer the query."""
 END_SECONDS = 10.0
-"""Over the grace period, for the commands of other nodes to end."""
+"""Seconds, in addition to the grace period, for the commands of other nodes to end."""
 
 
 @contextlib.contextmanager
 def watching(
     nodes: Sequence[str], preempted: threading.Event, ended: Callable[[], bool]
 ) -> Iterator[None]:
-    """Set `preempted` when Ray drains one of these nodes (autoscaler, KubeRay, `ray drain-node`, a cloud's notice passed on).
+    """Sets `preempted` when Ray drains one of the nodes, or when the sweep has ended the trial.
 
-    Or when the sweep has `ended` the training: its budget is spent, or it has lasted too long.
+    A node is drained by an autoscaler, by KubeRay, by `ray drain-node`, or after a notice from the
+    cloud that is passed on to Ray. The sweep ends a trial when its budget is spent or the trial has
+    lasted too long.
 
-    No signal tells a worker so. And where its driver stops, a worker gets SIGTERM and is killed within .1 s, whatever
-    RAY_kill_worker_timeout_milliseconds says; `ray.kill` sends SIGKILL alone (measured with Ray 2.60).
+    The queries are needed because no signal tells a worker so. A worker whose driver stops gets
+    SIGTERM and is killed almost at once, whatever RAY_kill_worker_timeout_milliseconds says, and
+    `ray.kill` sends only SIGKILL (docs/evidence.md).
+
+    Args:
+        nodes: ids of the trial's nodes.
+        preempted: the event to set.
+        ended: returns True when the sweep has ended the trial.
     """
     over = threading.Event()
 
     def look() -> None:
         while not over.wait(LOOK_SECONDS):
-            with contextlib.suppress(
-                RayError, OSError, RuntimeError
-            ):  # the head is away: ask again
+            # While the head is away, the query fails and is made again.
+            with contextlib.suppress(RayError, OSError, RuntimeError):
                 if draining().intersection(nodes) or ended():
                     preempted.set()
                     return
@@ -50,14 +58,17 @@ def watching(
 
 
 def draining() -> set[str]:
-    """Ids of nodes that take no more work and will go."""
+    """Returns the ids of nodes that take no more work and will go away."""
     return set(
         ray._private.worker.global_worker.gcs_client.get_draining_nodes(timeout=ANSWER_SECONDS)
     )
 
 
 class RayPeers:
-    """The other nodes of a training: an actor in each further bundle of its placement group runs the command there."""
+    """Runs the command of a trial on the trial's other nodes.
+
+    An actor in each further bundle of the trial's placement group runs the command there.
+    """
 
     def __init__(
         self, group: Any, num_nodes: int, resources: Mapping[str, float], folder: str, trial: str
@@ -83,12 +94,14 @@ class RayPeers:
         self._ranks: dict[Any, int] = {}
 
     def start(self, orders: Sequence[Mapping[str, Any]]) -> None:
+        """Starts the command on each further node; `orders` holds one order for each, by rank."""
         self._running = [
             actor.run.remote(dict(order)) for actor, order in zip(self._actors, orders, strict=True)
         ]
         self._ranks = {reference: rank for rank, reference in enumerate(self._running, start=1)}
 
     def failed(self) -> TrainingError | None:
+        """Returns the error of a node that was lost or whose command failed; None without one."""
         ready, self._running = (
             ray.wait(self._running, num_returns=len(self._running), timeout=0)
             if self._running
@@ -99,16 +112,22 @@ class RayPeers:
                 code, words = ray.get(reference)
             except RayError as error:
                 return TryAgainError(
-                    f"node {self._ranks[reference]} of the training was lost: {type(error).__name__}"
+                    f"node {self._ranks[reference]} of the training was lost: "
+                    f"{type(error).__name__}"
                 )
             if code != 0:
                 kind = TryAgainError if code == TRY_AGAIN else TrainingError
                 return kind(
-                    f"the command on node {self._ranks[reference]} {said(code) if code is not None else 'failed'}; its last lines: {words}"
+                    f"the command on node {self._ranks[reference]} "
+                    f"{said(code) if code is not None else 'failed'}; its last lines: {words}"
                 )
         return None
 
     def stop(self) -> None:
+        """Stops the commands and kills the actors.
+
+        The commands get the grace period and `END_SECONDS` to end.
+        """
         for actor in self._actors:
             actor.stop.remote()
         if self._ranks:
@@ -127,7 +146,11 @@ class _Peer:
         self._asked = threading.Event()
 
     def run(self, order: Mapping[str, Any]) -> tuple[int | None, str]:
-        """Exit status (None: it could not run) and last lines."""
+        """Runs the command.
+
+        Returns:
+            (exit status, last lines of output); the status is None if the command could not run.
+        """
         log = TrainingLog(self._folder, self._name)
         try:
             return supervise(
@@ -139,4 +162,5 @@ class _Peer:
             log.close()
 
     def stop(self) -> None:
+        """Asks the command to end."""
         self._asked.set()

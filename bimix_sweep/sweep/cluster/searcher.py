@@ -1,9 +1,11 @@
-"""Tune's searcher: it owns the Optuna study, and the study is a view of the journal.
+"""Tune's searcher, which owns the Optuna study; the study is computed from the journal.
 
-Tune asks `suggest` when a slot is free, in the loop that also hears of every training's reports. So a proposal that waits
-for a fit is decided in a thread, and Tune is told to ask again. First come the trainings that an earlier driver left unfinished, then what the
-sampler's planner proposes, then the final trainings; after them Tune is told that the search is finished. Nothing of it
-is saved by Tune: a driver that starts again builds the study anew from the journal.
+Tune calls `suggest` when a slot is free, in the same loop that receives the reports of all trials.
+A proposal that waits for a fit is therefore decided in a thread, and Tune is told to ask again. The
+searcher gives first the trials that an earlier driver left unfinished, then the proposals of the
+sampler's planner, then the confirmation trials; afterwards the searcher tells Tune that the search
+is finished. Tune saves nothing of the searcher: a driver that starts again builds the study anew
+from the journal.
 """
 
 import concurrent.futures
@@ -26,49 +28,64 @@ from bimix_sweep.sweep.sampler import SHARE, MixtureSampler, Planner, suggest_mi
 from bimix_sweep.sweep.workspace.redaction import masked
 
 FINISHED = "FINISHED"
-"""Tune's word for a search that has nothing more to suggest (`Searcher.FINISHED`)."""
+"""Tune's constant for a search that has nothing more to suggest (`Searcher.FINISHED`)."""
 TURNS = 3
-"""Times in a row, none of which brought a point, that Tune is given a training before its word that it failed for good is taken. Where a worker
-dies between two trainings, Tune fails the second one and tries nothing: it retries what is RUNNING, and that one is still PENDING (Ray 2.60). What the
-record knows to be over ends at once."""
+"""Number of times in a row, none with a new point, that Tune is given a trial before Tune's report
+that the trial failed for good is accepted. Where a worker dies between two trials, Tune fails the
+second one without a retry, because Tune retries only a trial that is RUNNING, and the second one is
+still PENDING (Ray 2.60). A trial that is over according to the record ends at once."""
 FIRST_SECONDS, AGAIN_SECONDS = 5.0, 0.02
-"""How long Tune's loop waits for a proposal when it asks for it, and when it asks again. Where none is at hand when a training ends, Tune lets its worker
-go, or has it take over a training whose own worker is starting and ends that one; and a start costs two seconds of a core. So the loop rather waits for a
-fit, if not for a long one. With 64 instant trainings on two cores all workers were up after 107 s, and after 180 s where it waited for one second."""
+"""Seconds that Tune's loop waits for a proposal at the first request, and at further requests. If
+no proposal is ready when a trial ends, Tune releases its worker, or gives it a trial whose own
+worker is starting and ends that worker, and a start costs CPU time. The loop therefore waits for a
+fit, but not for a long one (docs/evidence.md)."""
 
 MOST_WORDS = 300
-"""Characters of Tune's error in the reason of a training's failure."""
+"""Maximum number of characters of Tune's error in the reason of a trial's failure."""
 SCOUTS, SCOUT_SECONDS = 4, 10.0
-"""Trainings that begin alone, until one of them has a point or so long. Workers that start together on few cores come up together, late: resumed with 64
-slots on two cores, the first of all began after 23 s."""
+"""Number of trials that begin alone, until one of them has a point or for at most so many seconds.
+Workers that start together on few cores all become ready late (docs/evidence.md)."""
 
 
 class SweepPlanner(Planner, Protocol):
-    """A planner that also knows the end of a sweep."""
+    """A planner that also decides the end of a sweep."""
 
     def final(self, started: Collection[str]) -> Proposal | None:
-        """The next final training that is not `started`; None when the running trainings must end first or there is no more."""
+        """Returns the next confirmation trial that is not in `started`.
+
+        Returns:
+            the proposal; None when running trials must end first, or when no confirmation trial is
+            left.
+        """
         ...
 
     def over(self) -> bool:
-        """Every final training was decided."""
+        """Returns whether every confirmation trial was decided."""
         ...
 
 
 @dataclass(slots=True)
 class _Turn:
-    """One of Tune's trials for a training."""
+    """A trial that is given to Tune, again after an error while `number` is below `TURNS`."""
 
     trial: optuna.Trial
     order: dict[str, Any]
     number: int = 1
-    """Since its last point."""
+    """Number of turns since the last point of the trial."""
     lost: str = ""
-    """Of what the last of them ended with an error."""
+    """The error with which the last turn ended; "" without one."""
 
 
 class SweepSearcher(Searcher):  # type: ignore[misc]
-    """Asks and tells one study."""
+    """Asks one Optuna study for trials, gives these to Tune, and tells the study their results.
+
+    Args:
+        planner: proposes trials and decides the end of the sweep.
+        domains: names of the domains.
+        name: name of the study.
+        past: all trials of the journal; the unfinished ones are given to Tune first.
+        slots: returns how many trials may run at a time; None for no limit.
+    """
 
     def __init__(
         self,
@@ -86,14 +103,13 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         self._again: list[_Turn] = []
         self._unfinished = [trial for trial in past if trial.state == "running"]
         self._started = {trial.proposal.trial for trial in past}
-        self._number = len(past) - len(
-            self._unfinished
-        )  # trials of the study, which copies all of them to count them
+        # The number of trials in the study; the study itself would copy all of them to count them.
+        self._number = len(past) - len(self._unfinished)
         self._deciding: concurrent.futures.Future[tuple[Proposal | None, str, bool]] | None = None
-        self._over = False  # nothing is left to decide
-        self._scouting_until = math.inf  # a time once the first training was given
+        self._over = False  # True: nothing is left to decide
+        self._scouting_until = math.inf  # a finite time once the first trial was given
         self.error: BimixSweepError | None = None
-        """Why the search ended early."""
+        """The error that ended the search early; None without one."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.study = optuna.create_study(
             study_name=name, direction="minimize", sampler=self._sampler
@@ -103,6 +119,10 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
                 self.study.add_trial(self._frozen(trial))
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Returns the order of a trial, None if Tune shall ask again, or `FINISHED`.
+
+        An error of this package is kept in `error` and finishes the search.
+        """
         try:
             return self._suggest(trial_id)
         except BimixSweepError as error:
@@ -110,12 +130,17 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             return FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Notes that a trial has a new point; this also ends the wait for the first point."""
         self._scouting_until = 0.0
         if trial_id in self._running:
-            self._running[trial_id].number = 0  # the next turn is the first without a point
+            self._running[trial_id].number = 0  # the next turn is number 1 without a point
 
     def lost(self, trial_id: str, words: str) -> None:
-        """Said before `on_trial_complete` with an error, of which that is told nothing."""
+        """Keeps the error of a trial.
+
+        The scheduler calls it just before Tune calls `on_trial_complete` without the text of the
+        error.
+        """
         if trial_id in self._running:
             self._running[trial_id].lost = textwrap.shorten(
                 masked(words), MOST_WORDS, placeholder=" ..."
@@ -124,6 +149,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
+        """Tells the study the result of a trial, or keeps the trial for another turn."""
         turn = self._running.pop(trial_id, None)
         if turn is None:
             return
@@ -148,10 +174,10 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             self.error = problem
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is the record."""
+        """Saves nothing, because the journal is the record."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is the record."""
+        """Restores nothing, because the journal is the record."""
 
     def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self.error is not None:
@@ -162,16 +188,15 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             return None
         turn = self._again.pop(0) if self._again else self._new()
         if turn is None:
-            return (
-                FINISHED if self._over and not self._running else None
-            )  # what runs may have to be given to Tune again
+            # A running trial may have to be given to Tune again, so the search is not finished.
+            return FINISHED if self._over and not self._running else None
         self._running[trial_id] = turn
         if self._scouting_until == math.inf:
             self._scouting_until = time.monotonic() + SCOUT_SECONDS
         return dict(turn.order)
 
     def _new(self) -> _Turn | None:
-        """A training that this driver has not given to Tune."""
+        """Returns a trial that this driver has not given to Tune yet; None if there is none now."""
         if self._over:
             return None
         if self._unfinished:
@@ -209,14 +234,14 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         )
 
     def _decided(self) -> tuple[Proposal | None, str, bool] | None:
-        """What `_decide` found, None while it is at it."""
+        """Returns the result of `_decide`, which runs in a thread; None while it is not ready."""
         seconds: float | None = AGAIN_SECONDS
         if self._deciding is None:
             self._deciding, seconds = concurrent.futures.Future(), FIRST_SECONDS
             threading.Thread(
                 target=_settle, args=(self._deciding, self._decide), name="proposal", daemon=True
             ).start()
-        if not self._running:  # nobody else needs Tune's loop
+        if not self._running:  # no trial needs Tune's loop, so wait without a limit
             seconds = None
         concurrent.futures.wait([self._deciding], timeout=seconds)
         if not self._deciding.done():
@@ -225,13 +250,14 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         return decided.result()
 
     def _decide(self) -> tuple[Proposal | None, str, bool]:
-        """The next training and its role; where there is none, whether there never will be."""
+        """Returns the next proposal (or None), its role, and whether nothing is left to decide."""
         if (found := self._planner.propose(trial_name(self._number))) is not None:
             return found, "sweep", False
         found = self._planner.final(self._started)
         return found, "final", found is None and self._planner.over()
 
     def _frozen(self, past: PastTrial) -> optuna.trial.FrozenTrial:
+        """Returns a past trial as a trial of the study that has ended."""
         shares = past.proposal.mixture.as_array(self._domains).tolist()
         finished = past.state == "finished" and past.objective is not None
         return create_trial(
@@ -249,7 +275,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
 
 
 def _settle(future: "concurrent.futures.Future[Any]", call: Callable[[], Any]) -> None:
-    """Give a future what a call returns or raises."""
+    """Gives a future the value that a call returns, or the error that it raises."""
     try:
         future.set_result(call())
     except Exception as error:  # noqa: BLE001 - it is raised where the future is read

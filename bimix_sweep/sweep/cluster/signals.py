@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM at any moment of a driver's life: stop at the next safe point, and say how to go on.
+"""Handling of Ctrl-C and SIGTERM in a driver: stop at the next safe point, and say how to go on.
 
-Nothing needs saving then: the journal and the checkpoints are on the disk. Both signals become a KeyboardInterrupt in the
-main thread, at once or, inside Tune's loop, at its next step; `ray.init` puts a SIGTERM handler of its own in place, so
-`install` is called again after it.
+Nothing needs to be saved then, because the journal and the checkpoints are on the disk. Both
+signals become a KeyboardInterrupt in the main thread: at once, or at the next step while Tune's
+loop runs. `ray.init` installs its own SIGTERM handler, so `install` is called again after it.
 """
 
 import contextlib
@@ -17,23 +17,30 @@ from bimix_sweep.errors import BimixSweepError
 from bimix_sweep.sweep.views.terminal import Progress
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""The signals that stop a driver."""
 LATEST_SECONDS = 10.0
-"""After a signal in which the driver must be gone. A signal to a whole process group ends embedded Ray's daemons too, and calls
-to them then wait for minutes; leaving at once is as safe, since what was acknowledged is on the disk."""
+"""Seconds after a signal in which the driver must have ended. A signal to a whole process group
+also ends embedded Ray's daemons, and calls to them then wait for minutes; ending the process at
+once is as safe, because every acknowledged loss is on the disk."""
 
 
 class Interrupt:
     """Turns both signals into a KeyboardInterrupt; use it as a context manager.
 
-    `leave` ends the process where that has not ended it in time. A second signal does not wait for the safe point. In another
-    thread than the main one it does nothing, as Python gives signals to the main thread only.
+    A second signal does not wait for the safe point. Outside the main thread the object does
+    nothing, because Python gives signals to the main thread only.
+
+    Args:
+        leave: called to end the process if the KeyboardInterrupt has not ended it within
+            `LATEST_SECONDS`.
     """
 
     def __init__(self, leave: Callable[[], None]) -> None:
         self._leave = leave
         self.failure: BimixSweepError | None = None
-        """Why the work must end, where no signal of a person asked for it."""
-        self._asked = self._told = False  # by a signal: handled, and noticed at least
+        """The error for which the work must end; None where only a person's signal ends it."""
+        # `_asked`: Python has handled a signal. `_told`: a signal has reached the process.
+        self._asked = self._told = False
         self._in_loop = False
         self._before: dict[signal.Signals, Any] = {}
         self._over = threading.Event()
@@ -41,7 +48,8 @@ class Interrupt:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.getsignal(number) for number in SIGNALS}
-            # told by the system's own handler: Python's waits while the main thread is in a call to Ray that does not return
+            # The C handler of the signal writes to this pipe. Python's own handler waits while the
+            # main thread is in a call to Ray that does not return.
             told, tell = os.pipe()
             os.set_blocking(tell, False)
             self._wakeup = (signal.set_wakeup_fd(tell, warn_on_full_buffer=False), tell)
@@ -59,7 +67,7 @@ class Interrupt:
             signal.signal(number, handler)
 
     def _watch(self, told: int) -> None:
-        """See that the process ends soon after the first signal."""
+        """Makes the process end soon after the first signal."""
         with os.fdopen(told, "rb", buffering=0) as stream:
             while number := stream.read(1):
                 if number[0] in SIGNALS:
@@ -67,18 +75,20 @@ class Interrupt:
                     self._leave_late()
 
     def install(self) -> None:
-        """Take the signals over, from whoever has them now."""
+        """Installs the handlers of both signals, in place of the present ones."""
         for number in self._before:
             signal.signal(number, self._handle)
 
     def fail(self, error: BimixSweepError, *, wake: bool = True) -> None:
-        """End the work with this error, as a first signal would; called from any thread.
+        """Ends the work with this error, as a first signal would; any thread may call it.
 
-        Nothing where the work is ending already: a Ctrl-C ends embedded Ray's processes too.
+        The call does nothing if the work is ending already: a Ctrl-C ends embedded Ray's processes,
+        too, which then seem to fail.
 
         Args:
-            error: what to say at the end.
-            wake: the main thread is to be interrupted; False where it knows and is ending already.
+            error: the error to report at the end.
+            wake: whether to interrupt the main thread; False where the main thread knows of the
+                error and is ending already.
         """
         if self._asked or self._told or self.failure is not None:
             return
@@ -88,16 +98,21 @@ class Interrupt:
             return
         if self._before:
             os.kill(os.getpid(), signal.SIGINT)
-        else:  # in another thread than the main one: at the next safe point
+        else:  # not entered in the main thread: the work ends at the next safe point
             self._asked = True
 
     def _leave_late(self) -> None:
+        """Calls `leave` if the work has not ended after `LATEST_SECONDS`."""
         if not self._over.wait(LATEST_SECONDS):
             self._leave()
 
     @contextlib.contextmanager
     def loop(self) -> Iterator[None]:
-        """Inside, a first signal waits until `check` is called."""
+        """Makes a first signal wait, inside this context, until `check` is called.
+
+        Raises:
+            KeyboardInterrupt: a signal came meanwhile.
+        """
         self._in_loop = True
         try:
             yield
@@ -106,7 +121,7 @@ class Interrupt:
         self.check()
 
     def check(self) -> None:
-        """A safe point.
+        """Marks a safe point, at which the work may end.
 
         Raises:
             KeyboardInterrupt: a signal has come.
@@ -122,7 +137,16 @@ class Interrupt:
 
 @contextlib.contextmanager
 def stoppable(progress: Progress, advice: Callable[[], str]) -> Iterator[Interrupt]:
-    """Both signals end what is inside with a KeyboardInterrupt, and `advice()` is the last thing said then."""
+    """Ends the code inside with a KeyboardInterrupt after a signal; shows `advice()` as last line.
+
+    Args:
+        progress: the progress view, which shows the messages.
+        advice: returns how to go on.
+
+    Raises:
+        KeyboardInterrupt: a signal stopped the work.
+        BimixSweepError: the work had to end for this error (`Interrupt.fail`).
+    """
 
     def leave() -> None:
         progress.end()
@@ -136,9 +160,8 @@ def stoppable(progress: Progress, advice: Callable[[], str]) -> Iterator[Interru
         try:
             yield interrupt
         except (KeyboardInterrupt, SystemExit) as error:
-            if (
-                isinstance(error, SystemExit) and error.code != signal.SIGTERM
-            ):  # Ray's own handler, while it starts
+            # While Ray starts, its own SIGTERM handler raises SystemExit with this code.
+            if isinstance(error, SystemExit) and error.code != signal.SIGTERM:
                 raise
             if interrupt.failure is not None:
                 raise interrupt.failure from error

@@ -1,4 +1,8 @@
-"""How many trainings a cluster holds: counted node by node, as a training's part on a node never spans two, and again as nodes come and go."""
+"""Number of trials that a cluster holds at a time.
+
+The count is made node by node, because the part of a trial on one node never spans two nodes, and
+is made again as nodes come and go.
+"""
 
 import contextlib
 import math
@@ -10,15 +14,24 @@ from bimix_sweep.config import ResourcesConfig
 from bimix_sweep.errors import SweepError
 
 COUNT_SECONDS = 5.0
-"""Between counts of the nodes."""
+"""Seconds between two counts of the nodes."""
 WAIT_SECONDS = 60.0
-"""For the first worker of a cluster that just came up, where its head trains nothing."""
+"""Seconds to wait for the first worker node of a cluster that just started and whose head holds no
+trial."""
 WHOLE = 1e-9
-"""Shares of a CPU or GPU are decimals: 1 / .1 holds ten."""
+"""Tolerance of the division, because a fraction of a CPU or GPU is a decimal number: 1 / 0.1 is
+ten."""
 
 
 def places(node: Mapping[str, float], resources: ResourcesConfig) -> int:
-    """Trainings (or their parts) that one node holds; a share of a GPU never spans two of them."""
+    """Returns the number of trials (or of their parts) that one node holds.
+
+    A fraction of a GPU never spans two GPUs.
+
+    Args:
+        node: {"CPU": number, "GPU": number} of the node.
+        resources: what a trial needs on each of its nodes.
+    """
     found = math.floor(node.get("CPU", 0.0) / resources.cpu + WHOLE)
     if resources.gpu >= 1:
         found = min(found, math.floor(node.get("GPU", 0.0) / resources.gpu + WHOLE))
@@ -30,9 +43,10 @@ def places(node: Mapping[str, float], resources: ResourcesConfig) -> int:
 
 
 def fitting(nodes: Sequence[Mapping[str, float]], resources: ResourcesConfig) -> int:
-    """Trainings at a time that the nodes hold, each on `resources.nodes` different ones.
+    """Returns how many trials the nodes hold at a time, each on `resources.nodes` different nodes.
 
-    t trainings of k nodes fit where sum_i min(places_i, t) >= k t: no node takes two parts of one training.
+    t trials of k nodes fit if sum_i min(places_i, t) >= k t, because no node takes two parts of one
+    trial.
     """
     each = [places(node, resources) for node in nodes]
     if resources.nodes == 1:
@@ -44,17 +58,20 @@ def fitting(nodes: Sequence[Mapping[str, float]], resources: ResourcesConfig) ->
 
 
 class Slots:
-    """Trainings to have at a time, now."""
+    """Number of trials to run at a time; call the object for the number now."""
 
     def __init__(
         self, resources: ResourcesConfig, nodes: Callable[[], list[dict[str, float]]], scales: bool
     ) -> None:
-        """Args:
-            nodes: resources of each node that takes work.
-            scales: an autoscaler adds nodes where trainings wait for one.
+        """Counts the nodes; waits up to `WAIT_SECONDS` for the first one if no autoscaler runs.
+
+        Args:
+            resources: what a trial needs, and how many slots the user wants.
+            nodes: returns the resources of each node that takes work.
+            scales: whether an autoscaler adds nodes when trials wait for one.
 
         Raises:
-            SweepError: no node holds a training, and none will come.
+            SweepError: no node holds a trial, and no autoscaler will add one.
         """
         self._resources, self._nodes, self._scales = resources, nodes, scales
         until, found = time.monotonic() + WAIT_SECONDS, nodes()
@@ -78,20 +95,23 @@ class Slots:
                 f" on each of {resources.nodes} nodes" if resources.nodes > 1 else " on one node"
             )
             raise SweepError(
-                f"a training needs {resources.cpu:g} CPUs and {resources.gpu:g} GPUs{where}; the nodes have {shown}"
-                f"{', ...' if len(found) > 8 else ''}; lower resources.cpu, resources.gpu or resources.nodes"
+                f"a training needs {resources.cpu:g} CPUs and {resources.gpu:g} GPUs{where}; the "
+                f"nodes have {shown}"
+                f"{', ...' if len(found) > 8 else ''}; lower resources.cpu, resources.gpu or "
+                "resources.nodes"
             )
 
     def __call__(self) -> int:
-        """With `slots: auto` as many as the nodes hold; with a number at most so many.
+        """Returns the number of trials to run at a time.
 
-        Trainings wait for nodes only where an autoscaler sees them waiting: as many as `slots` says, with auto one, which
-        wakes a cluster that has scaled to nothing.
+        With `slots: auto` the number is what the nodes hold, at least one. With a number in `slots`
+        it is at most this number; with an autoscaler it is this number, because the autoscaler adds
+        nodes only when it sees trials that wait. With `auto` one trial waits, which wakes a cluster
+        that has scaled to nothing.
         """
         if time.monotonic() - self._counted > COUNT_SECONDS:
-            with contextlib.suppress(
-                OSError, RuntimeError
-            ):  # Ray's head is away: count again later
+            # While Ray's head is away, the count fails and is made again later.
+            with contextlib.suppress(OSError, RuntimeError):
                 self._fit = fitting(self._nodes(), self._resources)
             self._counted = time.monotonic()
         wanted = self._resources.slots
@@ -101,7 +121,7 @@ class Slots:
 
 
 def ray_slots(resources: ResourcesConfig) -> Slots:
-    """Of the Ray this process is connected to.
+    """Returns the slots of the Ray cluster that this process is connected to.
 
     Raises:
         SweepError: as for `Slots`.
@@ -112,26 +132,25 @@ def ray_slots(resources: ResourcesConfig) -> Slots:
 
 
 def working_nodes() -> list[dict[str, Any]]:
-    """Those that take work, as Ray describes them."""
+    """Returns the nodes that take work, as Ray describes them."""
     import ray
 
     from bimix_sweep.sweep.cluster.preemption import draining
 
     leaving: set[str] = set()
-    with contextlib.suppress(
-        ray.exceptions.RayError, AttributeError
-    ):  # a client (ray://) has no such connection
+    # A client (ray://) has no connection of its own to the head, hence AttributeError.
+    with contextlib.suppress(ray.exceptions.RayError, AttributeError):
         leaving = draining()
     return [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
 
 
 def resources_of(node: Mapping[str, Any]) -> dict[str, float]:
-    """What one of them has for trainings."""
+    """Returns the CPUs and GPUs of one node of `working_nodes`."""
     return {name: float(node["Resources"].get(name, 0.0)) for name in ("CPU", "GPU")}
 
 
 def _scales() -> bool:
-    """An autoscaler has told Ray which nodes it may add."""
+    """Returns whether an autoscaler has told Ray which nodes it may add."""
     import ray
 
     try:

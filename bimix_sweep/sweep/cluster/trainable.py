@@ -1,11 +1,15 @@
-"""One training under Ray Tune.
+"""The function that runs one trial under Ray Tune.
 
-Who may crash: this worker, its node, the driver, the actor. Who retries: Tune starts a training anew on another worker,
-Ray repeats calls to an actor that restarts, a person resumes a sweep whose driver died. What makes that safe: a point
-is recorded by the actor before Tune hears of it, recording is idempotent by (trial, step), the training goes on from its
-checkpoint, and a training that the record says is finished is not run. What the trainer itself raises is not retried
-here, as it would come again until a person mends the cause and resumes (`retries`). TryAgainError and OSError are, a
-few times without a new point in between. A full disk fails no training: the sweep stops, and goes on when there is room.
+This worker, its node, the driver and the actor may crash. Tune then starts the trial on another
+worker, Ray repeats calls to an actor that restarts, and a person resumes a sweep whose driver died.
+Repeating is safe for four reasons: the actor records a point before Tune receives it, recording is
+idempotent by (trial, step), a trial goes on from its checkpoint, and a trial that is finished
+according to the record is not run.
+
+An error of the trainer's own code is not retried here, because it would come again until a person
+removes the cause and resumes the sweep (`retries`). TryAgainError and OSError are retried a few
+times without a new point in between. A full disk does not make a trial fail: the sweep stops, and
+goes on when there is room.
 """
 
 import contextlib
@@ -36,40 +40,47 @@ from bimix_sweep.sweep.workspace.redaction import masked
 from bimix_sweep.sweep.workspace.trial_log import TrainingLog
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""Error numbers of a disk that is full or read-only."""
 FULL_ATTEMPTS = 3
-"""The same where the disk is full or read-only: then the sweep stops, because no training is to blame and the next one would meet the same."""
+"""Attempts without a new point where the disk is full or read-only; then the sweep stops, because
+the trial is not to blame and the next one would meet the same error."""
 LONGEST_REASON = 2000
-"""Characters of a failure's reason in the journal."""
+"""Maximum number of characters of a failure's reason in the journal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """What all trainings of a sweep share."""
+    """Settings that all trials of a sweep share."""
 
     actor: str
     """Name of the LawActor."""
     checkpoints: str
-    """Each training has a folder here, or a parcel."""
+    """Folder or URI in which each trial has its checkpoint, as a folder or as an archive."""
     weights: Mapping[str, float]
-    """Of the targets, for the number that Tune and Optuna show."""
+    """Weights of the targets, for the objective that Tune and Optuna show."""
     objective: str
+    """How the targets' losses are combined into one objective, as `weighted_loss` takes it."""
     goals: Goals
-    """Direction and range of targets that are no plain losses."""
+    """Direction and range of targets that are not plain losses."""
     threads: int
-    """CPU threads of a training."""
+    """CPU threads of a trial."""
     each: int
-    """About how many trainings one worker runs."""
+    """Approximate number of trials that one worker runs."""
     trainer: Trainer
+    """The prepared trainer."""
     folder: str
-    """The sweep's, for logs."""
+    """Folder or URI of the sweep, for logs."""
     nodes: int
-    """Of a training."""
+    """Number of nodes of a trial."""
     resources: Mapping[str, float]
-    """`cpu` and `gpu` of a training on each of its nodes."""
+    """`cpu` and `gpu` of a trial on each of its nodes."""
 
 
 def proxy_training(training: Training) -> Callable[[dict[str, Any]], None]:
-    """The function that Tune runs, again and again in the same process, so nothing is left over from one to the next."""
+    """Returns the function that Tune runs for each trial.
+
+    Tune calls the function many times in one process, so no trial leaves anything for the next.
+    """
 
     def bimix_training(config: dict[str, Any]) -> None:
         _run(training, config)
@@ -78,15 +89,15 @@ def proxy_training(training: Training) -> Callable[[dict[str, Any]], None]:
 
 
 def _run(training: Training, config: Mapping[str, Any]) -> None:
-    os.environ["OMP_NUM_THREADS"] = str(
-        training.threads
-    )  # before the first import of torch; two pools on a core collapse
+    # Set before the first import of torch; two thread pools on one core are very slow.
+    os.environ["OMP_NUM_THREADS"] = str(training.threads)
     trial: str = config["trial"]
     actor = law_actor(training.actor)
     cores, gpus = (training.nodes * training.resources[name] for name in ("cpu", "gpu"))
     begun = ask(actor.start.remote(trial, f"{os.uname().nodename}:{os.getpid()}", cores, gpus))
     checkpoint = Checkpoint(training.checkpoints, trial, begun.get("begun_anew", 0))
-    if begun["state"] != "running":  # the attempt before died, or was told to stop
+    # The trial has ended in an earlier attempt, or the sweep was halted.
+    if begun["state"] != "running":
         if begun["state"] != "halted":
             checkpoint.drop()
         tune.report(begun["result"])
@@ -98,11 +109,11 @@ def _run(training: Training, config: Mapping[str, Any]) -> None:
         checkpoint.keep()
         shown = {
             "step": step,
-            "timesteps_total": step,
+            "timesteps_total": step,  # TensorBoard's axis
             "objective": weighted_loss(
                 losses, training.weights, training.objective, training.goals
             ),
-        }  # TensorBoard's axis is timesteps_total
+        }
         tune.report({**shown, **{f"loss_{target}": loss for target, loss in losses.items()}})
 
     try:
@@ -141,23 +152,27 @@ def _run(training: Training, config: Mapping[str, Any]) -> None:
             )
     except (RayError, JournalError):
         checkpoint.close()
-        raise  # not the training's fault: Tune tries again, from the checkpoint
+        raise  # the trial is not to blame: Tune tries again, from the checkpoint
     except (OSError, TryAgainError) as error:
         reason = _reason(error)
         full = isinstance(error, OSError) and error.errno in FULL
         if begun["fruitless"] < (FULL_ATTEMPTS if full else ATTEMPTS):
             with contextlib.suppress(OSError):
                 checkpoint.keep(last=True)
-            raise TryAgainError(reason) from None  # what Tune writes down of it is masked
+            raise TryAgainError(reason) from None  # Tune writes down the masked reason only
         if full:
             _halt(actor, trial, reason, training.folder)
             checkpoint.close()
-            tune.report({"step": 0, "failed": reason})  # to Tune alone
+            tune.report({"step": 0, "failed": reason})  # for Tune only, not for the record
             return
-        reason = f"{begun['fruitless']} attempts in a row brought no new point, the last ended with: {reason}"
+        reason = (
+            f"{begun['fruitless']} attempts in a row brought no new point, "
+            f"the last ended with: {reason}"
+        )
         ask(actor.abandon.remote(trial, reason))
         tune.report({"step": 0, "failed": reason})
-    except Exception as error:  # noqa: BLE001 - a trainer's code may fail in any way; the record says how and the sweep goes on
+    # A trainer's code may fail in any way; the record says how, and the sweep goes on.
+    except Exception as error:  # noqa: BLE001
         reason = _reason(error)
         ask(actor.abandon.remote(trial, reason, _cause(error)))
         tune.report({"step": 0, "failed": reason})
@@ -167,7 +182,7 @@ def _run(training: Training, config: Mapping[str, Any]) -> None:
 
 
 def _halt(actor: Any, trial: str, reason: str, folder: str) -> None:
-    """Have the sweep stop, to be resumed by a person."""
+    """Stops the sweep, until a person resumes it."""
     advice = (
         f"make room, or mend the disk, and go on with: bimix-sweep resume {shlex.quote(folder)}"
     )
@@ -179,10 +194,10 @@ def _halt(actor: Any, trial: str, reason: str, folder: str) -> None:
 
 
 def _wait_for_better_times(fruitless: int) -> None:
-    """Attempts at what can't go well now follow each other more and more slowly.
+    """Waits before a retry, with exponential back-off.
 
     Raises:
-        TryAgainError: there were so many that this one, whose predecessors could not even say why, is not made.
+        TryAgainError: so many attempts ended without even a reason that this one is not made.
     """
     if fruitless > ATTEMPTS:
         raise TryAgainError("its worker or its node died (out of memory?)")
@@ -190,19 +205,19 @@ def _wait_for_better_times(fruitless: int) -> None:
 
 
 def _nodes(group: Any) -> list[str]:
-    """Ids of the nodes of a training."""
+    """Returns the ids of the nodes of a trial."""
     if group is None:
         return [ray.get_runtime_context().get_node_id()]
     return sorted(ray.util.placement_group_table(group)["bundles_to_node_id"].values())
 
 
 def _cause(error: Exception) -> Cause:
-    """Whether the mixture and the learning rate may be to blame."""
+    """Returns "diverged" if the mixture and the learning rate may be to blame, else "outside"."""
     return "diverged" if isinstance(error, DivergedError) else "outside"
 
 
 def _reason(error: Exception) -> str:
-    """One line without credentials."""
+    """Returns the text of an error as one line without credentials."""
     words = masked(" ".join(str(error).split()))
     if len(words) > LONGEST_REASON:
         words = words[: LONGEST_REASON // 2] + " ... " + words[-LONGEST_REASON // 2 :]

@@ -1,7 +1,7 @@
-"""Whether the trainer can be loaded where it will train, before anything is begun.
+"""Checks that every node can load the trainer, before a sweep begins.
 
-A trainer travels pickled, and what it is of a module travels by name: a worker imports that module. Where it cannot, Tune starts
-each training 21 times before it gives it up, and three of them take two minutes (Ray 2.60, two slots).
+A trainer travels pickled, and its pickle names modules, which a worker imports. If a worker cannot
+import them, Tune starts each trial many times before it gives up (docs/evidence.md).
 """
 
 import contextlib
@@ -15,16 +15,22 @@ from bimix_sweep.sweep.trainers.base import Trainer
 from bimix_sweep.sweep.workspace.redaction import masked
 
 LOAD_SECONDS = 60.0
-"""For the nodes to load the trainer. One that takes longer is not waited for: its first training will."""
+"""Seconds that the nodes may take to load the trainer; the first trial waits for a slower node."""
 
 
 def check_loadable(
     trainer: Trainer, resources: ResourcesConfig, say: Callable[[str], None]
 ) -> None:
-    """Load the trainer once in a worker on each node that can hold a training; the others may lack it.
+    """Loads the trainer once in a worker on each node that can hold a trial.
 
-    The sweep is refused only for a module that is missing, or that lacks what the trainer takes from it. Of anything else `say` is told:
-    with it a training may fare better than this task, which has no GPU.
+    Other nodes may lack the trainer. The sweep is refused only if a module is missing, or lacks a
+    name that the trainer takes from it. Any other error is only passed to `say`, because a trial
+    may succeed where this task, which has no GPU, fails.
+
+    Args:
+        trainer: the prepared trainer.
+        resources: what a trial needs on each of its nodes.
+        say: called with warnings.
 
     Raises:
         SweepError: a node lacks a module, or has another version of it.
@@ -32,23 +38,21 @@ def check_loadable(
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    def load(
-        pickled: bytes,
-    ) -> tuple[bool, str]:  # local, so that it travels whole: bimix_sweep may be what is missing
+    # A local function travels whole; a worker that lacks bimix_sweep can run it, too.
+    def load(pickled: bytes) -> tuple[bool, str]:
         import pickle
 
         try:
-            pickle.loads(pickled)  # noqa: S301 - as Ray does with it
-        except Exception as error:  # noqa: BLE001 - modules of a user's may fail in any way
+            pickle.loads(pickled)  # noqa: S301 - Ray does the same with a trainer
+        except Exception as error:  # noqa: BLE001 - a user's module may fail in any way
             return isinstance(
                 error, ModuleNotFoundError | AttributeError
             ), f"{type(error).__name__}: {error}"
         return False, ""
 
     pickled = ray.put(ray.cloudpickle.dumps(trainer))
-    task = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(
-        load
-    )  # its process ends: what it loaded may be large
+    # With max_calls=1 the process of the task ends; the modules that it loaded may be large.
+    task = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(load)
     asked: dict[Any, str] = {}
     for node in working_nodes():
         if places(resources_of(node), resources):
@@ -61,22 +65,25 @@ def check_loadable(
     )
     what = f"the trainer {type(trainer).__module__}.{type(trainer).__qualname__}"
     for reference in ready:
-        with contextlib.suppress(
-            ray.exceptions.RayError
-        ):  # its worker or its node died: the trainings go elsewhere
+        # If the worker or the node died, the trials run elsewhere.
+        with contextlib.suppress(ray.exceptions.RayError):
             missing, said = ray.get(reference)
             said = masked(" ".join(said.split()))
             if missing:
                 raise SweepError(
-                    f"{what} cannot be loaded by a worker on node {asked[reference]} ({said}); workers import its modules by name, so install them on every node "
-                    "or put their folder on the PYTHONPATH there, or define the trainer in the script itself, or have it travel whole: "
+                    f"{what} cannot be loaded by a worker on node {asked[reference]} ({said}); "
+                    "workers import its modules by name, so install them on every node "
+                    "or put their folder on the PYTHONPATH there, or define the trainer in the "
+                    "script itself, or have it travel whole: "
                     "ray.cloudpickle.register_pickle_by_value(MODULE)"
                 )
             if said:
                 say(
-                    f"warning: {what} could not be loaded by a worker on node {asked[reference]} ({said})"
+                    f"warning: {what} could not be loaded by a worker on node {asked[reference]} "
+                    f"({said})"
                 )
     if late:
         say(
-            f"{what} is still being loaded on {len(late)} nodes after {LOAD_SECONDS:g} s, the first on {asked[late[0]]}; going on"
+            f"{what} is still being loaded on {len(late)} nodes after {LOAD_SECONDS:g} s, the "
+            f"first on {asked[late[0]]}; going on"
         )

@@ -1,4 +1,4 @@
-"""The head of a Ray cluster as seen from elsewhere: its dashboard's address, its version, the token that opens it."""
+"""The head of a Ray cluster, reached from another machine: dashboard address, version and token."""
 
 import contextlib
 import http.client
@@ -20,39 +20,45 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 ANSWER_SECONDS = 10
-"""A dashboard may take to answer."""
+"""Seconds that a dashboard may take to answer."""
 OLDEST = (2, 60)
-"""Version of Ray that jobs of ours need."""
+"""Oldest version of Ray that can run a sweep's job."""
 MOST_RESOURCES = 1e9
-"""CPUs or GPUs of a cluster that exists."""
+"""Upper limit of plausible numbers of CPUs or GPUs; a larger answer is ignored."""
 OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
-"""Environment variables that Ray's client would rather follow than the address it is given."""
+"""Environment variables that Ray's client prefers to the address that it is given."""
 
 
 class Unanswered(SweepError):
-    """`http://head:8265 does not answer any more (Connection refused)`."""
+    """Error for a head that does not answer any more.
+
+    Example: `http://head:8265 does not answer any more (Connection refused)`.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """A head whose dashboard answers and takes our token."""
+    """A head whose dashboard answers and accepts the user's token."""
 
     address: str
-    """`http://host:8265`."""
+    """Address of the dashboard, `http://host:8265`."""
     ray_version: str
-    """That it runs."""
+    """Version of Ray that the head runs."""
     trusted: bool = True
-    """It is sent our token."""
+    """Whether requests to the head carry the user's token."""
 
     @classmethod
     def reach(cls, address: str, *, trusted: bool = True) -> Self:
-        """Ask who is there.
+        """Asks the dashboard at the address for its version, and returns the head.
 
         Args:
-            trusted: the user named the address, or submitted to it; to another, which some folder names, no token is sent.
+            address: address of the dashboard, with or without scheme.
+            trusted: whether the user named the address or submitted a job to it; an address that
+                only a folder names gets no token.
 
         Raises:
-            SweepError: nobody, somebody else, or one who does not take our token; with what to do.
+            SweepError: nothing answers, the server is not a Ray dashboard, its Ray is too old, or
+                the token is not accepted; the message says what to do.
         """
         address = cls.normal(address)
         try:
@@ -70,8 +76,10 @@ class Head:
             if isinstance(error.reason, ConnectionResetError):
                 raise SweepError(_stranger(address)) from error
             raise SweepError(
-                f"nothing answers at {address} ({error.reason}); need the address of the head's dashboard, usually http://HEAD:8265; where it "
-                "listens on the head's loopback only, forward it first: ssh -L 8265:127.0.0.1:8265 HEAD"
+                f"nothing answers at {address} ({error.reason}); need the address of the head's "
+                "dashboard, usually http://HEAD:8265; where it "
+                "listens on the head's loopback only, forward it first: ssh -L "
+                "8265:127.0.0.1:8265 HEAD"
             ) from error
         except (
             http.client.HTTPException,
@@ -84,21 +92,23 @@ class Head:
             raise SweepError(_stranger(address)) from error
         except OSError as error:
             raise SweepError(
-                f"{address} does not answer ({error}); is the head up, and nothing between that swallows requests?"
+                f"{address} does not answer ({error}); is the head up, and nothing between that "
+                "swallows requests?"
             ) from error
         numbers = re.match(r"([0-9]{1,9})\.([0-9]{1,9})", version)
         if numbers is None or tuple(map(int, numbers.groups())) < OLDEST:
             raise SweepError(
-                f"{address} runs Ray {version}; need {'.'.join(map(str, OLDEST))} or later on every node"
+                f"{address} runs Ray {version}; need {'.'.join(map(str, OLDEST))} or later on "
+                "every node"
             )
         return cls(address=address, ray_version=version, trusted=trusted)
 
     @staticmethod
     def normal(address: str) -> str:
-        """The address with its scheme.
+        """Returns the address with its scheme.
 
         Raises:
-            SweepError: it is none of a dashboard.
+            SweepError: the text is not the address of a dashboard.
         """
         if address.startswith("ray://") or address == "auto":
             raise SweepError(
@@ -116,12 +126,17 @@ class Head:
             fits = False
         if not fits:
             raise SweepError(
-                f"address {address[:200]!r} is not of a dashboard; need one such as http://HEAD:8265"
+                f"address {address[:200]!r} is not of a dashboard; need one such as "
+                "http://HEAD:8265"
             )
         return full
 
     def resources(self) -> dict[str, float]:
-        """{"CPU": all of the cluster's now, "GPU": ...}; empty where the dashboard does not tell."""
+        """Returns the resources that the cluster has now.
+
+        Returns:
+            {"CPU": number, "GPU": number, ...}; {} if the dashboard does not tell them.
+        """
         try:
             content = json.loads(
                 _get(f"{self.address}/api/cluster_status", self.trusted, 10_000_000)
@@ -146,17 +161,24 @@ class Head:
         return {name: number for name, number in found.items() if 0 <= number < MOST_RESOURCES}
 
     def jobs(self) -> "JobSubmissionClient":
-        """Ray's client for its jobs."""
+        """Returns Ray's client for the jobs of this head.
+
+        Raises:
+            SweepError: the head does not answer, or not as a Ray dashboard.
+        """
         import logging
 
         from ray.job_submission import JobSubmissionClient
 
         for name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # what it uploads is nobody's news
+            logging.getLogger(name).setLevel(logging.WARNING)  # no messages about uploads
         headers = auth_headers() if self.trusted else {}
 
         class Client(JobSubmissionClient):  # type: ignore[misc]
-            """Follows no redirect, and sends no token but the one it is given; Ray's own adds the user's."""
+            """Client that follows no redirect and sends no token but the given one.
+
+            Ray's own client adds the user's token to every request.
+            """
 
             def _do_request(self, method: str, endpoint: str, **options: Any) -> Any:
                 self._headers = headers
@@ -167,14 +189,15 @@ class Head:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """The token is for the address that was named, and for no other."""
+    """Refuses redirects, because the token is only for the address that was named."""
 
     def redirect_request(self, *_: Any) -> None:
+        """Returns None, which makes a redirect an error."""
         return None
 
 
 def _get(url: str, trusted: bool, most: int) -> bytes:
-    """The beginning of what `url` answers; `Head.normal` lets nothing but http(s) through."""
+    """Returns the first `most` bytes of the answer; `Head.normal` accepts only http and https."""
     request = urllib.request.Request(url, headers=auth_headers() if trusted else {})  # noqa: S310
     with urllib.request.build_opener(_NoRedirects).open(request, timeout=ANSWER_SECONDS) as answer:
         return bytes(answer.read(most))
@@ -182,10 +205,13 @@ def _get(url: str, trusted: bool, most: int) -> bytes:
 
 @contextlib.contextmanager
 def understood(address: str) -> Iterator[None]:
-    """Around a call of Ray's client: an answer that is none of a dashboard is an error of ours. What the head refuses stays a RuntimeError.
+    """Turns errors of Ray's client into errors of this package.
+
+    A RuntimeError, by which the client tells that the head refused the request, is passed on.
 
     Raises:
-        Unanswered: it does not answer. SweepError: not as a dashboard.
+        Unanswered: the head does not answer.
+        SweepError: the answer is not that of a Ray dashboard, or the token is refused.
     """
     import requests
     from ray.exceptions import AuthenticationError
@@ -203,7 +229,10 @@ def understood(address: str) -> Iterator[None]:
 
 
 def submitted_to(address: str) -> bool:
-    """A job was submitted to that head from here, so that it may have the user's token again."""
+    """Returns whether a job was submitted to this head from here.
+
+    Such a head may get the user's token again.
+    """
     try:
         return address in _heads_file().read_text().splitlines()
     except (OSError, UnicodeDecodeError):
@@ -211,7 +240,10 @@ def submitted_to(address: str) -> bool:
 
 
 def remember(address: str) -> None:
-    """A job was submitted to that head; where that cannot be kept, the user names the address again."""
+    """Notes that a job was submitted to this head.
+
+    If the note cannot be written, the user has to name the address again.
+    """
     if submitted_to(address):
         return
     path = _heads_file()
@@ -225,7 +257,7 @@ def remember(address: str) -> None:
 
 
 def _heads_file() -> Path:
-    """Of this user alone."""
+    """Returns the path of the user's own file of heads."""
     given = os.environ.get("XDG_STATE_HOME", "")
     return (
         (Path(given) if given.startswith("/") else Path.home() / ".local" / "state")
@@ -235,7 +267,15 @@ def _heads_file() -> Path:
 
 
 def auth_token() -> str | None:
-    """The user's token for Ray, found where Ray 2.60 looks for it; None without one, or with authentication switched off."""
+    """Returns the user's token for Ray from the places where Ray 2.60 looks for it.
+
+    Returns:
+        the token; None without one, or where authentication is switched off.
+
+    Raises:
+        SweepError: the file that RAY_AUTH_TOKEN_PATH names is missing, or a token file is
+            unreadable.
+    """
     if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return None
     if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
@@ -246,7 +286,8 @@ def auth_token() -> str | None:
     except FileNotFoundError:
         if os.environ.get("RAY_AUTH_TOKEN_PATH"):
             raise SweepError(
-                f"RAY_AUTH_TOKEN_PATH names {path}, which is not there; need the file with the cluster's token"
+                f"RAY_AUTH_TOKEN_PATH names {path}, which is not there; need the file with the "
+                "cluster's token"
             ) from None
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -256,42 +297,61 @@ def auth_token() -> str | None:
 
 
 def token_file() -> Path:
-    """Where the token lies unless RAY_AUTH_TOKEN holds it."""
+    """Returns the path of the token file, which is used unless RAY_AUTH_TOKEN holds the token."""
     named = os.environ.get("RAY_AUTH_TOKEN_PATH", "")
     return Path(named) if named else Path.home() / ".ray" / "auth_token"
 
 
 def auth_headers() -> dict[str, str]:
-    """What a request to a head carries."""
+    """Returns the HTTP headers for a request to a head: the token, if there is one.
+
+    Raises:
+        SweepError: the token cannot be read, or holds characters that no header can carry.
+    """
     token = auth_token()
     if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token):
         raise SweepError(
-            "the token for Ray holds white space or other characters no header can carry; make one with: ray get-auth-token --generate"
+            "the token for Ray holds white space or other characters no header can carry; make "
+            "one with: ray get-auth-token --generate"
         )
     return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
 def _refused(address: str, code: int) -> str:
-    how = "put the cluster's token into RAY_AUTH_TOKEN, or the path of its file into RAY_AUTH_TOKEN_PATH (default ~/.ray/auth_token)"
+    """Returns the message for a token that is missing (401) or refused."""
+    how = (
+        "put the cluster's token into RAY_AUTH_TOKEN, or the path of its file into "
+        "RAY_AUTH_TOKEN_PATH (default ~/.ray/auth_token)"
+    )
     if os.environ.get("RAY_AUTH_MODE", "token").lower() == "disabled":
         return f"{address} asks for a token and RAY_AUTH_MODE is disabled here; unset it and {how}"
-    return f"{address} {'asks for a token and none was found here' if code == 401 else 'refuses the token found here'}; {how}"
+    return (
+        f"{address} "
+        f"{'asks for a token and none was found here' if code == 401 else 'refuses the token found here'}"
+        f"; {how}"
+    )
 
 
 def _unasked(address: str) -> str:
+    """Returns the message for a head that needs a token, but was not sent the user's."""
     return (
-        f"{address} asks for a token and was not sent yours: the sweep's folder names it, and nothing was submitted to it from here; if the "
+        f"{address} asks for a token and was not sent yours: the sweep's folder names it, and "
+        "nothing was submitted to it from here; if the "
         f"head is yours, say so with: --address {address}"
     )
 
 
 def _stranger(address: str) -> str:
-    return f"{address} answers, but not as a Ray dashboard; need its address, usually http://HEAD:8265 (port 6379 is for run --address)"
+    """Returns the message for a server that is not a Ray dashboard."""
+    return (
+        f"{address} answers, but not as a Ray dashboard; need its address, usually "
+        "http://HEAD:8265 (port 6379 is for run --address)"
+    )
 
 
 @contextlib.contextmanager
 def _without(names: tuple[str, ...]) -> Iterator[None]:
-    """Hide environment variables."""
+    """Hides environment variables inside the context."""
     hidden = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield

@@ -1,4 +1,7 @@
-"""The job that drives a sweep, as DIR/job.json names it for both sides: who submitted it, and its driver on the cluster."""
+"""The job that drives a sweep, as DIR/job.json names it.
+
+Both the machine that submitted the job and the job's driver on the cluster read the file.
+"""
 
 import json
 import os
@@ -13,34 +16,35 @@ from bimix_sweep.errors import SweepError
 from bimix_sweep.parsing import parse_json
 
 JOB = "job.json"
-"""In a sweep's folder: the job that drives it, or drove it last."""
+"""File in a sweep's folder that names the job that drives the sweep, or drove it last."""
 VARIABLE = "BIMIX_SWEEP_JOB"
-"""Environment variable of a job's driver: its submission id."""
+"""Environment variable that holds the submission id in a job's driver."""
 SUBMISSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
-"""It becomes part of addresses."""
+"""Pattern of a submission id, which becomes part of URLs."""
 OVER = frozenset({"STOPPED", "SUCCEEDED", "FAILED"})
-"""States of a job that has ended; the others are PENDING and RUNNING."""
+"""States of a job that has ended; the other states are PENDING and RUNNING."""
 NOT_SHARED = "the head does not see the folder that the job was submitted with"
+"""Part of the message of a driver that does not find the job file in the sweep's folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What DIR/job.json says."""
+    """The content of DIR/job.json."""
 
     submission_id: str
-    """As the Jobs page shows it."""
+    """Submission id, as Ray's Jobs page shows it."""
     address: str
-    """Of the head's dashboard, `http://host:8265`."""
+    """Address of the head's dashboard, `http://host:8265`."""
     attempt: int
-    """Counts the jobs of this sweep."""
+    """Number of this job among the jobs of the sweep."""
 
     def write(self, folder: str) -> None:
-        """Keep it in the sweep's folder."""
+        """Writes the job file into the sweep's folder."""
         files.write_text(files.join(folder, JOB), json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def read(cls, folder: str) -> Self | None:
-        """The job of a sweep's folder; None where none was submitted.
+        """Returns the job of a sweep's folder; None where none was submitted.
 
         Raises:
             SweepError: the file is damaged.
@@ -69,25 +73,34 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:
-    """A job as its head knows it."""
+    """A job in the state that its head reports."""
 
     job: Job
+    """The job."""
     state: str
-    """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED; "unknown" where the head has no such job, "unreachable" where it does not answer."""
+    """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED; "unknown" where the head has no such job,
+    "unreachable" where the head does not answer."""
     message: str
-    """More about it, one line; may be empty."""
+    """One line with details; may be empty."""
 
     @property
     def over(self) -> bool:
-        """It runs no more, as far as anyone can know."""
+        """Whether the job runs no more; an unknown job counts as ended."""
         return self.state in OVER or self.state == "unknown"
 
 
 def check_shared(folder: str, say: Callable[[str], None]) -> None:
-    """In a job's driver: the folder must hold the job.json of this very job, written where it was submitted.
+    """Checks in a job's driver that it sees the folder that the job was submitted with.
+
+    The folder must hold the job.json of a job, written where the job was submitted. Outside a job
+    the function does nothing.
+
+    Args:
+        folder: folder of the sweep.
+        say: told that this job drives the sweep, if job.json names this job.
 
     Raises:
-        SweepError: it does not.
+        SweepError: the folder has no job.json.
     """
     submission_id = os.environ.get(VARIABLE)
     if submission_id is None:
@@ -95,7 +108,8 @@ def check_shared(folder: str, say: Callable[[str], None]) -> None:
     job = Job.read(folder)
     if job is None:
         raise SweepError(
-            f"{folder}: {NOT_SHARED} (no {JOB} there); need a folder that is mounted at the same place on both machines, or a URI such "
+            f"{folder}: {NOT_SHARED} (no {JOB} there); need a folder that is mounted at the same "
+            "place on both machines, or a URI such "
             "as s3://bucket/sweep"
         )
     if job.submission_id == submission_id:
@@ -103,5 +117,5 @@ def check_shared(folder: str, say: Callable[[str], None]) -> None:
 
 
 def driver_line(job: Job) -> str:
-    """What its driver says once it has found the folder."""
+    """Returns the line that the driver of a job prints once it has found the folder."""
     return f"job {job.submission_id} drives the sweep"

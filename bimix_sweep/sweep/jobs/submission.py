@@ -1,9 +1,11 @@
-"""A sweep as a Ray job: submit, stop, look, through Ray's Jobs API with token authentication.
+"""A sweep as a Ray job: submits, stops and looks up the job through Ray's Jobs API with a token.
 
-The job runs `bimix-sweep run` or `resume` beside the cluster's head, with the configuration (and the user's trainer code) in its
-working directory. DIR/job.json, written before the job is submitted, names the job; the driver finds it there or ends at
-once, because then client and head do not see the same DIR. Submission ids count up, so that of two submits at a time the
-head itself refuses one. A stop is a SIGINT and a wait long enough to reach a safe point; nothing is lost by any other end.
+The job runs `bimix-sweep run` or `resume` beside the cluster's head, with the configuration (and
+the user's trainer code) in its working directory. DIR/job.json names the job and is written before
+the job is submitted. If the driver does not find the file, client and head do not see the same DIR,
+and the driver ends at once. Submission ids count up, so the head refuses one of two submits at the
+same time. A stop sends SIGINT and waits long enough for the driver to reach a safe point; any other
+end loses nothing either.
 """
 
 import contextlib
@@ -29,13 +31,14 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 STOP_SECONDS = 60
-"""A driver may take to reach its safe point and leave."""
+"""Seconds that a driver may take to reach its safe point and end."""
 BEGIN_SECONDS = 180
-"""A driver may take to begin, on a head that installs or starts something first."""
+"""Seconds that a driver may take to begin; the head may have to install or start something
+first."""
 LOOK_SECONDS = 0.5
-"""Between looks at a job that is awaited."""
+"""Seconds between two queries for a job's state while waiting."""
 ATTEMPTS = 100
-"""At a submission id that the head knows already."""
+"""Maximum number of submission ids to try, where the head already knows some."""
 
 
 def submit(
@@ -47,19 +50,25 @@ def submit(
     retry_failed: RetryFailed = None,
     say: Callable[[str], None],
 ) -> JobState:
-    """Have a sweep driven by a job on the cluster, from its beginning or from where it stopped; returns when its driver works.
+    """Submits a job that runs a sweep on the cluster, and returns when its driver works.
+
+    The job starts the sweep, or resumes it from where it stopped.
 
     Args:
-        config: what to find; relative data paths are anchored.
-        folder: the sweep's, as this machine and the head both see it.
-        address: of the head's dashboard.
-        working_dir: code of the user's that trainings need; it travels to every node.
-        retry_failed: as `resume_sweep` takes it.
-        say: told what happens.
+        config: the configuration of the sweep; relative data paths are already made absolute.
+        folder: folder of the sweep, as this machine and the head both see it.
+        address: address of the head's dashboard.
+        working_dir: folder with the user's code that trials need; it is sent to every node.
+        retry_failed: which failed trials to try again, as `resume_sweep` takes it.
+        say: called with messages about the progress.
+
+    Returns:
+        the state of the job when its driver has found the folder, or when the wait is over.
 
     Raises:
-        SweepError: the head cannot be used, a job runs the sweep already, or the job ended at once; with the reason.
-        ConfigError: `working_dir` is no folder.
+        SweepError: the head cannot be used, a job runs the sweep already, or the job ended at once;
+            the message gives the reason.
+        ConfigError: `working_dir` is not a folder.
     """
     if working_dir is not None and not working_dir.is_dir():
         raise ConfigError(
@@ -67,7 +76,7 @@ def submit(
         )
     from bimix_sweep.sweep.run_checks import check_before_run
 
-    check_before_run(config, texts=False)  # the cluster's text need not be seen from here
+    check_before_run(config, texts=False)  # this machine need not see the cluster's text
     head = Head.reach(address)
     client = head.jobs()
     earlier = Job.read(folder)
@@ -77,11 +86,13 @@ def submit(
     ):
         if state.state != "unreachable":
             raise SweepError(
-                f"{folder} is driven by job {earlier.submission_id} already ({state.state} at {earlier.address}); look with: bimix-sweep "
+                f"{folder} is driven by job {earlier.submission_id} already ({state.state} at "
+                f"{earlier.address}); look with: bimix-sweep "
                 f"watch {folder}, or end it with: bimix-sweep stop {folder}"
             )
         say(
-            f"note: the job before, {earlier.submission_id} at {earlier.address}, cannot be asked; if it still runs, this one will say so"
+            f"note: the job before, {earlier.submission_id} at {earlier.address}, cannot be asked; "
+            "if it still runs, this one will say so"
         )
     fresh = earlier is None
     made = not files.is_uri(folder) and not Path(folder).exists()
@@ -131,7 +142,8 @@ def submit(
                     ) from error
                 if not known.over:
                     raise SweepError(
-                        f"{folder} is driven by job {job.submission_id} already ({known.state} at {head.address})"
+                        f"{folder} is driven by job {job.submission_id} already ({known.state} at "
+                        f"{head.address})"
                     ) from error
     say(f"job {job.submission_id} at {head.address}; waiting for its driver")
     state = _await_driver(job, client)
@@ -143,7 +155,10 @@ def submit(
 
 
 def _words(folder: str, config_name: str, retry_failed: RetryFailed) -> list[str]:
-    """The job's command: a sweep that has begun goes on with the configuration as it is now, which may have changed."""
+    """Returns the job's command.
+
+    A sweep that has begun is resumed with the present configuration, which may have changed.
+    """
     if begun(folder):
         words = ["bimix-sweep", "resume", folder, "--config", config_name]
     else:
@@ -154,13 +169,19 @@ def _words(folder: str, config_name: str, retry_failed: RetryFailed) -> list[str
 
 
 def stop(folder: str, *, address: str | None = None, say: Callable[[str], None]) -> JobState:
-    """End the job of a sweep at a safe point and wait until it has ended.
+    """Stops the job of a sweep at a safe point, and waits until the job has ended.
 
     Args:
-        address: of the head's dashboard, where it is not the one that `submit` was given.
+        folder: folder of the sweep.
+        address: address of the head's dashboard, if it is not the one that `submit` was given.
+        say: called with a message when the stop begins.
+
+    Returns:
+        the last state of the job.
 
     Raises:
-        SweepError: no job was submitted for the folder, or its head cannot be used.
+        SweepError: no job was submitted for the folder, its head cannot be used, or the job does
+            not end.
     """
     job = _submitted(folder, address)
     client = _head_of(job, address).jobs()
@@ -168,23 +189,32 @@ def stop(folder: str, *, address: str | None = None, say: Callable[[str], None])
     if state.over:
         return state
     say(f"stopping job {job.submission_id}; it may take some seconds to a safe point")
-    with (
-        contextlib.suppress(RuntimeError),
-        understood(job.address),
-    ):  # RuntimeError: it ended meanwhile
+    # RuntimeError: the job has ended meanwhile.
+    with contextlib.suppress(RuntimeError), understood(job.address):
         client.stop_job(job.submission_id)
     until = time.monotonic() + STOP_SECONDS + 30
     while not (state := _look(job, client)).over:
         if time.monotonic() > until:
             raise SweepError(
-                f"job {job.submission_id} is still {state.state} after {STOP_SECONDS + 30} s; look at its log on the Jobs page of {job.address}"
+                f"job {job.submission_id} is still {state.state} after {STOP_SECONDS + 30} s; look "
+                f"at its log on the Jobs page of {job.address}"
             )
         time.sleep(LOOK_SECONDS)
     return state
 
 
 def job_state(folder: str, *, address: str | None = None) -> JobState | None:
-    """The job of a sweep's folder; None where none was submitted. A head that does not answer is a state, not an error."""
+    """Returns the state of the job of a sweep's folder; None where no job was submitted.
+
+    A head that does not answer is a state ("unreachable"), not an error.
+
+    Args:
+        folder: folder of the sweep.
+        address: address of the head's dashboard, if it is not the one that `submit` was given.
+
+    Raises:
+        SweepError: the job file is damaged, or `address` is not the address of a dashboard.
+    """
     job = Job.read(folder)
     if job is None:
         return None
@@ -200,7 +230,10 @@ def job_state(folder: str, *, address: str | None = None) -> JobState | None:
 
 
 def _await_driver(job: Job, client: "JobSubmissionClient") -> JobState:
-    """When its driver has found the folder, or the job has ended."""
+    """Waits until the driver has found the folder or the job has ended.
+
+    The wait lasts at most `BEGIN_SECONDS`.
+    """
     until = time.monotonic() + BEGIN_SECONDS
     while not (state := _look(job, client)).over and time.monotonic() < until:
         with contextlib.suppress(RuntimeError), understood(job.address):
@@ -211,6 +244,7 @@ def _await_driver(job: Job, client: "JobSubmissionClient") -> JobState:
 
 
 def _look(job: Job, client: "JobSubmissionClient | None") -> JobState:
+    """Asks the head for the state of a job; without a client the state is "unreachable"."""
     if client is None:
         return JobState(job=job, state="unreachable", message=f"{job.address} does not answer")
     try:
@@ -238,7 +272,7 @@ def _look(job: Job, client: "JobSubmissionClient | None") -> JobState:
 def _client_of(
     earlier: Job, head: Head, client: "JobSubmissionClient"
 ) -> "JobSubmissionClient | None":
-    """Of the head that an earlier job ran on, which may be another one or gone."""
+    """Returns the client of the head of an earlier job; None if that head cannot be used."""
     if earlier.address == head.address:
         return client
     with contextlib.suppress(SweepError):
@@ -247,11 +281,22 @@ def _client_of(
 
 
 def _head_of(job: Job, given: str | None) -> Head:
-    """Of a job; `given`: the address as the user said it. One that only the folder names may be anybody's, and gets no token."""
+    """Returns the head of a job.
+
+    Args:
+        job: the job.
+        given: the address as the user gave it; None if only the folder names it. Such an address
+            may be anybody's, and gets a token only if a job was submitted to it from here.
+    """
     return Head.reach(job.address, trusted=given is not None or submitted_to(job.address))
 
 
 def _submitted(folder: str, address: str | None) -> Job:
+    """Returns the job of a sweep's folder, with the given address in place of its own.
+
+    Raises:
+        SweepError: no job was submitted for the folder.
+    """
     job = Job.read(folder)
     if job is None:
         here = ""
@@ -266,7 +311,7 @@ def _submitted(folder: str, address: str | None) -> Job:
 
 
 def _forget(folder: str, earlier: Job | None, made: bool) -> None:
-    """Leave the folder as it was before a job that never began."""
+    """Restores the folder to its state before a job that never began."""
     if earlier is not None:
         earlier.write(folder)
         return
@@ -277,29 +322,35 @@ def _forget(folder: str, earlier: Job | None, made: bool) -> None:
 
 
 def _name(name: str, folder: str, attempt: int) -> str:
-    """Submission id: the same for whoever submits the same attempt at the same folder."""
+    """Returns a submission id, equal for all who submit the same attempt for the same folder."""
     return f"bimix-{name}-{hashlib.blake2b(folder.encode(), digest_size=4).hexdigest()}-{attempt}"
 
 
 def _reason(message: str) -> str:
-    """What a job's driver said last, of its log: its error where it gave one."""
+    """Returns the errors, or else the last line, of what a job's driver logged."""
     lines = [printable(line.strip()) for line in message.splitlines() if line.strip()]
     errors = [line.partition("error: ")[2] for line in lines if line.startswith("error: ")]
     if any(
         "bimix-sweep: not found" in line or "bimix-sweep: command not found" in line
         for line in lines
     ):
-        return "bimix-sweep is not installed on the head, or not on the PATH that Ray was started with; install it on every node"
+        return (
+            "bimix-sweep is not installed on the head, or not on the PATH that Ray was started "
+            "with; install it on every node"
+        )
     return ("; ".join(errors) or (lines[-1] if lines else "it said nothing"))[:2000]
 
 
 def _last_line(text: str) -> str:
+    """Returns the last line of a text that is not empty."""
     lines = [printable(line.strip()) for line in text.splitlines() if line.strip()]
     return lines[-1][:500] if lines else "it said nothing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Package:
+    """The working directory that is sent with a job."""
+
     path: Path
     config_name: str
     excludes: list[str]
@@ -307,7 +358,10 @@ class _Package:
 
 @contextlib.contextmanager
 def _package(config: SweepConfig, folder: str, working_dir: Path | None) -> Iterator[_Package]:
-    """A folder with the configuration beside links to what the user's folder holds; Ray follows links and heeds .gitignore."""
+    """Makes a folder with the configuration and links to the content of the user's folder.
+
+    Ray follows the links and respects .gitignore.
+    """
     with tempfile.TemporaryDirectory(prefix="bimix-job-") as made:
         package, excludes = Path(made), [".git", "__pycache__"]
         name = "sweep.submitted.yaml"
@@ -323,7 +377,10 @@ def _package(config: SweepConfig, folder: str, working_dir: Path | None) -> Iter
 
 
 def _sent(config: SweepConfig, working_dir: Path | None) -> SweepConfig:
-    """With the trainer's folder named inside the package where it lies in it."""
+    """Returns the configuration as the package holds it.
+
+    A trainer's folder that lies in `working_dir` is given relative to the package.
+    """
     if (
         working_dir is None
         or config.trainer == "builtin"
@@ -337,12 +394,12 @@ def _sent(config: SweepConfig, working_dir: Path | None) -> SweepConfig:
 
 
 def how_to_go_on(folder: str, address: str) -> str:
-    """What a person does after a stop."""
+    """Returns the advice that is shown after a stop."""
     begun = files.join(folder, CONFIG)
     where = begun if files.exists(begun) else "CONFIG"
     return f"go on with: bimix-sweep submit {where} --address {address} --out {folder}"
 
 
 def unchanged(config: SweepConfig, folder: str) -> bool:
-    """The folder's sweep has this configuration."""
+    """Returns whether the sweep in the folder has the same configuration."""
     return SweepConfig.load(files.join(folder, CONFIG)).digest == config.digest

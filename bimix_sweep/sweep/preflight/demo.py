@@ -1,4 +1,4 @@
-"""The demo: an ordinary sweep of text found on this machine, small enough for minutes on two cores."""
+"""The demo: an ordinary sweep of text found on this machine, which takes minutes on two cores."""
 
 import json
 from pathlib import Path
@@ -14,18 +14,25 @@ if TYPE_CHECKING:
     from bimix_sweep.export.recipe import Recipe
 
 PROXY = {"sizes": [1.0e5], "steps": 400}
-"""The smallest recipe under which the law still predicts unseen mixtures to .2-.9 %."""
+"""Smallest recipe under which the law still predicts unseen mixtures well (docs/evidence.md)."""
 TRIALS = 16
-"""Budget of trainings; the stopping rule may end the sweep before."""
+"""Budget of trials; the stopping rule may end the sweep before."""
 STOP = {"tolerance": 0.005, "patience": 7}
-"""Two seeds of one mixture differ by about .3 % at this size, so a finer answer would take more than minutes; a patience of 7
-after the 6 first mixtures gives at least 12 trainings, enough for a page with something to see."""
+"""Stopping rule of the demo: a finer tolerance than the noise of a loss would take more than
+minutes, and a patience of 7 after the 6 initial mixtures gives at least 12 trials, enough for a
+page with visible content (docs/evidence.md)."""
 BYTES_PER_TOKEN = 3.3
-"""Of such text with 2048 tokens; the demo's natural mixture needs no better."""
+"""Bytes per token of such text with a vocabulary of 2048 tokens; this accuracy is enough for the
+demo's natural mixture."""
 
 
 def demo_config(folder: Path, *, slots: int | None = None, seed: int = 0) -> SweepConfig:
-    """The demo's configuration; writes its three domains as `folder/text/<domain>.jsonl` first.
+    """Returns the demo's configuration; first writes its domains as `folder/text/<domain>.jsonl`.
+
+    Args:
+        folder: folder of the demo.
+        slots: trials at a time; None for "auto".
+        seed: seed of the sweep.
 
     Raises:
         DataError: this machine lacks the text (see `demo_texts`).
@@ -57,13 +64,19 @@ def demo_config(folder: Path, *, slots: int | None = None, seed: int = 0) -> Swe
 
 
 def run_demo(folder: Path, *, slots: int | None = None, seed: int = 0) -> "Recipe":
-    """Run the demo's sweep to its end.
+    """Runs the demo's sweep to its end, and returns the recipe.
+
+    Args:
+        folder: folder of the demo, new or empty.
+        slots: trials at a time; None for "auto".
+        seed: seed of the sweep.
 
     Raises:
         SweepError: the folder is not empty.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SweepError(
-            f"{folder} is not empty; need a new folder (--out), or go on with: bimix-sweep resume {folder}"
+            f"{folder} is not empty; need a new folder (--out), or go on with: bimix-sweep resume "
+            f"{folder}"
         )
     return run_sweep(demo_config(folder, slots=slots, seed=seed))

@@ -1,4 +1,4 @@
-"""What is missing here for a sweep: each thing looked at, with what to do where it is wrong."""
+"""Checks whether a sweep can run here: each finding says what to do if something is wrong."""
 
 import os
 import secrets
@@ -22,28 +22,39 @@ from bimix_sweep.sweep.jobs.dashboard import Head, auth_token, token_file
 from bimix_sweep.sweep.run_checks import BYTES_PER_TOKEN, config_refusals, text_refusals
 
 TRAINING_BYTES = 500 << 20
-"""Memory of a process that trains a small proxy: torch alone is .3 GB."""
+"""Memory in bytes of a process that trains a small proxy; torch alone takes 0.3 GB."""
 DRIVER_BYTES = 1500 << 20
-"""Memory of Ray's daemons, the driver and the LawActor."""
-SHM = Path("/dev/shm")  # noqa: S108 - only looked at
+"""Memory in bytes of Ray's daemons, the driver and the LawActor."""
+SHM = Path("/dev/shm")  # noqa: S108 - nothing is written there
+"""Folder of the machine's shared memory."""
 SHM_BYTES = 200 << 20
-"""Shared memory that embedded Ray's object store wants."""
+"""Shared memory in bytes that embedded Ray's object store wants."""
 DISK_BYTES = 1 << 30
-"""Room for tokens, checkpoints and logs of a small sweep."""
+"""Disk space in bytes for tokens, checkpoints and logs of a small sweep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing looked at."""
+    """The result of one check."""
 
     what: str
+    """Name of the thing that was checked."""
     state: Literal["ok", "warning", "problem"]
+    """State of the thing: "ok", "warning", or "problem" where a sweep cannot run."""
     said: str
     """What was found, and what to do about it."""
 
 
 def examine(config_path: str | None, address: str | None) -> list[Finding]:
-    """Everything; nothing is changed but a small file written and removed where the sweep will lie."""
+    """Runs all checks and returns their findings.
+
+    The checks change nothing, except that they write a small file where the sweep will lie, and
+    remove it.
+
+    Args:
+        config_path: path of the configuration; None checks the machine only.
+        address: address of the Ray cluster that will run the sweep; None for this machine.
+    """
     findings = [_python(), *_packages(), _token(address)]
     config = None
     if config_path is not None:
@@ -52,7 +63,10 @@ def examine(config_path: str | None, address: str | None) -> list[Finding]:
             findings.append(
                 _ok(
                     "configuration",
-                    f"{config_path} is whole: {len(config.domains)} domains, {config.budget.trials} trials",
+                    (
+                        f"{config_path} is whole: {len(config.domains)} domains, "
+                        f"{config.budget.trials} trials"
+                    ),
                 )
             )
         except ConfigError as error:
@@ -78,18 +92,22 @@ def examine(config_path: str | None, address: str | None) -> list[Finding]:
 
 
 def _ok(what: str, said: str) -> Finding:
+    """Returns a finding in order."""
     return Finding(what=what, state="ok", said=said)
 
 
 def _warning(what: str, said: str) -> Finding:
+    """Returns a finding that a sweep may survive."""
     return Finding(what=what, state="warning", said=said)
 
 
 def _problem(what: str, said: str) -> Finding:
+    """Returns a finding that stops a sweep."""
     return Finding(what=what, state="problem", said=said)
 
 
 def _python() -> Finding:
+    """Checks the version of Python."""
     found = ".".join(map(str, sys.version_info[:3]))
     return (
         _ok("python", found)
@@ -99,6 +117,7 @@ def _python() -> Finding:
 
 
 def _packages() -> Iterator[Finding]:
+    """Checks the versions of all packages that bimix-sweep requires."""
     wrong = []
     needed = [Requirement(line) for line in requires("bimix-sweep") or ()]
     for requirement in needed:
@@ -108,7 +127,8 @@ def _packages() -> Iterator[Finding]:
             found = version(requirement.name)
         except PackageNotFoundError:
             wrong.append(
-                f"{requirement.name} is not installed; need {requirement.name}{requirement.specifier}"
+                f"{requirement.name} is not installed; need "
+                f"{requirement.name}{requirement.specifier}"
             )
             continue
         if not requirement.specifier.contains(found, prereleases=True):
@@ -126,6 +146,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _token(address: str | None) -> Finding:
+    """Checks that Ray's token is found and that only its user can read it."""
     mode = os.environ.get("RAY_AUTH_MODE")
     if mode is not None and mode.lower() == "disabled":
         return _warning(
@@ -151,6 +172,7 @@ def _token(address: str | None) -> Finding:
 
 
 def _cores(config: SweepConfig | None, elsewhere: bool) -> Finding:
+    """Checks that this machine has the CPU cores for one trial."""
     cores = len(os.sched_getaffinity(0))
     each = config.resources.cpu if config else 1
     if cores < each and not elsewhere:
@@ -161,6 +183,7 @@ def _cores(config: SweepConfig | None, elsewhere: bool) -> Finding:
 
 
 def _memory(config: SweepConfig | None, elsewhere: bool) -> Finding:
+    """Checks that the free memory suffices for the driver and the trials at a time."""
     free = _available_memory()
     cores = len(os.sched_getaffinity(0))
     at_once = max(1, int(cores // (config.resources.cpu if config else 1)))
@@ -176,13 +199,13 @@ def _memory(config: SweepConfig | None, elsewhere: bool) -> Finding:
 
 
 def _available_memory() -> int:
-    """Bytes that may still be taken, by the machine and by the container."""
+    """Returns the bytes of memory that are still free, for the machine and for its container."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(
             int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")
         )
-    except (OSError, StopIteration, ValueError):  # another system than Linux
+    except (OSError, StopIteration, ValueError):  # not Linux
         free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     group = Path("/sys/fs/cgroup")
     try:
@@ -195,6 +218,7 @@ def _available_memory() -> int:
 
 
 def _shm(elsewhere: bool) -> Finding:
+    """Checks that embedded Ray finds enough shared memory."""
     if elsewhere or not SHM.is_dir():
         return _ok(
             "shared memory",
@@ -210,6 +234,7 @@ def _shm(elsewhere: bool) -> Finding:
 
 
 def _gpu(config: SweepConfig | None, elsewhere: bool) -> Finding:
+    """Checks that torch finds a GPU where a trial needs one."""
     from bimix_sweep.proxy.timing import visible_gpus
 
     wanted = config.resources.gpu if config else 0
@@ -224,13 +249,16 @@ def _gpu(config: SweepConfig | None, elsewhere: bool) -> Finding:
     if wanted and not elsewhere:
         return _problem(
             "gpu",
-            f"torch sees none and a training takes {wanted:g}; install torch for CUDA, or set resources.gpu: 0",
+            (
+                f"torch sees none and a training takes {wanted:g}; install torch for CUDA, or set "
+                "resources.gpu: 0"
+            ),
         )
     return _ok("gpu", "none here, none needed")
 
 
 def _store(out: str) -> Finding:
-    """Where the sweep will lie: it can be written, and there is room."""
+    """Checks that the sweep's folder can be written, and that there is room."""
     if files.is_uri(out):
         probe = files.join(out, f".doctor-{secrets.token_hex(4)}")
         try:
@@ -240,7 +268,10 @@ def _store(out: str) -> Finding:
         except OSError as error:
             return _problem(
                 "out",
-                f"{out} cannot be written and read: {error.strerror or error}; check the URI and the credentials",
+                (
+                    f"{out} cannot be written and read: {error.strerror or error}; check the URI "
+                    "and the credentials"
+                ),
             )
         return (
             _ok("out", f"{out} can be written and read")
@@ -265,6 +296,7 @@ def _store(out: str) -> Finding:
 
 
 def _trials(config: SweepConfig) -> Iterator[Finding]:
+    """Checks that the budget has enough trials for the number of domains and fidelities."""
     said = too_few(
         len(config.domains),
         len(config.proxy.sizes) * len(config.proxy.lengths),
@@ -275,6 +307,7 @@ def _trials(config: SweepConfig) -> Iterator[Finding]:
 
 
 def _texts(config: SweepConfig) -> Iterator[Finding]:
+    """Checks that the text of each domain and target can be read, and that it is large enough."""
     wanted = config.proxy.tokens
     for kind, entries in (("domain", config.domains), ("target", config.targets)):
         for name, entry in entries.items():
@@ -298,22 +331,27 @@ def _texts(config: SweepConfig) -> Iterator[Finding]:
             elif kind == "domain" and config.trainer == "builtin" and tokens * 4 < wanted:
                 yield _warning(
                     what,
-                    f"about {tokens:.2g} tokens; a proxy of {wanted:.2g} tokens on it alone would repeat it {wanted / tokens:.0f} times, so lower proxy.steps or give it a max",
+                    (
+                        f"about {tokens:.2g} tokens; a proxy of {wanted:.2g} tokens on it alone "
+                        f"would repeat it {wanted / tokens:.0f} times, so lower proxy.steps or "
+                        "give it a max"
+                    ),
                 )
             else:
                 yield _ok(what, f"about {tokens:.2g} tokens at {path}")
 
 
 def _refused(config: SweepConfig) -> Iterator[Finding]:
-    """What `run` would refuse of text that can be read."""
+    """Yields what `run` would refuse, as far as the text can be read."""
     yield from (_problem("run", line) for line in config_refusals(config))
     try:
         yield from [_problem("run", line) for line in text_refusals(config)]
-    except (BimixSweepError, OSError):  # said of the domain above
+    except (BimixSweepError, OSError):  # `_texts` reports it for the domain
         return
 
 
 def _trainer(config: SweepConfig, elsewhere: bool) -> Iterator[Finding]:
+    """Checks that the user's own trainer can be found and loaded."""
     trainer = config.trainer
     if trainer == "builtin":
         return
@@ -347,6 +385,7 @@ def _trainer(config: SweepConfig, elsewhere: bool) -> Iterator[Finding]:
 
 
 def _cluster(address: str, config: SweepConfig | None) -> Iterator[Finding]:
+    """Checks that the cluster answers, runs the same Ray, and holds a trial."""
     if not address.startswith(("http://", "https://")):
         yield from _core_address(address)
         return
@@ -361,7 +400,10 @@ def _cluster(address: str, config: SweepConfig | None) -> Iterator[Finding]:
     if head.ray_version.split(".")[:2] != ray.__version__.split(".")[:2]:
         yield _warning(
             "cluster",
-            f"{head.address} runs Ray {head.ray_version}, this machine {ray.__version__}; use one version",
+            (
+                f"{head.address} runs Ray {head.ray_version}, this machine {ray.__version__}; use "
+                "one version"
+            ),
         )
     cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     said = f"{head.address}: Ray {head.ray_version}, {cpus:g} CPUs, {gpus:g} GPUs now"
@@ -377,12 +419,16 @@ def _cluster(address: str, config: SweepConfig | None) -> Iterator[Finding]:
         if slots
         else _warning(
             "cluster",
-            f"{said}, too little for one training of {config.resources.cpu:g} CPUs and {config.resources.gpu:g} GPUs unless it grows",
+            (
+                f"{said}, too little for one training of {config.resources.cpu:g} CPUs and "
+                f"{config.resources.gpu:g} GPUs unless it grows"
+            ),
         )
     )
 
 
 def _core_address(address: str) -> Iterator[Finding]:
+    """Checks that something listens at an address that is not a dashboard's."""
     from bimix_sweep.sweep.cluster.connection import check_address
 
     try:
@@ -396,4 +442,5 @@ def _core_address(address: str) -> Iterator[Finding]:
 
 
 def _size(count: float) -> str:
+    """Returns a number of bytes as text, in GB."""
     return f"{count / 2**30:.1f} GB"

@@ -1,4 +1,7 @@
-"""A first sweep.yaml from the user's own folders and files, with sizes that suit the text found there."""
+"""Makes the text of a first sweep.yaml for the user's own folders and files.
+
+The sizes in the file suit the text found there.
+"""
 
 import json
 import re
@@ -12,33 +15,39 @@ from bimix_sweep.data.splits import MIN_DOCUMENTS
 from bimix_sweep.errors import ConfigError, DataError
 
 BYTES_PER_TOKEN = 3.5
-"""Of text with 2048 tokens."""
+"""Bytes per token of text with a vocabulary of 2048 tokens."""
 SAMPLED_BYTES = 1_000_000
-"""Text read of each place, to see that it can be read."""
+"""Bytes of text read at each path, to check that it can be read."""
 TOKENS_PER_STEP = 1024
-"""8 sequences of 128 tokens."""
+"""Tokens of one optimizer step: 8 sequences of 128 tokens."""
 MOST_REPEATS = 2.0
-"""A proxy on one domain alone repeats it about so often at most."""
+"""Approximate maximum number of times that a proxy trained on one domain alone repeats its text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A domain to be."""
+    """A path that becomes a domain."""
 
     name: str
+    """Name of the domain."""
     path: str
-    """As the file says it."""
+    """The path as the configuration file gives it."""
     tokens: float
-    """About how many there are."""
+    """Approximate number of tokens at the path."""
     note: str
-    """What is wrong with it, or nothing."""
+    """A problem of the text; "" without one."""
 
 
 def find(paths: Sequence[str], out: Path) -> list[Found]:
-    """Look at each path.
+    """Examines each path, and returns one domain for each.
+
+    Args:
+        paths: folders, files, globs or URIs, one for each domain.
+        out: path of the configuration file; paths in its folder are written relative to it.
 
     Raises:
-        DataError: nothing readable is at one of them. ConfigError: fewer than two, or one of them twice.
+        DataError: a path has no readable text.
+        ConfigError: fewer than two paths, or one path twice.
     """
     if len(paths) < 2:
         raise ConfigError(
@@ -60,7 +69,13 @@ def find(paths: Sequence[str], out: Path) -> list[Found]:
 
 
 def yaml_text(found: Sequence[Found], folder: str, name: str) -> str:
-    """The commented file."""
+    """Returns the text of the configuration file, with comments.
+
+    Args:
+        found: the domains.
+        folder: folder of the sweep.
+        name: name of the sweep.
+    """
     smallest = min(domain.tokens for domain in found)
     steps = int(min(800, max(100, MOST_REPEATS * smallest / TOKENS_PER_STEP // 50 * 50)))
     trials = max(24, 4 * len(found))
@@ -72,37 +87,66 @@ def yaml_text(found: Sequence[Found], folder: str, name: str) -> str:
         "# All keys: bimix-sweep schema",
         f"name: {name}",
         "seed: 0                # everything random follows from it",
-        "domains:               # tokens: those available to your final run; default: those of the text itself",
+        (
+            "domains:               # tokens: those available to your final run; default: those "
+            "of the text itself"
+        ),
     ]
     for domain in found:
         note = f"; {domain.note}" if domain.note else ""
         lines.append(
-            f"  {domain.name + ':':{longest}} {{path: {json.dumps(domain.path, ensure_ascii=False)}}}   # about {domain.tokens:.2g} tokens{note}"
+            f"  {domain.name + ':':{longest}} {{path: "
+            f"{json.dumps(domain.path, ensure_ascii=False)}}}   # about {domain.tokens:.2g} "
+            f"tokens{note}"
         )
     lines += [
-        "# Bounds and sizes go beside the path, such as: {path: ..., tokens: 4.0e12, min: 0.0, max: 0.5}",
+        (
+            "# Bounds and sizes go beside the path, such as: {path: ..., tokens: 4.0e12, min: "
+            "0.0, max: 0.5}"
+        ),
         "",
-        "# targets:             # what is minimised; default: held-out text of every domain, weight 1",
+        (
+            "# targets:             # what is minimised; default: held-out text of every domain, "
+            "weight 1"
+        ),
         f"#   {found[0].name}: {{domain: {found[0].name}}}",
         "#   exam: {path: eval/exam.jsonl, weight: 2}",
         "",
-        "# final: {tokens: 1.0e12, max_epochs: 4}   # the run the mixture is for: no domain is then repeated more often than that",
+        (
+            "# final: {tokens: 1.0e12, max_epochs: 4}   # the run the mixture is for: no domain "
+            "is then repeated more often than that"
+        ),
         "",
-        f"proxy: {{sizes: [2.0e5], steps: {steps}, context: 128, batch: 8}}   # one training: {steps * TOKENS_PER_STEP:,} tokens; or steps: [{steps // 4}, {steps}], most are then short",
+        (
+            f"proxy: {{sizes: [2.0e5], steps: {steps}, context: 128, batch: 8}}   # one training: "
+            f"{steps * TOKENS_PER_STEP:,} tokens; or steps: [{steps // 4}, {steps}], most are then "
+            "short"
+        ),
         "resources: {cpu: 1, gpu: 0, slots: auto}   # of one training; slots: at a time",
         f"budget: {{trials: {trials}}}           # at most; 8 final trainings come on top",
-        "stop: {tolerance: 0.002, patience: 3}      # expected regret, as a fraction of the loss, that is good enough",
+        (
+            "stop: {tolerance: 0.002, patience: 3}      # expected regret, as a fraction of the "
+            "loss, that is good enough"
+        ),
         f"out: {json.dumps(folder, ensure_ascii=False)}",
     ]
     return "\n".join(lines) + "\n"
 
 
 def _look(path: str) -> tuple[float, str]:
-    """About how many tokens are at a path, and what is wrong with them."""
+    """Reads a sample of the text at a path.
+
+    Returns:
+        (approximate number of tokens, what is wrong with the text or "").
+
+    Raises:
+        DataError: the path holds tokens, or no text.
+    """
     source = Source(path=path)
     if source.holds_tokens():
         raise DataError(
-            f"{path} holds tokens (.npy, .bin); need text here: .txt .jsonl .jsonl.gz .jsonl.zst .parquet"
+            f"{path} holds tokens (.npy, .bin); need text here: .txt .jsonl .jsonl.gz .jsonl.zst "
+            ".parquet"
         )
     stored = source.stored_bytes()
     documents = size = 0
@@ -123,7 +167,10 @@ def _look(path: str) -> tuple[float, str]:
 
 
 def _name(path: str, taken: Sequence[str]) -> str:
-    """Of the last part of a path that says something: letters, digits, - and _."""
+    """Returns a domain name from the last part of a path that holds no wildcard.
+
+    The name consists of letters, digits, - and _, and is not in `taken`.
+    """
     parts = [
         part
         for part in re.split(r"[/\\]+", path.partition("?")[0])
@@ -137,7 +184,7 @@ def _name(path: str, taken: Sequence[str]) -> str:
         name.lower() in ("null", "true", "false", "yes", "no", "on", "off", "y", "n", "~")
         or not name[0].isalpha()
     ):
-        name = f"d-{name}"  # YAML would read something else than a name
+        name = f"d-{name}"  # YAML would not read the name as a string
     number, tried = 1, name
     while tried in taken:
         number += 1
@@ -146,7 +193,7 @@ def _name(path: str, taken: Sequence[str]) -> str:
 
 
 def _written(path: str, folder: Path) -> str:
-    """Relative to the file's own folder where it lies in it."""
+    """Returns a path relative to the file's own folder if it lies in that folder, else absolute."""
     if files.is_uri(path):
         return path
     full = Path(path).expanduser().absolute()

@@ -1,4 +1,4 @@
-"""What a sweep will cost and may find out, told before anything runs."""
+"""The plan of a sweep: what it will cost and may find out, computed before anything runs."""
 
 import math
 import os
@@ -18,64 +18,73 @@ from bimix_sweep.sweep.trainers.base import natural_realised
 from bimix_sweep.sweep.trainers.builtin import proxy_specs
 
 NOISE = 0.003
-"""Relative standard deviation of a loss between two seeds of one mixture, as small proxies on real text have it."""
+"""Relative standard deviation of a loss between two seeds of one mixture, typical of small proxies
+on real text."""
 SIMULATION_SECONDS = 45.0
-"""A simulation may take by default: some 15 sweeps of 40 trainings on 3 domains."""
+"""Default limit of a simulation in seconds; enough for about 15 sweeps of 40 trials on 3
+domains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A sweep before it runs."""
+    """Cost and expected result of a sweep before it runs."""
 
     trials: int
-    """Proxy trainings at most."""
+    """Maximum number of proxy trials."""
     final_trials: int
-    """Final trainings at most."""
+    """Maximum number of confirmation trials."""
     steps: int
-    """Optimizer steps of each, of the longest where there are several numbers."""
+    """Optimizer steps of each trial; of the longest where there are several numbers."""
     shorter: tuple[int, ...]
     """Other numbers of steps, rising."""
     tokens: float
-    """Tokens of one of `steps`."""
+    """Tokens of one trial of `steps` steps."""
     sizes: tuple[float, ...]
     """Non-embedding parameters, rising."""
     slots: int
-    """Trainings at a time."""
+    """Number of trials at a time."""
     training_hours: float | None
-    """Wall time of one of the largest size for the most steps; None where it is not known. Another takes its share of it, by size x steps."""
+    """Wall hours of one trial at the target fidelity (largest size, most steps); None where not
+    known. Another trial takes the fraction given by size x steps."""
     measured: bool
-    """It was timed here, not told."""
+    """Whether `training_hours` was measured here, not given by the user."""
     cost: float
-    """Of the proxy trainings, in units of one of the largest size for the most steps: as many of each as simulated sweeps ran; without a
-    simulation all after the first are taken to be such."""
+    """Cost of the proxy trials, in units of one trial at the target fidelity. The simulated sweeps
+    say how many trials of each fidelity run; without a simulation all trials after the initial ones
+    are taken to be of the target fidelity."""
     core_hours: float | None
-    """Of all trainings."""
+    """CPU core-hours of all trials; None where not known."""
     gpu_hours: float | None
-    """Of all trainings."""
+    """GPU-hours of all trials; None where not known."""
     wall_hours: float | None
-    """Of the whole sweep, at most: no slot is idle while a mixture is to be tried, and the last trainings and the final ones take their time."""
+    """Maximum wall hours of the whole sweep; None where not known. No slot is idle while a mixture
+    is to be tried, and the last proxy trials and the confirmation trials add their time."""
     limits: tuple[str, ...]
-    """What a limit of the budget does to it."""
+    """Sentences that say what a limit of the budget does to the sweep."""
     warning: str | None
-    """What is amiss with it."""
+    """A sentence that says what is wrong with the sweep; None where nothing is."""
     not_tested: tuple[str, ...]
-    """How far the final run lies beyond the trials, in sentences."""
+    """Sentences that say how far the final run lies beyond the trials."""
     moved: str | None
-    """That the uniform or the natural mixture lies outside bounds or caps."""
+    """A sentence that the uniform or the natural mixture lies outside bounds or caps; None if
+    neither does."""
     realised: tuple[str, ...]
-    """Proportions of the natural mixture that the shortest trial cannot realise, in sentences."""
+    """Sentences about proportions of the natural mixture that the shortest trial cannot realise."""
     regret: tuple[PlannedRegret, ...]
-    """Simulated."""
+    """Regret of simulated sweeps by number of trials; empty without a simulation."""
     tolerance: float
     """Expected regret at which the sweep stops by itself."""
     earliest_stop: int
-    """Trainings before which the stopping rule never stops."""
+    """Number of trials before which the stopping rule never stops."""
     noise: float
-    """That the simulation had."""
+    """Relative standard deviation of a loss between two seeds in the simulation."""
 
     @property
     def stops_at(self) -> int | None:
-        """Trainings after which simulated sweeps would have stopped by themselves, roughly; None if not within the budget."""
+        """Approximate number of trials after which simulated sweeps would stop by themselves.
+
+        None if simulated sweeps would not stop within the budget, or without a simulation.
+        """
         found = next(
             (
                 max(look.runs, self.earliest_stop)
@@ -87,7 +96,7 @@ class Plan:
         return found if found is not None and found <= self.trials else None
 
     def to_json(self) -> dict[str, Any]:
-        """All fields."""
+        """Returns all fields and `stops_at` as JSON-able values."""
         return asdict(self) | {
             "limits": list(self.limits),
             "not_tested": list(self.not_tested),
@@ -101,7 +110,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class _Proxies:
-    """What a spec needs to know of trainings, before any trainer was prepared."""
+    """The facts about trials that a spec needs, before any trainer was prepared."""
 
     steps: int
     sizes: tuple[float, ...]
@@ -117,18 +126,21 @@ def make_plan(
     noise: float = NOISE,
     seconds: float = SIMULATION_SECONDS,
 ) -> Plan:
-    """Cost and expected regret of a sweep.
+    """Computes the cost and the expected regret of a sweep.
 
     Args:
-        config: what to find.
-        slots: trainings at a time on the cluster that will run it; default: the configuration's, else what this machine holds.
-        hours: wall time of one training of the largest size for the most steps; default: timed here for the built-in trainer, unknown for others.
+        config: the configuration of the sweep.
+        slots: trials at a time on the cluster that will run the sweep; default: the configuration's
+            number, or else what this machine holds.
+        hours: wall hours of one trial at the target fidelity (largest size, most steps); default:
+            measured here for the built-in trainer, unknown for others.
         noise: relative standard deviation of a loss between two seeds.
-        seconds: for the simulation; 0 leaves it out.
+        seconds: limit of the simulation in seconds; 0 leaves it out.
 
     Raises:
-        ConfigError: the built-in trainer's proxies need a GPU and none is here.
-        DataError: nothing is at the path of text that the built-in trainer needs, or it would refuse the sweep (`checks`).
+        ConfigError: the built-in trainer's proxies need a GPU, and this machine has none.
+        DataError: nothing is at the path of text that the built-in trainer needs, or the built-in
+            trainer would refuse the sweep (`checks`).
     """
     tokens: dict[str, float] = {}
     if config.trainer == "builtin":
@@ -180,7 +192,7 @@ def make_plan(
 
 
 def _look_for_text(config: SweepConfig) -> None:
-    """Files are there; nothing is read."""
+    """Checks that the files of all domains and targets exist; reads none of them."""
     from bimix_sweep.data.sources import Source
 
     for kind, entries in (("domain", config.domains), ("target", config.targets)):
@@ -193,11 +205,16 @@ def _look_for_text(config: SweepConfig) -> None:
 
 
 def _unlimited(spec: SweepSpec, slots: int) -> SweepSpec:
+    """Returns the spec without limits on hours, and with at most as many slots as trials."""
     return replace(spec, slots=min(slots, spec.max_trials), core_hours=None, gpu_hours=None)
 
 
 def _cost(spec: SweepSpec, regret: Sequence[PlannedRegret]) -> float:
-    """Of all proxy trainings, in units of one of the largest size for the most steps: the first trainings, then each as the simulation's last look has it."""
+    """Returns the cost of all proxy trials, in units of one at the target fidelity.
+
+    The cost is known for the initial trials, or for the trials of the simulation up to its last
+    recorded point. Each further trial costs the simulation's mean; without a simulation, one unit.
+    """
     first = spec.initial_scales[: spec.max_trials]
     known, cost = (
         (regret[-1].runs, regret[-1].cost)
@@ -209,9 +226,10 @@ def _cost(spec: SweepSpec, regret: Sequence[PlannedRegret]) -> float:
 
 
 def _rounds(spec: SweepSpec, cost: float) -> float:
-    """Wall time of the proxy trainings at most, in units of one of the largest size for the most steps.
+    """Returns the maximum wall time of the proxy trials, in units of one trial.
 
-    Where they differ the last one may be such a one, begun when the others have kept all slots busy until then.
+    The unit is a trial at the target fidelity. Where the fidelities differ, the last trial may be
+    such a one, begun when the others have kept all slots busy until then.
     """
     if len(spec.scales) == 1:
         return math.ceil(spec.max_trials / spec.slots)
@@ -220,17 +238,20 @@ def _rounds(spec: SweepSpec, cost: float) -> float:
 
 
 def _timed(config: SweepConfig) -> float:
-    """Seconds of one training of the largest size for the most steps here, with the threads that it will have."""
-    os.environ["OMP_NUM_THREADS"] = str(
-        max(1, int(config.resources.cpu))
-    )  # before the first import of torch
+    """Measures the seconds of one trial at the target fidelity on this machine.
+
+    The trial uses the number of threads that it will have in the sweep.
+    """
+    # Set before the first import of torch.
+    os.environ["OMP_NUM_THREADS"] = str(max(1, int(config.resources.cpu)))
     from bimix_sweep.proxy.timing import training_seconds, visible_gpus
 
     spec = proxy_specs(config, config.proxy.vocabulary)[-1]
     device = "cuda" if config.resources.gpu else "cpu"
     if device == "cuda" and not visible_gpus():
         raise ConfigError(
-            "resources.gpu is set and torch sees no GPU here, so a training cannot be timed; plan on a machine that has one, or give --hours"
+            "resources.gpu is set and torch sees no GPU here, so a training cannot be timed; plan "
+            "on a machine that has one, or give --hours"
         )
     return training_seconds(
         spec,
@@ -241,13 +262,14 @@ def _timed(config: SweepConfig) -> float:
 
 
 def _slots_here(config: SweepConfig) -> int:
+    """Returns the number of trials that the cores of this machine hold at a time."""
     return max(1, math.floor(len(os.sched_getaffinity(0)) / config.resources.cpu))
 
 
 def _limits(
     config: SweepConfig, hours: float | None, cores: float | None, gpus: float | None, cost: float
 ) -> list[str]:
-    """In words, of each limit that is set."""
+    """Returns one sentence for each limit of the budget that is set."""
     said = []
     for name, limit, whole, each in (
         ("core_hours", config.budget.core_hours, cores, config.resources.cpu),
@@ -265,6 +287,7 @@ def _limits(
             mean = (cost + MOST_FINALS) / (config.budget.trials + MOST_FINALS)
             paid = math.floor(limit / (mean * hours * each * config.resources.nodes))
             said.append(
-                f"budget.{name} is {limit:g}, which pays for about {paid} of {config.budget.trials + MOST_FINALS} trainings"
+                f"budget.{name} is {limit:g}, which pays for about {paid} of "
+                f"{config.budget.trials + MOST_FINALS} trainings"
             )
     return said
