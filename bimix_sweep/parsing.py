@@ -1,4 +1,5 @@
-"""Text of a user's YAML and JSON files to plain values; whatever is wrong with it is a ValueError of one line."""
+"""Parses the text of a user's YAML and JSON files to plain values; every fault in the text is
+reported as a ValueError of one line."""
 
 import json
 from typing import Any
@@ -8,11 +9,13 @@ import yaml
 from bimix_sweep.text import shown
 
 MOST_NODES = 1_000_000
-"""Values in a document, those that aliases repeat counted each time; a few aliases of aliases make billions."""
+"""Largest number of values in a YAML document. Values repeated by aliases count each time, because
+a few aliases of aliases make billions of values."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values of a bounded number; a key that stands twice in a mapping is refused instead of the last one winning silently."""
+    """Loads plain values and bounds their number. A key that stands twice in a mapping is refused;
+    PyYAML itself would silently keep the last one."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -55,10 +58,10 @@ class _Loader(yaml.SafeLoader):
 
 
 def parse_yaml(text: str) -> Any:
-    """One YAML document of plain values (`safe_load`, keys distinct).
+    """Parses one YAML document of plain values (`safe_load`, distinct keys).
 
     Raises:
-        ValueError: it is not that.
+        ValueError: the text is not such a document.
     """
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
@@ -74,10 +77,10 @@ def parse_yaml(text: str) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """One JSON value; NaN and infinity are refused.
+    """Parses one JSON value; NaN and infinity are refused.
 
     Raises:
-        ValueError: it is not that.
+        ValueError: the text is not one JSON value.
     """
     try:
         return json.loads(text, parse_constant=_refuse)

@@ -1,4 +1,5 @@
-"""Values and text of others in our messages: short, and without characters that a terminal obeys."""
+"""Shortens the values and text of users for our messages, and removes characters that control a
+terminal."""
 
 import reprlib
 
@@ -7,10 +8,11 @@ _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 2, 80, 80, 
 
 
 def shown(value: object) -> str:
-    """`repr`, of which only the beginning is ever made."""
+    """Returns the `repr` of a value in at most 100 characters; only the beginning of a long `repr`
+    is built."""
     try:
         text = _SHORT.repr(value)
-    except ValueError:  # an int that Python will not write out
+    except ValueError:  # Python refuses to write out very long integers
         return (
             f"a number of {value.bit_length()} bits"
             if isinstance(value, int)
@@ -20,14 +22,15 @@ def shown(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """The text in one line; characters that are no letters, signs or spaces (escape sequences, line breaks, text direction) are replaced."""
+    """Returns the text in one line. Spaces replace line breaks and tabs; a replacement character
+    stands for other characters that cannot be printed (escape sequences, text direction)."""
     return "".join(
         c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text
     )
 
 
 def magnitude(value: float) -> str:
-    """A count of tokens or parameters in a short form: `800`, `2e5`, `8.19e5`."""
+    """Formats a count of tokens or parameters in a short form: `800`, `2e5`, `8.19e5`."""
     return f"{value:.4g}" if value < 1e4 else _power(value)
 
 
@@ -37,7 +40,7 @@ def _power(value: float) -> str:
 
 
 def factor(value: float) -> str:
-    """How many times: `1.5`, `35,000`, `1.22e7`."""
+    """Formats a ratio ("how many times"): `1.5`, `35,000`, `1.22e7`."""
     if value < 10:
         return f"{value:.2g}"
     return f"{float(f'{value:.3g}'):,.0f}" if value < 1e6 else _power(value)

@@ -1,26 +1,40 @@
-"""Which mixture to run next, and at which scale: the run that is expected to lower the regret of the decision most per cost.
+"""Acquisition: chooses the next mixture and its fidelity. The chosen trial has the largest expected
+fall of the decision's regret per cost.
 
-The regret is that of `aim`, tr(P S) / 2, S the covariance of the error of the objective's gradient at the predicted optimum r* under the joint
-posterior of law and process.
+The regret is the one of `aim`, tr(P S) / 2, where S is the covariance of the error of the
+objective's gradient at the predicted optimum r* under the joint posterior of law and discrepancy
+GP.
 
-A run at mixture c changes the belief about target k along  g_k = w_k L_k dC_k[., c]/dr (r*) / sqrt(C_k[c, c] + noise_k),  C_k the posterior
-covariance, whatever its losses are (linear approximation; errors of different targets taken for independent): S falls by g_k g_k' and the
-regret by  sum_k g_k' P g_k / 2.  As a share of the largest fall among the candidates this is added to EXPLORATION times the share of the
-losses' variance over all mixtures that the run removes: what the belief is wrong about is often not where it looks. Running trials are
-conditioned on first: their information does not depend on their results, so a batch is chosen one after another. Measured mixtures are
-candidates too; running one again is a replicate. The belief is the wide one of `Question.searching`, so falls compare with one another, not
-with the regret that a decision states.
+A trial at mixture c changes the belief about target k along
 
-Source: the design for the turning point of a regression (Chaloner 1989, Communications in Statistics: Theory and Methods 18) with several
-responses. The knowledge gradient over a cloud of contenders, which it replaces, was judged by 48 draws in as many dimensions as targets, and chose
-by their noise: regret at 32 runs, law-like world (10 seeds) .134 against .097 %, four others (5 seeds) .67 against .46, .44 and .44, .22 and .13, 1.04 and .85 %.
+    g_k = w_k L_k dC_k[., c]/dr (r*) / sqrt(C_k[c, c] + noise_k)
 
-The decision is about the dearest scale: the largest size and the most steps. A smaller or shorter run moves the belief there by the joint
-posterior between scales: the law's parameters are common to them, and so is what the law misses of a mixture. Both terms are divided by
-the cost of the run, size x steps. Where all runs have one scale the cost divides out.
+where C_k is the posterior covariance. The change does not depend on the losses of the trial (linear
+approximation; errors of different targets are taken as independent). S falls by g_k g_k' and the
+regret by  sum_k g_k' P g_k / 2.  The score divides this fall by the largest fall among the
+candidates. It adds EXPLORATION times a second term: the fraction of the losses' variance over all
+mixtures that the trial removes. The second term is needed because errors of the belief are often
+far from the predicted optimum.
 
-The belief knows of no misfit that is peculiar to a scale, so alone it would make cheap runs for ever where there is one, and
-not notice. So a cheaper scale is a choice only while the dearest has had DEAREST_SHARE of the cost.
+The posterior is first conditioned on the running trials: their information does not depend on their
+results, so the proposals of a batch are chosen one after another. Measured mixtures are candidates,
+too; a second trial on one of them is a replicate. The belief is the wide one of
+`Question.searching`. Falls of the regret can therefore be compared with each other, but not with
+the regret that a decision states.
+
+Source: the design for the turning point of a regression (Chaloner 1989, Communications in
+Statistics: Theory and Methods 18) with several responses. This criterion replaces a knowledge
+gradient over candidates (docs/evidence.md).
+
+The decision is made for the target fidelity: the largest size and the most steps. A trial of
+smaller size or with fewer steps changes the belief at the target fidelity through the joint
+posterior over fidelities: the fidelities have the law's parameters in common, and the discrepancy
+of a mixture as well. Both terms of the score are divided by the cost of the trial, size x steps.
+Where all trials have one fidelity the cost has no effect.
+
+The belief has no discrepancy that is specific to one fidelity. Where such a discrepancy exists, the
+score alone would choose cheap trials without end. Therefore a cheaper fidelity is allowed only
+while the target fidelity has at least DEAREST_SHARE of the cost.
 """
 
 from collections.abc import Sequence
@@ -38,31 +52,30 @@ from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import Array, project
 
 EXPLORATION = 0.3
-"""Weight of the variance over all mixtures beside the regret. Regret at 32 runs with .1, .2, .3 and .6: law-like .106, .098, .101, .120 %, alien .65, .55, .50, .48 %."""
+"""Weight of the variance over all mixtures, relative to the regret (docs/evidence.md)."""
 DEAREST_SHARE = 0.5
-"""Least share of a sweep's cost that goes to the dearest scale. Three planted domains, sizes 1 : 4, three seeds, mean regret after the cost of
-8 large trainings, with shares of 0, .5, .67 and with the large size alone: .0017, .0011, .0028, .029 % where slopes and levels move with size;
-.53, .26, .08, .03 % where the small size has bumps of 5.5 % on top, which the law cannot tell. On published curves, for the cost of 8 large
-mixtures, 4 large and 42 small ones predict others as well as 5 and 30 or 6 and 20 do, and better than 8 large (`bench_sizes.py`)."""
+"""Smallest fraction of a sweep's cost that is spent at the target fidelity (docs/evidence.md)."""
 NUM_BROAD = 60
-"""Candidates from anywhere inside the bounds."""
+"""Number of candidates from anywhere inside the bounds."""
 NUM_REPLICATES = 12
-"""Measured mixtures that may be run again: the ones predicted best."""
+"""Number of measured mixtures that are candidates for a replicate: the mixtures with the best
+predicted objective."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scales:
-    """Scales of a sweep's trainings."""
+    """Fidelities of a sweep's trials."""
 
     choices: tuple[Scale, ...]
-    """The one that the question asks about first."""
+    """Fidelities to choose from; the target fidelity is the first."""
     finished: Sequence[Scale]
-    """Of the finished trainings."""
+    """Fidelities of the finished trials."""
     running: Sequence[Scale]
-    """Of the running ones."""
+    """Fidelities of the running trials."""
 
     def of(self, candidates: int) -> list[Scale]:
-        """Of so many candidates, each at every scale: all at the first, then all at the next."""
+        """Returns the fidelities of `candidates` mixtures at every choice: first all mixtures at
+        the first fidelity, then all at the next."""
         return [scale for scale in self.choices for _ in range(candidates)]
 
 
@@ -76,14 +89,16 @@ def next_mixture(
     failed: Array,
     scales: Scales,
 ) -> tuple[Mixture, str, Scale]:
-    """The next mixture inside `domains`, why, and the scale to run it at.
+    """Chooses the next mixture inside `domains`; returns the mixture, the reason and the fidelity
+    of the trial.
 
     Args:
-        question: what the law of everything measured so far is asked.
-        domains: where a run may be.
+        question: decision problem on the law of everything measured so far.
+        domains: domains and bounds of the trials.
         generator: for candidates.
-        finished, running, failed: (n, domains) mixtures of trials so far, columns in the order of `domains`.
-        scales: to choose from, and of these trials.
+        finished, running, failed: (n, domains) mixtures of the trials so far, columns in the order
+            of `domains`.
+        scales: fidelities to choose from, and fidelities of these trials.
     """
     order = [question.law.domains.index(name) for name in domains.names]
     finished, running, failed = (
@@ -105,9 +120,10 @@ def next_mixture(
 
 
 class Batch:
-    """Many proposals from one law: one aim and one set of candidates, their joint belief conditioned on each proposal made.
+    """Makes many proposals from one law: the quadratic model and the candidates are computed once,
+    and the joint belief is conditioned on each proposal made.
 
-    A proposal then costs milliseconds, however many trainings the law has seen.
+    A proposal then costs milliseconds, however many trials the law was fitted to.
     """
 
     def __init__(
@@ -122,12 +138,13 @@ class Batch:
         size: int,
         scales: Scales,
     ) -> None:
-        """No proposal yet.
+        """Makes the candidates and their joint belief; no proposal is made yet.
 
         Args:
-            question, domains, finished, running, failed, scales: as for `next_mixture`, when the law was fitted.
+            question, domains, finished, running, failed, scales: as for `next_mixture`, at the time
+                when the law was fitted.
             generator: for candidates.
-            size: about how many proposals there will be; there are more than twice as many candidates.
+            size: expected number of proposals; more than twice as many candidates are made.
         """
         self._question, self._domains, self._scales = question, domains, scales
         self._order = [question.law.domains.index(name) for name in domains.names]
@@ -152,13 +169,14 @@ class Batch:
             question, self._aim, everywhere, self._at, running, scales.running
         )
         self.made = 0
-        """Proposals made."""
+        """Number of proposals made."""
 
     def next(self, *, dearest: bool = False) -> tuple[Mixture, str, Scale]:
-        """The next mixture, why, and its scale; from then on it counts as seen.
+        """Returns the next mixture, the reason and its fidelity; later proposals take this mixture
+        as measured.
 
         Args:
-            dearest: only the dearest scale is a choice.
+            dearest: only the target fidelity is allowed.
         """
         count = len(self._candidates)
         regret, share = scores(self._question, self._aim, self._posterior, len(self._at), count)
@@ -184,7 +202,8 @@ class Batch:
 
 
 def dearest_due(scales: Sequence[Scale], asked: Scale) -> bool:
-    """After runs at these scales the one asked about, the dearest, has had less than its share of the cost."""
+    """Tells whether the target fidelity `asked` has less than DEAREST_SHARE of the cost of trials
+    at these fidelities."""
     return sum(scale.cost for scale in scales if scale == asked) < DEAREST_SHARE * sum(
         scale.cost for scale in scales
     )
@@ -199,15 +218,17 @@ def choose(
     running_at: Sequence[Scale],
     exploration: float = EXPLORATION,
 ) -> tuple[int, float]:
-    """Index of the candidate with the largest score per cost, and its fall of the expected regret (a fraction of the objective).
+    """Returns the index of the candidate with the largest score per cost, and its fall of the
+    expected regret (a fraction of the objective).
 
     Args:
-        aim: of that question.
+        aim: quadratic model of the question's objective at the predicted optimum.
         candidates: (m, domains).
-        at: (m,) their scales; first those at the question's.
-        running: (r, domains) trials whose losses are not known yet.
-        running_at: (r,) their scales.
-        exploration: weight of the variance over all candidates at the question's scale beside the regret.
+        at: (m,) fidelities of the candidates; candidates at the question's fidelity come first.
+        running: (r, domains) mixtures of trials whose losses are not known yet.
+        running_at: (r,) fidelities of the running trials.
+        exploration: weight of the variance over all candidates at the question's fidelity, relative
+            to the regret.
     """
     posterior = conditioned_on(question, aim, candidates, at, running, running_at)
     regret, share = scores(question, aim, posterior, len(at), sum(scale == at[0] for scale in at))
@@ -223,9 +244,12 @@ def conditioned_on(
     running: Array,
     running_at: Sequence[Scale],
 ) -> Posterior:
-    """The belief around the optimum at the question's scale and about candidates at theirs, first in what is returned, after the runs that go on.
+    """Computes the joint belief at the finite-difference points around the optimum, at the
+    candidates and at the running trials, conditioned on the running trials. The points come first
+    in the result and have the question's fidelity; the candidates follow.
 
     Args:
+        question: the decision problem.
         aim, candidates, at, running, running_at: as for `choose`.
     """
     asked = Scale(size=np.nan if question.size is None else question.size, steps=question.step)
@@ -240,18 +264,24 @@ def conditioned_on(
 
 
 def costs(at: Sequence[Scale]) -> Array:
-    """(n,) of runs at these scales, in units of one at the first."""
+    """Returns the (n,) costs of trials at these fidelities, in units of one trial at the first
+    fidelity."""
     return np.array([scale.cost for scale in at]) / at[0].cost
 
 
 def scores(
     question: Question, aim: Aim, posterior: Posterior, num_candidates: int, num_asked: int
 ) -> tuple[Array, Array]:
-    """Of each candidate: fall of the expected regret (fraction of the objective), and share of the candidates' variance removed.
+    """Returns two (candidates,) arrays: the fall of the expected regret (a fraction of the
+    objective), and the fraction of the candidates' variance that a trial removes.
 
     Args:
-        posterior: at the aim's stencil, of candidates and anything more, in this order.
-        num_asked: the first so many candidates are at the scale asked about, and the variance is theirs.
+        question, aim: as for `choose`.
+        posterior: belief at the finite-difference points of `aim`, then at the candidates, then at
+            any other points.
+        num_candidates: number of candidates.
+        num_asked: number of candidates at the target fidelity, which come first; the variance is
+            computed over these.
     """
     here = slice(0, len(aim.bowl.stencil))
     there = slice(len(aim.bowl.stencil), len(aim.bowl.stencil) + num_candidates)
@@ -290,9 +320,11 @@ def _candidates(
     generator: np.random.Generator,
     num_broad: int,
 ) -> tuple[Array, Array]:
-    """Mixtures inside the bounds that no trial has tried, near the optimum and anywhere, and finished ones to repeat.
+    """Returns two arrays: untried mixtures inside the bounds, near the optimum and anywhere; and
+    finished mixtures to repeat.
 
-    Where no mixture of the first kind is left and none finished, all there are near and anywhere.
+    Where every mixture of the first kind was tried and no finished mixture is inside the bounds,
+    the first array holds the tried mixtures, too.
     """
     lower, upper = _in_order(
         np.stack([domains.lower, domains.upper]), order, len(question.law.domains)
@@ -307,7 +339,8 @@ def _candidates(
 
 
 def _again(question: Question, domains: DomainSet, order: list[int], finished: Array) -> Array:
-    """Measured mixtures that may be run again: bounds may have been others when they were chosen."""
+    """Returns the measured mixtures inside the current bounds that are candidates for a replicate.
+    A measured mixture can lie outside, because a change of the sweep may change the bounds."""
     again = np.unique(finished[domains.holds(finished[:, order])], axis=0)
     if not len(again):
         return again
@@ -317,7 +350,8 @@ def _again(question: Question, domains: DomainSet, order: list[int], finished: A
 
 
 def _why(same: npt.NDArray[np.bool_], scale: Scale, scales: Scales) -> str:
-    """What it means to run a measured mixture again; `same` says which finished trials have it."""
+    """Returns the reason for a second trial on a measured mixture; `same` tells which finished
+    trials have this mixture."""
     known = {other for other, is_same in zip(scales.finished, same, strict=True) if is_same}
     if scale in known:
         return "replicate, "
@@ -329,7 +363,7 @@ def _why(same: npt.NDArray[np.bool_], scale: Scale, scales: Scales) -> str:
 
 
 def _in_order(rows: Array, order: list[int], count: int) -> Array:
-    """Columns moved to the law's order; a domain that only the law knows is at 0."""
+    """Moves columns to the law's order; a domain that only the law knows gets proportion 0."""
     out = np.zeros((len(rows), count))
     out[:, order] = rows
     return out

@@ -1,12 +1,18 @@
-"""What the final trainings say: which mixtures differ, by how much, and which to take.
+"""Compares the confirmation trials: which mixtures differ, by how much, and which mixture to
+recommend.
 
-Each mixture was trained with the same seeds, so mixtures are compared within a seed and what a seed does to all of them
-cancels. With y the objective of M mixtures and n seeds, the residuals of y about mixture and seed means have (M - 1)(n - 1)
-degrees of freedom, few for two seeds. The noise the law estimated from all trainings counts as PRIOR_DEGREES more:
+All mixtures are trained with the same seeds. Mixtures are therefore compared within a seed, and the
+common effect of a seed on all mixtures cancels. Let y be the objective of M mixtures and n seeds.
+The residuals of y about mixture and seed means have (M - 1)(n - 1) degrees of freedom, which are
+few for two seeds. The noise that the law estimates from all trials counts as PRIOR_DEGREES
+additional degrees:
 
-    sigma^2 = (PRIOR_DEGREES sigma_law^2 + sum residual^2) / (PRIOR_DEGREES + (M - 1)(n - 1)),   se(difference) = sigma sqrt(2 / n)
+    sigma^2 = (PRIOR_DEGREES sigma_law^2 + sum residual^2)
+              / (PRIOR_DEGREES + (M - 1)(n - 1))
+    se(difference) = sigma sqrt(2 / n)
 
-and two mixtures differ where |difference| > t se, t the 97.5 % quantile of Student's distribution with as many degrees.
+Two mixtures differ where |difference| > t se, with t the 97.5 % quantile of Student's distribution
+with PRIOR_DEGREES + (M - 1)(n - 1) degrees.
 """
 
 from collections.abc import Mapping
@@ -23,47 +29,51 @@ from bimix_sweep.mixture.goals import PLAIN, Goals
 from bimix_sweep.mixture.simplex import Array
 
 PRIOR_DEGREES = 4
-"""Weight of the law's noise estimate: it comes from many trainings, but not from paired ones."""
+"""Degrees of freedom given to the law's noise estimate, which comes from many trials, but not from
+paired ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedMixture:
-    """One of the mixtures trained at the end."""
+    """One mixture of the confirmation trials."""
 
     role: str
-    """`predicted`, `measured`, `uniform`, `natural`."""
+    """`predicted`, `measured`, `uniform` or `natural`; several roles of one mixture are joined by `
+    = `."""
     mixture: Mixture
-    """Its proportions."""
+    """Proportions of the mixture."""
     losses: Mapping[str, float]
-    """Target -> mean loss over its seeds."""
+    """Target -> mean loss over the seeds."""
     objective: float
-    """Mean of the weighted loss over its seeds."""
+    """Mean of the objective over the seeds."""
     difference: float
-    """Its objective minus the predicted optimum's, mean over shared seeds; 0 for the predicted optimum."""
+    """Objective of this mixture minus the predicted optimum's, mean over shared seeds; 0 for the
+    predicted optimum."""
     noise95: float
     """Half width of the 95 % interval of the difference; 0 for the predicted optimum."""
     differs: bool
-    """The difference is beyond that."""
+    """Whether the difference is larger than `noise95`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The final trainings, best objective first, and the recommendation."""
+    """The confirmation trials, best objective first, and the recommendation."""
 
     mixtures: tuple[ComparedMixture, ...]
-    """Sorted by objective."""
+    """Compared mixtures, sorted by objective."""
     seeds: tuple[int, ...]
-    """Seeds shared by all of them."""
+    """Seeds that all mixtures were trained with."""
     recommended: str
-    """Role of the mixture to take."""
+    """Role of the recommended mixture."""
     reason: str
-    """In words, with the numbers."""
+    """Reason for the recommendation in words, with the numbers."""
     noise: float
-    """Standard deviation of one training's objective beyond what its seed does to all."""
+    """Standard deviation of one trial's objective after the common effect of its seed is
+    removed."""
 
     @property
     def differ(self) -> bool:
-        """Some mixture differs from the predicted optimum."""
+        """Whether any mixture differs from the predicted optimum."""
         return any(compared.differs for compared in self.mixtures)
 
 
@@ -78,20 +88,24 @@ def compare_finals(
     noise: float | None = None,
     regret: float | None = None,
 ) -> Comparison:
-    """Compare the final trainings.
+    """Compares the confirmation trials.
 
     Args:
         losses: {role: {seed: {target: loss}}} at the last step, each in its target's own unit.
         mixtures: {role: mixture}.
-        weights: {target: importance}, normalised here; targets of weight 0 are shown, not weighed.
+        weights: {target: importance}, normalised here; targets of weight 0 are shown, but do not
+            count in the objective.
         objective: "mean" or "worst".
-        goals: {target: direction and range} of targets that are no plain losses.
+        goals: {target: direction and range} of targets that are not plain losses.
         predicted: role of the predicted optimum.
-        noise: the law's standard deviation of one training's objective (`objective_noise`), loss units; None without a law.
-        regret: what the law expects the predicted optimum to cost, a fraction of its objective; for the words only.
+        noise: the law's standard deviation of one trial's objective (`objective_noise`), loss
+            units; None without a law.
+        regret: expected regret of the predicted optimum, a fraction of its objective; used in the
+            words only.
 
     Raises:
-        SweepError: no predicted optimum, no shared seed, or nothing to estimate the noise from.
+        SweepError: there is no predicted optimum, no shared seed, a trial lacks a weighted target,
+            all weights are 0, or nothing is there to estimate the noise from.
     """
     if predicted not in losses:
         raise SweepError(
@@ -101,7 +115,8 @@ def compare_finals(
     seeds = sorted(set.intersection(*(set(losses[role]) for role in roles)))
     if not seeds:
         raise SweepError(
-            f"the final trainings of {', '.join(roles)} share no seed; train each with the same seeds"
+            f"the final trainings of {', '.join(roles)} share no seed; train each with the same "
+            "seeds"
         )
     values = np.array(
         [
@@ -120,7 +135,8 @@ def compare_finals(
     prior = PRIOR_DEGREES if noise is not None else 0
     if degrees + prior == 0:
         raise SweepError(
-            f"{len(roles)} mixtures with {count} shared seed and no law: nothing says how large the noise is; train two seeds"
+            f"{len(roles)} mixtures with {count} shared seed and no law: nothing says how large "
+            "the noise is; train two seeds"
         )
     sigma = float(np.sqrt((prior * (noise or 0.0) ** 2 + (residual**2).sum()) / (prior + degrees)))
     error = sigma * np.sqrt(2 / count)
@@ -153,18 +169,20 @@ def compare_finals(
 
 
 def objective_noise(law: FittedLaw, question: Question, point: Array) -> float:
-    """Standard deviation the law expects of the objective of one training at a mixture (law's domains,), in loss units."""
+    """Standard deviation, in loss units, that the law expects of the objective of one trial at a
+    mixture `point` (law's domains,)."""
     posterior = law.posterior(point[None], question.step, question.size)
     slope = question.sensitivity(posterior.mean)[0]
     return float(np.sqrt(slope @ posterior.run_noise @ slope))
 
 
 ROLES = {"predicted": "predicted optimum", "measured": "best measured"}
-"""Roles of final mixtures in words; the others say it themselves. One mixture may have several."""
+"""Roles of confirmation mixtures in words; roles that are not listed are shown as they are. One
+mixture may have several roles."""
 
 
 def said(role: str) -> str:
-    """`uniform = measured` as `uniform (also best measured)`."""
+    """Writes a role in words: `uniform = measured` becomes `uniform (also best measured)`."""
     first, *others = (ROLES.get(part, part) for part in role.split(" = "))
     return f"{first} (also {' and '.join(others)})" if others else first
 
@@ -172,7 +190,8 @@ def said(role: str) -> str:
 def _recommend(
     compared: list[ComparedMixture], bound: float, count: int, regret: float | None
 ) -> tuple[str, str]:
-    """The predicted optimum, unless another one was measured better beyond the noise."""
+    """Recommends the predicted optimum, unless another mixture was measured better by more than the
+    noise; returns role and reason."""
     own, others = compared[0], compared[1:]
     better = [one for one in others if one.differs and one.difference < 0]
     seeds = f"{count} paired seed{'s' if count > 1 else ''}"
@@ -180,7 +199,8 @@ def _recommend(
         best = min(better, key=lambda one: one.difference)
         return (
             best.role,
-            f"{said(best.role)} was {-best.difference / own.objective:.2%} better than {said(own.role)} in {seeds}, beyond the noise of {bound / own.objective:.2%}",
+            f"{said(best.role)} was {-best.difference / own.objective:.2%} better than "
+            f"{said(own.role)} in {seeds}, beyond the noise of {bound / own.objective:.2%}",
         )
     worse = [said(one.role) for one in others if one.differs]
     same = [said(one.role) for one in others if not one.differs]
@@ -189,17 +209,23 @@ def _recommend(
         told = f"{said(own.role)} is better than {', '.join(worse)} beyond {noise} in {seeds}"
         told += f"; it does not differ from {', '.join(same)}" if same else ""
     else:
-        told = f"{said(own.role)} does not differ from {', '.join(same) or 'anything'} by more than {noise} in {seeds}"
+        told = (
+            f"{said(own.role)} does not differ from {', '.join(same) or 'anything'} by more than "
+            f"{noise} in {seeds}"
+        )
     if others:
         losses = [f"of {said(one.role)} {_apart(one.difference / own.objective)}" for one in others]
         told += f": the loss {', '.join(losses)} than its own"
     if same and regret is not None and regret < bound / own.objective:
-        told += f"; the expected regret of {regret:.2%} is below that noise, so {seeds} cannot tell such mixtures apart at that precision"
+        told += (
+            f"; the expected regret of {regret:.2%} is below that noise, so {seeds} cannot tell "
+            "such mixtures apart at that precision"
+        )
     return own.role, told
 
 
 def _apart(difference: float) -> str:
-    """`0.13% lower`."""
+    """Writes a relative difference: `0.13% lower`."""
     return f"{abs(difference):.2%} {'lower' if difference < 0 else 'higher'}"
 
 

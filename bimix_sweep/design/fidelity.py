@@ -1,4 +1,4 @@
-"""What a training is besides its mixture: how large its proxy is and for how many steps it trains."""
+"""Fidelity of a trial: the size of its proxy and its number of steps."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,14 +9,17 @@ import numpy as np
 from bimix_sweep.mixture.table import LossTable
 
 SAME_STEPS = 0.9
-"""Last steps of a table's trainings of which the smaller is at least this part of the larger are one number of steps: their ends are ragged."""
+"""Smallest ratio of two last steps that count as the same number of steps, because the trials of a
+table often end at slightly different steps."""
 RARE = 3
-"""A number of steps that fewer trainings of a size have is taken for the one below, some run that went on; where none is below, they were cut short."""
+"""Number of trials of one size that makes a number of steps common. A rarer number of steps is
+replaced by the common one below it (a run that continued longer); where none is below, the trials
+were cut short."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """The size of a proxy and its number of steps."""
+    """Fidelity: the size of a proxy and its number of steps."""
 
     size: float
     """Non-embedding parameters."""
@@ -25,11 +28,12 @@ class Scale:
 
     @property
     def cost(self) -> float:
-        """What a training costs, in units that only compare with each other."""
+        """Cost of a trial, size x steps, in units that compare only with each other."""
         return self.size * self.steps
 
     def beyond(self, other: "Scale") -> str:
-        """In what it exceeds another one, in words: `at a larger size`, `for more steps`."""
+        """Names the quantities in which this fidelity exceeds another: `at a larger size`, `for
+        more steps`."""
         said = [
             word
             for word, more in (
@@ -42,9 +46,11 @@ class Scale:
 
 
 def scales_of(table: LossTable) -> list[Scale]:
-    """Of each training of a table, in the order of `LossTable.last_rows`: its last step, and its size, 1 where the table gives none.
+    """Returns the fidelity of each trial of a table, in the order of `LossTable.last_rows`: the
+    last step, and the size (1 where the table gives none).
 
-    One that was cut short, below the fewest steps that are common at its size, keeps its own: it tells what it tells at that step, at what it costs.
+    A trial that was cut short, below the smallest common number of steps of its size, keeps its own
+    last step: its losses count at that step and at that cost.
     """
     rows = table.last_rows()
     sizes, steps = np.nan_to_num(table.sizes[rows], nan=1.0), table.steps[rows]
@@ -66,7 +72,8 @@ def scales_of(table: LossTable) -> list[Scale]:
 
 
 def kinds_of(scales: Sequence[Scale]) -> list[Scale]:
-    """The different ones among `scales_of`, from the cheapest to the dearest, without those of trainings that were cut short."""
+    """Returns the distinct fidelities of `scales_of`, from the cheapest to the target fidelity,
+    without those of trials that were cut short."""
     counts = Counter(scales)
     usual = {scale.size for scale, count in counts.items() if count >= RARE}
     kinds = [scale for scale, count in counts.items() if count >= RARE or scale.size not in usual]
@@ -75,5 +82,5 @@ def kinds_of(scales: Sequence[Scale]) -> list[Scale]:
 
 
 def dearest(scales: Iterable[Scale]) -> Scale:
-    """Of the largest size, and there of the most steps: the one that is asked about."""
+    """Returns the target fidelity: the largest size, and the most steps at this size."""
     return max(scales, key=lambda scale: (scale.size, scale.steps))

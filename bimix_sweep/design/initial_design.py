@@ -1,13 +1,20 @@
-"""The first mixtures, chosen before any loss is known: uniform, natural, then ones that make the laws identifiable.
+"""Initial design: the first mixtures, chosen before any loss is known. The uniform mixture is
+first, the natural mixture second; the others are chosen to make the laws identifiable.
 
-What a law must learn is how each loss bends with each proportion over a wide range. So a mixture is seen through
-z(r) = (log((r + e) / (1/D + e)) / log((1 + e) / e), sqrt(r)): the logarithm spreads the small proportions that the
-published law's exponents need, the square root the large ones, and a prior over losses is put on them,
+A law must learn how each loss changes with each proportion over a wide range. Therefore a mixture r
+is represented by
 
-    cov(r, r') = z.z' + .5 exp(-|z - z'|^2 / (2 l^2)),     l^2 = the mean of |z - z'|^2 over random mixtures
+    z(r) = (log((r + e) / (1/D + e)) / log((1 + e) / e), sqrt(r))
 
-(a linear part for the law, a local part for what bends). Each new mixture is the one of many random candidates, sparse
-and dense, whose run would lower the variance most, averaged over all of them: no result is needed for that.
+The logarithm spreads the small proportions, which the published law's exponents need, and the
+square root spreads the large ones. The prior over losses has the covariance
+
+    cov(r, r') = z.z' + 0.5 exp(-|z - z'|^2 / (2 l^2))
+
+with l^2 the mean of |z - z'|^2 over random mixtures. The linear part represents the law, the local
+part represents curvature. Each new mixture is the best of many random candidates, sparse and dense:
+its trial would reduce the variance most, averaged over all candidates. No measured loss is needed
+for this choice.
 """
 
 import numpy as np
@@ -16,29 +23,32 @@ from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import Array, project, sample
 
 SMALLEST_SHARE = 0.02
-"""A first mixture gives every domain at least this part of an equal share where the bounds allow it: the published law is infinite at 0."""
+"""Smallest proportion of a first mixture, as a fraction of the uniform proportion 1/D, where the
+bounds allow it. The published law is infinite at proportion 0."""
 RUN_VARIANCE = 0.05
-"""Variance of one run under the prior above (its scale is about 1); it only keeps the choice from clinging to corners."""
+"""Variance of one trial under the prior of the module's docstring (whose scale is about 1). It only
+prevents the choice from preferring corners of the simplex."""
 
 
 def num_initial(num_domains: int, max_trials: int) -> int:
-    """How many first mixtures: (D + 3) / 2. They do not determine the law, but chosen ones then do it faster.
-
-    In simulated sweeps of 17 domains 10 first mixtures instead of 20 lowered the regret at 32 and 48 runs by a fifth.
-    """
+    """Number of first mixtures for D domains: (D + 3) / 2, at least 5, at most `max_trials`. These
+    do not determine the law, but trials chosen by the law then determine it faster
+    (docs/evidence.md)."""
     return max(1, min(max_trials, max(5, (num_domains + 3) // 2)))
 
 
 REPEATED = 3
-"""First mixtures that are run at the dearest scale, too."""
+"""Number of first mixtures that are trained at the target fidelity, too."""
 
 
 def initial_scales(num_mixtures: int, num_scales: int, max_trials: int) -> tuple[int, ...]:
-    """Index of the scale, the cheapest 0, of each first training: all first mixtures at the cheapest scale, then a few again at dearer ones.
+    """Returns the index of the fidelity of each first trial (0 is the cheapest): all first mixtures
+    at the cheapest fidelity, then some of them again at more expensive ones.
 
-    The law has one level and one slope a target and size, which one training cannot tell apart, and cross-validation
-    leaves one mixture out: so REPEATED of them are run at the dearest scale, and one at each between. They are
-    repeated, not placed elsewhere, because what the law misses of a mixture is common to its scales and cancels.
+    The law has one level and one slope for each target and size, which one trial cannot separate,
+    and cross-validation leaves one mixture out. Therefore REPEATED first mixtures are trained at
+    the target fidelity, and one at each fidelity between. The same mixtures are repeated, because
+    the discrepancy of a mixture is common to its fidelities and cancels in the comparison.
     """
     repeated = min(REPEATED, num_mixtures)
     dearer = [*[num_scales - 1] * repeated, *range(1, num_scales - 1)] if num_scales > 1 else []
@@ -46,20 +56,24 @@ def initial_scales(num_mixtures: int, num_scales: int, max_trials: int) -> tuple
 
 
 def too_few(num_domains: int, num_scales: int, max_trials: int) -> str | None:
-    """That so few trainings all lie at the cheapest of several scales, so that the one asked about is extrapolated; None where they do not."""
+    """Returns a message where `max_trials` is so small that no trial has the target fidelity, so
+    that the law would have to extrapolate to it; None otherwise."""
     if num_scales - 1 in initial_scales(
         num_initial(num_domains, max_trials), num_scales, max_trials
     ):
         return None
     first = num_initial(num_domains, 10**9)
     return (
-        f"budget.trials is {max_trials}, so all trainings but the final ones are of the smallest size and the fewest steps, and none of those that "
-        f"the mixture is chosen for; need at least {first + 1} for one of those, {first + REPEATED} for the {REPEATED} that tell how losses move"
+        f"budget.trials is {max_trials}, so all trainings but the final ones are of the smallest "
+        "size and the fewest steps, and none of those that the mixture is chosen for; need at "
+        f"least {first + 1} for one of those, {first + REPEATED} for the {REPEATED} that tell "
+        "how losses move"
     )
 
 
 def random_mixtures(domains: DomainSet, generator: np.random.Generator, count: int) -> Array:
-    """(count, domains) random mixtures inside the bounds, from sparse to dense, around uniform and natural."""
+    """Draws (count, domains) random mixtures inside the bounds, from sparse to dense, around the
+    uniform and the natural mixture."""
     centres = (np.full(len(domains), 1 / len(domains)), domains.natural().as_array())
     lower, upper = domains.lower_array, domains.upper_array
     concentrations = np.geomspace(1.0, 4.0 * len(domains), 5)
@@ -75,13 +89,13 @@ def random_mixtures(domains: DomainSet, generator: np.random.Generator, count: i
 def initial_mixture(
     domains: DomainSet, seen: Array, generator: np.random.Generator, count: int = 400
 ) -> tuple[Mixture, str]:
-    """The next first mixture and why.
+    """Returns the next first mixture and the reason.
 
     Args:
         domains: names and bounds.
-        seen: (runs, domains) mixtures already proposed, finished or not.
+        seen: (trials, domains) mixtures already proposed, finished or not.
         generator: for the candidates.
-        count: how many candidates to choose from.
+        count: number of candidates to choose from.
     """
     for name, mixture in (("uniform", domains.uniform()), ("natural", domains.natural())):
         if not domains.same(seen, mixture.as_array()).any():
@@ -97,13 +111,14 @@ def initial_mixture(
 
 
 def repeated_mixture(domains: DomainSet, first: Array, there: Array) -> Mixture:
-    """The mixture to run again at a dearer scale: of those run before, the one that tells most beside what the scale has.
+    """Chooses the first mixture to train again at a more expensive fidelity: the one that adds most
+    information to the trials already there.
 
     Args:
         domains: names and bounds.
-        first: (runs, domains) mixtures proposed at the cheapest scale; those outside the bounds, which
-            were others then, are moved inside only where no other is left.
-        there: (runs, domains) those proposed at the dearer one.
+        first: (trials, domains) mixtures proposed at the cheapest fidelity. Mixtures outside the
+            current bounds are used only where no other is left, and are then moved inside.
+        there: (trials, domains) mixtures proposed at the more expensive fidelity.
     """
     inside = first[domains.holds(first)]
     if not len(inside):
@@ -113,9 +128,11 @@ def repeated_mixture(domains: DomainSet, first: Array, there: Array) -> Mixture:
 
 
 def unlike(domains: DomainSet, candidates: Array, others: Array) -> Array:
-    """The candidates that are not the same mixture as any of some others (`DomainSet.same`); all where none is left.
+    """Returns the candidates that are not the same mixture as any of `others` (`DomainSet.same`);
+    all candidates where none is left.
 
     Args:
+        domains: names and bounds.
         candidates, others: (n, domains), in the order of `domains`.
     """
     new = candidates[[not domains.same(others, row).any() for row in candidates]]
@@ -123,7 +140,8 @@ def unlike(domains: DomainSet, candidates: Array, others: Array) -> Array:
 
 
 def moved_references(domains: DomainSet) -> str | None:
-    """That the uniform or the natural mixture lies outside the bounds, which stand for the caps, too; None where both lie inside."""
+    """Returns a message where the uniform or the natural mixture lies outside the bounds (which
+    include the caps); None where both lie inside."""
     moved = domains.moved
     if not moved:
         return None
@@ -138,11 +156,12 @@ def moved_references(domains: DomainSet) -> str | None:
 
 
 def most_informative(candidates: Array, seen: Array) -> int:
-    """Index of the candidate whose run lowers the prior variance of all candidates most, after runs at `seen`.
+    """Returns the index of the candidate whose trial lowers the prior variance of all candidates
+    most, after trials at `seen`.
 
     Args:
         candidates: (candidates, domains).
-        seen: (runs, domains).
+        seen: (trials, domains).
     """
     points = _features(np.concatenate([candidates, seen]))
     square = ((points[:, None] - points[None]) ** 2).sum(axis=2)
@@ -161,7 +180,8 @@ def most_informative(candidates: Array, seen: Array) -> int:
 
 
 def _features(proportions: Array) -> Array:
-    """(n, 2 D) the view z of mixtures in the module's first lines, centred at the uniform mixture."""
+    """Computes the (n, 2 D) representation z of mixtures from the module's docstring, centred at
+    the uniform mixture."""
     equal = 1 / proportions.shape[1]
     small = SMALLEST_SHARE * equal
     logs = np.log((proportions + small) / (equal + small)) / np.log((1 + small) / small)

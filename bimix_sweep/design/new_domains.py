@@ -1,4 +1,5 @@
-"""Domains that join a sweep by a change: no training so far holds them, so the next ones do, before the law is asked again."""
+"""Mixtures for added domains. No trial so far holds a domain that a change adds to a sweep, so the
+next trials hold it before the law chooses mixtures again."""
 
 from collections.abc import Collection, Iterable
 
@@ -10,12 +11,12 @@ from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import Array, project
 
 NUM_JOINED = 4
-"""Trainings that must hold a domain which joins later. On 17 published domains 4 of them beside 40 runs without the domain ranked unseen
-mixtures that hold it about as well as 48 fresh runs (rank correlation .977 against .983; 2 of them: .973, none: .87)."""
+"""Number of trials that must hold an added domain (docs/evidence.md)."""
 
 
 def holding_floor(domains: DomainSet, names: tuple[str, ...]) -> Array:
-    """(domains,) the lower bounds, raised for `names` to half an equal share where bounds allow it: with that a mixture holds them."""
+    """Returns the (domains,) lower bounds, raised for `names` to half of the uniform proportion
+    where the bounds allow it. A mixture above these bounds holds the named domains."""
     floor, upper = domains.lower_array, domains.upper_array
     room = max(0.0, 1 - float(floor.sum())) / (2 * len(names))
     for name in names:
@@ -33,10 +34,11 @@ def holding_mixture(
     generator: np.random.Generator,
     count: int = 400,
 ) -> tuple[Mixture, str]:
-    """The next mixture that holds domains which joined a sweep, and why.
+    """Returns the next mixture that holds added domains, and the reason.
 
     Args:
-        domains, seen, generator, count: as for `initial_mixture`; `seen` is at 0 in domains that were not there.
+        domains, seen, generator, count: as for `initial_mixture`; `seen` has proportion 0 in
+            domains that did not exist then.
         names: the domains to hold.
     """
     candidates = project(
@@ -52,12 +54,13 @@ def holding_mixture(
 def lacking(
     domains: DomainSet, joined: Collection[str], records: Iterable[TrialRecord]
 ) -> dict[str, int]:
-    """Domains that joined and that too few of some trainings hold, and how many do.
+    """Returns the added domains that fewer than NUM_JOINED of the given trials hold: {domain:
+    number of trials that hold it}.
 
     Args:
-        domains: names and bounds; one that may hold nothing lacks nothing.
-        joined: domains that joined by a change.
-        records: the trainings.
+        domains: names and bounds; a domain with max 0 is never returned.
+        joined: domains that a change added.
+        records: the trials.
     """
     held = {
         name: 0

@@ -1,9 +1,13 @@
-"""The predicted optimum as what runs are chosen for: what errors of the gradient there cost, and mixtures near it.
+"""Optimality criterion at the predicted optimum, which trials are chosen to reduce: the cost of
+errors of the gradient; and mixtures near the optimum.
 
-Let r* be the predicted optimum, H the curvature of the objective F there and s an error of its gradient. The real optimum lies a step
--P s away, P the inverse of H among moves that keep the sum 1 and the bounds that hold, and staying at r* costs  s' P s / 2.  On average
+Let r* be the predicted optimum, H the curvature of the objective F there and s an error of its
+gradient. Let P be the inverse of H on the moves that keep the sum 1 and the active bounds. The real
+optimum lies a step -P s away from r*, and the regret of r* is  s' P s / 2.  Its mean is
 
-    regret = tr(P S) / 2,     S the covariance of s under a belief.
+    regret = tr(P S) / 2
+
+where S is the covariance of s under a belief.
 """
 
 from dataclasses import dataclass
@@ -17,23 +21,26 @@ from bimix_sweep.law.posterior.gaussian import Posterior
 from bimix_sweep.mixture.simplex import Array
 
 NEAR_BOUND = 1e-4
-"""A share this near to a bound is held by it."""
+"""Largest distance of a proportion from a bound that counts as active."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aim:
-    """The predicted optimum, and what errors of the gradient there cost."""
+    """The quadratic model of the objective at the predicted optimum, and the cost of errors of its
+    gradient."""
 
     bowl: Bowl
-    """The objective there."""
+    """Quadratic model of the objective at the predicted optimum."""
     price: Array
-    """(domains, domains) P: an error s of the objective's gradient costs s' P s / 2."""
+    """(domains, domains) reduced inverse Hessian P: an error s of the objective's gradient costs s'
+    P s / 2."""
     near: Array
-    """(n, domains) the optimum, optima of posterior draws, and mixtures around: candidates for the next run."""
+    """(n, domains) the optimum, optima of posterior draws, and mixtures around the optimum:
+    candidates for the next trial."""
 
 
 def aim_at(question: Question, generator: np.random.Generator) -> Aim:
-    """Where the law has its optimum."""
+    """Finds the law's optimum and builds the optimality criterion there."""
     best, _ = solve(question, generator, num_starts=1)
     bowl = Bowl.at(question, best)
     belief = question.searching(bowl.stencil)
@@ -43,7 +50,8 @@ def aim_at(question: Question, generator: np.random.Generator) -> Aim:
 
 
 def _price(question: Question, bowl: Bowl, belief: Posterior) -> Array:
-    """`Aim.price`: 0 for domains that their bounds hold, beyond the belief's doubt of the gradient."""
+    """Computes `Aim.price`. Rows and columns are 0 for domains at an active bound whose gradient
+    differs from the median by more than its standard deviation."""
     price, point, gradient = np.zeros_like(bowl.hessian), bowl.point, bowl.gradient
     inside = (point > question.lower + NEAR_BOUND) & (point < question.upper - NEAR_BOUND)
     level = float(np.median(gradient[inside] if inside.any() else gradient))
@@ -57,7 +65,9 @@ def _price(question: Question, bowl: Bowl, belief: Posterior) -> Array:
 
 
 def _doubt(question: Question, bowl: Bowl, belief: Posterior) -> Array:
-    """(domains,) standard deviations of the objective's derivatives; of differences, for a covariance of exact losses may have no root."""
+    """Computes (domains,) standard deviations of the objective's derivatives. They are computed
+    from variances of differences, because the covariance of exact losses may have no Cholesky
+    factor."""
     sensitivity = question.sensitivity(belief.mean).T
     moved = belief.covariance * sensitivity[:, :, None] * sensitivity[:, None, :]
     variance = np.einsum("tmm->tm", moved)

@@ -1,11 +1,15 @@
-"""The whole loop without a cluster: what was proposed, what was measured, what that says, what to run next.
+"""The planning loop of a sweep, without a cluster: it proposes trials, records their losses, refits
+the law and decides when to stop.
 
-The life of a trial: `propose` names its mixture and seed (it is running from then on), `record` adds a point of its curve,
-`finish` or `abandon` ends it. `refit` looks at all of it for a person, `decide` says whether to stop.
+A trial passes through three stages. `propose` names its mixture and seed, and the trial is running
+from then on; `record` adds a point of its loss curve; `finish` or `abandon` ends the trial. `refit`
+fits the law for a person, `decide` says whether to stop.
 
-Everything is a function of the spec and of the sequence of calls. Proposals carry the chain of their fits (`design/refit_schedule.py`); so
-a journal of proposals, points and ends, played back through `restore_proposal`, `record`, `finish` and `abandon`, goes
-on exactly as if nothing had happened. Refits never touch that chain, so watching a sweep does not change it.
+The loop is a function of the spec and of the sequence of calls. The warm-start state of each fit is
+stored with the first proposal made from it (`design/refit_schedule.py`). Therefore a journal of
+proposals, points and ends can be played back through `restore_proposal`, `record`, `finish` and
+`abandon`, and the loop continues exactly as without an interruption. `refit` never changes the
+refit schedule, so watching a sweep does not change it.
 """
 
 import math
@@ -35,37 +39,38 @@ from bimix_sweep.seeding import rng, seed_for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refit:
-    """What the points recorded so far say."""
+    """Result of one fit to the points recorded so far."""
 
     num_points: int
-    """Points recorded."""
+    """Number of points recorded."""
     num_trials: int
-    """Trainings with at least one of them."""
+    """Number of trials with at least one of these points."""
     law: FittedLaw | None
-    """None while the points determine none; of the last refit only: laws are large."""
+    """The fitted law; None where the points determine none, and in every refit but the last,
+    because laws are large."""
     optimum: Optimum | None
-    """Of its law."""
+    """Predicted optimum of the law; None without a law."""
     decision: Decision
     """Whether to stop."""
     seconds: float
-    """Wall time it took."""
+    """Wall time of the refit, seconds."""
 
 
 class SweepState(SweepRecord):
-    """The loop of a sweep. It plans, it does not run anything."""
+    """State of a sweep and the planner on top of it. It plans trials and runs none."""
 
     def __init__(self, spec: SweepSpec) -> None:
         super().__init__(spec)
         self.history: list[Refit] = []
         self.stopped: Decision | None = None
         self._chooser = Chooser(self)
-        self._num_counted = 0  # trainings over at the last refit that counted
-        self._watched: WarmStart | None = None  # of that refit
+        self._num_counted = 0  # ended trials at the last counting refit
+        self._watched: WarmStart | None = None  # of the last counting refit
 
-    # what happened
+    # state changes
 
     def restore_proposal(self, proposal: Proposal) -> None:
-        """Take in a proposal made earlier, from the journal. Nothing is computed."""
+        """Adds a proposal read from the journal. Nothing is computed."""
         self.add_trial(proposal, "sweep")
         if proposal.fit:
             over = int(proposal.fit.get("num_over", self.num_over))
@@ -75,33 +80,36 @@ class SweepState(SweepRecord):
         self.proposals.append(proposal)
 
     def restore_decision(self, decision: Decision) -> None:
-        """Take in a decision made earlier, from the journal."""
+        """Adds a decision read from the journal."""
         self.stopped = decision if decision.stop else None
 
     def forget_refits(self) -> None:
-        """Before the earlier refits are restored, perhaps judged anew."""
+        """Removes all refits, so that the earlier ones can be restored, perhaps with new
+        decisions."""
         self.history, self._num_counted = [], 0
 
     def restore_refit(self, refit: Refit, num_over: int, *, counted: bool) -> None:
-        """Take in a refit made earlier, from the journal, so that the streak goes on where it was.
+        """Adds a refit read from the journal, so that the streak of `StoppingRule` continues.
 
         Args:
-            refit: without law and optimum.
-            num_over: trainings that had ended then.
-            counted: it was made to decide, not to watch.
+            refit: refit without law and optimum.
+            num_over: number of trials that had ended at this refit.
+            counted: the refit was made to decide, not to watch.
         """
         self.history.append(refit)
         if counted:
             self._num_counted = max(self._num_counted, num_over)
 
     def retry(self, trial: str, *, reopens: bool = True) -> None:
-        """Run a failed trial again from its beginning. Where the loop proposed it, the next fit starts cold.
+        """Starts a failed trial again from its beginning. Where the trial is not a confirmation
+        trial, the next fit starts cold.
 
         Args:
-            reopens: a decision to stop is open again.
+            trial: name of the trial.
+            reopens: whether a decision to stop is withdrawn.
 
         Raises:
-            SweepError: as of `SweepRecord.retry`.
+            SweepError: as for `SweepRecord.retry`.
         """
         super().retry(trial)
         if self.trials[trial].role == FINAL:
@@ -118,25 +126,28 @@ class SweepState(SweepRecord):
         dropped: Collection[str],
         ended: Mapping[str, str],
     ) -> None:
-        """Go on with another spec, from a sweep in any state. The next fit starts cold, and what was decided is open again.
+        """Continues with another spec, from any state of the sweep. The next fit starts cold, and a
+        decision to stop is withdrawn.
 
-        Args, Raises: as of `SweepRecord.change`.
+        Arguments and errors as for `SweepRecord.change`.
         """
         super().change(spec, renamed=renamed, dropped=dropped, ended=ended)
         self.history, self.stopped = [], None
         self._chooser, self._watched, self._num_counted = Chooser(self), None, 0
 
-    # what it says
+    # proposals and decisions
 
     @property
     def next_scale(self) -> Scale:
-        """Of the training proposed next; the one asked about, the dearest, where the law will choose it."""
+        """Fidelity of the next proposal; the target fidelity, the most expensive one, where the law
+        will choose it."""
         return self._first_scale() or self.spec.asked
 
     def propose(self, trial: str) -> Proposal | None:
-        """The next training, from now on running; None when the sweep stopped or its budget is spent.
+        """Returns the next trial, which is running from now on; None when the sweep stopped or its
+        budget is spent.
 
-        Asked again for a name it already proposed, it answers the same.
+        A second call with the same name returns the same proposal.
         """
         if trial in self.trials:
             return next((proposal for proposal in self.proposals if proposal.trial == trial), None)
@@ -164,11 +175,15 @@ class SweepState(SweepRecord):
         return proposal
 
     def refit(self, *, watching: bool = False, anew: bool = False) -> Refit:
-        """Fit the law to all points, find its optimum and judge whether to stop; appended to `history`.
+        """Fits the law to all points, finds its optimum and judges whether to stop; the result is
+        appended to `history`.
 
         Args:
-            watching: for a person's eyes: it does not count in the streak that stops the sweep.
-            anew: start from no earlier fit and see all trainings (`chain.in_view`), so that the law is a function of the points alone, whatever a sweep went through.
+            watching: the refit is for a person and does not count in the streak that stops the
+                sweep.
+            anew: the fit starts cold and uses all trials (without the window of
+                `refit_schedule.in_view`), so that the law is a function of the points alone,
+                whatever happened in the sweep.
         """
         evidence = self.evidence()
         law = self.fit(
@@ -180,9 +195,11 @@ class SweepState(SweepRecord):
         return self._judged(law, watching=watching)
 
     def decide(self) -> Decision:
-        """Whether to stop, by the last refit; refits first where as many trainings ended since as are due. A stop is final.
+        """Says whether to stop, by the last refit. It refits first where enough trials have ended
+        since then (`refit_schedule.due`). A decision to stop is final.
 
-        The law is the one that proposals are made from (`design/refit_schedule.py`): one fit serves both, and a restart decides alike.
+        The law is the one that proposals are made from (`design/refit_schedule.py`): one fit serves
+        both, and a restart gives the same decision.
         """
         if self.stopped:
             return self.stopped
@@ -197,7 +214,7 @@ class SweepState(SweepRecord):
             self.stopped = refit.decision
         return refit.decision
 
-    # parts
+    # helpers
 
     def _judged(self, law: FittedLaw | None, *, watching: bool = False) -> Refit:
         start, optimum = time.perf_counter(), None
@@ -224,7 +241,7 @@ class SweepState(SweepRecord):
             }
             figures = {
                 name: value for name, value in regret.items() if math.isfinite(value)
-            }  # what overflowed is not known
+            }  # a value that overflowed is not known
             if before and before.optimum:
                 figures["movement_tv"] = total_variation(
                     optimum.mixture.as_array(), before.optimum.mixture.as_array()
@@ -261,17 +278,20 @@ class SweepState(SweepRecord):
         return refit
 
     def _first_scale(self) -> Scale | None:
-        """Of the next training where it is one of the first, or holds domains that joined; None where the law chooses it."""
+        """Returns the fidelity of the next trial where it is one of the first trials or must hold
+        added domains; None where the law chooses the fidelity."""
         if self._lacking("running", "finished"):
             return self.spec.scales[0]
         order = self.spec.initial_scales
         return order[self.num_proposed] if self.num_proposed < len(order) else None
 
     def _first_mixture(self, generator: np.random.Generator) -> tuple[Mixture, str, Scale]:
-        """A mixture, why, and its scale, where no law chooses.
+        """Returns a mixture, the reason and the fidelity, where no law chooses.
 
-        There may be none after the first trainings, too: too few of them were measured, or their losses determine none. Then the cheapest one
-        more is run. `next_scale` says the dearest there, for it is asked by the budget before anyone fits, and what it tells must be enough.
+        A law may also be missing after the first trials: too few of them were measured, or their
+        losses do not determine a law. In this case the next mixture of the initial design is
+        trained at the cheapest fidelity. `next_scale` returns the target fidelity there: the budget
+        check calls it before any fit and must reserve enough.
         """
         cheapest = self.spec.scales[0]
         scale, seen = self._first_scale() or cheapest, self.rows(self.trials)
@@ -290,7 +310,8 @@ class SweepState(SweepRecord):
         )
 
     def _lacking(self, *states: str) -> dict[str, int]:
-        """Domains that joined and that too few of the sweep's trainings in these states hold, and how many do."""
+        """Returns the added domains that too few of the sweep's trials in these states hold:
+        {domain: number of trials that hold it}."""
         return lacking(
             self.spec.domains,
             self.joined,

@@ -1,4 +1,5 @@
-"""What a sweep is asked to find, and what follows from that before anything is trained."""
+"""Specification of a sweep: what to optimise, within which domains, bounds and budget, and what
+follows from these before any trial."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,57 +17,62 @@ from bimix_sweep.mixture.goals import Goals
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepSpec:
-    """What a sweep is asked to find."""
+    """Specification of a sweep."""
 
     domains: DomainSet
-    """The feasible set of trials, confirmation mixtures and optimum: the config's bounds and the token
+    """Feasible set of trials, confirmation mixtures and optimum: the config's bounds and the token
     caps of the final run."""
     targets: tuple[str, ...]
-    """Validation sets, each measured at every point."""
+    """Validation sets; each is measured at every point."""
     weights: Mapping[str, float]
-    """Importance of each target, >= 0; one that is missing counts 0."""
+    """Importance of each target, >= 0; a target without an entry counts 0."""
     own: Mapping[str, str]
-    """Target -> the domain it is the validation split of."""
+    """Target -> the domain whose validation split it is."""
     goals: Goals = field(default_factory=dict)
-    """Target -> direction and range of its values; one that is missing is a positive loss."""
+    """Target -> direction and range of its values; a target without an entry is a positive loss."""
     objective: str = "mean"
-    """"mean" or "worst"."""
+    """Aggregation of the targets' losses: "mean" or "worst"."""
     steps: int
-    """Optimizer steps of a training, of the longest where there are several numbers: the law is asked about this step."""
+    """Optimizer steps of a trial at the target fidelity, the largest where there are several
+    numbers of steps. The law's optimum is predicted for this step."""
     shorter: tuple[int, ...] = ()
-    """Numbers of steps of cheaper trainings, rising."""
+    """Smaller numbers of steps of cheaper trials, rising."""
     size: float
-    """Non-embedding parameters of a proxy, of the largest where there are several sizes: the law is asked about this one."""
+    """Non-embedding parameters of a proxy at the target fidelity, the largest where there are
+    several sizes. The law's optimum is predicted for this size."""
     smaller: tuple[float, ...] = ()
-    """Sizes of cheaper proxies, rising."""
+    """Smaller sizes of cheaper proxies, rising."""
     eval_steps: tuple[int, ...] = ()
-    """Steps at which losses are measured in a training of `steps`."""
+    """Steps at which losses are measured in a trial of `steps` steps."""
     min_step: int = 0
-    """Its points before it (the warm-up) are left out of the fit; of a shorter training the same share of its steps."""
+    """First step whose points are in the fit, which leaves the warm-up out; in a shorter trial the
+    same proportion of its steps (`first_step`)."""
     seed: int = 0
-    """Decides everything random."""
+    """Seed of everything random in the sweep."""
     max_trials: int
-    """Budget of trainings, failed ones counted, the final ones not."""
+    """Budget of trials; failed trials count, confirmation trials do not."""
     slots: int = 1
-    """Trainings that run at once."""
+    """Number of trials that run at the same time."""
     tolerance: float = 0.002
     """Expected regret at which to stop, a fraction of the objective."""
     patience: int = 3
-    """Refits in a row that must agree."""
+    """Number of successive refits that must be within the tolerance."""
     core_hours: float | None = None
-    """Most CPU core-hours of all trainings, the final ones among them; None: no limit."""
+    """Largest number of CPU core-hours of all trials, confirmation trials included; None: no
+    limit."""
     gpu_hours: float | None = None
-    """The same of GPU-hours."""
+    """Largest number of GPU-hours of all trials, confirmation trials included; None: no limit."""
     max_before_caps: tuple[float, ...] = ()
     """Largest proportion of each domain that the user allows, without the caps of the final run;
     empty: that of `domains`."""
     final: FinalRun | None = None
-    """The run that the mixture is for; None where not stated. Its caps stand in `domains`."""
+    """The final run, for which the mixture is chosen; None where not stated. Its caps are included
+    in `domains`."""
     tokens_per_step: float | None = None
     """Tokens of an optimizer step of a proxy; None where not known."""
     as_configured: bool = False
-    """This number and the sizes are those of the configuration: its trainer is not the built-in
-    one, and need not follow them."""
+    """Whether `tokens_per_step` and the sizes are only what the configuration states. This holds
+    where the trainer is not the built-in one and may not follow the configuration."""
 
     def __post_init__(self) -> None:
         if len(self.max_before_caps) not in (0, len(self.domains)):
@@ -90,11 +96,13 @@ class SweepSpec:
             raise SweepError("all target weights are 0; need one above 0")
         if list(self.sizes) != sorted({*self.sizes}) or self.sizes[0] <= 0:
             raise SweepError(
-                f"sizes of the proxies are {', '.join(f'{size:g}' for size in self.sizes)}; need rising numbers above 0"
+                f"sizes of the proxies are {', '.join(f'{size:g}' for size in self.sizes)}; need "
+                "rising numbers above 0"
             )
         if list(self.lengths) != sorted({*self.lengths}) or self.lengths[0] < 1:
             raise SweepError(
-                f"steps of the trainings are {', '.join(map(str, self.lengths))}; need rising whole numbers from 1"
+                f"steps of the trainings are {', '.join(map(str, self.lengths))}; need rising "
+                "whole numbers from 1"
             )
 
     @property
@@ -109,18 +117,20 @@ class SweepSpec:
 
     @property
     def asked(self) -> Scale:
-        """The scale that the law is asked about, and that of the final trainings: the largest size for the most steps."""
+        """Target fidelity, which is also the fidelity of the confirmation trials: the largest size
+        with the most steps."""
         return Scale(size=self.size, steps=self.steps)
 
     @property
     def scales(self) -> tuple[Scale, ...]:
-        """Every size for every number of steps, from the cheapest to the one asked about."""
+        """All fidelities, every size with every number of steps, from the cheapest to the target
+        fidelity."""
         every = (Scale(size=size, steps=steps) for size in self.sizes for steps in self.lengths)
         return tuple(sorted(every, key=lambda scale: (scale.cost, scale.size)))
 
     @property
     def initial_scales(self) -> tuple[Scale, ...]:
-        """Scales of the first trainings, whose mixtures are chosen before the law is asked."""
+        """Fidelities of the first trials, whose mixtures are chosen without a law."""
         scales = self.scales
         order = initial_scales(
             num_initial(len(self.domains), self.max_trials), len(scales), self.max_trials
@@ -129,31 +139,33 @@ class SweepSpec:
 
     @property
     def num_initial(self) -> int:
-        """How many first trainings."""
+        """Number of first trials."""
         return len(self.initial_scales)
 
     def scale_of(self, proposal: Proposal) -> Scale:
-        """Of a training."""
+        """Returns the fidelity of a proposed trial."""
         return Scale(
             size=self.size if proposal.size is None else proposal.size,
             steps=self.steps if proposal.steps is None else proposal.steps,
         )
 
     def cost_of(self, scale: Scale) -> float:
-        """Of a training, in units of one at the scale asked about."""
+        """Returns the cost of a trial at this fidelity, in units of one trial at the target
+        fidelity."""
         return scale.cost / self.asked.cost
 
     def first_step(self, steps: int) -> int:
-        """From where on the points of a training of so many steps are in the fit."""
+        """Returns the first step whose points are in the fit, for a trial of `steps` steps."""
         return self.min_step * steps // self.steps
 
     @property
     def limited(self) -> bool:
-        """Hours of compute have a limit."""
+        """Whether hours of compute have a limit."""
         return self.core_hours is not None or self.gpu_hours is not None
 
     def question(self, name: str, num_points: int) -> LawQuestion:
-        """What the sweep `name` asks of a law fitted to so many points."""
+        """Returns what the sweep `name` needs from a law fitted to `num_points` points: domains,
+        objective and target fidelity."""
         return LawQuestion(
             sweep=name,
             domains=replace(self.domains, upper=self.max_before_caps or self.domains.upper),
@@ -181,7 +193,7 @@ class SweepSpec:
 
     @property
     def rule(self) -> StoppingRule:
-        """When the sweep stops."""
+        """Rule for when the sweep stops."""
         return StoppingRule(
             tolerance=self.tolerance,
             patience=self.patience,

@@ -1,6 +1,8 @@
-"""Mixtures that the law chooses: of which law, what that is asked, and how far the batch of proposals made from it has come.
+"""Proposal policy: chooses mixtures by the current law, through the law's decision problem and the
+batch of proposals made from it.
 
-Question and batch are kept, because their beliefs cost as much as a fit, and found again after a restart from what the record holds.
+The decision problem and the batch are kept, because their beliefs cost as much as a fit. After a
+restart both are rebuilt from the record.
 """
 
 from collections.abc import Mapping
@@ -21,18 +23,19 @@ from bimix_sweep.seeding import rng
 
 
 class Chooser:
-    """Chooses for a record, which it reads and does not change."""
+    """Proposes mixtures for a record, which the policy reads and does not change."""
 
     def __init__(self, record: SweepRecord) -> None:
-        """One that has chosen nothing yet: the first fit starts cold."""
+        """Makes a policy that has chosen nothing yet; the first fit starts cold."""
         self._record = record
         self.chain = LawChain(self._fit_of, record.spec.slots)
-        """Of the laws that it chose by."""
+        """Refit schedule of the laws that proposals are made from."""
         self._asked: tuple[Moment, Question] | None = None
         self._batch: tuple[Moment, Batch] | None = None
 
     def law(self) -> tuple[Moment, FittedLaw] | None:
-        """The law to choose by now, and the moment that it is of; None while too few first mixtures have been measured."""
+        """Returns the law to propose from and the record position that the law was fitted at; None
+        while too few first mixtures have been measured."""
         measured = {record.mixture for record in self._record.evidence()}
         if len(measured) < max(2, self._record.spec.num_initial // 2):
             return None
@@ -41,10 +44,10 @@ class Chooser:
     def choose(
         self, moment: Moment, law: FittedLaw, generator: np.random.Generator
     ) -> tuple[Mixture, str, Scale]:
-        """The next mixture, why, and its scale.
+        """Returns the next mixture, the reason and its fidelity.
 
         Args:
-            moment, law: what `law` gave.
+            moment, law: result of `law`.
             generator: for candidates.
         """
         record, dearest = self._record, self._dearest_next(len(self._record.proposals))
@@ -63,7 +66,7 @@ class Chooser:
         )
 
     def _question(self, moment: Moment, law: FittedLaw) -> Question:
-        """What that law is asked."""
+        """Returns the decision problem of this law."""
         if self._asked is None or self._asked[0] != moment:
             spec = self._record.spec
             question = ask(
@@ -78,7 +81,8 @@ class Chooser:
         return self._asked[1]
 
     def _batch_of(self, moment: Moment, law: FittedLaw) -> Batch:
-        """The batch that all proposals from that law belong to, as far as it has come."""
+        """Returns the batch of all proposals from this law, advanced to the number of proposals
+        already made."""
         spec, proposals = self._record.spec, self._record.proposals
         if self._batch is None or self._batch[0] != moment:
             over = self._record.over_at(moment)
@@ -95,12 +99,13 @@ class Chooser:
             )
             self._batch = (moment, batch)
         batch = self._batch[1]
-        while (number := moment.num_proposals + batch.made) < len(proposals):  # after a restart
+        # After a restart the batch is rebuilt and skips the proposals already made.
+        while (number := moment.num_proposals + batch.made) < len(proposals):
             batch.next(dearest=self._dearest_next(number))
         return batch
 
     def _dearest_next(self, num_proposals: int) -> bool:
-        """Whether the dearest scale is due after so many proposals."""
+        """Tells whether the target fidelity is due after `num_proposals` proposals."""
         spec = self._record.spec
         return dearest_due(
             [spec.scale_of(proposal) for proposal in self._record.proposals[:num_proposals]],
@@ -108,11 +113,11 @@ class Chooser:
         )
 
     def _so_far(self, states: Mapping[str, str], *, dearest: bool = False) -> dict[str, Any]:
-        """Mixtures and scales of trainings, as `next_mixture` takes them.
+        """Returns mixtures and fidelities of trials as arguments of `next_mixture`.
 
         Args:
-            states: {training: its state}.
-            dearest: only the dearest scale is a choice.
+            states: {trial: its state}.
+            dearest: only the target fidelity is allowed.
         """
         record = self._record
         of = {

@@ -1,10 +1,13 @@
-"""Which law a proposal is made from: the chain of fits that proposals carry.
+"""Refit schedule: when a new law is fitted for proposals, and the warm-start state stored with the
+first proposal made from it.
 
-Up to EACH trainings every proposal is made from a law of everything recorded, and where many run at once from one that lacks the last few
-of those that ended (SHARE). A fit costs the square to the cube of the trainings, so beyond, a law serves until GROWTH of further trainings have
-ended; those that began since count as seen. The first proposal made from
-a law carries where the next fit starts and what the law had seen, so proposals stay a function of the record, also after
-a restart, which fits that law once more.
+Up to EACH finished trials, a new law is fitted for each proposal when there is new evidence; where
+many trials run at once, some more must end first (SHARE). The cost of a fit grows with the square
+to the cube of the number of trials. Therefore, beyond EACH trials, a law is used until a fraction
+GROWTH of further trials has ended; trials that began since then are taken as measured. The first
+proposal made from a law stores the start of the next fit and the record position of the law.
+Proposals are therefore a function of the record, also after a restart, which fits this law once
+more.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,69 +20,78 @@ from bimix_sweep.law.posterior.fitted_law import FittedLaw
 T = TypeVar("T")
 
 EACH = 100
-"""Trainings up to which nothing is put off."""
+"""Number of finished trials up to which GROWTH does not delay a fit."""
 GROWTH = 0.05
-"""Share of the trainings beyond that must end before the next fit: at 2000 of them one fit for 95 proposals."""
+"""Fraction of the finished trials beyond EACH that must end before the next fit
+(docs/evidence.md)."""
 SHARE = 1 / 16
-"""Of the slots: so many trainings at least must end before the next fit. With 64 slots a proposal lacks the results of 64 that run anyway, so 4 more
-change little, and where trainings are short their slots would wait for fits."""
+"""The next fit waits until at least SHARE x slots trials have ended (docs/evidence.md)."""
 
 FIRST, LAST = 150, 450
-"""Trainings that a law sees while the sweep goes on: where there are more, the first ones, which spread widely, and the last, chosen for what
-was open then. A fit takes the cube of them in time and the square in memory. The law that the final trainings test sees all."""
+"""Window of trials that a law is fitted to while the sweep is running: the first ones, which spread
+widely, and the last ones, chosen for the questions still open. The time of a fit grows with the
+cube of the number of trials, the memory with the square. The law that the confirmation trials test
+is fitted to all trials."""
 
 
 def in_view(evidence: Sequence[T]) -> Sequence[T]:
-    """Of trainings in the order they were proposed, those that a law sees while the sweep goes on."""
+    """Returns the trials that a law is fitted to while the sweep is running: the first FIRST and
+    the last LAST of `evidence`, which is in the order of the proposals."""
     return evidence if len(evidence) <= FIRST + LAST else [*evidence[:FIRST], *evidence[-LAST:]]
 
 
 def due(num_over: int, slots: int) -> int:
-    """How many trainings must have ended since the last fit for the next one, where so many are over and `slots` run at a time."""
+    """Returns how many trials must end after a fit before the next fit, when `num_over` trials have
+    ended and `slots` run at a time."""
     return max(1, int(SHARE * slots), int(GROWTH * (num_over - EACH)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """How far a sweep's record had come."""
+    """Position in a sweep's record: how much was recorded at one time."""
 
     num_points: int
-    """Points of trainings that are evidence."""
+    """Number of points of trials that are evidence."""
     num_over: int
-    """Trainings that had ended."""
+    """Number of trials that had ended."""
     num_failed: int
-    """Failed ones among them."""
+    """Number of failed trials among these."""
     num_proposals: int
-    """Proposals made before."""
+    """Number of proposals made before."""
 
 
 class LawChain:
-    """The laws of proposals, one after another, each fitted from the start that an earlier one left."""
+    """The sequence of laws that proposals are made from; each fit starts from the warm-start state
+    that an earlier fit stored."""
 
     def __init__(
         self, fit: Callable[[Moment, WarmStart | None], FittedLaw | None], slots: int
     ) -> None:
-        """An empty chain of a sweep with so many slots; `fit` gives the law of what was recorded at a moment, None where that determines none."""
+        """Makes an empty schedule for a sweep with `slots` slots. `fit` returns the law of what was
+        recorded at a position, or None where the record determines none."""
         self._fit, self._slots = fit, slots
         self._links: list[tuple[Moment, Mapping[str, Any]]] = []
         self._last: tuple[Moment, FittedLaw] | None = None
 
     def carried(self, moment: Moment, law: FittedLaw) -> dict[str, Any]:
-        """What a proposal made from that law carries: JSON, empty where an earlier one carries it already."""
+        """Returns the JSON that a proposal made from this law stores; empty where an earlier
+        proposal stores it already."""
         if self._links and self._links[-1][0] == moment:
             return {}
         return {"num_over": moment.num_over, **WarmStart.of(law).to_json()}
 
     def link(self, moment: Moment, carried: Mapping[str, Any]) -> None:
-        """Take in what a proposal carries, when it is made or read again."""
+        """Appends what a proposal stores, when the proposal is made or is read from the journal."""
         self._links.append((moment, carried))
 
     def law(self, now: Moment) -> tuple[Moment, FittedLaw] | None:
-        """The law to propose from and the moment that it is of; None while what was recorded determines none."""
+        """Returns the law to propose from and its record position; None while the record determines
+        no law."""
         return self.law_of(now if self._stale(now) else self._links[-1][0])
 
     def law_of(self, moment: Moment) -> tuple[Moment, FittedLaw] | None:
-        """The law of exactly that moment."""
+        """Returns the law of exactly this record position, and the position; None where the record
+        determines no law."""
         if self._last is None or self._last[0] != moment:
             starts = [
                 carried for link, carried in self._links if link.num_points < moment.num_points

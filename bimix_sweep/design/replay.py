@@ -1,12 +1,16 @@
-"""The loop against a finished table: which of its mixtures would it have looked at, and what would it have known by then.
+"""Replay of the planning loop against a table of finished runs: which mixtures the loop would have
+chosen, and how well the law would have predicted after each choice.
 
-A run of the table is looked at by taking its losses out of the table; nothing is trained. Quality is judged at the runs'
-last step on rows not looked at: the held-out table's, else the rest of the table. A run that was cut short may be looked at, at what it costs,
-but nothing is judged on it, since only losses of one step compare; one that went on is judged on at the step where the others end. Since it is judged on predictions of all mixtures,
-the variance over all of them weighs more in the choice than in a sweep, which only has to find the optimum.
+The replay selects a run of the table by taking its losses from the table; nothing is trained. The
+law is judged at the runs' last step on rows that were not selected: the rows of the held-out table,
+or else the rest of the table. A run that was cut short may be selected at its cost, but is not used
+for judging, since only losses of one step compare. A run that continued longer is judged at the
+step where the others end. The law is judged on predictions of all mixtures, so the variance over
+all mixtures has a larger weight (LEARNING) than in a sweep, which only has to find the optimum.
 
-Where runs have several scales any of them may be looked at, per cost and with the dearest scale's share as in a sweep, and it is
-judged on those of the dearest scale; JUDGED of them stay unseen where there is no held-out table.
+Where runs have several fidelities, any of them may be selected. The choice is made per cost and
+with DEAREST_SHARE for the target fidelity, as in a sweep. The law is judged on runs of the target
+fidelity; without a held-out table, JUDGED of them are never selected.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,33 +33,38 @@ from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng
 
 POLICIES = ("informative", "random")
-"""informative: as a sweep would choose; random: uniformly."""
+"""Policies of a replay. informative: runs are chosen as in a sweep; random: runs are drawn
+uniformly."""
 LEARNING = 30.0
-"""Weight of the variance over all mixtures beside the regret, in `acquisition.choose`."""
+"""Weight of the variance over all mixtures, relative to the regret, in `acquisition.choose`."""
 JUDGED = 3
-"""Runs of the dearest scale to be judged on where others have another: fewer have no rank correlation."""
+"""Number of runs of the target fidelity that are kept for judging where other fidelities exist:
+with fewer runs a rank correlation is not defined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayRow:
-    """What was known after some runs."""
+    """Quality of the law after a number of runs."""
 
     policy: str
     """One of POLICIES."""
     seed: int
-    """Of the replay."""
+    """Seed of the replay."""
     runs: int
-    """How many were looked at."""
+    """Number of runs selected."""
     spearman: float
-    """Rank correlation of predicted and measured losses over the unseen mixtures, mean over targets; NaN where it is not defined."""
+    """Rank correlation of predicted and measured losses over the mixtures not selected, mean over
+    targets; NaN where it is not defined."""
     mre: float
     """Mean relative error of the predictions, percent."""
     regret: float
-    """Mean loss over targets of the row predicted best among the unseen ones, above the best of them, a fraction."""
+    """Mean loss over targets of the row predicted best among the judged rows, relative to the best
+    of them, minus 1: a fraction."""
     num_judged: int
-    """Rows judged on."""
+    """Number of rows that the law was judged on."""
     cost: float | None
-    """Of the runs looked at, in units of one at the dearest scale; None where all have one size and one last step."""
+    """Cost of the selected runs, in units of one run at the target fidelity; None where all runs
+    have one size and one last step."""
 
 
 def replay(
@@ -68,19 +77,22 @@ def replay(
     heldout: LossTable | None = None,
     seed: int = 0,
 ) -> tuple[ReplayRow, ...]:
-    """Look at up to `runs` runs of a table one batch after another, and judge the law after each batch.
+    """Selects up to `runs` runs of a table, one batch after another, and judges the law after each
+    batch.
 
     Args:
         table: finished runs.
-        runs: how many to look at in all.
-        start: how many before the law is first fitted; default: domains + 3, at most half of `runs`.
+        runs: number of runs to select in all.
+        start: number of runs before the law is first fitted; default: domains + 3, at most half of
+            `runs`.
         policy: "informative" or "random".
-        slots: runs chosen at once, without knowing each other's losses.
-        heldout: finished runs to judge on; default: the runs not looked at.
-        seed: of everything random.
+        slots: number of runs chosen at once, without knowledge of each other's losses.
+        heldout: finished runs to judge on; default: the runs not selected.
+        seed: seed of everything random.
 
     Raises:
-        SweepError: an unknown policy, more runs than the table has or can spare, or a held-out table of other domains or targets.
+        SweepError: the policy is unknown, the table has too few runs (runs to judge on included),
+            `slots` is below 1, or the held-out table has other domains or targets.
     """
     pool = _Pool(table)
     start = max(2, min(len(table.domains) + 3, runs // 2)) if start is None else start
@@ -91,13 +103,15 @@ def replay(
     most = len(pool.open)
     if not 2 <= start <= runs <= most:
         raise SweepError(
-            f"start {start} and runs {runs} do not fit a table of {most} runs; need 2 <= start <= runs <= {most}"
+            f"start {start} and runs {runs} do not fit a table of {most} runs; need 2 <= start "
+            f"<= runs <= {most}"
         )
     if slots < 1:
         raise SweepError(f"slots is {slots}; need at least 1")
     if heldout is None and runs == len(pool.scales):
         raise SweepError(
-            f"all {runs} runs would be looked at and none is left to judge on; give a held-out table or fewer runs"
+            f"all {runs} runs would be looked at and none is left to judge on; give a held-out "
+            "table or fewer runs"
         )
     if heldout is not None:
         _check_alike(table, heldout)
@@ -126,10 +140,10 @@ def replay(
 
 
 class _Pool:
-    """The runs of a table, each known by its number."""
+    """The runs of a table, each identified by its number."""
 
     def __init__(self, table: LossTable) -> None:
-        """Of which all may be looked at."""
+        """Makes a pool in which every run may be selected."""
         self.table, self.last, self.scales = table, table.last_rows(), scales_of(table)
         self.mixtures, self.kinds = table.proportions[self.last], kinds_of(self.scales)
         self.asked = self.kinds[-1]
@@ -143,34 +157,35 @@ class _Pool:
         )
         self.judged = {
             int(ids[row]): row for row in rising
-        }  # runs of the dearest scale, and their row at its last step
+        }  # run of the target fidelity -> its row at the last step
 
     @property
     def several(self) -> bool:
-        """Runs have several scales, be it because some were cut short."""
+        """Whether runs have several fidelities; runs that were cut short are one cause."""
         return len({*self.scales}) > 1
 
     def at(self, scale: Scale, runs: Iterable[int]) -> list[int]:
-        """Those of some runs that have a scale."""
+        """Returns the runs among `runs` that have this fidelity."""
         return [int(run) for run in runs if self.scales[run] == scale]
 
     def reserve(self, generator: np.random.Generator) -> None:
-        """JUDGED runs of the dearest scale that are not looked at.
+        """Keeps JUDGED runs of the target fidelity out of the selection.
 
         Raises:
-            SweepError: it has too few for that.
+            SweepError: the target fidelity has too few runs.
         """
         there = sorted(self.judged)
         if len(there) <= JUDGED:
             size = "" if np.isnan(self.table.sizes).all() else f"size {self.asked.size:g} and "
             raise SweepError(
-                f"{len(there)} runs have {size}last step {self.asked.steps:g}; need more than {JUDGED}, to look at some "
-                "and judge on the others, or a held-out table"
+                f"{len(there)} runs have {size}last step {self.asked.steps:g}; need more than "
+                f"{JUDGED}, to look at some and judge on the others, or a held-out table"
             )
         self.open = np.setdiff1d(self.open, generator.choice(there, JUDGED, replace=False))
 
     def unseen(self, seen: list[int]) -> LossTable:
-        """Rows at the dearest scale's last step, of its runs that were not looked at."""
+        """Returns the rows at the target fidelity's last step of its runs that were not
+        selected."""
         return self.table.select(
             np.array(
                 [row for run, row in sorted(self.judged.items()) if run not in seen], dtype=np.int64
@@ -178,18 +193,19 @@ class _Pool:
         )
 
     def cost(self, seen: list[int]) -> float:
-        """Of runs, in units of one at the dearest scale."""
+        """Returns the cost of runs, in units of one run at the target fidelity."""
         return sum(self.scales[run].cost for run in seen) / self.asked.cost
 
     def drawn(self, count: int, seen: list[int], generator: np.random.Generator) -> list[int]:
-        """So many further runs at random."""
+        """Returns `count` further runs, drawn at random."""
         return [
             int(run)
             for run in generator.choice(np.setdiff1d(self.open, seen), count, replace=False)
         ]
 
     def first(self, count: int, generator: np.random.Generator) -> list[int]:
-        """The first runs, as far as the table has them: as in a sweep most at the cheapest scale, some of these mixtures again at dearer ones."""
+        """Returns the first runs, as far as the table has them: as in a sweep most runs at the
+        cheapest fidelity, and some of their mixtures again at more expensive fidelities."""
         dearer = REPEATED + len(self.kinds) - 2 if len(self.kinds) > 1 else 0
         order = initial_scales(max(2, count - dearer), len(self.kinds), count)
         seen: list[int] = []
@@ -224,7 +240,7 @@ class _Pool:
     def chosen(
         self, law: FittedLaw, count: int, seen: list[int], generator: np.random.Generator
     ) -> list[int]:
-        """So many further runs as a sweep would choose them."""
+        """Returns `count` further runs, chosen as in a sweep."""
         size = None if law.sizes is None else self.asked.size
         question = ask(law, DomainSet(names=law.domains), step=self.asked.steps, size=size)
         aim = aim_at(question, generator)
@@ -243,7 +259,7 @@ class _Pool:
 
 
 def _check_alike(table: LossTable, heldout: LossTable) -> None:
-    """Raises SweepError where the held-out runs can't be predicted from the others."""
+    """Raises SweepError where the law of the runs cannot predict the held-out runs."""
     sized, lacking = (
         ("the runs", "the held-out runs")
         if np.isnan(heldout.sizes).all()
@@ -251,7 +267,8 @@ def _check_alike(table: LossTable, heldout: LossTable) -> None:
     )
     if np.isnan(heldout.sizes).all() != np.isnan(table.sizes).all():
         raise SweepError(
-            f"{sized} have a size and {lacking} have none, so it is not known whether their losses compare; give both a size, or none"
+            f"{sized} have a size and {lacking} have none, so it is not known whether their "
+            "losses compare; give both a size, or none"
         )
     if missing := [name for name in table.targets if name not in heldout.targets]:
         raise SweepError(
@@ -260,12 +277,14 @@ def _check_alike(table: LossTable, heldout: LossTable) -> None:
     for column, name in enumerate(heldout.domains):
         if name not in table.domains and heldout.proportions[:, column].any():
             raise SweepError(
-                f"the held-out runs hold {name}, the others don't; they know {', '.join(table.domains)}"
+                f"the held-out runs hold {name}, the others don't; they know "
+                f"{', '.join(table.domains)}"
             )
 
 
 def seen_before(table: LossTable, heldout: LossTable) -> int:
-    """Trainings of `heldout` that `table` holds too: same mixture, size, seed and last step, and same losses there."""
+    """Counts the runs of `heldout` that `table` holds, too: same mixture, size and last step, and
+    same losses there."""
 
     def told(one: LossTable) -> list[tuple[float, ...]]:
         rows = one.last_rows()
@@ -288,7 +307,7 @@ def seen_before(table: LossTable, heldout: LossTable) -> int:
 
 
 def _last(table: LossTable) -> LossTable:
-    """Last rows of a table's runs of its dearest scale."""
+    """Returns the last rows of a table's runs of its target fidelity."""
     return _Pool(table).unseen([])
 
 

@@ -1,10 +1,13 @@
-"""What a sweep may be expected to find out, before it runs: a simulation on laws drawn from the stated priors.
+"""Simulation of a sweep before it runs: which regret to expect, on worlds drawn from the stated
+priors.
 
-Nothing is known yet of the losses, so worlds are drawn as `law.priors` states them (a transfer law for each target, what targets
-have in common and what sets them apart) and `law.residual` (a process that the law misses), with this sweep's domains, targets, bounds and weights. In each, the loop that would run
-the sweep runs it, its measurements disturbed as real runs are; the regret of its predicted optimum against the world's own is
-told. Curves have one point, their last, which is what a decision rests on most. Where proxies have several sizes, or numbers of steps, the
-worlds have a size axis, or a step axis, as the priors state it.
+No loss is known yet. Therefore worlds are drawn as `law.model.priors` states them (a transfer law
+for each target, with a common part and a part of its own) and as `law.model.discrepancy` states the
+discrepancy GP, with this sweep's domains, targets, bounds and weights. In each world the planning
+loop of a sweep runs, and its measurements have the noise of real trials. The simulation returns the
+regret of the predicted optimum relative to the world's own optimum. Loss curves have one point, the
+last, which contributes most to a decision. Where proxies have several sizes, or several numbers of
+steps, the worlds have a size axis, or a step axis, as the priors state it.
 """
 
 import time
@@ -26,46 +29,49 @@ from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.seeding import rng
 
 SHARED_NOISE = 0.2
-"""Part of the noise's variance that all targets of a run share."""
+"""Fraction of the noise variance that all targets of a trial have in common."""
 CHECKPOINTS = (8, 16, 32, 64, 128)
-"""Numbers of runs after which the simulation looks at its optimum; the budget is one more."""
+"""Numbers of trials after which the simulation evaluates its predicted optimum; the budget is one
+more such number."""
 FEATURES = 256
-"""Random cosines that make up a draw of the residual process."""
+"""Number of random cosines (random Fourier features) that make up a draw of the discrepancy GP."""
 LARGEST_LOSS = 10.0
-"""Of a drawn world, whose losses are about 1 at the scale of the decision: a model that learnt nothing has log(vocabulary), a few times the loss of a
-trained one, but the law's powers of steps and sizes know no such end and overflow at absurd ratios of them."""
+"""Largest loss of a drawn world, whose losses are about 1 at the target fidelity. An untrained
+model has log(vocabulary), a few times the loss of a trained one; the law's powers of steps and
+sizes have no such limit and overflow at extreme ratios."""
 MOST_SIMULATED = 32
-"""Sweeps; more change nothing that a plan needs."""
+"""Largest number of simulated sweeps; more sweeps change nothing that a plan needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRegret:
-    """What simulated sweeps knew after a number of runs."""
+    """Regret of the simulated sweeps after a number of trials."""
 
     runs: int
-    """Finished trainings of the sweep."""
+    """Number of finished trials of the sweep."""
     mean: float
     """Mean over sweeps of the regret of the predicted optimum, a fraction of its loss."""
     worst: float
-    """The largest of them."""
+    """Largest regret of the sweeps."""
     stated: float
-    """Mean of the regret that the sweeps expected of themselves, by which they would stop."""
+    """Mean of the expected regret that the sweeps computed for themselves, by which a sweep
+    stops."""
     num_sweeps: int
-    """Simulated sweeps that came so far."""
+    """Number of simulated sweeps that reached this number of trials."""
     cost: float
-    """Mean cost of so many trainings, in units of one of the largest size for the most steps."""
+    """Mean cost of this number of trials, in units of one trial at the target fidelity."""
 
 
 def simulate(spec: SweepSpec, *, noise: float, seconds: float) -> list[PlannedRegret]:
-    """Run as many sweeps in drawn worlds as fit into a time.
+    """Simulates as many sweeps in drawn worlds as fit into a time.
 
     Args:
         spec: the sweep; its stopping rule is left out.
         noise: relative standard deviation of one measured loss.
-        seconds: about how long it may take; at least one sweep is begun.
+        seconds: approximate time limit; at least one sweep is started.
 
     Returns:
-        One entry a checkpoint that was reached, in order of runs.
+        One entry for each checkpoint that was reached, in order of the number of trials.
     """
     until = time.monotonic() + seconds
     whole: dict[int, list[list[float]]] = {}
@@ -99,27 +105,30 @@ class World:
     """A drawn law for every target."""
 
     params: Array
-    """(targets, parameters) rows of the transfer law, steps and sizes left out where there is one."""
+    """(targets, parameters) rows of the transfer law; the columns for steps and sizes are left out
+    where there is one number of steps or one size."""
     asked: Scale
-    """Of the decision; N0 is its size."""
+    """Target fidelity; its size is the reference size N0."""
     log_step: float
-    """log s0: its mean over the numbers of steps."""
+    """log s0, the mean of log steps over the numbers of steps."""
     amplitude: Array
-    """(targets,) standard deviation of what the law misses of a log loss."""
+    """(targets,) standard deviation of the discrepancy of a log loss."""
     frequencies: Array
-    """(targets, FEATURES, domains) of its cosines over square roots of proportions."""
+    """(targets, FEATURES, domains) frequencies of the cosines over square roots of proportions."""
     phases: Array
-    """(targets, FEATURES)."""
+    """(targets, FEATURES) phases of the cosines."""
     weights: Array
-    """(targets,) sum 1."""
+    """(targets,) weights of the targets, sum 1."""
     worst: bool
-    """The objective is the worst target's loss times its weight over the mean weight, not the weighted mean."""
+    """Whether the objective is the largest product of a target's loss and its weight over the mean
+    weight, instead of the weighted mean."""
 
     @classmethod
     def draw(cls, spec: SweepSpec, noise: float, generator: np.random.Generator) -> "World":
-        """One world; loss levels are about 1, since only ratios of losses matter.
+        """Draws one world; loss levels are about 1, since only ratios of losses matter.
 
-        The process's share of the variance between runs is drawn as the fit believes in it; the rest is the noise.
+        The fraction of the variance between trials that is discrepancy is drawn from the prior of
+        the fit; the rest is noise.
         """
         names, targets = spec.domains.names, spec.targets
         count = len(targets)
@@ -164,7 +173,8 @@ class World:
         )
 
     def losses(self, proportions: Array, scale: Scale | None = None) -> Array:
-        """(n, domains) -> (n, targets) without noise; by default at the scale of the decision."""
+        """Computes (n, domains) -> (n, targets) losses without noise, by default at the target
+        fidelity."""
         n, scale = len(proportions), scale or self.asked
         design = tl.Design(
             log_proportions=tl.log_proportions(proportions),
@@ -186,14 +196,15 @@ class World:
         )
 
     def objective(self, proportions: Array) -> Array:
-        """(n, domains) -> (n,)."""
+        """Computes (n, domains) -> (n,) objective at the target fidelity."""
         losses = self.losses(proportions)
         if self.worst:
             return np.asarray((losses * self.weights).max(axis=1) * (self.weights > 0).sum())
         return np.asarray(losses @ self.weights)
 
     def best(self, spec: SweepSpec, generator: np.random.Generator) -> float:
-        """The lowest objective inside the bounds: from the best of many mixtures downhill."""
+        """Returns the lowest objective inside the bounds: descends (SLSQP) from the best of many
+        random mixtures."""
         domains = spec.domains
         candidates = np.concatenate(
             [random_mixtures(domains, generator, 2000), domains.uniform().as_array()[None]]
@@ -215,14 +226,15 @@ class World:
 def _sweep(
     spec: SweepSpec, noise: float, number: int, looks: list[int], until: float
 ) -> Iterator[tuple[int, float, float, float]]:
-    """(runs, regret of the predicted optimum, regret it expects, cost) at each look of one simulated sweep, as far as it comes in time."""
+    """Yields (trials, regret of the predicted optimum, expected regret, cost) at each checkpoint
+    that one simulated sweep reaches in time."""
     generator = rng(spec.seed, "planning", number)
     world = World.draw(spec, noise, generator)
     best = world.best(spec, generator)
     state = SweepState(
         replace(
             spec,
-            goals=dict.fromkeys(spec.targets, PLAIN),  # a world's losses have no other unit
+            goals=dict.fromkeys(spec.targets, PLAIN),  # a world's losses are plain losses
             seed=int(generator.integers(2**31)),
             eval_steps=(spec.steps,),
             min_step=0,

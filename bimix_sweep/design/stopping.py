@@ -1,10 +1,12 @@
-"""When to stop: the decision is settled when more runs could not improve it by more than the user cares about.
+"""Stopping rule: a sweep stops when more trials could not improve the decision by more than the
+tolerance.
 
-A refit *counts* when a training finished since the last one that counted. The streak is the number of counting refits in
-a row whose expected regret is within the tolerance; `patience` of them stop the sweep. The expectation is calibrated to err
-upwards (on average 1.4 times the realised regret in 27 simulated sweeps); its 95 % bound, nearly 3 times larger still, is
-reported with it; as the rule it stopped none of them within 80 runs, though 11 had settled by 72. How far the predicted
-optimum moved is reported beside it, and does not decide: where the loss is flat an optimum may wander at no cost.
+A refit *counts* when a trial finished since the last refit that counted. The streak is the number
+of successive counting refits whose expected regret is within the tolerance; a streak of `patience`
+stops the sweep. The expected regret is calibrated to err upwards, and its 95 % upper bound, which
+is reported with it, is too large to serve as the rule (docs/evidence.md). The distance that the
+predicted optimum moved is reported, too, but does not decide: where the loss is flat an optimum may
+move without any cost.
 """
 
 from dataclasses import dataclass
@@ -17,31 +19,35 @@ class Decision:
     """Whether to stop, and the evidence."""
 
     stop: bool
-    """No more trainings are needed."""
+    """Whether no more trials are needed."""
     reason: str
-    """In words, with the numbers."""
+    """Reason in words, with the numbers."""
     movement_tv: float | None = None
-    """Total variation between this predicted optimum and the one before, in [0, 1]; None for the first."""
+    """Total variation between this predicted optimum and the previous one, in [0, 1]; None for the
+    first."""
     regret_expected: float | None = None
-    """Expected regret of the predicted optimum, a fraction of its loss; None while there is no law."""
+    """Expected regret of the predicted optimum, a fraction of its loss; None while there is no
+    law."""
     regret_upper95: float | None = None
-    """Its 95 % upper bound."""
+    """95 % upper bound of the regret, a fraction of the loss; None while there is no law."""
     streak: int = 0
-    """Counting refits in a row within the tolerance."""
+    """Number of successive counting refits within the tolerance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoppingRule:
-    """Stops after `patience` counting refits in a row with an expected regret within `tolerance`."""
+    """Stops after `patience` successive counting refits with an expected regret within
+    `tolerance`."""
 
     tolerance: float
     """Largest regret to accept, a fraction of the objective, in (0, 1)."""
     patience: int
-    """Counting refits in a row, >= 1."""
+    """Number of successive counting refits, >= 1."""
     min_trials: int
-    """Finished trainings before which nothing is settled: fewer do not determine the law."""
+    """Number of finished trials below which no refit extends the streak: fewer trials do not
+    determine the law."""
     max_trials: int
-    """The budget."""
+    """Budget of trials."""
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerance < 1:
@@ -62,13 +68,15 @@ class StoppingRule:
         regret_expected: float | None = None,
         regret_upper95: float | None = None,
     ) -> Decision:
-        """The decision after one more refit.
+        """Returns the decision after one more refit.
 
         Args:
-            before: the decision of the last refit, whose streak goes on or breaks.
-            num_finished, num_over: trainings of the sweep that finished; that finished or failed.
-            counts: a training finished since the last refit that counted.
-            movement_tv, regret_expected, regret_upper95: of the new optimum; None while there is no law.
+            before: decision of the last refit, whose streak continues or ends.
+            num_finished: number of the sweep's trials that finished.
+            num_over: number of the sweep's trials that finished or failed.
+            counts: whether a trial finished since the last refit that counted.
+            movement_tv, regret_expected, regret_upper95: values for the new optimum; None while
+                there is no law.
         """
         streak = before.streak if before else 0
         if counts:
@@ -81,13 +89,25 @@ class StoppingRule:
         if regret_expected is None or regret_upper95 is None:
             reason = f"{num_finished} finished trainings; no law yet"
         elif streak >= self.patience:
-            reason = f"expected regret {regret_expected:.3%} (95 % bound {regret_upper95:.3%}) within {self.tolerance:.3%} in {streak} refits in a row"
+            reason = (
+                f"expected regret {regret_expected:.3%} (95 % bound {regret_upper95:.3%}) within "
+                f"{self.tolerance:.3%} in {streak} refits in a row"
+            )
         elif num_finished < self.min_trials:
-            reason = f"{num_finished} finished trainings; {self.min_trials} are needed to determine the law"
+            reason = (
+                f"{num_finished} finished trainings; {self.min_trials} are needed to determine "
+                "the law"
+            )
         elif streak:
-            reason = f"expected regret {regret_expected:.3%} (95 % bound {regret_upper95:.3%}), {streak} of {self.patience} refits within {self.tolerance:.3%}"
+            reason = (
+                f"expected regret {regret_expected:.3%} (95 % bound {regret_upper95:.3%}), "
+                f"{streak} of {self.patience} refits within {self.tolerance:.3%}"
+            )
         else:
-            reason = f"expected regret {regret_expected:.3%} (95 % bound {regret_upper95:.3%}), tolerance {self.tolerance:.3%}"
+            reason = (
+                f"expected regret {regret_expected:.3%} (95 % bound {regret_upper95:.3%}), "
+                f"tolerance {self.tolerance:.3%}"
+            )
         spent = num_over >= self.max_trials
         if spent and streak < self.patience:
             reason = f"the budget of {self.max_trials} trainings is spent; {reason}"

@@ -1,6 +1,8 @@
-"""What happened in a sweep so far: what was proposed, what was measured, what ended, and what of that a law is fitted to.
+"""Record of a sweep: proposals, points and ended trials, and the part of them that a law is fitted
+to.
 
-Points and ends are kept in the order in which they came, so that what a law had seen at some moment can be seen again.
+Points and ends are kept in the order of their arrival, so that the evidence of a law at an earlier
+record position can be rebuilt.
 """
 
 import math
@@ -23,33 +25,40 @@ from bimix_sweep.seeding import rng
 
 
 class SweepRecord:
-    """The trainings of a sweep, as far as they are known."""
+    """Record of the trials of a sweep."""
 
     def __init__(self, spec: SweepSpec) -> None:
         self.spec = spec
         self.trials: dict[str, TrialRecord] = {}
         self.proposals: list[Proposal] = []
         self.joined: tuple[str, ...] = ()
-        """Domains that joined by a change."""
+        """Domains that a change added."""
         self._arrivals: list[tuple[str, int]] = []  # (trial, step) of each point that is evidence
-        self._over: list[str] = []  # trainings of the sweep that ended
+        self._over: list[str] = []  # trials of the sweep that ended
 
-    # what happened
+    # state changes
 
     def add_trial(self, proposal: Proposal, role: str) -> None:
-        """Take in a training that the loop did not propose, such as a final one; its points are recorded alike."""
+        """Adds a trial that the planning loop did not propose, such as a confirmation trial; its
+        points are recorded in the same way.
+
+        Raises:
+            SweepError: the name exists already, or the sweep has no such size or number of steps.
+        """
         if proposal.trial in self.trials:
             raise SweepError(f"trial {proposal.trial} is already there; need a new name")
         scale = self.spec.scale_of(proposal)
         if scale.size not in self.spec.sizes:
             known = ", ".join(f"{size:g}" for size in self.spec.sizes)
             raise SweepError(
-                f"trial {proposal.trial} has size {scale.size:g}; the sweep trains proxies of size {known}"
+                f"trial {proposal.trial} has size {scale.size:g}; the sweep trains proxies of "
+                f"size {known}"
             )
         if scale.steps not in self.spec.lengths:
             known = ", ".join(map(str, self.spec.lengths))
             raise SweepError(
-                f"trial {proposal.trial} has {scale.steps} steps; the sweep trains proxies for {known} steps"
+                f"trial {proposal.trial} has {scale.steps} steps; the sweep trains proxies for "
+                f"{known} steps"
             )
         self.trials[proposal.trial] = TrialRecord(
             trial=proposal.trial,
@@ -61,19 +70,19 @@ class SweepRecord:
         )
 
     def record(self, trial: str, step: int, losses: Mapping[str, float]) -> bool:
-        """Add one point of a curve.
+        """Adds one point of a loss curve.
 
         Args:
-            trial: a training that was proposed or added.
+            trial: a trial that was proposed or added.
             step: optimizer step, >= 1.
             losses: {target: loss}, each in its target's own unit.
 
         Returns:
-            False where that step of that training is already there: the first value stays.
+            False where that step of that trial is recorded already; the first value stays.
 
         Raises:
-            SweepError: unknown training, unknown or missing targets, step < 1.
-            DivergedError: a loss is not as its target's goal allows.
+            SweepError: the trial is unknown, targets are unknown or missing, or step < 1.
+            DivergedError: a loss is outside the range that its target's goal allows.
         """
         record = self._trial(trial)
         if step < 1:
@@ -97,25 +106,27 @@ class SweepRecord:
         return True
 
     def finish(self, trial: str) -> None:
-        """The training is done."""
+        """Marks the trial as finished."""
         self._end(self._trial(trial), "finished")
 
     def abandon(self, trial: str, reason: str, cause: Cause = "outside") -> None:
-        """The trial failed: its points no longer count, and its mixture is not proposed again.
+        """Marks the trial as failed: its points no longer count, and its mixture is not proposed
+        again.
 
         Args:
-            reason: why, in words.
-            cause: what kind of failure it is.
+            trial: name of the trial.
+            reason: reason in words.
+            cause: kind of the failure.
         """
         record = self._trial(trial)
         self._end(record, "failed")
         record.failure, record.cause = reason, cause
 
     def retry(self, trial: str) -> None:
-        """Run a failed trial again from its beginning; nothing of the failed attempt counts.
+        """Starts a failed trial again from its beginning; nothing of the failed attempt counts.
 
         Raises:
-            SweepError: the trial is not known, or has not failed.
+            SweepError: the trial is unknown, or has not failed.
         """
         record = self._trial(trial)
         if record.state != "failed":
@@ -132,20 +143,23 @@ class SweepRecord:
         dropped: Collection[str],
         ended: Mapping[str, str],
     ) -> None:
-        """Go on with another spec.
+        """Continues with another spec.
 
         Args:
-            spec: of the same targets; a domain that it lacks has no share in any training.
-            renamed: {domain: the name it has from now on}.
-            dropped: trainings that are evidence no more.
-            ended: {running training: why it cannot go on}.
+            spec: spec with the same targets; a domain that it lacks has proportion 0 in every
+                trial.
+            renamed: {domain: new name}.
+            dropped: trials that are no longer evidence.
+            ended: {running trial: why it cannot continue}.
 
         Raises:
-            SweepError, MixtureError: the targets are others, or a training holds a domain that is gone.
+            SweepError, MixtureError: the targets differ, or a trial holds a domain that the spec
+                lacks.
         """
         if set(spec.targets) != set(self.spec.targets):
             raise SweepError(
-                f"the targets were {', '.join(self.spec.targets)}, not {', '.join(spec.targets)}; a sweep keeps its targets"
+                f"the targets were {', '.join(self.spec.targets)}, not "
+                f"{', '.join(spec.targets)}; a sweep keeps its targets"
             )
         mixtures = {
             name: record.mixture.moved(renamed, spec.domains.names)
@@ -173,38 +187,38 @@ class SweepRecord:
         for name, reason in ended.items():
             self.abandon(name, reason, "changed")
 
-    # what there is of it
+    # queries
 
     @property
     def num_proposed(self) -> int:
-        """Trainings that count in the budget."""
+        """Number of trials that count in the budget."""
         return sum(record.role == "sweep" for record in self.trials.values())
 
     @property
     def num_over(self) -> int:
-        """Trainings of the sweep that ended."""
+        """Number of trials of the sweep that ended."""
         return len(self._over)
 
     @property
     def over(self) -> tuple[str, ...]:
-        """Trials of the sweep that ended, in the order in which they did."""
+        """Trials of the sweep that ended, in the order in which they ended."""
         return tuple(self._over)
 
     @property
     def num_points(self) -> int:
-        """Points that are evidence."""
+        """Number of points that are evidence."""
         return len(self._arrivals)
 
     def rows(self, trials: Iterable[str]) -> Array:
-        """(trials, domains) their mixtures."""
+        """Returns the (trials, domains) mixtures of trials."""
         rows = [self.trials[name].mixture.as_array(self.spec.domains.names) for name in trials]
         return np.reshape(rows, (-1, len(self.spec.domains)))
 
     def table(self) -> LossTable:
-        """The curves of finished and running trainings, the final ones among them.
+        """Returns the loss curves of finished and running trials, confirmation trials included.
 
         Raises:
-            TableError: nothing was recorded yet.
+            TableError: no point is recorded yet.
         """
         return LossTable.from_curves(
             self._curve(record)
@@ -213,7 +227,11 @@ class SweepRecord:
         )
 
     def check_goals(self, spec: SweepSpec) -> None:
-        """Raises SweepError where a recorded loss is not as the goals of another spec allow."""
+        """Checks the recorded losses against the goals of another spec.
+
+        Raises:
+            SweepError: a recorded loss is outside the range that a goal of the other spec allows.
+        """
         for target in self.spec.targets:
             goal = spec.goals.get(target, PLAIN)
             if goal == self.spec.goals.get(target, PLAIN):
@@ -222,22 +240,23 @@ class SweepRecord:
                 for step, losses in record.points.items():
                     if not goal.allows(losses[target]):
                         raise SweepError(
-                            f"targets.{target}: trial {name} has {losses[target]:g} at step {step}; need "
-                            f"{goal.needed}"
+                            f"targets.{target}: trial {name} has {losses[target]:g} at step "
+                            f"{step}; need {goal.needed}"
                         )
 
     def open_directions(self) -> list[str]:
-        """Notes on targets of whose direction nobody has said anything, though they may be accuracies."""
+        """Returns notes on targets without a stated direction that may be accuracies."""
         last = [r.points[max(r.points)] for r in self.trials.values() if r.points]
         values = [[losses[target] for target in self.spec.targets] for losses in last]
         shape = (len(values), len(self.spec.targets))
         spec = self.spec
         return unstated(spec.goals, spec.targets, np.reshape(values, shape), spec.own)[1]
 
-    # what a law is fitted to
+    # evidence for fits
 
     def evidence(self) -> list[TrialRecord]:
-        """The trainings the law is fitted to: with points, not failed or dropped, and not the final ones, which test it."""
+        """Returns the trials that the law is fitted to: trials with points that have not failed and
+        were not dropped, without the confirmation trials, which test the law."""
         return [
             record
             for record in self.trials.values()
@@ -245,10 +264,11 @@ class SweepRecord:
         ]
 
     def counted(self, records: Iterable[TrialRecord]) -> LossTable:
-        """The points of trainings that a law is fitted to: those from `SweepSpec.first_step` on.
+        """Returns the points of trials that a law is fitted to: those from `SweepSpec.first_step`
+        on.
 
         Raises:
-            TableError: there are none.
+            TableError: there are no such points.
         """
         late = (
             replace(
@@ -259,22 +279,23 @@ class SweepRecord:
         return LossTable.from_curves(self._curve(record) for record in late if record.points)
 
     def now(self) -> Moment:
-        """How far it has come."""
+        """Returns the current record position."""
         return self.moment(len(self._arrivals), len(self._over), len(self.proposals))
 
     def moment(self, num_points: int, num_over: int, num_proposals: int) -> Moment:
-        """The moment of so many points, ends and proposals."""
+        """Returns the record position with these numbers of points, ended trials and proposals."""
         failed = sum(self.trials[name].state == "failed" for name in self._over[:num_over])
         return Moment(
             num_points=num_points, num_over=num_over, num_failed=failed, num_proposals=num_proposals
         )
 
     def over_at(self, moment: Moment) -> dict[str, str]:
-        """{training that had ended by then: its state}."""
+        """Returns {trial that had ended at this record position: its state}."""
         return {name: self.trials[name].state for name in self._over[: moment.num_over]}
 
     def evidence_at(self, moment: Moment) -> list[TrialRecord]:
-        """`evidence` as it was."""
+        """Returns the evidence at this record position: trials that had not failed by then, with
+        the points that had arrived by then."""
         points: dict[str, dict[int, dict[str, float]]] = {}
         for trial, step in self._arrivals[: moment.num_points]:
             points.setdefault(trial, {})[step] = self.trials[trial].points[step]
@@ -292,12 +313,16 @@ class SweepRecord:
         num_points: int,
         previous: WarmStart | None,
     ) -> FittedLaw | None:
-        """The law of some trainings, None while they determine none.
+        """Fits the law to some trials; None where the trials determine no law.
 
-        It starts from the previous one, but cold, and chooses everything anew, whenever the trainings have grown by a fifth.
+        The fit starts from the previous one. Whenever the number of trials has grown by a fifth,
+        the fit starts cold and chooses everything again.
 
         Args:
-            purpose: of the generator, with `num_points`, those recorded when the trainings were as they are given.
+            purpose: purpose of the random generator, whose key is `num_points`.
+            evidence: trials to fit to.
+            num_points: number of points recorded when `evidence` was as given.
+            previous: warm-start state of an earlier fit; None: start cold.
         """
         usable = {
             record.mixture
@@ -322,7 +347,7 @@ class SweepRecord:
         except LawError:
             return None
 
-    # parts
+    # helpers
 
     def _trial(self, trial: str) -> TrialRecord:
         if trial not in self.trials:

@@ -1,4 +1,4 @@
-"""One proxy training as the law sees it: a mixture and the losses measured along it."""
+"""Loss curve of one trial: a mixture and the losses measured along the steps."""
 
 from dataclasses import dataclass, field
 
@@ -15,28 +15,30 @@ class LossCurve:
     """Losses of one trial along its steps."""
 
     trial: str
-    """Opaque name of the training."""
+    """Opaque name of the trial."""
     mixture: Mixture
-    """What it was trained on."""
+    """Mixture that the trial was trained on."""
     targets: tuple[str, ...]
     """Names of the validation sets."""
     steps: Array
     """(points,) optimizer steps, > 0, rising."""
     losses: Array
-    """(points, targets), each in its target's own unit and as its goal allows; NaN where not
-    measured."""
+    """(points, targets) losses, each in its target's own unit and in the range that its goal
+    allows; NaN where not measured."""
     size: float | None = None
-    """Non-embedding parameters."""
+    """Non-embedding parameters of the proxy; None where not known."""
     seed: int | None = None
-    """Seed of the training; trials of one mixture with different seeds are replicates."""
+    """Seed of the trial; trials of one mixture with different seeds are replicates. None where not
+    known."""
     goals: Goals = field(default_factory=dict)
-    """{target: direction and range}; a target that it lacks is a positive loss."""
+    """{target: direction and range}; a target without an entry is a positive loss."""
 
     def __post_init__(self) -> None:
         check_names(self.targets, "target")
         if self.losses.shape != (len(self.steps), len(self.targets)):
             raise TableError(
-                f"trial {self.trial}: losses have shape {self.losses.shape}; need {len(self.steps)} steps x {len(self.targets)} targets"
+                f"trial {self.trial}: losses have shape {self.losses.shape}; need "
+                f"{len(self.steps)} steps x {len(self.targets)} targets"
             )
         if not (
             np.isfinite(self.steps).all()
@@ -55,5 +57,5 @@ class LossCurve:
             )
 
     def last(self) -> Array:
-        """(targets,) losses at the last step."""
+        """Returns the (targets,) losses at the last step."""
         return np.asarray(self.losses[-1])

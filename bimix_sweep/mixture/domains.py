@@ -1,4 +1,5 @@
-"""What a mixture is: named domains with bounds and available tokens, and proportions over them."""
+"""Mixtures and domain sets: named domains with bounds and available tokens, and proportions over
+these domains."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,15 +13,21 @@ from bimix_sweep.mixture.simplex import SUM_TOLERANCE, Array, check_bounds, proj
 from bimix_sweep.text import shown
 
 SAME = 1e-3
-"""Part of a domain's room by which two proportions of one mixture may differ (`DomainSet.same`)."""
+"""Fraction of a domain's room by which its proportions in two equal mixtures may differ
+(`DomainSet.same`)."""
 ROUNDING = 1e-9
-"""Difference of two proportions that files and arithmetic make."""
+"""Largest difference of two proportions that file formats and floating-point arithmetic cause."""
 MOST_DOMAINS = 10_000
-"""A mixture of more is not one anyone made."""
+"""Largest number of domains of a mixture; a larger number is taken for an error in the input."""
 
 
 def check_names(names: Sequence[str], what: str = "domain") -> None:
-    """Refuse names that are empty, repeated or hold a character that columns, files or Ray use themselves."""
+    """Refuses names that are empty or repeated, or that contain a character with a special meaning
+    in columns, files or Ray.
+
+    Raises:
+        MixtureError: a name is refused.
+    """
     for name in names:
         if (
             not name
@@ -30,7 +37,8 @@ def check_names(names: Sequence[str], what: str = "domain") -> None:
             or name.startswith(".")
         ):
             raise MixtureError(
-                f'{what} name {shown(name)} is not usable; need printable text without / \\ , " or a leading dot'
+                f'{what} name {shown(name)} is not usable; need printable text without / \\ , " '
+                "or a leading dot"
             )
     if len(set(names)) < len(names):
         twice = next(name for name in names if list(names).count(name) > 1)
@@ -39,12 +47,12 @@ def check_names(names: Sequence[str], what: str = "domain") -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixture:
-    """Proportions over named domains; they are shares of **tokens**."""
+    """Proportions over named domains; a proportion is a fraction of all **tokens**."""
 
     names: tuple[str, ...]
-    """The domains, distinct."""
+    """Names of the domains, distinct."""
     proportions: tuple[float, ...]
-    """One share each, >= 0, sum 1 within 1e-6."""
+    """One proportion for each domain, >= 0, sum 1 within 1e-6."""
 
     def __post_init__(self) -> None:
         check_names(self.names)
@@ -57,30 +65,33 @@ class Mixture:
                 raise MixtureError(f"domain {name} has proportion {share:g}; need a number >= 0")
         if abs(sum(self.proportions) - 1) > SUM_TOLERANCE:
             raise MixtureError(
-                f"the proportions sum to {sum(self.proportions):.6g}; need 1 within {SUM_TOLERANCE:g}"
+                f"the proportions sum to {sum(self.proportions):.6g}; need 1 within "
+                f"{SUM_TOLERANCE:g}"
             )
 
     @classmethod
     def from_mapping(cls, proportions: Mapping[str, float]) -> "Mixture":
-        """A mixture from {domain: proportion}."""
+        """Makes a mixture from {domain: proportion}."""
         return cls(
             names=tuple(proportions), proportions=tuple(float(v) for v in proportions.values())
         )
 
     @classmethod
     def from_array(cls, names: Sequence[str], proportions: Iterable[float]) -> "Mixture":
-        """A mixture from names and a (domains,) array in their order."""
+        """Makes a mixture from names and a (domains,) array in the order of the names."""
         return cls(names=tuple(names), proportions=tuple(float(v) for v in proportions))
 
     def as_dict(self) -> dict[str, float]:
-        """{domain: proportion} in the order of the names."""
+        """Returns {domain: proportion} in the order of the names."""
         return dict(zip(self.names, self.proportions, strict=True))
 
     def moved(self, renamed: Mapping[str, str], names: Sequence[str]) -> "Mixture":
-        """The same over other domains: first {domain: new name}, then in the order of `names`, at 0 where it had none of them.
+        """Returns the mixture over other domains: renames {domain: new name}, then puts the
+        proportions in the order of `names`. A domain in `names` that the mixture lacks gets
+        proportion 0.
 
         Raises:
-            MixtureError: it has a positive share in a domain that `names` lacks.
+            MixtureError: the mixture has a positive proportion in a domain that `names` lacks.
         """
         same = Mixture(
             names=tuple(renamed.get(name, name) for name in self.names),
@@ -89,10 +100,11 @@ class Mixture:
         return Mixture.from_array(names, same.as_array(names))
 
     def as_array(self, names: Sequence[str] | None = None) -> Array:
-        """(domains,) float64 in the order of `names` (default: its own); a domain it does not name is at 0.
+        """Returns the (domains,) float64 proportions in the order of `names` (default: the
+        mixture's own names). A domain that the mixture lacks gets proportion 0.
 
         Raises:
-            MixtureError: it has a positive share in a domain that `names` lacks.
+            MixtureError: the mixture has a positive proportion in a domain that `names` lacks.
         """
         if names is None:
             return np.array(self.proportions, dtype=np.float64)
@@ -106,7 +118,8 @@ class Mixture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainSet:
-    """The domains of a sweep in their order: how many tokens each has and between which proportions it may lie."""
+    """The domains of a sweep in their order, with the available tokens and the bounds of the
+    proportion of each domain."""
 
     names: tuple[str, ...]
     """Distinct names."""
@@ -147,15 +160,17 @@ class DomainSet:
         return np.array(self.upper, dtype=np.float64)
 
     def capped(self, run_tokens: float, max_epochs: float) -> "DomainSet":
-        """The same domains with each upper bound lowered to `max_epochs` passes over its tokens in a run of `run_tokens`.
+        """Returns the same domains with each upper bound lowered to `max_epochs` passes over the
+        domain's tokens in a run of `run_tokens` tokens.
 
         Raises:
-            MixtureError: the caps leave no mixture (too few tokens in all), or less than a domain's
-                min.
+            MixtureError: the caps leave no mixture (too few tokens in all), or a cap is below a
+                domain's min.
         """
         if not (0 < run_tokens < math.inf and 0 < max_epochs < math.inf):
             raise MixtureError(
-                f"a run of {run_tokens:g} tokens at {max_epochs:g} epochs is not possible; need both above 0 and finite"
+                f"a run of {run_tokens:g} tokens at {max_epochs:g} epochs is not possible; need "
+                "both above 0 and finite"
             )
         caps = max_epochs * np.array(self.tokens) / run_tokens
         for name, low, tokens, cap in zip(self.names, self.lower, self.tokens, caps, strict=True):
@@ -168,17 +183,20 @@ class DomainSet:
         upper = np.minimum(self.upper_array, caps)
         if upper.sum() < 1 - SUM_TOLERANCE:
             raise MixtureError(
-                f"{run_tokens:g} tokens at {max_epochs:g} epochs need {run_tokens / max_epochs:g} tokens of text; the domains and "
-                f"their max give {upper.sum() * run_tokens / max_epochs:.4g}, so raise the epochs or shorten the run"
+                f"{run_tokens:g} tokens at {max_epochs:g} epochs need "
+                f"{run_tokens / max_epochs:g} tokens of text; the domains and their max give "
+                f"{upper.sum() * run_tokens / max_epochs:.4g}, so raise the epochs or shorten "
+                "the run"
             )
         return DomainSet(names=self.names, tokens=self.tokens, lower=self.lower, upper=tuple(upper))
 
     def uniform(self) -> Mixture:
-        """Equal proportions of all domains whose max is above 0, moved into the bounds."""
+        """Returns equal proportions of all domains whose max is above 0, moved into the bounds."""
         return self.nearest(self._uniform())
 
     def natural(self) -> Mixture:
-        """Proportions of the available tokens, moved into the bounds; uniform where a token count is not known.
+        """Returns proportions equal to the domains' fractions of all available tokens, moved into
+        the bounds; the uniform mixture where a token count is not known.
 
         Tokens of a domain with max 0 are not available.
         """
@@ -186,7 +204,8 @@ class DomainSet:
 
     @property
     def moved(self) -> dict[str, tuple[str, ...]]:
-        """{"uniform", "natural": domains whose bounds it breaks before it is moved into them}; without those that break none."""
+        """Domains whose bounds a reference mixture breaks before it is moved into them: {"uniform"
+        or "natural": names}. A mixture that breaks no bound has no entry."""
         found = {}
         for name, shares in (("uniform", self._uniform()), ("natural", self._natural())):
             low, high = (self.lower_array - SUM_TOLERANCE, self.upper_array + SUM_TOLERANCE)
@@ -196,30 +215,33 @@ class DomainSet:
 
     @property
     def room(self) -> Array:
-        """(domains,) how far each proportion can vary among the mixtures inside the bounds."""
+        """(domains,) distance between the smallest and the largest proportion that the mixtures
+        inside the bounds have."""
         lower, upper = self.lower_array, self.upper_array
         least = np.maximum(lower, 1 - upper.sum() + upper)
         most = np.minimum(upper, 1 - lower.sum() + lower)
         return np.asarray(np.maximum(most - least, 0.0))
 
     def holds(self, rows: Array) -> npt.NDArray[np.bool_]:
-        """(n,) which of (n, domains) proportions lie inside the bounds, within rounding."""
+        """Tells which of (n, domains) proportions lie inside the bounds, within rounding; returns
+        (n,) booleans."""
         inside = (rows >= self.lower_array - SUM_TOLERANCE) & (
             rows <= self.upper_array + SUM_TOLERANCE
         )
         return np.asarray(inside.all(axis=-1))
 
     def same(self, rows: Array, proportions: Array) -> npt.NDArray[np.bool_]:
-        """(n,) which of (n, domains) proportions are the same mixture as (domains,) `proportions` for a measurement.
+        """Tells which of (n, domains) proportions count as the same mixture as (domains,)
+        `proportions` in a measurement; returns (n,) booleans.
 
-        No domain differs by more than SAME of the room that the bounds leave it: narrow bounds are
-        compared more finely.
+        Two mixtures are the same where no domain differs by more than SAME of the room that the
+        bounds leave it. Proportions with narrow bounds are therefore compared more finely.
         """
         near = np.abs(rows - proportions) <= SAME * self.room + ROUNDING
         return np.asarray(near.all(axis=-1))
 
     def nearest(self, proportions: Array) -> Mixture:
-        """The mixture inside the bounds nearest to a (domains,) array."""
+        """Returns the mixture inside the bounds that is nearest to a (domains,) array."""
         return Mixture.from_array(
             self.names, project(proportions, self.lower_array, self.upper_array)
         )

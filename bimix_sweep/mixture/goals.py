@@ -1,14 +1,18 @@
-"""Which way a target counts, and how its measured value becomes the positive loss that a law models.
+"""Goals of targets: a direction and a range, and the positive loss that a law models for a measured
+value.
 
-A law models the logarithm of a positive loss that is minimised. A target without a range is such a loss itself. A target
-with a range [low, high], an accuracy for example, is brought to one, without a unit:
+A law models the logarithm of a positive loss that is minimised. The value of a target without a
+range is already such a loss. The value of a target with a range [low, high], for example an
+accuracy, is converted to a loss without a unit:
 
     loss = (high - value) / (high - low) + FLOOR    goal max
     loss = (value - low) / (high - low) + FLOOR     goal min
 
-The rule is linear, so the weighted mean of the losses is least where the weighted mean of the values is best, and predicted
-means, intervals and standard deviations go back to the target's own unit exactly. A weight of 1 lets the whole range count
-as much as one unit (one nat per token) of a target without a range. FLOOR keeps the logarithm finite at the good end.
+The conversion is linear. Therefore the weighted mean of the losses is smallest where the weighted
+mean of the values is best, and predicted means, intervals and standard deviations convert back to
+the target's own unit exactly. With a weight of 1 the whole range counts as much as one unit (one
+nat per token) of a target without a range. FLOOR keeps the logarithm finite at the good end of the
+range.
 """
 
 import re
@@ -23,24 +27,26 @@ from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.text import shown
 
 LEAST_LOSS, MOST_LOSS = 1e-6, 1e6
-"""A loss outside measures nothing (a uniform guess costs log(vocabulary), below 20 nats; rounding is
-about 1e-6), and fits would overflow on it."""
+"""Smallest and largest loss that is accepted. A loss outside measures nothing (a uniform guess
+costs log(vocabulary), below 20 nats; rounding is about 1e-6), and fits would overflow on it."""
 LOSS_NEEDED = f"a number between {LEAST_LOSS:g} and {MOST_LOSS:g}"
+"""What a loss must be, for messages."""
 FLOOR = 0.01
 """Loss of a value at the good end of its range, a fraction of the range."""
 MAX_END = 1e9
 """Largest absolute value of an end of a range."""
 FORM = "min, max:LOW:HIGH or min:LOW:HIGH"
-"""How a goal is written on the command line."""
+"""Syntax of a goal on the command line."""
 ACCURACY = re.compile(
     r"(?<![a-z0-9])(acc(urac(y|ies))?|exact[ _.-]?match|em|f1|pass[ _-]?(@|at)[ _-]?(k|\d+)|mc[123]"
     r"|bleu\d?|rouge([12l]|lsum)?|auc|auroc|recall|precision|win[ _-]?rate)(?![a-z0-9])"
 )
-"""Words in a target's name that name a metric of which more is better."""
+"""Words in a target's name that name a metric whose larger values are better."""
 LOSS_NAME = re.compile(
     r"(?<![a-z0-9])(loss|nll|xent|ce|ppl|perplexity|bpb|bpc|bits|nats|err|error)(?![a-z0-9])"
 )
-"""Words that name one of which less is better; they have the last word."""
+"""Words in a target's name that name a metric whose smaller values are better; a name that matches
+ACCURACY, too, is taken for a loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +54,7 @@ class Goal:
     """Direction and range of a target's values."""
 
     direction: Literal["min", "max"] = "min"
-    """Whether less or more is better."""
+    """"min" where smaller values are better, "max" where larger values are better."""
     range: tuple[float, float] | None = None
     """Smallest and largest possible value; None: the value is a positive loss."""
 
@@ -62,7 +68,7 @@ class Goal:
                 )
             return
         low, high = map(float, self.range)
-        object.__setattr__(self, "range", (low, high))  # as a file gives it back
+        object.__setattr__(self, "range", (low, high))  # floats, as JSON and YAML return them
         if not (-MAX_END <= low < high <= MAX_END and high - low >= LEAST_LOSS):
             raise ConfigError(
                 f"range is {shown(list(self.range))}; need [low, high], the smallest and the "
@@ -78,23 +84,24 @@ class Goal:
 
     @property
     def words(self) -> str:
-        """`maximised in 0 to 1`, for a person."""
+        """The goal in words, for a person: `maximised in 0 to 1`."""
         ends = "" if self.range is None else f" in {self.range[0]:g} to {self.range[1]:g}"
         return f"{'minimised' if self.direction == 'min' else 'maximised'}{ends}"
 
     @property
     def scale(self) -> float:
-        """How much of the value one unit of loss is."""
+        """Change of the value that corresponds to one unit of loss."""
         return 1.0 if self.range is None else self.range[1] - self.range[0]
 
     def allows(self, value: Any) -> Any:
-        """Whether a value, or each of an array of values, can be one of this target."""
+        """Tells whether a value, or each value of an array, is possible for this target."""
         if self.range is None:
             return (value > LEAST_LOSS) & (value < MOST_LOSS)
         return (value >= self.range[0]) & (value <= self.range[1])
 
     def loss_of(self, value: Any) -> Any:
-        """The loss of a value or of an array of values, as the module's first lines say."""
+        """Converts a value or an array of values to losses by the equations of the module's
+        docstring."""
         if self.range is None:
             return value
         low, high = self.range
@@ -102,7 +109,8 @@ class Goal:
         return far / (high - low) + FLOOR
 
     def value_of(self, loss: Array) -> Array:
-        """The inverse of `loss_of`; a loss beyond that of the bad end is at that end."""
+        """Inverse of `loss_of`; a loss outside the range is clipped to the nearer end of the
+        range."""
         if self.range is None:
             return loss
         low, high = self.range
@@ -110,7 +118,7 @@ class Goal:
         return np.asarray(high - far if self.direction == "max" else low + far)
 
     def to_json(self) -> dict[str, Any]:
-        """`{"goal": "max", "range": [0, 1]}`."""
+        """Returns the goal as JSON: `{"goal": "max", "range": [0, 1]}`."""
         return {
             "goal": self.direction,
             "range": None if self.range is None else list(self.range),
@@ -118,10 +126,10 @@ class Goal:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Goal":
-        """The inverse of `to_json`.
+        """Inverse of `to_json`.
 
         Raises:
-            KeyError, TypeError, ValueError, ConfigError: it is none.
+            KeyError, TypeError, ValueError, ConfigError: the content is not a goal.
         """
         ends = content["range"]
         if ends is not None:
@@ -131,10 +139,10 @@ class Goal:
 
     @classmethod
     def parse(cls, text: str) -> "Goal":
-        """A goal as FORM says.
+        """Reads a goal in the syntax of FORM.
 
         Raises:
-            ConfigError: it is none.
+            ConfigError: the text is not a goal.
         """
         direction, *ends = text.split(":")
         if direction not in ("min", "max") or len(ends) not in (0, 2):
@@ -145,29 +153,35 @@ class Goal:
             raise ConfigError(f"goal {shown(text)} has no numbers; need {FORM}") from None
         if direction == "max" and not found:
             raise ConfigError(
-                "goal max needs the range of its values: max:0:1 for a fraction, max:0:100 for percent"
+                "goal max needs the range of its values: max:0:1 for a fraction, max:0:100 for "
+                "percent"
             )
-        return cls(direction=direction, range=(found[0], found[1]) if found else None)  # type: ignore[arg-type]
+        return cls(
+            direction=direction,  # type: ignore[arg-type]
+            range=(found[0], found[1]) if found else None,
+        )
 
 
 Goals = Mapping[str, Goal]
-"""{target: its goal}; a target that it lacks is a positive loss, and nobody has said so."""
+"""{target: goal}; a target without an entry is a positive loss by default, because no direction was
+stated."""
 PLAIN = Goal()
-"""A positive loss."""
+"""Goal of a plain positive loss."""
 
 
 def losses_of(goals: Goals, targets: Sequence[str], values: Array) -> Array:
-    """(..., targets) measured values -> the losses that are minimised; NaN stays."""
+    """Converts (..., targets) measured values to the losses that are minimised; NaN stays NaN."""
     return _by_target(values, [goals.get(target, PLAIN).loss_of for target in targets])
 
 
 def values_of(goals: Goals, targets: Sequence[str], losses: Array) -> Array:
-    """(..., targets) losses -> values in the targets' own units."""
+    """Converts (..., targets) losses to values in the targets' own units."""
     return _by_target(losses, [goals.get(target, PLAIN).value_of for target in targets])
 
 
 def first_refused(goals: Goals, targets: Sequence[str], values: Array) -> tuple[int, int] | None:
-    """Row and column of the first of (rows, targets) values that its goal does not allow."""
+    """Returns row and column of the first of (rows, targets) values that its goal does not allow;
+    None where all are allowed."""
     allowed = np.stack(
         [
             np.isnan(column) | goals.get(target, PLAIN).allows(column)
@@ -180,22 +194,25 @@ def first_refused(goals: Goals, targets: Sequence[str], values: Array) -> tuple[
 
 
 def hint(goals: Goals, target: str, value: float) -> str:
-    """What to state where a value is refused because it cannot be a loss."""
+    """Returns advice to state a goal and a range, for the message that refuses a value that cannot
+    be a loss; empty where this advice does not apply."""
     if goals.get(target, PLAIN).range is not None or not -MAX_END <= value <= LEAST_LOSS:
         return ""
     return (
-        f"; if {target} is another metric state its goal and range, such as goal: max, range: [0, 1] "
-        f"(--goal {target}=max:0:1)"
+        f"; if {target} is another metric state its goal and range, such as goal: max, range: "
+        f"[0, 1] (--goal {target}=max:0:1)"
     )
 
 
 def scales_of(goals: Goals, targets: Sequence[str]) -> Array:
-    """(targets,) factors from a standard deviation of losses to one of values."""
+    """Returns the (targets,) factors that convert a standard deviation of losses to one of
+    values."""
     return np.array([goals.get(target, PLAIN).scale for target in targets])
 
 
 def ranged(goals: Goals) -> dict[str, Goal]:
-    """Those that are no plain losses."""
+    """Returns the goals that have a range, that is, the goals of targets that are not plain
+    losses."""
     return {target: goal for target, goal in goals.items() if goal.range is not None}
 
 
@@ -206,28 +223,29 @@ def _by_target(columns: Array, changes: Sequence[Any]) -> Array:
 
 
 def named_accuracy(target: str) -> bool:
-    """The name says that more is better: `arc_acc`, `exact_match`, `pass@1`."""
+    """Tells whether the target's name says that larger values are better: `arc_acc`, `exact_match`,
+    `pass@1`."""
     words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", target).lower()
     return bool(ACCURACY.search(words)) and not LOSS_NAME.search(words)
 
 
 def to_write(value: float) -> str:
-    """The range to suggest for an accuracy of which this is the largest value."""
+    """Returns the range to suggest for an accuracy whose largest measured value is `value`."""
     return "[0, 100]" if value > 1 else "[0, 1]"
 
 
 def unstated(
     goals: Goals, targets: Sequence[str], values: Array, own: Mapping[str, str]
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """Targets of whose direction nobody has said anything, though they may be accuracies.
+    """Finds targets without a stated direction that may be accuracies.
 
     Args:
         values: (rows, targets), NaN where not measured.
         own: {target: domain}; the held-out text of a domain is measured by a loss.
 
     Returns:
-        [(target named like an accuracy, what to write)], and notes on others whose values all lie
-        between 0 and 1.
+        [(target named like an accuracy, goal to write)], and notes on other targets whose values
+            all lie between 0 and 1.
     """
     named, notes = [], []
     for index, target in enumerate(targets):
@@ -239,8 +257,8 @@ def unstated(
             named.append((target, f"max:{low}:{high}"))
         elif found.min() >= 0 and found.max() <= 1:
             notes.append(
-                f"{target} is minimised as a loss, and all its values lie between 0 and 1; if more is "
-                f"better state goal max with range [0, 1] (--goal {target}=max:0:1), else goal min "
-                f"(--goal {target}=min)"
+                f"{target} is minimised as a loss, and all its values lie between 0 and 1; if "
+                f"more is better state goal max with range [0, 1] (--goal {target}=max:0:1), "
+                f"else goal min (--goal {target}=min)"
             )
     return named, notes

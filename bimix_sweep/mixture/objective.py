@@ -1,4 +1,5 @@
-"""The number that Tune, Optuna and a person see of a point; it loads no law, because every worker needs it."""
+"""Weighted loss of one point, which Ray Tune, Optuna and the status page show. This module imports
+no law, because every worker imports it."""
 
 import math
 from collections.abc import Mapping
@@ -9,10 +10,11 @@ from bimix_sweep.mixture.goals import PLAIN, Goals
 def weighted_loss(
     values: Mapping[str, float], weights: Mapping[str, float], objective: str, goals: Goals
 ) -> float:
-    """What is minimised: the weighted mean of the targets' losses, or with "worst" the largest, each times its weight over their mean.
+    """Computes the objective that a sweep minimises: the weighted mean of the targets' losses; with
+    "worst" the largest product of a loss and its weight over the mean weight.
 
     Args:
-        values: {target: value in its own unit}; its goal says which loss that is.
+        values: {target: value in its own unit}; the target's goal converts the value to a loss.
     """
     losses: dict[str, float] = {
         target: goals.get(target, PLAIN).loss_of(value) for target, value in values.items()

@@ -1,4 +1,5 @@
-"""Geometry of the simplex of proportions under bounds: projection, random points, whole-number shares."""
+"""Geometry of the simplex of proportions under bounds: projection, random points, apportionment to
+whole numbers."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,18 +9,19 @@ from bimix_sweep.errors import MixtureError
 Array = npt.NDArray[np.float64]
 
 SUM_TOLERANCE = 1e-6
-"""How far the sum of a mixture's proportions may be from 1."""
+"""Largest difference from 1 of the sum of a mixture's proportions."""
 
 
 def check_bounds(lower: Array, upper: Array, names: tuple[str, ...]) -> None:
-    """Refuse bounds that leave no mixture.
+    """Refuses bounds that leave no mixture.
 
     Args:
         lower, upper: (domains,) with 0 <= lower <= upper <= 1.
         names: the domains, for the message.
 
     Raises:
-        MixtureError: a bound is out of order, the lower ones sum to more than 1 or the upper ones to less.
+        MixtureError: a bound is out of order, the lower bounds sum to more than 1, or the upper
+            bounds sum to less than 1.
     """
     for name, low, high in zip(names, lower, upper, strict=True):
         if not 0 <= low <= high <= 1:
@@ -37,23 +39,23 @@ def check_bounds(lower: Array, upper: Array, names: tuple[str, ...]) -> None:
 
 
 def project(points: Array, lower: Array, upper: Array) -> Array:
-    """The nearest mixtures (Euclidean) inside the bounds.
+    """Returns the nearest mixtures (Euclidean) inside the bounds.
 
-    x = clip(p - m, lower, upper) with the one m that makes the sum 1; the sum falls piecewise linearly in m, so m is
-    found exactly between two of the 2 D breakpoints p - lower, p - upper.
+    x = clip(p - m, lower, upper) with the one m for which the sum is 1. The sum falls piecewise
+    linearly in m, so m is found exactly between two of the 2 D breakpoints p - lower, p - upper.
 
     Args:
         points: (..., domains), any real numbers.
         lower, upper: (domains,), as `check_bounds` allows them.
 
     Returns:
-        Same shape; rows sum to 1 and lie in the bounds.
+        Array of the same shape; rows sum to 1 and lie inside the bounds.
     """
     flat = np.atleast_2d(np.asarray(points, dtype=np.float64)).reshape(-1, np.shape(points)[-1])
     breaks = np.sort(np.concatenate([flat - lower, flat - upper], axis=1), axis=1)
     sums = np.clip(flat[:, None, :] - breaks[:, :, None], lower, upper).sum(
         axis=2
-    )  # falls along axis 1
+    )  # the sums fall along axis 1
     row = np.arange(len(flat))
     right = np.clip((sums > 1).sum(axis=1), 1, breaks.shape[1] - 1)
     left = right - 1
@@ -72,12 +74,15 @@ def sample(
     lower: Array,
     upper: Array,
 ) -> Array:
-    """Random mixtures: Dirichlet with mean `centre` and the given concentration, projected into the bounds.
+    """Draws random mixtures from a Dirichlet distribution with mean `centre` and the given
+    concentration, projected into the bounds.
 
     Args:
-        count: how many.
+        count: number of mixtures.
         centre: (domains,), the mean of the Dirichlet, > 0 where a domain may appear.
-        concentration: sum of the Dirichlet's parameters; small gives sparse mixtures, large gives ones near `centre`.
+        concentration: sum of the Dirichlet's parameters; a small sum gives sparse mixtures, a large
+            sum gives mixtures near `centre`.
+        lower, upper: (domains,) bounds.
 
     Returns:
         (count, domains), rows sum to 1.
@@ -90,11 +95,12 @@ def sample(
 
 
 def apportion(proportions: Array, total: int) -> npt.NDArray[np.int64]:
-    """Whole numbers that sum to `total`, each within 1 of its share (largest remainder; ties go to the first).
+    """Divides `total` into whole numbers by the proportions. Each number is within 1 of its exact
+    value (largest-remainder method; ties go to the first domain).
 
     Args:
         proportions: (domains,), >= 0, sum 1.
-        total: what to share out, >= 0.
+        total: whole number to divide, >= 0.
     """
     exact = np.asarray(proportions, dtype=np.float64) * total
     counts = np.floor(exact).astype(np.int64)
@@ -104,5 +110,6 @@ def apportion(proportions: Array, total: int) -> npt.NDArray[np.int64]:
 
 
 def total_variation(first: Array, second: Array) -> float:
-    """Share of tokens by which two mixtures differ: half the sum of absolute differences, in [0, 1]."""
+    """Fraction of tokens by which two mixtures differ: half the sum of the absolute differences, in
+    [0, 1]."""
     return float(np.abs(np.asarray(first) - np.asarray(second)).sum() / 2)

@@ -1,8 +1,9 @@
-"""Loss tables: finished runs of any origin as CSV or Parquet, checked on the way in.
+"""Loss tables: finished runs of any origin as CSV or Parquet, checked when they are read.
 
-Columns: `trial` (opaque string), `step`, optional `size` (non-embedding parameters) and `seed`, unique together;
-`r_<domain>` proportions; `loss_<target>`, empty where not measured: a positive loss, or another metric whose goal is
-given. Other columns are not used, and the table's notes name them. A mixture file is the same without trial and losses.
+Columns: `trial` (opaque string), `step`, optional `size` (non-embedding parameters) and `seed`,
+together unique; `r_<domain>` proportions; `loss_<target>`, empty where not measured: a positive
+loss, or another metric whose goal is given. Other columns are not used, and the table's notes name
+them. A mixture file has the same columns without `trial` and losses.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,21 +26,23 @@ from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table_notes import repeated, unused
 
 NORMALISED = 0.02
-"""Rows whose proportions sum to 1 within this are normalised, and the table's notes say so: published tables are rounded."""
+"""Largest difference from 1 of the sum of a row's proportions that is normalised, because published
+tables are rounded; the table's notes report it."""
 MAX_CELLS = 50_000_000
-"""Rows x columns of a table that is read: about 5 GB of memory. A few kB of Parquet can hold more."""
+"""Largest number of fields (rows x columns) of a table that is read: about 5 GB of memory. A
+Parquet file of a few kB can hold more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossTable:
-    """Rows of (trial, step): the mixture trained on and the losses measured."""
+    """Rows of (trial, step) with the mixture and the measured losses of the trial."""
 
     domains: tuple[str, ...]
-    """Names, one a column of `proportions`."""
+    """Names of the domains, one for each column of `proportions`."""
     targets: tuple[str, ...]
-    """Names, one a column of `losses`."""
+    """Names of the targets, one for each column of `losses`."""
     trials: tuple[str, ...]
-    """(rows,) names of the trainings."""
+    """(rows,) names of the trials."""
     steps: Array
     """(rows,) optimizer steps, > 0."""
     sizes: Array
@@ -49,18 +52,25 @@ class LossTable:
     proportions: Array
     """(rows, domains), rows sum to 1."""
     losses: Array
-    """(rows, targets), each in its target's own unit and as its goal allows; NaN where not measured."""
+    """(rows, targets) losses, each in its target's own unit and in the range that its goal allows;
+    NaN where not measured."""
     goals: Goals = field(default_factory=dict)
-    """{target: direction and range}; a target that it lacks is a positive loss, and nobody has said so."""
+    """{target: direction and range}; a target without an entry is a positive loss by default,
+    because no direction was stated."""
     notes: tuple[str, ...] = ()
-    """What reading changed or did not use, for a person."""
+    """Notes for a person: what reading changed or did not use."""
 
     def __len__(self) -> int:
         return len(self.trials)
 
     @classmethod
     def from_curves(cls, curves: Iterable[LossCurve]) -> "LossTable":
-        """A table of all points of the curves; domains and targets in the order they first appear."""
+        """Makes a table of all points of the curves; domains and targets keep the order of their
+        first appearance.
+
+        Raises:
+            TableError: there is no curve.
+        """
         curves = list(curves)
         if not curves:
             raise TableError("no loss curves; need at least one")
@@ -90,29 +100,31 @@ class LossTable:
 
     @classmethod
     def read(cls, path: str | Path, goals: Goals | None = None) -> "LossTable":
-        """Read a CSV or Parquet file (by its ending), local or a `pyarrow.fs` URI.
+        """Reads a CSV or Parquet file (by its ending), local or a `pyarrow.fs` URI.
 
         Args:
             path: the file.
-            goals: {target: direction and range} of targets that are no plain losses.
+            goals: {target: direction and range} of targets that are not plain losses.
 
         Raises:
-            TableError: it is missing, a goal names no target of it, or a row or column is not as the
-                module's first lines say; row 1 is the first after the header.
+            TableError: the file is missing, a goal names a target that the file lacks, or a row or
+                column does not have the form of the module's docstring. Row 1 is the first row
+                after the header.
         """
         return cls.from_columns(path, read_columns(path), goals)
 
     @classmethod
     def from_arrow(cls, table: pa.Table, goals: Goals | None = None) -> "LossTable":
-        """A table from Arrow columns named as in a file; other arguments and errors as for `read`."""
+        """Makes a table from Arrow columns named as in a file; arguments and errors as for
+        `read`."""
         return cls.from_columns(
             "the Arrow table", distinct_columns("the Arrow table", table), goals
         )
 
     @classmethod
     def from_pandas(cls, frame: Any, goals: Goals | None = None) -> "LossTable":
-        """A table from a DataFrame with columns named as in a file; its index is not used. Raises as
-        `read`."""
+        """Makes a table from a DataFrame with columns named as in a file; the index of the
+        DataFrame is not used. Arguments and errors as for `read`."""
         table = pa.Table.from_pandas(frame, preserve_index=False)
         return cls.from_columns("the DataFrame", distinct_columns("the DataFrame", table), goals)
 
@@ -130,7 +142,7 @@ class LossTable:
         seeds: Array | None = None,
         goals: Goals | None = None,
     ) -> "LossTable":
-        """A table from arrays.
+        """Makes a table from arrays.
 
         Args:
             domains, targets: names of the columns of `proportions` and `losses`.
@@ -139,10 +151,10 @@ class LossTable:
             steps: (rows,) optimizer steps.
             trials: (rows,) names; default: every row is a trial of its own, named t0, t1, ...
             sizes, seeds: (rows,), NaN where not given.
-            goals: {target: direction and range} of targets that are no plain losses.
+            goals: {target: direction and range} of targets that are not plain losses.
 
         Raises:
-            TableError: shapes that do not fit, or what `read` refuses.
+            TableError: the shapes do not fit, or `read` would refuse the content.
         """
         rows = len(steps)
         for what, found, needed in (
@@ -173,17 +185,20 @@ class LossTable:
     def from_columns(
         cls, path: str | Path, columns: Mapping[str, pa.Array], goals: Goals | None = None
     ) -> "LossTable":
-        """The table of columns as `read_columns` gives them; `path` is for messages. Raises as `read`."""
+        """Makes a table from columns in the form that `read_columns` returns; `path` is for
+        messages. Errors as for `read`."""
         for needed in ("trial", "step"):
             if needed not in columns:
                 raise TableError(
-                    f"{path}: no column {needed}; need trial, step, r_<domain> and loss_<target> columns"
+                    f"{path}: no column {needed}; need trial, step, r_<domain> and loss_<target> "
+                    "columns"
                 )
         domains = tuple(name[2:] for name in columns if name.startswith("r_"))
         targets = tuple(name[5:] for name in columns if name.startswith("loss_"))
         if not domains or not targets:
             raise TableError(
-                f"{path}: {'no r_<domain>' if not domains else 'no loss_<target>'} column; need at least one{'' if domains else _hint(columns)}"
+                f"{path}: {'no r_<domain>' if not domains else 'no loss_<target>'} column; need "
+                f"at least one{'' if domains else _hint(columns)}"
             )
         check_names(domains)
         check_names(targets, "target")
@@ -230,12 +245,14 @@ class LossTable:
             first = seen.setdefault((trial, float(steps[row]), size, seed), row)
             if first != row:
                 raise TableError(
-                    f"{path}: rows {first + 1} and {row + 1} are both trial {trial} at step {steps[row]:g}; need one row for each"
+                    f"{path}: rows {first + 1} and {row + 1} are both trial {trial} at step "
+                    f"{steps[row]:g}; need one row for each"
                 )
             start = mixture_of.setdefault((trial, size, seed), row)
             if np.abs(proportions[start] - proportions[row]).max() > 1e-6:
                 raise TableError(
-                    f"{path}: trial {trial} has different proportions in rows {start + 1} and {row + 1}; need one mixture a trial"
+                    f"{path}: trial {trial} has different proportions in rows {start + 1} and "
+                    f"{row + 1}; need one mixture a trial"
                 )
         return cls(
             domains=domains,
@@ -251,7 +268,8 @@ class LossTable:
         )
 
     def write(self, path: str | Path) -> None:
-        """Write as CSV or Parquet by the ending of `path`, whole or not at all; NaN becomes an empty field."""
+        """Writes the table as CSV or Parquet by the ending of `path`; the file is replaced as a
+        whole or not at all. NaN becomes an empty field."""
         columns: dict[str, pa.Array] = {
             "trial": pa.array(self.trials, pa.string()),
             "step": pa.array(self.steps),
@@ -268,7 +286,7 @@ class LossTable:
         write_columns(path, columns)
 
     def select(self, rows: Sequence[int] | np.ndarray) -> "LossTable":
-        """The table of some rows (a boolean mask or indices)."""
+        """Returns the table of some rows (a boolean mask or indices)."""
         index = np.arange(len(self))[np.asarray(rows)]
         return replace(
             self,
@@ -281,7 +299,8 @@ class LossTable:
         )
 
     def run_ids(self) -> np.ndarray:
-        """(rows,) int: rows of one training (same trial, size and seed) share a number, in order of appearance."""
+        """Numbers the runs: returns (rows,) int; rows of one run (same trial, size and seed) have
+        the same number, in order of appearance."""
         keys = zip(
             self.trials,
             np.nan_to_num(self.sizes, nan=-1),
@@ -295,7 +314,9 @@ class LossTable:
         )
 
     def mixture_ids(self) -> np.ndarray:
-        """(rows,) int: rows of equal proportions share a number, in order of appearance. Cross-validation leaves these out whole."""
+        """Numbers the mixtures: returns (rows,) int; rows of equal proportions have the
+        same number, in order of appearance. Cross-validation leaves out all rows of a
+        mixture together."""
         number: dict[bytes, int] = {}
         rounded = np.round(self.proportions, 9) + 0.0
         return np.array(
@@ -303,7 +324,7 @@ class LossTable:
         )
 
     def last_rows(self) -> np.ndarray:
-        """Indices of each training's row at its largest step."""
+        """Returns the index of each run's row at its largest step."""
         runs = self.run_ids()
         return np.array(
             [
@@ -313,7 +334,7 @@ class LossTable:
         )
 
     def curves(self) -> list[LossCurve]:
-        """One curve a training, in order of appearance."""
+        """Returns one loss curve for each run, in order of appearance."""
         runs = self.run_ids()
         order = np.lexsort((self.steps, runs))
         return [
@@ -333,27 +354,28 @@ class LossTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixtureFile:
-    """Mixtures to predict or to train, with every column of the file they came from."""
+    """Mixtures to predict or to train, with every column of their file."""
 
     domains: tuple[str, ...]
-    """Names, one a column of `proportions`."""
+    """Names of the domains, one for each column of `proportions`."""
     proportions: Array
     """(rows, domains), rows sum to 1."""
     steps: Array
-    """(rows,), NaN where not given."""
+    """(rows,) optimizer steps, NaN where not given."""
     sizes: Array
-    """(rows,), NaN where not given."""
+    """(rows,) non-embedding parameters, NaN where not given."""
     columns: Mapping[str, pa.Array]
-    """Every column as read, in order."""
+    """Every column as read, in the order of the file."""
     notes: tuple[str, ...] = ()
-    """What reading changed, for a person."""
+    """Notes for a person: what reading changed."""
 
     @classmethod
     def read(cls, path: str | Path) -> "MixtureFile":
-        """Read a CSV or Parquet file with `r_<domain>` columns.
+        """Reads a CSV or Parquet file with `r_<domain>` columns.
 
         Raises:
-            TableError: it is missing, has no mixture, or a row does not sum to 1 within .02.
+            TableError: the file is missing, has no mixture, or has a row that does not sum to 1
+                within 0.02.
         """
         columns = read_columns(path)
         domains = tuple(name[2:] for name in columns if name.startswith("r_"))
@@ -374,7 +396,8 @@ class MixtureFile:
 
 
 def write_columns(path: str | Path, columns: Mapping[str, pa.Array]) -> None:
-    """Write named columns as CSV or Parquet by the ending of `path`, whole or not at all."""
+    """Writes named columns as CSV or Parquet by the ending of `path`; the file is replaced as a
+    whole or not at all."""
     table, buffer = pa.table(dict(columns)), BytesIO()
     if check_ending(path) == ".parquet":
         pa.parquet.write_table(table, buffer)
@@ -384,10 +407,10 @@ def write_columns(path: str | Path, columns: Mapping[str, pa.Array]) -> None:
 
 
 def check_ending(path: str | Path) -> str:
-    """`.csv` or `.parquet`; a device or pipe without an ending takes CSV.
+    """Returns `.csv` or `.parquet`; a device or pipe without an ending gets CSV.
 
     Raises:
-        TableError: the file's name ends otherwise.
+        TableError: the file's name has another ending.
     """
     place = str(path).partition("?")[0] if files.is_uri(path) else str(path)
     suffix = Path(place).suffix.lower() or (".csv" if files.is_stream(path) else "")
@@ -397,10 +420,12 @@ def check_ending(path: str | Path) -> str:
 
 
 def read_columns(path: str | Path) -> dict[str, pa.Array]:
-    """The columns of a CSV or Parquet file; fields of a CSV file are text, empty ones null.
+    """Reads the columns of a CSV or Parquet file; fields of a CSV file are text, empty fields are
+    null.
 
     Raises:
-        TableError: it is missing or unreadable, or two columns share a name.
+        TableError: the file is missing or unreadable, two columns have the same name, or the table
+            is too large.
     """
     suffix = check_ending(path)
     try:
@@ -409,7 +434,9 @@ def read_columns(path: str | Path) -> dict[str, pa.Array]:
             opened = pa.parquet.ParquetFile(pa.BufferReader(data))
             _check_cells(path, opened.metadata.num_rows, opened.metadata.num_columns)
             table = opened.read()
-        else:  # every field as text: numbers are parsed below, where the message can name row and column
+        else:
+            # Every field is read as text. `_numbers` parses numbers, so that a message can name row
+            # and column.
             header = pa.csv.open_csv(BytesIO(data)).schema.names
             convert = pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(header, pa.string()),
@@ -428,10 +455,10 @@ def read_columns(path: str | Path) -> dict[str, pa.Array]:
 
 
 def distinct_columns(path: str | Path, table: pa.Table) -> dict[str, pa.Array]:
-    """The columns of a table by name; `path` is for messages.
+    """Returns the columns of a table by name; `path` is for messages.
 
     Raises:
-        TableError: two columns share a name, or the table is too large.
+        TableError: two columns have the same name, or the table is too large.
     """
     _check_cells(path, table.num_rows, table.num_columns)
     if len(set(table.column_names)) < len(table.column_names):
@@ -441,7 +468,8 @@ def distinct_columns(path: str | Path, table: pa.Table) -> dict[str, pa.Array]:
 
 
 def _whole(values: Array) -> pa.Array:
-    """int64 where every number is whole, so that no reader meets 7.01e+14; NaN becomes empty."""
+    """Converts to int64 where every number is whole, so that the file holds no number such as
+    7.01e+14; NaN becomes an empty field."""
     given = ~np.isnan(values)
     if (np.abs(values[given]) < 2.0**63).all() and (values[given] == np.trunc(values[given])).all():
         return pa.array(
@@ -460,7 +488,8 @@ def _check_cells(path: str | Path, num_rows: int, num_columns: int) -> None:
 
 
 def _hint(columns: Mapping[str, pa.Array]) -> str:
-    """Columns that may be proportions by another name: numbers from 0 to 1."""
+    """Returns a hint that names columns that may be proportions under another name: numbers from 0
+    to 1."""
     found = []
     for name in columns:
         try:
@@ -475,7 +504,8 @@ def _hint(columns: Mapping[str, pa.Array]) -> str:
         ):
             found.append(name)
     return (
-        f" (if {', '.join(found[:8])} are proportions, call them {', '.join(f'r_{name}' for name in found[:8])})"
+        f" (if {', '.join(found[:8])} are proportions, call them "
+        f"{', '.join(f'r_{name}' for name in found[:8])})"
         if found
         else ""
     )
@@ -490,7 +520,8 @@ def _numbers(
     open_end: bool = False,
     optional: bool = False,
 ) -> Array:
-    """A column as float64, NaN where empty (only if `optional`); refuses text, NaN, infinity and values under `minimum`."""
+    """Reads a column as float64, NaN where empty (only if `optional`); refuses text, NaN, infinity
+    and values below `minimum`."""
     if name not in columns:
         return np.full(len(next(iter(columns.values()))), np.nan)
     out = np.full(len(columns[name]), np.nan)
@@ -521,12 +552,14 @@ def _proportions(
     sums = raw.sum(axis=1)
     if (bad := np.flatnonzero(np.abs(sums - 1) > NORMALISED + 1e-9)).size:
         raise TableError(
-            f"{path}: the proportions of row {bad[0] + 1} sum to {sums[bad[0]]:.6g}; need 1 (rounding up to {NORMALISED:g} is normalised)"
+            f"{path}: the proportions of row {bad[0] + 1} sum to {sums[bad[0]]:.6g}; need 1 "
+            f"(rounding up to {NORMALISED:g} is normalised)"
         )
     off = np.flatnonzero(np.abs(sums - 1) > 1e-6)
     notes = (
         (
-            f"{path}: {off.size} of {len(sums)} rows summed to {sums[off].min():.4g}-{sums[off].max():.4g} and were normalised",
+            f"{path}: {off.size} of {len(sums)} rows summed to "
+            f"{sums[off].min():.4g}-{sums[off].max():.4g} and were normalised",
         )
         if off.size
         else ()

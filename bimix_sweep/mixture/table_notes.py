@@ -1,4 +1,4 @@
-"""What a person is told of a loss table: columns that nothing reads, and rows that repeat others."""
+"""Notes for a person about a loss table: columns that are not used, and rows that repeat others."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,9 @@ from bimix_sweep.mixture.simplex import Array
 USED_NAMES = frozenset({"trial", "step", "size", "seed"})
 """Columns with a meaning of their own."""
 KNOWN_NAMES = frozenset({"steps", "reason"})
-"""Columns that `propose` writes for a person, which come back with the losses."""
+"""Columns that `propose` writes for a person and that a user sends back with the losses."""
 KNOWN_PREFIXES = ("r_", "loss_", "sd_")
+"""Prefixes of the columns for proportions, losses and standard deviations."""
 
 
 def _is_numeric(column: pa.Array) -> bool:
@@ -29,7 +30,8 @@ def _is_known(name: str) -> bool:
 
 
 def _mended(name: str) -> str:
-    """What a column is to be called: `Size` as size, `R_web` as r_web, `web_loss` as loss_web."""
+    """Suggests a name for a column: `size` for `Size`, `r_web` for `R_web`, `loss_web` for
+    `web_loss`."""
     if name.lower() in USED_NAMES:
         return name.lower()
     if name[:2].lower() == "r_":
@@ -39,7 +41,8 @@ def _mended(name: str) -> str:
 
 
 def unused(path: str | Path, columns: Mapping[str, pa.Array]) -> tuple[str, ...]:
-    """A note that names the columns that nothing reads, and what to call those that may be losses."""
+    """Returns a note that names the columns that are not used, with the names to give to those that
+    may be losses."""
     names = [name for name in columns if not _is_known(name)]
     if not names:
         return ()
@@ -54,8 +57,8 @@ def unused(path: str | Path, columns: Mapping[str, pa.Array]) -> tuple[str, ...]
         said += f"; write {', '.join(map(_mended, misspelt[:8]))} for {', '.join(misspelt[:8])}"
     if targets:
         said += (
-            f"; if {', '.join(targets)} {'is a target' if len(targets) == 1 else 'are targets'}, write "
-            f"{', '.join(map(_mended, targets))}"
+            f"; if {', '.join(targets)} {'is a target' if len(targets) == 1 else 'are targets'}, "
+            f"write {', '.join(map(_mended, targets))}"
         )
     return (said,)
 
@@ -69,7 +72,8 @@ def repeated(
     proportions: Array,
     losses: Array,
 ) -> tuple[str, ...]:
-    """A note on rows of other trials that are equal in everything measured: one run told twice."""
+    """Returns a note on rows of different trials that are equal in every measured number: probably
+    one run entered twice."""
     content = np.column_stack([steps, sizes, seeds, proportions, losses])
     first: dict[bytes, int] = {}
     again = [
@@ -82,6 +86,6 @@ def repeated(
     one, other = again[0]
     return (
         f"{path}: {len(again)} row{'s repeat others' if len(again) > 1 else ' repeats another'} in "
-        f"mixture, step and every loss, such as row {other + 1} (trial {trials[other]}) row {one + 1} "
-        f"(trial {trials[one]}); each counts as a run of its own, so leave out copies",
+        f"mixture, step and every loss, such as row {other + 1} (trial {trials[other]}) row "
+        f"{one + 1} (trial {trials[one]}); each counts as a run of its own, so leave out copies",
     )
