@@ -130,9 +130,7 @@ class DiskSegments:
         disk.sync(self._folder)
 
     def add(self, data: bytes) -> None:
-        """Appends `data` to the segment file and flushes it; after a failed write, removes its
-        part.
-        """
+        """Appends `data` to the segment file and flushes it; a failed write leaves no part."""
         view = memoryview(data)
         try:
             while view:

@@ -26,9 +26,10 @@ SETTLE_SECONDS = 1.0
 STALE_SECONDS = 30.0
 """A lease that was not renewed for this long, on the waiting process's clock, is free."""
 OLD_SECONDS = 15.0
-"""Shorter limit for a lease whose own time is more than `STALE_SECONDS` ago. A change of the clock
-can make the lease of a living driver look old, so this lease too must miss a renewal before another
-process takes it.
+"""Seconds without renewal after which a lease with an old time is free.
+
+An old time is more than `STALE_SECONDS` ago. A change of the clock can make the lease of a living
+driver look old, so this lease too must miss a renewal before another process takes it.
 """
 
 

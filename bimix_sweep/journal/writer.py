@@ -180,8 +180,7 @@ class Journal:
         return int(self.writer[:6])
 
     def append(self, event: Event) -> int:
-        """Queues an event and returns its number for `sync`; the order of calls is the record's
-        order.
+        """Queues an event and returns its number for `sync`; the record keeps the order of calls.
 
         Raises:
             JournalError: the event is not plain finite JSON, or an earlier write failed.
