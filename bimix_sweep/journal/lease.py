@@ -113,9 +113,9 @@ class Lease:
             if waited > seconds and (found != first or recent_here):
                 raise SweepError(
                     f"{self._what} is being written by {found}, {found.age:.0f} s ago; a "
-                    "sweep has one driver, so stop that one first. If it "
-                    f"is gone, try again {STALE_SECONDS:.0f} s after its end, or take over "
-                    f"now by deleting {self._path}"
+                    "sweep has one driver, so stop that one first. If it is gone, try again "
+                    f"{STALE_SECONDS:.0f} s after its end, or take over now by deleting "
+                    f"{self._path}"
                 )
             if found == first and waited > patience:
                 return

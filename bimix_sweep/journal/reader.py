@@ -159,8 +159,7 @@ class Reader:
                 self._note(
                     writer,
                     f"has lines after event {up_to} that the next writer did not find whole, "
-                    "so nobody "
-                    "was told that they are safe; they are passed over",
+                    "so nobody was told that they are safe; they are passed over",
                 )
                 return
             with self._named(name, number):

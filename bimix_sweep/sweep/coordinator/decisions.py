@@ -101,8 +101,7 @@ class Decider:
             if decided and brain.finals is None and ran:
                 self._log.say(
                     "the end of the sweep is decided anew, so the final trials "
-                    f"{', '.join(ran)} are ended; "
-                    "losses of them are not taken any more"
+                    f"{', '.join(ran)} are ended; losses of them are not taken any more"
                 )
         return tried
 

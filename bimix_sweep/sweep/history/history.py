@@ -1,4 +1,4 @@
-"""Rebuilds the state of a sweep from its events, in a live sweep, after a restart and for reports."""
+"""Rebuilds the state of a sweep from its events, live, after a restart and for reports."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace

@@ -54,8 +54,7 @@ def left_out(history: SweepHistory, folder: str) -> list[str]:
     if diverged:
         lines.append(
             f"{_counted(diverged)} diverged and {_are(diverged)} left out; if your trainer "
-            "would do better "
-            f"now, {command} --retry-failed all tries {_them(diverged)} again"
+            f"would do better now, {command} --retry-failed all tries {_them(diverged)} again"
         )
     return lines
 
@@ -65,11 +64,9 @@ def advice(history: SweepHistory, folder: str) -> str:
     quoted = shlex.quote(folder)
     if history.elsewhere:
         return (
-            "train the failed ones again and record their losses, which replace the failures "
-            "(bimix-sweep "
-            f"propose {quoted} --count 0 --retry-failed all -o MIXTURES.csv lists them), or "
-            "raise budget.trials "
-            f"in {quoted}/config.yaml"
+            "train the failed ones again and record their losses, which replace the "
+            f"failures (bimix-sweep propose {quoted} --count 0 --retry-failed all -o "
+            f"MIXTURES.csv lists them), or raise budget.trials in {quoted}/config.yaml"
         )
     outside = [name for name, _ in _failed(history, ("outside",))]
     spent = [name for name, _ in _failed(history, ("budget",))]
@@ -78,8 +75,8 @@ def advice(history: SweepHistory, folder: str) -> str:
     if outside:
         said.append(
             f"mend the cause and go on with: bimix-sweep resume {quoted} (or submit again), "
-            "which tries "
-            f"{_counted(outside)} again; --retry-failed 0 goes on without {_them(outside)}"
+            f"which tries {_counted(outside)} again; --retry-failed 0 goes on without "
+            f"{_them(outside)}"
         )
     stopped_by_hours = (
         history.spec.limited
@@ -94,10 +91,8 @@ def advice(history: SweepHistory, folder: str) -> str:
     if diverged:
         said.append(
             f"{_counted(diverged)} diverged: lower your trainer's learning rate and go on "
-            "with: bimix-sweep resume "
-            f"{quoted} --retry-failed all, or train other mixtures with: bimix-sweep extend "
-            f"{quoted} --runs "
-            f"{len(diverged)}"
+            f"with: bimix-sweep resume {quoted} --retry-failed all, or train other mixtures "
+            f"with: bimix-sweep extend {quoted} --runs {len(diverged)}"
         )
     return "; ".join(said) or f"raise the budget with: bimix-sweep extend {quoted} --runs N"
 
