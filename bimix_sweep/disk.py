@@ -52,7 +52,7 @@ def sync_all(path: str | Path) -> None:
 
 
 def sync_folders(path: str | Path) -> None:
-    """Flushes (`sync`) a local folder and its parents on the same filesystem, whoever made them."""
+    """Flushes a local folder and its parents on the same filesystem, also those that existed."""
     folder = Path(path).resolve()
     device = folder.stat().st_dev
     for place in (folder, *folder.parents):

@@ -35,6 +35,8 @@ driver look old, so this lease too must miss a renewal before another process ta
 
 @dataclass(frozen=True, slots=True)
 class _Holder:
+    """The process that holds a lease, as the lease file names it."""
+
     holder: str
     host: str
     pid: int
@@ -45,10 +47,12 @@ class _Holder:
 
     @property
     def age(self) -> float:
+        """Seconds since the last renewal, by this host's clock."""
         return max(0.0, time.time() - self.time)
 
     @property
     def here(self) -> bool:
+        """Whether the holder is a process of this host."""
         return self.host == socket.gethostname()
 
     @property

@@ -26,7 +26,7 @@ from bimix_sweep.sweep.history.events import change_event
 from bimix_sweep.sweep.history.history import SweepHistory
 
 VersionChange = Literal["keep", "drop"]
-"""What happens to trials on a domain's old version.
+"""Choice for the trials on a domain's old version.
 
 "keep" makes the old version a domain of its own; with "drop" the trials are no evidence any more.
 """

@@ -27,7 +27,7 @@ finished trials, and for at least MIN_SILENCE_SECONDS, because a first point com
 compilation.
 """
 END_SECONDS = 60.0
-"""Time for a worker to end after its trial; a command has 30 s between SIGTERM and SIGKILL."""
+"""Seconds for a worker to end after its trial; a command has 30 s from SIGTERM to SIGKILL."""
 
 
 def wait_seconds(fruitless: int) -> float:
@@ -85,7 +85,7 @@ class Attempts:
     def overdue(
         self, living: Collection[str], history: "SweepHistory", now: float
     ) -> Iterator[Overdue]:
-        """Finds the trials that are too slow or too silent; each attempt is reported once.
+        """Yields the trials that are too slow or too silent; each attempt is reported once.
 
         Args:
             living: trials that have a worker now; the worker may have started just now.

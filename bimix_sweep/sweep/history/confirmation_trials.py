@@ -35,7 +35,12 @@ def reference_mixtures(spec: SweepSpec) -> list[FinalMixture]:
 
 
 def final_mixtures(history: SweepHistory, predicted: Mixture) -> list[FinalMixture]:
-    """All confirmation mixtures, with the reference mixtures first."""
+    """All confirmation mixtures, with the reference mixtures first.
+
+    Args:
+        history: history of the sweep.
+        predicted: the predicted optimum.
+    """
     mixtures = reference_mixtures(history.spec)
     _merge(mixtures, "predicted", predicted)
     if (best := _best_measured(history)) is not None:

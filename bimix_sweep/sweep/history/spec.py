@@ -14,7 +14,7 @@ from bimix_sweep.sweep.history.events import sweep_event
 
 
 class Proxies(Protocol):
-    """What a sweep knows about its proxy trials before they run; every `Trainer` provides it."""
+    """Facts about the proxy trials that are known before they run; every `Trainer` has them."""
 
     @property
     def steps(self) -> int:
