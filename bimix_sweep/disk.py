@@ -1,4 +1,4 @@
-"""Local files and folders that a power cut does not take away."""
+"""Writes local files and folders so that they survive a power cut."""
 
 import errno
 import os
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def make_folder(path: str | Path) -> None:
-    """Make a local folder and those above it that are missing, and `sync` the folders that hold them.
+    """Makes a local folder and its missing parents, and flushes the folders that hold them.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be made.
     """
     folder = Path(path)
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
@@ -19,12 +19,13 @@ def make_folder(path: str | Path) -> None:
 
 
 def sync(path: str | Path) -> None:
-    """Return when the content of a local file, or the names in a local folder, are on the disk.
+    """Flushes to the disk the content of a local file, or the list of names in a local folder.
 
-    Folders that may not be read, and filesystems that flush no folders, are passed over.
+    The function skips a folder that may not be read, and a folder on a filesystem that cannot flush
+    folders.
 
     Raises:
-        OSError: it cannot be opened or flushed.
+        OSError: the file or folder cannot be opened or flushed.
     """
     is_folder = Path(path).is_dir()
     try:
@@ -43,7 +44,7 @@ def sync(path: str | Path) -> None:
 
 
 def sync_all(path: str | Path) -> None:
-    """`sync` everything in a local folder, and the folder."""
+    """Flushes (`sync`) every file in a local folder and in its subfolders, and the folders."""
     for folder, _, names in os.walk(path):
         for name in names:
             sync(Path(folder, name))
@@ -51,7 +52,7 @@ def sync_all(path: str | Path) -> None:
 
 
 def sync_folders(path: str | Path) -> None:
-    """`sync` a local folder and those above it on the same filesystem, whoever made them."""
+    """Flushes a local folder and its parents on the same filesystem, also those that existed."""
     folder = Path(path).resolve()
     device = folder.stat().st_dev
     for place in (folder, *folder.parents):

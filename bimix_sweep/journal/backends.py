@@ -1,10 +1,11 @@
-"""How a journal's segments reach storage: appended to a file, or put whole as one object after another.
+"""Storage backends of a journal: one appends to local files, one puts whole objects.
 
-An object store has no append, so each group of events is put together with those before it in the
-segment, which is therefore small there. Every put has a name of its own, with a number that rises
-with every attempt. A put that seemed to fail may still arrive, much later: the client library
-repeats it, or the network holds it back. Under its own name it replaces nothing, and readers take
-the greatest number. What a later put replaces is removed in the background.
+An object store cannot append. The object backend therefore puts the whole segment again for each
+group of events, and keeps segments small. Every put has its own name, which ends in a number that
+rises with each attempt. A put that seemed to fail may still arrive much later, because the client
+library repeats it or the network delays it. The late put replaces nothing, because its name is its
+own, and readers take the object with the greatest number. Background threads remove the objects
+that later puts replace.
 """
 
 import contextlib
@@ -20,74 +21,80 @@ from bimix_sweep.journal.codec import segment_name
 from bimix_sweep.journal.segments import READERS, say_last, superseded
 
 DISK_BYTES = 64 << 20
-"""A segment on a disk that has grown past this is followed by another one."""
+"""Size in bytes of a segment file on disk above which the writer begins another segment."""
 OBJECT_BYTES = 256 << 10
-"""The same for an object, which is put whole each time."""
+"""Size in bytes of a segment object above which the writer begins another segment."""
 MOST_SUPERSEDED = 16
-"""So many objects that later ones replace are removed together."""
+"""Number of replaced objects from which they are removed together."""
 RETRY_SECONDS = 300.0
-"""For how long an object store may fail before the journal gives up."""
+"""Seconds for which an object store may fail before the journal gives up."""
 
 T = TypeVar("T")
 
 
 class Segments(Protocol):
-    """Storage of one writer's segments, one after another."""
+    """The storage of one writer's segments, which are written one after another."""
 
     def claim(self) -> str:
-        """Make the first segment, still empty, and return its name.
+        """Makes the first segment, empty, and returns its name.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: the segment cannot be made.
         """
         ...
 
     def keep(self, names: Iterable[str]) -> None:
-        """Return when segments of other writers are on the storage as they were read.
+        """Returns when the segments of other writers are on storage exactly as they were read.
+
+        Args:
+            names: file names of these segments.
 
         Raises:
-            OSError: they are not.
+            OSError: a segment cannot be flushed.
         """
         ...
 
     def begin(self, part: int) -> None:
-        """What is added from now on goes into this segment."""
+        """Begins segment number `part`; later data are added to this segment."""
         ...
 
     def add(self, data: bytes) -> None:
-        """Return when `data` stands at the end of the segment for good, whole.
+        """Returns when all of `data` is durable at the end of the segment.
 
         Raises:
-            OSError: it does not; the storage takes nothing more.
+            OSError: the write failed; the storage accepts no more data.
         """
         ...
 
     def say_last(self, num_events: int) -> None:
-        """Write down that this segment, and so many events, must be found from now on.
+        """Records that readers must find this segment and `num_events` events from now on.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the record cannot be written.
         """
         ...
 
     def tidy(self, names: Mapping[str, int], *, last: bool = False) -> None:
-        """Have this writer's superseded objects among a folder's files removed; nobody waits for it.
+        """Removes this writer's replaced objects in the background; the caller does not wait.
 
         Args:
-            last: begin with the first, not only when there are many.
+            names: {file name: size in bytes} of the journal's folder.
+            last: remove the replaced objects even if they are few.
         """
         ...
 
     @property
     def full(self) -> bool:
-        """Another segment should follow."""
+        """Whether the writer should begin another segment."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Releases the resources of the backend."""
+        ...
 
 
 class DiskSegments:
-    """Appends and flushes to the disk."""
+    """Appends segments to local files and flushes them to the disk."""
 
     def __init__(self, folder: str, writer: str) -> None:
         self._folder, self._writer = Path(folder), writer
@@ -96,17 +103,23 @@ class DiskSegments:
         self._written = 0
 
     def claim(self) -> str:
+        """Makes the first segment file, empty, flushes its folders, and returns its name."""
         self.begin(1)
         disk.sync_folders(self._folder)
         return segment_name(self._writer, 1)
 
     def keep(self, names: Iterable[str]) -> None:
-        """A writer that was killed leaves lines that are read from memory and not yet on the disk."""
+        """Flushes the segments `names` of other writers to the disk.
+
+        A writer that was killed leaves lines that can be read from memory but are not yet on the
+        disk.
+        """
         for name in names:
             disk.sync(self._folder / name)
         disk.sync(self._folder)
 
     def begin(self, part: int) -> None:
+        """Closes the current segment file and makes the file of segment number `part`."""
         self.close()
         self._stream = os.open(
             self._folder / segment_name(self._writer, part),
@@ -117,6 +130,7 @@ class DiskSegments:
         disk.sync(self._folder)
 
     def add(self, data: bytes) -> None:
+        """Appends `data` to the segment file and flushes it; a failed write leaves no part."""
         view = memoryview(data)
         try:
             while view:
@@ -124,28 +138,32 @@ class DiskSegments:
             os.fsync(self._stream)
         except OSError:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._stream, self._written)  # a full disk leaves part of a line
+                os.ftruncate(self._stream, self._written)  # a full disk can leave a partial line
             raise
         self._written += len(data)
 
     def say_last(self, num_events: int) -> None:
+        """Writes this segment and the number of events that readers must find to `last.json`."""
         say_last(str(self._folder), self._writer, self._part, num_events)
 
     def tidy(self, names: Mapping[str, int], *, last: bool = False) -> None:
+        """Does nothing: a segment file grows in place, so no file is replaced."""
         pass
 
     @property
     def full(self) -> bool:
+        """Whether the segment file has grown past `DISK_BYTES`."""
         return self._written > DISK_BYTES
 
     def close(self) -> None:
+        """Closes the segment file."""
         if self._stream >= 0:
             os.close(self._stream)
             self._stream = -1
 
 
 class ObjectSegments:
-    """Puts whole objects, each under a new name."""
+    """Puts segments as whole objects, each under a new name."""
 
     def __init__(self, folder: str, writer: str) -> None:
         self._folder, self._writer = folder, writer
@@ -156,17 +174,21 @@ class ObjectSegments:
         self._removals: list[Future[None]] = []
 
     def claim(self) -> str:
+        """Puts the first segment as an empty object and returns its name."""
         name = segment_name(self._writer, 1, 0)
         files.write_bytes(files.join(self._folder, name), b"")
         return name
 
     def keep(self, names: Iterable[str]) -> None:
-        pass  # an object that is listed is on the storage
+        """Does nothing: an object that the store lists is durable."""
+        pass
 
     def begin(self, part: int) -> None:
+        """Begins segment number `part` with no content and no puts."""
         self._part, self._put, self._content = part, 0, b""
 
     def add(self, data: bytes) -> None:
+        """Adds `data` to the segment and puts the whole segment as a new object."""
         self._content += data
         patiently(self._put_once)
 
@@ -176,9 +198,11 @@ class ObjectSegments:
         files.write_bytes(files.join(self._folder, name), self._content)
 
     def say_last(self, num_events: int) -> None:
+        """Puts this segment and the number of events that readers must find as `last.json`."""
         patiently(lambda: say_last(self._folder, self._writer, self._part, num_events))
 
     def tidy(self, names: Mapping[str, int], *, last: bool = False) -> None:
+        """Removes replaced objects in threads; see `Segments.tidy`."""
         if last:
             wait(self._removals)
         over = superseded(names, self._writer)
@@ -186,20 +210,22 @@ class ObjectSegments:
             self._removals = [self._pool.submit(self._remove, name) for name in over]
 
     def _remove(self, name: str) -> None:
-        with contextlib.suppress(OSError):  # it only takes up room
+        with contextlib.suppress(OSError):  # an object that stays only takes up space
             files.delete(files.join(self._folder, name))
 
     @property
     def full(self) -> bool:
+        """Whether the segment has grown past `OBJECT_BYTES`."""
         return len(self._content) > OBJECT_BYTES
 
     def close(self) -> None:
+        """Drops the segment's content and waits for the removals."""
         self._content = b""
         self._pool.shutdown()
 
 
 def patiently(act: Callable[[], T]) -> T:
-    """Ask an object store again while it fails, for `RETRY_SECONDS`.
+    """Calls `act` again while an object store fails, for up to `RETRY_SECONDS`.
 
     Raises:
         OSError: the last failure.

@@ -1,7 +1,8 @@
-"""One line of a journal: how it is written, and how it is known to be whole.
+"""Encodes and decodes one line of a journal, with a checksum that shows whether the line is whole.
 
-A segment begins with a header line. Each group of events that is flushed together begins with a line
-that says after which event it comes (the header says it of the first group); an event is one line.
+A segment begins with a header line. Events that are flushed together form a group. Each group
+begins with a line that gives the number of the event before the group; for the first group the
+header gives this number. Each event is one line.
 """
 
 import hashlib
@@ -15,43 +16,46 @@ from bimix_sweep.errors import JournalError
 FORMAT = "bimix-sweep journal"
 VERSION = 3
 MOST_LINE_BYTES = 16 << 20
-"""A longer line is neither written nor read: a law of thousands of domains needs a few MB."""
+"""Longest line that is written or read; a law of thousands of domains needs a few MB."""
 
 Event = dict[str, Any]
-"""`kind` and its fields, as JSON has them: text, finite numbers, lists, mappings."""
+"""An event: `kind` and its fields as JSON values (text, finite numbers, lists, mappings)."""
 
 _CHECK = ',"check":"'
 
 
 class TornLineError(ValueError):
-    """The bytes of a line are not those that were written: `does not match its checksum`."""
+    """A line was damaged: its bytes are not the bytes that `encode` wrote."""
 
 
 def encode(content: Mapping[str, Any]) -> bytes:
-    """One line of the journal with its checksum.
+    """Encodes `content` as one line of the journal, with its checksum.
 
     Raises:
-        JournalError: a value is not plain JSON or not finite, or the line would be too long to be read again.
+        JournalError: a value is not plain JSON or not finite, or the line would be too long to
+            read.
     """
     try:
         body = json.dumps(content, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise JournalError(
-            f"a {content.get('kind', 'journal')} event cannot be written ({error}); need plain finite values"
+            f"a {content.get('kind', 'journal')} event cannot be written ({error}); need "
+            "plain finite values"
         ) from error
     if len(body) > MOST_LINE_BYTES - 100:
         raise JournalError(
-            f"a {content.get('kind')} event of {len(body)} bytes is too long; need at most {MOST_LINE_BYTES >> 20} MB"
+            f"a {content.get('kind')} event of {len(body)} bytes is too long; need at most "
+            f"{MOST_LINE_BYTES >> 20} MB"
         )
     return f'{body[:-1]}{_CHECK}{_checksum(body)}"}}\n'.encode()
 
 
 def decode(line: bytes) -> Event:
-    """The content of one line, checksum removed.
+    """Decodes one line and removes its checksum.
 
     Raises:
-        TornLineError: it is not a whole line that `encode` wrote.
-        ValueError: it is, and holds a number that is not finite or no object.
+        TornLineError: the line is not a whole line that `encode` wrote.
+        ValueError: the line is whole, but it holds a number that is not finite, or no JSON object.
     """
     if len(line) > MOST_LINE_BYTES:
         raise TornLineError(f"is {len(line)} bytes long; need at most {MOST_LINE_BYTES >> 20} MB")
@@ -72,19 +76,25 @@ def decode(line: bytes) -> Event:
 
 
 def segment_name(writer: str, part: int, put: int | None = None) -> str:
-    """`000002-9f3a1c07-000001.jsonl`; of an object, which is never written twice, `...-000017.jsonl`.
+    """Name of a segment: `000002-9f3a1c07-000001.jsonl`, or for an object `...-000017.jsonl`.
+
+    Each attempt to put an object has a new number, so no object is written twice.
 
     Args:
-        put: number of the attempt to write the object; None for a file, which grows in place.
+        writer: epoch and token of the writer.
+        part: number of the segment, from 1.
+        put: number of the attempt to put the object; None for a file, which grows in place.
     """
     return f"{writer}-{part:06d}{'' if put is None else f'-{put:06d}'}.jsonl"
 
 
 def header(writer: str, part: int, parent: str | None, after: int) -> bytes:
-    """The first line of a segment.
+    """First line of a segment.
 
     Args:
-        parent: the writer whose record this one continues; None for the first.
+        writer: epoch and token of the writer.
+        part: number of the segment, from 1.
+        parent: the writer whose record this writer continues; None for the first writer.
         after: number of the last event before this segment.
     """
     return encode(
@@ -100,8 +110,10 @@ def header(writer: str, part: int, parent: str | None, after: int) -> bytes:
 
 
 def group(after: int) -> bytes:
-    """The first line of a further group in a segment. It is written only when everything before it
-    is on the storage, so it proves that everything before it was acknowledged or could have been.
+    """First line of a further group of events in a segment.
+
+    The writer writes this line only when everything before it is durable. The line therefore proves
+    that everything before it was acknowledged, or could have been.
 
     Args:
         after: number of the last event before this group.
@@ -110,10 +122,17 @@ def group(after: int) -> bytes:
 
 
 def check_header(content: Event, writer: str, part: int) -> None:
+    """Checks that `content` is the header of segment number `part` of `writer`.
+
+    Raises:
+        ValueError: the header is of another segment or lacks a field.
+        JournalError: the journal has another version.
+    """
     check_version(content)
     if content.get("writer") != writer or content.get("part") != part:
         raise ValueError(
-            f"is part {content.get('part')} of {content.get('writer')}; need part {part} of {writer}"
+            f"is part {content.get('part')} of {content.get('writer')}; need part {part} of "
+            f"{writer}"
         )
     after = content.get("after")
     if not isinstance(after, int) or after < 0 or "parent" not in content:
@@ -121,6 +140,11 @@ def check_header(content: Event, writer: str, part: int) -> None:
 
 
 def check_event(content: Event, epoch: int, seq: int) -> None:
+    """Checks the epoch, number and kind of an event.
+
+    Raises:
+        ValueError: the event is of another epoch, is not number `seq`, or has no kind.
+    """
     if content.get("epoch") != epoch:
         raise ValueError(f"is of epoch {content.get('epoch')} in a segment of epoch {epoch}")
     if content.get("seq") != seq:
@@ -132,6 +156,12 @@ def check_event(content: Event, epoch: int, seq: int) -> None:
 
 
 def check_version(content: Event) -> None:
+    """Checks that `content` has the format and version that this program reads.
+
+    Raises:
+        ValueError: `content` is not of a journal.
+        JournalError: the journal has another version.
+    """
     if content.get("format") != FORMAT:
         raise ValueError("is not the header of a journal segment")
     version = content.get("version")

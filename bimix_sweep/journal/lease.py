@@ -1,8 +1,9 @@
-"""Who drives a sweep, said in a file beside what they write: a courtesy that keeps a second driver out while the first one lives.
+"""A lease file, which names the driver of a sweep and keeps a second living driver out.
 
-`{"holder": "000002-9f3a1c07", "host": "node7", "pid": 4711, "time": 1767225600.2}`, renewed every few seconds and removed at the end.
-It is no lock: storage without conditional writes can't keep two drivers from taking it at once. What they write stays right all
-the same, because the journal lets only the newest writer acknowledge anything.
+Content: `{"holder": "000002-9f3a1c07", "host": "node7", "pid": 4711, "time": 1767225600.2}`. The
+driver renews the lease every few seconds and removes it at the end. The lease is not a lock: on
+storage without conditional writes, two drivers can take it at the same time. The journal stays
+correct even then, because it lets only the newest writer acknowledge events.
 """
 
 import contextlib
@@ -21,16 +22,21 @@ from bimix_sweep.errors import SweepError
 
 RENEW_SECONDS = 10.0
 SETTLE_SECONDS = 1.0
-"""After which one of several processes that waited for a lease and wrote it at once finds whose it became."""
+"""Wait after a write, before a process checks which of several waiting processes got the lease."""
 STALE_SECONDS = 30.0
-"""A lease that was not renewed for so long, by the watch of whoever waits, is nobody's."""
+"""A lease that was not renewed for this long, on the waiting process's clock, is free."""
 OLD_SECONDS = 15.0
-"""The same for a lease whose own time is more than STALE_SECONDS ago. A clock that was set may make
-the lease of a living driver look old, so it too must miss a renewal before it is taken over."""
+"""Seconds without renewal after which a lease with an old time is free.
+
+An old time is more than `STALE_SECONDS` ago. A change of the clock can make the lease of a living
+driver look old, so this lease too must miss a renewal before another process takes it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class _Holder:
+    """The process that holds a lease, as the lease file names it."""
+
     holder: str
     host: str
     pid: int
@@ -41,15 +47,17 @@ class _Holder:
 
     @property
     def age(self) -> float:
+        """Seconds since the last renewal, by this host's clock."""
         return max(0.0, time.time() - self.time)
 
     @property
     def here(self) -> bool:
+        """Whether the holder is a process of this host."""
         return self.host == socket.gethostname()
 
     @property
     def dead(self) -> bool:
-        """It was a process of this host and is no more."""
+        """Whether the holder was a process of this host that no longer exists."""
         if not self.here:
             return False
         try:
@@ -62,10 +70,15 @@ class _Holder:
 
 
 class Lease:
-    """One lease, not yet held."""
+    """A lease, which this process does not hold at first."""
 
     def __init__(self, path: str, what: str) -> None:
-        """`path`: its file or object; `what` it is for, in messages."""
+        """Prepares the lease; nothing is read or written.
+
+        Args:
+            path: path or URI of the lease file or object.
+            what: what the lease protects, for messages.
+        """
         self._path, self._what = path, what
         self._holder = ""
         self._over = threading.Event()
@@ -78,15 +91,16 @@ class Lease:
         locked_here: bool = False,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """Return when nobody seems to hold it.
+        """Returns when no living process seems to hold the lease.
 
         Args:
-            seconds: how long a holder that is just ending may keep it.
-            locked_here: this process has the sweep's file lock, so whoever held the lease on this host is gone.
-            say: told once who is waited for.
+            seconds: how long a holder that is about to end may keep the lease.
+            locked_here: this process has the sweep's file lock, so a holder on this host has ended.
+            say: called once with a line that names the holder.
 
         Raises:
-            SweepError: somebody holds it and lives. OSError: it cannot be read.
+            SweepError: a living process holds the lease.
+            OSError: the lease cannot be read.
         """
         began, first, patience = time.monotonic(), None, STALE_SECONDS
         while (
@@ -102,8 +116,10 @@ class Lease:
             recent_here = found.here and patience == STALE_SECONDS
             if waited > seconds and (found != first or recent_here):
                 raise SweepError(
-                    f"{self._what} is being written by {found}, {found.age:.0f} s ago; a sweep has one driver, so stop that one first. If it "
-                    f"is gone, try again {STALE_SECONDS:.0f} s after its end, or take over now by deleting {self._path}"
+                    f"{self._what} is being written by {found}, {found.age:.0f} s ago; a "
+                    "sweep has one driver, so stop that one first. If it is gone, try again "
+                    f"{STALE_SECONDS:.0f} s after its end, or take over now by deleting "
+                    f"{self._path}"
                 )
             if found == first and waited > patience:
                 return
@@ -112,15 +128,17 @@ class Lease:
     def take(
         self, holder: str, seconds: float, *, say: Callable[[str], None] = lambda line: None
     ) -> None:
-        """Wait until nobody holds it, then hold it until `release`.
+        """Waits until the lease is free, then holds it until `release`.
 
         Args:
             holder: a name that no other process uses.
-            seconds: how long to wait for a holder that lives; others may wait at the same time, and one of them gets it.
-            say: told once who is waited for.
+            seconds: how long to wait for a living holder; if several processes wait, one of them
+                gets the lease.
+            say: called once with a line that names the holder.
 
         Raises:
-            SweepError: somebody holds it and lives. OSError: it cannot be read or written.
+            SweepError: a living process holds the lease.
+            OSError: the lease cannot be read or written.
         """
         until = time.monotonic() + seconds
         while True:
@@ -135,10 +153,10 @@ class Lease:
         self.hold(holder)
 
     def hold(self, holder: str) -> None:
-        """Write it, and renew it until `release`.
+        """Writes the lease and renews it until `release`.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the lease cannot be written.
         """
         self._holder = holder
         self._write()
@@ -146,14 +164,14 @@ class Lease:
         self._thread.start()
 
     def holder(self) -> str:
-        """Who holds it, in words."""
+        """Describes the other process that holds the lease, for messages."""
         with contextlib.suppress(OSError):
             if (found := self._read()) is not None and found.holder != self._holder:
                 return str(found)
         return "another process"
 
     def release(self) -> None:
-        """Stop renewing it; remove it if it is still ours."""
+        """Stops the renewal, and removes the lease if this process still holds it."""
         self._over.set()
         if self._thread is not None:
             self._thread.join(timeout=STALE_SECONDS)
@@ -163,7 +181,7 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._over.wait(RENEW_SECONDS):
-            with contextlib.suppress(OSError):  # storage that fails now may answer the next time
+            with contextlib.suppress(OSError):  # the next renewal may succeed
                 found = self._read()
                 if found is not None and found.holder != self._holder:
                     return
@@ -179,7 +197,7 @@ class Lease:
         files.write_text(self._path, json.dumps(content) + "\n")
 
     def _read(self) -> _Holder | None:
-        """None where there is none, or none that a driver wrote."""
+        """Reads the holder; None if there is no lease, or if no driver wrote the file."""
         try:
             text = (
                 files.read_bytes(self._path)[:10_000]

@@ -1,4 +1,7 @@
-"""The record that a journal's segments hold: a chain of writers, each read as far as the next one says."""
+"""Reads the record from a journal's segments.
+
+The record is a chain of writers. Each writer is read up to the event that the next writer names.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,22 +20,22 @@ from bimix_sweep.journal.codec import (
 
 @dataclass(slots=True, kw_only=True)
 class Reading:
-    """What a journal holds."""
+    """The content of a journal."""
 
     events: list[Event] = field(default_factory=list)
-    """In order, each with `seq`, `epoch`, `at` and `kind`."""
+    """The events in order, each with `seq`, `epoch`, `at` and `kind`."""
     writer: str | None = None
-    """The last one that wrote; None where nobody did."""
+    """Name of the last writer that wrote a line; None if no writer did."""
     epoch: int = 0
-    """Of the last writer; 0 where there was none."""
+    """Epoch of the last writer; 0 if there was no writer."""
     segments: list[str] = field(default_factory=list)
-    """Names of those that hold the record, in order."""
+    """Names of the segments that hold the record, in order."""
     notes: list[str] = field(default_factory=list)
-    """What was passed over, for a person."""
+    """Messages for the user about the lines that were skipped."""
 
 
 class Reader:
-    """One reading of segments that were fetched."""
+    """Reads the record once, from segments that were already fetched."""
 
     def __init__(
         self,
@@ -44,9 +47,18 @@ class Reader:
         self.folder, self.parts, self.data, self.last = folder, parts, data, last
         self.found = Reading()
         self.torn = "lines are missing"
-        """What was last passed over as torn: the reason, if more should be there."""
+        """Reason for the last skipped torn line; an error quotes it if events are missing."""
 
     def read(self) -> Reading:
+        """Reads the chain of writers from the newest one down.
+
+        Returns:
+            The events, the writer, and what was skipped.
+
+        Raises:
+            JournalError: a segment is missing, damaged or out of order, or acknowledged events are
+                missing.
+        """
         self._check_last_is_there()
         newest = next(filter(self._begun, sorted(self.parts, reverse=True)), None)
         chain: list[tuple[str, int | None]] = [] if newest is None else [(newest, None)]
@@ -90,7 +102,7 @@ class Reader:
             self._pass_over_partial(writer, len(data))
 
     def _begun(self, writer: str) -> bool:
-        """The first line of a writer is whole."""
+        """Whether the first line of a writer is whole."""
         name = self.parts[writer][0]
         *lines, partial = self.data.get(name, b"").split(b"\n")
         if not lines:
@@ -106,7 +118,7 @@ class Reader:
         return True
 
     def _parent(self, writer: str) -> tuple[str, int] | None:
-        """The writer that this one continues, and up to which event."""
+        """The writer that `writer` continues, and the number of the last event read from it."""
         name = self.parts[writer][0]
         with self._named(name, 1):
             content = decode(self.data[name].split(b"\n", 1)[0])
@@ -125,7 +137,7 @@ class Reader:
             return parent, after
 
     def _take(self, writer: str, up_to: int | None) -> None:
-        """Read the lines of a writer, up to the event where the next one took over."""
+        """Reads the lines of a writer, up to the event after which the next writer continues."""
         events, names = self.found.events, self.parts[writer]
         for part, name in enumerate(names, start=1):
             if up_to is not None and len(events) >= up_to and part > 1:
@@ -146,8 +158,8 @@ class Reader:
             if number > 1 and up_to is not None and len(events) >= up_to:
                 self._note(
                     writer,
-                    f"has lines after event {up_to} that the next writer did not find whole, so nobody "
-                    "was told that they are safe; they are passed over",
+                    f"has lines after event {up_to} that the next writer did not find whole, "
+                    "so nobody was told that they are safe; they are passed over",
                 )
                 return
             with self._named(name, number):
@@ -175,19 +187,21 @@ class Reader:
             self.found.epoch = int(writer[:6])
         if content.get("after") != len(events):
             raise ValueError(
-                f"begins after event {content.get('after')}; need {len(events)}, so lines are missing or doubled"
+                f"begins after event {content.get('after')}; need {len(events)}, so lines "
+                "are missing or doubled"
             )
 
     def _pass_over(
         self, writer: str, name: str, number: int, rest: list[bytes], error: TornLineError
     ) -> None:
-        """Pass over a line and what follows it as a write that did not end.
+        """Skips a torn line and the lines after it, as a write that did not end.
 
-        A power cut leaves any part of the last group, which nobody was told is safe. A group begins
-        only when all before it is safe, so a torn line before the beginning of one is damage.
+        A power cut can leave any part of the last group, which was never acknowledged. A group
+        begins only when everything before it is durable. A torn line before the beginning of a
+        group is therefore damage.
 
         Raises:
-            TornLineError: it is damage.
+            TornLineError: the line is damaged.
         """
         if name != self.parts[writer][-1] or any(map(_begins_group, rest)):
             raise error
@@ -210,7 +224,7 @@ class Reader:
 
 
 class Named:
-    """Says in which line something was wrong."""
+    """Context manager that adds file and line to the message of an error."""
 
     def __init__(self, where: str) -> None:
         self.where = where

@@ -1,4 +1,4 @@
-"""The segments of a journal: how they are named, chosen and read. `journal` says why they are so."""
+"""Names, selects and reads the segments of a journal; `writer` explains the format."""
 
 import contextlib
 import re
@@ -19,22 +19,26 @@ from bimix_sweep.journal.codec import (
 from bimix_sweep.journal.reader import Named, Reader, Reading
 
 MOST_SEGMENT_BYTES = 256 << 20
-"""A larger file is not read."""
+"""Largest size in bytes of a file that is read."""
 READERS = 8
-"""Segments fetched at a time."""
+"""Number of segments that are fetched at the same time."""
 LOOKS = 20
-"""How often a folder is listed anew because an object was replaced between listing and reading."""
+"""Number of listings of a folder when objects are replaced between listing and reading."""
 LAST = "last.json"
-"""Beside the segments: the last segment that holds acknowledged events, and how many there were."""
+"""File beside the segments: the last segment with acknowledged events, and their number."""
 
 _NAME = re.compile(r"(\d{6}-[0-9a-f]{8})-(\d{6})(?:-(\d{6}))?\.jsonl")
 
 
 def writers(folder: str, names: Mapping[str, int]) -> dict[str, list[str]]:
-    """{writer: names of its segments}, both rising, of the files in a journal's folder.
+    """Sorts a journal's files into {writer: names of its segments}, both in rising order.
 
-    Of the objects of one segment the last that is not empty is taken: it holds what those before it
-    hold, and an empty one is a claim or still being written.
+    If a segment has several objects, the last one that is not empty is taken: each object holds the
+    content of the objects before it. An empty object is a claim, or is still being written.
+
+    Args:
+        folder: path or URI of the journal, for messages.
+        names: {file name: size in bytes}.
 
     Raises:
         JournalError: a segment is missing or foreign.
@@ -45,13 +49,15 @@ def writers(folder: str, names: Mapping[str, int]) -> dict[str, list[str]]:
             continue
         if not (match := _NAME.fullmatch(name)):
             raise JournalError(
-                f"{files.join(folder, name)} is not a segment's name; a segment is foreign, so restore the folder"
+                f"{files.join(folder, name)} is not a segment's name; a segment is foreign, "
+                "so restore the folder"
             )
         writer, number = match[1], int(match[2])
         parts = found.setdefault(writer, {})
         if number not in (len(parts), len(parts) + 1) or number == 0:
             raise JournalError(
-                f"{files.join(folder, name)} comes after {len(parts)} parts; a segment is missing, so restore the folder"
+                f"{files.join(folder, name)} comes after {len(parts)} parts; a segment is "
+                "missing, so restore the folder"
             )
         if number not in parts or names[name]:
             parts[number] = name
@@ -59,7 +65,7 @@ def writers(folder: str, names: Mapping[str, int]) -> dict[str, list[str]]:
 
 
 def superseded(names: Mapping[str, int], writer: str) -> list[str]:
-    """The objects of a writer that a later put of the same segment replaces."""
+    """Names of a writer's objects that a later put of the same segment replaces."""
     ours = {
         name: match[2]
         for name in sorted(names)
@@ -70,12 +76,15 @@ def superseded(names: Mapping[str, int], writer: str) -> list[str]:
 
 
 def newest_writer(names: Iterable[str]) -> str:
-    """The greatest writer with a segment among a folder's files, be it empty; "" where there is none."""
+    """The greatest writer with a segment, even an empty one, in `names`; "" if there is none."""
     return max((match[1] for name in names if (match := _NAME.fullmatch(name))), default="")
 
 
 def holds_events(folder: str | Path) -> bool:
-    """A segment holds an event, or what may once have been one; a header without its events does not count."""
+    """Whether a segment holds an event, or a line that may have been one.
+
+    A header without events does not count.
+    """
     for name, size in files.names(folder).items():
         if size and name.endswith(".jsonl") and not name.startswith("."):
             place = files.join(folder, name)
@@ -83,7 +92,7 @@ def holds_events(folder: str | Path) -> bool:
                 try:
                     if files.read_bytes(place).count(b"\n") > 1:
                         return True
-                except FileNotFoundError:  # a later put with more events replaced it
+                except FileNotFoundError:  # a later put, with more events, replaced the object
                     return True
             else:
                 with Path(place).open("rb") as stream:
@@ -94,30 +103,32 @@ def holds_events(folder: str | Path) -> bool:
 
 
 def say_last(folder: str, writer: str, part: int, num_events: int) -> None:
-    """Write down which segment, and how many events, must be found from now on.
+    """Records which segment, and how many events, readers must find from now on.
 
-    Every such statement stays true, so it does no harm if an earlier one arrives after a later one.
+    Each such record stays true, so an earlier record that arrives after a later one does no harm.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the record cannot be written.
     """
     content = {"format": FORMAT, "version": VERSION, "writer": writer, "part": part}
     files.write_bytes(files.join(folder, LAST), encode({**content, "events": num_events}))
 
 
 def read(folder: str | Path) -> Reading:
-    """All events of `folder`, a local one or a URI; nothing is changed.
+    """Reads all events of `folder`, a local path or a URI, and changes nothing.
 
-    The last writer with a segment tells which writer it continues and up to which event, that one in turn tells of the one before:
-    this chain is the record. Lines that are not in it were never acknowledged and are passed over.
+    The header of the last writer with a segment names the writer that it continues and the last
+    event that it read there, and so on down to the first writer. This chain is the record. Lines
+    outside the chain were never acknowledged and are skipped.
 
     Raises:
-        JournalError: a segment is missing, damaged, out of order or of another version; it names file and line.
+        JournalError: a segment is missing, damaged, out of order or of another version; the message
+            names file and line.
     """
     folder = str(folder)
     try:
         for _ in range(LOOKS):
-            with contextlib.suppress(FileNotFoundError):  # a later put replaced what was listed
+            with contextlib.suppress(FileNotFoundError):  # a later put replaced a listed object
                 return _read_once(folder)
         return _read_once(folder)
     except OSError as error:
@@ -125,7 +136,7 @@ def read(folder: str | Path) -> Reading:
 
 
 def _read_once(folder: str) -> Reading:
-    last = _read_last(folder)  # before the listing, which must find what it tells of
+    last = _read_last(folder)  # read before the listing, which must then find this segment
     names = files.names(folder)
     parts = writers(folder, names)
     data = _fetch(folder, names, [name for group in parts.values() for name in group])
@@ -133,11 +144,12 @@ def _read_once(folder: str) -> Reading:
 
 
 def _fetch(folder: str, names: Mapping[str, int], chosen: list[str]) -> dict[str, bytes]:
-    """{name: content} of segments; empty ones are left out."""
+    """Reads the segments `chosen` as {name: content}, without the empty ones."""
     for name in chosen:
         if names[name] > MOST_SEGMENT_BYTES:
             raise JournalError(
-                f"{files.join(folder, name)} has {names[name]} bytes; need at most {MOST_SEGMENT_BYTES}"
+                f"{files.join(folder, name)} has {names[name]} bytes; need at most "
+                f"{MOST_SEGMENT_BYTES}"
             )
     written = [name for name in chosen if names[name]]
     with ThreadPoolExecutor(READERS if files.is_uri(folder) else 1) as pool:
@@ -146,7 +158,12 @@ def _fetch(folder: str, names: Mapping[str, int], chosen: list[str]) -> dict[str
 
 
 def _read_last(folder: str) -> tuple[str, int, int]:
-    """Writer and part of the last segment that must be there, and how many events; "", 0, 0: none."""
+    """Reads `last.json`.
+
+    Returns:
+        Writer and part of the last segment that must exist, and the number of events; ("", 0, 0) if
+        there is no such file.
+    """
     place = files.join(folder, LAST)
     try:
         if files.is_uri(folder):
@@ -155,7 +172,7 @@ def _read_last(folder: str) -> tuple[str, int, int]:
             text = files.peek(Path(place), 10_000)
     except (FileNotFoundError, NotADirectoryError):
         return "", 0, 0
-    if not text:  # some object stores show an object empty while it is written
+    if not text:  # some object stores show an empty object during its write
         return "", 0, 0
     with Named(place):
         content = decode(text.removesuffix("\n").encode())

@@ -1,54 +1,66 @@
-"""The append-only record of a sweep: what is not in it did not happen.
+"""Writes the journal: the append-only record of a sweep, from which all its state is rebuilt.
 
-`DIR/journal` holds segments, `DIR` being a local folder or any `pyarrow.fs` URI. Every writer has
-segments of its own, named by its epoch (one higher than any before), a random token and a number:
-`000002-9f3a1c07-000001.jsonl`. Their first line is the header, each further line one event, or the
-beginning of a further group of events:
+`DIR/journal` holds segments; `DIR` is a local folder or any `pyarrow.fs` URI. Every writer has its
+own segments. A segment's name consists of the writer's epoch (one higher than any before), a random
+token and a number: `000002-9f3a1c07-000001.jsonl`. The first line of a segment is the header. Each
+further line is an event or the beginning of a further group of events:
 
     {"format":"bimix-sweep journal","version":3,"writer":"000002-9f3a1c07","part":1,
      "parent":"000001-0c55e2aa","after":16,"check":"..."}
     {"seq":17,"epoch":2,"at":1767225600.25,"kind":"point",...,"check":"5d41402abc4b2a76"}
     {"after":17,"check":"..."}
 
-`check` is a hash of the line before it, `seq` counts through the record without a gap. An event is
-acknowledged (`Journal.sync` returns) only when it is on the storage; callers that wait together share
-one flush, a group, and slow storage slows nobody who does not wait.
+`check` is a hash of the rest of its line. `seq` numbers the events of the record without a gap. An
+event is acknowledged (`Journal.sync` returns) only when it is on storage. Callers that wait at the
+same time share one flush, a group. Slow storage delays only the callers that wait.
 
-**Power.** On a disk, acknowledged means flushed (fsync): the events, the name of their segment, and
-the names of the folders above it. After a power cut any part of the last group may be missing:
+**Power cuts.** On a disk, an acknowledged event is flushed (fsync), and so are the name of its
+segment and the names of the folders above it. After a power cut, any part of the last group may be
+missing:
 
-* a group begins only when all before it is flushed. A torn line after the last beginning of a group
-  was never acknowledged and is passed over; one before it is damage and an error;
-* a writer that was killed leaves lines that others can read and that are not on the disk. A new
-  writer flushes every segment that it has read before it writes a header that names them.
+* A group begins only when everything before it is flushed. A torn line after the last beginning of
+  a group was never acknowledged and is skipped. A torn line before it is damage and raises an
+  error.
+* A writer that was killed leaves lines that other processes can read but that are not on the disk.
+  A new writer flushes every segment that it has read before it writes a header that names them.
 
-`last.json` says which segment, and how many events, must be there. It is written before the first
-group of a segment is acknowledged and when a writer closes, so that a newest segment which is
-deleted, emptied or cut is an error.
+`last.json` records which segment, and how many events, must exist. The writer writes it before it
+acknowledges the first group of a segment, and when it closes. If the newest segment is deleted,
+emptied or cut, reading therefore raises an error.
 
-**Buckets.** An object is put whole, so a segment grows by being put again, each time under a new name
-(`000002-9f3a1c07-000001-000017.jsonl`): `storage` says why no name is put twice.
+**Object stores.** An object is put whole. A segment grows by further puts, each under a new name
+(`000002-9f3a1c07-000001-000017.jsonl`); `backends` explains why no name is put twice.
 
-**Two drivers.** A file lock (on a local folder) and a lease keep a second driver out while the first lives. Neither is relied on: locks
-fail on some network filesystems, and put, get, list and delete can't make a lock. What holds even if both drivers go on is this.
+**Two drivers.** A file lock (on a local folder) and a lease keep a second driver out while the
+first one lives. The journal does not rely on either: locks fail on some network filesystems, and
+put, get, list and delete cannot make a lock. Three rules hold even if both drivers continue:
 
-* *Claim, then read.* A writer opens by putting its first segment, empty, under a name that nobody else has, and reads the record
-  only afterwards. It is the newest if no segment's name has a greater (epoch, token).
-* *Put, then look.* After each flush, before it acknowledges, a writer lists the folder. If it is no longer the newest, it is broken
-  for good and acknowledges nothing more.
-* *Say what you read.* The header names the writer that this one continues and the last event it read. The record is the chain from
-  the newest writer with a line down through these names.
+* *Claim, then read.* A new writer first puts an empty segment under a name that nobody else has,
+  and only then reads the record. A writer is the newest if no segment's name has a greater (epoch,
+  token).
+* *Put, then list.* After each flush, and before it acknowledges, a writer lists the folder. If it
+  is no longer the newest writer, it is broken for good and acknowledges nothing more.
+* *Name what was read.* The header names the writer that this writer continues, and the last event
+  that it read. The record is the chain of these names, from the newest writer with a line down to
+  the first.
 
-An acknowledged event is never lost: its writer X looked after the put and was the newest, so every writer Y above X claimed later, read
-later still, and saw it. Y continues the greatest writer M that it saw, M = X or M above X; if above, M too read after X's last
-acknowledgement, and so on down. A late write never enters: lines that X adds after Y has read have numbers above what Y's header names;
-segments of a writer that is in nobody's chain are in no record; and no name is ever written by two. Of two that open at once both
-may write, but only the greater one can still be the newest when it looks, so one acknowledges. What it takes from the storage: a put is
-seen whole or not at all, by every get and list that begins after it (S3, GCS, Azure, a disk; on NFS turn caching of folders off, or
-rely on its locks).
+An acknowledged event is never lost. Its writer X listed the folder after the put and was the
+newest. Every writer Y above X therefore claimed after that, read still later, and saw the event. Y
+continues the greatest writer M that it saw: M is X or above X. If M is above X, then M also read
+after X's last acknowledgement, and the same argument holds for M.
 
-A writer killed in the middle of a line leaves a torn tail: the next header names the last whole event, and what follows it is passed
-over. Any other damage is an error, because acknowledged results would be missing.
+A late write never enters the record. Lines that X adds after Y has read have numbers above the
+number in Y's header. Segments of a writer that no chain names are in no record. No two writers ever
+write the same name. If two writers open at the same time, both may write, but only the greater one
+can still be the newest when it lists the folder, so only one acknowledges.
+
+The storage must provide this: every get and list that begins after a put sees the put whole or not
+at all. S3, GCS, Azure and a disk do. On NFS, turn off the caching of folders, or rely on the locks
+of NFS.
+
+A writer that was killed in the middle of a line leaves a torn tail. The next header names the last
+whole event, and the lines after it are skipped. Any other damage raises an error, because
+acknowledged results would be missing.
 """
 
 import contextlib
@@ -75,13 +87,13 @@ RESERVED = frozenset({"seq", "epoch", "at", "check"})
 
 @dataclass(slots=True)
 class Journal:
-    """The one writer of a journal; `Journal.open` makes it. Its methods may be called from many threads."""
+    """The only writer of a journal, made by `Journal.open`; many threads may call its methods."""
 
     folder: str
     writer: str
-    """Epoch and token."""
+    """Epoch and token of this writer."""
     notes: tuple[str, ...]
-    """What opening passed over, for a person."""
+    """Messages for the user about the lines that `open` skipped."""
     _segments: Segments
     _lease: Lease
     _lock_file: int | None
@@ -98,17 +110,19 @@ class Journal:
 
     @classmethod
     def open(cls, folder: str | Path, *, wait_seconds: float = 0.0) -> tuple[Self, list[Event]]:
-        """Become the writer, under a new epoch.
+        """Opens the journal for writing, under a new epoch.
 
         Args:
-            folder: a local one, made where it is missing, or a URI.
-            wait_seconds: how long a writer that is just ending may keep its lock or lease; a lease that nobody renews is waited out.
+            folder: a local path, made if it is missing, or a URI.
+            wait_seconds: how long a writer that is about to end may keep its lock or lease; a lease
+                that nobody renews is always waited for until it is stale.
 
         Returns:
-            The journal and the events it already holds.
+            The journal and the events that it already holds.
 
         Raises:
-            JournalError: another writer lives, the storage can't be reached, or as for `read`.
+            JournalError: another writer lives, the storage cannot be reached, or `read` raises the
+                error.
         """
         folder = str(folder)
         if files.is_uri(folder):
@@ -146,7 +160,7 @@ class Journal:
             journal._check_newest()
         except BaseException as error:
             lease.release()
-            if claimed is not None:  # nothing was acknowledged under it
+            if claimed is not None:  # no event was acknowledged under this name
                 with contextlib.suppress(OSError):
                     files.delete(files.join(folder, claimed))
             if lock_file is not None:
@@ -162,18 +176,19 @@ class Journal:
 
     @property
     def epoch(self) -> int:
-        """How many writers there were, this one included."""
+        """Number of writers of this journal so far, including this one."""
         return int(self.writer[:6])
 
     def append(self, event: Event) -> int:
-        """Put an event in line and return its number for `sync`; the order of calls is the order in the record.
+        """Queues an event and returns its number for `sync`; the record keeps the order of calls.
 
         Raises:
             JournalError: the event is not plain finite JSON, or an earlier write failed.
         """
         if clash := RESERVED & event.keys():
             raise JournalError(
-                f"event {event.get('kind')} has its own {', '.join(sorted(clash))}; the journal sets these"
+                f"event {event.get('kind')} has its own {', '.join(sorted(clash))}; the "
+                "journal sets these"
             )
         with self._condition:
             self._check_usable()
@@ -186,10 +201,11 @@ class Journal:
             return number
 
     def sync(self, number: int) -> None:
-        """Return when event `number` and all before it are on the storage.
+        """Returns when event `number` and all events before it are on storage.
 
         Raises:
-            JournalError: writing failed, or another driver took the sweep over; the journal takes nothing more.
+            JournalError: the write failed, or another driver took over the sweep; the journal
+                accepts no further events.
         """
         with self._condition:
             while self._durable < number:
@@ -203,7 +219,7 @@ class Journal:
                     self._flush_unlocked(batch)
                     self._durable = last
                 except BaseException as error:
-                    # part of the group may be there: a further one would begin at the wrong event
+                    # Part of the group may be on storage; a further group would begin wrongly.
                     self._broken = self._why_broken(error)
                     if isinstance(error, OSError | JournalError):
                         raise JournalError(self._broken) from error
@@ -213,7 +229,7 @@ class Journal:
                     self._condition.notify_all()
 
     def _flush_unlocked(self, batch: bytes) -> None:
-        """`_flush` while others may `append`."""
+        """Calls `_flush` without the lock, so that other threads can `append`."""
         self._condition.release()
         try:
             self._flush(batch)
@@ -229,11 +245,11 @@ class Journal:
         return f"{self.folder}: a write was interrupted; nothing more is written"
 
     def write(self, event: Event) -> None:
-        """`append` and `sync` in one."""
+        """Queues an event and waits until it is on storage (`append` and `sync`)."""
         self.sync(self.append(event))
 
     def close(self) -> None:
-        """Flush what is in line and give lock and lease back."""
+        """Flushes the queued events and releases the lock and the lease."""
         with self._condition:
             if self._closed:
                 return
@@ -254,7 +270,10 @@ class Journal:
             raise JournalError(self._broken)
 
     def _flush(self, batch: bytes) -> None:
-        """Put a group of events and see that this is still the newest writer; one thread at a time."""
+        """Writes a group of events, then checks that this writer is still the newest.
+
+        Only one thread at a time may call this method.
+        """
         if began := self._part == 0 or self._segments.full:
             self._part += 1
             if self._part > 1:
@@ -269,32 +288,38 @@ class Journal:
         self._segments.tidy(names)
 
     def _leave_tidy(self) -> None:
-        """Say how many events there are at the end; they are safe without that."""
+        """Writes the number of events to `last.json` on close; the events are safe without it."""
         if self._part and self._broken is None:
             with contextlib.suppress(OSError):
                 self._segments.say_last(self._durable)
                 self._segments.tidy(files.names(self.folder), last=True)
 
     def _check_newest(self) -> dict[str, int]:
-        """The files in the folder.
+        """Lists the files in the folder and checks that this writer is the newest.
+
+        Returns:
+            {file name: size in bytes}.
 
         Raises:
-            JournalError: another writer is newer. OSError: the folder cannot be listed.
+            JournalError: another writer is newer, or the segments of this writer were removed.
+            OSError: the folder cannot be listed.
         """
         names = patiently(lambda: files.names(self.folder))
         if (newest := newest_writer(names)) == self.writer:
             return names
         if newest > self.writer:
             raise JournalError(
-                f"{self.folder}: another driver took this sweep over ({self._lease.holder()}); what this one does no longer counts"
+                f"{self.folder}: another driver took this sweep over "
+                f"({self._lease.holder()}); what this one does no longer counts"
             )
         raise JournalError(
-            f"{self.folder}: the segments of this writer were removed; nothing more can be recorded, so bring them back"
+            f"{self.folder}: the segments of this writer were removed; nothing more can be "
+            "recorded, so bring them back"
         )
 
 
 def _lock(folder: Path, wait_seconds: float) -> int:
-    """Hold `folder/lock`; the kernel lets go of it when this process ends, however it ends."""
+    """Locks `folder/lock`; the kernel releases the lock when this process ends, however it ends."""
     lock_file = files.open_lock(folder / "lock")
     until = time.monotonic() + wait_seconds
     while True:
@@ -308,7 +333,8 @@ def _lock(folder: Path, wait_seconds: float) -> int:
                 )
                 os.close(lock_file)
                 raise JournalError(
-                    f"{folder} is being written by {holder}; a sweep has one driver, so stop that one first"
+                    f"{folder} is being written by {holder}; a sweep has one driver, so stop "
+                    "that one first"
                 ) from None
             time.sleep(0.1)
     os.ftruncate(lock_file, 0)

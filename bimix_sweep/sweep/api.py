@@ -1,4 +1,4 @@
-"""Run a sweep, go on with one, write its page: what commands and Python users call; `driver` does it."""
+"""Python API of sweeps: run, resume, extend and report; `cluster.driver` does the work."""
 
 import shlex
 from dataclasses import replace
@@ -33,19 +33,23 @@ def run_sweep(
     prepare: Prepare = prepare_trainer,
     progress: Progress | None = None,
 ) -> Recipe:
-    """Run a sweep to its end: proposals, final trainings, comparison, recipe and page.
+    """Runs a sweep to its end: proposals, confirmation trials, comparison, recipe and page.
 
     Args:
-        config: what to find.
-        out: the sweep's folder, instead of the configuration's.
-        address: of a Ray cluster; default: embedded Ray.
-        prepare: makes the trainer; default: the built-in one.
-        progress: shows how it goes; default: on standard error.
+        config: the configuration of the sweep.
+        out: the sweep's folder; default: the folder in the configuration.
+        address: address of a Ray cluster; default: embedded Ray.
+        prepare: function that makes the trainer; default: the built-in one.
+        progress: view that shows the progress; default: on standard error.
+
+    Returns:
+        The recipe that the sweep recommends.
 
     Raises:
-        SweepError: the folder holds a sweep already, another driver uses it, or too many trainings in a row failed.
-        DataError: the text can't be used; nothing is left behind then.
-        KeyboardInterrupt: it was stopped by Ctrl-C or SIGTERM; `resume_sweep` goes on.
+        SweepError: the folder already holds a sweep, another driver uses it, or too many
+            consecutive trials failed.
+        DataError: the text cannot be used; in this case nothing is left behind.
+        KeyboardInterrupt: the sweep was stopped by Ctrl-C or SIGTERM; `resume_sweep` continues it.
     """
     from bimix_sweep.sweep.cluster.connection import check_address
 
@@ -60,7 +64,8 @@ def run_sweep(
         check_shared(folder, shown.say)
         if begun(folder):
             raise SweepError(
-                f"{folder} holds a sweep already; go on with: bimix-sweep resume {shlex.quote(folder)}"
+                f"{folder} holds a sweep already; go on with: bimix-sweep resume "
+                f"{shlex.quote(folder)}"
             )
         check_foreign(folder)
         trainer = prepare(config, folder, shown.say)
@@ -81,21 +86,33 @@ def resume_sweep(
     prepare: Prepare = prepare_trainer,
     progress: Progress | None = None,
 ) -> Recipe:
-    """Go on with a sweep after any stop, perhaps with a changed configuration; of a finished and unchanged one, write the results anew.
+    """Continues a sweep after any stop, perhaps with a changed configuration.
 
-    Trials that failed for a cause outside their mixture run again (`retries`); a complete sweep takes them up only if told.
+    For a finished and unchanged sweep, the function writes the results again. Trials that failed
+    for a cause outside their mixture run again (`history.retries`); in a complete sweep they run
+    again only if `retry_failed` says so.
 
     Args:
-        config: what to go on with; default: the folder's config.yaml, which may have been edited. `changes` says what may change.
-        versions: what becomes of trainings on the old version of a domain whose `version` changed.
-        retry_failed: which failed trials run again: at most so many of those that failed for a cause outside their
-            mixture, 0 for none; "all" takes diverged ones too. Default: those that the sweep still needs.
+        folder: path or URI of the sweep.
+        config: the configuration to continue with; default: the folder's config.yaml, which may
+            have been edited. `config_change` documents what may change.
+        versions: what happens to trials on the old version of a domain whose `version` changed.
+        retry_failed: which failed trials run again: a number is the largest number of trials that
+            failed for a cause outside their mixture, 0 for none; "all" includes diverged trials.
+            Default: those that the sweep still needs.
+        address: address of a Ray cluster; default: embedded Ray.
+        prepare: function that makes the trainer; default: the built-in one.
+        progress: view that shows the progress; default: on standard error.
+
+    Returns:
+        The recipe that the sweep recommends.
 
     Raises:
-        SweepError: the folder holds no sweep, another driver uses it, the data changed, or of the configuration something that may not.
-        JournalError: its record is damaged.
-        DataError: the text of a domain that joins can't be used; nothing has changed then.
-        KeyboardInterrupt: as for `run_sweep`.
+        SweepError: the folder holds no sweep, another driver uses it, the data changed, or a part
+            of the configuration changed that may not.
+        JournalError: the journal is damaged.
+        DataError: the text of an added domain cannot be used; in this case nothing has changed.
+        KeyboardInterrupt: the sweep was stopped by Ctrl-C or SIGTERM; `resume_sweep` continues it.
     """
     from bimix_sweep.sweep.cluster.connection import check_address
 
@@ -121,7 +138,8 @@ def resume_sweep(
         history = replay(folder)
         if history.elsewhere:
             raise SweepError(
-                f"{folder}: this sweep's trainings run elsewhere; go on with: bimix-sweep propose {folder}"
+                f"{folder}: this sweep's trainings run elsewhere; go on with: bimix-sweep "
+                f"propose {folder}"
             )
         change = take_up(folder, history, config, versions)
         asked = retry_failed is not None and retriable(history, retry_failed)
@@ -151,10 +169,18 @@ def extend_sweep(
     prepare: Prepare = prepare_trainer,
     progress: Progress | None = None,
 ) -> Recipe:
-    """Go on with a sweep, finished or not, with a budget of so many more trainings.
+    """Continues a sweep, finished or not, with a budget of `runs` more trials.
+
+    Args:
+        folder: path or URI of the sweep.
+        runs: number of additional trials.
+        retry_failed, address, prepare, progress: the arguments of `resume_sweep`.
+
+    Returns:
+        The recipe that the sweep recommends.
 
     Raises:
-        SweepError: as `extension` and `resume_sweep`.
+        SweepError: `extension` or `resume_sweep` raises the error.
     """
     folder = sweep_folder(folder)
     return resume_sweep(
@@ -168,17 +194,21 @@ def extend_sweep(
 
 
 def extension(folder: str, runs: int) -> SweepConfig:
-    """The folder's configuration, edited or not, with a budget of so many more trainings than the journal's.
+    """The folder's configuration with a budget of `runs` more trials than the journal's.
+
+    The configuration may have been edited.
 
     Raises:
-        SweepError: no sweep has begun there, or it is settled by that configuration too, so that more trainings would not be run.
+        SweepError: no sweep has begun in the folder, or the sweep is settled under the new
+            configuration too, so that more trials would not run.
     """
     if not begun(folder):
         raise SweepError(f"{folder} holds no sweep that has begun; start one with: bimix-sweep run")
     history = replay(folder)
     if not history.first.get("config"):
         raise SweepError(
-            f"{folder}: its journal does not hold its configuration; raise budget.trials in {CONFIG} and resume"
+            f"{folder}: its journal does not hold its configuration; raise budget.trials in "
+            f"{CONFIG} and resume"
         )
     current = SweepConfig.load(files.join(folder, CONFIG))
     budget = current.budget.model_copy(update={"trials": history.spec.max_trials})
@@ -188,14 +218,19 @@ def extension(folder: str, runs: int) -> SweepConfig:
             "that regret" if settled.regret_expected is None else f"{settled.regret_expected:.2g}"
         )
         raise SweepError(
-            f"{folder}: the sweep is settled ({settled.reason}), so more trainings would not be run; to go on, lower stop.tolerance in "
-            f"{CONFIG} below {reached} and extend again"
+            f"{folder}: the sweep is settled ({settled.reason}), so more trainings would not "
+            f"be run; to go on, lower stop.tolerance in {CONFIG} below {reached} and extend "
+            "again"
         )
     return wanted
 
 
 def _settled(history: SweepHistory, wanted: SweepConfig) -> Decision | None:
-    """The decision by which the sweep would end at once under a configuration of which only budget and stopping are new."""
+    """The decision by which the sweep would end at once under the configuration `wanted`.
+
+    None if the sweep would continue, or if more than budget and stopping differ from the journal's
+    configuration.
+    """
     began = SweepConfig.parse(history.first["config"], where="the configuration in the journal")
     if (
         history.decision is None
@@ -215,15 +250,22 @@ def _settled(history: SweepHistory, wanted: SweepConfig) -> Decision | None:
 
 
 def holds_sweep(folder: str | Path) -> bool:
-    """A sweep was begun in the folder, so `resume_sweep` goes on with it and `run_sweep` refuses."""
+    """Whether a sweep has begun in the folder.
+
+    If so, `resume_sweep` continues it and `run_sweep` refuses the folder.
+    """
     return begun(sweep_folder(folder))
 
 
 def write_sweep_report(folder: str | Path) -> str:
-    """Write the page of a sweep, running or finished, anew.
+    """Writes the page of a sweep, running or finished, again.
+
+    Returns:
+        Path or URI of the page.
 
     Raises:
-        SweepError: the folder holds no sweep, or its configuration changed since it began. JournalError: its record is damaged.
+        SweepError: the folder holds no sweep, or its configuration changed since it began.
+        JournalError: the journal is damaged.
     """
     folder = sweep_folder(folder)
     if not files.exists(files.join(folder, CONFIG)):

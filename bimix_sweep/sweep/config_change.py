@@ -1,11 +1,17 @@
-"""What of a sweep's configuration may change while its trainings stay evidence, and what such a change does to them.
+"""Decides which changes of a sweep's configuration are allowed, and what they do to its trials.
 
-Resume, extend and upgrade are one path: the configuration given is compared, key by key, with the one in the journal. What
-only asks another question of the same losses may change (budget, stopping, weights, goals, bounds, the final run). Domains may
-join: a training made before is one at 0 there. A domain's text may be replaced when its `version` says so: what was
-trained on the old text stays evidence about a domain of its own, `web@OLD`, that new mixtures don't hold, or is dropped.
-What would make losses incomparable is refused: another tokenizer, trainer, shape, seed, or other targets. Targets are frozen: a
-sweep that began with each domain's own validation split keeps just those.
+Resume, extend and upgrade use the same path: the new configuration is compared, key by key, with
+the one in the journal.
+
+* A key that only asks a different question about the same losses may change: budget, stopping,
+  weights, goals, bounds, the final run.
+* Domains may be added. An earlier trial counts as a trial with proportion 0 of an added domain.
+* A domain's text may be replaced if its `version` changes. Trials on the old text stay evidence
+  about a domain of their own, `web@OLD`, which new mixtures do not contain, or they are dropped.
+* A change that would make losses incomparable is refused: another tokenizer, trainer, shape or
+  seed, or other targets.
+* Targets are frozen. A sweep that began with the validation split of each domain keeps exactly
+  these splits.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,14 +26,17 @@ from bimix_sweep.sweep.history.events import change_event
 from bimix_sweep.sweep.history.history import SweepHistory
 
 VersionChange = Literal["keep", "drop"]
-"""What becomes of the trainings on a domain's old version: a domain of their own, or no evidence any more."""
+"""Choice for the trials on a domain's old version.
+
+"keep" makes the old version a domain of its own; with "drop" the trials are no evidence any more.
+"""
 
 Path = tuple[str, ...]
 
 FREE = ("budget", "stop", "resources", "name", "out", "objective", "final")
-"""Sections that may change whole."""
+"""Sections of the configuration that may change as a whole."""
 SILENT = (("name",), ("out",), ("resources",), ("trainer", "folder"))
-"""What shapes no result."""
+"""Keys that do not affect the results."""
 ADVICE = {
     ("seed",): "proposals and trainings follow from it",
     ("proxy", "vocabulary"): "another tokenizer gives a loss another meaning",
@@ -39,28 +48,35 @@ ADVICE = {
         "targets",
     ): "a sweep keeps the targets that it measures; one that is no longer wanted gets weight: 0",
 }
-"""Why a change is refused."""
+"""{key: why its change is refused}."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A change of a sweep that is allowed."""
+    """An allowed change of a sweep."""
 
     config: SweepConfig
-    """What the sweep goes on with: the configuration given, with old versions and targets that it need not name filled in."""
+    """Configuration with which the sweep continues.
+
+    It is the new configuration, completed with old versions and targets that the user need not
+    name.
+    """
     what: tuple[str, ...]
-    """In words, a line each; empty where nothing changed that shapes the results."""
+    """The change in words, one line each; empty if nothing changed that affects the results."""
     renamed: Mapping[str, str]
     """{domain: name of its old version}."""
     joined: tuple[str, ...]
-    """Domains whose text no training has seen."""
+    """Domains with text that no trial has seen."""
     dropped: tuple[str, ...] = ()
-    """Trainings that are evidence no more."""
+    """Names of the trials that are no evidence any more."""
     ended: Mapping[str, str]
-    """{running training: why it cannot go on}."""
+    """{running trial: why it cannot continue}."""
 
     def event(self, first: Event) -> Event | None:
-        """The `change` event by which the journal's sweep becomes that of the `sweep` event `first`; None where nothing changed."""
+        """The `change` event that turns the journal's sweep into that of the `sweep` event `first`.
+
+        None if nothing changed.
+        """
         if not self.what:
             return None
         return change_event(
@@ -69,15 +85,25 @@ class Change:
 
 
 def compare(history: SweepHistory, given: SweepConfig, versions: VersionChange = "keep") -> Change:
-    """How a sweep goes on under the configuration given.
+    """Compares the new configuration with the sweep's own.
+
+    Args:
+        history: history of the sweep.
+        given: the new configuration.
+        versions: what happens to trials on the old version of a domain.
+
+    Returns:
+        The change, with the configuration with which the sweep continues.
 
     Raises:
-        SweepError: something changed that may not; a line for each such key, with old and new value and what to do.
+        SweepError: a key changed that may not; one line for each such key, with the old value, the
+            new value and what to do.
     """
     if not history.first.get("config"):
         if history.first["config_digest"] != given.digest:
             raise SweepError(
-                "its journal does not hold the configuration it began with, so it goes on with just that; bring it back"
+                "its journal does not hold the configuration it began with, so it goes on "
+                "with just that; bring it back"
             )
         return Change(config=given, what=(), renamed={}, joined=(), ended={})
     old = SweepConfig.parse(history.first["config"], where="the configuration in the journal")
@@ -98,7 +124,8 @@ def compare(history: SweepHistory, given: SweepConfig, versions: VersionChange =
         name for name in config.domains if name not in old.domains and name not in renamed.values()
     )
     refused = [
-        f"domains.{name} is gone; trainings hold it, so keep it, with max: 0 for no new mixture to do so"
+        f"domains.{name} is gone; trainings hold it, so keep it, with max: 0 for no new "
+        "mixture to do so"
         for name in gone
     ]
     refused += [
@@ -142,7 +169,7 @@ def compare(history: SweepHistory, given: SweepConfig, versions: VersionChange =
 
 
 def extended(config: SweepConfig, runs: int) -> SweepConfig:
-    """The same with so many more trainings."""
+    """The configuration with a budget of `runs` more trials."""
     budget = config.budget.model_copy(update={"trials": config.budget.trials + runs})
     return SweepConfig.parse(
         config.model_copy(update={"budget": budget}).model_dump(mode="json"), where=f"--runs {runs}"
@@ -150,7 +177,10 @@ def extended(config: SweepConfig, runs: int) -> SweepConfig:
 
 
 def _completed(old: SweepConfig, given: SweepConfig, renamed: Mapping[str, str]) -> SweepConfig:
-    """What is given, with the domains that it leaves out (old versions need not be named), and with the targets that the sweep began with."""
+    """Completes the new configuration with the domains that it leaves out and the frozen targets.
+
+    A user need not name old versions of domains. The targets are those with which the sweep began.
+    """
     content = given.model_dump(mode="json")
     domains = {name: domain.model_dump(mode="json") for name, domain in old.domains.items()}
     for name in old.domains:
@@ -160,7 +190,7 @@ def _completed(old: SweepConfig, given: SweepConfig, renamed: Mapping[str, str])
         content["domains"][other] = domains[name] | {"min": 0.0, "max": 0.0}
 
     def frozen(name: str, target: TargetConfig) -> dict[str, Any]:
-        """A target of the old configuration as it is called now."""
+        """A target of the old configuration, under the present name of its domain."""
         domain = target.domain and renamed.get(target.domain, target.domain)
         return target.model_copy(update={"domain": domain}).model_dump(mode="json")
 
@@ -201,7 +231,7 @@ def _is_old_version(name: str, config: SweepConfig) -> bool:
 
 
 def _flat(content: Any, path: Path = ()) -> dict[Path, Any]:
-    """{keys on the way: value}; lists are values."""
+    """Flattens nested mappings into {path of keys: value}; lists are values."""
     if isinstance(content, Mapping) and content:
         return {
             inner: value
@@ -218,7 +248,7 @@ def _refusal(
     renamed: Mapping[str, str],
     joined: tuple[str, ...],
 ) -> str | None:
-    """Why this key may not change; None where it may."""
+    """Why this key may not change; None if it may."""
     if path[0] in FREE or path in SILENT:
         return None
     key, change = (
@@ -229,7 +259,10 @@ def _refusal(
         _, name, field = path
         if name in (*joined, *renamed, *renamed.values()) or field in ("min", "max", "tokens"):
             return None
-        return f"{key} {change}; text that changed is another version, so give domains.{name} a new version too, or bring the old {field} back"
+        return (
+            f"{key} {change}; text that changed is another version, so give domains.{name} a new "
+            f"version too, or bring the old {field} back"
+        )
     if path[0] == "targets":
         there = [(*path[:2], "unit") in content for content in (before, after)]
         if all(there) and (
@@ -249,13 +282,14 @@ def _refusal(
 def _too_few(
     history: SweepHistory, config: SweepConfig, joined: tuple[str, ...], dropped: tuple[str, ...]
 ) -> Iterator[str]:
-    """A domain that joins needs trainings that hold it."""
+    """Refuses a budget that leaves too few trials for the added domains."""
     wanted = [name for name in joined if config.domains[name].max > 0]
     counted = history.state.num_proposed - len(dropped)
     if wanted and config.budget.trials < counted + NUM_JOINED:
         yield (
-            f"budget.trials is {config.budget.trials} and {counted} trainings count in it; {', '.join(wanted)} needs {NUM_JOINED} that hold "
-            f"it, so raise budget.trials to at least {counted + NUM_JOINED}"
+            f"budget.trials is {config.budget.trials} and {counted} trainings count in it; "
+            f"{', '.join(wanted)} needs {NUM_JOINED} that hold it, so raise budget.trials to "
+            f"at least {counted + NUM_JOINED}"
         )
 
 
@@ -265,7 +299,7 @@ def _words(
     after: Mapping[Path, Any],
     renamed: Mapping[str, str],
 ) -> Iterator[str]:
-    """Keys that changed, old and new."""
+    """Lines for the keys that changed, with old and new value."""
     for path in differing:
         moved = path[0] == "targets" and path[-1] == "domain" and before.get(path) in renamed
         whole = path[0] == "domains" and (*path[:2], "min") not in before
@@ -282,32 +316,42 @@ def _told(
     dropped: tuple[str, ...],
     other_share: tuple[str, ...],
 ) -> Iterator[str]:
-    """What that means for trainings so far."""
+    """Lines that say what the change means for the trials so far."""
     sweep = [record for record in history.state.trials.values() if record.role == "sweep"]
     for name in joined:
         if name not in renamed:
-            yield f"{name} joins: the {len(sweep)} trainings so far count as ones at 0 there, the next {NUM_JOINED} hold it"
+            yield (
+                f"{name} joins: the {len(sweep)} trainings so far count as ones at 0 there, the "
+                f"next {NUM_JOINED} hold it"
+            )
     for name, old in renamed.items():
         held = sum(record.mixture.as_dict().get(name, 0) > 0 for record in sweep)
         if versions == "drop":
-            yield f"{name} has a new version: the {held} trainings on the old one are dropped, from the law and from budget.trials"
+            yield (
+                f"{name} has a new version: the {held} trainings on the old one are dropped, "
+                "from the law and from budget.trials"
+            )
         else:
-            yield f"{name} has a new version: the {held} trainings on the old one stay evidence, as {old}, which new mixtures do not hold"
+            yield (
+                f"{name} has a new version: the {held} trainings on the old one stay evidence, "
+                f"as {old}, which new mixtures do not hold"
+            )
         if frozen := [
             target for target, entry in config.resolved_targets().items() if entry.domain == old
         ]:
             yield f"target {', '.join(frozen)} stays the validation text of {old}"
     if other_share:
         yield (
-            f"proxies read another part of {', '.join(other_share)} from now on, to repeat it as the changed final run would; the "
-            f"{len(sweep) - len(dropped)} trainings so far count as they are"
+            f"proxies read another part of {', '.join(other_share)} from now on, to repeat "
+            f"it as the changed final run would; the {len(sweep) - len(dropped)} trainings "
+            "so far count as they are"
         )
 
 
 def _other_share(
     history: SweepHistory, old: SweepConfig, new: SweepConfig, renamed: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """Domains of which proxies would read another part than before (`final.match_epochs`)."""
+    """Domains of which proxies would read a different part (`final.match_epochs`)."""
     found = history.first["data"].get("tokens")
     known = {name: float(count) for name, count in found.items()} if isinstance(found, dict) else {}
     before, after = old.subsample(known) or {}, new.subsample(known) or {}
@@ -317,7 +361,11 @@ def _other_share(
 
 
 def _ended(history: SweepHistory, domains: Mapping[str, str]) -> dict[str, str]:
-    """Running trainings that would go on with other text than they began with, and final ones: the sweep is not at its end now."""
+    """{running trial: why it cannot continue}.
+
+    A trial cannot continue if the text of one of its domains changes. Running confirmation trials
+    cannot continue either, because the sweep is not at its end any more.
+    """
     ended = {}
     for name in history.running():
         record = history.state.trials[name]

@@ -1,8 +1,9 @@
-"""A change of a sweep, all of it or nothing: what it needs lies ready before its event is written, and moves into place after.
+"""Applies a change of a sweep completely or not at all.
 
-`DIR/config.next.yaml`, `DIR/store.next` and `DIR/texts.next.json` are written first, then the `change` event, then they take
-the places of `config.yaml`, `store` and `texts.json`. Whoever takes the sweep up finishes that, or removes what was made ready for an event that never
-came; which of the two, the journal says.
+First, `DIR/config.next.yaml`, `DIR/store.next` and `DIR/texts.next.json` are written. Then the
+`change` event is written. Then the new files replace `config.yaml`, `store` and `texts.json`. After
+a crash, the next driver reads the journal: if it holds the event, the driver finishes the
+replacement; if not, the driver removes the new files.
 """
 
 import contextlib
@@ -28,13 +29,18 @@ NEXT_CONFIG = "config.next.yaml"
 def take_up(
     folder: str, history: SweepHistory, given: SweepConfig | None, versions: VersionChange = "keep"
 ) -> Change:
-    """How the sweep in `folder` goes on; a change that was begun is finished or undone first.
+    """Finishes or undoes a change that was begun, then compares the configuration.
 
     Args:
-        given: the configuration to go on with; default: the folder's, which may have been edited.
+        folder: path or URI of the sweep.
+        history: history of the sweep.
+        given: the configuration to continue with; default: the folder's, which may have been
+            edited.
+        versions: what happens to trials on the old version of a domain.
 
     Raises:
-        SweepError: the configuration changed where it may not. ConfigError: it cannot be used.
+        SweepError: a part of the configuration changed that may not.
+        ConfigError: the configuration cannot be used.
     """
     settle(folder, history.first)
     path = files.join(folder, CONFIG)
@@ -53,35 +59,40 @@ def take_up(
 def check_change(
     history: SweepHistory, change: Change, spec: SweepSpec, data: Mapping[str, Any]
 ) -> None:
-    """Refuse a change by which the trainer does other things than it did.
+    """Refuses a change after which the trainer would work differently.
 
     Raises:
-        SweepError: it measures at other steps, trains proxies of other sizes, has other data though no domain's version changed, or a
-            recorded loss is not as its target's new goal allows.
+        SweepError: the trainer measures at other steps, trains proxies of other sizes, or has other
+            data although no domain's version changed; or a recorded loss does not fit its target's
+            new goal.
     """
     for key in ("steps", "shorter", "size", "smaller", "eval_steps", "min_step"):
         old, new = getattr(history.spec, key), getattr(spec, key)
         if old != new:
             raise SweepError(
-                f"{key} of the proxies was {old} and is now {new}; their losses are not comparable, so start a new sweep"
+                f"{key} of the proxies was {old} and is now {new}; their losses are not "
+                "comparable, so start a new sweep"
             )
     history.state.check_goals(spec)
     if not change.joined and dict(data) != history.first["data"]:
         raise SweepError(
-            "the data are not those this sweep began with, and no domain's version changed; bring them back, or state the version"
+            "the data are not those this sweep began with, and no domain's version changed; "
+            "bring them back, or state the version"
         )
 
 
 def stage(folder: str, change: Change) -> None:
-    """Make the configuration of a change ready."""
+    """Writes the configuration of a change to `DIR/config.next.yaml`."""
     files.write_text(files.join(folder, NEXT_CONFIG), change.config.to_yaml())
 
 
 def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None:
-    """Make ready the tokens of domains that join, in the sweep's own tokenizer; nothing where the sweep has no token store.
+    """Tokenises the text of added domains with the sweep's tokenizer, into `DIR/store.next`.
+
+    The function does nothing if the sweep has no token store.
 
     Raises:
-        DataError: text is missing or too short; nothing is left then.
+        DataError: text is missing or too short; in this case nothing is left behind.
     """
     from bimix_sweep.data.prepare import extend
     from bimix_sweep.data.sources import Source
@@ -91,7 +102,7 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
         return
     from bimix_sweep.sweep.trainers.texts import max_tokens, stage_texts
 
-    stage_texts(folder, change.config, change.joined)  # before the text is read, as it may change
+    stage_texts(folder, change.config, change.joined)  # before the text is read: it may change
     domains = {name: change.config.domains[name] for name in change.joined}
     extend(
         TokenStore.open(place / STORE),
@@ -104,10 +115,11 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
 
 
 def settle(folder: str, first: Event) -> None:
-    """Finish a change whose event was written, undo one whose event was not.
+    """Finishes a change whose event was written; undoes a change whose event was not.
 
     Args:
-        first: the `sweep` event with what changes made of it.
+        folder: path or URI of the sweep.
+        first: the `sweep` event, updated by every `change` event.
 
     Raises:
         OSError: the folder cannot be written.
@@ -118,7 +130,7 @@ def settle(folder: str, first: Event) -> None:
     if (digest := first["data"].get("store")) is not None:
         settle_texts(folder, came=_settle_store(local_part(folder), digest))
         if files.is_uri(folder):
-            with contextlib.suppress(FileNotFoundError):  # lost: `restore_store` makes it again
+            with contextlib.suppress(FileNotFoundError):  # `restore_store` makes a lost store again
                 bring_store(folder, digest)
     if files.exists(ready):
         with contextlib.suppress(ConfigError):
@@ -129,7 +141,11 @@ def settle(folder: str, first: Event) -> None:
 
 
 def _settle_store(folder: Path, digest: str) -> bool:
-    """Whether the store made ready is that of the journal; it is in its place then."""
+    """Moves the new store into place if it is the journal's; otherwise removes it.
+
+    Returns:
+        Whether the new store is the journal's.
+    """
     ready, store = folder / NEXT_STORE, folder / STORE
     try:
         wanted = TokenStore.open(ready).digest == digest

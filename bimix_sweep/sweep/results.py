@@ -1,4 +1,7 @@
-"""The end of a sweep, from its journal: runs.csv, LAW.json, RECIPE.json, domains.yaml, report.html. Each is written whole."""
+"""Writes the results of a sweep from its journal, each file whole.
+
+The files are runs.csv, LAW.json, RECIPE.json, domains.yaml and report.html.
+"""
 
 import contextlib
 from collections.abc import Mapping
@@ -28,14 +31,25 @@ from bimix_sweep.sweep.history.history import SweepHistory, replay
 from bimix_sweep.sweep.workspace.paths import CONFIG, STORE, local_part
 
 MOVED = 5e-4
-"""Share of tokens from which it is said that another mixture was trained in place of the predicted optimum."""
+"""Smallest distance between the predicted optimum and its confirmation mixture that is reported.
+
+Total variation, in [0, 1].
+"""
 
 
 def write_results(folder: str, config: SweepConfig) -> Recipe:
-    """Everything a finished sweep leaves.
+    """Writes all results of a finished sweep.
+
+    Args:
+        folder: path or URI of the sweep.
+        config: the configuration with which the sweep ran.
+
+    Returns:
+        The recipe that the sweep recommends.
 
     Raises:
-        SweepError: the final trainings were not reached, or the configuration is not the one that the sweep ran with.
+        SweepError: the sweep has not reached its confirmation trials, or `config` is not the
+            configuration with which the sweep ran.
     """
     history = _replay(folder, config)
     if history.finals is None:
@@ -64,11 +78,13 @@ def recipe_of(
     comparison: Comparison | None,
     config: Mapping[str, Any],
 ) -> Recipe:
-    """The answer to the sweep's own question.
+    """The recipe that answers the sweep's own question.
 
     Args:
-        law: of the sweep, with its question (`decided`, `law_so_far`).
-        comparison: of the final trials; None where they are not over.
+        history: history of the sweep.
+        law: law of the sweep, with its question (from `decided` or `law_so_far`).
+        optimum: the predicted optimum.
+        comparison: comparison of the confirmation trials; None before all of them ended.
         config: the public configuration, for the provenance.
     """
     assert law.question is not None  # noqa: S101
@@ -83,10 +99,13 @@ def recipe_of(
 
 
 def write_page(folder: str, config: SweepConfig) -> str:
-    """The page of a sweep as far as it has come.
+    """Writes the page of a sweep with its present results.
+
+    Returns:
+        Path or URI of the page.
 
     Raises:
-        SweepError: the configuration is not the one that the sweep began with.
+        SweepError: the configuration is not the one with which the sweep began.
     """
     path = files.join(folder, "report.html")
     files.write_text(path, page(_replay(folder, config), config))
@@ -94,33 +113,41 @@ def write_page(folder: str, config: SweepConfig) -> str:
 
 
 def page(history: SweepHistory, config: SweepConfig) -> str:
-    """The page of a sweep as far as it has come, as HTML."""
+    """The page of a sweep with its present results, as HTML."""
     if history.finals is not None:
         return _page(config, history, *decided(history))
     try:
         law = law_so_far(history)
-    except (LawError, TableError):  # too few points, or none yet
+    except (LawError, TableError):  # too few points for a law, or none
         return _page(config, history, None, None, None)
     return _page(config, history, law, _answer(law), None)
 
 
 def _replay(folder: str, config: SweepConfig) -> SweepHistory:
-    """What happened, under the configuration that it happened with: results name that configuration as where they come from."""
+    """The history of a sweep, if `config` is the configuration that it ran with.
+
+    The results name that configuration in their provenance.
+    """
     history = replay(folder)
     if history.first["config_digest"] != config.digest:
         raise SweepError(
-            f"{folder}: {CONFIG} was changed since the sweep last ran; resume it to go on with that, or bring it back"
+            f"{folder}: {CONFIG} was changed since the sweep last ran; resume it to go on "
+            "with that, or bring it back"
         )
     return history
 
 
 def _write_domains(folder: str, config: SweepConfig, digest: str | None) -> None:
-    """domains.yaml, as `export --domains` reads it: where each domain's text lies, and the mean length of its documents before any is cut."""
+    """Writes domains.yaml, which `export --domains` reads.
+
+    For each domain the file gives the place of its text and the mean length of its documents before
+    any is cut.
+    """
     sources: dict[str, dict[str, Any]] = {
         name: {} if domain.path is None else {"path": domain.path}
         for name, domain in config.domains.items()
     }
-    with contextlib.suppress(DataError):  # without the store of this sweep nobody knows the lengths
+    with contextlib.suppress(DataError):  # without the sweep's store the lengths are unknown
         store = TokenStore.open(local_part(folder) / STORE)
         read = store.manifest["notes"].get("domains", {})
         for name in sources if store.digest == digest else ():
@@ -132,7 +159,8 @@ def _write_domains(folder: str, config: SweepConfig, digest: str | None) -> None
         "For: bimix-sweep export RECIPE.json --to TRAINER --domains domains.yaml",
         "The paths are those of the text: put in where your trainer's tokens of it lie."
         if any("path" in source for source in sources.values())
-        else "The sweep knew no paths: fill in where your trainer's tokens lie, as in  web: {path: /data/web_text_document}",
+        else "The sweep knew no paths: fill in where your trainer's tokens lie, as in  web: "
+        "{path: /data/web_text_document}",
         "tokens_per_document is of the sweep's own tokenizer: count it with your trainer's.",
         "valid: is a domain's held-out data, for the trainers that need some.",
     )
@@ -140,9 +168,11 @@ def _write_domains(folder: str, config: SweepConfig, digest: str | None) -> None
 
 
 def decided(history: SweepHistory) -> tuple[FittedLaw, Optimum, Comparison | None]:
-    """The law that the final trials test, with the sweep's question; its optimum; what they say.
+    """The law that the confirmation trials test, its optimum, and the comparison of the trials.
 
-    Before they are over the last is None.
+    Returns:
+        The law with the sweep's question, the optimum, and the comparison. The comparison is None
+        before all confirmation trials ended, and if too many of them failed.
     """
     assert history.finals is not None  # noqa: S101
     question = _question(history, history.finals["num_points"])
@@ -158,10 +188,10 @@ def decided(history: SweepHistory) -> tuple[FittedLaw, Optimum, Comparison | Non
 
 
 def law_so_far(history: SweepHistory) -> FittedLaw:
-    """A law of all points recorded until now, with the sweep's question.
+    """Fits a law to all points recorded so far, with the sweep's question.
 
     Raises:
-        LawError, TableError: they determine none.
+        LawError, TableError: the points determine no law.
     """
     law = fit_law(history.state.counted(history.state.evidence()), own=history.spec.own)
     return replace(law, question=_question(history, history.num_points))
@@ -172,13 +202,13 @@ def _question(history: SweepHistory, num_points: int) -> LawQuestion:
 
 
 def _answer(law: FittedLaw) -> Optimum:
-    """To the question that the law carries."""
+    """Answer to the question that the law carries."""
     assert law.question is not None  # noqa: S101
     return answer(law, law.question)
 
 
 def _final_trials(sweep: str, comparison: Comparison, optimum: Optimum) -> str:
-    """What the final trials showed, for whoever has the law alone."""
+    """Sentence about the confirmation trials, for users who have only the law."""
     taken = next(one.mixture for one in comparison.mixtures if one.role == comparison.recommended)
     other = ""
     if taken != optimum.mixture:
@@ -188,7 +218,7 @@ def _final_trials(sweep: str, comparison: Comparison, optimum: Optimum) -> str:
 
 
 def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comparison | None:
-    """What the final trainings say; None where too many of them failed for that."""
+    """Compares the confirmation trials; None if too many of them failed."""
     assert history.finals is not None  # noqa: S101
     spec, predicted = history.spec, ""
     mixtures: dict[str, Mixture] = {}
@@ -231,7 +261,8 @@ def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comp
         return comparison
     return replace(
         comparison,
-        reason=f"{comparison.reason}; the mixture trained in place of the predicted optimum lies {moved:.3f} from it",
+        reason=f"{comparison.reason}; the mixture trained in place of the predicted optimum lies "
+        f"{moved:.3f} from it",
     )
 
 
@@ -273,7 +304,7 @@ def _page(
 
 
 def _path(history: SweepHistory) -> list[PathPoint]:
-    """The predicted optimum after each training that ended."""
+    """The predicted optimum after each trial that ended."""
     last: dict[int, PathPoint] = {}
     for event in history.refits:
         if event["optimum"] is not None:
@@ -316,7 +347,7 @@ def _provenance(
 
 
 def _text_read(folder: str, history: SweepHistory) -> dict[str, Any]:
-    """{"text": what was read of each domain and target}, while the sweep's store is there."""
+    """{"text": what was read of each domain and target}; empty if the sweep's store is missing."""
     with contextlib.suppress(DataError):
         store = TokenStore.open(local_part(folder) / STORE)
         if store.digest == history.first["data"].get("store"):
@@ -326,9 +357,10 @@ def _text_read(folder: str, history: SweepHistory) -> dict[str, Any]:
 
 
 def _realised(history: SweepHistory, config: Mapping[str, Any]) -> dict[str, Any]:
-    """{"realised": {trial: {domain: [proportion asked for, realised]}}}, of those that differ much.
+    """{"realised": {trial: {domain: [proportion asked for, realised]}}}, of large differences.
 
-    Only the built-in trainer's sequences are known; nothing where all came near enough.
+    The sequences of the built-in trainer are known, those of other trainers are not. The result is
+    empty if all proportions are close enough.
     """
     if config["trainer"] != "builtin" or history.elsewhere:
         return {}

@@ -1,6 +1,7 @@
-"""What the built-in trainer refuses, found before anything is tokenised: one set of checks for every command.
+"""Checks of a configuration and its text before the built-in trainer tokenises anything.
 
-`run` and `submit` raise the first refusal, `plan` and `doctor` tell them; each gives the same sentence.
+All commands use these checks. `run` and `submit` raise the first refusal; `plan` and `doctor`
+report all of them, in the same words.
 """
 
 import itertools
@@ -12,20 +13,23 @@ from bimix_sweep.errors import DataError
 from bimix_sweep.proxy.spec import too_short
 
 VALIDATION_TOKENS = 8192
-"""Of a validation split, as `prepare` makes them."""
+"""Tokens of a validation split that `data.prepare` makes."""
 BYTES_PER_TOKEN = 3.5
-"""Of text in a tokenizer of a few thousand tokens, for domains whose tokens nobody stated."""
+"""Bytes per token with a vocabulary of a few thousand tokens, for domains without stated tokens."""
 MAX_LOOKED_AT = 10_000
-"""Documents that are read to find a few different ones; where even these are too few, `prepare`
-decides."""
+"""Largest number of documents that are read to find enough different ones.
+
+If these are too few, `data.prepare` decides.
+"""
 
 
 def check_before_run(config: SweepConfig, *, texts: bool = True, estimates: bool = True) -> None:
-    """Refuse what a run of the built-in trainer would refuse.
+    """Refuses what a run of the built-in trainer would refuse.
 
     Args:
-        texts: this machine sees the domains' text.
-        estimates: refuse by estimated numbers of tokens, too; a run counts them instead.
+        config: the user's configuration.
+        texts: whether this machine can read the domains' text.
+        estimates: whether to refuse by estimated numbers of tokens; a run counts them instead.
 
     Raises:
         DataError: the first refusal.
@@ -38,13 +42,14 @@ def check_before_run(config: SweepConfig, *, texts: bool = True, estimates: bool
 
 
 def config_refusals(config: SweepConfig) -> Iterator[str]:
-    """Refusals that follow from the configuration alone."""
+    """Yields the refusals that follow from the configuration alone."""
     if config.trainer != "builtin":
         return
     if config.proxy.context >= VALIDATION_TOKENS:
         yield (
-            f"proxy.context is {config.proxy.context} and a validation split has {VALIDATION_TOKENS} tokens; need at most "
-            f"{VALIDATION_TOKENS - 1}, so that a sequence of the context fits into it"
+            f"proxy.context is {config.proxy.context} and a validation split has "
+            f"{VALIDATION_TOKENS} tokens; need at most {VALIDATION_TOKENS - 1}, so that a "
+            "sequence of the context fits into it"
         )
     for name, limit in (config.subsample() or {}).items():
         if line := too_scarce(name, limit, config.proxy.context):
@@ -52,12 +57,15 @@ def config_refusals(config: SweepConfig) -> Iterator[str]:
 
 
 def text_refusals(config: SweepConfig, estimates: bool = True) -> Iterator[str]:
-    """Refusals that follow from the text of the domains and targets; at most a few documents of each are read.
+    """Yields the refusals that follow from the text of the domains and targets.
+
+    At most a few documents of each are read.
 
     Args:
-        estimates: of the lengths of texts, too, as estimated by their size.
+        config: the user's configuration.
+        estimates: whether to refuse by lengths of texts that are estimated from their size.
     """
-    from bimix_sweep.data.splits import MIN_DOCUMENTS  # loads the tokenizer's library
+    from bimix_sweep.data.splits import MIN_DOCUMENTS  # imports the tokenizer's library
 
     if config.trainer != "builtin":
         return
@@ -70,8 +78,9 @@ def text_refusals(config: SweepConfig, estimates: bool = True) -> Iterator[str]:
             continue
         if (count := _different_documents(source, MIN_DOCUMENTS)) < MIN_DOCUMENTS:
             yield (
-                f"domain {name} has {count} different documents; need at least {MIN_DOCUMENTS} so that validation can be split off "
-                "by document: give more, or cut long ones (one document a line of .jsonl, or a file each)"
+                f"domain {name} has {count} different documents; need at least "
+                f"{MIN_DOCUMENTS} so that validation can be split off by document: give "
+                "more, or cut long ones (one document a line of .jsonl, or a file each)"
             )
     for name, target in config.targets.items():
         if target.path is None:
@@ -91,7 +100,7 @@ def text_refusals(config: SweepConfig, estimates: bool = True) -> Iterator[str]:
 
 
 def estimated_tokens(config: SweepConfig) -> dict[str, float]:
-    """{domain: about how many tokens its text has}, of domains whose tokens nobody stated."""
+    """{domain: estimated tokens of its text}, for domains without stated tokens."""
     return {
         name: _estimated(source)
         for name, domain in config.domains.items()
@@ -106,12 +115,16 @@ def _estimated(source: Source) -> float:
 
 
 def too_scarce(name: str, tokens: float, context: int) -> str | None:
-    """What to say where the part of a domain that a proxy may read is not longer than one sequence; None where it is."""
+    """Message that the part of a domain that a proxy may read is not longer than one sequence.
+
+    None if the part is longer.
+    """
     if tokens > context:
         return None
     return (
-        f"domain {name} keeps {tokens:g} tokens for a proxy to repeat as often as the final run would; need more than the context "
-        f"{context}, so lengthen the proxy (steps, batch) or set final.match_epochs: false"
+        f"domain {name} keeps {tokens:g} tokens for a proxy to repeat as often as the final "
+        f"run would; need more than the context {context}, so lengthen the proxy (steps, "
+        "batch) or set final.match_epochs: false"
     )
 
 
@@ -119,14 +132,17 @@ def _holds_tokens(what: str, source: Source) -> str | None:
     if not source.holds_tokens():
         return None
     return (
-        f"{what} at {source.path} holds ready-made tokens, and the builtin trainer cannot tell their vocabulary; "
-        "give their text, or name a trainer of yours"
+        f"{what} at {source.path} holds ready-made tokens, and the builtin trainer cannot "
+        "tell their vocabulary; give their text, or name a trainer of yours"
     )
 
 
 def _different_documents(source: Source, most: int) -> int:
-    """How many there are as `prepare` tells them apart, counted up to `most`."""
-    from bimix_sweep.data.sample import identify  # loads the tokenizer's library
+    """Number of different documents of a source, as `data.prepare` distinguishes them.
+
+    The count stops at `most`. It is taken as `most` if `MAX_LOOKED_AT` documents were read.
+    """
+    from bimix_sweep.data.sample import identify  # imports the tokenizer's library
 
     found: set[bytes] = set()
     for number, text in enumerate(source.texts()):

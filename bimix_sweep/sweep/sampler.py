@@ -1,8 +1,9 @@
-"""Optuna's sampler for mixtures: it asks a planner, which proposes all proportions of a trial at once.
+"""Optuna sampler for mixtures: a planner proposes all proportions of a trial together.
 
-The life of a trial: Optuna makes it, `sample_relative` asks the planner for the mixture of `t<number>`, the objective
-reads it with `suggest_mixture`, trains, gives each point to `planner.record`; when the trial ends, `after_trial` tells
-the planner. Every proportion is a float in [0, 1] named by its domain: bounds stay with the planner, because Optuna
+The life of a trial: Optuna makes the trial, and `sample_relative` asks the planner for the mixture
+of `t<number>`. The objective reads the mixture with `suggest_mixture`, trains, and gives each point
+to `planner.record`. When the trial ends, `after_trial` tells the planner. Every proportion is a
+float in [0, 1] with the name of its domain. The planner enforces the bounds, because Optuna
 silently redraws a single value that leaves its range, which breaks the sum.
 """
 
@@ -23,17 +24,34 @@ SHARE = FloatDistribution(0.0, 1.0)
 
 
 class Planner(Protocol):
-    """Who decides which mixture is trained next; `SweepState` is one, a handle on the LawActor another."""
+    """Decides which mixture is trained next.
 
-    def propose(self, trial: str) -> Proposal | None: ...
-    def record(self, trial: str, step: int, losses: Mapping[str, float]) -> bool: ...
-    def finish(self, trial: str) -> None: ...
-    def abandon(self, trial: str, reason: str) -> None: ...
-    def decide(self) -> Decision: ...
+    Both `SweepState` and a handle on the LawActor are planners.
+    """
+
+    def propose(self, trial: str) -> Proposal | None:
+        """Proposes the mixture of a trial; None if there is nothing more to propose."""
+        ...
+
+    def record(self, trial: str, step: int, losses: Mapping[str, float]) -> bool:
+        """Records the losses of a trial at a step; False if that step was already recorded."""
+        ...
+
+    def finish(self, trial: str) -> None:
+        """Records that a trial finished."""
+        ...
+
+    def abandon(self, trial: str, reason: str) -> None:
+        """Records that a trial failed, with the reason."""
+        ...
+
+    def decide(self) -> Decision:
+        """Decides whether to stop."""
+        ...
 
 
 class MixtureSampler(optuna.samplers.BaseSampler):
-    """Samples whole mixtures as a planner proposes them."""
+    """Samples whole mixtures that a planner proposes."""
 
     def __init__(self, planner: Planner, domains: Sequence[str]) -> None:
         self.planner = planner
@@ -42,15 +60,20 @@ class MixtureSampler(optuna.samplers.BaseSampler):
         self._names: dict[int, str] = {}
 
     def give(self, proposal: Proposal) -> None:
-        """The next trial takes this proposal instead of asking the planner: one that goes on after a restart, or a final training."""
+        """Makes the next trial take `proposal` instead of asking the planner.
+
+        The driver uses this for a trial that continues after a restart and for a confirmation
+        trial.
+        """
         self._given = proposal
 
     def reseed_rng(self) -> None:
-        """Nothing to do: what is random belongs to the planner, which has the sweep's seed."""
+        """Does nothing: all random draws are made by the planner, which has the sweep's seed."""
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
+        """The search space: a float in [0, 1] for each domain."""
         return dict.fromkeys(self.domains, SHARE)
 
     def sample_relative(
@@ -58,13 +81,18 @@ class MixtureSampler(optuna.samplers.BaseSampler):
     ) -> dict[str, Any]:
         """All proportions of one trial.
 
+        Returns:
+            {domain: proportion}.
+
         Raises:
-            SweepError: the planner has nothing more to propose; end the study with `stop_when_settled` before that.
+            SweepError: the planner has nothing more to propose; end the study with
+                `stop_when_settled` before that.
         """
         proposal, self._given = self._given or self.planner.propose(trial_name(trial.number)), None
         if proposal is None:
             raise SweepError(
-                f"nothing left to propose after {trial.number} trials; the sweep has stopped or spent its budget"
+                f"nothing left to propose after {trial.number} trials; the sweep has stopped "
+                "or spent its budget"
             )
         self._names[trial.number] = proposal.trial
         return dict(
@@ -78,16 +106,22 @@ class MixtureSampler(optuna.samplers.BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
+        """Refuses to sample one parameter alone.
+
+        Raises:
+            SweepError: always, because mixtures are proposed whole.
+        """
         raise SweepError(
-            f"parameter {param_name} with {param_distribution} is none of the proportions {', '.join(self.domains)} in [0, 1]; "
-            "mixtures are proposed whole"
+            f"parameter {param_name} with {param_distribution} is none of the proportions "
+            f"{', '.join(self.domains)} in [0, 1]; mixtures are proposed whole"
         )
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
+        """Tells the planner that a trial finished or failed."""
         name = self._names.pop(trial.number, None)
-        if name is None:  # it ended before it had a mixture
+        if name is None:  # the trial ended before it had a mixture
             return
         if state == TrialState.COMPLETE:
             self.planner.finish(name)
@@ -95,16 +129,21 @@ class MixtureSampler(optuna.samplers.BaseSampler):
             self.planner.abandon(name, str(trial.user_attrs.get("failed", "the training failed")))
 
     def stop_when_settled(self, study: Study, trial: FrozenTrial) -> None:
-        """A callback for `study.optimize`: ends it as soon as the planner says so."""
+        """Callback for `study.optimize` that ends the study when the planner decides to stop."""
         if self.planner.decide().stop:
             study.stop()
 
 
 def trial_name(number: int) -> str:
-    """The planner's name of a study's trial."""
+    """Name of a study's trial for the planner, such as `t0017`."""
     return f"t{number:04d}"
 
 
 def suggest_mixture(trial: Trial, domains: Sequence[str]) -> Mixture:
-    """The mixture of a trial, for an objective under `MixtureSampler`."""
+    """Mixture of a trial, for an objective whose study uses `MixtureSampler`.
+
+    Args:
+        trial: the Optuna trial.
+        domains: names of the domains.
+    """
     return Mixture.from_mapping({name: trial.suggest_float(name, 0.0, 1.0) for name in domains})

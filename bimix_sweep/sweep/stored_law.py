@@ -1,4 +1,8 @@
-"""The law of a sweep, from its folder: the one that the final trials test, or one of all points."""
+"""Loads the law of a sweep from its folder, or a law from a `LAW.json`.
+
+For a sweep, the law is the one that the confirmation trials test. Before these are decided, it is a
+law of all points.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,32 +26,38 @@ from bimix_sweep.sweep.workspace.paths import CONFIG, begun, sweep_folder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredLaw:
-    """A law and where it comes from."""
+    """A law and its origin."""
 
     law: FittedLaw
-    """With the question that it was made to answer, where one is kept."""
+    """The law, with the question that it was made to answer if one is stored."""
     notes: Sequence[str] = ()
-    """What a person should know of it before using it."""
+    """Messages that the user should read before using the law."""
     history: SweepHistory | None = None
-    """Of the sweep whose folder was read."""
+    """History of the sweep whose folder was read; None for a `LAW.json`."""
     comparison: Comparison | None = None
-    """Of its final trials, once they are over."""
+    """Comparison of the sweep's confirmation trials; None before all of them ended."""
 
     @property
     def question(self) -> LawQuestion:
-        """The law's own; where none is kept, all targets alike and all mixtures of its domains."""
+        """The law's own question.
+
+        If none is stored, the question weights all targets equally and allows all mixtures of the
+        law's domains.
+        """
         return self.law.question or LawQuestion(domains=DomainSet(names=self.law.domains))
 
     def recipe(self, question: LawQuestion, within: float, source: Mapping[str, Any]) -> Recipe:
-        """The answer to a question; to the sweep's own with what its final trials say.
+        """The recipe that answers a question.
+
+        The answer to the sweep's own question includes the result of its confirmation trials.
 
         Args:
-            within: width of the near-optimal region, a fraction of the objective.
-            source: where the law comes from, for the provenance of an answer that is not the
-                sweep's own.
+            question: the question to answer.
+            within: width of the near-optimal region, as a fraction of the objective.
+            source: origin of the law, for the provenance of an answer to another question.
 
         Raises:
-            OptimumError, MixtureError: the law cannot answer it.
+            OptimumError, MixtureError: the law cannot answer the question.
         """
         best = answer(self.law, question, within=within)
         if self.history is not None and question == self.law.question:
@@ -57,10 +67,10 @@ class StoredLaw:
 
 
 def is_sweep(place: str) -> bool:
-    """A sweep began in that folder or URI; a file is none.
+    """Whether a sweep has begun in that folder or URI; a file is no sweep.
 
     Raises:
-        ConfigError: the URI carries a secret.
+        ConfigError: the URI contains a secret.
     """
     folder = (
         not place.partition("?")[0].endswith(".json")
@@ -71,13 +81,13 @@ def is_sweep(place: str) -> bool:
 
 
 def stored_law(place: str) -> StoredLaw:
-    """The law of a sweep's folder, or of a `LAW.json`.
+    """Loads the law of a sweep's folder or of a `LAW.json`, with its origin.
 
     Args:
         place: path or URI of either.
 
     Raises:
-        LawError: it is neither, or the sweep's points determine no law yet.
+        LawError: the place is neither of them, or the sweep's points determine no law yet.
         JournalError: the journal is damaged.
     """
     if is_sweep(place):
@@ -96,22 +106,27 @@ def stored_law(place: str) -> StoredLaw:
 
 
 def load_law(place: str | Path) -> FittedLaw:
-    """The law of a `LAW.json`, or of a sweep's folder or URI.
+    """Loads the law of a `LAW.json`, or of a sweep's folder or URI.
+
+    Args:
+        place: path or URI of either.
 
     Raises:
-        LawError: it is neither, or the sweep's points determine no law yet.
+        LawError: the place is neither of them, or the sweep's points determine no law yet.
         JournalError: the journal is damaged.
     """
     return stored_law(str(place)).law
 
 
 def law_of_sweep(folder: str) -> StoredLaw:
-    """The law that the final trials of a sweep test; before they are settled, one of all points.
+    """The law that the confirmation trials of a sweep test.
 
-    Nothing is written, and a driver at work is not disturbed.
+    Before these are decided, the function fits a law to all points. It writes nothing and does not
+    disturb a running driver.
 
     Raises:
-        LawError: the points determine no law yet. JournalError: the journal is damaged.
+        LawError: the points determine no law yet.
+        JournalError: the journal is damaged.
     """
     history = replay(sweep_folder(folder))
     notes = _edited(folder, history)
@@ -139,10 +154,10 @@ def law_of_sweep(folder: str) -> StoredLaw:
 
 
 def _edited(folder: str, history: SweepHistory) -> list[str]:
-    """A note where the folder's configuration asks something else than the sweep did."""
+    """Notes for the user if the folder's configuration differs from the sweep's."""
     try:
         config = SweepConfig.load(files.join(sweep_folder(folder), CONFIG))
-    except ConfigError:  # the journal knows what was asked
+    except ConfigError:  # the journal holds the sweep's own configuration
         return []
     if config.digest == history.first["config_digest"]:
         return []
@@ -156,8 +171,8 @@ def finished_recipe(folder: str) -> str:
     """Path of the recipe of a finished sweep.
 
     Raises:
-        SweepError: the sweep is not finished, or goes on after a change, so that what lies there is
-            not its answer.
+        SweepError: the sweep is not finished, or it continues after a change, so the stored recipe
+            is not its answer.
     """
     folder = sweep_folder(folder)
     history, path = replay(folder), files.join(folder, "RECIPE.json")

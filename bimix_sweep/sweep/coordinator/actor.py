@@ -1,16 +1,17 @@
-"""The LawActor: one writer for journal and state, whatever runs where.
+"""The LawActor: the only writer of the sweep's journal and state, wherever the trials run.
 
 ```
-trainings ──record──▶ front (checks, idempotence) ─▶ journal ─▶ acknowledged
-driver ───propose──▶ brain (catches up, fits, decides) ─▶ journal ─▶ proposal
-                     refits in the background for whoever watches
+trials ──record──▶ write replica (checks, idempotence) ─▶ journal ─▶ acknowledged
+driver ──propose─▶ planning replica (catches up, fits, decides) ─▶ journal ─▶ proposal
+                   background refits for viewers
 ```
-A call returns when what it recorded is on the disk: a slow disk slows who writes, but neither fits nor reads.
-Front and brain are two copies of the state (`copies`). What is asked of the front takes microseconds, so that trainings never
-wait for a fit; the brain computes (`decider`). If this process dies, another one starts where the journal ends: what was
-acknowledged is there, and a call that was not is made again by Ray.
+A call returns when its events are on the disk. A slow disk therefore delays the calls that write,
+but neither fits nor reads. Two replicas hold the state (`replicas`). The write replica (`front`)
+answers in microseconds, so trials never wait for a fit. The planning replica (`brain`) computes the
+decisions (`decisions`). If this process dies, another one starts from the end of the journal:
+acknowledged events are in it, and Ray repeats a call that was not acknowledged.
 
-The class knows nothing of Ray; `driver` makes an actor of it. It imports no torch.
+The class does not use Ray; `driver` makes an actor of it. The file imports no torch.
 """
 
 import contextlib
@@ -35,17 +36,17 @@ from bimix_sweep.sweep.history.snapshot import Snapshot, snapshot_of
 from bimix_sweep.sweep.history.statistics import Figurer, Figures
 
 PUBLISH_SECONDS = 5.0
-"""Between figures: Ray forgets a gauge that is not set for two reports, 20 s."""
+"""Seconds between two published statistics; Ray drops a gauge that is not set for 20 s."""
 ENFORCE_SECONDS = 1.0
-"""Between looks at a budget in hours."""
+"""Seconds between two checks of a budget in hours."""
 ASKED_FROM = 3
-"""Trials over, from which on it is said that a target may be an accuracy."""
+"""Number of ended trials from which the log says that a target may be an accuracy."""
 REFIT_SHARE = 0.02
-"""Most of a core's time that refits in between may take."""
+"""Largest proportion of one core's time that background refits may take."""
 
 
 class LawActor:
-    """Records what happens, says what to run next."""
+    """Records the events of trials, and decides which trial runs next."""
 
     def __init__(
         self,
@@ -56,15 +57,20 @@ class LawActor:
         change: Event | None = None,
         limits: AttemptLimits = AttemptLimits(),  # noqa: B008 - a frozen value
     ) -> None:
-        """Open or begin the journal in `folder/journal` and rebuild the state; `ready` says how that went.
+        """Opens or begins the journal in `folder/journal` and rebuilds the state.
+
+        The constructor does not raise; `ready` raises its error.
 
         Args:
-            first: the `sweep` event of this sweep; where the journal has one, both must agree on config and data.
-            lock_seconds: how long to wait for the writer before.
-            publish: is given the sweep's figures every few seconds.
-            change: the `change` event that makes the journal's sweep the one of `first`; passed over where it is written already.
-            limits: how long attempts may be silent and trials last; enforced when `overdue` is
-                asked.
+            folder: path or URI of the sweep.
+            first: the `sweep` event of this sweep; if the journal has one, config and data of both
+                must agree.
+            lock_seconds: how long to wait for the previous writer.
+            publish: function that gets the sweep's statistics every few seconds.
+            change: the `change` event that turns the journal's sweep into that of `first`; ignored
+                if the journal holds it already.
+            limits: limits on the silence of attempts and the duration of trials; `overdue` enforces
+                them.
         """
         self._name, self._folder = first["name"], folder
         self._refused: BimixSweepError | None = None
@@ -72,12 +78,13 @@ class LawActor:
         self._log = SweepLog()
         self._figurer = Figurer()
         self._attempts = Attempts(limits)
-        self._halted: str | None = None  # why nothing goes on until a person has seen to it
+        self._halted: str | None = None  # reason of the halt, until the user acts
         self._changed = threading.Event()
         self._closed = threading.Event()
         try:
             self._copies = Copies(folder, first, change, lock_seconds)
-        except Exception as error:  # noqa: BLE001 - an actor that fails to begin is begun anew for ever and can't tell why; so it begins and tells
+        # Ray restarts an actor whose constructor raises, without end, and the error is lost.
+        except Exception as error:  # noqa: BLE001 - `ready` raises it
             self._refused = (
                 error
                 if isinstance(error, BimixSweepError)
@@ -97,11 +104,11 @@ class LawActor:
             ).start()
 
     def ready(self) -> None:
-        """Return when calls can be made.
+        """Returns when other methods can be called.
 
         Raises:
             JournalError: another sweep writes there, or the journal is damaged.
-            SweepError: the configuration or the data are not those the sweep began with.
+            SweepError: the configuration or the data are not those with which the sweep began.
         """
         if self._refused is not None:
             raise self._refused
@@ -110,22 +117,33 @@ class LawActor:
         return f"LawActor({self._name})"
 
     def __getattr__(self, name: str) -> Any:
-        """Copies and decider are missing where it could not begin; calls that were on their way to the one before it learn why."""
+        """Raises the error of the constructor if the actor could not begin.
+
+        The attributes for replicas and decisions are missing then, and a call that was sent to the
+        previous actor learns the reason.
+        """
         if (refused := self.__dict__.get("_refused")) is not None and not name.startswith("__"):
             raise refused
         raise AttributeError(name)
 
-    # what trainings call
+    # called by trials
 
     def start(
         self, trial: str, where: str, cores: float = 1.0, gpus: float = 0.0
     ) -> dict[str, Any]:
-        """An attempt at a training begins, and holds so many CPU cores and GPUs.
+        """Records that an attempt at a trial begins.
+
+        Args:
+            trial: name of the trial.
+            where: place of the attempt, for the log.
+            cores, gpus: numbers of CPU cores and GPUs that the attempt holds.
 
         Returns:
-            `state` of the training ("halted" where the sweep is), its `result` for Tune where it ended, the sweep's `precision` (None while nobody chose it),
-            the steps `recorded` of it, how often it has `begun_anew`, and how many attempts, this one counted, brought no new point
-            (`fruitless`). A trainer that runs should ask `alive` now and then.
+            A dictionary with `state` of the trial ("halted" if the sweep is halted), `result` for
+            Tune if the trial ended, `precision` of the sweep (None while it is not chosen), the
+            steps `recorded` of the trial, how often it has `begun_anew`, and the number of attempts
+            without a new point, including this one (`fruitless`). A running trainer should call
+            `alive` from time to time.
         """
         if self._halted is not None:
             return {"state": "halted", "result": {"step": 0, "failed": self._halted}}
@@ -150,7 +168,11 @@ class LawActor:
         }
 
     def settle_precision(self, precision: dict[str, Any]) -> dict[str, Any]:
-        """The first answer counts for the whole sweep."""
+        """Stores the sweep's number format, unless one is stored already.
+
+        Returns:
+            The stored number format, which all trials use.
+        """
         with self._copies.recording() as front:
             if front.precision is None:
                 self._copies.append({"kind": "precision", "precision": precision})
@@ -159,13 +181,20 @@ class LawActor:
         return settled
 
     def record(self, trial: str, step: int, losses: Mapping[str, float]) -> bool:
-        """Add a point; it is on the disk when this returns.
+        """Records a point; it is on the disk when this method returns.
+
+        Args:
+            trial: name of the trial.
+            step: optimizer step.
+            losses: {target: loss}.
 
         Returns:
-            False where that step of that training was there already.
+            False if this step of this trial was already recorded.
 
         Raises:
-            DivergedError: a loss is not finite. SweepError: unknown training or targets. TrainingError: the training was ended.
+            DivergedError: a loss is not finite.
+            SweepError: the trial or the targets are unknown.
+            TrainingError: the trial was ended.
         """
         with self._copies.recording() as front:
             record = front.state.trials.get(trial)
@@ -188,46 +217,54 @@ class LawActor:
         return new
 
     def alive(self, trial: str) -> bool:
-        """The training has not ended: its budget was not spent, nor was it given up, meanwhile."""
+        """Whether a trial still runs: neither its end, a failure nor the budget has ended it."""
         with self._copies.looking() as front:
             return front.state.trials[trial].state == "running"
 
     def finish(self, trial: str) -> None:
-        """A training is done."""
+        """Records that a trial finished."""
         self._end(trial, "finished", "")
 
     def abandon(self, trial: str, reason: str, cause: Cause = "outside") -> None:
-        """A training failed; whether a resumed sweep tries it again depends on the cause (`retries`).
+        """Records that a trial failed.
+
+        `retries` decides by the cause whether a resumed sweep runs the trial again.
 
         Raises:
-            SweepError: the sweep was halted; whatever becomes of a training then is not its fault.
+            SweepError: the sweep was halted, so the failure is not the trial's fault.
         """
         self._check_halted()
         self._end(trial, "failed", reason, cause)
 
     def halt(self, reason: str) -> None:
-        """Nothing new begins from now on, and the driver is told why; what runs may end. A sweep that is resumed knows nothing of it."""
-        if self._halted is None:  # every running training meets the same disk; it is said once
+        """Halts the sweep: nothing new begins, and the driver gets the reason.
+
+        Running trials may end. The journal does not record it, so a resumed sweep is not halted.
+        """
+        if self._halted is None:  # every running trial meets the same disk; log it once
             self._halted = reason
             self._log.say(f"halted: {reason}")
 
-    # what the driver calls
+    # called by the driver
 
     def propose(self, trial: str) -> Proposal | None:
-        """The next training, decided from everything recorded; None when the sweep is settled or its budget spent.
+        """Decides the next trial from all recorded points.
+
+        Returns:
+            The proposal; None if the sweep is settled or its budget is spent.
 
         Raises:
-            SweepError: too many trainings in a row failed, or the sweep was halted.
+            SweepError: too many consecutive trials failed, or the sweep was halted.
         """
         self._check_halted()
         return self._decider.propose(trial)
 
     def decide(self) -> Decision:
-        """Whether to stop, by everything recorded."""
+        """Decides from all recorded points whether to stop."""
         return self._decider.decide()
 
     def final(self, started: Collection[str]) -> Proposal | None:
-        """The next final training that is not `started`, as `Decider.final` tells it.
+        """The next confirmation trial that is not in `started`; see `Decider.final`.
 
         Raises:
             SweepError: no law could be fitted, or the sweep was halted.
@@ -236,7 +273,7 @@ class LawActor:
         return self._decider.final(started)
 
     def over(self) -> bool:
-        """Every final training was decided; some may still run."""
+        """Whether every confirmation trial was decided; some may still run."""
         with self._copies.looking() as front:
             finals = front.finals
             return finals is not None and all(
@@ -245,9 +282,12 @@ class LawActor:
             )
 
     def overdue(self, living: Collection[str]) -> list[str]:
-        """Which of the trials that have a worker must have it killed, each attempt named once.
+        """Names of the trials whose workers must be killed; each attempt is named once.
 
-        Trials that are silent or last for too long fail here, or are tried again.
+        A trial that is silent or lasts for too long fails here, or is tried again.
+
+        Args:
+            living: trials that have a worker now.
         """
         kill = []
         with self._copies.recording() as front:
@@ -262,33 +302,36 @@ class LawActor:
         return kill
 
     def past(self) -> list[PastTrial]:
-        """All trainings so far, for a driver that starts."""
+        """All trials so far, for a driver that starts."""
         with self._copies.looking() as front:
             return front.past()
 
     def retriable(self, wanted: RetryFailed) -> list[str]:
-        """Names of the failed trials that `retries.retriable` tells to try again."""
+        """Names of the failed trials to run again, from `retries.retriable`."""
         with self._copies.looking() as front:
             return retriable(front, wanted)
 
     def retry(self, trials: Sequence[str], *, reopens: bool = True) -> list[str]:
-        """Run failed trials again, as `Decider.retry` does; called again for the same ones, it changes nothing."""
+        """Runs failed trials again (`Decider.retry`).
+
+        A second call for the same trials changes nothing.
+        """
         tried = self._decider.retry(trials, reopens=reopens)
         if tried:
             self._log.say(f"tried again from their beginning: {', '.join(tried)}")
         return tried
 
     def left_out(self) -> list[str]:
-        """What to say about failed trials that are not tried again by themselves, a line each."""
+        """Messages, one line each, about failed trials that do not run again by themselves."""
         with self._copies.looking() as front:
             return left_out(front, self._folder)
 
     def complete(self) -> None:
-        """The results are written."""
+        """Records that the results are written."""
         self._copies.commit({"kind": "complete"})
 
     def snapshot(self) -> Snapshot:
-        """The sweep now, for a person."""
+        """The state of the sweep now, for viewers."""
         with self._copies.looking() as front:
             return snapshot_of(
                 front,
@@ -300,17 +343,17 @@ class LawActor:
             )
 
     def figures(self) -> Figures:
-        """The sweep now, in numbers."""
+        """The statistics of the sweep now."""
         with self._copies.looking() as front:
             return self._figurer.take(front)
 
     def close(self) -> None:
-        """Flush the journal and let go of it."""
+        """Flushes the journal and closes it."""
         self._closed.set()
         if self._refused is None:
             self._copies.close()
 
-    # parts
+    # internal parts
 
     def _check_halted(self) -> None:
         if self._halted is not None:
@@ -337,14 +380,14 @@ class LawActor:
                 self._log.say(note)
 
     def _fail(self, trial: str, reason: str, cause: Cause = "outside") -> None:
-        """Record that a trial has failed; called inside of `recording`."""
+        """Records that a trial has failed; called inside `recording`."""
         ended = {"state": "failed", "reason": reason, "cause": cause}
         self._copies.append({"kind": "end", "trial": trial, **ended})
         self._decider.failures.append(reason)
         self._log.fail(trial, reason)
 
     def enforce(self) -> None:
-        """End the running trainings where they have passed a limit of the budget."""
+        """Ends the running trials if a limit of the budget is reached."""
         with self._copies.recording() as front:
             reason = overspent(front, front.clock.now()) if front.spec.limited else None
             for trial in front.running() if reason else ():
@@ -353,7 +396,7 @@ class LawActor:
                 self._log.fail(trial, str(reason))
 
     def _enforce_forever(self) -> None:
-        with contextlib.suppress(BimixSweepError):  # the journal is broken, which callers are told
+        with contextlib.suppress(BimixSweepError):  # the journal is broken; calls raise the reason
             while not self._closed.wait(ENFORCE_SECONDS):
                 self.enforce()
 

@@ -1,6 +1,8 @@
-"""What is decided from everything recorded: the next training, whether to stop, the final trainings, a refit for whoever watches.
+"""Makes the decisions of a sweep from all recorded points.
 
-One thing is thought of at a time. What comes of it is journalled before anybody is told.
+The decisions are the next trial, whether to stop, the confirmation trials, and background refits
+for viewers. Only one decision is computed at a time. Its result is entered in the journal before
+the caller gets it.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -26,23 +28,29 @@ from bimix_sweep.sweep.history.retries import advice
 from bimix_sweep.sweep.history.snapshot import describe
 
 REFIT_GROWTH = 0.01
-"""Share of further points from which a refit in between is worth its place in the journal."""
+"""Proportion of new points from which a background refit is worth its place in the journal."""
 
 
 class Decider:
-    """Decides for one sweep."""
+    """Makes the decisions of one sweep."""
 
     def __init__(self, copies: Copies, log: SweepLog, folder: str) -> None:
         self._copies, self._log, self._folder = copies, log, folder
-        self._told = len(copies.brain.state.history)  # refits that are journalled
+        self._told = len(copies.brain.state.history)  # number of refits in the journal
         self.failures: list[str] = []
-        """Why trainings failed since the last one that finished."""
+        """Reasons of the failures since the last trial that finished."""
 
     def propose(self, trial: str) -> Proposal | None:
-        """The next training, decided from everything recorded; None when the sweep is settled or its budget spent.
+        """Decides the next trial from all recorded points.
+
+        Args:
+            trial: its name; a name that has a proposal gets the same proposal again.
+
+        Returns:
+            The proposal; None if the sweep is settled or its budget is spent.
 
         Raises:
-            SweepError: too many trainings in a row failed.
+            SweepError: too many consecutive trials failed.
         """
         with self._copies.thinking() as brain:
             if trial in brain.proposals:
@@ -66,14 +74,15 @@ class Decider:
             return proposal
 
     def retry(self, trials: Sequence[str], *, reopens: bool) -> list[str]:
-        """Run failed trials again, as far as a budget in hours allows.
+        """Runs failed trials again, as far as a budget in hours allows.
 
         Args:
-            trials: those that have not failed are passed over.
-            reopens: for trials of the loop, final trials that were decided are decided again.
+            trials: names of trials; trials that have not failed are skipped.
+            reopens: if a trial of the search runs again, confirmation trials that were decided are
+                decided again.
 
         Returns:
-            The names of those that run from now on.
+            Names of the trials that run from now on.
         """
         tried: list[str] = []
         with self._copies.thinking() as brain:
@@ -91,24 +100,30 @@ class Decider:
                 tried.append(trial)
             if decided and brain.finals is None and ran:
                 self._log.say(
-                    f"the end of the sweep is decided anew, so the final trials {', '.join(ran)} are ended; "
-                    "losses of them are not taken any more"
+                    "the end of the sweep is decided anew, so the final trials "
+                    f"{', '.join(ran)} are ended; losses of them are not taken any more"
                 )
         return tried
 
     def decide(self) -> Decision:
-        """Whether to stop, by everything recorded."""
+        """Decides from all recorded points whether to stop."""
         with self._copies.thinking() as brain:
             decision = brain.state.decide()
             self._tell_refits("proposal")
             return decision
 
     def final(self, started: Collection[str]) -> Proposal | None:
-        """The next final training that is not `started`; None while the sweep's own must end first, or when there is no more.
+        """The next confirmation trial that is not in `started`.
 
-        The caller says what it has started, so that an answer lost with this process is given again.
+        The uniform and the natural mixture do not depend on the outcome, so their trials fill slots
+        while the last trials of the search run.
 
-        Uniform and natural mixture do not depend on the outcome: they fill slots that wait for the last trainings.
+        Args:
+            started: names of the trials that the caller has started; an answer that was lost with
+                this process is given again.
+
+        Returns:
+            The proposal; None while trials of the search must end first, or if there are no more.
 
         Raises:
             SweepError: no law could be fitted.
@@ -143,7 +158,11 @@ class Decider:
             return None
 
     def refit_between(self) -> float:
-        """A refit for whoever watches, where enough is new; returns the seconds it took, 0 where there was none."""
+        """Fits a law for viewers if enough points are new.
+
+        Returns:
+            Duration of the refit in seconds; 0 if there was none.
+        """
         seconds = 0.0
         try:
             with self._copies.thinking() as brain:
@@ -153,19 +172,19 @@ class Decider:
                 ):
                     seconds = brain.state.refit(watching=True).seconds
                     self._tell_refits("watch")
-        except BimixSweepError as error:  # the next proposal meets the same trouble and reports it
+        except BimixSweepError as error:  # the next proposal raises the same error
             self._log.say(f"no refit: {error}")
         return seconds
 
-    # parts
+    # internal parts
 
     def _told_of_budget(self, question: Callable[[SweepHistory, float], str | None]) -> str | None:
-        """The answer to a question about the budget, as things stand now."""
+        """Answer of a function of `budget` for the present state; None without limits in hours."""
         with self._copies.looking() as front:
             return question(front, front.clock.now()) if front.spec.limited else None
 
     def _tell_refits(self, by: str) -> None:
-        """Journal and log the brain's refits that were not told yet; inside of `thinking`."""
+        """Journals and logs the refits of `brain` that were not yet; called inside `thinking`."""
         history = self._copies.brain.state.history
         for number in range(self._told, len(history)):
             self._log.refit(number + 1, history[number])
@@ -174,9 +193,8 @@ class Decider:
 
     def _settle_finals(self) -> None:
         brain = self._copies.brain
-        refit = brain.state.refit(
-            anew=True
-        )  # whatever restarts and fits there were, the same points end in the same law
+        # a fit from scratch gives the same law for the same points, whatever happened before
+        refit = brain.state.refit(anew=True)
         self._tell_refits("end")
         law, optimum = refit.law, refit.optimum
         if law is None or optimum is None:
@@ -192,7 +210,8 @@ class Decider:
             self._log.say(f"{optimum_said} is trained beside the others, {PAIRS} seeds each")
         else:
             self._log.say(
-                f"{optimum_said} is not trained anew: earlier final trainings stand for it, distance {distance:.3f}"
+                f"{optimum_said} is not trained anew: earlier final trainings stand for it, "
+                f"distance {distance:.3f}"
             )
         self._copies.enter(
             {

@@ -1,4 +1,7 @@
-"""What a person is told while a sweep runs: a line for each training that ends and each refit, and how long trainings take."""
+"""Log for the user of a running sweep: a line for each trial that ends and for each refit.
+
+The log also measures the mean duration of trials.
+"""
 
 import time
 from collections import deque
@@ -9,53 +12,54 @@ from bimix_sweep.design.trial import Proposal
 from bimix_sweep.sweep.history.snapshot import describe, duration, percent
 
 MOST_LINES = 500
-"""Kept: whoever prints them looks every second."""
+"""Number of latest lines that are kept; viewers read them every second."""
 
 
 class SweepLog:
-    """The log of one driver's time with a sweep."""
+    """The log of one driver of a sweep."""
 
     def __init__(self) -> None:
         self.lines: deque[str] = deque(maxlen=MOST_LINES)
-        """The last of them, one each, in order."""
+        """The latest lines, in order."""
         self.num_lines = 0
-        """All that were said."""
+        """Number of all lines so far."""
         self._began: dict[str, float] = {}
         self._seconds = 0.0
         self._finished = 0
 
     @property
     def training_seconds(self) -> float:
-        """Mean wall time of a finished training; 0 before the first."""
+        """Mean wall time in seconds of a finished trial; 0 before the first."""
         return self._seconds / self._finished if self._finished else 0.0
 
     def say(self, line: str) -> None:
-        """Anything else."""
+        """Adds a line of any other kind."""
         self.lines.append(line)
         self.num_lines += 1
 
     def start(self, trial: str, where: str, attempts: int) -> None:
-        """An attempt at a training begins; only a further one is worth a line."""
+        """Records the start of an attempt; only an attempt after the first adds a line."""
         self._began[trial] = time.monotonic()
         if attempts > 1:
             self.say(
-                f"{trial} begins again on {where}, from its checkpoint if it left one (attempt {attempts})"
+                f"{trial} begins again on {where}, from its checkpoint if it left one "
+                f"(attempt {attempts})"
             )
 
     def finish(self, proposal: Proposal, loss: float | None) -> None:
-        """A training is done; `loss` is its last objective."""
+        """Adds a line for a finished trial; `loss` is its last objective."""
         seconds = time.monotonic() - self._began.pop(proposal.trial, time.monotonic())
         self._seconds += seconds
         self._finished += 1
         self.say(done_line(proposal, seconds, loss))
 
     def fail(self, trial: str, reason: str) -> None:
-        """A training failed for good."""
+        """Adds a line for a trial that has failed."""
         self._began.pop(trial, None)
         self.say(f"{trial} failed: {reason}")
 
     def refit(self, number: int, refit: Refit) -> None:
-        """What the points say; nothing is said while they determine no law."""
+        """Adds a line for a refit; adds none if the points determine no law."""
         if refit.law is None:
             return
         mixture = None if refit.optimum is None else refit.optimum.mixture.as_dict()
@@ -73,13 +77,16 @@ class SweepLog:
 
 
 def done_line(proposal: Proposal, seconds: float, loss: float | None) -> str:
-    """A training is done; its size and steps are said where the sweep has several."""
+    """Line for a finished trial, with its size and steps if the sweep has several."""
     of = ", ".join(
         f"{name} {value:.3g}" if name == "size" else f"{value} {name}"
         for name, value in proposal.at.items()
     )
     said = f"loss {loss:.4f}" if loss is not None else "no point"
-    return f"{proposal.trial}{f' ({of})' if of else ''} done in {duration(seconds)}: {said}, {describe(proposal.mixture.as_dict())}"
+    return (
+        f"{proposal.trial}{f' ({of})' if of else ''} done in {duration(seconds)}: {said}, "
+        f"{describe(proposal.mixture.as_dict())}"
+    )
 
 
 def refit_line(
@@ -90,7 +97,7 @@ def refit_line(
     upper95: float | None,
     moved: float | None,
 ) -> str:
-    """What a refit found: its optimum, the regret of taking it, and how far it moved."""
+    """Line for a refit: its optimum, the regret of the optimum, and how far the optimum moved."""
     text = f"refit {number}: {num_trials} trainings"
     if mixture is not None:
         text += f", optimum {describe(mixture)}"

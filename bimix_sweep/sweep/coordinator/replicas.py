@@ -1,7 +1,8 @@
-"""The state of a sweep in two copies, front and brain, and the journal that both follow.
+"""Two replicas of the sweep state, rebuilt from the same journal.
 
-The front is where events are checked and put in line, in microseconds; the brain follows when somebody thinks, for as long as that
-takes. Both are rebuilt from the journal's events and from nothing else. A call that waits until what it recorded is on the disk holds no lock meanwhile.
+The write replica (`front`) validates and appends events, in microseconds. The planning replica
+(`brain`) is locked while a law is fitted, for seconds. Both are rebuilt from the journal's events
+and from nothing else. A call that waits until its events are on the disk holds no lock meanwhile.
 """
 
 import contextlib
@@ -16,23 +17,24 @@ from bimix_sweep.sweep.history.history import SweepHistory, rebuild
 
 
 class Copies:
-    """Front, brain and journal of one sweep, for many threads."""
+    """The write replica, the planning replica and the journal of one sweep, for many threads."""
 
     def __init__(
         self, folder: str, first: Event, change: Event | None, lock_seconds: float
     ) -> None:
-        """Open or begin the journal in `folder/journal` and rebuild both copies.
+        """Opens or begins the journal in `folder/journal` and rebuilds both replicas.
 
         Args:
-            first, change, lock_seconds: as the LawActor takes them.
+            folder: path or URI of the sweep.
+            first, change, lock_seconds: the arguments of `LawActor`.
 
         Raises:
             JournalError: another sweep writes there, or the journal is damaged.
-            SweepError: the configuration or the data are not those the sweep began with.
+            SweepError: the configuration or the data are not those with which the sweep began.
         """
-        self._lock = threading.Lock()  # journal order and front
-        self._thinking = threading.Lock()  # brain
-        self._pending: list[Event] = []  # in the journal, not yet in the brain
+        self._lock = threading.Lock()  # protects the journal's order and the write replica
+        self._thinking = threading.Lock()  # protects the planning replica
+        self._pending: list[Event] = []  # not yet applied to `brain`
         self._journal, events = Journal.open(
             files.join(folder, "journal"), wait_seconds=lock_seconds
         )
@@ -42,23 +44,21 @@ class Copies:
             self._journal.close()
             raise
         self.notes: tuple[str, ...] = (*said, *self._journal.notes)
-        """What beginning changed and passed over, for a person."""
+        """Messages for the user about what the start changed and skipped."""
 
     def _restore(
         self, folder: str, first: Event, events: list[Event], change: Event | None
     ) -> list[str]:
         said: list[str] = []
         if not events:
-            rebuild(
-                [decode(encode(first)[:-1])], folder
-            )  # before it is written: what cannot be read again is not recorded
+            # an event that could not be read again is refused before it is written
+            rebuild([decode(encode(first)[:-1])], folder)
             self._journal.write(first)
             events = [first]
         self.front = rebuild(events, folder)
         if change is not None and self.front.first["config_digest"] != first["config_digest"]:
-            self.front = rebuild(
-                [*events, change], folder
-            )  # before it is written: what cannot be replayed is not recorded
+            # a change that could not be replayed is refused before it is written
+            self.front = rebuild([*events, change], folder)
             self._journal.write(change)
             events = [*events, change]
             said = [f"changed: {line}" for line in change["what"]]
@@ -67,7 +67,8 @@ class Copies:
         for key, what in (("config_digest", "configuration"), ("data", "data")):
             if began.get(key) != first[key]:
                 raise SweepError(
-                    f"{folder}: the {what} is not what this sweep began with; start a new sweep, or bring it back"
+                    f"{folder}: the {what} is not what this sweep began with; start a new "
+                    "sweep, or bring it back"
                 )
         self.brain.restore_refits()
         self._last_number = len(events)
@@ -75,42 +76,48 @@ class Copies:
 
     @property
     def epoch(self) -> int:
-        """Of the journal's writer."""
+        """Epoch of the journal's writer."""
         return self._journal.epoch
 
     @contextlib.contextmanager
     def looking(self) -> Iterator[SweepHistory]:
-        """The front, which stands still meanwhile."""
+        """Locks the write replica for reading."""
         with self._lock:
             yield self.front
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[SweepHistory]:
-        """The front, to `append` to. At the end everything recorded so far, by anyone, is on the disk; only the caller waits for that."""
+        """Locks the write replica for `append`.
+
+        On exit, all events recorded so far, by any thread, are on the disk; only the caller waits.
+        """
         with self._lock:
             yield self.front
             number = self._last_number
         self._journal.sync(number)
 
     def append(self, event: Event) -> None:
-        """Check an event by taking it in, then put it in line; inside of `recording`."""
+        """Validates an event on the write replica, then queues it; called inside `recording`."""
         self.front.apply(event)
         self._last_number = self._journal.append(event)
         self._pending.append(event)
 
     def commit(self, event: Event) -> None:
-        """Take an event in and wait until it is on the disk."""
+        """Records an event and waits until it is on the disk."""
         with self.recording():
             self.append(event)
 
     def enter(self, event: Event) -> None:
-        """Take an event in; it is on the disk some time later."""
+        """Records an event without waiting; it reaches the disk some time later."""
         with self._lock:
             self.append(event)
 
     @contextlib.contextmanager
     def thinking(self) -> Iterator[SweepHistory]:
-        """The brain with everything recorded so far. What is entered inside is on the disk at the end; only the caller waits for that."""
+        """Locks the planning replica, which first catches up with all recorded events.
+
+        On exit, events that were entered inside are on the disk; only the caller waits.
+        """
         with self._thinking:
             self.catch_up()
             yield self.brain
@@ -119,13 +126,13 @@ class Copies:
         self._journal.sync(number)
 
     def catch_up(self) -> None:
-        """Bring the brain to what the front knows; inside of `thinking`."""
+        """Applies to the planning replica the events that it lacks; called inside `thinking`."""
         with self._lock:
             events, self._pending = self._pending, []
         for event in events:
             self.brain.apply(event)
 
     def close(self) -> None:
-        """Flush the journal and let go of it, when nobody thinks any more."""
+        """Flushes the journal and closes it, after a computation in progress has ended."""
         with self._thinking, self._lock:
             self._journal.close()

@@ -1,7 +1,8 @@
-"""Attempts at trials: how often one is tried again, how long it waits, may be silent and may last.
+"""Attempts at trials: how many there may be, how long one waits, and how long one may be silent.
 
-A sign of life of an attempt is its start, a point, or its end. An attempt that begins anew repeats points that are
-recorded already: these are signs of life, too, but do not set the count of silent attempts back.
+The signs of life of an attempt are its start, its points and its end. An attempt that begins anew
+repeats points that are already recorded. These points are signs of life too, but they do not reset
+the count of silent attempts.
 """
 
 import math
@@ -9,39 +10,43 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-if TYPE_CHECKING:  # workers load this too, and need no law
+if TYPE_CHECKING:  # workers import this file too, and need no law
     from bimix_sweep.sweep.history.history import SweepHistory
 
 ATTEMPTS = 12
-"""At a trial without a new point in between, the later ones a minute apart; then it has failed."""
+"""Attempts without a new point after which a trial fails; the later ones are a minute apart."""
 SILENT_ATTEMPTS = 3
-"""Attempts in a row that ended by `resources.max_silence`; then the trial has failed."""
+"""Consecutive attempts ended by `resources.max_silence` after which a trial has failed."""
 MAX_WAIT_SECONDS = 60.0
-"""Longest wait before an attempt that follows fruitless ones."""
+"""Longest wait in seconds before an attempt that follows attempts without a new point."""
 SILENCE_FACTOR, MIN_SILENCE_SECONDS = 10.0, 600.0
-"""With `max_silence: auto` a trial may be silent for so many times the longest time between two
-signs of life of those that finished, and at least for so many seconds: a first point comes after
-imports and compiling."""
+"""Factor and minimum for `max_silence: auto`.
+
+A trial may be silent for SILENCE_FACTOR times the longest time between two signs of life of the
+finished trials, and for at least MIN_SILENCE_SECONDS, because a first point comes after imports and
+compilation.
+"""
 END_SECONDS = 60.0
-"""For a worker to end after its trial has ended: a command has 30 s between SIGTERM and SIGKILL."""
+"""Seconds for a worker to end after its trial; a command has 30 s from SIGTERM to SIGKILL."""
 
 
 def wait_seconds(fruitless: int) -> float:
-    """Exponential back-off before an attempt.
+    """Exponential back-off before an attempt, in seconds.
 
-    `fruitless` counts the attempts without a new point, this one included.
+    Args:
+        fruitless: number of attempts without a new point, including this one.
     """
     return min(MAX_WAIT_SECONDS, 2.0 ** (fruitless - 3)) if fruitless > 2 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptLimits:
-    """How long an attempt may be silent, and a trial may last."""
+    """Limits on the silence of an attempt and on the duration of a trial."""
 
     max_silence: float | Literal["auto"] | None = None
-    """Seconds; None for no limit."""
+    """Longest silence in seconds; None for no limit."""
     max_hours: float | None = None
-    """Wall hours of all attempts at a trial together."""
+    """Longest wall time in hours of all attempts at a trial together; None for no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,42 +55,42 @@ class Overdue:
 
     trial: str
     said: str
-    """Why, for a person."""
+    """Message for the user with the reason."""
     kill: bool
     fails: bool
 
 
 class Attempts:
-    """When the attempt at each running trial gave its last sign of life."""
+    """Tracks the last sign of life of the attempt at each running trial."""
 
     def __init__(self, limits: AttemptLimits) -> None:
         self._limits = limits
         self._signs: dict[str, float] = {}
-        self._silent: dict[str, int] = {}  # attempts in a row that were ended for their silence
-        self._ended: dict[str, float] = {}  # trials that ended and whose workers live
+        self._silent: dict[str, int] = {}  # consecutive attempts that were ended as silent
+        self._ended: dict[str, float] = {}  # {trial that ended but whose worker lives: since when}
 
     def begin(self, trial: str, now: float) -> None:
-        """An attempt begins at `now`, which may lie ahead."""
+        """Records that an attempt begins at `now`, which may be in the future."""
         self._signs[trial] = now
 
     def point(self, trial: str, now: float) -> None:
-        """A new point is recorded."""
+        """Records a new point of a trial."""
         self._signs[trial] = now
         self._silent.pop(trial, None)
 
     def repeated(self, trial: str, now: float) -> None:
-        """A point that was recorded before is reported again."""
+        """Records that a trial reported a point that was already recorded."""
         self._signs[trial] = now
 
     def overdue(
         self, living: Collection[str], history: "SweepHistory", now: float
     ) -> Iterator[Overdue]:
-        """What must be done about trials that are too slow; each attempt is named once.
+        """Yields the trials that are too slow or too silent; each attempt is reported once.
 
         Args:
-            living: trials that have a worker now, which may have been started a moment ago.
-            history: of the sweep.
-            now: seconds, by the clock of the history.
+            living: trials that have a worker now; the worker may have started just now.
+            history: history of the sweep.
+            now: seconds, by the history's clock.
         """
         self._signs = {name: self._signs.get(name, now) for name in living}
         self._ended = {name: since for name, since in self._ended.items() if name in living}
@@ -101,10 +106,10 @@ class Attempts:
                 yield self._too_silent(name, limit, now)
 
     def max_silence(self, trial: str, history: "SweepHistory") -> float:
-        """Seconds that a trial may be silent; infinite where nothing limits it.
+        """Longest silence in seconds that a trial may have; infinite if there is no limit.
 
-        With `auto` that follows from the trials that finished. One of more steps or a larger size
-        may be silent for longer, as its cost says.
+        With `auto` the limit follows from the finished trials. A trial with more steps or a larger
+        size may be silent for longer, in proportion to its cost.
         """
         given = self._limits.max_silence
         if given != "auto":
@@ -116,7 +121,7 @@ class Attempts:
         return max(MIN_SILENCE_SECONDS, SILENCE_FACTOR * max(longest)) if longest else math.inf
 
     def _too_silent(self, trial: str, limit: float, now: float) -> Overdue:
-        self._signs[trial] = now  # of the next attempt, which may be slow to begin
+        self._signs[trial] = now  # start of the next attempt, which may be slow
         count = self._silent[trial] = self._silent.get(trial, 0) + 1
         what = f"reported nothing for {limit:.0f} s (resources.max_silence)"
         if count < SILENT_ATTEMPTS:

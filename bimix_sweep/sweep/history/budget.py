@@ -1,10 +1,14 @@
-"""The budget in hours, a hard limit: what trainings have used, what is promised, what another one would cost.
+"""The budget in hours, a hard limit: hours used, hours reserved, and the expected cost of a trial.
 
-A further mixture is proposed only if its expected hours fit under the limit together with what was used, with what running
-trainings will use, and with a reserve for the final trainings (`prices` says what a training is expected to use). It is reckoned at the
-scale that it will have where that is known already, as the first trainings' is, else at the one asked about, that of the final ones.
-Until a training at the scale asked about has shown what it takes, what cheaper ones tell about it is no reason to end a search, only
-hours really used are. Where running trainings pass the limit nevertheless they are ended, and the sweep ends with what it has.
+A further mixture is proposed only if its expected hours fit under the limit together with three
+other amounts: the hours used, the hours that running trials will use, and a reserve for the
+confirmation trials. `cost_model` estimates the cost of a trial. The next trial is priced at its own
+fidelity if that is already known, as it is for the initial trials, and otherwise at the target
+fidelity, which is the fidelity of the confirmation trials.
+
+An estimate from cheaper trials never ends a search. Until a trial at the target fidelity has shown
+its cost, only hours that were really used count. Trials still running when the limit is reached are
+stopped, and the sweep ends with the results that it has.
 """
 
 from collections.abc import Iterator
@@ -19,31 +23,31 @@ from bimix_sweep.sweep.history.cost_model import Prices
 from bimix_sweep.sweep.history.history import SweepHistory
 
 UNITS = ("core", "GPU")
-"""Of what the hours are; `budget.core_hours`, `budget.gpu_hours`."""
+"""Units of the hours, for `budget.core_hours` and `budget.gpu_hours`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bill:
-    """Hours of one unit."""
+    """The budget in hours of one unit."""
 
     unit: str
     limit: float
     spent: float
-    """By all attempts at all trainings, until now."""
+    """Hours that all attempts at all trials have used until now."""
     promised: float
-    """Further hours that running trainings are expected to use."""
+    """Further hours that running trials are expected to use."""
     expected: float
-    """Of one training of the largest size for the most steps; 0 while nothing is known."""
+    """Expected hours of one trial at the target fidelity; 0 while nothing is known."""
     expected_next: float
-    """Of the next mixture's training."""
+    """Expected hours of the trial of the next mixture."""
     measured: bool
-    """A training of the largest size for the most steps has recorded a point, so that `expected` rests on one."""
+    """Whether a trial at the target fidelity has recorded a point, so `expected` is measured."""
     num_finals: int
-    """Final trainings still to be proposed, at most."""
+    """Largest number of confirmation trials that are still to be proposed."""
 
     @property
     def over(self) -> str | None:
-        """What to say where the limit is passed."""
+        """Message that the limit is reached; None if it is not."""
         return (
             f"the budget of {self.limit:g} {self.unit}-hours is spent"
             if self.spent >= self.limit
@@ -51,7 +55,10 @@ class Bill:
         )
 
     def no_more(self) -> str | None:
-        """Why no further mixture fits, the final trainings kept in mind; None where one does."""
+        """Why no further mixture fits into the budget; None if one fits.
+
+        The confirmation trials still to come are reserved.
+        """
         if self.expected_next == self.expected:
             return self._refusal(
                 self.expected * (1 + self.num_finals),
@@ -59,11 +66,12 @@ class Bill:
             )
         return self._refusal(
             self.expected_next + self.expected * self.num_finals,
-            f"1 more of about {self.expected_next:.3g} and {self.num_finals} final ones of about {self.expected:.3g} each",
+            f"1 more of about {self.expected_next:.3g} and {self.num_finals} final ones of "
+            f"about {self.expected:.3g} each",
         )
 
     def no_final(self) -> str | None:
-        """Why no further final training fits; None where one does."""
+        """Why no further confirmation trial fits into the budget; None if one fits."""
         return self._refusal(self.expected, f"1 more of about {self.expected:.3g} each")
 
     def _refusal(self, needed: float, what: str) -> str | None:
@@ -72,13 +80,17 @@ class Bill:
         if not self.measured or self.spent + self.promised + needed <= self.limit:
             return None
         promised = f", {self.promised:.3g} promised to running trainings" if self.promised else ""
-        return f"the budget of {self.limit:g} {self.unit}-hours is spent: {self.spent:.3g} used{promised}, and {what} do not fit"
+        return (
+            f"the budget of {self.limit:g} {self.unit}-hours is spent: {self.spent:.3g} "
+            f"used{promised}, and {what} do not fit"
+        )
 
 
 def bills(history: SweepHistory, now: float) -> Iterator[Bill]:
-    """One for each unit that is limited.
+    """Yields one bill for each unit that has a limit.
 
     Args:
+        history: history of the sweep.
         now: seconds since 1970.
     """
     if not history.spec.limited:
@@ -118,15 +130,18 @@ def bills(history: SweepHistory, now: float) -> Iterator[Bill]:
 
 
 def no_more(history: SweepHistory, now: float) -> str | None:
-    """Why no further mixture fits, the final trainings kept in mind; None where one does."""
+    """Why no further mixture fits into the budget; None if one fits.
+
+    The confirmation trials still to come are reserved.
+    """
     return next((reason for bill in bills(history, now) if (reason := bill.no_more())), None)
 
 
 def no_final(history: SweepHistory, now: float) -> str | None:
-    """Why no further final training fits; None where one does."""
+    """Why no further confirmation trial fits into the budget; None if one fits."""
     return next((reason for bill in bills(history, now) if (reason := bill.no_final())), None)
 
 
 def overspent(history: SweepHistory, now: float) -> str | None:
-    """That a limit is passed, in words; None where none is."""
+    """Message that a limit is reached; None if no limit is."""
     return next((bill.over for bill in bills(history, now) if bill.over), None)

@@ -1,8 +1,9 @@
-"""The final trainings: which mixtures are trained beside the predicted optimum, under which names, in which order.
+"""Selects the confirmation trials: their mixtures, their names and their order.
 
-No predicted optimum is recommended before it was trained beside the best measured, the uniform and the natural mixture,
-each with the same two seeds. Where two of these are the same mixture it is trained once and carries both labels. A sweep
-that a change reopened ends in final trainings anew; one of before with the same mixture and seed is taken as it is.
+A predicted optimum is recommended only after a trial of it has run beside the best measured, the
+uniform and the natural mixture, each with the same two seeds. If two of these mixtures are the
+same, it is trained once and carries both labels. A sweep that a change reopened ends in new
+confirmation trials; an earlier confirmation trial with the same mixture and seed is reused.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,18 +16,18 @@ from bimix_sweep.seeding import seed_for
 from bimix_sweep.sweep.history.history import SweepHistory
 
 PAIRS = 2
-"""Trainings of each final mixture; those of a pair share a seed."""
+"""Confirmation trials of each mixture; trial k of every mixture has the same seed."""
 MOST_FINALS = 4 * PAIRS
-"""Final trainings where predicted optimum, best measured, uniform and natural mixture all differ."""
+"""Confirmation trials if the predicted, best measured, uniform and natural mixture all differ."""
 SAME_MIXTURE = 0.005
-"""Final mixtures that differ in less than this share of tokens are trained once."""
+"""Total variation distance below which two confirmation mixtures are trained once."""
 
 FinalMixture = dict[str, Any]
-"""`labels` and `mixture`, as the journal keeps them."""
+"""One confirmation mixture: `labels` and `mixture`, as the journal stores them."""
 
 
 def reference_mixtures(spec: SweepSpec) -> list[FinalMixture]:
-    """Uniform and natural: known before the sweep's outcome."""
+    """The uniform and the natural mixture, which are known before the sweep's outcome."""
     mixtures: list[FinalMixture] = []
     _merge(mixtures, "uniform", spec.domains.uniform())
     _merge(mixtures, "natural", spec.domains.natural())
@@ -34,7 +35,12 @@ def reference_mixtures(spec: SweepSpec) -> list[FinalMixture]:
 
 
 def final_mixtures(history: SweepHistory, predicted: Mixture) -> list[FinalMixture]:
-    """All of them, the reference mixtures first."""
+    """All confirmation mixtures, with the reference mixtures first.
+
+    Args:
+        history: history of the sweep.
+        predicted: the predicted optimum.
+    """
     mixtures = reference_mixtures(history.spec)
     _merge(mixtures, "predicted", predicted)
     if (best := _best_measured(history)) is not None:
@@ -45,7 +51,10 @@ def final_mixtures(history: SweepHistory, predicted: Mixture) -> list[FinalMixtu
 def final_trainings(
     history: SweepHistory, mixtures: Sequence[FinalMixture]
 ) -> Iterator[tuple[str, int, FinalMixture]]:
-    """Name, seed and mixture (`labels`, `mixture`) of each final training, in the order they run: first one seed, then the next."""
+    """Name, seed and mixture (`labels`, `mixture`) of each confirmation trial, in their order.
+
+    All trials with the first seed come before those with the second seed.
+    """
     names = history.spec.domains.names
     there = {
         name: record for name, record in history.state.trials.items() if record.role == "final"
@@ -80,7 +89,11 @@ def final_trainings(
 def stands_for(
     history: SweepHistory, mixtures: Sequence[FinalMixture], predicted: Mixture
 ) -> float | None:
-    """How far the earlier final trainings that stand for the predicted optimum lie from it (total variation); None where it is trained anew."""
+    """Distance of the predicted optimum from the earlier confirmation trial that is reused for it.
+
+    Returns:
+        Total variation distance in [0, 1]; None if the predicted optimum gets new trials.
+    """
     names = history.spec.domains.names
     for trial, _, entry in final_trainings(history, mixtures):
         if (
@@ -92,9 +105,10 @@ def stands_for(
 
 
 def _best_measured(history: SweepHistory) -> Mixture | None:
-    """Mixture of the sweep's finished training with the lowest loss, of those the final run may use.
+    """Mixture of the finished trial with the lowest loss.
 
-    Losses of different scales are not compared: it is one of the largest size that any of them has, and of these of the most steps.
+    Only mixtures that the final run may use are considered. Losses at different fidelities are not
+    compared. Only trials of the largest size count, and among these only trials of the most steps.
     """
     domains = history.spec.domains
     found: list[tuple[float, int, float, Mixture]] = []
@@ -108,7 +122,7 @@ def _best_measured(history: SweepHistory) -> Mixture | None:
 
 
 def _merge(mixtures: list[FinalMixture], label: str, mixture: Mixture) -> None:
-    """Add a mixture, or a label where it is there already."""
+    """Adds a mixture, or adds a label if the mixture is already in the list."""
     shares = mixture.as_array()
     for entry in mixtures:
         if (

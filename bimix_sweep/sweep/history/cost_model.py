@@ -1,7 +1,8 @@
-"""What a training of some size and steps is expected to use, from what trainings of a sweep have used so far.
+"""Estimates what a trial of some size and steps will use, from what earlier trials have used.
 
-Start-up does not grow with size or steps: a second of it in a training of seconds would become minutes in one of hours, were the whole
-scaled. So a training is taken to use a start and then so much per size x step, and the latter is what passes between its points.
+The cost of a trial is a start-up cost plus a rate times size x steps. Start-up does not grow with
+size or steps: if the whole cost were scaled, a second of start-up in a trial of seconds would
+become minutes in a trial of hours. The rate is measured between the points of a trial.
 """
 
 import math
@@ -14,34 +15,36 @@ from bimix_sweep.sweep.history.history import SweepHistory
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """What one training tells."""
+    """Start-up cost and cost per unit of one trial."""
 
     used: float
     start: float
     rate: float
-    """For each unit of `Scale.cost`, after the start."""
+    """Cost for each unit of `Scale.cost`, after the start-up."""
     finished: bool
 
     def of(self, scale: Scale) -> float:
+        """Cost of this trial if it had fidelity `scale`."""
         return self.start + self.rate * scale.cost
 
 
 class Prices:
-    """Prices of trainings, in the unit in which it is given what they used."""
+    """Expected costs of trials, in the unit of `used`: core-hours, GPU-hours or seconds."""
 
     def __init__(
         self, history: SweepHistory, used: Mapping[str, float], signed: Mapping[str, float]
     ) -> None:
-        """
+        """Estimates start-up cost and rate of each trial.
+
         Args:
-            history: of the sweep.
-            used: {training: what it used until now}: core-hours, GPU-hours or seconds.
-            signed: the same until its last sign of life.
+            history: history of the sweep.
+            used: {trial: what it has used until now}, in core-hours, GPU-hours or seconds.
+            signed: {trial: what it had used at its last sign of life}, in the same unit.
         """
         self._at: dict[Scale, list[_Seen]] = {}
-        self._longest = 0.0  # of running trainings that have not shown yet how fast they are
+        self._longest = 0.0  # largest use of a running trial that has no points
         steady, seconds = history.hours.steady, history.hours.seconds
-        sudden = []  # trainings with one point an attempt, of which the start is not known
+        sudden = []  # trials with one point an attempt: start-up unknown
         starts = []
         for name, record in history.state.trials.items():
             if name not in used or record.state == "failed":
@@ -68,14 +71,19 @@ class Prices:
             )
 
     def measured(self, scale: Scale) -> bool:
-        """A training there has shown how fast it is."""
+        """Whether a trial at fidelity `scale` has shown its rate."""
         return scale in self._at
 
     def of(self, scale: Scale) -> float:
-        """Expected of a training there; 0 while nothing is known.
+        """Expected cost of a trial at fidelity `scale`; 0 while nothing is known.
 
-        The mean of those that finished there; before any did, what the longest running one there comes to if it goes on as between its points;
-        before any has points, what those at the scale nearest in cost would use there.
+        The estimate is the first of these that is available:
+
+        * the mean cost of the finished trials at this fidelity;
+        * the largest expected cost of the running trials at this fidelity, if they continue at
+          their rate;
+        * the mean cost that trials at the fidelity nearest in cost would have at this one;
+        * the largest cost so far of a running trial that has no points.
         """
         there = self._at.get(scale, [])
         if finished := [seen.used for seen in there if seen.finished]:

@@ -1,6 +1,7 @@
-"""What each event of a journal must hold, checked when it is read: a good checksum says nothing about who wrote the line.
+"""Checks the fields of each event when a journal is read.
 
-Only kinds and ranges of values are checked here; whether an event fits what happened before is for `history`.
+A correct checksum does not show who wrote a line. This file checks only types and ranges of values;
+`history` checks whether an event fits the events before it.
 """
 
 from typing import Annotated, Any, Literal
@@ -16,25 +17,29 @@ from bimix_sweep.mixture.domains import MOST_DOMAINS
 
 Shares = Annotated[dict[str, float], Field(max_length=MOST_DOMAINS)]
 TrialName = Annotated[str, Field(pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,199}$")]
-"""Checkpoints and logs are named by it, so that it must not lead anywhere else."""
+"""A trial's name; checkpoints and logs are named by it, so it must not lead to another folder."""
 Ends = dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 
 
 class Shape(BaseModel):
-    """Fields of an event that are used; it may have more."""
+    """Base of the event models: the fields of an event that are used; an event may have more."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 class DomainShape(Shape):
+    """One domain of a spec."""
+
     tokens: Annotated[float, Field(gt=0)] | None
     min: float
     max: float
 
 
 class FinalRunShape(Shape):
+    """The final run of a spec."""
+
     model_config = ConfigDict(extra="forbid")
 
     tokens: Annotated[float, Field(gt=0)] | None
@@ -43,11 +48,15 @@ class FinalRunShape(Shape):
 
 
 class GoalShape(Shape):
+    """The goal of one target of a spec."""
+
     goal: Literal["min", "max"]
     range: Annotated[list[float], Field(min_length=2, max_length=2)] | None
 
 
 class SpecShape(Shape):
+    """The `SweepSpec` as stored in an event."""
+
     domains: dict[str, DomainShape]
     targets: list[str]
     weights: Shares
@@ -74,6 +83,8 @@ class SpecShape(Shape):
 
 
 class SweepShape(Shape):
+    """Fields of a `sweep` event."""
+
     name: str
     config: dict[str, Any] = {}
     config_digest: str
@@ -83,6 +94,8 @@ class SweepShape(Shape):
 
 
 class ChangeShape(Shape):
+    """Fields of a `change` event."""
+
     what: Annotated[list[str], Field(min_length=1)]
     name: str
     config: dict[str, Any]
@@ -95,10 +108,14 @@ class ChangeShape(Shape):
 
 
 class PrecisionShape(Shape):
+    """Fields of a `precision` event."""
+
     precision: dict[str, Any]
 
 
 class ProposalShape(Shape):
+    """Fields of a `proposal` event."""
+
     trial: TrialName
     role: Literal["sweep", "final"]
     mixture: Shares
@@ -111,6 +128,8 @@ class ProposalShape(Shape):
 
 
 class StartShape(Shape):
+    """Fields of a `start` event."""
+
     trial: str
     where: str
     cores: Annotated[float, Field(ge=0, le=1e9)] = 1.0
@@ -118,12 +137,16 @@ class StartShape(Shape):
 
 
 class PointShape(Shape):
+    """Fields of a `point` event."""
+
     trial: str
     step: Positive
     losses: dict[str, float]
 
 
 class EndShape(Shape):
+    """Fields of an `end` event."""
+
     trial: str
     state: Literal["finished", "failed"]
     reason: str
@@ -131,11 +154,15 @@ class EndShape(Shape):
 
 
 class RetryShape(Shape):
+    """Fields of a `retry` event."""
+
     trial: str
     reopens: bool
 
 
 class OptimumShape(Shape):
+    """The predicted optimum of a `refit` event."""
+
     mixture: Shares
     objective: float
     region: Ends
@@ -143,6 +170,8 @@ class OptimumShape(Shape):
 
 
 class DecisionShape(Shape):
+    """The stopping decision of a `refit` or `decision` event."""
+
     model_config = ConfigDict(extra="forbid")
 
     stop: bool
@@ -154,12 +183,16 @@ class DecisionShape(Shape):
 
 
 class LawShape(Shape):
+    """The law of a `refit` event."""
+
     choice: dict[str, str]
     digest: str
     error: Shares = {}
 
 
 class RefitShape(Shape):
+    """Fields of a `refit` event."""
+
     num_points: Count
     num_trials: Count
     num_over: Count
@@ -170,15 +203,21 @@ class RefitShape(Shape):
 
 
 class DecidedShape(Shape):
+    """Fields of a `decision` event."""
+
     decision: DecisionShape
 
 
 class FinalShape(Shape):
+    """One confirmation mixture of a `finals` event."""
+
     labels: Annotated[list[str], Field(min_length=1)]
     mixture: Shares
 
 
 class FinalsShape(Shape):
+    """Fields of a `finals` event."""
+
     law: dict[str, Any]
     num_points: Count
     mixtures: list[FinalShape]
@@ -201,10 +240,10 @@ SHAPES: dict[str, type[Shape]] = {
 
 
 def check_shape(event: Event) -> None:
-    """Refuse an event that lacks a field or has one of the wrong kind.
+    """Checks that an event has all its fields, each of the right type.
 
     Raises:
-        JournalError: what is wrong, and of what kind it must be.
+        JournalError: a field is missing or wrong; the message says what is needed.
     """
     if (shape := SHAPES.get(event["kind"])) is not None:
         try:

@@ -1,19 +1,22 @@
-"""The events of a sweep as the journal keeps them.
+"""Makes the events of a sweep as the journal stores them.
 
-| kind | what it says |
-| --- | --- |
-| `sweep` | the first event: name, config and its digest, identity of the data, the spec |
-| `change` | the sweep goes on with another config: what changed in words, the same as of `sweep`, and what becomes of trainings so far |
-| `precision` | the number format of all trainings |
-| `proposal` | a training was decided: mixture, reason, seed, role, the points and the law it was decided from |
-| `start` | an attempt at it began: where, and how many CPU cores and GPUs it holds |
-| `point` | losses of a training at a step |
-| `end` | a training finished or failed, and what kind of failure it is |
-| `retry` | a failed training runs again from its beginning; whether what was decided since is open again |
-| `refit` | what the points said at some moment: predicted optimum, region, regret, decision |
-| `decision` | the sweep stopped proposing, and why |
-| `finals` | the law and optimum that the final trainings test |
-| `complete` | the comparison was made and the results written |
+The kinds of events:
+
+* `sweep`: the first event, with name, config and its digest, identity of the data, and the spec.
+* `change`: the sweep continues with another config; the event holds what changed in words, the
+  fields of `sweep`, and what happens to the trials so far.
+* `precision`: the number format of all trials.
+* `proposal`: a trial was decided, with mixture, reason, seed, role, and the points and the law that
+  the decision used.
+* `start`: an attempt at a trial began, with its place and its number of CPU cores and GPUs.
+* `point`: losses of a trial at a step.
+* `end`: a trial finished or failed, with the kind of failure.
+* `retry`: a failed trial runs again from its beginning; the event says whether later decisions are
+  open again.
+* `refit`: the result of a refit, with predicted optimum, region, regret and decision.
+* `decision`: the sweep stopped proposing, with the reason.
+* `finals`: the law and the optimum that the confirmation trials test.
+* `complete`: the comparison was made and the results were written.
 """
 
 import math
@@ -32,9 +35,12 @@ from bimix_sweep.mixture.domains import MOST_DOMAINS, DomainSet
 from bimix_sweep.mixture.goals import Goal
 
 CHANGED = ("name", "config", "config_digest", "data", "spec")
-"""Of the `sweep` event, what a `change` replaces."""
+"""Fields of the `sweep` event that a `change` event replaces."""
 ELSEWHERE = {"trainings": "elsewhere"}
-"""Identity of the data of a sweep whose trainings are not run by this program; trainings run by both do not mix in a sweep."""
+"""Identity of the data of a sweep whose trials another program runs.
+
+Such trials do not mix with trials of this program in one sweep.
+"""
 
 
 def sweep_event(
@@ -46,7 +52,16 @@ def sweep_event(
     versions: Mapping[str, str],
     config: Mapping[str, Any] | None = None,
 ) -> Event:
-    """The first event; `config` is `SweepConfig.public`, what a change is compared with."""
+    """The first event of a sweep.
+
+    Args:
+        name: name of the sweep.
+        config_digest: digest of the configuration.
+        data: identity of the data.
+        spec: what the sweep optimises.
+        versions: {library: version}.
+        config: `SweepConfig.public`, with which a later change is compared.
+    """
     return {
         "kind": "sweep",
         "name": name,
@@ -66,11 +81,12 @@ def change_event(
     dropped: Sequence[str],
     ended: Mapping[str, str],
 ) -> Event:
-    """The sweep goes on as `first`, a `sweep` event, says.
+    """The event that makes a sweep continue as `first`, a `sweep` event, says.
 
     Args:
-        what: the change in words, a line each.
-        renamed, dropped, ended: as `SweepState.change` takes them.
+        first: the `sweep` event of the new configuration.
+        what: the change in words, one line each.
+        renamed, dropped, ended: the arguments of `SweepState.change`.
     """
     return {
         "kind": "change",
@@ -83,7 +99,11 @@ def change_event(
 
 
 def proposal_event(proposal: Proposal, role: str) -> Event:
-    """A training was decided; its size is there where the sweep has several, and so are its steps."""
+    """The event that a trial was decided.
+
+    The event holds the trial's size if the sweep has several sizes, and its steps if the sweep has
+    several numbers of steps.
+    """
     return {
         "kind": "proposal",
         "trial": proposal.trial,
@@ -98,7 +118,13 @@ def proposal_event(proposal: Proposal, role: str) -> Event:
 
 
 def refit_event(refit: Refit, num_over: int, by: str) -> Event:
-    """What the points said; `by` tells a decision before a proposal from a look in between."""
+    """The event that holds the result of a refit.
+
+    Args:
+        refit: the result.
+        num_over: number of trials that had ended.
+        by: what the refit was for: "proposal", "watch" (a background refit) or "end".
+    """
     event: Event = {
         "kind": "refit",
         "by": by,
@@ -125,7 +151,10 @@ def refit_event(refit: Refit, num_over: int, by: str) -> Event:
 
 
 def _held_out_errors(law: FittedLaw) -> dict[str, float]:
-    """{target: mean relative error of the chosen law on mixtures left out}, of targets that were cross-validated."""
+    """{target: mean relative error of the chosen law on held-out mixtures}.
+
+    Only targets that were cross-validated are included.
+    """
     errors = law.cross_validation.get("by_target", {})
     found = {
         target: errors[target][name]["mean_relative_error"]
@@ -171,10 +200,10 @@ def _spec_to_json(spec: SweepSpec) -> dict[str, Any]:
 
 
 def spec_from_json(content: Mapping[str, Any]) -> SweepSpec:
-    """What `sweep_event` made of a spec.
+    """Reads a `SweepSpec` from the `spec` field of an event.
 
     Raises:
-        BimixSweepError: it does not fit together.
+        BimixSweepError: the fields do not fit together.
     """
     fields = dict(content)
     entries = fields["domains"]

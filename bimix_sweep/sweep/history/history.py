@@ -1,4 +1,4 @@
-"""What the events of a sweep rebuild: live, after a restart and for the page, by this one path."""
+"""Rebuilds the state of a sweep from its events, live, after a restart and for reports."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -22,66 +22,70 @@ from bimix_sweep.sweep.history.events import CHANGED, ELSEWHERE, spec_from_json
 from bimix_sweep.sweep.history.usage import Hours
 
 LIMITS = ("max_trials", "tolerance", "patience", "core_hours", "gpu_hours", "slots", "final")
-"""Of the spec, what only says how long to go on or is stated beside the answer (`final`, whose caps
-are in `domains`): predicted optima and regrets of before stay answers to the question."""
+"""Fields of the spec whose change keeps earlier predictions valid.
+
+They say how long to continue, or are stated beside the answer (`final`, whose caps are in
+`domains`). If only these fields change, earlier predicted optima and regrets stay valid.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastTrial:
-    """A training as the next driver finds it."""
+    """A trial as a new driver finds it."""
 
     proposal: Proposal
     role: str
     state: str
-    """"running" (to go on with), "finished" or "failed"."""
+    """State of the trial: "running" (the driver continues it), "finished" or "failed"."""
     objective: float | None
-    """Its last weighted loss."""
+    """Weighted loss at the last point; None before the first."""
 
 
 @dataclass(slots=True, kw_only=True)
 class SweepHistory:
-    """Everything that happened so far."""
+    """The state of a sweep, rebuilt from its events."""
 
     first: Event
-    """The `sweep` event, with what changes made of it."""
+    """The `sweep` event, updated by every `change` event."""
     spec: SweepSpec
     state: SweepState
     proposals: dict[str, Proposal] = field(default_factory=dict)
-    """Every training by name, the final ones too, in order."""
+    """{trial: its proposal}, in order, including the confirmation trials."""
     precision: dict[str, Any] | None = None
     starts: dict[str, list[Event]] = field(default_factory=dict)
-    """Attempts at each training."""
+    """{trial: the `start` events of its attempts}."""
     fruitless: dict[str, int] = field(default_factory=dict)
-    """Attempts at each training since its last point."""
+    """{trial: number of attempts since its last point}."""
     begun_anew: dict[str, int] = field(default_factory=dict)
-    """How often each trial has begun anew, after a failure or on other data: it may not go on from
-    a checkpoint of before."""
+    """{trial: how often it began anew}, after a failure or on other data.
+
+    Such a trial may not continue from an earlier checkpoint.
+    """
     refits: list[Event] = field(default_factory=list)
     decision: Decision | None = None
-    """Set when the sweep stopped proposing."""
+    """Decision by which the sweep stopped proposing; None before that."""
     finals: Event | None = None
     complete: bool = False
     changes: list[Event] = field(default_factory=list)
     retired: set[str] = field(default_factory=set)
-    """Final trainings from before a change that say nothing about the sweep as it is now: failed, or of other data."""
+    """Confirmation trials from before a change that do not count now: failed, or of other data."""
     hours: Hours = field(default_factory=Hours)
-    """Of compute that trainings used."""
+    """Hours of compute that trials used."""
     seconds: float = 0.0
-    """Wall time that drivers spent: gaps between them are left out."""
+    """Wall time of all drivers in seconds, without the gaps between them."""
     clock: Clock = field(default_factory=Clock)
-    """Tells when events happen that the journal is yet to write."""
+    """Clock for the times of events that the journal has not written yet."""
     longest: dict[Scale, float] = field(default_factory=dict)
-    """Longest seconds between two signs of life of an attempt, of the trials of each scale that
-    finished."""
+    """{fidelity: longest seconds between two signs of life of an attempt}, of finished trials."""
     _last: tuple[int, float] = (0, 0.0)
     _num_failed: int = 0
 
     @classmethod
     def begin(cls, first: Event) -> "SweepHistory":
-        """An empty history from the `sweep` event.
+        """Makes an empty history from the `sweep` event.
 
         Raises:
-            BimixSweepError: it is no such event, or its spec does not fit together.
+            BimixSweepError: the event is of another kind, or its spec does not fit together.
         """
         if first["kind"] != "sweep":
             raise SweepError("the journal begins with it; need a sweep event first")
@@ -89,18 +93,20 @@ class SweepHistory:
         return cls(first=first, spec=spec, state=SweepState(spec))
 
     def apply(self, event: Event) -> None:
-        """Take in one event.
+        """Updates the state with one event.
 
         Raises:
-            SweepError, DivergedError, MixtureError: it does not fit what happened before; nothing is changed then.
+            SweepError, DivergedError, MixtureError: the event does not fit the state, which stays
+                unchanged.
         """
         take = getattr(self, f"_take_{event['kind']}", None) if event["kind"].isalpha() else None
         if take is None:
             raise SweepError(
-                f"a {event['kind']} event is not known; this journal is of a newer program, so update bimix-sweep"
+                f"a {event['kind']} event is not known; this journal is of a newer program, "
+                "so update bimix-sweep"
             )
         take(event)
-        at = event["at"] if "at" in event else self.clock.now()  # the journal sets `at` later
+        at = event["at"] if "at" in event else self.clock.now()  # the journal adds `at` later
         self.hours.take(event, at)
         if event["kind"] == "end":
             self._learn_silence(event["trial"])
@@ -110,9 +116,13 @@ class SweepHistory:
             self._last = (event["epoch"], event["at"])
 
     def replay(self, event: Event) -> None:
-        """`apply` for an event of a journal, which may be of a program that took losses of any size: such a training has failed.
+        """Updates the state with an event that was read from a journal.
 
-        Raises: as `apply`.
+        The journal may be from a program that accepted losses of any size. A trial with a loss out
+        of range becomes a failed trial.
+
+        Raises:
+            SweepError, MixtureError: the event does not fit the state, which stays unchanged.
         """
         try:
             self.apply(event)
@@ -121,7 +131,7 @@ class SweepHistory:
             self.apply({**event, **ended})
 
     def restore_refits(self) -> None:
-        """Give the state the decisions of earlier refits, so that its streak goes on where it was."""
+        """Gives the state the earlier decisions, so that its count of agreeing refits continues."""
         self.state.forget_refits()
         for event in self.refits:
             refit = Refit(
@@ -136,12 +146,12 @@ class SweepHistory:
 
     @property
     def elsewhere(self) -> bool:
-        """Its trainings are not run by this program."""
+        """Whether another program runs the trials of this sweep."""
         return bool(self.first["data"] == ELSEWHERE)
 
     @property
     def num_over(self) -> int:
-        """Trainings of the sweep that finished or failed."""
+        """Number of trials that finished or failed, without the confirmation trials."""
         return sum(
             record.role == "sweep" and record.state != "running"
             for record in self.state.trials.values()
@@ -149,13 +159,13 @@ class SweepHistory:
 
     @property
     def num_points(self) -> int:
-        """Points recorded of the trainings the law is fitted to."""
+        """Number of recorded points of the trials to which the law is fitted."""
         return sum(
             len(record.points) for record in self.state.trials.values() if record.role == "sweep"
         )
 
     def running(self, role: str | None = None) -> list[str]:
-        """Names of trainings that have not ended."""
+        """Names of the trials that have not ended, of one `role` or of all."""
         return [
             name
             for name, record in self.state.trials.items()
@@ -163,7 +173,7 @@ class SweepHistory:
         ]
 
     def objective(self, trial: str) -> float | None:
-        """Weighted loss at a training's last step; None before its first point."""
+        """Weighted loss at a trial's last step; None before its first point."""
         points = self.state.trials[trial].points
         return (
             weighted_loss(
@@ -174,7 +184,7 @@ class SweepHistory:
         )
 
     def past(self) -> list[PastTrial]:
-        """All trainings so far, for a driver that starts."""
+        """All trials so far, for a new driver."""
         return [
             PastTrial(
                 proposal=proposal,
@@ -233,9 +243,8 @@ class SweepHistory:
             size=event.get("size"),
             steps=event.get("steps"),
         )
-        if (
-            proposal.trial not in self.state.trials
-        ):  # the state that made the proposal has it already
+        # the state that made the proposal has the trial already
+        if proposal.trial not in self.state.trials:
             if event["role"] == "sweep":
                 self.state.restore_proposal(proposal)
             else:
@@ -261,14 +270,17 @@ class SweepHistory:
             self._num_failed += self.state.trials[event["trial"]].role == "sweep"
 
     def _learn_silence(self, trial: str) -> None:
-        """Of a trial that ended, once its hours know the time from the last point to the end."""
+        """Stores the longest silence of a trial that ended.
+
+        Called after `hours` has taken the time from the last point to the end.
+        """
         longest = self.hours.longest.pop(trial, 0.0)
         record = self.state.trials[trial]
         if record.state == "finished":
             self.longest[record.scale] = max(self.longest.get(record.scale, 0.0), longest)
 
     def _take_retry(self, event: Event) -> None:
-        """A failed trial runs again; refits of before are judged as if it had not ended then."""
+        """Runs a failed trial again; earlier refits are judged as if it had not ended then."""
         trial = event["trial"]
         over = self.state.over
         self.state.retry(trial, reopens=self.finals is None or event["reopens"])
@@ -290,7 +302,10 @@ class SweepHistory:
         self.begun_anew[trial] = self.begun_anew.get(trial, 0) + 1
 
     def _reopen(self) -> None:
-        """What was decided is open again; final trials that finished may stand for the new ones."""
+        """Opens the decision to stop and the confirmation trials again.
+
+        Confirmation trials that finished may be reused for the new ones.
+        """
         if self.finals is not None:
             for name in self.running("final"):
                 self.state.abandon(name, "the sweep was reopened before it ended", "changed")
@@ -313,7 +328,7 @@ class SweepHistory:
 
 
 def judged_again(refits: Sequence[Event], rule: StoppingRule) -> list[Event]:
-    """The same refits with the decisions that another rule would have made of them."""
+    """The refits with the decisions that stopping rule `rule` makes for them."""
     judged: list[Event] = []
     before, counted = None, 0
     for event in refits:
@@ -335,13 +350,14 @@ def judged_again(refits: Sequence[Event], rule: StoppingRule) -> list[Event]:
 
 
 def rebuild(events: Iterable[Event], where: str) -> SweepHistory:
-    """The history that events tell.
+    """Rebuilds a history from events.
 
     Args:
+        events: all events of a journal, in order.
         where: the journal's folder, for messages.
 
     Raises:
-        JournalError: there is none, or one does not fit; it is named by its number.
+        JournalError: there are no events, or an event does not fit; the message gives its number.
     """
     history: SweepHistory | None = None
     for event in events:
@@ -368,7 +384,10 @@ def rebuild(events: Iterable[Event], where: str) -> SweepHistory:
 
 
 def replay(folder: str | Path) -> SweepHistory:
-    """What happened in a sweep's folder, read only.
+    """Rebuilds the history of the sweep in a folder, read only.
+
+    Args:
+        folder: path or URI of the sweep.
 
     Raises:
         JournalError: the journal is empty, damaged or does not fit together.

@@ -1,10 +1,11 @@
-"""Which failed trials are tried again, and what a person is told about failed trials.
+"""Selects the failed trials to run again, and makes the messages about failed trials.
 
-A trial that failed for a cause outside its mixture (out of memory, an import error, a lost node, an exit code) says
-nothing about the mixture, so it is trained again from its beginning once the cause is mended. It stays the same trial:
-it takes no further place in `budget.trials`. A trial whose loss diverged is left out unless the user asks for it,
-because the same mixture at the same learning rate would diverge again. A trial whose text a change took away cannot
-be trained any more.
+Some trials fail for a cause outside their mixture, such as out of memory, an import error, a lost
+node or an exit code. Such a failure says nothing about the mixture, so the trial runs again from
+its beginning after the cause is repaired. It stays the same trial and takes no further place in
+`budget.trials`. A trial whose loss diverged is left out unless the user asks for it, because the
+same mixture at the same learning rate would diverge again. A trial whose text a change removed
+cannot run any more.
 """
 
 import shlex
@@ -16,17 +17,22 @@ from bimix_sweep.mixture.simplex import SUM_TOLERANCE
 from bimix_sweep.sweep.history.history import SweepHistory
 
 RetryFailed = int | Literal["all"] | None
-"""Of the trials that failed for a cause outside their mixture, at most so many; "all" takes diverged
-ones too. None: all of them that the sweep still needs."""
+"""Which failed trials run again.
+
+A number is the largest number of trials that failed for a cause outside their mixture. "all"
+includes diverged trials. None means all trials that failed for a cause outside their mixture and
+that the sweep still needs.
+"""
 MAX_NAMED = 5
-"""Trials that a message names."""
+"""Largest number of trials that a message names."""
 
 
 def retriable(history: SweepHistory, wanted: RetryFailed) -> list[str]:
-    """Names of the failed trials to try again, in the order they were proposed.
+    """Names of the failed trials to run again, in the order of their proposals.
 
-    With None the sweep still needs final trials while it is not complete, and trials of the loop until it is settled
-    or the final trials are decided.
+    If `wanted` is None, only trials that the sweep still needs are included: confirmation trials
+    while the sweep is not complete, and other trials until the sweep is settled or the confirmation
+    trials are decided.
     """
     found = _failed(history, ("outside", "budget", *(("diverged",) if wanted == "all" else ())))
     if wanted is None:
@@ -36,7 +42,7 @@ def retriable(history: SweepHistory, wanted: RetryFailed) -> list[str]:
 
 
 def left_out(history: SweepHistory, folder: str) -> list[str]:
-    """What to say, a line each, about failed trials that are not tried again by themselves."""
+    """Messages, one line each, about failed trials that do not run again by themselves."""
     lines, command = [], f"bimix-sweep resume {shlex.quote(folder)}"
     outside = [name for name, _ in _failed(history, ("outside", "budget"))]
     diverged = [name for name, _ in _failed(history, ("diverged",))]
@@ -47,20 +53,20 @@ def left_out(history: SweepHistory, folder: str) -> list[str]:
         )
     if diverged:
         lines.append(
-            f"{_counted(diverged)} diverged and {_are(diverged)} left out; if your trainer would do better "
-            f"now, {command} --retry-failed all tries {_them(diverged)} again"
+            f"{_counted(diverged)} diverged and {_are(diverged)} left out; if your trainer "
+            f"would do better now, {command} --retry-failed all tries {_them(diverged)} again"
         )
     return lines
 
 
 def advice(history: SweepHistory, folder: str) -> str:
-    """What to do about a sweep that cannot go on because of its failed trials."""
+    """Advice for a sweep that cannot continue because of its failed trials."""
     quoted = shlex.quote(folder)
     if history.elsewhere:
         return (
-            "train the failed ones again and record their losses, which replace the failures (bimix-sweep "
-            f"propose {quoted} --count 0 --retry-failed all -o MIXTURES.csv lists them), or raise budget.trials "
-            f"in {quoted}/config.yaml"
+            "train the failed ones again and record their losses, which replace the "
+            f"failures (bimix-sweep propose {quoted} --count 0 --retry-failed all -o "
+            f"MIXTURES.csv lists them), or raise budget.trials in {quoted}/config.yaml"
         )
     outside = [name for name, _ in _failed(history, ("outside",))]
     spent = [name for name, _ in _failed(history, ("budget",))]
@@ -68,8 +74,9 @@ def advice(history: SweepHistory, folder: str) -> str:
     said = []
     if outside:
         said.append(
-            f"mend the cause and go on with: bimix-sweep resume {quoted} (or submit again), which tries "
-            f"{_counted(outside)} again; --retry-failed 0 goes on without {_them(outside)}"
+            f"mend the cause and go on with: bimix-sweep resume {quoted} (or submit again), "
+            f"which tries {_counted(outside)} again; --retry-failed 0 goes on without "
+            f"{_them(outside)}"
         )
     stopped_by_hours = (
         history.spec.limited
@@ -78,20 +85,20 @@ def advice(history: SweepHistory, folder: str) -> str:
     )
     if spent or stopped_by_hours:
         said.append(
-            f"raise the hours of budget in {quoted}/config.yaml and go on with: bimix-sweep resume {quoted}"
-            + (f", which tries {_counted(spent)} again" if spent else "")
+            f"raise the hours of budget in {quoted}/config.yaml and go on with: bimix-sweep "
+            f"resume {quoted}" + (f", which tries {_counted(spent)} again" if spent else "")
         )
     if diverged:
         said.append(
-            f"{_counted(diverged)} diverged: lower your trainer's learning rate and go on with: bimix-sweep resume "
-            f"{quoted} --retry-failed all, or train other mixtures with: bimix-sweep extend {quoted} --runs "
-            f"{len(diverged)}"
+            f"{_counted(diverged)} diverged: lower your trainer's learning rate and go on "
+            f"with: bimix-sweep resume {quoted} --retry-failed all, or train other mixtures "
+            f"with: bimix-sweep extend {quoted} --runs {len(diverged)}"
         )
     return "; ".join(said) or f"raise the budget with: bimix-sweep extend {quoted} --runs N"
 
 
 def _failed(history: SweepHistory, causes: Iterable[str]) -> list[tuple[str, TrialRecord]]:
-    """Failed trials of these causes that could be trained now, inside the present bounds."""
+    """Failed trials with these causes that could run now, within the present bounds."""
     domains, causes = history.spec.domains, tuple(causes)
 
     def inside(record: TrialRecord) -> bool:

@@ -1,7 +1,7 @@
-"""A sweep at one moment, as plain values: for the progress view, and for whoever else watches.
+"""A sweep at one moment, as plain values, for the progress view and other viewers.
 
-It is taken and sent every second while trainings record, so it holds what changes and the last of what does not: its size
-and the time it takes hardly grow with the sweep.
+A snapshot is made and sent every second while trials record. It therefore holds what changes and
+only the last part of what does not, so its size and its cost hardly grow with the sweep.
 """
 
 import itertools
@@ -21,12 +21,12 @@ from bimix_sweep.text import printable
 
 STATES = ("running", "finished", "failed")
 RECENT = 20
-"""Trainings decided last that are in a snapshot whether or not they run."""
+"""Number of latest trials that a snapshot holds whether or not they run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRow:
-    """One training."""
+    """One trial of a snapshot."""
 
     trial: str
     role: str
@@ -35,12 +35,15 @@ class TrialRow:
     step: int
     """Last step with a point; 0 before the first."""
     objective: float | None
-    """Weighted loss there."""
+    """Weighted loss at the last point; None before the first."""
     mixture: Mapping[str, float]
     steps: int
-    """Optimizer steps when it is whole; only losses at one step compare."""
+    """Optimizer steps of the whole trial; only losses at the same step can be compared."""
     size: float | None = None
-    """Non-embedding parameters, where the sweep has several sizes: only losses of one size compare."""
+    """Non-embedding parameters if the sweep has several sizes, else None.
+
+    Only losses of the same size can be compared.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,63 +52,69 @@ class Snapshot:
 
     name: str
     phase: str
-    """In words: `sweep`, `final trainings`, `done`."""
+    """Phase in words: `sweep`, `final trainings` or `done`."""
     steps: int
-    """Optimizer steps of a training, of the longest where there are several numbers."""
+    """Optimizer steps of a trial; the largest number if there are several."""
     trials: Sequence[TrialRow]
-    """Those that run and the `RECENT` decided last, in order."""
+    """The running trials and the latest `RECENT` trials, in order."""
     counts: Mapping[str, Mapping[str, int]]
-    """{role: {state: all trainings in it}}."""
+    """{role: {state: number of trials}}."""
     max_trials: int
     num_finals: int
-    """Final trainings there will be, those from before a change among them."""
+    """Number of confirmation trials in total, including those from before a change."""
     optimum: Mapping[str, float] | None
-    """Predicted best mixture."""
+    """Predicted best mixture; None before the first law."""
     region: Mapping[str, Sequence[float]]
-    """Ends of each domain over mixtures that are as good within the tolerance of the region."""
+    """{domain: [lowest, highest] proportion among the near-optimal mixtures}."""
     regret_expected: float | None
     regret_upper95: float | None
     movement_tv: float | None
     decision: str
-    """The last decision in words."""
+    """The last stopping decision in words."""
     elapsed_seconds: float
-    """Since this driver started."""
+    """Seconds since this driver started."""
     training_seconds: float
-    """Mean wall time of a finished training; 0 before the first."""
+    """Mean wall time in seconds of a finished trial; 0 before the first."""
     slots: int
     lines: Sequence[str]
-    """The log of this epoch, as far as it is kept: one line for each refit and each training's end."""
+    """Last log lines of this epoch: one for each refit and for each trial that ended."""
     num_lines: int
-    """All that were said in this epoch."""
+    """Number of all log lines of this epoch."""
     epoch: int
-    """Of the journal's writer; one that began anew has a log of its own."""
+    """Epoch of the journal's writer; each epoch has its own log."""
     extrapolation: Mapping[str, float]
-    """{axis: how many times the final run lies beyond the trials}, 1 inside, known axes only."""
+    """{axis: how many times the final run lies beyond the trials}; 1 is inside; known axes only."""
     not_tested: Sequence[str]
-    """What no trial tests of the final run, in sentences."""
+    """Sentences about properties of the final run that no trial tests."""
     seconds_to_do: float | None = None
-    """Expected wall time of all trainings that run or are to come, one after another; None while no time is known."""
+    """Expected wall seconds of all running and future trials, one after another.
+
+    None while no time is known.
+    """
 
     @property
     def seconds_left(self) -> float | None:
-        """If no training is saved by stopping early; None before the first ended."""
+        """Expected seconds until the end if the sweep does not stop early.
+
+        None before the first trial ended.
+        """
         if not self.training_seconds or self.seconds_to_do is None:
             return None
         return self.seconds_to_do / self.slots
 
 
 def describe(mixture: Mapping[str, float]) -> str:
-    """`python .41 cpp .33 docs .26`."""
+    """Formats a mixture as `python .41 cpp .33 docs .26`."""
     return " ".join(f"{name} {share:.2f}".replace(" 0.", " .") for name, share in mixture.items())
 
 
 def percent(share: float) -> str:
-    """`0.12%`; what would read as 0 is `<0.01%`."""
+    """Formats a proportion as `0.12%`; a value that would read as 0 is `<0.01%`."""
     return "<0.01%" if 0 <= share < 5e-5 else f"{share:.2%}"
 
 
 def duration(seconds: float) -> str:
-    """`48 s`, `3 min 20 s`, `5 h 10 min`."""
+    """Formats a duration as `48 s`, `3 min 20 s` or `5 h 10 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -123,7 +132,12 @@ def snapshot_of(
     num_lines: int,
     epoch: int,
 ) -> Snapshot:
-    """The snapshot of a history and of what only its driver knows."""
+    """Makes the snapshot from the history and from values that only its driver knows.
+
+    Args:
+        history: history of the sweep.
+        elapsed_seconds, training_seconds, lines, num_lines, epoch: the fields of `Snapshot`.
+    """
     records = history.state.trials
     counts: dict[str, dict[str, int]] = {}
     for record in records.values():
@@ -183,11 +197,13 @@ def snapshot_of(
 
 
 def _seconds_to_do(history: SweepHistory, num_finals: int, training_seconds: float) -> float | None:
-    """`Snapshot.seconds_to_do`.
+    """Computes `Snapshot.seconds_to_do`.
 
-    The first trainings' scales are known. After them one costs what those do that the law has chosen so far, and before it has chosen any
-    as much as the dearest: it is an upper bound that is told. Where all trainings have one scale each takes the mean of those that
-    finished under this driver: what earlier drivers saw, on other machines perhaps, is needed only to compare scales.
+    The fidelities of the initial trials are known. A later trial costs the mean of the trials that
+    the law has chosen so far. Before the law has chosen any, a later trial costs as much as one at
+    the target fidelity, which gives an upper bound. If all trials have one fidelity, each takes the
+    mean time of the trials that finished under this driver. Times of earlier drivers, perhaps on
+    other machines, are needed only to compare fidelities.
     """
     spec, records = history.spec, history.state.trials
     price: Callable[[Scale], float] = (
@@ -214,7 +230,7 @@ def _seconds_to_do(history: SweepHistory, num_finals: int, training_seconds: flo
 
 
 def _earlier_finals(history: SweepHistory) -> int:
-    """Final trainings from before a change that are not taken as they are."""
+    """Number of confirmation trials from before a change that are not reused."""
     if not history.changes:
         return 0
     planned = history.finals["mixtures"] if history.finals else reference_mixtures(history.spec)

@@ -1,4 +1,4 @@
-"""The `SweepSpec` and the first journal event that a configuration and its trainer make."""
+"""Makes the `SweepSpec` and the first journal event from a configuration and its trainer."""
 
 import platform
 from collections.abc import Mapping
@@ -14,20 +14,36 @@ from bimix_sweep.sweep.history.events import sweep_event
 
 
 class Proxies(Protocol):
-    """What a sweep knows of its trainings beforehand; a `Trainer` says it, too."""
+    """Facts about the proxy trials that are known before they run; every `Trainer` has them."""
 
     @property
-    def steps(self) -> int: ...
+    def steps(self) -> int:
+        """Optimizer steps of a trial; the largest number if there are several."""
+        ...
+
     @property
-    def eval_steps(self) -> tuple[int, ...]: ...
+    def eval_steps(self) -> tuple[int, ...]:
+        """Steps at which a trial measures its losses."""
+        ...
+
     @property
-    def sizes(self) -> tuple[float, ...]: ...
+    def sizes(self) -> tuple[float, ...]:
+        """Non-embedding parameters of the proxies, rising."""
+        ...
+
     @property
-    def domain_tokens(self) -> Mapping[str, float]: ...
+    def domain_tokens(self) -> Mapping[str, float]:
+        """{domain: tokens that it has}."""
+        ...
 
 
 def sweep_spec(config: SweepConfig, trainer: Proxies) -> SweepSpec:
-    """What a configuration asks, of such proxies."""
+    """The `SweepSpec` that a configuration asks for, with these proxies.
+
+    Args:
+        config: the user's configuration.
+        trainer: steps, sizes and token counts of the proxies.
+    """
     tokens = dict(trainer.domain_tokens)
     return SweepSpec(
         domains=config.domain_set(tokens),
@@ -58,7 +74,14 @@ def sweep_spec(config: SweepConfig, trainer: Proxies) -> SweepSpec:
 
 
 def first_event(config: SweepConfig, data: Mapping[str, Any], spec: SweepSpec, slots: int) -> Event:
-    """The `sweep` event of a configuration, of the data as the trainer knows them, and of so many trainings at a time."""
+    """The `sweep` event of a configuration.
+
+    Args:
+        config: the user's configuration.
+        data: identity of the data, from the trainer.
+        spec: the sweep's spec.
+        slots: number of trials that run at the same time.
+    """
     versions = {"python": platform.python_version()} | {
         name: version(name) for name in ("bimix-sweep", "ray", "optuna", "torch", "numpy", "scipy")
     }

@@ -1,4 +1,4 @@
-"""The numbers a person decides by, taken from the record of a running sweep."""
+"""Computes the numbers that a user decides by from the history of a running sweep."""
 
 import math
 import time
@@ -15,67 +15,73 @@ from bimix_sweep.sweep.history.snapshot import STATES
 
 PHASES = ("sweep", "final trainings", "done")
 RATE_SECONDS = 60.0
-"""Points per second are counted over it."""
+"""Window in seconds over which points per second are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """A sweep at one moment, in numbers. What is not known yet is None or left out of its mapping."""
+    """A sweep at one moment, in numbers.
+
+    A number that is not known yet is None, or is left out of its mapping.
+    """
 
     name: str
-    """Of the sweep."""
+    """Name of the sweep."""
     phase: str
     """One of `PHASES`."""
     trials: Mapping[str, int]
-    """{state: trainings in it}, the final ones among them."""
+    """{state: number of trials}, including the confirmation trials."""
     points: int
-    """Recorded, of trainings the law is fitted to."""
+    """Number of recorded points of the trials to which the law is fitted."""
     points_per_second: float
-    """Over the last minute, or since this process looked first."""
+    """Points per second over the last minute, or since the first call in this process."""
     optimum: Mapping[str, float]
-    """Predicted best proportions by domain."""
+    """{domain: predicted best proportion}."""
     interval: Mapping[str, Sequence[float]]
-    """Ends of each proportion's 95 % interval: what the posterior leaves open about where the optimum is."""
+    """{domain: [low, high]}, the posterior's 95 % interval of the optimum's proportion."""
     objective_predicted: float | None
     """Weighted loss at the predicted optimum."""
     objective_best: float | None
-    """Lowest weighted loss at the last step of a finished training of the (largest) size and the (most) steps that the optimum is for."""
+    """Lowest weighted loss at the last step of a finished trial at the target fidelity."""
     regret_expected: float | None
-    """Expected regret of the predicted optimum, a fraction of its loss."""
+    """Expected regret of the predicted optimum, as a fraction of its loss."""
     regret_upper95: float | None
-    """Its 95 % bound."""
+    """Upper 95 % bound of the regret, as a fraction of the loss."""
     tolerance: float
     """Expected regret at which the sweep stops."""
     law_error: Mapping[str, float]
-    """{target: mean relative error of the chosen law on mixtures left out of its fit}."""
+    """{target: mean relative error of the chosen law on held-out mixtures}."""
     refit_seconds: float | None
-    """Of the last refit."""
+    """Duration of the last refit in seconds."""
     core_hours: float
-    """CPU core-hours of all attempts at trainings."""
+    """CPU core-hours of all attempts at trials."""
     gpu_hours: float
-    """The same of GPU-hours."""
+    """GPU-hours of all attempts at trials."""
     budget_left: Mapping[str, float]
-    """{"trials", "core_hours", "gpu_hours": what may still be spent}, each only where it is limited."""
+    """{"trials", "core_hours", "gpu_hours": what is left of the budget}, only for limited ones."""
     information_per_core_hour: float | None
-    """What an hour teaches: see `information_rate`; None before two refits with a law."""
+    """Result of `information_rate`; None before two refits with a law."""
 
 
 class Figurer:
-    """Takes the figures again and again; keeps what cannot change, so that a look costs as little after 2000 trainings as after 20."""
+    """Computes the statistics repeatedly, and caches what cannot change.
+
+    A call therefore costs about as much after 2000 trials as after 20.
+    """
 
     def __init__(self) -> None:
         self._spec: SweepSpec | None = None
-        self._objectives: dict[str, float | None] = {}  # of finished trainings
+        self._objectives: dict[str, float | None] = {}  # by finished trial
         self._seen: deque[tuple[float, int]] = deque()  # (monotonic seconds, points)
 
     def take(self, history: SweepHistory) -> Figures:
-        """The figures now."""
+        """The statistics of a sweep now."""
         spec, core_hours, gpu_hours = (
             history.spec,
             history.hours.core_hours,
             history.hours.gpu_hours,
         )
-        if self._spec is not spec:  # another question: other weights, other domains
+        if self._spec is not spec:  # a changed spec: other weights or domains
             self._spec, self._objectives = spec, {}
         trials = dict.fromkeys(STATES, 0)
         points = proposed = 0
@@ -135,26 +141,28 @@ class Figurer:
 
 
 def phase(history: SweepHistory) -> str:
-    """How far a sweep is, one of `PHASES`."""
+    """Phase of a sweep, one of `PHASES`."""
     return "done" if history.complete else "sweep" if history.finals is None else "final trainings"
 
 
 def information_rate(
     refits: Sequence[Mapping[str, Any]], points: int, core_hours: float
 ) -> float | None:
-    """Nats by which the log of the expected regret falls per core-hour of training; .69 means that an hour halves the regret.
+    """Nats by which the log of the expected regret falls per core-hour of trials.
 
-    The slope of a least-squares line of -ln(expected regret) over points, through the refits since half of today's points
-    were there, times the points that a core-hour has brought so far. It scatters as the regret's estimate does, and is
-    below 0 while new points show that the law knew less than it said.
+    A value of 0.69 means that each core-hour halves the regret. The value is the slope of a
+    least-squares line of -ln(expected regret) over points, times the points per core-hour so far.
+    The line goes through the refits since half of the present points were recorded. The value
+    scatters as the estimate of the regret does. A negative value means that new points show that
+    the law was overconfident.
 
     Args:
         refits: `refit` events in order.
-        points: recorded so far.
-        core_hours: used so far.
+        points: number of points recorded so far.
+        core_hours: core-hours used so far.
 
     Returns:
-        None while fewer than two such refits differ in their points.
+        None while fewer than two such refits have different numbers of points.
     """
     xs, ys = [], []
     for event in reversed(refits):

@@ -1,36 +1,45 @@
-"""Hours of compute that trainings have used, counted from the journal's events."""
+"""Counts the hours of compute that trials have used, from the journal's events."""
 
 from bimix_sweep.journal.codec import Event
 
 
 class Hours:
-    """Adds up, over all attempts at all trainings, the time from an attempt's start to its last sign of life.
+    """Hours of all attempts at all trials, each from its start to its last sign of life.
 
-    A sign is a point or the end. What an attempt did after its last sign before it was killed is not known and not counted,
-    and neither is the time in which nobody drove the sweep.
+    A sign of life is a point or the end. Two kinds of time are not counted: the time of a killed
+    attempt after its last sign, which is not known, and the time in which no driver ran.
     """
 
     def __init__(self) -> None:
         self.core_hours = 0.0
-        """CPU core-hours."""
+        """CPU core-hours of all attempts."""
         self.gpu_hours = 0.0
-        """GPU-hours."""
+        """GPU-hours of all attempts."""
         self.trials: dict[str, tuple[float, float]] = {}
-        """Core-hours and GPU-hours of each training that gave a sign, since it was last tried again after it had failed."""
+        """{trial: (core-hours, GPU-hours)}, since the trial's last retry after a failure.
+
+        Only trials that gave a sign of life are included.
+        """
         self.lost = (0.0, 0.0)
-        """Core-hours and GPU-hours of failed attempts that begin anew: used, and no measure of what a trial costs."""
+        """Core-hours and GPU-hours of failed attempts whose trials began anew.
+
+        These hours are used, but they do not measure the cost of a trial.
+        """
         self.seconds: dict[str, float] = {}
-        """Wall seconds of each of these, all attempts together."""
+        """{trial: wall seconds of all its attempts}, for the trials in `trials`."""
         self.steady: dict[str, tuple[float, int]] = {}
-        """Wall seconds between points of one attempt, and the steps between them: start-up and what a restart repeats are not in it."""
+        """{trial: (wall seconds between points of one attempt, steps between them)}.
+
+        Start-up and the steps that a restart repeats are not included.
+        """
         self.longest: dict[str, float] = {}
-        """Longest seconds between two signs of life of an attempt, of each trial that runs."""
-        self._attempts: dict[str, tuple[float, float, float]] = {}  # last sign, cores, GPUs
-        self._reached: dict[str, int] = {}  # step of the attempt's last point
-        self._alive: set[str] = set()  # trainings whose last sign came while this process looked on
+        """{running trial: longest time in seconds between two signs of life of an attempt}."""
+        self._attempts: dict[str, tuple[float, float, float]] = {}  # last sign of life, cores, GPUs
+        self._reached: dict[str, int] = {}  # step of the last point of the attempt
+        self._alive: set[str] = set()  # trials whose last sign this process saw come
 
     def take(self, event: Event, at: float) -> None:
-        """Take in an event that happened at `at`, seconds since 1970."""
+        """Adds an event that happened at `at`, in seconds since 1970."""
         if event["kind"] == "retry":
             before = self.trials.pop(event["trial"], (0.0, 0.0))
             self.lost = (self.lost[0] + before[0], self.lost[1] + before[1])
@@ -40,9 +49,8 @@ class Hours:
             return
         if event["kind"] not in ("start", "point", "end"):
             return
-        (self._alive.discard if "at" in event else self._alive.add)(
-            event["trial"]
-        )  # with a time it is read from the journal
+        # an event with a time was read from the journal
+        (self._alive.discard if "at" in event else self._alive.add)(event["trial"])
         reached = self._reached.pop(event["trial"], None)
         if event["kind"] == "start":
             self._attempts[event["trial"]] = (at, event.get("cores", 1.0), event.get("gpus", 0.0))
@@ -67,14 +75,20 @@ class Hours:
                     )
 
     def lasted(self, trial: str, now: float) -> float:
-        """Wall seconds of all attempts at a trial, until now if this process saw its last sign come."""
+        """Wall seconds of all attempts at a trial, until its last sign of life.
+
+        If this process saw that sign come, the time until `now` is included.
+        """
         seconds = self.seconds.get(trial, 0.0)
         if trial in self._alive and trial in self._attempts:
             seconds += max(0.0, now - self._attempts[trial][0])
         return seconds
 
     def since_last_sign(self, now: float) -> dict[str, tuple[float, float]]:
-        """Core-hours and GPU-hours of each attempt since its last sign, of those whose sign this process saw come."""
+        """{trial: (core-hours, GPU-hours)} of each attempt since its last sign of life.
+
+        Only attempts whose last sign this process saw come are included.
+        """
         return {
             trial: (max(0.0, now - at) / 3600 * cores, max(0.0, now - at) / 3600 * gpus)
             for trial, (at, cores, gpus) in self._attempts.items()
