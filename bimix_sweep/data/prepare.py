@@ -144,7 +144,7 @@ class _Splits:
         self._width = token_bytes(tokenizer) if tokenizer is not None else None
         self._need, self._say = validation_tokens, say
         self._domains: dict[str, DomainDocuments] = {}
-        self._targets: dict[str, list[bytes]] = {}  # keys of their documents
+        self._targets: dict[str, list[bytes]] = {}  # keys of the documents of each target
         self._read: dict[str, dict[str, dict[str, Any]]] = {"domains": {}, "targets": {}}
 
     def add_target(self, name: str, sample: DocumentSample) -> None:
@@ -328,8 +328,8 @@ def _held_out(store: TokenStore, name: str | None) -> tuple[set[bytes], set[byte
     """Keys of the documents that are held out from a domain of a store, as two sets.
 
     The first set holds the keys held out before the domain was made. The second set holds the keys
-    held out by the domains made together with it. If the name is None, the first set holds all
-    keys.
+    held out by the domains made together with that domain. If the name is None, the first set
+    holds all keys.
     """
     before: set[bytes] = set()
     for stage in store.manifest["notes"].get("held_out", []):
