@@ -1,10 +1,11 @@
-"""Which parts of a domain's files are read: all of them, or blocks spread evenly over all files.
+"""Chooses which parts of a domain's files are read: whole files, or blocks spread over all files.
 
-A block is about 256 KB of a stored file. A source too large to be read whole is read in blocks, the
-k-th of which stands, of the N blocks of all files in the order of their names, about where the
-fractional part of k / golden ratio + 0.5 says. Any run of these numbers is spread evenly: every
-stretch of files has its part of the blocks to within two or three, and after N numbers each block
-came once.
+A block is about 256 KB of a stored file. A source that is too large to be read whole is read in
+blocks. The blocks of all files are numbered 0 to N - 1, in the order of the files' names. The
+reading order is a permutation of these numbers: entry k is the rank of the fractional part of k /
+golden ratio + 0.5 among those of all N values of k. Any run of consecutive entries is spread
+evenly: every stretch of files gets its proportion of the blocks to within two or three blocks.
+After N entries, each block has been read once.
 
 Source: V. T. Sos, On the distribution mod 1 of the sequence n alpha, Ann. Univ. Sci. Budapest 1
 (1958) 127-134.
@@ -18,40 +19,45 @@ import numpy as np
 import numpy.typing as npt
 
 BLOCK = 1 << 18
-"""Stored bytes of a block."""
+"""Stored bytes of one block."""
 STREAM_BYTES = 4_000_000_000
-"""Stored bytes that are read at most on the way to the chosen blocks of files that cannot be
-sought."""
+"""Maximum stored bytes, over all files without random access, that are read to reach their
+chosen blocks."""
 MAX_RANKED = 1 << 20
-"""Blocks up to which the order is the exact one; that of more is an arithmetic progression modulo
-their number."""
+"""Maximum number of blocks for the exact order; with more blocks, the order is an arithmetic
+progression modulo their number."""
 GOLDEN = (math.sqrt(5) - 1) / 2
+"""1 / golden ratio, about 0.618."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Portion:
-    """What is read of one file."""
+    """The part of one file that is read."""
 
     path: str
+    """Path of the file."""
     size: int
     """Stored bytes of the file."""
     num_blocks: int
-    """That the file has."""
+    """Number of blocks in the file."""
     blocks: tuple[int, ...] | None = None
-    """Numbers of those that are read, rising; None: the file is read whole."""
+    """Numbers of the blocks that are read, ascending; None: the file is read whole."""
     reach: int | None = None
-    """Stored bytes read at most on the way to these blocks, where the file cannot be sought; None:
-    as many as it takes."""
+    """Maximum stored bytes read to reach these blocks, for a file without random access; None:
+    no limit."""
 
     def within(self, size: float, reach: float) -> list[int]:
-        """The blocks to read, moved evenly to the front where `reach` is less than `size`; rising,
-        without repetition."""
+        """Numbers of the blocks to read, ascending and without repetition.
+
+        Where `reach` is less than `size`, each number is multiplied by reach / size. This moves the
+        blocks evenly towards the beginning of the file.
+        """
         factor = min(1.0, reach / size) if size else 1.0
         return sorted({int(block * factor) for block in self.blocks or ()})
 
 
 class Blocks:
-    """The blocks of several files, in the order in which they are to be read."""
+    """All blocks of several files, and the order in which they are read."""
 
     def __init__(
         self,
@@ -61,13 +67,14 @@ class Blocks:
         sought: Sequence[bool],
         num_bytes: float,
     ) -> None:
-        """Lay them out.
+        """Count the blocks of each file and fix the reading order.
 
         Args:
-            files: (path, stored bytes) in an order in which alike ones are neighbours.
-            whole: of each file: it can only be read whole, as one block.
-            sought: of each file: reading may begin at any place of it.
-            num_bytes: about how much text all of it holds.
+            files: (path, stored bytes) of each file, in an order in which similar files are
+                neighbours.
+            whole: for each file, True if it can only be read whole, as one block.
+            sought: for each file, True if reading can begin at any position.
+            num_bytes: approximate bytes of text in all files.
         """
         self.files = tuple(files)
         self.num_bytes = num_bytes
@@ -81,19 +88,20 @@ class Blocks:
         )
         self._ends = np.cumsum(self._counts)
         self.total = int(self._ends[-1])
-        """Number of blocks."""
+        """Number of blocks in all files."""
         ranked = self.total <= MAX_RANKED
         self._ranks = _ranks(self.total) if ranked else None
         self._stride = 1 if ranked else _stride(self.total)
 
     def count(self, num_bytes: float) -> int:
-        """How many blocks hold about so much text; all of them where there is no more."""
+        """Number of blocks that hold about `num_bytes` of text; all blocks if there is no more
+        text than that."""
         if num_bytes >= self.num_bytes:
             return self.total
         return math.ceil(self.total * num_bytes / self.num_bytes)
 
     def portions(self, first: int, count: int) -> list[Portion]:
-        """Blocks number `first` to `first + count - 1` of the order, file by file."""
+        """Entries `first` to `first + count - 1` of the reading order, grouped by file."""
         chosen: Mapping[int, list[int]]
         if first == 0 and count >= self.total:
             return [
@@ -124,12 +132,13 @@ class Blocks:
 
 
 def _ranks(total: int) -> npt.NDArray[np.int64]:
-    """(total,) place of k / golden ratio + 0.5 modulo 1 among those of all k below `total`."""
+    """(total,) rank of the fractional part of k / golden ratio + 0.5 among those of all k below
+    `total`."""
     return np.asarray(np.argsort(np.argsort((np.arange(total) * GOLDEN + 0.5) % 1)))
 
 
 def _stride(total: int) -> int:
-    """The number nearest to total / golden ratio that has no divisor in common with `total`."""
+    """The integer nearest to total / golden ratio that has no common divisor with `total`."""
     near = round(total * GOLDEN)
     return next(
         candidate

@@ -1,4 +1,7 @@
-"""Three real domains that any machine with this package's dependencies has: Python, C++ and English technical prose."""
+"""Collects the three domains of the demo: Python, C++ and English technical prose.
+
+The text comes from files that every machine with this package's dependencies has.
+"""
 
 import ast
 import hashlib
@@ -13,11 +16,12 @@ from bimix_sweep.data.sources import Source
 from bimix_sweep.errors import DataError
 
 PROSE_PACKAGES = ("numpy", "scipy", "sympy", "networkx", "torch")
-"""Well documented packages that are always here, dependencies or theirs."""
+"""Well documented packages that are always installed: dependencies, or dependencies of
+dependencies."""
 CPP_FOLDERS = ("c10", "torch/csrc", "ATen/core", "ATen/native", "torch/headeronly")
-"""Written by hand; the rest of torch's headers is generated."""
+"""Folders of torch's headers that were written by hand; the other headers are generated."""
 DIRECTIVES = ("#include", "#pragma", "#if", "#el", "#endif", "#undef", "# ")
-"""Lines of a header that say nothing of its own."""
+"""Beginnings of preprocessor lines, which are alike in every header and are left out."""
 LEFT_OUT = {
     "site-packages",
     "test",
@@ -29,9 +33,9 @@ LEFT_OUT = {
     "encodings",
     "__pycache__",
 }
-"""Folders of text that is not the library's own or much the same in every file."""
+"""Names of folders whose text is not the library's own or is much the same in every file."""
 MIN_CHARACTERS = 400
-"""Shorter documents are stubs."""
+"""Minimum characters of a document; shorter documents are stubs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,17 +43,27 @@ class DemoText:
     """One domain of the demo."""
 
     source: Source
-    """Its documents, up to the limit."""
+    """The documents of the domain, up to the size limit."""
     available_bytes: float
-    """About how much of such text this machine has: that of the files read, times the bytes of all files over the bytes of those."""
+    """Estimated bytes of such text on this machine.
+
+    The estimate is the bytes of text extracted, times the bytes of all files over the bytes of the
+    files that were read.
+    """
 
 
 def demo_texts(limit_bytes: int = 2_000_000) -> dict[str, DemoText]:
-    """Domains `python`, `cpp` and `english`, up to `limit_bytes` of text each, without any download.
+    """Text of the domains `python`, `cpp` and `english`, without any download.
 
-    python: the standard library without docstrings and comments. cpp: headers that come with torch, without includes and
-    conditions of the preprocessor. english: docstrings of the standard library and of PROSE_PACKAGES, read from the source;
-    nothing is imported. The text differs between machines (versions of these packages); on one machine it is always the same.
+    Each domain gets up to about `limit_bytes` of text.
+
+    python: the standard library without docstrings and comments.
+    cpp: headers that come with torch, without includes and preprocessor conditions.
+    english: docstrings of the standard library and of PROSE_PACKAGES, read from the source files;
+    no module is imported.
+
+    The text differs between machines that have other versions of these packages. On one machine the
+    text is always the same.
 
     Raises:
         DataError: the sources of the standard library or torch's headers are not on this machine.
@@ -78,7 +92,7 @@ def demo_texts(limit_bytes: int = 2_000_000) -> dict[str, DemoText]:
 
 
 def _package(name: str) -> Path | None:
-    """Folder of an installed package, found without importing it."""
+    """Folder of an installed package, found without importing the package."""
     spec = importlib.util.find_spec(name)
     return (
         Path(spec.submodule_search_locations[0])
@@ -88,7 +102,7 @@ def _package(name: str) -> Path | None:
 
 
 def _files(root: Path, pattern: str) -> list[Path]:
-    """Files under a folder in an order that depends on their relative names only and mixes the folders."""
+    """Files under a folder, in a pseudo-random order that depends only on their relative names."""
     named = [(path.relative_to(root).as_posix(), path) for path in root.rglob(pattern)]
     kept = [
         (hashlib.blake2b(name.encode(), digest_size=8).digest(), name, path)
@@ -101,6 +115,11 @@ def _files(root: Path, pattern: str) -> list[Path]:
 def _text(
     name: str, paths: Sequence[Path], extract: Callable[[str], str], limit: int, where: str
 ) -> DemoText:
+    """Extracts documents from files until they hold `limit` bytes; skips files that cannot be read.
+
+    Raises:
+        DataError: the files hold less than a quarter of `limit`.
+    """
     documents: list[str] = []
     size = 0
     read = 0
@@ -110,10 +129,10 @@ def _text(
             with warnings.catch_warnings():
                 warnings.simplefilter(
                     "ignore"
-                )  # old modules hold escapes that the compiler warns of
+                )  # old modules contain escapes that the compiler warns about
                 text = extract(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, SyntaxError, ValueError, RecursionError):
-            continue  # a file of another encoding or a broken example: others are there
+            continue  # a file in another encoding or a broken example; the other files suffice
         if len(text) >= MIN_CHARACTERS:
             documents.append(text)
             size += len(text.encode(errors="replace"))
@@ -121,14 +140,15 @@ def _text(
             break
     if size < limit / 4:
         raise DataError(
-            f"the demo found {size} bytes of {name} in {where}; need {limit // 4}, so run with your own data instead"
+            f"the demo found {size} bytes of {name} in {where}; need {limit // 4}, so run with "
+            "your own data instead"
         )
     total = sum(path.stat().st_size for path in paths)
     return DemoText(source=Source(documents=tuple(documents)), available_bytes=size * total / read)
 
 
 def _code(text: str) -> str:
-    """A module without docstrings and comments, formatted anew."""
+    """Source of a module without docstrings and comments, formatted by `ast.unparse`."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(
@@ -139,13 +159,13 @@ def _code(text: str) -> str:
 
 
 def _header(text: str) -> str:
-    """A header without the directives that every other header repeats."""
+    """Text of a header without the directives that every other header repeats."""
     kept = [line for line in text.splitlines() if not line.lstrip().startswith(DIRECTIVES)]
     return "\n".join(kept).strip()
 
 
 def _prose(text: str) -> str:
-    """A module's docstrings, without examples at the Python prompt."""
+    """All docstrings of a module, without examples at the Python prompt."""
     found = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(

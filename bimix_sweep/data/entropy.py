@@ -1,11 +1,15 @@
-"""Mixtures without training: domains weighed by how much there is to learn in them, as four entropies see it.
+"""Computes mixtures from the entropy of each domain's tokens, without any trial.
 
-With P the frequencies of tokens x and of adjacent pairs (x, x') in a domain, natural logarithms:
+The higher the entropy of a domain, the larger its proportion.
+
+With P the frequencies of tokens x and of adjacent pairs (x, x') in a domain, and natural
+logarithms:
 
     SE  = -sum P(x) log P(x)                  Shannon
     JE  = -sum P(x, x') log P(x, x')          joint
     CE  = -sum P(x, x') log P(x' | x)         conditional; the best of the four in the paper
-    VNE = -sum l log l                        von Neumann, l the eigenvalues of K / N, K a kernel of N samples, K_nn = 1
+    VNE = -sum l log l                        von Neumann; l: eigenvalues of K / N,
+                                              K: kernel of N samples with K_nn = 1
 
     r_i = exp(H_i) / sum_j exp(H_j)
 
@@ -25,25 +29,45 @@ from bimix_sweep.mixture.simplex import Array
 
 
 def shannon_entropy(tokens: Tokens) -> float:
-    """SE of (tokens,), nats."""
+    """Shannon entropy (SE) of (tokens,), nats per token.
+
+    Raises:
+        DataError: there is no token.
+    """
     _need(tokens, 0)
     return _entropy(np.bincount(tokens))
 
 
 def joint_entropy(tokens: Tokens) -> float:
-    """JE of (tokens,), nats a pair."""
+    """Joint entropy (JE) of the adjacent pairs in (tokens,), nats per pair.
+
+    Raises:
+        DataError: there are fewer than two tokens.
+    """
     _need(tokens, 1)
     wide = np.asarray(tokens, dtype=np.uint64)
     return _entropy(np.unique((wide[:-1] << np.uint64(32)) | wide[1:], return_counts=True)[1])
 
 
 def conditional_entropy(tokens: Tokens) -> float:
-    """CE of (tokens,), nats: JE less the entropy of the pairs' first tokens."""
+    """Conditional entropy (CE) of (tokens,), nats per token.
+
+    CE is JE minus the entropy of the pairs' first tokens.
+
+    Raises:
+        DataError: there are fewer than two tokens.
+    """
     return joint_entropy(tokens) - shannon_entropy(tokens[:-1])
 
 
 def von_neumann_entropy(kernel: Array) -> float:
-    """VNE of an (N, N) symmetric kernel with unit diagonal, nats: from 0 (all samples alike) to log N (all orthogonal)."""
+    """Von Neumann entropy (VNE) of an (N, N) symmetric kernel with unit diagonal, nats.
+
+    The value lies between 0 (all samples alike) and log N (all samples orthogonal).
+
+    Raises:
+        DataError: the kernel is not a symmetric square matrix with a diagonal of ones.
+    """
     if (
         kernel.ndim != 2
         or kernel.shape[0] != kernel.shape[1]
@@ -57,7 +81,13 @@ def von_neumann_entropy(kernel: Array) -> float:
 
 
 def embedding_entropy(embeddings: Array) -> float:
-    """VNE of (N, d) embeddings under the cosine kernel, by the eigenvalues of whichever Gram matrix is smaller."""
+    """Von Neumann entropy (VNE) of (N, d) embeddings under the cosine kernel, nats.
+
+    The eigenvalues are those of the smaller of the two Gram matrices, (N, N) or (d, d).
+
+    Raises:
+        DataError: a row is zero or not finite.
+    """
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
     if embeddings.ndim != 2 or not np.isfinite(lengths).all() or (lengths == 0).any():
         raise DataError(
@@ -69,7 +99,11 @@ def embedding_entropy(embeddings: Array) -> float:
 
 
 def entropy_mixture(entropies: Mapping[str, float]) -> Mixture:
-    """r_i = exp(H_i) / sum_j exp(H_j) from {domain: H}."""
+    """Mixture r_i = exp(H_i) / sum_j exp(H_j) from {domain: H}.
+
+    Raises:
+        DataError: there is no entropy, or an entropy is not finite.
+    """
     values = np.array([*entropies.values()], dtype=np.float64)
     if not np.isfinite(values).all() or not values.size:
         raise DataError(
@@ -80,9 +114,11 @@ def entropy_mixture(entropies: Mapping[str, float]) -> Mixture:
 
 
 def store_mixtures(store: TokenStore) -> dict[str, Mixture]:
-    """{"SE" | "JE" | "CE": mixture} of a store's training tokens, from as many tokens of each domain as the smallest has.
+    """{"SE" | "JE" | "CE": mixture} of a store's training tokens.
 
-    Counted entropies grow with the number of tokens counted; equal numbers keep that from favouring large domains.
+    The same number of tokens of each domain is counted: as many as the smallest domain has. An
+    entropy estimated from counts grows with the number of tokens, so different numbers would favour
+    large domains.
     """
     count = min(store.num_train_tokens(name) for name in store.domains)
     measures = {"SE": shannon_entropy, "JE": joint_entropy, "CE": conditional_entropy}
@@ -93,15 +129,18 @@ def store_mixtures(store: TokenStore) -> dict[str, Mixture]:
 
 
 def _need(tokens: Tokens, count: int) -> None:
+    """Raises DataError unless there are at least `count + 1` tokens."""
     if len(tokens) < count + 1:
         raise DataError(f"{len(tokens)} tokens; need at least {count + 1} to measure an entropy")
 
 
 def _entropy(counts: npt.NDArray[np.int64]) -> float:
+    """Shannon entropy, nats, of the distribution that counts are proportional to."""
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())
 
 
 def _spectral(eigenvalues: Array) -> float:
+    """Von Neumann entropy, nats, from the eigenvalues of K / N."""
     positive = eigenvalues[eigenvalues > 0]
     return float(-(positive * np.log(positive)).sum())

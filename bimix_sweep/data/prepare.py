@@ -1,10 +1,12 @@
-"""From text (or ready-made tokens) to a token store: one tokenizer for all domains, splits that
-share no document.
+"""Makes a token store from text or ready-made tokens.
 
-Documents are keyed by a hash of their text (`sample`). A repeated document is kept once; the first
-keys of a domain become its validation split, and no training split keeps a document that any
-validation set holds. So no copy straddles a split, and neither the splits nor the tokenizer depend
-on the files that documents lie in or on how much is trained on.
+One tokenizer serves all domains, and the splits share no document.
+
+The key of a document is a hash of its text (`sample`). A repeated document is kept once. The
+documents with the smallest keys of a domain become its validation split. No training split keeps a
+document that any validation set holds. So no copy of a document is in two splits. The splits and
+the tokenizer depend neither on the files that the documents lie in nor on the number of training
+tokens.
 """
 
 import hashlib
@@ -43,22 +45,24 @@ def prepare(
     validation_tokens: int = 8_192,
     progress: Callable[[str], None] | None = None,
 ) -> TokenStore:
-    """Tokenise every domain and target into a store at `out`; a store there that was made of the
-    same inputs is opened instead.
+    """Tokenise every domain and target into a store at `out`.
+
+    If `out` holds a store that was made of the same inputs, that store is opened instead.
 
     Args:
         domains: the sweep's domains.
-        targets: held-out texts beside the domains' own validation splits; their names are not those
-            of domains.
-        vocabulary: size of the byte-level BPE trained on a balanced sample of the domains;
-            ready-made tokens state their own.
-        max_tokens: training tokens to keep of a domain, by name or for all: what a sweep can use,
-            not what there is.
-        validation_tokens: size of each domain's validation split, and the most kept of a target.
-        progress: told what is being done and what was read, in sentences.
+        targets: held-out texts that are not the domains' own validation splits; no target has the
+            name of a domain.
+        out: folder of the store.
+        vocabulary: size of the byte-level BPE that is trained on a balanced sample of the domains;
+            not used for ready-made tokens, which state their own vocabulary.
+        max_tokens: maximum training tokens kept of a domain, by name or for all: the number that a
+            sweep can use, not the number available.
+        validation_tokens: size of each domain's validation split, and maximum size of a target.
+        progress: called with sentences that say what is being done and what was read.
 
     Raises:
-        DataError: a source cannot be read, or a domain has too few documents or tokens; nothing is
+        DataError: a source cannot be read, or a domain has too few documents or tokens; no store is
             written then.
     """
     targets = targets or {}
@@ -117,8 +121,8 @@ def prepare(
 
 
 class _Splits:
-    """The splits of a store as they are made: first the targets, then the domains, then what the
-    domains train on."""
+    """The splits of a store while they are made: first targets, then domains, then training
+    splits."""
 
     def __init__(
         self,
@@ -127,6 +131,12 @@ class _Splits:
         say: Callable[[str], None],
         held_out: set[bytes] | None = None,
     ) -> None:
+        """Args:
+        tokenizer: None where the sources hold tokens.
+        validation_tokens: size of each domain's validation split, and maximum size of a target.
+        say: called with sentences about the progress.
+        held_out: keys of documents that no domain trains on, known beforehand.
+        """
         self.validation: dict[str, Split] = {}
         self.held_out = held_out if held_out is not None else set()
         """Keys of documents that no domain trains on."""
@@ -134,10 +144,11 @@ class _Splits:
         self._width = token_bytes(tokenizer) if tokenizer is not None else None
         self._need, self._say = validation_tokens, say
         self._domains: dict[str, DomainDocuments] = {}
-        self._targets: dict[str, list[bytes]] = {}  # keys of their documents
+        self._targets: dict[str, list[bytes]] = {}  # keys of the documents of each target
         self._read: dict[str, dict[str, dict[str, Any]]] = {"domains": {}, "targets": {}}
 
     def add_target(self, name: str, sample: DocumentSample) -> None:
+        """Tokenises a target and marks its documents as held out."""
         self._say(f"tokenising target {name}")
         pieces, keys = target_pieces(name, sample, self._encode, validation_tokens=self._need)
         self.validation[name] = Split(documents=pieces, num_bytes=num_bytes(pieces, self._width))
@@ -146,6 +157,7 @@ class _Splits:
         self._read["targets"][name] = sample.record()
 
     def add_domain(self, name: str, sample: DocumentSample, cap: int | None) -> None:
+        """Splits a domain; `cap` is the maximum of its training tokens, None for no maximum."""
         self._say(f"tokenising {name}")
         documents = split_domain(
             name,
@@ -161,10 +173,10 @@ class _Splits:
         self._read["domains"][name] = sample.record()
 
     def train(self, caps: Mapping[str, int | None]) -> dict[str, Split]:
-        """The training split of each domain.
+        """Training split of each domain, without the documents that any validation set holds.
 
         Raises:
-            DataError: one has too few tokens.
+            DataError: a domain has too few tokens.
         """
         for documents in self._domains.values():
             self.held_out.update(documents.held_out)
@@ -183,16 +195,18 @@ class _Splits:
             self._read["domains"][name] |= {
                 "held_out_elsewhere": len(documents.train) - len(fresh),
                 "tokens_kept": count,
-                # of whole documents: the last one kept is cut at the cap
+                # mean over whole documents: the last document that is kept may be cut at the cap
                 "tokens_per_document": round(sum(map(len, fresh)) / len(fresh), 2),
             }
         return found
 
     def notes(self, samples: Mapping[str, DocumentSample]) -> dict[str, Any]:
-        """What the manifest tells of the text, which is said as well.
+        """Notes for the manifest about the text that was read.
+
+        The same facts are also passed to `say`, in sentences.
 
         Args:
-            samples: of the domains.
+            samples: sample of each domain.
         """
         shared = shared_documents(samples)
         for kind, entries in self._read.items():
@@ -229,23 +243,25 @@ def extend(
     again: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> TokenStore:
-    """Write a store with further domains at `out`, in the tokenizer of `store`, whose own splits it
-    takes over as they are.
+    """Write a store at `out` that holds the splits of `store` unchanged and further domains.
 
-    No training split of a further domain keeps a document that a validation split of `store` holds.
+    The further domains use the tokenizer of `store`. No training split of a further domain keeps a
+    document that a validation split of `store` holds.
 
     Args:
-        store: what is extended; it stays where it is.
+        store: the store that is extended; its folder is not changed.
         domains: the further domains.
-        out: where the new store goes.
-        renamed: {domain of `store`: its name in the new one}.
-        again: domain of `store` whose text the further domains are read from: only documents that
-            were held out when it was made are left out, not those of domains that joined later.
+        out: folder of the new store.
+        renamed: {domain of `store`: its name in the new store}.
+        again: domain of `store` whose text the further domains are read from. Then only documents
+            that were held out when that domain was made are left out, not documents held out by
+            domains that were added later.
         max_tokens, progress: as for `prepare`.
 
     Raises:
-        DataError: a source cannot be read or has too few tokens, a name is taken, or the tokens are
-            of another kind; nothing is written then.
+        DataError: a source cannot be read or has too few tokens, a name is taken, or a source does
+            not hold the kind of data that `store` was made of (text, or tokens of the same
+            vocabulary); no store is written then.
     """
     renamed, say, caps = renamed or {}, progress or (lambda _: None), max_tokens or {}
     there = {name: renamed.get(name, name) for name in (*store.domains, *store.targets)}
@@ -309,8 +325,12 @@ def extend(
 
 
 def _held_out(store: TokenStore, name: str | None) -> tuple[set[bytes], set[bytes]]:
-    """Keys of documents held out before a domain of a store was made (None: all), and of those held
-    out by the domains made together with it."""
+    """Keys of the documents that are held out from a domain of a store, as two sets.
+
+    The first set holds the keys held out before the domain was made. The second set holds the keys
+    held out by the domains made together with that domain. If the name is None, the first set
+    holds all keys.
+    """
     before: set[bytes] = set()
     for stage in store.manifest["notes"].get("held_out", []):
         keys = {bytes.fromhex(key) for held in stage.values() for key in held}
@@ -321,6 +341,6 @@ def _held_out(store: TokenStore, name: str | None) -> tuple[set[bytes], set[byte
 
 
 def _stored(store: TokenStore, name: str, split: str) -> list[Tokens]:
-    """The documents of a split that a store holds."""
+    """The documents of one split of a store, each (tokens,)."""
     tokens = store.train(name) if split == "train" else store.validation(name)
     return np.split(tokens, store.documents(name, split)[1:-1])

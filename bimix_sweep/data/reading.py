@@ -1,9 +1,9 @@
-"""Reading the documents of one file, all of them or those of some blocks, with bounds on what one
-document may take.
+"""Reads the documents of one file or of some of its blocks, and limits the size of one document.
 
-A document belongs to the block in which it begins. Lines and tokens are sought by their bytes, rows
-of Parquet by their number within a row group; a compressed file is decompressed from its beginning,
-and of that only the blocks are kept.
+A document belongs to the block in which it begins. Blocks of uncompressed lines and of tokens are
+found by byte offset. Blocks of a Parquet file are found by row number within a row group. A
+compressed file is decompressed from its beginning, and only the documents of the chosen blocks are
+kept.
 """
 
 import gzip
@@ -22,23 +22,27 @@ from bimix_sweep.data.blocks import BLOCK, Portion
 from bimix_sweep.errors import DataError
 
 LARGEST_TEXT = 64_000_000
-"""Bytes of one document; what is longer is a collection that does not say where its documents
-end."""
+"""Maximum bytes of one document; a longer text is a collection without marked document ends."""
 LARGEST_JSON = 512_000_000
-"""Bytes of a `.json` file, which is parsed as a whole."""
+"""Maximum bytes of a `.json` file, which is parsed as a whole."""
 MAX_COMPRESSION = 1000
-"""Times that a Parquet column may be smaller than its text: more is no text, and could fill the
+"""Maximum compression factor of a Parquet column; text compresses less, and more could fill the
 memory."""
 BATCH_BYTES = 16_000_000
-"""Text of Parquet rows decoded at once, about."""
+"""Approximate bytes of text in Parquet rows that are decoded at once."""
 COMPRESSED = (".gz", ".zst")
+"""Endings of compressed files."""
 TOKEN_FILES = (".npy", ".bin")
+"""Endings of files that hold tokens."""
 LINES = (".jsonl", ".ndjson")
+"""Endings of files with one JSON object per line."""
 
 
 def file_kind(path: str) -> str:
-    """The ending that says what a file holds, without that of a compression: `.jsonl` of
-    `a.jsonl.zst`."""
+    """Ending that says what a file holds, without the ending of a compression.
+
+    For example, the kind of `a.jsonl.zst` is `.jsonl`.
+    """
     suffixes = [s.lower() for s in PurePosixPath(path).suffixes]
     if suffixes and suffixes[-1] in COMPRESSED:
         suffixes.pop()
@@ -46,21 +50,26 @@ def file_kind(path: str) -> str:
 
 
 def is_whole(path: str) -> bool:
-    """True where a file cannot be read in blocks: it is one document or one JSON value."""
+    """True if a file cannot be read in blocks, because it is one document or one JSON value."""
     return file_kind(path) not in (*LINES, ".parquet", *TOKEN_FILES)
 
 
 def is_sought(path: str) -> bool:
-    """True where reading may begin at any place of a file."""
+    """True if a file has random access: reading can begin at any position."""
     return not path.endswith(COMPRESSED) and file_kind(path) != ".parquet"
 
 
 def read_texts(filesystem: fs.FileSystem, portion: Portion, column: str) -> Iterator[str]:
-    """The texts of a file or of some of its blocks.
+    """Texts of a file or of some of its blocks.
+
+    Args:
+        filesystem: the file system that holds the file.
+        portion: the part of the file to read.
+        column: field of JSON objects, or column of Parquet, that holds the text.
 
     Raises:
-        DataError: the file is not what its ending says, or a document is too long; it names the
-            file and the place in it.
+        DataError: the content of the file does not match its ending, or a document is too long; the
+            message names the file and the position in it.
     """
     path, kind = portion.path, file_kind(portion.path)
     try:
@@ -87,7 +96,7 @@ def read_texts(filesystem: fs.FileSystem, portion: Portion, column: str) -> Iter
         ) from error
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         said = str(error).splitlines()[0]
-        if "too much memory" in said:  # zstd's own words for a window above 128 MB
+        if "too much memory" in said:  # zstd's message for a window above 128 MB
             said += (
                 " (its window is larger than 128 MB); compress it again without --long or --ultra"
             )
@@ -95,6 +104,7 @@ def read_texts(filesystem: fs.FileSystem, portion: Portion, column: str) -> Iter
 
 
 def _json_texts(filesystem: fs.FileSystem, path: str, column: str) -> Iterator[str]:
+    """Texts of a `.json` file, which holds one entry or a list of entries."""
     with _open(filesystem, path) as stream:
         entries = _parse(_whole(stream, path, LARGEST_JSON), path)
     for number, entry in enumerate(entries if isinstance(entries, list) else [entries], start=1):
@@ -105,6 +115,7 @@ def _json_texts(filesystem: fs.FileSystem, path: str, column: str) -> Iterator[s
 
 
 def _open(filesystem: fs.FileSystem, path: str) -> IO[bytes]:
+    """Opens a file for reading from its beginning, decompressed."""
     stream: Any = filesystem.open_input_stream(
         path, compression="zstd" if path.endswith(".zst") else None
     )
@@ -114,6 +125,7 @@ def _open(filesystem: fs.FileSystem, path: str) -> IO[bytes]:
 
 
 def _whole(stream: IO[bytes], path: str, most: int) -> bytes:
+    """Reads a whole file; raises DataError if it is larger than `most` bytes."""
     data = stream.read(most + 1)
     if len(data) > most:
         what = "JSON value" if most == LARGEST_JSON else "text"
@@ -125,7 +137,7 @@ def _whole(stream: IO[bytes], path: str, most: int) -> bytes:
 
 
 def _lines(filesystem: fs.FileSystem, portion: Portion) -> Iterator[tuple[str, bytes]]:
-    """(where it stands, line)."""
+    """(description of the position, line) of each line in the portion."""
     path = portion.path
     if portion.blocks is None:
         with _open(filesystem, path) as stream:
@@ -140,6 +152,7 @@ def _lines(filesystem: fs.FileSystem, portion: Portion) -> Iterator[tuple[str, b
 
 
 def _line(stream: IO[bytes], where: str) -> bytes:
+    """Reads one line; raises DataError if it is longer than LARGEST_TEXT."""
     line = stream.readline(LARGEST_TEXT + 1)
     if len(line) > LARGEST_TEXT:
         raise _too_long(where)
@@ -154,12 +167,13 @@ def _too_long(where: str) -> DataError:
 
 
 def _sought_lines(filesystem: fs.FileSystem, portion: Portion) -> Iterator[tuple[str, bytes]]:
+    """Lines that begin in the chosen blocks of an uncompressed file."""
     path = portion.path
     with io.BufferedReader(filesystem.open_input_file(path), buffer_size=BLOCK) as stream:
         for block in portion.blocks or ():
             place, end = block * BLOCK, (block + 1) * BLOCK
             stream.seek(max(0, place - 1))
-            if place:  # the line that the block before begins
+            if place:  # skip the line that began in the block before
                 place += len(_line(stream, f"{path} after byte {place}")) - 1
             while place < end and (line := _line(stream, f"{path} after byte {place}")):
                 yield f"{path} after byte {place}", line
@@ -167,8 +181,11 @@ def _sought_lines(filesystem: fs.FileSystem, portion: Portion) -> Iterator[tuple
 
 
 def _streamed_lines(filesystem: fs.FileSystem, portion: Portion) -> Iterator[tuple[str, bytes]]:
-    """Decompressed from the beginning, in pieces that belong to the block where the compressed
-    bytes were read."""
+    """Lines of the chosen blocks of a compressed file.
+
+    The file is decompressed from its beginning in pieces. The block of a piece is the one in which
+    the read position of the compressed file stands before the piece is read.
+    """
     path = portion.path
     wanted = {
         *portion.within(portion.size, portion.size if portion.reach is None else portion.reach)
@@ -179,8 +196,8 @@ def _streamed_lines(filesystem: fs.FileSystem, portion: Portion) -> Iterator[tup
             if path.endswith(".gz")
             else pa.CompressedInputStream(raw, "zstd")
         )
-        begun: bytes | None = None  # of a line that began in a wanted piece and ends in a later one
-        cut, place, block = False, 0, 0  # cut: the last piece ended within a line
+        begun: bytes | None = None  # part of a line that began in a wanted piece
+        cut, place, block = False, 0, 0  # cut: the piece before ended within a line
         while (block <= max(wanted) or begun is not None) and (piece := stream.read(BLOCK)):
             where = f"{path} after byte {place} of its text"
             place += len(piece)
@@ -244,7 +261,7 @@ def _parquet_texts(filesystem: fs.FileSystem, portion: Portion, column: str) -> 
 
 
 def _rows(metadata: Any, portion: Portion) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """(row group, its [first, last) rows that are read)."""
+    """(row group, [first, last) ranges of its rows that are read)."""
     sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     if portion.blocks is None:
         yield from ((group, [(0, size)]) for group, size in enumerate(sizes) if size)
@@ -274,6 +291,7 @@ def _rows(metadata: Any, portion: Portion) -> Iterator[tuple[int, list[tuple[int
 def _group_texts(
     table: Any, group: int, ranges: list[tuple[int, int]], column: str, path: str
 ) -> Iterator[str]:
+    """Texts of some row ranges of one row group, decoded in batches of about BATCH_BYTES."""
     details = table.metadata.row_group(group)
     where, batch = f"{path} row group {group}", 1
     for number in range(details.num_columns):

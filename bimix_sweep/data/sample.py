@@ -1,11 +1,15 @@
-"""The documents of a source in the order of their keys, whatever files they lie in; only those
-asked for are tokenised.
+"""Samples the documents of a source in the order of their keys.
 
-The key of a document is a hash of its text without the white space around it, so that copies have
-one key. The documents with the smallest keys of a source are a fair sample of it, the same for 1
-file or 50 and in any order, and a larger sample begins with a smaller one. A source of more than
-SCAN_BYTES of text is not read whole: its sample is of blocks spread evenly over all files
-(`blocks`), first so many that SCAN_BYTES are read, whatever is asked for.
+Only the documents that are asked for are tokenised.
+
+The key of a document is a hash of its text without the white space around it, so all copies have
+the same key. The documents with the smallest keys of a source are a fair sample of the source. This
+sample does not depend on the number or the order of the files, and a larger sample begins with a
+smaller one.
+
+A source of more than SCAN_BYTES of text is not read whole. Its sample comes from blocks that are
+spread evenly over all files (`blocks`). The first blocks, SCAN_BYTES of text, are read for every
+request.
 """
 
 import hashlib
@@ -23,16 +27,18 @@ from bimix_sweep.data.token_files import Tokens
 from bimix_sweep.errors import DataError
 
 END_OF_TEXT = "<|endoftext|>"
+"""Special token that ends every document."""
 SCAN_BYTES = 128_000_000
-"""Text of a source that is read, if there is so much: its keys are computed in about the time that
-a small proxy's text is tokenised in."""
+"""Bytes of text that are read of a source first, if it has so many (docs/evidence.md)."""
 POOL_BYTES = 16_000_000
-"""Text with the smallest keys that is held in memory until the tokenizer is known; where a domain
-needs more it is read again."""
+"""Characters of text, or tokens, with the smallest keys that stay in memory until the tokenizer
+is known; a domain that needs more is read again."""
 BATCH_CHARACTERS = 250_000
-"""Characters encoded at once, so that memory stays small."""
+"""Characters encoded at once, so that memory use stays small."""
 ALL_KEYS = 1 << 128
+"""Number of possible keys: a key has 16 bytes."""
 Content = str | Tokens
+"""Text of a document, or its ready-made tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +46,14 @@ class Document:
     """One document, tokenised."""
 
     key: bytes
+    """Hash of the text, 16 bytes."""
     tokens: Tokens
+    """(tokens,), with the end of text if there is one."""
 
 
 class Encoder:
-    """Turns texts into tokens, in which no text becomes a special token; ready-made tokens stay as
-    they are."""
+    """Turns texts into tokens; no part of a text becomes a special token. Ready-made tokens stay
+    unchanged."""
 
     def __init__(self, tokenizer: Tokenizer | None) -> None:
         """Args:
@@ -53,12 +61,12 @@ class Encoder:
         """
         self._tokenizer = tokenizer
         if tokenizer is not None:
-            tokenizer.encode_special_tokens = True  # else `<|endoftext|>` in a text ends it
+            tokenizer.encode_special_tokens = True  # `<|endoftext|>` in a text is text
             self._end = tokenizer.token_to_id(END_OF_TEXT)
             self._wide = tokenizer.get_vocab_size() > 2**16
 
     def __call__(self, contents: Iterable[tuple[bytes, Content]]) -> Iterator[Document]:
-        """The documents of (key, content), in their order."""
+        """The documents of (key, content) pairs, in the same order."""
         if self._tokenizer is None:
             for key, content in contents:
                 if not isinstance(content, str):
@@ -74,6 +82,7 @@ class Encoder:
 
 
 def _batches(contents: Iterable[tuple[bytes, Content]]) -> Iterator[list[tuple[bytes, Content]]]:
+    """Groups (key, content) pairs into batches of about BATCH_CHARACTERS."""
     batch: list[tuple[bytes, Content]] = []
     size = 0
     for key, content in contents:
@@ -87,28 +96,32 @@ def _batches(contents: Iterable[tuple[bytes, Content]]) -> Iterator[list[tuple[b
 
 
 class DocumentSample:
-    """What was read of a source. Making one reads the source, or SCAN_BYTES of it, and computes the
-    keys."""
+    """The documents read from one source. The constructor reads the source, or SCAN_BYTES of it,
+    and computes the keys."""
 
     def __init__(self, name: str, source: Source, *, piece_characters: int = 0) -> None:
-        """Args:
-            name: of the domain or target.
-            piece_characters: text that `pieces` gives.
+        """Read the source, or the first SCAN_BYTES of its blocks.
+
+        Args:
+            name: name of the domain or target.
+            source: the source to read.
+            piece_characters: total characters of text that `pieces` gives.
 
         Raises:
             DataError: the source cannot be read or is empty.
         """
         self._source, self._tokens = source, source.holds_tokens()
         self._files = None if source.path is None else source.open()
-        self._read = self._base = 0  # blocks
+        self._read = self._base = 0  # numbers of blocks
         if self._files is not None:
             self._read = self._base = self._files.blocks.count(SCAN_BYTES)
         self.variants: dict[bytes, bytes] = {}
-        """{key: which of the texts of this key is taken}, of all documents that were read."""
+        """{key: variant of the text that is kept for this key}, for all documents that were
+        read."""
         self.repeated = 0
-        """Documents left out because another one has their key."""
+        """Number of documents left out because another document has the same key."""
         self.num_bytes = 0
-        """Text that was read, UTF-8, or bytes of tokens."""
+        """Bytes that were read: UTF-8 bytes of text, or bytes of tokens."""
         self._longest_piece = max(1, piece_characters // 8)
         self._pool, self._pieces = _Smallest(POOL_BYTES), _Smallest(piece_characters)
         for content in self._contents(0, self._base):
@@ -116,32 +129,37 @@ class DocumentSample:
         if not self.variants:
             raise DataError(f"{name} is empty: no text in {source.path}; give it documents")
         self.count = len(self.variants)
-        """Different documents in the blocks that are read whatever is asked for."""
+        """Number of different documents in the blocks that are read for every request."""
 
     @property
     def whole(self) -> bool:
-        """True where all of the source has been read."""
+        """True if the whole source has been read."""
         return self._files is None or self._read == self._files.blocks.total
 
     def pieces(self) -> list[str]:
-        """Text of documents in the order of their keys, from the middle of each at most an eighth
-        of all."""
+        """Pieces of text for training the tokenizer, in the order of the documents' keys.
+
+        A piece is the middle of a document, at most an eighth of `piece_characters`.
+        """
         return [piece for _, piece in self._pieces.in_order() if isinstance(piece, str)]
 
     def in_order(self, encode: Encoder) -> Iterator[Document]:
-        """The documents of the blocks that are always read, in the order of their keys."""
+        """Documents of the blocks that are read for every request, in the order of their keys."""
         yield from encode(self._pool.in_order())
         low = self._pool.bound
         while low is not None:
-            high = 2 * low if 2 * low < ALL_KEYS else None  # twice as many as so far
+            high = 2 * low if 2 * low < ALL_KEYS else None  # doubles the range of keys
             yield from sorted(encode(self._between(low, high)), key=lambda document: document.key)
             low = high
 
     def more(self, encode: Encoder, num_bytes: float | None) -> list[Document]:
-        """The documents of further blocks, in no order; none where all was read.
+        """Documents of further blocks, in no particular order; an empty list if the whole source
+        was read.
 
         Args:
-            num_bytes: about how much text to read; None: all there is, read from the beginning.
+            encode: the encoder.
+            num_bytes: approximate bytes of text to read; None: all remaining text, by reading the
+                source again from its beginning.
         """
         if self.whole or self._files is None:
             return []
@@ -155,7 +173,10 @@ class DocumentSample:
         return [*encode(self._fresh(first, count, again))]
 
     def _fresh(self, first: int, count: int, again: set[bytes]) -> Iterator[tuple[bytes, Content]]:
-        """(key, content) of documents whose keys are new; those of `again` are met once more."""
+        """(key, content) of documents with new keys.
+
+        A key in `again` was read before; its first occurrence now is not counted as a repetition.
+        """
         for content in self._contents(first, count):
             key, variant, _, num_bytes = identify(content)
             self.num_bytes += num_bytes
@@ -168,13 +189,13 @@ class DocumentSample:
                 yield key, content
 
     def record(self) -> dict[str, Any]:
-        """JSON-able: how much was read of how much there is."""
+        """JSON-able: how much of the source was read, and how much there is."""
         blocks = self._files.blocks if self._files is not None else None
         share = 1.0 if blocks is None else self._read / blocks.total
         portions = [] if blocks is None else blocks.portions(0, self._read)
         reached = [p.reach for p in portions if p.reach is not None and p.size > p.reach]
         there = self.num_bytes / share
-        if blocks is not None and reached:  # blocks moved to the front do not stand for their own
+        if blocks is not None and reached:  # moved blocks are no sample of the whole file
             there = max(there, blocks.num_bytes)
         return {
             "files_read": len(portions),
@@ -187,6 +208,7 @@ class DocumentSample:
         }
 
     def _contents(self, first: int, count: int) -> Iterator[Content]:
+        """Contents of `count` blocks, from block `first` of the reading order on."""
         if self._files is None:
             return self._source.texts()
         portions = self._files.blocks.portions(first, count)
@@ -195,6 +217,7 @@ class DocumentSample:
         return self._files.texts(portions)
 
     def _add(self, content: Content) -> None:
+        """Counts a content and keeps it if its key is among the smallest."""
         key, variant, size, num_bytes = identify(content)
         self.num_bytes += num_bytes
         if (before := self.variants.get(key)) is not None:
@@ -209,6 +232,8 @@ class DocumentSample:
             self._pieces.offer(key, piece, min(size, self._longest_piece))
 
     def _between(self, low: int, high: int | None) -> Iterator[tuple[bytes, Content]]:
+        """(key, content) of the always read blocks whose keys are in [low, high), read again;
+        None: no upper end."""
         done = set()
         for content in self._contents(0, self._base):
             key, variant, _, _ = identify(content)
@@ -220,19 +245,21 @@ class DocumentSample:
 
 
 class _Smallest:
-    """The contents with the smallest keys, no more of them than it takes for `most` characters or
-    tokens."""
+    """Holds the contents with the smallest keys, only as many as are needed for `most`
+    characters or tokens."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.bound: int | None = None
-        """Contents with smaller keys are held, all of them; None: all that there are."""
+        """All offered contents with keys below this number are held; None: all offered contents
+        are held."""
         self._kept: dict[int, tuple[bytes, Content, int]] = {}
-        self._largest: list[int] = []  # negated, a heap
+        self._largest: list[int] = []  # heap of negated keys
         self._size = 0
 
     def offer(self, key: bytes, content: Content, size: int) -> None:
-        """Hold a content, in place of an earlier one with its key, which has the same size."""
+        """Holds a content; it replaces a held content with the same key, which has the same
+        size."""
         number = int.from_bytes(key)
         if self.bound is not None and number >= self.bound:
             return
@@ -246,15 +273,21 @@ class _Smallest:
             self._size -= last
 
     def in_order(self) -> Iterator[tuple[bytes, Content]]:
-        """(key, content) by key."""
+        """(key, content) pairs, sorted by key."""
         return (self._kept[number][:2] for number in sorted(self._kept))
 
 
 def identify(content: Content) -> tuple[bytes, bytes, int, int]:
     """Key, variant, size and bytes of a document.
 
-    Copies that differ by white space around them, by the kind of line ends or by the composition of
-    accents have one key and one size; of these the one with the smallest variant is taken.
+    Copies that differ only in the white space around them, in the kind of line ends or in the
+    composition of accents have the same key and the same size. Of these copies, the one with the
+    smallest variant is kept.
+
+    Returns:
+        key: 16 bytes. variant: empty for normalised text, otherwise a hash of the exact text. size:
+        characters of the normalised text, or tokens. bytes: UTF-8 bytes of the text, or bytes of
+        the tokens.
     """
     if not isinstance(content, str):
         return _hash(content.astype("<u4").tobytes(), 16), b"", len(content), content.nbytes
@@ -268,12 +301,16 @@ def identify(content: Content) -> tuple[bytes, bytes, int, int]:
 
 
 def _hash(data: bytes, size: int) -> bytes:
+    """BLAKE2b hash of `size` bytes."""
     return hashlib.blake2b(data, digest_size=size).digest()
 
 
 def shared_documents(samples: Mapping[str, DocumentSample]) -> dict[str, dict[str, int]]:
-    """{domain: {a later domain: documents that both hold}}, of what was read; pairs without any are
-    left out."""
+    """{domain: {a later domain: number of documents that both hold}}, among the documents that were
+    read.
+
+    Pairs of domains without a shared document are left out.
+    """
     found: dict[str, dict[str, int]] = {}
     names = [*samples]
     for place, name in enumerate(names):
@@ -284,8 +321,10 @@ def shared_documents(samples: Mapping[str, DocumentSample]) -> dict[str, dict[st
 
 
 def what_was_read(name: str, record: Mapping[str, Any]) -> str:
-    """One sentence of a source's `DocumentSample.record`, with what else became of its
-    documents."""
+    """Sentence about one source, from its `DocumentSample.record`.
+
+    The record may have further entries that say how many documents and tokens were kept.
+    """
     read, there = record["bytes_read"], record["bytes"]
     files = (
         "" if not record["files"] else f" in {record['files_read']:,} of {record['files']:,} files"

@@ -1,8 +1,8 @@
-"""Where the documents of a domain or a target are, and reading them.
+"""Finds the files of a domain or a target, and reads their documents.
 
-A file is read by its ending: `.jsonl` and `.json` (objects with a text field), `.parquet` (a text
-column), `.npy` and `.bin` (tokens); any other file is one document of plain text. `.gz` and `.zst`
-after the ending are decompressed on the way.
+The ending of a file says how it is read: `.jsonl` and `.json` (objects with a text field),
+`.parquet` (a text column), `.npy` and `.bin` (tokens). Any other file is one document of plain
+text. Files with a further ending `.gz` or `.zst` are decompressed while they are read.
 """
 
 import fnmatch
@@ -29,19 +29,19 @@ class Source:
 
     path: str | Path | None = None
     """A file, a folder (all files in it), a glob such as `web/**/*.jsonl.zst`, or a `pyarrow.fs`
-    URI of any of these."""
+    URI of any of these; None: `documents` holds the text."""
     documents: tuple[str, ...] = ()
-    """Or the documents themselves."""
+    """The documents themselves, if there is no path."""
     column: str = "text"
-    """Field of JSON lines, column of Parquet."""
+    """Field of JSON objects, or column of Parquet, that holds the text."""
     vocabulary: int | None = None
-    """Set when the files hold tokens: their ids are below it, and one tokenizer made those of every
-    domain."""
+    """Vocabulary size if the files hold tokens: every token id is below it, and one tokenizer
+    made the tokens of every domain."""
     end_of_text: int | None = None
-    """With `vocabulary`: the id that ends a document; without it a shard is cut every 2048
+    """Token id that ends a document, used with `vocabulary`; without it a file is cut every 2048
     tokens."""
     dtype: str = "uint16"
-    """With `vocabulary`: how the numbers of `.bin` files are stored, little-endian."""
+    """Number format of `.bin` files, little-endian, used with `vocabulary`."""
 
     def __post_init__(self) -> None:
         if (self.path is None) == (not self.documents):
@@ -59,8 +59,11 @@ class Source:
             )
 
     def fingerprint(self) -> str:
-        """Hash of what would be read: of documents their text; of files name, size and time of
-        change, as build tools do."""
+        """Hash that identifies the content to be read.
+
+        For documents, the hash covers their text. For files, the hash covers name, size and
+        modification time, as in build tools.
+        """
         digest = hashlib.blake2b(digest_size=16)
         if self.path is None:
             for text in self.documents:
@@ -77,8 +80,9 @@ class Source:
         return digest.hexdigest()
 
     def stored_bytes(self) -> float:
-        """About how much text the files hold, by their sizes; compressed ones are taken to grow
-        threefold.
+        """Approximate bytes of text in the files, from their sizes.
+
+        Compressed files and Parquet files are assumed to hold three times their size.
 
         Raises:
             DataError: nothing is at the path.
@@ -86,11 +90,12 @@ class Source:
         return sum(_text_bytes(f) for f in self._files()[1])
 
     def texts(self) -> Iterator[str]:
-        """The documents, file after file in the order of their names; blank ones are left out.
+        """Texts of the documents, file by file in the order of the files' names, without blank
+        ones.
 
         Raises:
-            DataError: nothing is at the path, or a file is not what its ending says; it names the
-                file and the line.
+            DataError: nothing is at the path, or the content of a file does not match its ending;
+                the message names the file and the line.
         """
         if self.path is None:
             yield from _cleaned(self.documents)
@@ -98,15 +103,16 @@ class Source:
             yield from self.open().texts(None)
 
     def token_documents(self) -> Iterator[Tokens]:
-        """The documents of files that hold tokens, each with its `end_of_text` if there is one.
+        """Documents of files that hold tokens, each with its `end_of_text` if there is one.
 
         Raises:
-            DataError: as `texts`, or a token is not below `vocabulary`.
+            DataError: nothing is at the path, a file holds no tokens, or a token is not below
+                `vocabulary`.
         """
         return self.open().token_documents(None)
 
     def open(self) -> "OpenSource":
-        """The files as they are now, to be read in blocks.
+        """List the files now, so that they can be read in blocks.
 
         Raises:
             DataError: nothing is at the path.
@@ -114,10 +120,11 @@ class Source:
         return OpenSource(self, *self._files())
 
     def holds_tokens(self) -> bool:
-        """True where the files end in .npy or .bin.
+        """True if the files end in .npy or .bin.
 
         Raises:
-            DataError: some do and some do not, or the vocabulary is stated and they do not.
+            DataError: some files hold tokens and some hold text, or `vocabulary` is set and the
+                files hold text.
         """
         if self.path is None:
             return False
@@ -134,6 +141,7 @@ class Source:
         return self.vocabulary is not None or kinds.pop()
 
     def _files(self) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
+        """File system and files that the path names."""
         return _find(str(self.path))
 
 
@@ -150,12 +158,17 @@ class OpenSource:
         )
 
     def texts(self, portions: Iterable[Portion] | None) -> Iterator[str]:
-        """As `Source.texts`, of these portions; None: of all files."""
+        """Texts of the documents in these portions, as in `Source.texts`; None: in all files."""
         for portion in self._all() if portions is None else portions:
             yield from _cleaned(read_texts(self._filesystem, portion, self._source.column))
 
     def token_documents(self, portions: Iterable[Portion] | None) -> Iterator[Tokens]:
-        """As `Source.token_documents`, of these portions; None: of all files."""
+        """Documents of tokens in these portions, as in `Source.token_documents`; None: in all
+        files.
+
+        Raises:
+            DataError: the source states no vocabulary, or a file cannot be read as its tokens.
+        """
         source = self._source
         if source.vocabulary is None:
             raise DataError(f"{source.path} holds tokens; need the vocabulary they were made with")
@@ -166,28 +179,39 @@ class OpenSource:
             yield from read_tokens(self._filesystem, portion, form)
 
     def _all(self) -> list[Portion]:
+        """All files, each read whole."""
         return self.blocks.portions(0, self.blocks.total)
 
 
 def _text_bytes(info: fs.FileInfo) -> float:
-    """About how much text a file holds."""
+    """Approximate bytes of text in a file."""
     return float(info.size * (3.0 if info.path.endswith((*COMPRESSED, ".parquet")) else 1.0))
 
 
 def _cleaned(texts: Iterable[str]) -> Iterator[str]:
-    """Without blank ones, and without lone surrogates, which JSON may hold and UTF-8 may not."""
+    """Texts without blank ones, with lone surrogates replaced.
+
+    JSON may hold lone surrogates, and UTF-8 may not.
+    """
     for text in texts:
         if text.strip():
             yield text.encode(errors="replace").decode()
 
 
 def _natural(name: str) -> list[str]:
-    """Sorts `part-2` before `part-10`: shards of one kind are neighbours."""
+    """Sort key that puts `part-2` before `part-10`, so that similar files are neighbours."""
     return [part.zfill(20) if part.isdigit() else part for part in re.split(r"([0-9]+)", name)]
 
 
 def _find(path: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
-    """All files a path, folder, glob or URI names, in the order of their names."""
+    """File system and all files that a path, folder, glob or URI names, in the order of their
+    names.
+
+    Empty and hidden files are left out.
+
+    Raises:
+        DataError: the path was not found, cannot be read, or names no file with content.
+    """
     try:
         if files.is_uri(path):
             filesystem, inner = fs.FileSystem.from_uri(path)
@@ -208,7 +232,7 @@ def _find(path: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
         pa.ArrowException,
         ValueError,
         RuntimeError,
-    ) as error:  # RuntimeError: ~ of nobody
+    ) as error:  # RuntimeError: `~name` of an unknown user
         raise DataError(
             f"{path} cannot be read ({str(error).splitlines()[0]}); need a file, a folder, a glob "
             "or a URI"
@@ -235,14 +259,14 @@ def _find(path: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
 
 
 def _split_glob(path: str) -> tuple[str, str]:
-    """`a/b/*.txt` -> (`a/b`, `*.txt`); no pattern -> (path, ``)."""
+    """Splits `a/b/*.txt` into (`a/b`, `*.txt`), and a path without a pattern into (path, ``)."""
     parts = path.split("/")
     first = next((i for i, part in enumerate(parts) if any(c in part for c in "*?[")), len(parts))
     return "/".join(parts[:first]) or "/", "/".join(parts[first:])
 
 
 def _matches(name: str, pattern: str) -> bool:
-    """Glob by path parts; `**` stands for any number of folders."""
+    """True if a name matches a glob, part by part; `**` stands for any number of folders."""
     names, patterns = name.split("/"), pattern.split("/")
     if patterns[0] == "**":
         rest = "/".join(patterns[1:]) or "*"

@@ -1,7 +1,7 @@
-"""Which documents of a sample are held out, and how much of each, and which are trained on.
+"""Splits the documents of a sample into held-out pieces and training documents.
 
-Both go by the keys of documents alone: the first keys of a domain become its validation split, the
-next ones are trained on.
+The splits depend only on the keys of the documents. The documents with the smallest keys of a
+domain become its validation split, and the next ones its training split.
 """
 
 from collections.abc import Collection
@@ -12,30 +12,31 @@ from bimix_sweep.data.token_files import Tokens
 from bimix_sweep.errors import DataError
 
 MIN_DOCUMENTS = 12
-"""Below this a split by document leaves a validation set of one or two voices."""
+"""Minimum number of documents of a domain; with fewer, a validation set would hold one or two
+documents."""
 MIN_TARGET_TOKENS = 1024
-"""A held-out text shorter than this measures little."""
+"""Minimum tokens of a target; the loss on a shorter text has too much noise."""
 VALIDATION_SHARE = 1 / 3
-"""Largest share of a domain's documents that its validation split may take."""
+"""Maximum proportion of a domain's documents that its validation split may take."""
 VOICES = 32
-"""Documents, or places of long documents, of which a held-out set is made where there are so
-many."""
+"""Number of documents, or of places in long documents, that a held-out set is made of where
+there are enough."""
 MORE = 1.2
-"""Text read beyond what should be enough."""
+"""Factor on the estimated bytes of text that are still needed."""
 LEAST_MORE = 4_000_000
-"""Bytes of text read beyond the first ones at least."""
+"""Minimum bytes of text of one further read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainDocuments:
-    """The documents of one domain, as they are split."""
+    """The documents of one domain, after the split."""
 
     validation: list[Tokens]
-    """Pieces of them, one of a document."""
+    """Validation split: one piece, (tokens,), of each held-out document."""
     held_out: list[bytes]
-    """Keys of the documents that these are of."""
+    """Keys of the documents that the validation pieces come from."""
     train: list[Document]
-    """The others that may be trained on, by key: as many as are wanted, where there are."""
+    """The other documents, sorted by key: as many as are wanted, if there are so many."""
 
 
 def split_domain(
@@ -49,14 +50,17 @@ def split_domain(
 ) -> DomainDocuments:
     """Split a domain by the keys of its documents.
 
-    A document of the validation split gives no more than a share of it, so that one long text is
-    not the whole split, and gives its middle: beginnings are licences and imports, much the same in
-    every file of a project.
+    A document gives at most a limited number of tokens to the validation split, so that one long
+    text cannot be the whole split. These tokens come from the middle of the document, because
+    beginnings are licences and imports, which are much the same in every file of a project.
 
     Args:
+        name: name of the domain, for messages.
+        sample: the documents of the domain.
+        encode: the encoder.
         validation_tokens: size of the validation split.
         max_tokens: training tokens wanted; None: all.
-        left_out: keys that are not trained on.
+        left_out: keys of documents that do not count as training tokens.
 
     Raises:
         DataError: the domain has too few documents or tokens.
@@ -107,11 +111,11 @@ def target_pieces(
 ) -> tuple[list[Tokens], list[bytes]]:
     """Pieces of a target's documents, and the keys of these documents.
 
-    They are of VOICES documents, or places in documents, where the target has more than
-    `validation_tokens`.
+    If the target has more than `validation_tokens`, the pieces come from VOICES documents, or from
+    as many places in fewer documents.
 
     Raises:
-        DataError: it has too few tokens.
+        DataError: the target has too few tokens.
     """
     most = -(-validation_tokens // min(VOICES, sample.count))
     documents: list[Document] = []
@@ -140,8 +144,11 @@ def target_pieces(
 
 
 def spread(document: Tokens, length: int, shortest: int) -> list[Tokens]:
-    """`length` tokens of a document, in pieces of at least `shortest` from evenly spaced places;
-    all of it where it has no more."""
+    """`length` tokens of a document, in pieces from evenly spaced places.
+
+    Each piece has at least `shortest` tokens. A document that has no more than `length` tokens is
+    returned whole.
+    """
     if len(document) <= length:
         return [document]
     count = max(1, length // shortest)
@@ -154,7 +161,7 @@ def spread(document: Tokens, length: int, shortest: int) -> list[Tokens]:
 
 
 def first_tokens(documents: list[Tokens], most: int | None) -> list[Tokens]:
-    """The first documents, `most` tokens together; None: all."""
+    """The first documents, with `most` tokens in total, the last one cut; None: all documents."""
     kept: list[Tokens] = []
     left = most
     for document in documents:

@@ -1,12 +1,15 @@
-"""The token store: a folder of memory-mapped Arrow files, one for each split of each domain, that says what is in it.
+"""Writes and reads the token store: a folder of memory-mapped Arrow files with a manifest.
 
+The folder holds one Arrow file for each split of each domain.
 ```
-manifest.json     what is here, how much, made of what, with which versions; written last
+manifest.json     what the store holds, its sizes, its inputs and package versions; written last
 tokenizer.json    the tokenizer (absent where the tokens came ready-made)
-000.train.arrow   one row a document, column `tokens`: list of uint16 (uint32 for large vocabularies)
+000.train.arrow   one row per document, column `tokens`: list of uint16 (uint32 for large
+                  vocabularies)
 000.validation.arrow, ..., 003.validation.arrow
 ```
-Documents lie in the order of a hash of their content, so a prefix is a fair subsample, and a longer prefix contains it.
+Documents are sorted by a hash of their content. So a prefix of a split is a fair subsample, and a
+longer prefix contains a shorter one.
 """
 
 import contextlib
@@ -30,33 +33,36 @@ from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.domains import check_names
 
 FORMAT = "bimix-sweep token store"
+"""Value of `format` in the manifest of every token store."""
 VERSION = 1
+"""Version of the store's format that this package reads and writes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """The documents of one split, as they are written."""
+    """The documents of one split, before they are written."""
 
     documents: Sequence[Tokens]
-    """Each (tokens,), in the order of the hash of their content."""
+    """Documents, each (tokens,), sorted by the hash of their content."""
     num_bytes: int | None = None
-    """UTF-8 bytes these tokens stand for; None where the tokenizer is not known."""
+    """UTF-8 bytes that these tokens stand for; None where the tokenizer is not known."""
 
 
 class TokenStore:
-    """A store opened for reading; opening maps the files and reads none of the tokens."""
+    """A store opened for reading; opening maps the files into memory and reads none of the
+    tokens."""
 
     def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
         self.path = path
         self.manifest = manifest
         self.domains: tuple[str, ...] = tuple(manifest["domains"])
-        """Names, in the order of the sweep."""
+        """Names of the domains, in the order of the sweep."""
         self.targets: tuple[str, ...] = tuple(manifest["targets"])
-        """Held-out sets beside the domains' own validation splits."""
+        """Names of the held-out sets that are not a domain's own validation split."""
         self.digest: str = manifest["digest"]
         """Hash of all tokens, document boundaries and the tokenizer."""
         self.vocabulary: int = manifest["vocabulary"]
-        """Token ids are below it."""
+        """Vocabulary size: every token id is below this number."""
         self._columns: dict[tuple[str, str], pa.LargeListArray] = {}
         for name, entry in (*manifest["domains"].items(), *manifest["targets"].items()):
             for split in ("train", "validation"):
@@ -70,7 +76,8 @@ class TokenStore:
         """Open a store.
 
         Raises:
-            DataError: it is not there, unfinished, of another version, or its files are not as its manifest says.
+            DataError: the store is not there, is unfinished or has another version, or its files do
+                not match its manifest.
         """
         path = Path(path)
         try:
@@ -87,7 +94,8 @@ class TokenStore:
             raise DataError(f"{path}/manifest.json is not a token store's; prepare the store again")
         if manifest.get("version") != VERSION:
             raise DataError(
-                f"{path} has version {manifest.get('version')}; this bimix-sweep reads {VERSION}, so prepare it again"
+                f"{path} has version {manifest.get('version')}; this bimix-sweep reads {VERSION}, "
+                "so prepare it again"
             )
         try:
             return cls(path, manifest)
@@ -97,7 +105,7 @@ class TokenStore:
             ) from error
 
     def train(self, domain: str) -> Tokens:
-        """(tokens,) of a domain's training split, memory-mapped: documents one after another."""
+        """(tokens,) of a domain's training split, memory-mapped: all documents, concatenated."""
         return _flat(self._column(domain, "train"))
 
     def validation(self, target: str) -> Tokens:
@@ -109,11 +117,13 @@ class TokenStore:
         return np.asarray(self._column(name, split).offsets.to_numpy(zero_copy_only=True))
 
     def num_train_tokens(self, domain: str) -> int:
-        """Tokens of a domain's training split."""
+        """Number of tokens in a domain's training split."""
         return len(self.train(domain))
 
     def bytes_per_token(self, target: str) -> float:
-        """UTF-8 bytes a token of this target stands for: bits per byte = nats per token / ln 2 / this.
+        """Mean UTF-8 bytes that one token of this target stands for.
+
+        bits per byte = nats per token / ln 2 / bytes per token
 
         Raises:
             DataError: the tokens came ready-made, so their bytes are not known.
@@ -122,7 +132,8 @@ class TokenStore:
         entry = self.manifest["domains"].get(target) or self.manifest["targets"][target]
         if (num_bytes := entry["validation"]["bytes"]) is None:
             raise DataError(
-                f"target {target} came as tokens, so its bytes are not known; give it as text or use nats per token"
+                f"target {target} came as tokens, so its bytes are not known; give it as text or "
+                "use nats per token"
             )
         return float(num_bytes / tokens)
 
@@ -145,18 +156,22 @@ def write_store(
     inputs: str = "",
     notes: Mapping[str, Any] | None = None,
 ) -> TokenStore:
-    """Write a store beside `path`, then move it there whole; a store already there is replaced, anything else is not.
+    """Write a store to a temporary folder beside `path`, then rename the folder to `path`.
+
+    A store that is already at `path` is replaced; anything else there is refused.
 
     Args:
-        train: one split a domain.
-        validation: one split a domain, and more for targets that are no domain.
-        vocabulary: ids are below it.
-        tokenizer: its JSON.
-        inputs: fingerprint of what it was made of, compared before a store is made anew.
-        notes: JSON-able, kept in the manifest.
+        train: training split of each domain.
+        validation: validation split of each domain, and of each target that is not a domain.
+        vocabulary: vocabulary size; every token id is below this number.
+        tokenizer: the tokenizer as JSON.
+        inputs: fingerprint of the inputs of the store; `reusable_store` compares it before a store
+            is made again.
+        notes: JSON-able values that are kept in the manifest.
 
     Raises:
-        DataError: something else is at `path`, it cannot be written there, or a domain lacks its validation split; nothing is left then.
+        DataError: something else is at `path`, `path` cannot be written, or a domain lacks its
+            validation split. No partial store is left in these cases.
     """
     path = Path(path)
     check_names(tuple(validation), "target")
@@ -216,7 +231,8 @@ def write_store(
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise DataError(
-            f"{path} cannot be written ({error.strerror or error}); need a folder with room for the tokens"
+            f"{path} cannot be written ({error.strerror or error}); need a folder with room for "
+            "the tokens"
         ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -224,13 +240,14 @@ def write_store(
 
 
 def _is_ours(name: str) -> bool:
+    """True if a token store has a file of this name."""
     return name in ("manifest.json", "tokenizer.json") or name.endswith(
         (".train.arrow", ".validation.arrow")
     )
 
 
 def reusable_store(path: str | Path, inputs: str) -> TokenStore | None:
-    """The store at `path` if it is whole and was made of just these inputs."""
+    """The store at `path` if it is complete and has exactly these inputs; None otherwise."""
     with contextlib.suppress(DataError):
         store = TokenStore.open(path)
         if store.manifest["inputs"] == inputs:
@@ -241,6 +258,7 @@ def reusable_store(path: str | Path, inputs: str) -> TokenStore | None:
 def _write_column(
     path: Path, split: Split, vocabulary: int, digest: "hashlib.blake2b"
 ) -> dict[str, Any]:
+    """Writes one split, adds its tokens and offsets to `digest`, and returns its manifest entry."""
     kind = np.uint16 if vocabulary <= 2**16 else np.uint32
     flat = np.concatenate([np.zeros(0, kind), *split.documents]).astype(kind, copy=False)
     offsets = np.cumsum([0, *map(len, split.documents)], dtype=np.int64)
@@ -254,6 +272,12 @@ def _write_column(
 
 
 def _map_column(path: Path, entry: Mapping[str, Any]) -> pa.LargeListArray:
+    """Memory-maps one split.
+
+    Raises:
+        DataError: the file cannot be read, or its numbers of documents and tokens differ from the
+            manifest entry.
+    """
     try:
         column = (
             pa.ipc.open_file(pa.memory_map(str(path))).read_all().column("tokens").combine_chunks()
@@ -267,10 +291,12 @@ def _map_column(path: Path, entry: Mapping[str, Any]) -> pa.LargeListArray:
         entry["tokens"],
     ):
         raise DataError(
-            f"{path} is not what the store's manifest says (need {entry['tokens']} tokens); prepare the store again"
+            f"{path} is not what the store's manifest says (need {entry['tokens']} tokens); "
+            "prepare the store again"
         )
     return column
 
 
 def _flat(column: pa.LargeListArray) -> Tokens:
+    """(tokens,) of all documents of a split, without copying."""
     return np.asarray(column.values.to_numpy(zero_copy_only=True))

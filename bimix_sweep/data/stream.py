@@ -1,9 +1,10 @@
-"""Batches of a mixture: exact proportions at every step, each batch a function of its step alone.
+"""Draws the batches of a trial in exact proportions; each batch depends only on its step.
 
-A sequence is `context` + 1 consecutive tokens of one domain. Which domain the n-th sequence of a run comes from is
-Tijdeman's chairman assignment: after any number of sequences every domain has its share to within one sequence. The k-th
-sequence of a domain is the same in every run of one stream seed, whatever the mixture (common random numbers), so two runs
-differ by how much they take of each domain and not by luck.
+A sequence is `context` + 1 consecutive tokens of one domain. Tijdeman's chairman assignment decides
+which domain the n-th sequence of a trial comes from: after any number of sequences, the count of
+every domain is within one sequence of its proportion. The k-th sequence of a domain is the same in
+every trial with the same stream seed, whatever the mixture (common random numbers). So two trials
+differ in how much they take of each domain, and not by chance.
 
 Source: R. Tijdeman, The chairman assignment problem, Discrete Mathematics 32 (1980) 323-330.
 """
@@ -23,11 +24,12 @@ from bimix_sweep.seeding import rng
 
 Ints = npt.NDArray[np.int64]
 MAX_DIFFERENCE = 0.1
-"""Relative difference between the proportion asked for and the realised one that is told."""
+"""Maximum relative difference between the requested and the realised proportion that is not
+reported."""
 
 
 class MixtureStream:
-    """The batches of one run."""
+    """The batches of one trial."""
 
     def __init__(
         self,
@@ -39,19 +41,22 @@ class MixtureStream:
         seed: int,
         limits: Mapping[str, int] | None = None,
     ) -> None:
-        """Prepare to draw.
+        """Map the training tokens of every domain that has a positive proportion.
 
         Args:
-            store: where the tokens are.
-            mixture: shares of tokens; a domain of the store it does not name is at 0.
-            batch: sequences a step.
-            context: tokens a sequence is trained to predict.
-            seed: of the order of sequences; runs to be compared share it, replicates differ in it.
-            limits: training tokens a domain may use, the first ones of its store: smaller sets lie inside larger ones.
+            store: the token store.
+            mixture: proportions of tokens; a domain of the store that the mixture does not name has
+                proportion 0.
+            batch: sequences per step.
+            context: number of predicted tokens per sequence.
+            seed: seed of the order of sequences; trials that are compared share it, replicates have
+                different ones.
+            limits: {domain: number of its first training tokens that may be used}; so a smaller
+                limit selects a subset of a larger one.
 
         Raises:
-            DataError: a domain with a share has fewer tokens than one sequence.
-            MixtureError: the mixture holds a domain the store lacks.
+            DataError: a domain with a positive proportion has fewer tokens than one sequence.
+            MixtureError: the mixture holds a domain that the store lacks.
         """
         self.store, self.mixture, self.batch, self.context, self.seed = (
             store,
@@ -68,18 +73,20 @@ class MixtureStream:
             tokens = store.train(name)[: self.limits.get(name)]
             if len(tokens) < context + 1:
                 raise DataError(
-                    f"domain {name} has {len(tokens)} tokens to train on; need at least {context + 1}, one sequence of the context {context}"
+                    f"domain {name} has {len(tokens)} tokens to train on; need at least "
+                    f"{context + 1}, one sequence of the context {context}"
                 )
             self._tokens[int(index)] = tokens
-        self._order = np.zeros(
-            0, dtype=np.int64
-        )  # domain of each sequence, grown as steps are asked for
+        self._order = np.zeros(0, dtype=np.int64)  # domain of each sequence; `_grow` extends it
         self._counts = np.zeros(
             (1, len(store.domains)), dtype=np.int64
-        )  # sequences of each domain before each step
+        )  # sequences of each domain before each step; `_grow` extends it
 
     def batch_at(self, step: int) -> Ints:
-        """(batch, context + 1) tokens of a step; steps count from 0. The same whenever and in whatever order it is asked."""
+        """(batch, context + 1) tokens of a step; steps count from 0.
+
+        The batch of a step does not depend on which batches were asked for before.
+        """
         self._grow(step + 1)
         rows = np.empty((self.batch, self.context + 1), dtype=np.int64)
         taken = self._counts[step].copy()
@@ -89,14 +96,17 @@ class MixtureStream:
         return rows
 
     def tokens_drawn(self, steps: int) -> dict[str, int]:
-        """Tokens of each domain the first `steps` steps are trained on."""
+        """{domain: number of tokens that the first `steps` steps train on}."""
         self._grow(steps)
         return dict(
             zip(self.store.domains, (self._counts[steps] * self.context).tolist(), strict=True)
         )
 
     def epochs(self, steps: int) -> dict[str, float]:
-        """How often the first `steps` steps pass over what each domain may use; 0 for a domain without share."""
+        """{domain: passes of the first `steps` steps over the tokens that the domain may use}.
+
+        A domain with proportion 0 has 0 passes.
+        """
         drawn = self.tokens_drawn(steps)
         domains = self.store.domains
         return {
@@ -104,7 +114,7 @@ class MixtureStream:
         } | {name: 0.0 for name, share in zip(domains, self.proportions, strict=True) if share == 0}
 
     def fingerprint(self) -> dict[str, object]:
-        """JSON-able: all that the batches depend on."""
+        """JSON-able: everything that the batches depend on."""
         return {
             "store": self.store.digest,
             "mixture": {
@@ -117,10 +127,12 @@ class MixtureStream:
         }
 
     def _windows(self, domain: int) -> int:
+        """Number of sequences that do not overlap in a domain's usable tokens."""
         return (len(self._tokens[domain]) - 1) // self.context
 
     def _sequence(self, domain: int, number: int) -> Tokens:
-        """The `number`-th sequence of a domain: every epoch goes through its windows in another order."""
+        """The `number`-th sequence of a domain; each epoch visits the domain's sequences in
+        another order."""
         epoch, place = divmod(number, self._windows(domain))
         start = (
             _permutation(self.seed, self.store.domains[domain], epoch, self._windows(domain))[place]
@@ -129,6 +141,7 @@ class MixtureStream:
         return self._tokens[domain][start : start + self.context + 1]
 
     def _grow(self, steps: int) -> None:
+        """Extends the assignment of sequences to domains to at least `steps` steps."""
         have = len(self._counts) - 1
         if steps <= have:
             return
@@ -141,10 +154,18 @@ class MixtureStream:
 
 
 def badly_realised(mixture: Mixture, sequences: int) -> dict[str, tuple[float, float]]:
-    """{domain: (proportion asked for, proportion that a trial of so many sequences realises)} where
-    these differ by more than MAX_DIFFERENCE of the first; 0 sequences of a domain are such a case.
+    """Domains whose realised proportion differs from the requested one by more than MAX_DIFFERENCE.
 
-    The numbers of a run of a store whose domains stand in the mixture's order.
+    The difference is relative to the requested proportion. A domain with a positive proportion and
+    0 sequences is included. The numbers hold for a trial on a store whose domains are in the order
+    of the mixture.
+
+    Args:
+        mixture: the requested proportions.
+        sequences: number of sequences of the trial.
+
+    Returns:
+        {domain: (requested proportion, realised proportion)}.
     """
     asked = mixture.as_array()
     if (asked[asked > 0] * sequences >= 1 / MAX_DIFFERENCE).all():
@@ -159,17 +180,23 @@ def badly_realised(mixture: Mixture, sequences: int) -> dict[str, tuple[float, f
 
 @lru_cache(maxsize=64)
 def _permutation(seed: int, domain: str, epoch: int, size: int) -> Ints:
+    """(size,) order of a domain's sequences in one epoch."""
     return rng(seed, "order", domain, epoch).permutation(size)
 
 
 def _assign(proportions: Array, before: Ints, first: int, last: int) -> tuple[Ints, Ints]:
-    """Domains of the sequences `first`..`last` - 1, and how many of each domain there are after each of them.
+    """Assign the sequences `first` to `last` - 1 to domains.
 
-    Of the domains whose share is far enough ahead of what they have, the one whose next sequence is due first is taken.
+    A domain is eligible if its count lags far enough behind its proportion. Of the eligible
+    domains, the one whose next sequence is due first is chosen.
 
     Args:
         proportions: (domains,), sum 1.
         before: (domains,) sequences of each domain before `first`.
+
+    Returns:
+        (sequences,) domain of each sequence, and (sequences, domains) count of each domain after
+        each sequence.
     """
     held = np.flatnonzero(proportions)
     share, count = proportions[held] / proportions[held].sum(), before[held].astype(np.float64)

@@ -1,4 +1,7 @@
-"""Planted domains: Markov chains over tokens whose entropy rate is known, so that what a proxy can reach is known too."""
+"""Makes planted domains: Markov chains over tokens with a known entropy rate.
+
+The entropy rate is the lowest loss that a proxy can reach on such a domain.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,10 +19,10 @@ from bimix_sweep.seeding import rng
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkovDomain:
-    """Text in which a token depends on the one before it and on nothing else."""
+    """A Markov chain: each token depends only on the token before it."""
 
     transition: Array
-    """(V, V) row x: distribution of the token after x."""
+    """(V, V); row x is the distribution of the token after x."""
 
     def __post_init__(self) -> None:
         shape = self.transition.shape
@@ -37,9 +40,10 @@ class MarkovDomain:
     def random(
         cls, generator: np.random.Generator, *, vocabulary: int, successors: int
     ) -> "MarkovDomain":
-        """A chain where each token has `successors` tokens that may follow it, with weights from a flat Dirichlet.
+        """A random chain in which each token has `successors` possible next tokens.
 
-        The first of them is the next token in a cycle through all, so that the chain reaches every token.
+        The probabilities of these tokens come from a flat Dirichlet distribution. The first of them
+        is the next token in a cycle through all tokens, so that the chain reaches every token.
         """
         transition = np.zeros((vocabulary, vocabulary))
         cycle = generator.permutation(vocabulary)
@@ -52,20 +56,21 @@ class MarkovDomain:
         return cls(transition=transition)
 
     def stationary(self) -> Array:
-        """(V,) how often each token occurs: the distribution that a transition leaves as it is."""
+        """(V,) stationary distribution: the frequency of each token in a long text."""
         size = len(self.transition)
         equations = np.vstack([self.transition.T - np.eye(size), np.ones(size)])
         return np.asarray(np.linalg.lstsq(equations, np.r_[np.zeros(size), 1.0], rcond=None)[0])
 
     def entropy_rate(self) -> float:
-        """Nats a token: the loss of a perfect model that sees the token before."""
+        """Entropy rate, nats per token: the loss of a perfect model that sees the token before."""
         logs = np.log(np.where(self.transition > 0, self.transition, 1))
         return float(-(self.stationary()[:, None] * self.transition * logs).sum())
 
     def draw(
         self, generator: np.random.Generator, *, documents: int, length: int
     ) -> npt.NDArray[np.uint16]:
-        """(documents, length) tokens; each document starts in the stationary distribution."""
+        """(documents, length) tokens; the first token of each document has the stationary
+        distribution."""
         cumulative = self.transition.cumsum(axis=1)
         out = np.empty((documents, length), dtype=np.uint16)
         out[:, 0] = generator.choice(
@@ -88,12 +93,17 @@ def planted_store(
     seed: int,
     length: int = 512,
 ) -> TokenStore:
-    """A token store of planted domains.
+    """Write a token store of planted domains.
 
     Args:
-        domains: chains over one vocabulary.
-        train_tokens, validation_tokens: of each domain, rounded up to whole documents.
-        length: tokens a document.
+        path: where the store is written.
+        domains: chains, all over one vocabulary.
+        train_tokens, validation_tokens: tokens of each domain, rounded up to whole documents.
+        seed: seed of all draws.
+        length: tokens per document.
+
+    Raises:
+        DataError: the chains have different vocabularies, or the store cannot be written.
     """
     vocabularies = {len(domain.transition) for domain in domains.values()}
     if len(vocabularies) != 1:

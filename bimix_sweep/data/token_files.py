@@ -1,4 +1,4 @@
-"""Reading files of ready-made tokens, `.npy` and `.bin`, all of one or some of its blocks."""
+"""Reads files of ready-made tokens, `.npy` and `.bin`: the whole file or some of its blocks."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,30 +15,31 @@ Tokens = npt.NDArray[np.unsignedinteger[Any]]
 """(tokens,) uint16 or uint32."""
 
 CHUNK = 2048
-"""Tokens of a document where a shard does not say where its documents end."""
+"""Tokens per document where a file does not mark the ends of its documents."""
 LARGEST_DOCUMENT = 16_000_000
-"""Tokens of one document."""
+"""Maximum tokens of one document."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenFormat:
-    """What the numbers in a domain's token files mean."""
+    """Meaning of the numbers in a domain's token files."""
 
     vocabulary: int
-    """Ids are below it."""
+    """Vocabulary size: every token id is below this number."""
     end_of_text: int | None
-    """The id that ends a document; None: a shard is cut every CHUNK tokens."""
+    """Token id that ends a document; None: a file is cut every CHUNK tokens."""
     dtype: str
-    """How the numbers of `.bin` files are stored, little-endian."""
+    """Number format of `.bin` files, little-endian."""
 
 
 def read_tokens(filesystem: fs.FileSystem, portion: Portion, form: TokenFormat) -> Iterator[Tokens]:
-    """The documents of a file or of some of its blocks, each with its `end_of_text` if there is
-    one, as uint16 or uint32.
+    """Documents of a file or of some of its blocks, as uint16 or uint32.
+
+    Each document includes its `end_of_text`, if there is one.
 
     Raises:
-        DataError: the file holds no tokens, one that is not below the vocabulary, or a document
-            that is too long.
+        DataError: the file holds no tokens, a token is not below the vocabulary, or a document is
+            too long.
     """
     path = portion.path
     try:
@@ -51,7 +52,7 @@ def read_tokens(filesystem: fs.FileSystem, portion: Portion, form: TokenFormat) 
 
 
 class _Numbers:
-    """The numbers of a file, read in pieces."""
+    """The numbers of one file, read in pieces."""
 
     def __init__(self, stream: Any, path: str, form: TokenFormat) -> None:
         self._stream, self.path, self._form = stream, path, form
@@ -78,9 +79,10 @@ class _Numbers:
             )
         self.count = stored
         self.block = BLOCK // kind.itemsize
-        """Numbers of a block, a multiple of CHUNK."""
+        """Numbers per block, a multiple of CHUNK."""
 
     def read(self, first: int, count: int) -> Tokens:
+        """(count,) tokens from number `first` on, fewer at the end of the file; checks every id."""
         count = max(0, min(count, self.count - first))
         self._stream.seek(self._start + first * self._kind.itemsize)
         tokens = np.frombuffer(self._stream.read(count * self._kind.itemsize), dtype=self._kind)
@@ -95,7 +97,7 @@ class _Numbers:
 
 
 def _documents(numbers: _Numbers, block: int, form: TokenFormat) -> Iterator[Tokens]:
-    """Those that begin in a block."""
+    """Documents that begin in a block."""
     first, end = block * numbers.block, min((block + 1) * numbers.block, numbers.count)
     if form.end_of_text is None:
         tokens = numbers.read(first, end - first)
@@ -103,14 +105,14 @@ def _documents(numbers: _Numbers, block: int, form: TokenFormat) -> Iterator[Tok
             part for part in np.split(tokens, range(CHUNK, len(tokens), CHUNK)) if len(part) > 1
         )
         return
-    before = max(0, first - 1)  # with the token before, so that a document may begin at the first
+    before = max(0, first - 1)  # includes the token before, so that a document can begin at `first`
     tokens = numbers.read(before, end - before)
     ends = np.flatnonzero(tokens == form.end_of_text) + 1
     starts = ends[ends < len(tokens)] if first else np.concatenate([[0], ends[ends < len(tokens)]])
     if not len(starts) or first >= end:
         return
     place = end
-    while not len(ends) or ends[-1] <= starts[-1]:  # the last one ends in a later block
+    while not len(ends) or ends[-1] <= starts[-1]:  # the last document ends in a later block
         if not len(more := numbers.read(place, numbers.block)):
             break
         place += len(more)

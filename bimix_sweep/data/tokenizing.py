@@ -1,4 +1,4 @@
-"""The tokenizer of a store: a byte-level BPE trained on a balanced sample of its domains."""
+"""Trains the tokenizer of a store: a byte-level BPE on a balanced sample of the store's domains."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,23 +12,23 @@ from bimix_sweep.data.token_files import Tokens
 from bimix_sweep.errors import DataError
 
 SAMPLE_CHARACTERS = 8_000_000
-"""Text the tokenizer is trained on, the same share from every domain, at most an eighth from
-each."""
+"""Characters that the tokenizer is trained on: the same number from each domain, at most an
+eighth of the total."""
 PIECE = re.compile(r"(?s).{1,500}(?<=\S)(?=\s)|.{1,500}")
-"""What the tokenizer's training sample is cut into, between words where it can be: training takes a
-time that grows with the square of the longest word, minutes for 1 MB without white space."""
+"""Pattern that cuts training text into short pieces, between words where possible
+(docs/evidence.md)."""
 
 
 def sample_characters(num_domains: int) -> int:
-    """Text of each of so many domains that the tokenizer is trained on."""
+    """Characters of each domain that the tokenizer is trained on."""
     return min(SAMPLE_CHARACTERS // num_domains, SAMPLE_CHARACTERS // 8)
 
 
 def stated_vocabulary(sources: Mapping[str, Source]) -> int | None:
-    """The one vocabulary of sources that all hold tokens; None where all hold text.
+    """The vocabulary size of sources that all hold tokens; None if all sources hold text.
 
     Raises:
-        DataError: some hold tokens and some text, or their vocabularies differ.
+        DataError: some sources hold tokens and some hold text, or their vocabularies differ.
     """
     ready = {name: source.holds_tokens() for name, source in sources.items()}
     if not any(ready.values()):
@@ -49,10 +49,10 @@ def stated_vocabulary(sources: Mapping[str, Source]) -> int | None:
 
 
 def check_vocabulary(vocabulary: int) -> None:
-    """Refuse a size that no byte-level BPE has.
+    """Refuse a vocabulary size that a byte-level BPE cannot have.
 
     Raises:
-        DataError: it is below 257 or above 2**20.
+        DataError: the size is below 257 or above 2**20.
     """
     if not 257 <= vocabulary <= 2**20:
         raise DataError(
@@ -61,7 +61,7 @@ def check_vocabulary(vocabulary: int) -> None:
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
-    """A byte-level BPE of so many tokens."""
+    """A byte-level BPE with `vocabulary` tokens, trained on these texts."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -76,13 +76,16 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
 
 
 def _cut(texts: Iterable[str]) -> Iterator[str]:
+    """Pieces of the texts, of at most 500 characters."""
     for text in texts:
         yield from PIECE.findall(text)
 
 
 def token_bytes(tokenizer: Tokenizer) -> np.ndarray:
-    """(vocabulary,) bytes each token stands for: byte-level BPE writes one character a byte; the
-    end of text stands for none."""
+    """(vocabulary,) number of bytes that each token stands for.
+
+    A byte-level BPE writes one character per byte. The end of text stands for no byte.
+    """
     width = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
     for token, index in tokenizer.get_vocab().items():
         width[index] = 0 if token == END_OF_TEXT else len(token)
@@ -90,5 +93,5 @@ def token_bytes(tokenizer: Tokenizer) -> np.ndarray:
 
 
 def num_bytes(documents: list[Tokens], width: np.ndarray | None) -> int | None:
-    """UTF-8 bytes that tokens stand for; None where these are not known."""
+    """UTF-8 bytes that the tokens stand for; None if the bytes per token are not known."""
     return None if width is None else int(sum(int(width[tokens].sum()) for tokens in documents))

@@ -1,6 +1,6 @@
-"""What a trainer's writer is given: the domains of a recipe with where their tokens lie.
+"""Joins a recipe with the places of its domains' tokens, as input for the trainers' forms.
 
-The domains file is YAML, one entry a domain:
+The domains file is YAML with one entry per domain:
 
 ```yaml
 web:  {path: /data/web_text_document, tokens_per_document: 812.5}
@@ -23,13 +23,15 @@ from bimix_sweep.parsing import parse_yaml
 from bimix_sweep.text import shown
 
 DOCUMENT_DECIMALS = 12
-"""Of weights per document; numpy's `choice`, which draws by them, needs a sum of 1 within 1.5e-8."""
+"""Decimals of weights per document; numpy's `choice`, which uses them, needs a sum of 1 within
+1.5e-8."""
 
 Text = Annotated[str, Field(min_length=1)]
+"""Text that is not empty."""
 
 
 class DomainSource(BaseModel):
-    """Where one domain's tokens lie, for the trainer."""
+    """Place of one domain's tokens, in the form that the trainer needs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -51,48 +53,54 @@ class Part:
     """One domain of a blend."""
 
     domain: str
-    """Its name."""
+    """Name of the domain."""
     proportion: float
     """Proportion of tokens, a whole number of millionths."""
     weight: float
-    """What the trainer draws the domain by, in the unit of the blend; all sum to 1."""
+    """Weight by which the trainer draws the domain, in the unit of the blend; all weights sum to
+    1."""
     source: DomainSource
-    """Where its tokens lie."""
+    """Place of the domain's tokens."""
 
     @property
     def decimal(self) -> str:
-        """The weight as a plain decimal, without exponent."""
+        """The weight as a plain decimal number, without an exponent."""
         return f"{self.weight:.{DOCUMENT_DECIMALS}f}".rstrip("0").rstrip(".") or "0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blend:
-    """A recipe ready to be written for a trainer."""
+    """A recipe with the places of its tokens, ready to be written for a trainer."""
 
     parts: tuple[Part, ...]
-    """Every domain of the recipe, zero ones too."""
+    """All domains of the recipe, including domains with proportion 0."""
     recipe: Recipe
-    """Where it comes from."""
+    """The recipe that the blend was made from."""
     given: bool
     """True if there was a domains file."""
     names: bool = False
-    """True if a domain's name stands for its path where none is given."""
+    """True if a domain's name replaces its path where no path is given."""
     unit: Unit = Unit.TOKENS
-    """What the weights of the parts are proportions of."""
+    """Unit of the weights of the parts."""
 
     def positive(self) -> tuple[Part, ...]:
-        """The domains with a proportion above 0: most trainers refuse a weight of 0."""
+        """The domains with a proportion above 0.
+
+        Most trainers refuse a weight of 0.
+        """
         return tuple(part for part in self.parts if part.proportion > 0)
 
     def weighted(self, unit: Unit) -> "Blend":
-        """The same blend with weights in a trainer's unit.
+        """A copy of the blend with weights in a trainer's unit.
 
-        A trainer that draws documents draws domain i with probability d[i] and so reads
-        d[i] * t[i] of its tokens, t[i] being the mean tokens of a document of domain i. For the
-        proportions r[i] of tokens, d[i] is proportional to r[i] / t[i].
+        A trainer that draws documents draws domain i with probability d[i]. So it reads a number of
+        tokens of domain i that is proportional to d[i] * t[i], where t[i] is the mean number of
+        tokens per document of domain i. For the proportions r[i] of tokens, d[i] is therefore
+        proportional to r[i] / t[i].
 
         Raises:
-            ExportError: the unit is documents and a domain's mean length is not known.
+            ExportError: the unit is documents and a domain's mean number of tokens per document is
+                not known, or a weight is rounded to 0.
         """
         weights = {part.domain: part.proportion for part in self.parts}
         if unit is Unit.DOCUMENTS:
@@ -110,10 +118,10 @@ class Blend:
         return replace(self, parts=parts, unit=unit)
 
     def path(self, part: Part) -> str:
-        """Where a domain's training tokens lie.
+        """Path of a domain's training tokens.
 
         Raises:
-            ExportError: nothing says where, and names may not stand for paths.
+            ExportError: there is no path, and names do not replace paths.
         """
         if part.source.path is not None:
             return part.source.path
@@ -130,13 +138,13 @@ class Blend:
         )
 
     def located(self, clean: Callable[[str], str] = str) -> list[tuple[Part, str]]:
-        """Each domain above 0 with its path, no path twice.
+        """Each domain with a proportion above 0, with its path; all paths differ.
 
         Args:
-            clean: what the trainer makes of a path.
+            clean: function that changes a path as the trainer does.
 
         Raises:
-            ExportError: two domains have the same path, or one has none.
+            ExportError: two domains have the same path, or a domain has no path.
         """
         owner: dict[str, str] = {}
         found = [(part, clean(self.path(part))) for part in self.positive()]
@@ -152,10 +160,14 @@ class Blend:
     def held_out(
         self, split: Literal["valid", "test"], clean: Callable[[str], str] = str
     ) -> list[tuple[Part, str]]:
-        """Each domain above 0 that has held-out data, with its path.
+        """Each domain with a proportion above 0 that has held-out data, with the path of that data.
+
+        Args:
+            split: which held-out data.
+            clean: function that changes a path as the trainer does.
 
         Raises:
-            ExportError: it is data that is trained on.
+            ExportError: the path of held-out data is also the path of training data.
         """
         trained = {path: part.domain for part, path in self.located(clean)}
         found = [
@@ -172,10 +184,10 @@ class Blend:
         return found
 
     def tokens_per_document(self, part: Part) -> float:
-        """Mean tokens of a domain's documents.
+        """Mean number of tokens per document of a domain.
 
         Raises:
-            ExportError: they are not known.
+            ExportError: the number is not known.
         """
         if part.source.tokens_per_document is None:
             raise ExportError(
@@ -187,7 +199,7 @@ class Blend:
 
     @property
     def seed(self) -> int:
-        """The sweep's seed, 0 where the recipe names none."""
+        """The sweep's seed; 0 if the recipe names no seed."""
         seed = self.recipe.provenance.get("seed")
         return seed if isinstance(seed, int) and 0 <= seed < 2**32 else 0
 
@@ -198,11 +210,13 @@ def read_blend(
     """Join a recipe with its domains file.
 
     Args:
-        names: a domain's name stands for its path where the domains file gives none.
+        recipe: the recipe.
+        domains_file: path of the domains file; None: no file.
+        names: True if a domain's name replaces its path where the domains file gives no path.
 
     Raises:
-        ExportError: the file is unreadable, names a domain the recipe lacks, or lacks one with a
-            proportion above 0.
+        ExportError: the file cannot be read, names a domain that the recipe lacks, or lacks a
+            domain with a proportion above 0.
     """
     sources = {} if domains_file is None else _read_sources(domains_file)
     shares = rounded(recipe.proportions)
@@ -226,6 +240,11 @@ def read_blend(
 
 
 def _read_sources(path: str | Path) -> dict[str, DomainSource]:
+    """{domain: place of its tokens} from a domains file.
+
+    Raises:
+        ExportError: the file cannot be read or an entry is wrong.
+    """
     try:
         content = parse_yaml(files.read_text(path))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A form: one file format of one trainer, with what its reader must know."""
+"""Describes a form: one file format of one trainer, with the notes that its reader needs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ from bimix_sweep.export.blend import Blend
 from bimix_sweep.export.unit import Unit
 
 Render = Callable[[Blend, Sequence[str]], str]
-"""The text of the file, from the weighted blend and the notes that go into its comments."""
+"""Function that makes the text of the file from the weighted blend and the notes for its
+comments."""
 
 
 def nothing(_: Blend) -> list[str]:
-    """No warning."""
+    """No warnings: the default of `Form.warnings`."""
     return []
 
 
@@ -24,40 +25,46 @@ class Form:
     trainer: str
     """Id of the trainer."""
     variant: str = ""
-    """Name of the form among those of its trainer with the same ending; empty for the default."""
+    """Name of the form among the forms of its trainer with the same ending; empty for the
+    default."""
     ending: str
-    """Of the file's name, with its dot."""
+    """Ending of the file's name, with its dot."""
     render: Render
-    """Writes the text."""
+    """Makes the text of the file."""
     version: str = ""
-    """Release of the trainer whose parser the form was checked against; empty for no trainer."""
+    """Release of the trainer whose parser the form was checked with; empty if there is no
+    trainer."""
     unit: Unit = Unit.TOKENS
-    """What the weights are proportions of."""
+    """Unit of the weights."""
     notes: tuple[str, ...] = ()
-    """What to know about every file of this form: how to use it, what the trainer needs besides."""
+    """Notes about every file of this form: how to use it, and what else the trainer needs."""
     warnings: Callable[[Blend], list[str]] = nothing
-    """What to know about this blend in this form."""
+    """Warnings about one blend in this form."""
     imports: frozenset[str] = frozenset()
-    """Packages that the file imports and that a file of the same name would hide from Python."""
+    """Packages that the file imports; a file with the same name would hide them from Python."""
     has_room: bool = True
-    """The format permits comments or further keys, so the notes stand in the file."""
+    """True if the format permits comments or further keys, so that the notes are written in the
+    file."""
     paths: Literal["needed", "if given", "none"] = "needed"
-    """Whether the file holds the domains' paths."""
+    """Says whether the file holds the domains' paths."""
 
     @property
     def name(self) -> str:
-        """What `--to` calls the form."""
+        """Name of the form in the option `--to`."""
         return f"{self.trainer}-{self.variant}" if self.variant else self.trainer
 
     @property
     def file_name(self) -> str:
-        """Its file's name among those of all forms; Python can import it and finds the package."""
+        """File name that is unique among all forms.
+
+        For a Python form, the name is one that can be imported and that hides no package.
+        """
         if self.ending == ".py":
             return f"{self.name.replace('-', '_')}_mixture.py"
         return self.name + self.ending
 
     def all_notes(self, blend: Blend) -> list[str]:
-        """Unit, usage and what was not checked, one sentence each."""
+        """Notes on the unit, on usage and on what was not checked, one sentence each."""
         unit = f"Unit of the weights: {self.unit.value}."
         if self.unit is Unit.DOCUMENTS:
             unit = (
@@ -67,13 +74,15 @@ class Form:
         return [unit, *self.notes, *self._unchecked(blend)]
 
     def hidden_package(self, path: str) -> list[str]:
-        """A warning where a Python file's name is that of a package it imports."""
+        """Warning for a Python file whose name is that of a package it imports; empty list
+        otherwise."""
         name = PurePosixPath(path).stem
         if name not in self.imports:
             return []
         return [f"{name}.py hides the package {name} from Python in its folder: rename the file."]
 
     def _unchecked(self, blend: Blend) -> list[str]:
+        """Notes on what was not checked."""
         notes = []
         named = any(part.source.path is None for part in blend.positive())
         if self.paths == "needed" and named:

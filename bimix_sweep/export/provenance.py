@@ -1,4 +1,4 @@
-"""Which program made a result: versions of packages, and the commit where it runs from a checkout."""
+"""Tells which program made a result: versions of packages, and the commit of a git checkout."""
 
 import platform
 import subprocess
@@ -13,12 +13,19 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def commit() -> dict[str, Any]:
-    """`commit` of this program and whether it is `dirty`; empty where it does not run from a checkout."""
+    """{"commit": hash, "dirty": bool} of this program; empty if the program does not run from a
+    git checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return {}
     answers = [
-        subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)  # noqa: S607
+        subprocess.run(
+            ["git", *words],  # noqa: S607
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         for words in (
             ("rev-parse", "HEAD"),
             ("status", "--porcelain", "--untracked-files=no", "--", "bimix_sweep"),

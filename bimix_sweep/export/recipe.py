@@ -1,8 +1,8 @@
-"""The recipe: a recommended mixture with its evidence, as RECIPE.json.
+"""Defines the recipe: a recommended mixture with its evidence, stored as RECIPE.json.
 
-A flat optimum is the rule, so a recipe is a point and a region; it says how far it extrapolates, what it would cost to be
-wrong (`regret`), what the measured final trainings showed (`comparison`), and what no trial tested
-(`not_tested`). Proportions are shares of **tokens**.
+Most optima are flat, so a recipe gives a point and a region. It states how far it extrapolates, the
+possible cost of an error (`regret`), the result of the confirmation trials (`comparison`), and what
+no trial tested (`not_tested`). Proportions are proportions of **tokens**.
 """
 
 import json
@@ -27,21 +27,27 @@ from bimix_sweep.mixture.simplex import SUM_TOLERANCE, apportion
 from bimix_sweep.text import shown
 
 DECIMALS = 6
-"""Proportions are written in millionths, so that they sum to 1 exactly as written."""
+"""Decimals of proportions, which are written in millionths, so that the written values sum to
+exactly 1."""
 MOST_BYTES = 64 * 2**20
-"""A file larger than this is refused before it is parsed."""
+"""Maximum bytes of a recipe file; a larger file is refused before it is parsed."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
+"""A proportion, in [0, 1]."""
 Interval = tuple[Share, Share]
+"""Lower and upper end of a range of proportions."""
 Positive = Annotated[float, Field(gt=0)]
+"""A number above 0."""
 
 
 class _Part(BaseModel):
+    """Base of all parts of a recipe: frozen, with strict types and without unknown keys."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Certificate(_Part):
-    """How well the minimum was found."""
+    """Quality of the minimisation that found the optimum."""
 
     gap: float = Field(
         ge=0, description="largest possible improvement of the objective, in its own units"
@@ -52,7 +58,7 @@ class Certificate(_Part):
 
 
 class Binding(_Part):
-    """A bound that holds the optimum back."""
+    """A bound of a domain's proportion that is active at the optimum."""
 
     domain: str
     bound: Literal["min", "max"]
@@ -69,12 +75,15 @@ class RecipeGoal(_Part):
 
     @property
     def words(self) -> str:
-        """`maximised in 0 to 1`."""
+        """The goal in words, for example `maximised in 0 to 1`."""
         return Goal(direction=self.goal, range=self.range).words
 
 
 class Recipe(_Part):
-    """A recommended mixture and why. Only `proportions` must be there: a mixture decided by hand exports too."""
+    """A recommended mixture and the reasons for it.
+
+    Only `proportions` is required, so a mixture that was decided by hand can be exported too.
+    """
 
     proportions: dict[str, Share] = Field(description="share of tokens of each domain, sum 1")
     region: dict[str, Interval] = Field(
@@ -92,15 +101,18 @@ class Recipe(_Part):
     )
     predicted_losses: dict[str, float] = Field(
         default={},
-        description="loss of each target at this mixture, step and size, or its value in its own unit where it has a goal with a range",
+        description="loss of each target at this mixture, step and size, or its value in its own "
+        "unit where it has a goal with a range",
     )
     goals: dict[str, RecipeGoal] = Field(
         default={},
-        description="direction and range of targets that have them; one that is not named is a loss, minimised",
+        description="direction and range of targets that have them; one that is not named is a "
+        "loss, minimised",
     )
     regret: dict[Literal["expected", "upper95"], Annotated[float, Field(ge=0)]] = Field(
         default={},
-        description="what the law's optimum may cost against the true one, as fractions of its weighted loss: mean, 95 % bound",
+        description="what the law's optimum may cost against the true one, as fractions of its "
+        "weighted loss: mean, 95 % bound",
     )
     certificate: Certificate | None = None
     step: Positive | None = Field(
@@ -122,7 +134,8 @@ class Recipe(_Part):
     )
     epochs: dict[str, Annotated[float, Field(ge=0)] | None] = Field(
         default={},
-        description="passes over each domain's tokens in the final run; null where their number is not known",
+        description="passes over each domain's tokens in the final run; null where their number is "
+        "not known",
     )
     binding: list[Binding] = []
     law: dict[str, JsonValue] = Field(
@@ -139,6 +152,7 @@ class Recipe(_Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        """Checks that proportions sum to 1, that names match and that intervals are in order."""
         if not 1 <= len(self.proportions) <= MOST_DOMAINS:
             raise ValueError(
                 f"proportions has {len(self.proportions)} domains; need 1 to {MOST_DOMAINS}"
@@ -179,7 +193,8 @@ class Recipe(_Part):
         """Read a RECIPE.json.
 
         Raises:
-            ExportError: it is missing, too large, not JSON, or a key is not as the fields above say; the key is named.
+            ExportError: the file is missing, too large or not JSON, or a key does not match the
+                fields above; the message names the key.
         """
         try:
             data = files.read_bytes(path)
@@ -199,11 +214,11 @@ class Recipe(_Part):
             ) from None
 
     def write(self, path: str | Path) -> None:
-        """Write RECIPE.json, whole or not at all."""
+        """Write RECIPE.json, either completely or not at all."""
         files.write_text(path, self.to_text())
 
     def to_text(self) -> str:
-        """The recipe as JSON, keys in the order of the fields."""
+        """The recipe as JSON text, with the keys in the order of the fields."""
         return json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def to_json(self) -> dict[str, Any]:
@@ -220,17 +235,22 @@ def build_recipe(
     excluded: Mapping[str, str] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """The recipe of a sweep or of a law: the law's optimum, or the mixture that the final trainings showed to be better.
+    """Make the recipe of a sweep or of a law.
+
+    The mixture is the law's optimum, or the mixture that the confirmation trials showed to be
+    better.
 
     Args:
-        question: what the optimum answers; without the tokens of its final run `tokens` and
-            `epochs` stay empty.
-        comparison: of the final trainings; None where there were none.
-        excluded: {trial: why it was left out}.
-        provenance: JSON values; the question is added.
+        optimum: the law's optimum.
+        law: the fitted law.
+        question: the question that the optimum answers. If it does not state the tokens of the
+            final run, `tokens` and `epochs` stay empty.
+        comparison: result of the confirmation trials; None if there were none.
+        excluded: {trial: reason why it was left out}.
+        provenance: JSON values; the question is added to them.
 
     Raises:
-        ExportError: provenance holds what JSON cannot.
+        ExportError: provenance holds a value that JSON cannot represent.
     """
     chosen, losses = optimum.mixture, dict(optimum.predicted_losses)
     if comparison is not None:
@@ -265,7 +285,10 @@ def build_recipe(
                 "expected": max(optimum.regret.expected, 0.0),
                 "upper95": max(optimum.regret.upper95, 0.0),
             },
-            certificate=Certificate(gap=max(optimum.gap, 0.0), scope=optimum.scope),  # type: ignore[arg-type]
+            certificate=Certificate(
+                gap=max(optimum.gap, 0.0),
+                scope=optimum.scope,  # type: ignore[arg-type]
+            ),
             step=optimum.step,
             size=optimum.size,
             extrapolation=dict(beyond.extrapolation),
@@ -289,11 +312,15 @@ def build_recipe(
 
 
 def _one(size: float | None) -> np.ndarray | None:
+    """(1,) array of the size; None if there is no size."""
     return None if size is None else np.array([size])
 
 
 def _intervals(ends: Mapping[str, tuple[float, float]]) -> dict[str, Interval]:
-    """Clipped to [0, 1]: the ends come from a projection and may be off by an ulp."""
+    """Intervals clipped to [0, 1].
+
+    The ends come from a projection and may be outside by rounding.
+    """
     return {
         name: (min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0))
         for name, (low, high) in ends.items()
@@ -301,6 +328,7 @@ def _intervals(ends: Mapping[str, tuple[float, float]]) -> dict[str, Interval]:
 
 
 def _law(law: FittedLaw) -> dict[str, JsonValue]:
+    """Facts about the law for the recipe, JSON-able."""
     return {
         "choice": dict(law.choice),
         "cross_validation": json.loads(json.dumps(law.cross_validation)),
@@ -315,6 +343,7 @@ def _law(law: FittedLaw) -> dict[str, JsonValue]:
 
 
 def _compared(comparison: Comparison) -> dict[str, JsonValue]:
+    """Result of the confirmation trials for the recipe, JSON-able."""
     return {
         "sentence": comparison.reason,
         "recommended": comparison.recommended,
@@ -337,7 +366,8 @@ def _compared(comparison: Comparison) -> dict[str, JsonValue]:
 
 
 def explain(error: ValidationError) -> str:
-    """One line of the first thing pydantic found: the key, what arrived, what is needed."""
+    """Describes the first error that pydantic found, on one line: the key, what arrived, what is
+    needed."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part)[:80] for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
@@ -351,7 +381,10 @@ def explain(error: ValidationError) -> str:
 
 
 def rounded(proportions: Mapping[str, float], decimals: int = DECIMALS) -> dict[str, float]:
-    """The same shares in whole units of 10**-decimals that sum to 1 exactly as decimals (largest remainder)."""
+    """The proportions rounded to multiples of 10**-decimals, by the largest remainder method.
+
+    The rounded values, as decimal numbers, sum to exactly 1.
+    """
     values = np.array(list(proportions.values()), dtype=np.float64)
     counts = apportion(values / values.sum(), 10**decimals)
     return {

@@ -1,4 +1,4 @@
-"""All trainers a recipe can be written for, by id, and the forms of each."""
+"""Lists all trainers that a recipe can be written for, by id, with the forms of each."""
 
 import difflib
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ FORMS: tuple[Form, ...] = (
     *maxtext.FORMS,
     *plain_json.FORMS,
 )
-"""Every form; of those of one trainer and no variant the first is the default."""
+"""All forms; of the forms of one trainer without a variant, the first is the default."""
 
 TRAINERS: Mapping[str, tuple[Form, ...]] = MappingProxyType(
     {
@@ -48,24 +48,25 @@ TRAINERS: Mapping[str, tuple[Form, ...]] = MappingProxyType(
         for trainer in dict.fromkeys(form.trainer for form in FORMS)
     }
 )
-"""For each id its forms."""
+"""{id of a trainer: its forms}."""
 
 VARIANTS: tuple[str, ...] = tuple(form.name for form in FORMS if form.variant)
-"""Further names that a recipe can be written for: other forms of the same trainers."""
+"""Names of the further forms that a recipe can be written in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """A file that was written."""
+    """One file that was written."""
 
     path: str
-    """Where it lies."""
+    """Path of the file."""
     form: Form
-    """What it is."""
+    """Form of the file."""
     notes: tuple[str, ...]
-    """Unit, usage and what was not checked; in the file too where its format has room."""
+    """Notes on the unit, on usage and on what was not checked; also in the file if its format
+    has room."""
     warnings: tuple[str, ...]
-    """What the trainer will not do as the recipe says, or what the user must still give."""
+    """What the trainer will not do as the recipe says, and what the user must still provide."""
 
 
 def export_recipe(
@@ -76,17 +77,19 @@ def export_recipe(
     *,
     names: bool = False,
 ) -> Exported:
-    """Write a recipe in a trainer's form, whole or not at all.
+    """Write a recipe in a trainer's form, either completely or not at all.
 
     Args:
+        recipe: the recipe.
         to: one of `TRAINERS` or `VARIANTS`.
-        out: the file; its ending chooses among the forms a trainer has, without one the first.
+        out: path of the file; its ending chooses among the trainer's forms; without an ending, the
+            first form is used.
         domains_file: YAML {domain: {path, tokens_per_document, valid}}.
-        names: a domain's name stands for its path where the domains file gives none.
+        names: True if a domain's name replaces its path where the domains file gives no path.
 
     Raises:
-        ExportError: no such trainer, a wrong ending, or the recipe and domains file lack what the
-            form needs.
+        ExportError: the trainer is unknown, the ending is wrong, or the recipe and the domains file
+            lack what the form needs.
     """
     form = _form(to, out)
     text, exported = _written(form, read_blend(recipe, domains_file, names=names), str(out))
@@ -101,13 +104,20 @@ def export_all(
     *,
     names: bool = False,
 ) -> tuple[list[Exported], dict[str, str]]:
-    """Write every form that is possible into a folder, each under its `file_name`.
+    """Write every possible form into a folder, each under its `file_name`.
+
+    Args:
+        recipe: the recipe.
+        out_dir: the folder.
+        domains_file: YAML {domain: {path, tokens_per_document, valid}}.
+        names: True if a domain's name replaces its path where the domains file gives no path.
 
     Returns:
-        What was written, and {file name: why} for the forms that could not be.
+        The files that were written, and {file name: reason} for the forms that could not be
+        written.
 
     Raises:
-        ExportError: the domains file is unusable for all.
+        ExportError: the domains file cannot be used for any form.
     """
     blend = read_blend(recipe, domains_file, names=names)
     written: list[Exported] = []
@@ -125,6 +135,7 @@ def export_all(
 
 
 def _written(form: Form, blend: Blend, path: str) -> tuple[str, Exported]:
+    """Text of the file in a form, and the description of the file; writes nothing."""
     weighted = blend.weighted(form.unit)
     notes = form.all_notes(weighted)
     warnings = form.warnings(weighted) + form.hidden_package(path)
@@ -133,6 +144,11 @@ def _written(form: Form, blend: Blend, path: str) -> tuple[str, Exported]:
 
 
 def _form(to: str, out: str | Path) -> Form:
+    """The form for a trainer's name and the ending of a file.
+
+    Raises:
+        ExportError: the trainer is unknown or has no form with this ending.
+    """
     forms = [form for form in FORMS if form.name == to]
     if not forms:
         close = difflib.get_close_matches(to, [*TRAINERS, *VARIANTS], n=1)

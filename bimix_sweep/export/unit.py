@@ -1,4 +1,4 @@
-"""What one unit of a trainer's weight is: a token, or a document whatever its length."""
+"""Defines the unit of a trainer's weights: tokens, or documents of any length."""
 
 from enum import Enum
 
@@ -7,6 +7,8 @@ class Unit(Enum):
     """What a trainer's weights are proportions of."""
 
     TOKENS = "share of tokens"
-    """Trainers that draw samples of equal length: the recipe's proportions as they stand."""
+    """Unit of trainers that draw samples of equal length: the weights are the recipe's
+    proportions."""
     DOCUMENTS = "documents"
-    """Trainers that draw documents or records: proportion of tokens / tokens of a document."""
+    """Unit of trainers that draw documents or records: proportion of tokens / tokens per
+    document."""

@@ -1,4 +1,7 @@
-"""Checkpoints of a proxy training: one file, replaced whole, read without unpickling anything."""
+"""Writes and reads the checkpoints of a trial: one file, replaced as a whole.
+
+Reading executes no pickled code.
+"""
 
 import io
 import logging
@@ -15,30 +18,35 @@ from bimix_sweep import files
 from bimix_sweep.errors import TrainingError
 
 FILE = "checkpoint.pt"
+"""Name of the checkpoint file in the trial's folder."""
 TENSORS = ("weights", "average", "first_moment", "second_moment")
+"""Names of the tensors in a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """All that a training is after some step; its batches are a function of the step, so they are not in it."""
+    """Complete state of a trial after a step; the batches are not included, because they depend
+    only on the step."""
 
     identity: Mapping[str, Any]
-    """JSON-able: what is trained; a checkpoint only continues the training it came from."""
+    """JSON-able: identity of the trial; a checkpoint continues only the trial that wrote it."""
     step: int
-    """Optimizer steps done."""
+    """Number of completed optimizer steps."""
     points: Mapping[int, Mapping[str, float]]
-    """Losses measured so far, by step."""
+    """{step: {target: loss}} measured so far."""
     weights: Tensor
     """(parameters,) float32."""
     average: Tensor
     """(parameters,) float32, the moving average of the weights."""
     first_moment: Tensor
-    """(parameters,) float32, AdamW's."""
+    """(parameters,) float32, AdamW's first moment."""
     second_moment: Tensor
-    """(parameters,) float32, AdamW's."""
+    """(parameters,) float32, AdamW's second moment."""
 
     def save(self, folder: Path) -> None:
-        """Write beside, then rename: a reader finds the old one or the new one.
+        """Write a temporary file, then rename it over the old checkpoint.
+
+        A reader finds either the old or the new checkpoint.
 
         Raises:
             OSError: the disk is full, or the folder cannot be written.
@@ -51,16 +59,24 @@ class Checkpoint:
         }
         buffer = (
             io.BytesIO()
-        )  # torch's own writing to a full disk ends in a RuntimeError that does not say so
+        )  # torch.save on a full disk raises a RuntimeError that does not name the cause
         torch.save(content, buffer)
         files.write_local(folder / FILE, lambda beside: beside.write_bytes(buffer.getbuffer()))
 
 
 def load(folder: Path, identity: Mapping[str, Any], num_parameters: int) -> Checkpoint | None:
-    """The checkpoint in a folder; None, with a line in the log, where there is none that can be read.
+    """The checkpoint in a folder; None if there is none that can be read.
+
+    A checkpoint that cannot be read is reported as a warning in the log.
+
+    Args:
+        folder: the trial's folder.
+        identity: identity of the trial that continues.
+        num_parameters: parameters of the proxy.
 
     Raises:
-        TrainingError: it belongs to another training; the message says in what they differ.
+        TrainingError: the checkpoint belongs to another trial (the message names the first
+            difference), or its tensors do not have `num_parameters` float32 values.
     """
     path = folder / FILE
     try:
@@ -92,7 +108,8 @@ def load(folder: Path, identity: Mapping[str, Any], num_parameters: int) -> Chec
         return None
     if differing := [name for name in identity if found.identity.get(name) != identity[name]]:
         raise TrainingError(
-            f"{path} belongs to another training: {differing[0]} is {found.identity.get(differing[0])!r} there and "
+            f"{path} belongs to another training: {differing[0]} is "
+            f"{found.identity.get(differing[0])!r} there and "
             f"{identity[differing[0]]!r} here; give this training another folder"
         )
     if any(
@@ -101,6 +118,7 @@ def load(folder: Path, identity: Mapping[str, Any], num_parameters: int) -> Chec
         for name in TENSORS
     ):
         raise TrainingError(
-            f"{path} holds no {num_parameters} float32 parameters though it says so; delete it to start this training anew"
+            f"{path} holds no {num_parameters} float32 parameters though it says so; delete it to "
+            "start this training anew"
         )
     return found

@@ -1,4 +1,4 @@
-"""Losses of a set of weights on fixed validation sets."""
+"""Measures the losses of a set of weights on fixed validation sets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ BATCH = 8
 
 
 class Evaluation:
-    """Validation sets cut into sequences once, measured in the precision of the training."""
+    """Validation sets, cut into sequences once and evaluated in the precision of the trial."""
 
     def __init__(
         self,
@@ -26,10 +26,13 @@ class Evaluation:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        """Cut each (tokens,) set into sequences of the context; the tail that fills none is left out.
+        """Cut each validation set, (tokens,), into sequences of the context.
+
+        The last tokens of a set, which do not fill a sequence, are left out.
 
         Raises:
-            DataError: a set is shorter than one sequence or holds a token the vocabulary lacks.
+            DataError: a set is shorter than one sequence or holds a token that is not in the
+                vocabulary.
         """
         self.spec, self.dtype = spec, dtype
         self.position, self.mask = rotary(spec, device, dtype), causal(spec, device, dtype)
@@ -40,7 +43,8 @@ class Evaluation:
             count = (len(tokens) - 1) // spec.context
             if tokens.max() >= spec.vocabulary:
                 raise DataError(
-                    f"target {name} holds token {tokens.max()}; the model's vocabulary is {spec.vocabulary}"
+                    f"target {name} holds token {tokens.max()}; the model's vocabulary is "
+                    f"{spec.vocabulary}"
                 )
             flat = torch.from_numpy(np.asarray(tokens[: count * spec.context + 1]).astype(np.int64))
             self.sequences[name] = flat.unfold(0, spec.context + 1, spec.context).to(device)

@@ -1,9 +1,11 @@
-"""The proxy: a small decoder-only transformer as plain functions of one flat vector of parameters.
+"""Defines the proxy: a small decoder-only transformer with one flat vector of parameters.
 
-One vector, because a model this small spends its time between operations: clipping, AdamW, the moving average, casts and
-checkpoints are then one operation each instead of one per weight. Choices, each with what it bought here (results/benchmarks):
-RMSNorm without gains, on the embeddings too (the loss falls by .7 nats at step 200); attention written out, faster than the
-fused kernel at these shapes on a CPU; a cross-entropy that takes its gradient in the forward pass, a chunk of rows at a time.
+All parameters lie in one vector, because a model this small spends its time between operations.
+Clipping, AdamW, the moving average, casts and checkpoints are then one operation each instead of
+one operation per weight. RMSNorm has no gains and is applied to the embeddings too. Attention is
+written as separate operations instead of the fused kernel. The cross-entropy computes its gradient
+in the forward pass, for a chunk of rows at a time. The measured gains of these choices are in
+docs/evidence.md.
 
 Shapes: B sequences, T tokens, D width, H heads, K width of a head, V vocabulary, N = B T rows.
 """
@@ -19,14 +21,16 @@ from torch.nn.functional import embedding, linear
 from bimix_sweep.proxy.spec import HEAD_WIDTH, ProxySpec
 
 CHUNK_LOGITS = 2**20
-"""Logits alive at once, so that they stay in the cache."""
+"""Approximate number of logits in memory at once, so that they stay in the processor's cache."""
 EMBEDDING_SCALE = 0.01
-"""Standard deviation of an embedding at the start: RMSNorm makes its size irrelevant but for how fast AdamW turns it."""
+"""Standard deviation of the initial embeddings; with RMSNorm it only sets how fast AdamW rotates
+an embedding."""
 EPSILON = 1e-6
+"""Constant that RMSNorm adds to the mean square."""
 
 
 def layout(spec: ProxySpec) -> dict[str, tuple[int, int]]:
-    """Shape of every weight in the order they lie in the flat vector."""
+    """Shape of every weight, in the order of the weights in the flat vector."""
     width = spec.width
     shapes = {"embedding": (spec.vocabulary, width), "head": (spec.vocabulary, width)}
     for layer in range(spec.layers):
@@ -40,12 +44,12 @@ def layout(spec: ProxySpec) -> dict[str, tuple[int, int]]:
 
 
 def num_parameters(spec: ProxySpec) -> int:
-    """All parameters, embeddings included."""
+    """Number of all parameters, embeddings included."""
     return sum(math.prod(shape) for shape in layout(spec).values())
 
 
 def views(flat: Tensor, spec: ProxySpec) -> dict[str, Tensor]:
-    """The weights as windows on a flat vector (or gradients on a flat gradient)."""
+    """Views of a flat vector (weights or gradients), one for each weight."""
     shapes = layout(spec)
     parts = torch.split_with_sizes(flat, [math.prod(shape) for shape in shapes.values()])
     return {
@@ -54,7 +58,11 @@ def views(flat: Tensor, spec: ProxySpec) -> dict[str, Tensor]:
 
 
 def initial(spec: ProxySpec, generator: torch.Generator) -> Tensor:
-    """(parameters,) float32: small embeddings, weights of variance 1 / inputs, what writes to the residual stream starts at zero."""
+    """(parameters,) float32 initial weights.
+
+    Embeddings are small. The other weights have variance 1 / inputs, except the weights that write
+    to the residual stream, which are zero.
+    """
     flat = torch.zeros(num_parameters(spec))
     for name, weight in views(flat, spec).items():
         if name == "embedding":
@@ -65,7 +73,8 @@ def initial(spec: ProxySpec, generator: torch.Generator) -> Tensor:
 
 
 def rotary(spec: ProxySpec, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """(2, T, K) cosines and signed sines of the rotary position embedding, as `rotate` takes them."""
+    """(2, T, K) cosines and signed sines of the rotary position embedding, in the form that
+    `rotate` takes."""
     frequency = 10_000.0 ** -(torch.arange(0, HEAD_WIDTH, 2, dtype=torch.float64) / HEAD_WIDTH)
     angle = torch.arange(spec.context, dtype=torch.float64)[:, None] * frequency
     cos, sin = angle.cos(), angle.sin()
@@ -75,7 +84,7 @@ def rotary(spec: ProxySpec, device: torch.device, dtype: torch.dtype) -> Tensor:
 
 
 def causal(spec: ProxySpec, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """(1, T, T) zero where a token may look, -inf where it may not."""
+    """(1, T, T) attention mask: 0 where a token may attend, -inf where it may not."""
     return torch.full((1, spec.context, spec.context), -math.inf).triu(1).to(device, dtype)
 
 
@@ -86,7 +95,15 @@ def hidden(
     position: Tensor,
     mask: Tensor,
 ) -> Tensor:
-    """(B, T, D) normalised output of the last block, in the dtype of the weights."""
+    """(B, T, D) normalised output of the last block, in the dtype of the weights.
+
+    Args:
+        weights: views of the flat vector.
+        tokens_BT: (B, T) token ids.
+        spec: the proxy.
+        position: output of `rotary`.
+        mask: output of `causal`.
+    """
     batch, context = tokens_BT.shape
     heads, key = spec.heads, HEAD_WIDTH
     x_BTD = norm(embedding(tokens_BT, weights["embedding"]))
@@ -109,13 +126,14 @@ def hidden(
 
 
 def rotate(x: Tensor, position: Tensor) -> Tensor:
-    """Rotary position embedding of (..., T, K): halves (a, b) become (a cos - b sin, b cos + a sin)."""
+    """Rotary position embedding of (..., T, K): halves (a, b) become (a cos - b sin, b cos + a
+    sin)."""
     cos, sin = position[0], position[1]
     return torch.addcmul(x * cos, x.roll(HEAD_WIDTH // 2, dims=-1), sin)
 
 
 class _SquaredReLU(torch.autograd.Function):
-    """y = max(x, 0)^2; its gradient is 2 g max(x, 0)."""
+    """y = max(x, 0)^2; the gradient is 2 g max(x, 0), with g the gradient of the output."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -130,13 +148,14 @@ class _SquaredReLU(torch.autograd.Function):
 
 
 def squared_relu(x: Tensor) -> Tensor:
-    """max(x, 0)^2."""
+    """Squared ReLU, max(x, 0)^2, elementwise."""
     out: Tensor = _SquaredReLU.apply(x)  # type: ignore[no-untyped-call]
     return out
 
 
 class _Norm(torch.autograd.Function):
-    """y = x / rms(x); its gradient is (g - y mean(g y)) / rms(x)."""
+    """y = x / rms(x); the gradient is (g - y mean(g y)) / rms(x), with g the gradient of the
+    output."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -160,9 +179,10 @@ def norm(x: Tensor) -> Tensor:
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Mean cross-entropy of hidden @ head.T; both gradients are made in the forward pass, so no logits are kept.
+    """Mean cross-entropy of hidden @ head.T.
 
-    The gradient of a row's loss on its logits is softmax(logits) - onehot(target).
+    Both gradients are computed in the forward pass, so no logits are stored. The gradient of a
+    row's loss with respect to its logits is softmax(logits) - onehot(target).
     """
 
     @staticmethod
@@ -190,20 +210,27 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def chunk_rows(vocabulary: int) -> int:
-    """Rows of logits made at once."""
+    """Number of rows of logits computed at once."""
     return max(16, CHUNK_LOGITS // vocabulary)
 
 
 def mean_loss(hidden_BTD: Tensor, head_VD: Tensor, targets_BT: Tensor) -> Tensor:
-    """Scalar float32, nats per token, differentiable."""
-    out: Tensor = _CrossEntropy.apply(hidden_BTD.flatten(0, 1), head_VD, targets_BT.flatten())  # type: ignore[no-untyped-call]
+    """Mean cross-entropy, scalar float32, nats per token, differentiable."""
+    out: Tensor = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden_BTD.flatten(0, 1),
+        head_VD,
+        targets_BT.flatten(),
+    )
     return out
 
 
 def sequence_loss(
     weights: Mapping[str, Tensor], rows: Tensor, spec: ProxySpec, position: Tensor, mask: Tensor
 ) -> Tensor:
-    """Mean loss of (B, T + 1) tokens, each predicted from those before it; nats per token."""
+    """Mean loss of (B, T + 1) tokens, nats per token.
+
+    Each token is predicted from the tokens before it.
+    """
     return mean_loss(
         hidden(weights, rows[:, :-1], spec, position, mask), weights["head"], rows[:, 1:]
     )

@@ -1,4 +1,7 @@
-"""How a sweep computes - number format, compiled or not: measured in a moment, recorded, the same for all its trials."""
+"""Chooses how a sweep computes: the number format, and whether the model is compiled.
+
+A short measurement decides. The result is stored and used for all trials of the sweep.
+"""
 
 import importlib.util
 import os
@@ -17,27 +20,35 @@ from bimix_sweep.proxy.model import causal, initial, rotary, sequence_loss, view
 from bimix_sweep.proxy.spec import ProxySpec
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""{name in the record: torch dtype}."""
 REPEATS = 3
+"""Number of timed passes of each number format."""
 CLEARLY = 0.8
-"""bfloat16 is taken where its time is below this part of float32's: least times of a busy machine scatter by a tenth."""
+"""Maximum time of bfloat16 relative to float32 at which bfloat16 is chosen (docs/evidence.md)."""
 COMPILING_PAYS = 600.0
-"""Seconds of training left to each worker from which compiling pays: it takes up to a minute and saves about a third."""
+"""Minimum seconds of training per worker for which the model is compiled (docs/evidence.md)."""
 
 Loss = Callable[[Mapping[str, Tensor], Tensor, ProxySpec, Tensor, Tensor], Tensor]
+"""Function with the signature of `sequence_loss`."""
 
 
 def choose_precision(spec: ProxySpec, device: str = "cpu", *, trainings: int = 1) -> dict[str, Any]:
-    """The faster of float32 and bfloat16 for this model on this device, by a few steps of each (tenths of a second).
+    """The faster of float32 and bfloat16 for this model on this device.
 
-    bfloat16 pays only where the processor multiplies it natively, so this is measured and not guessed. Losses differ a
-    little between the two: choose once, store the record, and give it to every trial of the sweep. A near tie, which
-    another measurement could turn, is float32.
+    A few passes of each format are timed, which takes tenths of a second. bfloat16 is faster only
+    where the processor multiplies it natively, so the speed is measured. The losses of the two
+    formats differ a little: choose once, store the record, and give it to every trial of the sweep.
+    If the times are nearly equal, another measurement could change the order, so float32 is chosen.
 
     Args:
-        trainings: how many of them one worker will run; many of them are worth compiling, if a compiler is there.
+        spec: the proxy.
+        device: "cpu" or "cuda".
+        trainings: number of trials that one worker will run; compiling pays for many trials, if a
+            compiler is installed.
 
     Returns:
-        JSON-able: {"dtype": name, "compile": bool, "milliseconds": {name: least time of a forward and backward pass}}.
+        JSON-able: {"dtype": name, "compile": bool, "milliseconds": {name: minimum time of a forward
+        and backward pass}}.
     """
     place = torch.device(device)
     milliseconds: dict[str, float] = {}
@@ -54,7 +65,13 @@ def choose_precision(spec: ProxySpec, device: str = "cpu", *, trainings: int = 1
         times = []
         for _ in range(1 + REPEATS):
             start = time.perf_counter()
-            sequence_loss(weights, rows, spec, position, mask).backward()  # type: ignore[no-untyped-call]
+            sequence_loss(  # type: ignore[no-untyped-call]
+                weights,
+                rows,
+                spec,
+                position,
+                mask,
+            ).backward()
             if place.type == "cuda":
                 torch.cuda.synchronize(place)
             times.append(time.perf_counter() - start)
@@ -71,24 +88,26 @@ def choose_precision(spec: ProxySpec, device: str = "cpu", *, trainings: int = 1
 
 
 def check_device(device: str) -> None:
-    """Say in words what torch would say in a traceback.
+    """Check that the device exists, and raise a readable error if it does not.
 
     Raises:
-        ConfigError: a GPU was asked for and torch finds none on this machine.
+        ConfigError: the device is a GPU and torch finds none on this machine.
     """
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         raise ConfigError(
-            f"resources.gpu asks for a GPU and torch {torch.__version__} sees no CUDA device on {socket.gethostname()} "
-            f"(CUDA_VISIBLE_DEVICES {'is not set' if visible is None else f'= {visible!r}'}); need a driver and a torch with CUDA there, or resources.gpu: 0"
+            f"resources.gpu asks for a GPU and torch {torch.__version__} sees no CUDA device on "
+            f"{socket.gethostname()} "
+            f"(CUDA_VISIBLE_DEVICES {'is not set' if visible is None else f'= {visible!r}'}); need "
+            "a driver and a torch with CUDA there, or resources.gpu: 0"
         )
 
 
 def dtype_of(precision: Mapping[str, Any] | None) -> torch.dtype:
-    """The torch dtype of a record of `choose_precision`; float32 without one.
+    """The torch dtype of a record of `choose_precision`; float32 without a record.
 
     Raises:
-        ConfigError: the record names another.
+        ConfigError: the record names an unknown dtype.
     """
     name = "float32" if precision is None else precision.get("dtype")
     if name not in DTYPES:
@@ -97,17 +116,21 @@ def dtype_of(precision: Mapping[str, Any] | None) -> torch.dtype:
 
 
 def loss_of(precision: Mapping[str, Any] | None) -> Loss:
-    """`sequence_loss`, compiled where the record says so; a process compiles once for all its trainings of one spec."""
+    """`sequence_loss`, compiled if the record says so.
+
+    A process compiles once for all its trials of one spec.
+    """
     return _compiled() if precision is not None and precision.get("compile") else sequence_loss
 
 
 @cache
 def _compiled() -> Loss:
+    """`sequence_loss`, compiled by torch."""
     return torch.compile(sequence_loss, dynamic=False)
 
 
 def _compiler(place: torch.device) -> bool:
-    """Is there what torch.compile needs: a C++ compiler for the processor, Triton for a GPU?"""
+    """True if torch.compile has what it needs: a C++ compiler for a CPU, Triton for a GPU."""
     if place.type == "cuda":
         return importlib.util.find_spec("triton") is not None
     return any(shutil.which(name) for name in ("g++", "clang++", "c++"))

@@ -1,7 +1,8 @@
-"""What a proxy training is: the shape of its small language model and the recipe that trains it.
+"""Describes a trial: the shape of its small language model and the settings of its training.
 
-The recipe is the one under which the law shows on runs of a minute: constant rate after a short warm-up, and a power moving
-average of the weights that is what gets evaluated, so every point of one run is the loss of an annealed run that stops there.
+The learning rate is constant after a short warm-up. The evaluated weights are a power moving
+average. So every point of one loss curve is the loss of an annealed trial that stops at that point.
+With these settings, the law is visible in trials of about a minute.
 """
 
 from dataclasses import asdict, dataclass
@@ -12,13 +13,13 @@ import numpy as np
 from bimix_sweep.errors import ConfigError
 
 LARGEST = 10**9
-"""Any count above it is a slip of the hand."""
+"""Maximum of every count; a larger number is a typing error."""
 HEAD_WIDTH = 32
 """Width of an attention head; the model's width is a multiple of it."""
 
 
 def too_short(target: str, tokens: int, context: int) -> str | None:
-    """What to say of a target that is shorter than one sequence; None where it is not."""
+    """Error message for a target that is shorter than one sequence; None if it is long enough."""
     if tokens > context:
         return None
     return (
@@ -29,38 +30,40 @@ def too_short(target: str, tokens: int, context: int) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxySpec:
-    """One proxy training, but for its mixture and seed."""
+    """All settings of a trial, except its mixture and seed."""
 
     vocabulary: int
-    """Token ids are below it."""
+    """Vocabulary size: every token id is below this number."""
     width: int = 64
-    """Of the residual stream, a multiple of 32."""
+    """Width of the residual stream, a multiple of 32."""
     layers: int = 2
-    """Blocks of attention and MLP."""
+    """Number of blocks of attention and MLP."""
     context: int = 128
-    """Tokens a sequence predicts."""
+    """Number of predicted tokens per sequence."""
     batch: int = 8
-    """Sequences a step."""
+    """Sequences per step."""
     steps: int = 400
-    """Optimizer steps."""
+    """Number of optimizer steps."""
     learning_rate: float = 8e-3
-    """Constant after the warm-up."""
+    """Learning rate, constant after the warm-up."""
     warmup: int = 40
-    """Steps over which the rate rises linearly."""
+    """Number of steps over which the learning rate rises linearly."""
     beta1: float = 0.9
-    """AdamW's first moment decay."""
+    """Decay of AdamW's first moment."""
     beta2: float = 0.99
-    """AdamW's second moment decay."""
+    """Decay of AdamW's second moment."""
     weight_decay: float = 0.1
-    """AdamW's decoupled decay."""
+    """AdamW's decoupled weight decay."""
     clip: float = 1.0
-    """Largest norm of the gradient."""
+    """Maximum norm of the gradient."""
     ema_share: float = 0.1
-    """About the share of the run that the average of the weights reaches back, in (0, .5)."""
+    """Standard deviation, over the steps, of the weights in the power average, as a proportion
+    of the steps so far, in (0, 0.5)."""
     num_evaluations: int = 8
-    """Points of the loss curve, log-spaced up to the last step."""
+    """Number of points of the loss curve, log-spaced up to the last step."""
     first_evaluation: float = 0.25
-    """Where the curve begins, as a share of the steps; before it the exponents drift."""
+    """Start of the loss curve, as a proportion of the steps; at earlier steps, the exponents of
+    the law are not constant."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -74,7 +77,8 @@ class ProxySpec:
         ):
             if not (isinstance(value := getattr(self, name), int) and 1 <= value <= LARGEST):
                 raise ConfigError(
-                    f"proxy.{name} is {value!r}; need a whole number of at least 1 and at most {LARGEST}"
+                    f"proxy.{name} is {value!r}; need a whole number of at least 1 and at most "
+                    f"{LARGEST}"
                 )
         if self.width % HEAD_WIDTH:
             raise ConfigError(
@@ -84,7 +88,8 @@ class ProxySpec:
             self.learning_rate > 0 and self.clip > 0 and self.weight_decay >= 0 and self.warmup >= 0
         ):
             raise ConfigError(
-                f"proxy has learning_rate {self.learning_rate:g}, clip {self.clip:g}, weight_decay {self.weight_decay:g}, warmup "
+                f"proxy has learning_rate {self.learning_rate:g}, clip {self.clip:g}, weight_decay "
+                f"{self.weight_decay:g}, warmup "
                 f"{self.warmup}; need the first two > 0, the others >= 0"
             )
         if not (
@@ -94,19 +99,25 @@ class ProxySpec:
             and 0 <= self.beta2 < 1
         ):
             raise ConfigError(
-                f"proxy has ema_share {self.ema_share:g}, first_evaluation {self.first_evaluation:g}, betas {self.beta1:g}, {self.beta2:g}; "
+                f"proxy has ema_share {self.ema_share:g}, first_evaluation "
+                f"{self.first_evaluation:g}, betas {self.beta1:g}, {self.beta2:g}; "
                 "need ema_share in (0, .5), first_evaluation in (0, 1] and betas in [0, 1)"
             )
 
     @classmethod
     def for_size(cls, size: float, *, vocabulary: int, **settings: Any) -> "ProxySpec":
-        """The spec whose non-embedding parameters come nearest to `size`, its rate falling with its width.
+        """The spec whose number of non-embedding parameters is nearest to `size`.
 
-        1e5 gives width 64 and 2 layers, 1e6 160 and 3, 3e6 256 and 4: width and depth grow together.
+        Width and depth grow together, and the learning rate falls with the width. For example, size
+        1e5 gives width 64 and 2 layers, 1e6 gives 160 and 3, 3e6 gives 256 and 4.
 
         Args:
-            size: non-embedding parameters wanted, at least 2e4.
+            size: non-embedding parameters wanted, from 2e4 to 1e9.
+            vocabulary: vocabulary size.
             settings: any other field.
+
+        Raises:
+            ConfigError: `size` or a setting is out of its range.
         """
         if not 2e4 <= size <= 1e9:
             raise ConfigError(
@@ -126,21 +137,22 @@ class ProxySpec:
 
     @property
     def size(self) -> int:
-        """Non-embedding parameters: 12 width^2 a layer; norms have none."""
+        """Number of non-embedding parameters: 12 width^2 per layer; norms have none."""
         return 12 * self.layers * self.width**2
 
     @property
     def heads(self) -> int:
-        """Attention heads."""
+        """Number of attention heads."""
         return self.width // HEAD_WIDTH
 
     @property
     def tokens_per_step(self) -> int:
-        """Tokens predicted a step."""
+        """Number of tokens predicted per step."""
         return self.batch * self.context
 
     def eval_steps(self) -> tuple[int, ...]:
-        """Steps after which the losses are measured, log-spaced, rising; the last is `steps`."""
+        """Steps after which the losses are measured, log-spaced and ascending; the last one is
+        `steps`."""
         first = max(1, round(self.first_evaluation * self.steps))
         return tuple(
             sorted(
@@ -150,5 +162,5 @@ class ProxySpec:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """All fields."""
+        """All fields, JSON-able."""
         return asdict(self)

@@ -1,4 +1,5 @@
-"""How long a proxy training takes here: some real steps and one real evaluation, timed."""
+"""Estimates how long a trial takes on this machine, from a few timed steps and one timed
+evaluation."""
 
 import time
 
@@ -11,18 +12,19 @@ from bimix_sweep.proxy.spec import ProxySpec
 from bimix_sweep.proxy.train import TrainingState
 
 STEPS = 8
-"""Timed, after as many that are not."""
+"""Number of timed steps; as many steps before them are not timed."""
 
 
 def training_seconds(
     spec: ProxySpec, *, device: str, num_targets: int, validation_tokens: int
 ) -> float:
-    """About how long a training of this spec takes by itself, on random tokens, uncompiled.
+    """Estimated seconds of a trial that runs alone, uncompiled; measured on random tokens.
 
     Args:
+        spec: the proxy.
         device: "cpu" or "cuda".
-        num_targets: validation sets measured at each point.
-        validation_tokens: tokens of each.
+        num_targets: number of validation sets measured at each point.
+        validation_tokens: tokens of each validation set.
     """
     generator = np.random.default_rng(0)
     state = TrainingState(

@@ -1,6 +1,8 @@
-"""One proxy training: constant rate, power average of the weights, losses of the average along the way, exact resume.
+"""Runs one trial: constant learning rate, power average of the weights, and exact resume.
 
-Nothing here is global: threads are set by the caller, seeds go through generators, and one process may run many trainings.
+The losses of the averaged weights are measured during the trial. The module changes no global
+state: the caller sets the number of threads, seeds are passed to generators, and one process can
+run many trials.
 """
 
 import time
@@ -24,11 +26,12 @@ from bimix_sweep.proxy.spec import ProxySpec
 from bimix_sweep.seeding import seed_for
 
 ADAM_EPSILON = 1e-8
+"""Epsilon of AdamW."""
 FREED_BYTES = 31 * 2**20
-"""glibc raises its threshold for handing memory back to what is freed, up to 32 MB. Freed once at the start, a block of this
-size keeps the megabytes of every step in the process, which saves a quarter of the time where page faults are dear."""
+"""Bytes freed once at the start, so that glibc keeps freed memory in the process
+(docs/evidence.md)."""
 CHECK_EVERY = 20
-"""Steps between looks at the training loss; on a GPU each look waits for it."""
+"""Steps between checks of the training loss; on a GPU each check waits for the device."""
 
 
 def train(
@@ -44,34 +47,44 @@ def train(
     checkpoint_seconds: float = 30.0,
     should_stop: Callable[[], bool] | None = None,
 ) -> bool:
-    """Train a proxy, or go on with it from the checkpoint in `checkpoint_dir`, to the last bit as if it had not stopped.
+    """Run a trial, or continue it from the checkpoint in `checkpoint_dir`.
+
+    A trial that was stopped and continued gives bit for bit the same numbers as one that was not
+    stopped.
 
     Args:
-        spec: model and recipe.
-        stream: its batches; batch and context are the spec's.
-        validation: (tokens,) of each target.
-        seed: of the initial weights.
-        report: called with a step and {target: nats per token} at each of `spec.eval_steps()`; after a resume it is called
-            again for the points before the checkpoint, so that none is lost, with the same numbers.
+        spec: the model and the settings of the training.
+        stream: the batches of the trial; their batch and context are those of the spec.
+        validation: {target: (tokens,)}.
+        seed: seed of the initial weights.
+        report: called with a step and {target: nats per token} at each of `spec.eval_steps()`.
+            After a resume, it is called again with the same numbers for the points before the
+            checkpoint, so that no point is lost.
         device: "cpu" or "cuda".
-        precision: a record of `choose_precision`, the same for all trials of a sweep; float32 without it.
-        checkpoint_dir: where the checkpoint lies; written at each point, every `checkpoint_seconds`, and on a stop.
-        should_stop: asked before every step; on True the training is checkpointed and left.
+        precision: a record of `choose_precision`, the same for all trials of a sweep; float32
+            without it.
+        checkpoint_dir: folder of the checkpoint, which is written at each point, every
+            `checkpoint_seconds` and on a stop; None: no checkpoint.
+        checkpoint_seconds: maximum seconds between two checkpoints.
+        should_stop: called before every step; on True the trial writes a checkpoint and returns.
 
     Returns:
-        True when the last step is done, False when it was stopped before.
+        True if the last step is done, False if the trial was stopped before it.
 
     Raises:
         DivergedError: a loss is not finite.
-        TrainingError: the checkpoint is another training's, or stream and spec do not fit.
+        TrainingError: the checkpoint belongs to another trial, or stream and spec do not fit
+            together.
     """
     if (stream.batch, stream.context) != (spec.batch, spec.context):
         raise TrainingError(
-            f"the stream gives {stream.batch} x {stream.context} tokens a step and the proxy takes {spec.batch} x {spec.context}; need the same"
+            f"the stream gives {stream.batch} x {stream.context} tokens a step and the proxy takes "
+            f"{spec.batch} x {spec.context}; need the same"
         )
     if stream.store.vocabulary > spec.vocabulary:
         raise TrainingError(
-            f"the store has {stream.store.vocabulary} token ids and the proxy {spec.vocabulary}; need as many"
+            f"the store has {stream.store.vocabulary} token ids and the proxy {spec.vocabulary}; "
+            "need as many"
         )
     state = TrainingState(spec, seed, torch.device(device), precision)
     evaluation = Evaluation(spec, validation, state.device, state.dtype)
@@ -108,14 +121,16 @@ def train(
         step = state.step
         if (step % CHECK_EVERY == 0 or step in evaluated_after) and not torch.isfinite(loss):
             raise DivergedError(
-                f"the training loss is {float(loss):g} at step {step}; lower the learning rate ({spec.learning_rate:g})"
+                f"the training loss is {float(loss):g} at step {step}; lower the learning rate "
+                f"({spec.learning_rate:g})"
             )
         if step in evaluated_after:
             points[step] = evaluation.losses(state.average)
             for target, value in points[step].items():
                 if not np.isfinite(value):
                     raise DivergedError(
-                        f"loss of {target} is {value:g} at step {step}; lower the learning rate ({spec.learning_rate:g})"
+                        f"loss of {target} is {value:g} at step {step}; lower the learning rate "
+                        f"({spec.learning_rate:g})"
                     )
             save()
             report(step, points[step])
@@ -127,7 +142,10 @@ def train(
 
 
 class TrainingState:
-    """Weights, their average and AdamW's moments, each one flat float32 vector, and the copy the model computes with."""
+    """State of a trial: weights, their average and AdamW's moments, each one flat float32 vector.
+
+    `working` is the copy of the weights that the model computes with, in the chosen dtype.
+    """
 
     def __init__(
         self, spec: ProxySpec, seed: int, device: torch.device, precision: Mapping[str, Any] | None
@@ -151,7 +169,7 @@ class TrainingState:
         for weight, gradient in zip(
             self.weights.values(), views(self.gradient, spec).values(), strict=True
         ):
-            weight.grad = gradient  # backward adds into it in place
+            weight.grad = gradient  # backward adds to this view in place
         self.position, self.mask = (
             rotary(spec, device, self.dtype),
             causal(spec, device, self.dtype),
@@ -159,7 +177,11 @@ class TrainingState:
         self.gamma = _power(spec.ema_share)
 
     def advance(self, rows: Tensor) -> Tensor:
-        """One step of AdamW on (B, T + 1) tokens; returns the loss before it, not synchronised."""
+        """Does one step of AdamW on (B, T + 1) tokens.
+
+        Returns:
+            The loss before the step, a scalar tensor; the device is not synchronised.
+        """
         spec, tokens = self.spec, rows.to(self.device)
         self.gradient.zero_()
         loss = self.loss(self.weights, tokens, spec, self.position, self.mask)
@@ -182,7 +204,7 @@ class TrainingState:
     def checkpoint(
         self, identity: Mapping[str, Any], points: Mapping[int, Mapping[str, float]]
     ) -> Checkpoint:
-        """What to write now."""
+        """The checkpoint of the current state."""
         return Checkpoint(
             identity=identity,
             step=self.step,
@@ -194,7 +216,7 @@ class TrainingState:
         )
 
     def restore(self, found: Checkpoint) -> None:
-        """Go on from a checkpoint."""
+        """Replaces the state by that of a checkpoint."""
         self.step = found.step
         for mine, theirs in (
             (self.flat, found.weights),
@@ -207,9 +229,11 @@ class TrainingState:
 
 
 def _power(share: float) -> float:
-    """Exponent of the power average whose weights have a standard deviation of `share` of the run.
+    """Exponent gamma of the power average whose weights have the standard deviation `share`.
 
-    The average of step t weighs step s by (s / t)^gamma; its standard deviation is sqrt(gamma + 1) / ((gamma + 2) sqrt(gamma + 3)).
+    The average at step t gives step s the weight (s / t)^gamma. The standard deviation of these
+    weights, as a proportion of t, is sqrt(gamma + 1) / ((gamma + 2) sqrt(gamma + 3)).
+
     Source: Karras et al., arXiv:2312.02696, section 3.1.
     """
     low, high = 0.0, 1e4

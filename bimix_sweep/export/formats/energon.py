@@ -1,7 +1,8 @@
-"""Megatron-Energon: a MetadatasetV2 whose training split blends the domains.
+"""Writes a recipe for Megatron-Energon: a MetadatasetV2 whose training split blends the domains.
 
-Energon draws samples by weight and packs them, if at all, after it has drawn. So a sample's length
-decides what a weight counts. Weights must be above 0.
+Energon draws samples by weight and packs them, if at all, after drawing. So the content of a sample
+decides the unit of a weight: documents if a sample is one document, tokens if all samples have the
+same number of tokens. Weights must be above 0.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,10 @@ from bimix_sweep.export.writing import as_yaml
 
 
 def metadataset(blend: Blend, notes: Sequence[str]) -> str:
-    """The YAML of a metadataset; validation and test splits are those of the domains file."""
+    """The YAML of a metadataset.
+
+    The validation and test splits are those of the domains file.
+    """
     splits = {
         "train": {"blend": [{"weight": p.weight, "path": path} for p, path in blend.located()]}
     }
@@ -46,3 +50,4 @@ FORMS = (
         notes=("Energon draws samples: this is for samples that are single documents.",),
     ),
 )
+"""Forms for Megatron-Energon."""

@@ -1,7 +1,7 @@
-"""Hugging Face datasets: the arguments of `interleave_datasets`.
+"""Writes a recipe for Hugging Face datasets: the arguments of `interleave_datasets`.
 
-Its probabilities draw documents. A domain at 0 is left out: with `all_exhausted` the interleaving
-would never end.
+The function draws documents by its probabilities. A domain with proportion 0 is left out: with
+`all_exhausted`, the interleaving would never end.
 """
 
 import json
@@ -14,14 +14,17 @@ from bimix_sweep.export.unit import Unit
 from bimix_sweep.export.writing import comments
 
 VERSION = "datasets 5.2.0"
+"""Release that the forms were checked with."""
 STOP = (
     "all_exhausted ends only when the rarest domain has been read once: end the training by its "
     "number of steps."
 )
+"""Note about the end of the interleaved data set."""
 
 
 def arguments(blend: Blend, notes: Sequence[str]) -> str:
-    """JSON: the datasets in order and the arguments as `interleave_datasets` names them."""
+    """JSON with the data sets in order and the arguments under the names of
+    `interleave_datasets`."""
     parts = blend.positive()
     named = any(part.source.path for part in parts)
     content = {
@@ -42,7 +45,9 @@ def snippet(blend: Blend, notes: Sequence[str]) -> str:
     """A Python module with one function, `interleave(datasets)`."""
     proportions = {part.domain: part.proportion for part in blend.positive()}
     probabilities = {part.domain: part.weight for part in blend.positive()}
-    return f'''{comments(notes)}"""Interleave the domains in the proportions of a bimix-sweep recipe."""
+    return f'''{
+        comments(notes)
+    }"""Interleave the domains in the proportions of a bimix-sweep recipe."""
 
 from datasets import interleave_datasets
 
@@ -82,3 +87,4 @@ FORMS = (
         paths="if given",
     ),
 )
+"""Forms for Hugging Face datasets."""

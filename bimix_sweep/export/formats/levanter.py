@@ -1,9 +1,9 @@
-"""Levanter and Marin: the domains and `train_weights` of the `data` section.
+"""Writes a recipe for Levanter and Marin: the domains and `train_weights` of the `data` section.
 
-Levanter mixes in blocks of `mixture_block_size` sequences of equal length and gives each domain
-`floor(weight * block)` of them, the rest to the largest. A domain below one sequence a block is
-never drawn, so the block must be large; it must be below 2^16. A weight of 0 keeps a domain for
-evaluation only.
+Levanter mixes in blocks of `mixture_block_size` sequences of equal length. A domain gets
+`floor(weight * block)` sequences of a block, and the domain with the largest weight gets the rest.
+A domain that gets less than one sequence per block is never drawn, so the block must be large; it
+must be smaller than 2^16. A domain with weight 0 is used for evaluation only.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,15 @@ from bimix_sweep.export.form import Form
 from bimix_sweep.export.writing import as_yaml
 
 BLOCK = 2**15
+"""Default number of sequences per block."""
 MAX_BLOCK = 2**16 - 1
+"""Maximum number of sequences per block, for domains that are too rare for BLOCK."""
 NOTES = ("A weight of 0 keeps a domain for evaluation only.",)
+"""Notes for both forms."""
 
 
 def components(blend: Blend, notes: Sequence[str]) -> str:
-    """The YAML of `data` with `components`, as in 2026."""
+    """The YAML of `data` with `components`, as in releases of 2026."""
     return _data(
         blend,
         "components",
@@ -32,12 +35,12 @@ def components(blend: Blend, notes: Sequence[str]) -> str:
 
 
 def configs(blend: Blend, notes: Sequence[str]) -> str:
-    """The YAML of `data` with `configs`, as in 2025."""
+    """The YAML of `data` with `configs`, as in releases of 2025."""
     return _data(blend, "configs", _sources(blend), notes)
 
 
 def never_drawn(blend: Blend) -> list[str]:
-    """The domains too rare for the largest block."""
+    """Warnings about the domains that are too rare for the block."""
     block = _block(blend)
     lost = [part for part in blend.positive() if int(part.weight * block) == 0]
     return [
@@ -48,13 +51,14 @@ def never_drawn(blend: Blend) -> list[str]:
 
 
 def _data(blend: Blend, key: str, domains: dict[str, Any], notes: Sequence[str]) -> str:
+    """The YAML of `data` with the domains under `key`."""
     weights = {part.domain: part.weight for part in blend.parts if part.domain in domains}
     content = {key: domains, "train_weights": weights, "mixture_block_size": _block(blend)}
     return as_yaml({"data": content}, *notes)
 
 
 def _sources(blend: Blend) -> dict[str, dict[str, list[str]]]:
-    """URLs of each domain above 0, and of each at 0 that has a path."""
+    """URLs of each domain with a proportion above 0, and of each other domain that has a path."""
     trained = {part.domain: path for part, path in blend.located()}
     held_out = {part.domain: path for part, path in blend.held_out("valid")}
 
@@ -69,6 +73,7 @@ def _sources(blend: Blend) -> dict[str, dict[str, list[str]]]:
 
 
 def _block(blend: Blend) -> int:
+    """Number of sequences per block: BLOCK if it holds the rarest domain, MAX_BLOCK otherwise."""
     rarest = min(part.weight for part in blend.positive())
     return BLOCK if int(rarest * BLOCK) else MAX_BLOCK
 
@@ -92,3 +97,4 @@ FORMS = (
         warnings=never_drawn,
     ),
 )
+"""Forms for Levanter."""

@@ -1,7 +1,7 @@
-"""Lingua: `root_dir` and `sources` of the `data` section.
+"""Writes a recipe for Lingua: `root_dir` and `sources` of the `data` section.
 
 A source is a folder under the root. Lingua draws a source for each document and packs the drawn
-documents into sequences, so its weights count documents; it normalises them.
+documents into sequences, so its weights count documents. Lingua normalises the weights.
 """
 
 import posixpath
@@ -16,7 +16,7 @@ from bimix_sweep.text import shown
 
 
 def data(blend: Blend, notes: Sequence[str]) -> str:
-    """The YAML of `data`; the root is the longest folder that holds all paths.
+    """The YAML of `data`; the root is the deepest folder that holds all paths.
 
     Raises:
         ExportError: a path is a URI, which Lingua cannot read.
@@ -50,3 +50,4 @@ FORMS = (
         ),
     ),
 )
+"""Forms for Lingua."""

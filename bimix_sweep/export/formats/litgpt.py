@@ -1,6 +1,6 @@
-"""LitGPT and LitData: a `CombinedStreamingDataset`, and a LitGPT `DataModule` around it.
+"""Writes a recipe for LitGPT and LitData: a `CombinedStreamingDataset` and a LitGPT `DataModule`.
 
-With `TokensLoader` every item has the same length, so weights count tokens.
+With `TokensLoader` all items have the same length, so weights count tokens.
 """
 
 import pprint
@@ -12,7 +12,7 @@ from bimix_sweep.export.writing import comments
 
 
 def snippet(blend: Blend, notes: Sequence[str]) -> str:
-    """A Python module: the function `combined(block_size)` and the class `Mixture`."""
+    """A Python module with the function `combined(block_size)` and the class `Mixture`."""
     folders = {part.domain: path for part, path in blend.located()}
     weights = {part.domain: part.weight for part in blend.positive()}
     validation = {part.domain: path for part, path in blend.held_out("valid")}
@@ -73,7 +73,7 @@ class Mixture(DataModule):
 
 
 def without_validation(blend: Blend) -> list[str]:
-    """LitGPT always validates."""
+    """Warning if no domain has held-out data: LitGPT always validates."""
     if blend.held_out("valid"):
         return []
     return [
@@ -99,3 +99,4 @@ FORMS = (
         warnings=without_validation,
     ),
 )
+"""Forms for LitGPT and LitData."""

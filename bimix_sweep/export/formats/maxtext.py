@@ -1,7 +1,9 @@
-"""MaxText with Grain: `grain_train_files`, or the JSON of `grain_train_mixture_config_path`.
+"""Writes a recipe for MaxText with Grain.
 
-For ArrayRecord files Grain draws records, each a document, before MaxText cuts each to
-`max_target_length` and packs them, so weights count documents.
+The forms are the value of `grain_train_files` and the JSON of `grain_train_mixture_config_path`.
+With ArrayRecord files, Grain draws records, each one document. MaxText cuts each record to
+`max_target_length` and packs the records only after Grain has drawn them, so weights count
+documents.
 """
 
 import json
@@ -14,19 +16,21 @@ from bimix_sweep.export.unit import Unit
 from bimix_sweep.text import shown
 
 DECIMALS = 4
-"""To which MaxText rounds the weights of `grain_train_files`."""
+"""Number of decimals to which MaxText rounds the weights of `grain_train_files`."""
 VISIBLE = 0.01
-"""A rounding that changes a weight by a larger fraction is told."""
+"""Maximum relative change of a weight by rounding that is not reported."""
 VERSION = "maxtext 0.2.5"
+"""Release that the forms were checked with."""
 NOTES = (
     "This is for grain_file_type=arrayrecord.",
     "With use_truncation, MaxText's default, a record counts at most max_target_length tokens: "
     "tokens_per_document must be the mean of what is left of each.",
 )
+"""Notes for both forms."""
 
 
 def train_files(blend: Blend, _notes: Sequence[str]) -> str:
-    """The value of `grain_train_files`: `pattern,weight` joined by `;`, or one pattern alone.
+    """The value of `grain_train_files`: `pattern,weight` joined by `;`, or a single pattern.
 
     Raises:
         ExportError: MaxText would split a path, or round a weight to 0.
@@ -50,7 +54,8 @@ def train_files(blend: Blend, _notes: Sequence[str]) -> str:
 
 
 def changed_by_rounding(blend: Blend) -> list[str]:
-    """The domains whose weight MaxText changes visibly in `grain_train_files`."""
+    """Warnings about the domains whose weight changes by more than VISIBLE in
+    `grain_train_files`."""
     rounding = [(part, round(part.weight, DECIMALS)) for part in blend.positive()]
     return [
         f"MaxText rounds the weights of grain_train_files to {DECIMALS} decimals: {part.domain} "
@@ -61,7 +66,10 @@ def changed_by_rounding(blend: Blend) -> list[str]:
 
 
 def mixture(blend: Blend, _notes: Sequence[str]) -> str:
-    """The JSON {name: {path, weight}}; every key is read as a data set."""
+    """The JSON {name: {path, weight}}.
+
+    MaxText reads every key as a data set, so the file has no room for notes.
+    """
     content = {part.domain: {"path": path, "weight": part.weight} for part, path in blend.located()}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
@@ -87,3 +95,4 @@ FORMS = (
         has_room=False,
     ),
 )
+"""Forms for MaxText."""

@@ -1,11 +1,12 @@
-"""Megatron-LM: `--data-path`, `--data-args-path` and `--per-split-data-args-path`.
+"""Writes a recipe for Megatron-LM, Megatron-Bridge and NeMo AutoModel.
 
-Megatron-Bridge and NeMo AutoModel take the same blend. A blend is a list of weights and prefixes in
-turn, prefixes without `.bin` or `.idx`. Samples have a fixed length, so a weight is a proportion of
-tokens; weights of 0 are refused.
+Megatron-LM reads the forms with `--data-path`, `--data-args-path` and `--per-split-data-args-path`.
+The other two trainers take the same blend. A blend is a list in which weights and prefixes
+alternate; a prefix has no `.bin` or `.idx`. Samples have a fixed length, so a weight is a
+proportion of tokens. A weight of 0 is refused.
 
-Validation data is either held back from every domain by `split`, or data of its own. The training
-data never stands for it.
+Validation data is either a part of every domain, held back by `split`, or separate data. Training
+data is never used as validation data.
 """
 
 import json
@@ -22,7 +23,7 @@ SPLIT = "990,10,0"
 
 
 def arguments(blend: Blend, _notes: Sequence[str]) -> str:
-    """One line of weights and prefixes: what follows `--data-path`, or a `--data-args-path` file.
+    """One line of weights and prefixes, for `--data-path` or a `--data-args-path` file.
 
     Raises:
         ExportError: a prefix has white space, at which Megatron splits the file.
@@ -37,9 +38,9 @@ def arguments(blend: Blend, _notes: Sequence[str]) -> str:
 
 
 def per_split(blend: Blend, _notes: Sequence[str]) -> str:
-    """The JSON of `--per-split-data-args-path`: all three keys, and no others.
+    """The JSON of `--per-split-data-args-path`, with exactly the keys train, valid and test.
 
-    A split without data is null, which Megatron reads as no such split.
+    A split without data is null. Megatron reads null as a missing split.
     """
     splits = {
         name: _alternating(found) if found else None for name, found in _splits(blend).items()
@@ -48,7 +49,7 @@ def per_split(blend: Blend, _notes: Sequence[str]) -> str:
 
 
 def bridge(blend: Blend, notes: Sequence[str]) -> str:
-    """Python for Megatron-Bridge: `BLEND` and `SPLIT`, or `BLEND_PER_SPLIT`."""
+    """Python code for Megatron-Bridge: `BLEND` and `SPLIT`, or `BLEND_PER_SPLIT`."""
     splits = _splits(blend)
     head = comments(notes) + '"""The blend of a bimix-sweep recipe, for GPTDatasetConfig."""\n\n'
     if not splits["valid"] and not splits["test"]:
@@ -65,7 +66,7 @@ def bridge(blend: Blend, notes: Sequence[str]) -> str:
 
 
 def without_validation(blend: Blend) -> list[str]:
-    """What the validation and test splits of the per-split JSON hold."""
+    """Warnings about held-out data that the validation and test splits of the JSON lack."""
     valid, test = blend.held_out("valid", _prefix), blend.held_out("test", _prefix)
     if not valid and not test:
         return [
@@ -80,7 +81,7 @@ def without_validation(blend: Blend) -> list[str]:
 
 
 def bridge_validation(blend: Blend) -> list[str]:
-    """What the validation split of the Python form holds."""
+    """Warnings about held-out data that the validation split of the Python form lacks."""
     valid, test = blend.held_out("valid", _prefix), blend.held_out("test", _prefix)
     if not valid and not test:
         return [
@@ -91,6 +92,7 @@ def bridge_validation(blend: Blend) -> list[str]:
 
 
 def _partly(blend: Blend, what: str, found: list[tuple[Part, str]]) -> list[str]:
+    """Warning if only some domains have held-out data."""
     held = {part.domain for part, _ in found}
     lacking = [part.domain for part in blend.positive() if part.domain not in held]
     if not found or not lacking:
@@ -99,20 +101,23 @@ def _partly(blend: Blend, what: str, found: list[tuple[Part, str]]) -> list[str]
 
 
 def _splits(blend: Blend) -> dict[str, list[tuple[Part, str]]]:
+    """{split: domains with their prefixes}; the test split falls back to the validation data."""
     valid, test = blend.held_out("valid", _prefix), blend.held_out("test", _prefix)
     return {"train": blend.located(_prefix), "valid": valid, "test": test or valid}
 
 
 def _prefix(path: str) -> str:
+    """Path without `.bin` or `.idx`."""
     return path.removesuffix(".bin").removesuffix(".idx")
 
 
 def _alternating(located: list[tuple[Part, str]]) -> list[str]:
+    """Weights and prefixes, alternating."""
     return [token for part, prefix in located for token in (part.decimal, prefix)]
 
 
 def _lists(located: list[tuple[Part, str]]) -> str:
-    """A blend as Python: prefixes and weights in two lists, None where there are none."""
+    """A blend as Python code: prefixes and weights in two lists, or None if there are none."""
     if not located:
         return "None"
     return repr(([prefix for _, prefix in located], [part.weight for part, _ in located]))
@@ -158,3 +163,4 @@ FORMS = (
         warnings=bridge_validation,
     ),
 )
+"""Forms for Megatron-LM and Megatron-Bridge."""

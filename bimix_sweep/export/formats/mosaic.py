@@ -1,8 +1,8 @@
-"""MosaicML Streaming: one stream a domain with its `proportion`, as the YAML of LLM Foundry.
+"""Writes a recipe for MosaicML Streaming: one stream per domain, as the YAML of LLM Foundry.
 
-Proportions count samples: they are proportions of tokens only where every sample holds the same
-number, as concatenated text does. All streams of a dataset must say their weight in the same way,
-so a domain at 0 is left out.
+The `proportion` of a stream counts samples. It is a proportion of tokens only if all samples hold
+the same number of tokens, as concatenated text does. All streams of a data set must state their
+weight in the same way, so a domain with proportion 0 is left out.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,12 @@ from bimix_sweep.export.unit import Unit
 from bimix_sweep.export.writing import as_yaml
 
 VERSION = "mosaicml-streaming 0.13.0 and llm-foundry 0.22.0"
+"""Releases that the forms were checked with."""
 PLACE = (
     "Merge it into LLM Foundry's YAML; in Python: StreamingDataset(streams=[Stream(**stream) for "
     "stream in streams.values()]). local is a folder for the cache."
 )
+"""Note about how to use the file."""
 
 
 def streams(blend: Blend, notes: Sequence[str]) -> str:
@@ -59,3 +61,4 @@ FORMS = (
         ),
     ),
 )
+"""Forms for MosaicML Streaming."""

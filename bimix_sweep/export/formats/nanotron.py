@@ -1,4 +1,4 @@
-"""Nanotron: `dataset_folder` and `dataset_weights` of a data stage."""
+"""Writes a recipe for Nanotron: `dataset_folder` and `dataset_weights` of a data stage."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from bimix_sweep.export.writing import as_yaml
 
 
 def stage(blend: Blend, notes: Sequence[str]) -> str:
-    """The YAML of `data_stages` with one stage from the first step on."""
+    """The YAML of `data_stages` with one stage, which begins at the first step."""
     located = blend.located()
     dataset = {
         "dataset_folder": [path for _, path in located],
@@ -37,3 +37,4 @@ FORMS = (
         ),
     ),
 )
+"""Forms for Nanotron."""

@@ -1,8 +1,8 @@
-"""OLMo-core: the sources of a `SourceMixtureList`, as YAML.
+"""Writes a recipe for OLMo-core: the sources of a `SourceMixtureList`, as YAML.
 
-`target_ratio` counts tokens, lies in (0, 1] and sums to 1. OLMo-core refuses a source that has
-fewer tokens than its ratio asks for, unless `max_repetition_ratio` lets it repeat. The ratio only
-permits repetition; it does not change the mixture.
+Each `target_ratio` counts tokens and lies in (0, 1]; the ratios sum to 1. OLMo-core refuses a
+source that has fewer tokens than its ratio requires, unless `max_repetition_ratio` permits
+repetition. That ratio is only a limit; it does not change the mixture.
 """
 
 import math
@@ -16,16 +16,18 @@ from bimix_sweep.export.writing import as_yaml
 from bimix_sweep.text import shown
 
 SLACK = 1.1
-"""Over the recipe's passes: the files may hold fewer tokens than the recipe was told."""
+"""Factor on the recipe's passes, because the files may hold fewer tokens than the recipe states."""
 UNKNOWN_PASSES = 4.0
-"""Permitted where the recipe does not know the passes; the default of `final.max_epochs`."""
+"""Passes permitted if the recipe does not state them; equal to the default of
+`final.max_epochs`."""
 
 
 def sources(blend: Blend, notes: Sequence[str]) -> str:
     """The YAML list of sources.
 
     Raises:
-        ExportError: a path is a folder, whose own size OLMo-core would take for its tokens.
+        ExportError: a path is a folder. OLMo-core would count the size of the folder entry as
+            tokens.
     """
     listed = []
     for part, path in blend.located():
@@ -48,7 +50,7 @@ def sources(blend: Blend, notes: Sequence[str]) -> str:
 
 
 def warnings(blend: Blend) -> list[str]:
-    """Passes that are not known, paths that look like folders."""
+    """Warnings about unknown passes and about paths that look like folders."""
     unknown = [p.domain for p in blend.positive() if not blend.recipe.epochs.get(p.domain)]
     folders = [
         part.domain
@@ -70,6 +72,8 @@ def warnings(blend: Blend) -> list[str]:
 
 
 def _repetition(blend: Blend, part: Part) -> float:
+    """Maximum passes over a domain in the final run: the recipe's passes times SLACK, at least
+    1."""
     passes = blend.recipe.epochs.get(part.domain) or UNKNOWN_PASSES
     return max(1.0, math.ceil(round(100 * SLACK * passes, 6)) / 100)
 
@@ -87,3 +91,4 @@ FORMS = (
         warnings=warnings,
     ),
 )
+"""Forms for OLMo-core."""

@@ -1,4 +1,5 @@
-"""Plain JSON for a trainer of one's own: each domain's proportion of tokens, and its source."""
+"""Writes a recipe as plain JSON for any trainer: each domain's proportion of tokens, and its
+source."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +9,10 @@ from bimix_sweep.export.form import Form
 
 
 def content(blend: Blend, notes: Sequence[str]) -> str:
-    """Every domain, those at 0 too; proportions sum to 1 as written."""
+    """JSON of every domain, including domains with proportion 0.
+
+    The written proportions sum to exactly 1.
+    """
     domains = {
         part.domain: {"proportion": part.proportion, **part.source.model_dump(exclude_none=True)}
         for part in blend.parts
@@ -33,3 +37,4 @@ FORMS = (
         paths="if given",
     ),
 )
+"""Forms for trainers without a form of their own."""

@@ -1,8 +1,8 @@
-"""torchtitan: the data loader of release 0.3.0, and the `DatasetMixConfig` of the main branch.
+"""Writes a recipe for torchtitan: release 0.3.0, and the `DatasetMixConfig` of the main branch.
 
-Both draw rows of equal length, so weights count tokens: 0.3.0 packs each source before it
-interleaves them; on main each child is packed before mixing, because the weights of unpacked
-children would count documents.
+Both draw rows of equal length, so weights count tokens. Release 0.3.0 packs each source before it
+interleaves the sources. On the main branch the exported code packs each child before mixing,
+because the weights of unpacked children would count documents.
 """
 
 import pprint
@@ -14,7 +14,7 @@ from bimix_sweep.export.writing import comments
 
 
 def interleaved(blend: Blend, notes: Sequence[str]) -> str:
-    """For 0.3.0: a Python module with one function, `dataloader(datasets)`."""
+    """Code for release 0.3.0: a Python module with one function, `dataloader(datasets)`."""
     weights = {part.domain: part.weight for part in blend.positive()}
     paths = {part.domain: part.source.path for part in blend.positive()}
     return f'''{comments(notes)}"""Mix the domains in the proportions of a bimix-sweep recipe."""
@@ -43,7 +43,7 @@ def dataloader(datasets, seed={blend.seed}):
 
 
 def mixed(blend: Blend, notes: Sequence[str]) -> str:
-    """For main: a Python module with one function, `mix(datasets)`."""
+    """Code for the main branch: a Python module with one function, `mix(datasets)`."""
     weights = {part.domain: part.weight for part in blend.positive()}
     return f'''{comments(notes)}"""Mix the domains in the proportions of a bimix-sweep recipe.
 
@@ -94,3 +94,4 @@ FORMS = (
         paths="none",
     ),
 )
+"""Forms for torchtitan."""
