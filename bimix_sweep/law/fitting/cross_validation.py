@@ -1,5 +1,7 @@
-"""Cross-validates by mixture: the law with the smaller error on mixtures left out is chosen for
-each target."""
+"""Cross-validates by mixture and chooses the law of each target.
+
+The law with the smaller error on mixtures left out is chosen.
+"""
 
 from dataclasses import dataclass
 
@@ -17,11 +19,13 @@ from bimix_sweep.mixture.simplex import Array
 MAX_FOLDS = 8
 """Largest number of groups in which mixtures are left out."""
 JUDGED_FROM = 4
-"""Number of mixtures from which the reason for a choice calls the held-out errors a judgement; with
-fewer, each mixture is predicted from two at most."""
+"""Number of mixtures from which held-out errors are stated as the reason for a choice.
+
+With fewer, each mixture is predicted from two at most.
+"""
 BIMIX_BETTER = 0.85
-"""BiMix is chosen where its error on mixtures left out is below this proportion of the transfer
-law's error (docs/evidence.md)."""
+"""Largest error of BiMix over that of the transfer law for BiMix to be chosen
+(docs/evidence.md)."""
 BATCH = 2_000_000
 """Largest problems x rows fitted together, to bound memory."""
 
@@ -164,11 +168,11 @@ def misfit(batch: Batch, picked: Index, refitted: Array, quick: Array) -> tuple[
 def rank_correlations(first: Array, second: Array, counted: npt.NDArray[np.bool_]) -> Array:
     """(problems,) Spearman's correlation over the columns that count.
 
-    It is 0 where fewer than three columns count or one side is constant.
+    The correlation is 0 where fewer than three columns count or one side is constant.
 
     Args:
-        first, second: (problems, runs).
-        counted: (problems, runs).
+        first, second: (problems, trials).
+        counted: (problems, trials).
     """
     out = np.zeros(len(first))
     patterns, member = np.unique(counted, axis=0, return_inverse=True)

@@ -40,8 +40,10 @@ from bimix_sweep.mixture.table import LossTable
 __all__ = ["FittedLaw", "fit_law"]
 
 FOLDS_UP_TO = 30
-"""Largest number of mixtures for which a warm refit cross-validates by real refits; with more, the
-linear approximation agrees with them and is used."""
+"""Largest number of mixtures for which a warm refit cross-validates by real refits.
+
+With more mixtures the linear approximation agrees with real refits and replaces them.
+"""
 LAWS = ("auto", "bimix", "transfer")
 """Accepted values of `law`."""
 TRY = "look for trainings that diverged, or a target whose losses are of different units"
@@ -472,7 +474,7 @@ def _noise(
 
     Args:
         point2: (targets,) variance of a point about the mean of its trial.
-        counts, means: (targets, looks) number of points and mean residual of each segment.
+        counts, means: (targets, segments) number of points and mean residual of each segment.
         within: (targets,) sum of squares of the points about the means of their segments.
 
     Returns:

@@ -18,16 +18,13 @@ from bimix_sweep.law.model.priors import FIXED, Common, Prior, Problems
 from bimix_sweep.mixture.simplex import Array
 
 MAX_MOVE = 1.5
-"""Largest change of a parameter in one step; parameters are logarithms, so this is a factor of
-4.5."""
+"""Largest change of a parameter in one step; parameters are logarithms: a factor of 4.5."""
 NOISE_PRIOR = (0.008, 0.003)
-"""Offset and point noise (standard deviations of log loss) expected before any trial, as published
-proxies show."""
+"""Offset and point noise (standard deviations of log loss) before any trial (docs/evidence.md)."""
 ROUNDS = 3
 """Number of times a cold fit estimates noise and shared values (docs/evidence.md)."""
 NOISE_COUNT = 4.0
-"""Number of trials that the noise usual among the targets weighs as in the estimate for one
-target."""
+"""Number of trials that the usual noise of the targets weighs as in the estimate for one target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,7 @@
-"""Keeps what a refit takes over from an earlier fit: some kilobytes, while the size of a whole law
-grows with the number of trials."""
+"""Keeps what a refit takes over from an earlier fit.
+
+This is some kilobytes, while the size of a whole law grows with the number of trials.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

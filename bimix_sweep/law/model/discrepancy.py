@@ -32,8 +32,7 @@ REACHES = (4.0, 1.5, 0.5)
 At a factor of 4 in size or step the correlation is 0.71, 0.40 or 0.06.
 """
 ALONE = (1.0, 0.3, 0.1)
-"""Candidates for `Shape.alone`, the proportion of noise in the variance between segments of a
-trial."""
+"""Candidates for `Shape.alone`, the proportion of noise in the variance between segments."""
 REACH_GAIN = 3.0
 """Log evidence, in nats, that a finite scale over sizes or over steps must gain to be used."""
 LEAST_ALONE = 1e-4
@@ -46,8 +45,7 @@ SHARES = np.array([0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 0.93])
 SHARE_PENALTY = 3.0
 """Prior penalty in nats on a proportion of 1 against a proportion of 0."""
 SHARE_COUNT = 2.0
-"""Number of targets that this prior weighs as; the other targets give the rest of the belief about
-proportions."""
+"""Number of targets that this prior weighs as, against the observed targets."""
 SHARE_ROUNDS = 6
 """Rounds of the estimate of the prior over proportions; it converges in fewer."""
 ABSENT_FROM = 0.4
@@ -58,7 +56,7 @@ def together(training: Index) -> list[Index]:
     """Groups segments of trials that have equally many segments.
 
     Args:
-        training: (looks,) trial to which each segment belongs, rising.
+        training: (segments,) trial to which each segment belongs, rising.
 
     Returns:
         one (trials, m) array of segment indices, in order, for each number m of segments in a
@@ -76,8 +74,10 @@ class Scatter:
     """
 
     blocks: tuple[tuple[Index, Array], ...]
-    """One pair for each number m of segments: (trials, m) segments and (trials, m, m) R with R D R'
-    = 1."""
+    """Whitening matrices: one pair for each number m of segments in a trial.
+
+    The pair is (trials, m) segments and (trials, m, m) R with R D R' = 1.
+    """
     log_det: float
     """Logarithm of the determinant of D."""
 
@@ -86,8 +86,8 @@ class Scatter:
         """Factorises D.
 
         Args:
-            training: (looks,) trial of each segment, rising.
-            noise: (looks,) variance of each segment's own noise, in units of the offset's variance.
+            training: (segments,) trial of each segment, rising.
+            noise: (segments,) variance of a segment's own noise, in units of the offset's variance.
         """
         blocks, log_det, noise = [], 0.0, np.maximum(noise, LEAST_ALONE)
         for looks in together(training):
@@ -97,7 +97,7 @@ class Scatter:
         return cls(blocks=tuple(blocks), log_det=log_det)
 
     def whitened(self, rows: Array, *, transposed: bool = False) -> Array:
-        """Computes R x, or R' x where `transposed`, for x of (looks, n)."""
+        """Computes R x, or R' x where `transposed`, for x of (segments, n)."""
         out = np.empty_like(rows)
         for looks, root in self.blocks:
             out[looks] = np.matmul(root.transpose(0, 2, 1) if transposed else root, rows[looks])
@@ -112,9 +112,9 @@ class Spectrum:
     """
 
     basis: Array
-    """(looks, looks) B = R' U with R K R' = U diag(values) U' and R D R' = 1."""
+    """(segments, segments) B = R' U with R K R' = U diag(values) U' and R D R' = 1."""
     values: Array
-    """(looks,) eigenvalues."""
+    """(segments,) eigenvalues."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,8 +185,7 @@ class Process:
     amplitude2: Array
     """(targets,) variance of the GP."""
     offset2: Array
-    """(targets,) variance of a trial's offset: the variance between trials that the GP does not
-    explain."""
+    """(targets,) variance of a trial's offset, which the GP does not explain."""
     look2: Array
     """(targets,) variance of the noise that each segment has of its own."""
 
@@ -220,8 +219,8 @@ def choose(
 
     Args:
         spectra: {shape: spectrum} of the segments.
-        residual: (targets, looks) mean residual of each segment.
-        jacobian: (targets, looks, parameters) mean Jacobian of each segment.
+        residual: (targets, segments) mean residual of each segment.
+        jacobian: (targets, segments, parameters) mean Jacobian of each segment.
         information: (targets, parameters, parameters) prior precision plus the information of the
         points about the means of their segments.
         log_det_noise: log determinant of D.

@@ -35,7 +35,7 @@ def transposed(
 def means(
     law: tl.Evaluation, runs: Runs, columns: tuple[int, ...], parameters: int, weight: Array
 ) -> Array:
-    """(problems, runs, parameters) mean of J over the rows of each trial that have weight 1."""
+    """(problems, trials, parameters) mean of J over the rows of each trial that have weight 1."""
     counts = np.maximum(runs.sums(weight), 1)
     out = np.zeros((*counts.shape, parameters))
     out[:, :, list(columns)] = (
@@ -61,7 +61,7 @@ def information(
 
     Args:
         weight: (problems, rows) 0 or 1.
-        shrink: (problems, runs); 1 / (number of rows) removes the offset completely.
+        shrink: (problems, trials); 1 / (number of rows) removes the offset completely.
     """
     outer = law.outer_jacobian * weight[:, None]
     through = law.by_log_v * weight

@@ -13,6 +13,7 @@ from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 
 Index = npt.NDArray[np.int64]
+"""Array of indices, int64."""
 
 LOG_ZERO = -690.0
 """Logarithm used for a proportion of 0: its power is below 1e-59 for every curvature >= 0.2 that
@@ -27,7 +28,7 @@ class Runs:
     """
 
     proportions: Array
-    """(runs, domains) mixture of each trial."""
+    """(trials, domains) mixture of each trial."""
     steps: Array
     """(stages,) optimizer steps of the distinct (step, size) pairs."""
     sizes: Array
@@ -41,7 +42,7 @@ class Runs:
 
     @cached_property
     def starts(self) -> Index:
-        """(runs,) first row of each trial."""
+        """(trials,) first row of each trial."""
         return np.searchsorted(self.run, np.arange(len(self.proportions)))
 
     @cached_property
@@ -52,7 +53,7 @@ class Runs:
 
     @cached_property
     def mixture(self) -> Index:
-        """(runs,) mixture number of each trial; equal mixtures have one number."""
+        """(trials,) mixture number of each trial; equal mixtures have one number."""
         number: dict[bytes, int] = {}
         rounded = np.round(self.proportions, 9) + 0.0
         return np.array(
@@ -60,7 +61,7 @@ class Runs:
         )
 
     def sums(self, values: Array) -> Array:
-        """Sums (..., rows) values over the rows of each trial: (..., runs)."""
+        """Sums (..., rows) values over the rows of each trial: (..., trials)."""
         if len(self.run) == len(self.proportions):
             return values
         if self.even:
@@ -125,7 +126,8 @@ def gather(table: LossTable, min_step: float | None) -> tuple[Runs, Array, tuple
         min_step: rows before this step (warm-up) are left out; None keeps all rows.
 
     Returns:
-        the runs, (targets, rows) log losses (0 where not measured), and notes on the rows left out.
+        the trials as `Runs`, (targets, rows) log losses (0 where not measured), and notes on the
+        rows left out.
 
     Raises:
         LawError: no row is left, or a value is not usable.

@@ -22,11 +22,9 @@ SHARED = {
     tl.SLOPE_SIZE: (0.03, 0.015),
     tl.SLOPE_STEP: (0.0, 0.05),
 }
-"""Column: (centre, standard deviation) of the prior on the value that all targets share
-(docs/evidence.md)."""
+"""Column: (centre, standard deviation) of the value that all targets share (docs/evidence.md)."""
 OWN_SLOPE = (np.log(0.04), 0.3)
-"""Centre and standard deviation of log a in BiMix, where only the own domain counts
-(docs/evidence.md)."""
+"""Centre and standard deviation of log a in BiMix (docs/evidence.md)."""
 APART = {
     tl.LEVEL: 3.0,
     tl.SLOPE: 0.25,
@@ -41,32 +39,36 @@ APART = {
     tl.SLOPE_SIZE: 0.045,
     tl.SLOPE_STEP: 0.003,
 }
-"""Column: standard deviation of a target's value about the value that all targets share
-(docs/evidence.md)."""
+"""Column: standard deviation of a target's value about the shared value (docs/evidence.md)."""
 USEFULNESS = 0.35
 """Standard deviation of a domain's general usefulness: the mean over targets of its log t."""
 OWN_BONUS = (4.0, 1.0)
 """Additional log t of a target's own domain: centre and standard deviation over tables."""
 SPREAD = (1.5, 10.0)
-"""Standard deviation of a target's log t about usefulness and bonus, and the number of measured log
-t that this prior weighs as (docs/evidence.md)."""
+"""(standard deviation of log t about its centre, number of log t it weighs as)
+(docs/evidence.md)."""
 SIZE_SHIFT = 0.04
-"""Prior standard deviation of d, the change of a domain's log t with log N, where trials have
-several sizes (docs/evidence.md)."""
+"""Standard deviation of d, the change of log t with log N (docs/evidence.md)."""
 TOGETHER = 0.4
-"""Correlation over targets of a trial's noise in contrasts between mixtures: T targets weigh as T /
-(1 + (T - 1) TOGETHER) in the shared values (docs/evidence.md)."""
+"""Correlation over targets of a trial's noise in contrasts between mixtures (docs/evidence.md).
+
+T targets weigh as T / (1 + (T - 1) TOGETHER) in the shared values.
+"""
 CONTRASTS = (tl.SLOPE, tl.CURVATURE, tl.FLOOR, tl.FLAT, tl.SLOPE_SIZE, tl.SLOPE_STEP)
-"""Columns that are estimated by comparing mixtures, as log t is; the other columns compare steps or
-sizes of all trials."""
+"""Columns that are estimated by comparing mixtures, as log t is.
+
+The other columns compare steps or sizes of all trials.
+"""
 FIXED = 1e-6
 """Prior standard deviation that holds a parameter at its mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common:
-    """Values that all targets share, one row for each law (0 transfer, 1 BiMix); `pooled` estimates
-    them."""
+    """Values that all targets share, estimated by `pooled`.
+
+    Arrays of two rows have one row for each law: 0 transfer, 1 BiMix.
+    """
 
     columns: Array
     """(2, NUM_SHARED) centres of the shared columns."""
@@ -145,6 +147,7 @@ class Problems:
     """(problems,) number of log t that the trials determine, as far as it is known; see
     `lowered`."""
     num_domains: int
+    """Number of domains."""
     has_steps: bool
     """True where the trials differ in their steps; otherwise the step factor is left out."""
     num_sizes: int

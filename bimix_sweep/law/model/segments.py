@@ -31,13 +31,14 @@ from bimix_sweep.mixture.simplex import Array
 LOOK = 1.41
 """Factor in steps that one curve segment spans (docs/evidence.md)."""
 MOST_LOOKS = 256
-"""Largest number of segments of all trials; above it, segments become wider. The cost of a fit
-grows with the cube of this number."""
+"""Largest number of segments of all trials; above it, segments become wider.
+
+The cost of a fit grows with the cube of this number.
+"""
 MOST_POINTS = 8
-"""Largest number of points in a segment that are fitted one by one; 8 means 27 evenly spaced points
-in a curve (docs/evidence.md)."""
+"""Largest number of points in a segment that are fitted one by one (docs/evidence.md)."""
 FALL = 0.5
-"""Power of the steps with which a loss falls, used for the step at which a segment's mean is placed
+"""Power of the steps with which a loss falls; gives the step of a segment's mean
 (docs/evidence.md)."""
 
 
@@ -48,11 +49,14 @@ class Looks:
     runs: Runs
     """`Runs` in which each segment stands as one trial."""
     training: Index
-    """(looks,) trial to which each segment belongs, rising."""
+    """(segments,) trial to which each segment belongs, rising."""
 
     def places(self, design: tl.Design) -> Places:
-        """Returns the inputs of the discrepancy GP for each segment; `design` is the design of the
-        trials."""
+        """Returns the inputs of the discrepancy GP for each segment.
+
+        Args:
+            design: design of the trials.
+        """
         rows = np.bincount(self.runs.run)
         log_step = np.bincount(self.runs.run, design.log_step[self.runs.stage]) / rows
         return Places(
@@ -101,9 +105,8 @@ def condensed(runs: Runs, y: Array) -> tuple[Runs, Array, tuple[str, ...]]:
     present = np.logical_or.reduceat(runs.present, starts, axis=1)
     means = np.where(present, np.add.reduceat(_drawn(runs, y), starts, axis=1) / points, 0.0)
     mean = (np.add.reduceat(runs.steps[runs.stage] ** -FALL, starts) / points) ** (-1 / FALL)
-    at = np.where(
-        points == 1, runs.steps[runs.stage[starts]], mean
-    )  # a single point keeps its step: rounding changes a step raised to a power and back
+    # A single point keeps its step: rounding changes a step raised to a power and back.
+    at = np.where(points == 1, runs.steps[runs.stage[starts]], mean)
     ends = [runs.steps.argmin(), runs.steps.argmax()]
     steps, sizes, stage = stages_of(
         np.append(at, runs.steps[ends]), np.append(runs.sizes[runs.stage[starts]], runs.sizes[ends])
@@ -125,21 +128,19 @@ def condensed(runs: Runs, y: Array) -> tuple[Runs, Array, tuple[str, ...]]:
 
 
 def _back(runs: Runs) -> Array:
-    """(rows,) number of segments, as a real number, from the last step of all trials back to each
-    row."""
+    """(rows,) number of segments, not rounded, from each row to the last step of all trials."""
     return np.asarray(np.log(runs.steps.max() / runs.steps[runs.stage]) / np.log(LOOK))
 
 
 def _starts(runs: Runs, back: Array) -> Index:
-    """(looks,) first row of each segment."""
+    """(segments,) first row of each segment."""
     part = np.maximum(np.ceil(back - 1e-9) - 1, 0).astype(np.int64)
     key = runs.run * (part.max() + 1) - part  # steps rise in the rows of a trial
     return np.flatnonzero(np.diff(key, prepend=-1 - part.max()))
 
 
 def _drawn(runs: Runs, y: Array) -> Array:
-    """(targets, rows) log losses; values not measured are interpolated in log steps within their
-    trial."""
+    """(targets, rows) log losses; missing ones are interpolated in log steps within their trial."""
     out, log_step = y.copy(), np.log(runs.steps[runs.stage])
     for rows in np.split(np.arange(len(runs.run)), runs.starts[1:]):
         seen = runs.present[:, rows]

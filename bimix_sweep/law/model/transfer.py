@@ -1,4 +1,4 @@
-"""Defines the transfer law: every target's loss depends on every domain; BiMix is its special case.
+"""Defines the transfer law: every target's loss depends on every domain.
 
     log L_k(r, s, N) = c_k + log(f_k + (1 - f_k) v_k(r)**-a)
                            + log(1 + B_k (s/s0)**-b + E_k (N/N0)**-n_k)
@@ -6,10 +6,10 @@
     a = a_k (N/N0)**kN_k (s/s0)**ks_k    b = b_k exp(c_k log(N/N0))
     t, e > 0,  0 < g <= 1,  0 <= f < 1
 
-v is concave in r (g <= 1), and v**-a is convex and falling in v (a > 0), so every target's loss is
-convex in r at every step and size. c carries the scale, so log t measures how much more one domain
-helps than another, and d measures how this help changes with size. The c_k in the exponent b is
-another parameter (column STEP_SIZE).
+BiMix is the special case in which only the own domain helps. v is concave in r (g <= 1), and v**-a
+is convex and falling in v (a > 0), so every target's loss is convex in r at every step and size. c
+carries the scale, so log t measures how much more one domain helps than another, and d measures how
+this help changes with size. The c_k in the exponent b is another parameter (column STEP_SIZE).
 
 Sources: BiMix, arXiv:2405.14908 (t_kj = 0 for j != k, e = f = 0, g = 1: L = A r**-a (B s**-b + C)
 with one scale redundant). The size terms follow Kaplan-type laws, arXiv:2001.08361.

@@ -21,8 +21,7 @@ from bimix_sweep.law.posterior.leave_one_out import trainings_left_out
 from bimix_sweep.mixture.simplex import Array, sample
 
 SOFT = 0.005
-"""Temperature of the smoothed maximum over targets, as a fraction of the maximum, where its
-derivative is needed."""
+"""Temperature of the smoothed maximum over targets, as a fraction of the maximum."""
 CONCENTRATIONS = (1000.0, 200.0, 50.0, 15.0, 5.0)
 """Concentrations of the Dirichlet mixtures scattered around the optimum: from about 1 % away to
 anywhere."""
@@ -30,23 +29,26 @@ SYSTEMATIC = 0.7
 """Smallest proportion of the variance between trials that is taken as error of the law instead of
 noise."""
 ROUGHNESS = 0.4
-"""Factor on the fitted length of the discrepancy GP in the belief about the cost of a decision.
+"""Factor on the GP's length in the belief about the cost of a decision (docs/evidence.md).
 
 The optimum tends to lie where the prediction is too low by chance, and such errors vary over
-shorter distances than the errors of all trials together show (docs/evidence.md).
+shorter distances than the errors of all trials together show.
 """
 CERTAINTY, SCARCITY = 0.62, 20.0
-"""Variances of this belief are multiplied by CERTAINTY (1 + SCARCITY / (3 + trials beyond the
-number of domains)): few trials determine poorly how large the law's error is (docs/evidence.md)."""
+"""Variance factors of this belief (docs/evidence.md).
+
+Variances are multiplied by CERTAINTY (1 + SCARCITY / (3 + trials beyond the number of domains)),
+because few trials determine poorly how large the law's error is.
+"""
 SURPRISE_COUNT = 16.0
-"""Number of good trials that weigh as much as the prior belief that `Question.surprise` is 1
-(docs/evidence.md)."""
+"""Number of good trials that the prior `Question.surprise` = 1 weighs as (docs/evidence.md)."""
 DOUBT = 2.6
-"""Factor on the standard deviations of the belief by which trials are chosen; its GP keeps the
-fitted length (docs/evidence.md)."""
+"""Factor on the standard deviations of the belief for choosing trials (docs/evidence.md).
+
+The GP of this belief keeps the fitted length.
+"""
 NEGLIGIBLE = 1e-9
-"""Fraction of the mean of a covariance's diagonal that is added to the diagonal before
-factorisation."""
+"""Fraction of the mean variance that is added to a covariance's diagonal before factorisation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +141,9 @@ class Question:
 
     @cached_property
     def surprise(self) -> float:
-        """Mean squared standardised leave-one-out error of the better half of trials; 1 =
-        calibrated.
+        """Mean squared standardised leave-one-out error of the better half of trials.
+
+        The value is 1 where the belief is calibrated.
 
         The error is that of the objective of a trial predicted from the other trials. The
         discrepancy GP has one amplitude everywhere, in log loss. Where the law's errors are largest

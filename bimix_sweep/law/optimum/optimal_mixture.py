@@ -34,11 +34,12 @@ NUM_ALTERNATIVES = 6
 MOST_PULL = 1e9
 """Largest `kl`; far smaller values already keep a mixture at its prior."""
 NUM_DRAWS = 600
-"""Posterior draws for interval and regret; with 600, a 95 % quantile of them scatters by 10 % of
-itself."""
+"""Posterior draws for interval and regret; a 95 % quantile of them scatters by 10 % of itself."""
 REALISED = 0.7
-"""Factor on the mean regret of the draws; their width is set by the 95 % quantile, and real regrets
-have a longer tail (docs/evidence.md)."""
+"""Factor from the mean regret of the draws to the expected regret (docs/evidence.md).
+
+The 95 % quantile sets the width of the draws, and real regrets have a longer tail.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,8 +291,8 @@ def _regret(
 
 
 def _binding(question: Question, objective: Objective, best: Solution) -> tuple[Binding, ...]:
-    """Finds the bounds at which the optimum lies, other than 0 and 1, and the gain in the objective
-    without each bound."""
+    """Finds the binding bounds, other than 0 and 1, and the gain in the objective without each
+    bound."""
     found = []
     for index, name in enumerate(question.law.domains):
         for bound, limits, open_end in (("min", question.lower, 0.0), ("max", question.upper, 1.0)):
@@ -327,8 +328,10 @@ def _far_apart(members: Array, centre: Array) -> list[Array]:
 
 
 def _mixture(names: Sequence[str], shares: Array) -> Mixture:
-    """Makes a mixture in which proportions below rounding are 0, so that a domain that the optimum
-    leaves out is exactly 0."""
+    """Makes a mixture in which proportions below rounding are 0.
+
+    A domain that the optimum leaves out is then exactly 0.
+    """
     kept = np.where(shares < 1e-9, 0.0, shares)
     return Mixture.from_array(names, kept / kept.sum())
 

@@ -13,6 +13,7 @@ from bimix_sweep.law.posterior.question import FinalRun
 from bimix_sweep.text import factor, magnitude
 
 Range = tuple[float, float]
+"""Smallest and largest value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

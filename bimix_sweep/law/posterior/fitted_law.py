@@ -24,8 +24,11 @@ from bimix_sweep.mixture.goals import Goals, scales_of, values_of
 from bimix_sweep.mixture.simplex import Array
 
 SIZE_DRIFT = 0.1
-"""Standard deviation of log loss by which a factor of e in size moves all mixtures equally, where
-trials have one size; the prior of the size term gives 0.04 to 0.13."""
+"""Standard deviation of log loss for a size factor of e, if trials have one size
+(docs/evidence.md).
+
+This uncertainty moves all mixtures equally.
+"""
 MARGIN = (0.1, 0.25)
 """Bound on predicted log losses: (constant, proportion of the range of the fitted trials).
 
@@ -77,7 +80,7 @@ class FittedLaw:
     correlation: Array
     """(targets, targets) correlation of the noise of one trial."""
     residual: Array
-    """(targets, looks) mean residual of each segment about the parametric law, 0 where not
+    """(targets, segments) mean residual of each segment about the parametric law, 0 where not
     measured."""
     runs: Runs
     """Trials to which the law was fitted."""
@@ -195,7 +198,7 @@ class FittedLaw:
     def law_only(self, proportions: Array, steps: Array, sizes: Array | None = None) -> Array:
         """Predicts (n, targets) losses of the parametric law alone.
 
-        They are convex in the proportions, and unbounded near a floor of 0.
+        These losses are convex in the proportions, and unbounded near a floor of 0.
         """
         design, _ = self._design(proportions, steps, sizes)
         return np.asarray(np.exp(self._law(design, bounded=False).log_loss.T))
@@ -203,15 +206,21 @@ class FittedLaw:
     def law_gradient(
         self, proportions: Array, step: float, size: float | None = None
     ) -> tuple[Array, Array]:
-        """Computes losses (n, targets) of the parametric law and their derivatives (n, targets,
-        domains) by the proportions."""
+        """Computes losses of the parametric law and their derivatives by the proportions.
+
+        Returns:
+            (n, targets) losses and (n, targets, domains) derivatives.
+        """
         return self._law_gradient(*self._at(proportions, step, size))
 
     def gradient(
         self, proportions: Array, step: float, size: float | None = None
     ) -> tuple[Array, Array]:
-        """Computes losses (n, targets) of law and GP (not bounded) and their derivatives (n,
-        targets, domains) by the proportions."""
+        """Computes losses of law and GP, not bounded, and their derivatives by the proportions.
+
+        Returns:
+            (n, targets) losses and (n, targets, domains) derivatives.
+        """
         design, asked = self._at(proportions, step, size)
         loss, by_r = self._law_gradient(design, asked)
         if not self.has_process:
@@ -417,8 +426,10 @@ class FittedLaw:
 
     @cached_property
     def _weights(self) -> Array:
-        """(looks, targets) weights of the GP's mean: process(asked) = correlation(asked, looks) @
-        weights."""
+        """(segments, targets) weights of the GP's mean.
+
+        process(asked) = correlation(asked, looks) @ weights.
+        """
         weights = np.zeros((len(self.looks.training), len(self.targets)))
         for group in self.groups:
             for target in group.targets:

@@ -1,5 +1,7 @@
-"""Represents joint Gaussian beliefs about the log losses of several mixtures, and what one more
-trial adds to them."""
+"""Represents joint Gaussian beliefs about the log losses of several mixtures.
+
+A belief also gives what one more trial would add to it.
+"""
 
 from dataclasses import dataclass, replace
 

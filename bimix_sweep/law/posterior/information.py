@@ -1,5 +1,7 @@
-"""Computes the information of curve segments about the law's parameters and the discrepancy GP, in
-the form that the posterior needs."""
+"""Computes the information of curve segments about the law's parameters and the discrepancy GP.
+
+The posterior uses the results.
+"""
 
 from dataclasses import dataclass
 
@@ -28,9 +30,9 @@ class Group:
     spectrum: Spectrum
     """Eigenbasis of kernel and noise."""
     weights: dict[int, Array]
-    """{target: (looks,)} diagonal of V^-1 in the basis."""
+    """{target: (segments,)} diagonal of V^-1 in the basis."""
     rotated: dict[int, Array]
-    """{target: (looks, parameters)} B' J."""
+    """{target: (segments, parameters)} B' J."""
     covariance: dict[int, Array]
     """{target: (parameters, parameters)} covariance of the law's parameters given all segments."""
 
@@ -103,10 +105,10 @@ def patterns(counts: Array) -> list[tuple[Index, Index]]:
     """Groups targets that were measured in the same segments.
 
     Args:
-        counts: (targets, looks) numbers of points.
+        counts: (targets, segments) numbers of points.
 
     Returns:
-        [(targets, looks)] indices.
+        [(targets, segments)] indices.
     """
     if (counts > 0).all():
         return [(np.arange(len(counts)), np.arange(counts.shape[1]))]
@@ -126,8 +128,8 @@ def scatter_of(
 
     Args:
         point2, look2, offset2: (targets,) variances of point noise, segment noise and trial offset.
-        counts: (targets, looks) numbers of points.
-        training: (looks,) trial of each segment, rising.
+        counts: (targets, segments) numbers of points.
+        training: (segments,) trial of each segment, rising.
     """
     alone = point2[:, None] / np.maximum(counts, 1) + look2[:, None]
     return Scatter.of(training, (alone / offset2[:, None]).mean(axis=0))
@@ -148,8 +150,8 @@ def look_information(
         point2: (targets,) variances of point noise.
 
     Returns:
-        (targets, looks, parameters) mean Jacobian of each segment, (targets, parameters,
-        parameters) information of the points about the mean of their segment, (targets, looks)
+        (targets, segments, parameters) mean Jacobian of each segment, (targets, parameters,
+        parameters) information of the points about the mean of their segment, (targets, segments)
         number of points.
     """
     weight = looks.present.astype(np.float64)
@@ -193,7 +195,7 @@ def settle(
         steps: number of steps; a step that does not lower the cost is not taken.
 
     Returns:
-        the parameters, and (targets, looks) the mean residual of each segment at these parameters.
+        the parameters, and (targets, segments) mean residual of each segment at them.
     """
     runs = looks.runs
     counts = runs.sums(weight)

@@ -1,5 +1,4 @@
-"""Reads `LAW.json` as untrusted input: checks every name, shape and number before making a law of
-it."""
+"""Reads `LAW.json` as untrusted input: checks names, shapes and numbers before making a law."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

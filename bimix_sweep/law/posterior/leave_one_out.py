@@ -14,8 +14,7 @@ INFLATION_COUNT = 8.0
 INFLATION_BOUND = 10.0
 """Largest factor on a variance."""
 CORRELATION_COUNT = 15.0
-"""Number of trials at which the measured correlation of two targets counts half; with fewer it
-counts less."""
+"""Number of trials at which the measured correlation of two targets counts half."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +23,11 @@ class LeftOut:
     measured."""
 
     miss: Array
-    """(targets, trainings) measured minus predicted, log loss."""
+    """(targets, trials) measured minus predicted, log loss."""
     expected: Array
-    """(targets, trainings) expected variance of `miss`: variance of the belief plus noise."""
+    """(targets, trials) expected variance of `miss`: variance of the belief plus noise."""
     noise: Array
-    """(targets, trainings) variance of the noise in `expected`."""
+    """(targets, trials) variance of the noise in `expected`."""
 
 
 def trainings_left_out(law: FittedLaw) -> LeftOut:
