@@ -222,7 +222,7 @@ def choose(
         residual: (targets, segments) mean residual of each segment.
         jacobian: (targets, segments, parameters) mean Jacobian of each segment.
         information: (targets, parameters, parameters) prior precision plus the information of the
-        points about the means of their segments.
+            points about the means of their segments.
         log_det_noise: log determinant of D.
         used: (targets,) number of parameters that the means of the segments determine.
 

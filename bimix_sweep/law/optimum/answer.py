@@ -41,11 +41,11 @@ def not_tested(
 
     Args:
         optimum: result of `answer`.
-        law: the law that predicted it.
+        law: the law that predicted the optimum.
         question: decision problem of the optimum; the sentences say where it differs from the one
-        that the law keeps.
+            that the law keeps.
         compared: True where the measured comparison of the confirmation trials goes with the
-        optimum.
+            optimum.
     """
     found = beyond_trials(
         steps=law.steps,

@@ -59,7 +59,9 @@ length."""
 def extreme_members(
     objective: Objective, best: Solution, level: float, lower: Array, upper: Array
 ) -> Array:
-    """Finds members of {r : F(r) <= level} with the largest and smallest proportion of each domain.
+    """Finds members of {r : F(r) <= level} with extreme proportions.
+
+    A member has the largest or the smallest proportion of one domain that the search finds.
 
     Args:
         objective: F.
@@ -68,8 +70,8 @@ def extreme_members(
         lower, upper: (domains,) bounds.
 
     Returns:
-        (2 domains, domains): row j has the smallest found proportion of domain j, row domains + j
-        the largest.
+        (2 domains, domains): row j has the smallest proportion of domain j, row domains + j the
+        largest.
     """
     count = len(best.point)
     wanted = np.concatenate([-np.eye(count), np.eye(count)])

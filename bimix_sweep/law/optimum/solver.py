@@ -162,7 +162,8 @@ class Objective:
     def pull(self, points: Array) -> tuple[Array, Array, Array]:
         """Computes the KL term at (n, domains) mixtures.
 
-        It gives the value (n,), and slope and curvature, (n, domains) each.
+        Returns:
+            value (n,), slope and curvature, (n, domains) each.
         """
         if self.prior is None or self.kl == 0:
             return np.zeros(len(points)), np.zeros_like(points), np.zeros_like(points)

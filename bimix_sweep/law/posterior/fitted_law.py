@@ -24,10 +24,9 @@ from bimix_sweep.mixture.goals import Goals, scales_of, values_of
 from bimix_sweep.mixture.simplex import Array
 
 SIZE_DRIFT = 0.1
-"""Standard deviation of log loss for a size factor of e, if trials have one size
-(docs/evidence.md).
+"""Standard deviation of log loss for a factor of e in size, not measured (docs/evidence.md).
 
-This uncertainty moves all mixtures equally.
+Where trials have one size, this uncertainty moves all mixtures equally.
 """
 MARGIN = (0.1, 0.25)
 """Bound on predicted log losses: (constant, proportion of the range of the fitted trials).
