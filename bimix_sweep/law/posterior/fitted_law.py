@@ -24,7 +24,7 @@ from bimix_sweep.mixture.goals import Goals, scales_of, values_of
 from bimix_sweep.mixture.simplex import Array
 
 SIZE_DRIFT = 0.1
-"""Standard deviation of log loss for a factor of e in size, not measured (docs/evidence.md).
+"""Standard deviation of log loss for an untested factor of e in size (docs/evidence.md).
 
 Where trials have one size, this uncertainty moves all mixtures equally.
 """
