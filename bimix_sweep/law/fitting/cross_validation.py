@@ -1,4 +1,7 @@
-"""Leaving mixtures out: what each law predicts for trainings it has not seen decides which law a target gets."""
+"""Cross-validates by mixture and chooses the law of each target.
+
+The law with the smaller error on mixtures left out is chosen.
+"""
 
 from dataclasses import dataclass
 
@@ -14,37 +17,50 @@ from bimix_sweep.law.model.priors import Common, Prior, Problems
 from bimix_sweep.mixture.simplex import Array
 
 MAX_FOLDS = 8
-"""Mixtures are left out in at most this many groups."""
+"""Largest number of groups in which mixtures are left out."""
 JUDGED_FROM = 4
-"""Mixtures from which held-out errors judge between laws: of fewer, each is predicted from two at most."""
+"""Number of mixtures from which held-out errors are stated as the reason for a choice.
+
+With fewer, each mixture is predicted from two at most.
+"""
 BIMIX_BETTER = 0.85
-"""BiMix is taken where its error on mixtures left out is below this share of the transfer law's. That one contains BiMix, and
-few mixtures flatter the smaller law by chance: on the 17-domain swarm taking the smaller error cost .001 of rank correlation at 32 runs; with
-3 to 6 mixtures of the published curves a stricter rule costs more than it gains."""
+"""Largest error of BiMix over that of the transfer law for BiMix to be chosen
+(docs/evidence.md)."""
 BATCH = 2_000_000
 """Largest problems x rows fitted together, to bound memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Every (target, law) to be fitted, as one batch."""
+    """All (target, law) pairs to be fitted, as one batch."""
 
     runs: Runs
+    """Trials, grouped for fitting."""
     design: tl.Design
+    """Inputs of the law."""
     reference: tuple[float, float]
+    """s0 and N0 of the law."""
     target: Index
-    """(problems,)."""
+    """(problems,) index of the target."""
     bimix: npt.NDArray[np.bool_]
+    """(problems,) True for BiMix, False for the transfer law."""
     y: Array
-    """(problems, rows)."""
+    """(problems, rows) log losses, 0 where not measured."""
     weight: Array
+    """(problems, rows) 1 where measured, else 0."""
     start: Array
+    """(problems, parameters) where the fit starts."""
     noise: Noise | None
+    """Noise of the earlier fit; None for a cold fit."""
     problems: Problems
+    """Which law is fitted to which target."""
     common: Common
+    """Shared values to start from."""
     notes: tuple[str, ...]
+    """Notes for the user on the trials and targets."""
 
     def fit(self) -> tuple[Fit, Prior, Common]:
+        """Fits all problems; see `fit_laws`."""
         return fit_laws(
             self.start,
             self.problems,
@@ -57,11 +73,16 @@ class Batch:
         )
 
     def index(self, target: int, law: str) -> int:
+        """Returns the problem of a target and a law ("bimix" or "transfer")."""
         return int(np.flatnonzero((self.target == target) & (self.bimix == (law == "bimix")))[0])
 
 
 def folds(batch: Batch, fit: Fit, prior: Prior, generator: np.random.Generator | None) -> Array:
-    """(problems, rows) log loss each row gets from a fit that saw none of its mixture."""
+    """(problems, rows) log loss predicted for each row by a fit without the mixture of the row.
+
+    Args:
+        generator: assigns mixtures to folds; None assigns them in turn.
+    """
     runs = batch.runs
     mixtures = int(runs.mixture.max()) + 1
     count = min(MAX_FOLDS, mixtures)
@@ -101,7 +122,14 @@ def _repeat(times: int, values: Array) -> Array:
 
 
 def left_out(batch: Batch, fit: Fit, prior: Prior, law: tl.Evaluation, state: Normal) -> Array:
-    """The same from one fit, `law` and `state` the law and the normal equations there: the linear approximation of leaving out one training at a time."""
+    """(problems, rows) log loss predicted for each row without its trial, from one fit.
+
+    Leaving out one trial at a time is approximated linearly.
+
+    Args:
+        law: the law at the fit.
+        state: the normal equations at the fit.
+    """
     runs = batch.runs
     covariance = np.linalg.inv(state.hessian)
     safe = np.maximum(runs.sums(batch.weight), 1)
@@ -114,11 +142,16 @@ def left_out(batch: Batch, fit: Fit, prior: Prior, law: tl.Evaluation, state: No
 
 
 def misfit(batch: Batch, picked: Index, refitted: Array, quick: Array) -> tuple[Array, Array]:
-    """(targets,) sum of squared misses of trainings' means by real refits, and the same over those of the linear rule, in [1, 10].
+    """Compares the error of real refits with that of the linear approximation.
 
     Args:
-        picked: problems chosen, one a target.
-        refitted, quick: (problems, rows) what `folds` and `left_out` gave.
+        picked: chosen problems, one for each target.
+        refitted: (problems, rows) predictions by `folds`.
+        quick: (problems, rows) predictions by `left_out`.
+
+    Returns:
+        (targets,) sum of squared errors of the trials' means by real refits, and (targets,) this
+        sum over that of the linear approximation, in [1, 10].
     """
     runs, weight = batch.runs, batch.weight[picked]
     counts = np.maximum(runs.sums(weight), 1)
@@ -133,11 +166,13 @@ def misfit(batch: Batch, picked: Index, refitted: Array, quick: Array) -> tuple[
 
 
 def rank_correlations(first: Array, second: Array, counted: npt.NDArray[np.bool_]) -> Array:
-    """(problems,) Spearman's correlation over the columns that count, 0 where fewer than three do or one side is constant.
+    """(problems,) Spearman's correlation over the columns that count.
+
+    The correlation is 0 where fewer than three columns count or one side is constant.
 
     Args:
-        first, second: (problems, runs).
-        counted: (problems, runs).
+        first, second: (problems, trials).
+        counted: (problems, trials).
     """
     out = np.zeros(len(first))
     patterns, member = np.unique(counted, axis=0, return_inverse=True)
@@ -159,7 +194,11 @@ def rank_correlations(first: Array, second: Array, counted: npt.NDArray[np.bool_
 def choose(
     batch: Batch, targets: tuple[str, ...], law: str, held_out: Array
 ) -> tuple[dict[str, str], dict[str, dict[str, dict[str, float]]], dict[str, str]]:
-    """The law with the smaller held-out error for each target, all errors, and the reason in words."""
+    """Chooses the law with the smaller held-out error for each target.
+
+    Returns:
+        {target: law}, {target: {law: errors}} and {target: reason in words}.
+    """
     runs = batch.runs
     last = np.append(runs.starts[1:], len(runs.run)) - 1
     errors: dict[str, dict[str, dict[str, float]]] = {name: {} for name in targets}
@@ -189,12 +228,14 @@ def choose(
         choice[name] = best
         if len(by_law) == 2 and mixtures < JUDGED_FROM:
             reasons[name] = (
-                f"{best}: {mixtures} mixtures are too few to judge; it missed the ones left out by less, which says little"
+                f"{best}: {mixtures} mixtures are too few to judge; it missed the ones left out by "
+                "less, which says little"
             )
         elif len(by_law) == 2:
             other = "bimix" if best == "transfer" else "transfer"
             reasons[name] = (
-                f"{best}: {by_law[best]['mean_relative_error']:.2%} error on mixtures left out, {other} {by_law[other]['mean_relative_error']:.2%}"
+                f"{best}: {by_law[best]['mean_relative_error']:.2%} error on mixtures left out, "
+                f"{other} {by_law[other]['mean_relative_error']:.2%}"
                 + (
                     ", not enough lower"
                     if by_law[other]["mean_relative_error"] < by_law[best]["mean_relative_error"]

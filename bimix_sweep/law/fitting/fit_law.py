@@ -1,4 +1,4 @@
-"""From a loss table to a fitted law: which law holds for each target is decided by leaving mixtures out."""
+"""Fits a law to a loss table; leaving mixtures out decides which law each target gets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -40,9 +40,14 @@ from bimix_sweep.mixture.table import LossTable
 __all__ = ["FittedLaw", "fit_law"]
 
 FOLDS_UP_TO = 30
-"""A warm refit leaves out mixtures by real refits up to this many of them, by the linear rule beyond, where the two agree."""
+"""Largest number of mixtures for which a warm refit cross-validates by real refits.
+
+With more mixtures the linear approximation agrees with real refits and replaces them.
+"""
 LAWS = ("auto", "bimix", "transfer")
+"""Accepted values of `law`."""
 TRY = "look for trainings that diverged, or a target whose losses are of different units"
+"""Advice at the end of error messages."""
 
 
 def fit_law(
@@ -54,18 +59,21 @@ def fit_law(
     previous: FittedLaw | WarmStart | None = None,
     generator: np.random.Generator | None = None,
 ) -> FittedLaw:
-    """Fit a law to every target of a table.
+    """Fits a law to every target of a table.
 
     Args:
-        table: finished or running trainings; a domain that one lacks is at 0 there.
-        law: "bimix", "transfer" or "auto", which lets cross-validation by mixture choose for each target.
-        own: {target: domain that is its own}; default: equal names.
-        min_step: rows before it are left out.
-        previous: a law of an earlier state of the table, or what `WarmStart` keeps of it; the fit starts from it and is then some ten times faster.
-        generator: deals mixtures to folds; default: in turn.
+        table: finished or running trials; a domain that a trial lacks is at 0 there.
+        law: "bimix", "transfer" or "auto"; "auto" chooses for each target by cross-validation over
+            mixtures.
+        own: {target: its own domain}; default: the domain of equal name.
+        min_step: rows before this step are left out.
+        previous: a law of an earlier state of the table, or the `WarmStart` of such a law; the fit
+            starts from it and is then about ten times faster.
+        generator: assigns mixtures to folds; default: in turn.
 
     Raises:
-        LawError: fewer than two different mixtures, unknown names, values that are not losses, or losses of which no law comes.
+        LawError: fewer than two different mixtures, unknown names, values that are not losses, or
+            losses to which no law can be fitted.
     """
     start = WarmStart.of(previous) if isinstance(previous, FittedLaw) else previous
     try:
@@ -134,19 +142,19 @@ def _fitted(
 
 
 def _check_directions(table: LossTable, own: Mapping[str, str]) -> list[str]:
-    """Notes on targets of whose direction nobody has said anything.
+    """Returns notes on targets whose direction (less or more is better) is not stated.
 
     Raises:
-        LawError: one of them is named like an accuracy.
+        LawError: such a target has a name like an accuracy.
     """
     own = {target: target for target in table.targets if target in table.domains} | dict(own)
     named, notes = unstated(table.goals, table.targets, table.losses, own)
     if named:
         target, best = named[0]
         raise LawError(
-            f"{target} is named like a metric of which more is better, and nobody has said which way "
-            f"it counts; state its goal: --goal {target}={best} if more is better, --goal {target}=min "
-            "if it is a loss"
+            f"{target} is named like a metric of which more is better, and nobody has said which "
+            f"way it counts; state its goal: --goal {target}={best} if more is better, "
+            f"--goal {target}=min if it is a loss"
         )
     return notes
 
@@ -157,11 +165,13 @@ def _own(table: LossTable, own: Mapping[str, str] | None) -> dict[str, str]:
     for target, domain in own.items():
         if target not in table.targets:
             raise LawError(
-                f"own names target {target}, which the table lacks; its targets are {', '.join(table.targets)}"
+                f"own names target {target}, which the table lacks; its targets are "
+                f"{', '.join(table.targets)}"
             )
         if domain not in table.domains:
             raise LawError(
-                f"own gives {target} the domain {domain}, which the table lacks; its domains are {', '.join(table.domains)}"
+                f"own gives {target} the domain {domain}, which the table lacks; its domains are "
+                f"{', '.join(table.domains)}"
             )
     return dict(own)
 
@@ -169,7 +179,11 @@ def _own(table: LossTable, own: Mapping[str, str] | None) -> dict[str, str]:
 def _usable(
     table: LossTable, runs: Runs, y: Array
 ) -> tuple[Runs, Array, tuple[str, ...], tuple[str, ...]]:
-    """Leave out targets that fewer than two mixtures measured."""
+    """Leaves out targets that were measured on fewer than two mixtures.
+
+    Raises:
+        LawError: fewer than two domains, mixtures, or measured mixtures remain.
+    """
     if len(table.domains) < 2:
         raise LawError(
             f"the table has 1 domain ({table.domains[0]}); need at least 2, there is nothing to mix"
@@ -177,16 +191,19 @@ def _usable(
     mixtures = int(runs.mixture.max()) + 1
     if mixtures < 2:
         raise LawError(
-            f"all {len(runs.proportions)} trainings have the same mixture; need at least 2 different ones to fit a law"
+            f"all {len(runs.proportions)} trainings have the same mixture; need at least 2 "
+            "different ones to fit a law"
         )
     seen = np.array([len(set(runs.mixture[runs.run[present]])) for present in runs.present])
     keep = seen >= 2
     if not keep.any():
         raise LawError(
-            f"no target was measured on 2 different mixtures ({table.targets[int(seen.argmax())]} on {seen.max()}); need at least 2"
+            f"no target was measured on 2 different mixtures ({table.targets[int(seen.argmax())]} "
+            f"on {seen.max()}); need at least 2"
         )
     notes = tuple(
-        f"target {name} was measured on {count} mixture{'' if count == 1 else 's'} and is left out; need at least 2"
+        f"target {name} was measured on {count} mixture{'' if count == 1 else 's'} and is left "
+        "out; need at least 2"
         for name, count in zip(table.targets, seen, strict=True)
         if count < 2
     )
@@ -217,7 +234,8 @@ def _batch(
 ) -> Batch:
     if law == "bimix" and (missing := [t for t in targets if t not in own]):
         raise LawError(
-            f"target {missing[0]} has no own domain, which BiMix needs; name it with own={{{missing[0]!r}: domain}}"
+            f"target {missing[0]} has no own domain, which BiMix needs; name it with "
+            f"own={{{missing[0]!r}: domain}}"
         )
     pairs = [
         (t, b)
@@ -229,7 +247,7 @@ def _batch(
     bimix = np.array([b for _, b in pairs])
     own_index = np.array([domains.index(own[name]) if name in own else -1 for name in targets])
     reference = _reference(runs)
-    if previous is not None:  # the earlier one, but for a size axis that is new
+    if previous is not None:  # keep the reference of the earlier law, except N0 if sizes are new
         reference = (
             previous.reference[0],
             previous.reference[1] if previous.sized else reference[1],
@@ -247,7 +265,8 @@ def _batch(
     if lacking.any() and law != "transfer":
         names = [name for name, lacks in zip(targets, lacking, strict=True) if lacks]
         notes.append(
-            f"BiMix is infinite where a target's own domain is at 0, as in some runs of {', '.join(names)}: it got a floor there"
+            f"BiMix is infinite where a target's own domain is at 0, as in some runs of "
+            f"{', '.join(names)}: it got a floor there"
         )
     unseen = [
         name
@@ -256,17 +275,20 @@ def _batch(
     ]
     if unseen:
         notes.append(
-            f"the runs never vary {', '.join(unseen)}: what is said of it comes from the prior alone"
+            f"the runs never vary {', '.join(unseen)}: what is said of it comes from the prior "
+            "alone"
         )
     mixtures = int(runs.mixture.max()) + 1
     if mixtures < len(domains) + 3 and law != "bimix":
         notes.append(
-            f"{mixtures} mixtures of {len(domains)} domains; from {len(domains) + 3} on the runs decide more than the prior"
+            f"{mixtures} mixtures of {len(domains)} domains; from {len(domains) + 3} on the runs "
+            "decide more than the prior"
         )
     num_sizes = len(np.unique(runs.sizes[~np.isnan(runs.sizes)]))
     if num_sizes == 2:
         notes.append(
-            "two sizes do not determine how the loss falls with size: a prior decides, see the intervals"
+            "two sizes do not determine how the loss falls with size: a prior decides, see the "
+            "intervals"
         )
     problems = Problems(
         level=level[target],
@@ -291,7 +313,9 @@ def _batch(
         problems = replace(problems, pivot=start[:, tl.PIVOT].copy())
         before = (previous.many_steps, previous.many_sizes, previous.domains)
         if before != (problems.has_steps, problems.num_sizes > 1, domains):
-            noise = None  # a new axis or domain: residuals at the start are misfit, not noise, so alternate as a cold fit does
+            # With a new axis or domain, residuals at the start are errors of the law and not
+            # noise, so noise and fits alternate as in a cold fit.
+            noise = None
         beliefs = problems.prior(common)
         start = np.where((beliefs.sd <= FIXED) | (np.abs(start) >= -tl.OFF), beliefs.mean, start)
     return Batch(
@@ -316,7 +340,7 @@ def _reference(runs: Runs) -> tuple[float, float]:
 
 
 def _common(domains: tuple[str, ...], reference_size: float, previous: WarmStart | None) -> Common:
-    """What targets have in common, as an earlier law found it."""
+    """Returns the shared values that an earlier law found, or those expected before any trial."""
     common = expected(len(domains), reference_size)
     if previous is None:
         return common
@@ -334,7 +358,10 @@ def _common(domains: tuple[str, ...], reference_size: float, previous: WarmStart
 def _start(
     start: Array, names: list[tuple[str, str]], domains: tuple[str, ...], previous: WarmStart
 ) -> tuple[Array, Noise]:
-    """Where a warm refit begins: the earlier fits of the same (target, law) names, for domains of the same name."""
+    """Returns where a warm refit starts: parameters and noise of the earlier fits.
+
+    Fits are matched by (target, law) names, and their parameters by domain names.
+    """
     fits = {(one["target"], one["law"]): one for one in previous.hyper["fits"]}
     before = len(previous.hyper["fits"][0]["params"])
     blocks = min(
@@ -345,7 +372,7 @@ def _start(
         (domains.index(name), d) for d, name in enumerate(previous.domains) if name in domains
     ]
     mine, theirs = list(range(tl.NUM_SHARED)), list(range(tl.NUM_SHARED))
-    for block in range(blocks):  # log t, and d where both have it
+    for block in range(blocks):  # log t, and d where both laws have it
         mine += [tl.NUM_SHARED + block * len(domains) + d for d, _ in common]
         theirs += [tl.NUM_SHARED + block * len(previous.domains) + d for _, d in common]
     start = start.copy()
@@ -373,7 +400,10 @@ def _process(
     used: Array,
     previous: process.Shape | None,
 ) -> process.Process:
-    """Shape and amplitude of the residual process and what is left of the trial offset, by marginal likelihood; a warm refit keeps the shape."""
+    """Estimates the discrepancy GP and the remaining trial offset by marginal likelihood.
+
+    A warm refit keeps the shape of the GP.
+    """
     mean, within, counts = information
     places, groups = looks.places(design), patterns(counts)
     known = within + np.eye(precision.shape[1]) * precision[:, None, :]
@@ -440,12 +470,16 @@ def _process(
 def _noise(
     point2: Array, looks: Looks, counts: Array, means: Array, within: Array
 ) -> tuple[Array, Array]:
-    """(targets,) variances of a point about its look's mean, and of looks about their training's beyond what their points explain.
+    """Estimates the noise within and between the segments of a trial.
 
     Args:
-        point2: (targets,) of a point about its training's mean.
-        counts, means: (targets, looks) number of points and mean residual.
-        within: (targets,) sum of squares of the points about them.
+        point2: (targets,) variance of a point about the mean of its trial.
+        counts, means: (targets, segments) number of points and mean residual of each segment.
+        within: (targets,) sum of squares of the points about the means of their segments.
+
+    Returns:
+        (targets,) variance of a point about the mean of its segment, and (targets,) variance of
+        segments about their trial beyond what the noise of their points explains.
     """
     point2 = (within + NOISE_COUNT * point2) / (np.maximum(counts - 1, 0).sum(axis=1) + NOISE_COUNT)
     measured = counts > 0
@@ -477,7 +511,7 @@ def _assemble(
     cross_validation: dict[str, Any],
     previous: WarmStart | None,
 ) -> FittedLaw:
-    """The chosen laws, the process on their residual, and how far the whole must be inflated to match what was left out."""
+    """Makes the fitted law: chosen laws, discrepancy GP and calibration on trials left out."""
     runs, design = batch.runs, batch.design
     part = Prior(mean=prior.mean[picked], sd=prior.sd[picked], columns=prior.columns)
     noise = Noise(offset=fit.noise.offset[picked], point=fit.noise.point[picked])
@@ -571,8 +605,7 @@ def _assemble(
     vars(draft)["looks"] = looks
     inflation, correlation = calibrate(draft, *misfit)
     law = replace(draft, inflation=inflation, correlation=correlation)
-    vars(law)["looks"], vars(law)["groups"] = (
-        looks,
-        draft.groups,
-    )  # calibration changes neither, and groups cost the cube of the looks
+    # Calibration changes neither segments nor groups; the cost of groups grows with the cube of the
+    # number of segments.
+    vars(law)["looks"], vars(law)["groups"] = looks, draft.groups
     return law

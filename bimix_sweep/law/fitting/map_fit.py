@@ -1,8 +1,9 @@
-"""Maximum a posteriori fits of many laws at once: Levenberg-Marquardt with analytic Jacobians, clustered by trial.
+"""Fits many laws at once by maximum a posteriori: Levenberg-Marquardt with analytic Jacobians.
 
-Residuals of one training share an offset of variance tau2 (seed, order of data, misfit) and have point noise sigma2:
-their precision is (I - k 11') / sigma2 with k = tau2 / (sigma2 + n tau2). The law's dependence on the mixture goes through
-one number, log v(r), so the normal equations need (rows x few) sums within trainings and (trainings x domains) across.
+The residuals of one trial share an offset of variance tau2 (seed, order of data, error of the law)
+and have point noise of variance sigma2. Their precision is (I - k 11') / sigma2 with k = tau2 /
+(sigma2 + n tau2). The law depends on the mixture through one number, log v(r). So the normal
+equations need (rows x few) sums within trials and (trials x domains) sums across trials.
 """
 
 from dataclasses import dataclass, replace
@@ -17,37 +18,39 @@ from bimix_sweep.law.model.priors import FIXED, Common, Prior, Problems
 from bimix_sweep.mixture.simplex import Array
 
 MAX_MOVE = 1.5
-"""Largest change of a parameter in one step; they are logarithms, so a factor of 4.5."""
+"""Largest change of a parameter in one step; parameters are logarithms: a factor of 4.5."""
 NOISE_PRIOR = (0.008, 0.003)
-"""Offset and point noise (standard deviations of log loss) expected before any run: what published proxies show."""
+"""Offset and point noise (standard deviations of log loss) before any trial (docs/evidence.md)."""
 ROUNDS = 3
-"""Times a cold fit estimates noise and common centres; later ones change predictions by less than their noise."""
+"""Number of times a cold fit estimates noise and shared values (docs/evidence.md)."""
 NOISE_COUNT = 4.0
-"""How many runs what is usual among the targets weighs in the estimate of one."""
+"""Number of trials that the usual noise of the targets weighs as in the estimate for one target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """Variances of log loss, one a problem."""
+    """Variances of log loss, one for each problem."""
 
     offset: Array
-    """(problems,) variance shared by the points of a training."""
+    """(problems,) variance that the points of a trial share."""
     point: Array
-    """(problems,) variance of a point."""
+    """(problems,) variance of one point."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """What a batch of fits gave; a fit that did not settle is said here, not raised."""
+    """Result of a batch of fits; a fit that did not converge is marked here and raises no error."""
 
     params: Array
-    """(problems, parameters)."""
+    """(problems, parameters) fitted parameters."""
     noise: Noise
+    """Variances under which the parameters were fitted."""
     cost: Array
     """(problems,) half the negative log posterior up to the noise's constants."""
     converged: np.ndarray
-    """(problems,) bool."""
+    """(problems,) bool, True where the fit converged."""
     iterations: int
+    """Number of iterations of the batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +58,11 @@ class Normal:
     """Value, gradient and Gauss-Newton matrix of the cost."""
 
     cost: Array
+    """(problems,)."""
     gradient: Array
+    """(problems, parameters)."""
     hessian: Array
+    """(problems, parameters, parameters)."""
     residual: Array
     """(problems, rows) measured minus law, 0 where not measured."""
 
@@ -70,11 +76,11 @@ def normal_equations(
     y: Array,
     weight: Array,
 ) -> Normal:
-    """Cost 1/2 (r' P r + prior), its gradient and J' P J + prior precision.
+    """Computes the cost 1/2 (r' P r + prior), its gradient and J' P J + prior precision.
 
     Args:
         params: (problems, parameters).
-        law: there, differentiated by the prior's columns.
+        law: the law at these parameters, differentiated by the prior's columns.
         y: (problems, rows) log losses.
         weight: (problems, rows) 1 where the row counts, else 0.
     """
@@ -110,11 +116,14 @@ def minimise(
     tolerance: float = 1e-7,
     damping: float = 1e-3,
 ) -> Fit:
-    """Levenberg-Marquardt on every problem at once, each with its own damping; settled ones drop out.
+    """Runs Levenberg-Marquardt on all problems at once, with a damping for each problem.
+
+    Problems that have converged leave the batch.
 
     Args:
         params: (problems, parameters) start.
-        tolerance: a problem is settled when a step lowers its cost by less than this (in nats).
+        tolerance: a problem has converged when a step lowers its cost by less than `tolerance` x (1
+            + |cost|), in nats.
     """
     params = params.copy()
     state = normal_equations(
@@ -168,12 +177,16 @@ def estimate_noise(
     weight: Array,
     residual: Array,
 ) -> Noise:
-    """Offset and point variances from the residuals, each parameter counted as it is used (MacKay's effective number).
+    """Estimates offset and point variances from the residuals.
 
-    Within a training the residuals about their mean hold the point noise, between trainings the means hold the offset.
+    Each parameter counts as the effective number of degrees of freedom it uses (MacKay). The point
+    variance comes from the residuals within a trial about their mean. The offset variance comes
+    from the means of the trials.
 
     Args:
-        bimix: (problems,) which law: what is usual is so among the fits of one law.
+        prior: the prior of the fit.
+        bimix: (problems,) law of each problem; the usual noise is computed among the fits of one
+            law.
         variance: (problems, parameters) posterior variances of the fit.
         residual: (problems, rows) measured minus law, 0 where not measured.
     """
@@ -205,7 +218,10 @@ def estimate_noise(
 
 
 def turned(problems: Problems, params: Array, design: tl.Design) -> tuple[Problems, Array]:
-    """Move each pivot to the mean of log v over the trainings, with the level that leaves the predictions as they are (where f = 0)."""
+    """Moves each pivot to the mean of log v over the trials.
+
+    The level changes so that the predictions stay as they are (where f = 0).
+    """
     _, log_v, _ = tl.usefulness(params, design.log_proportions, design.mixture_log_size)
     shift = log_v.mean(axis=1)
     params = params.copy()
@@ -225,13 +241,14 @@ def fit_laws(
     *,
     noise: Noise | None = None,
 ) -> tuple[Fit, Prior, Common]:
-    """Alternate the fits with the estimates of noise and of what the targets have in common.
+    """Alternates the fits with the estimates of noise and of the values that targets share.
 
     Args:
         params: (problems, parameters) start.
-        common: what is believed common to start with.
-        noise: None for a cold fit: it starts from the expectation before any run and alternates `ROUNDS` times. Otherwise the
-            start is nearly right: noise and common are estimated there, and one fit follows.
+        common: shared values to start from.
+        noise: None for a cold fit, which starts from the noise expected before any trial and
+            alternates `ROUNDS` times. Otherwise the start is nearly right: noise and shared values
+            are estimated there, and one fit follows.
     """
     prior = problems.prior(common)
     if noise is None:

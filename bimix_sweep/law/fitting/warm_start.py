@@ -1,4 +1,7 @@
-"""What a refit takes over from an earlier fit: some kilobytes, where the whole law grows with the trainings."""
+"""Keeps what a refit takes over from an earlier fit.
+
+This is some kilobytes, while the size of a whole law grows with the number of trials.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,28 +17,28 @@ from bimix_sweep.law.posterior.law_file import FORMAT, check_hyper, read_shape
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmStart:
-    """Parameters, noise and what targets have in common, of one fit."""
+    """Parameters, noise and shared values of one fit."""
 
     domains: tuple[str, ...]
-    """In the order of its parameters."""
+    """Domains in the order of the parameters."""
     reference: tuple[float, float]
-    """Its s0 and N0."""
+    """s0 and N0 of the law."""
     shape: Shape
-    """Of its process."""
+    """Correlation parameters of the discrepancy GP."""
     sized: bool
-    """Its trainings had sizes."""
+    """True where the trials of the fit had sizes."""
     many_sizes: bool
-    """More than one."""
+    """True where the trials of the fit had more than one size."""
     many_steps: bool
-    """It was fitted to more than one step."""
+    """True where the fit used more than one step."""
     num_trials: int
-    """Trainings it was fitted to."""
+    """Number of trials of the fit."""
     hyper: Mapping[str, Any]
-    """As in `FittedLaw`."""
+    """Parameters and shared values, as in `FittedLaw`."""
 
     @classmethod
     def of(cls, law: FittedLaw) -> "WarmStart":
-        """What a refit takes over from a law."""
+        """Takes from a law what a refit needs."""
         return cls(
             domains=law.domains,
             reference=law.reference,
@@ -48,7 +51,7 @@ class WarmStart:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; floats round-trip exactly."""
+        """Returns plain JSON values; floats round-trip exactly."""
         shape = {name: value for name, value in asdict(self.shape).items() if value < np.inf}
         return {
             **asdict(self),
@@ -60,10 +63,10 @@ class WarmStart:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "WarmStart":
-        """The inverse of `to_json`; of a whole law's JSON, what a refit takes over from it.
+        """Reads what `to_json` gave, or takes what a refit needs from the JSON of a whole law.
 
         Raises:
-            LawError: it is neither, or its values do not fit together.
+            LawError: the data are neither of the two, or the values do not fit together.
         """
         if data.get("format") == FORMAT:
             return cls.of(FittedLaw.from_json(data))
@@ -89,12 +92,14 @@ class WarmStart:
             OverflowError,
         ) as error:
             raise LawError(
-                f"the start of a refit is damaged ({type(error).__name__}: {error}); need what WarmStart.to_json gives"
+                f"the start of a refit is damaged ({type(error).__name__}: {error}); need what "
+                "WarmStart.to_json gives"
             ) from error
         if not (
             min(start.reference) > 0 and max(start.reference) < np.inf and start.num_trials > 0
         ):
             raise LawError(
-                "the start of a refit is damaged: a scale or count is not positive; need what WarmStart.to_json gives"
+                "the start of a refit is damaged: a scale or count is not positive; need what "
+                "WarmStart.to_json gives"
             )
         return start

@@ -1,12 +1,20 @@
-"""The process that carries what the parametric law misses: a Gaussian process over mixtures on the residual of log loss.
+"""Defines the discrepancy GP: a Gaussian process over mixtures for the error of the parametric law.
 
-Kernel amplitude_k**2 exp(-|sqrt(r) - sqrt(r')|**2 / (2 length**2)): on square roots the simplex becomes a piece of the sphere,
-where a move between 0 and 1 % counts as much as one between 50 and 62 %. One length for all targets, an amplitude for each,
-both by marginal likelihood (the law's parameters integrated out in the linear approximation) with a prior that pulls the
-amplitude to 0: where the law suffices, the process vanishes.
+The GP models the residual of the log loss (Kennedy and O'Hagan). Its kernel is
 
-What the law misses of a mixture at one size, or at one step, may be another thing at the next: the correlation falls with distance in log size and
-in log step, too, exp(-|log N - log N'| / reach - |log s - log s'| / lasting), both by the same evidence and infinite unless the runs say otherwise.
+    amplitude_k**2 exp(-|sqrt(r) - sqrt(r')|**2 / (2 length**2))
+
+Square roots map the simplex to a piece of the sphere, where a move between 0 and 1 % counts as much
+as one between 50 and 62 %. All targets share one length, and each has its own amplitude. Both are
+estimated by marginal likelihood, with the law's parameters integrated out in the linear
+approximation. A prior pulls the amplitude to 0: where the law suffices, the GP vanishes.
+
+The error of the law for a mixture at one size or step may differ from the error at another. So the
+correlation also falls with distance in log size and in log step, by the factor
+
+    exp(-|log N - log N'| / reach - |log s - log s'| / lasting)
+
+The marginal likelihood selects both scales. They are infinite unless the trials show otherwise.
 """
 
 from dataclasses import dataclass
@@ -17,45 +25,70 @@ from bimix_sweep.law.model.observations import Index
 from bimix_sweep.mixture.simplex import Array
 
 LENGTHS = (0.25, 0.35, 0.5, 0.7)
-"""Candidates for the length on the sphere, whose diameter is 1.41."""
+"""Candidates for the length on the sphere; the largest distance of two mixtures there is 1.41."""
 REACHES = (4.0, 1.5, 0.5)
-"""Candidates for a finite reach over sizes or steps, in factors of e: at a factor of 4 the correlation is .71, .40 or .06."""
+"""Candidates for a finite scale over sizes or steps, in factors of e.
+
+At a factor of 4 in size or step the correlation is 0.71, 0.40 or 0.06.
+"""
 ALONE = (1.0, 0.3, 0.1)
-"""Candidates for the part of it that is noise, where the process is judged over steps."""
+"""Candidates for `Shape.alone`, the proportion of noise in the variance between segments."""
 REACH_GAIN = 3.0
-"""Nats of evidence from which a finite reach, over sizes or over steps, is believed."""
+"""Log evidence, in nats, that a finite scale over sizes or over steps must gain to be used."""
 LEAST_ALONE = 1e-4
-"""Least noise of a look for itself, in units of the offset's variance: curves without any would say that nothing ever differs along them."""
+"""Smallest noise variance of a segment, in units of the offset's variance.
+
+Without it, curves that have no noise would suggest that the error never differs along a curve.
+"""
 SHARES = np.array([0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 0.93])
-"""Candidates for the process's share of the variance between trainings."""
+"""Candidates for the proportion of the GP in the variance between trials."""
 SHARE_PENALTY = 3.0
-"""Nats a share of 1 must gain over a share of 0, before the targets are seen."""
+"""Prior penalty in nats on a proportion of 1 against a proportion of 0."""
 SHARE_COUNT = 2.0
-"""Targets that this expectation weighs as; the rest of the belief in a share is what the other targets show."""
+"""Number of targets that this prior weighs as, against the observed targets."""
 SHARE_ROUNDS = 6
-"""Rounds of that estimate; it has settled by then."""
+"""Rounds of the estimate of the prior over proportions; it converges in fewer."""
 ABSENT_FROM = 0.4
-"""A target has no process where the belief in a share of 0 is this large."""
+"""Posterior probability of a proportion of 0 from which a target has no discrepancy GP."""
 
 
 def together(training: Index) -> list[Index]:
-    """[(trainings, m) looks of the trainings with m of them, in order], from the (looks,) trainings they belong to, rising."""
+    """Groups segments of trials that have equally many segments.
+
+    Args:
+        training: (segments,) trial to which each segment belongs, rising.
+
+    Returns:
+        one (trials, m) array of segment indices, in order, for each number m of segments in a
+        trial.
+    """
     first, counts = np.unique(training, return_index=True, return_counts=True)[1:]
     return [first[counts == count, None] + np.arange(count) for count in np.unique(counts)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scatter:
-    """D, the noise of the looks' mean residuals in units of the offset variance: looks of one training share its offset."""
+    """D, the noise covariance of the mean residuals of segments, in units of the offset's variance.
+
+    The segments of one trial share its offset.
+    """
 
     blocks: tuple[tuple[Index, Array], ...]
-    """Trainings with equally many looks m: (trainings, m) looks, (trainings, m, m) R with R D R' = 1."""
+    """Whitening matrices: one pair for each number m of segments in a trial.
+
+    The pair is (trials, m) segments and (trials, m, m) R with R D R' = 1.
+    """
     log_det: float
     """Logarithm of the determinant of D."""
 
     @classmethod
     def of(cls, training: Index, noise: Array) -> "Scatter":
-        """Of (looks,) trainings, rising, and (looks,) noise that a look has for itself."""
+        """Factorises D.
+
+        Args:
+            training: (segments,) trial of each segment, rising.
+            noise: (segments,) variance of a segment's own noise, in units of the offset's variance.
+        """
         blocks, log_det, noise = [], 0.0, np.maximum(noise, LEAST_ALONE)
         for looks in together(training):
             root = np.linalg.cholesky(1.0 + noise[looks][:, :, None] * np.eye(looks.shape[1]))
@@ -64,7 +97,7 @@ class Scatter:
         return cls(blocks=tuple(blocks), log_det=log_det)
 
     def whitened(self, rows: Array, *, transposed: bool = False) -> Array:
-        """R x, or R' x, of (looks, n)."""
+        """Computes R x, or R' x where `transposed`, for x of (segments, n)."""
         out = np.empty_like(rows)
         for looks, root in self.blocks:
             out[looks] = np.matmul(root.transpose(0, 2, 1) if transposed else root, rows[looks])
@@ -73,30 +106,38 @@ class Scatter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spectrum:
-    """Eigenbasis in which kernel and noise are both diagonal: V = amplitude2 K + offset2 D, V^-1 = B diag(weights) B'."""
+    """Eigenbasis in which kernel and noise are both diagonal.
+
+    V = amplitude2 K + offset2 D and V^-1 = B diag(weights) B'.
+    """
 
     basis: Array
-    """(looks, looks) B = R' U with R K R' = U diag(values) U' and R D R' = 1."""
+    """(segments, segments) B = R' U with R K R' = U diag(values) U' and R D R' = 1."""
     values: Array
-    """(looks,) eigenvalues."""
+    """(segments,) eigenvalues."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """How the process correlates, and with that, how much of what the looks of a training differ in is left to noise."""
+    """Correlation parameters of the discrepancy GP, and the proportion of noise within a trial."""
 
     length: float
-    """Over mixtures, on the sphere."""
+    """Lengthscale over mixtures, on the sphere."""
     reach: float = np.inf
-    """Over sizes, in log N; infinite: what is missed of a mixture is the same at all sizes."""
+    """Lengthscale over sizes, in log N; infinite: the error for a mixture is the same at all
+    sizes."""
     lasting: float = np.inf
-    """The same over steps, in log s."""
+    """Lengthscale over steps, in log s; infinite: the error for a mixture is the same at all
+    steps."""
     alone: float = 1.0
-    """Part of the variance between the looks of a training that is noise of theirs; the rest is what the process loses over steps. The two are
-    chosen by one evidence, and a warm refit keeps both."""
+    """Proportion of the variance between the segments of a trial that is noise of the segments.
+
+    The rest is the correlation that the GP loses over steps. The marginal likelihood selects
+    `alone` and `lasting` together, and a warm refit keeps both.
+    """
 
     def correlation(self, left: "Places", right: "Places") -> Array:
-        """(n, m) of the process at n places and m others."""
+        """(n, m) correlations of the GP between n and m points."""
         value = kernel(left.proportions, right.proportions, self.length)
         for scale, a, b in (
             (self.reach, left.log_size, right.log_size),
@@ -107,7 +148,7 @@ class Shape:
         return value
 
     def slopes(self, left: "Places", right: "Places") -> Array:
-        """(n, m, domains) derivative of the correlations by the proportions of the first."""
+        """(n, m, domains) derivatives of the correlations by the proportions of the n points."""
         root = np.sqrt(np.maximum(left.proportions, 1e-9))[:, None]
         value = self.correlation(left, right)
         return np.asarray(
@@ -117,7 +158,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where the process is asked for."""
+    """Inputs of the discrepancy GP: mixtures with sizes and steps."""
 
     proportions: Array
     """(n, domains)."""
@@ -127,7 +168,7 @@ class Places:
     """(n,) log(s / s0)."""
 
     def of(self, which: Index) -> "Places":
-        """Some of them."""
+        """Returns the inputs with the given indices."""
         return Places(
             proportions=self.proportions[which],
             log_size=self.log_size[which],
@@ -137,26 +178,27 @@ class Places:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """Hyper-parameters of the process of every target."""
+    """Hyper-parameters of the discrepancy GP of every target."""
 
     shape: Shape
+    """Correlation parameters, the same for all targets."""
     amplitude2: Array
-    """(targets,) variance of the process."""
+    """(targets,) variance of the GP."""
     offset2: Array
-    """(targets,) variance of a training's offset, what is left of the variance between trainings."""
+    """(targets,) variance of a trial's offset, which the GP does not explain."""
     look2: Array
-    """(targets,) variance of the noise that a look has for itself."""
+    """(targets,) variance of the noise that each segment has of its own."""
 
 
 def kernel(left: Array, right: Array, length: float) -> Array:
-    """(n, m) correlation of the process at mixtures (n, domains) and (m, domains)."""
+    """(n, m) correlations of the GP at mixtures (n, domains) and (m, domains)."""
     a, b = np.sqrt(left), np.sqrt(right)
     squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2 * a @ b.T
     return np.asarray(np.exp(-np.maximum(squared, 0.0) / (2 * length**2)))
 
 
 def spectrum(places: Places, shape: Shape, scatter: Scatter) -> Spectrum:
-    """Diagonalise the kernel of some looks and their noise."""
+    """Diagonalises the kernel of some segments together with their noise."""
     values, vectors = np.linalg.eigh(
         scatter.whitened(scatter.whitened(shape.correlation(places, places)).T)
     )
@@ -173,18 +215,20 @@ def choose(
     log_det_noise: float,
     used: Array,
 ) -> tuple[dict[Shape, Array], dict[Shape, tuple[Array, Array]]]:
-    """Marginal likelihood of each shape, and the best amplitude and offset variances under it.
+    """Computes the marginal likelihood of each shape, and the variances estimated under it.
 
     Args:
-        spectra: {shape: spectrum} of the looks.
-        residual: (targets, looks) mean residual of each.
-        jacobian: (targets, looks, parameters) mean Jacobian.
-        information: (targets, parameters, parameters) prior precision and what points within looks add.
+        spectra: {shape: spectrum} of the segments.
+        residual: (targets, segments) mean residual of each segment.
+        jacobian: (targets, segments, parameters) mean Jacobian of each segment.
+        information: (targets, parameters, parameters) prior precision plus the information of the
+            points about the means of their segments.
         log_det_noise: log determinant of D.
-        used: (targets,) parameters the means of the looks determine.
+        used: (targets,) number of parameters that the means of the segments determine.
 
     Returns:
-        {shape: (targets,) negative log evidence at the best share} and {shape: (amplitude2, offset2)}.
+        {shape: (targets,) negative log evidence, averaged over the proportions of the GP} and
+        {shape: (amplitude2, offset2)}, each (targets,).
     """
     evidence, variances = {}, {}
     targets, runs = residual.shape

@@ -1,7 +1,8 @@
-"""Products with the law's Jacobian J that never form it.
+"""Computes products with the law's Jacobian J without forming J.
 
-A row's derivative by the mixture columns (curvature, floor, log t) is (d log L / d log v) x (d log v / d column), and the second factor is the
-same for all rows of a training. So J'x needs sums within trainings, then (trainings x domains) products.
+A row's derivative by the mixture columns (curvature, floor, log t) is (d log L / d log v) x (d log
+v / d column). The second factor is the same for all rows of a trial. So J'x needs sums within
+trials, then products of size (trials x domains).
 """
 
 import numpy as np
@@ -19,7 +20,10 @@ def mixture_columns(parameters: int) -> list[int]:
 def transposed(
     law: tl.Evaluation, runs: Runs, columns: tuple[int, ...], parameters: int, vector: Array
 ) -> Array:
-    """J'x, (problems, parameters), for x of (problems, rows); `columns` are the outer ones `law` was differentiated by."""
+    """Computes J'x, (problems, parameters), for x of (problems, rows).
+
+    `columns` are the outer columns by which `law` was differentiated.
+    """
     out = np.zeros((len(vector), parameters))
     out[:, list(columns)] = np.matmul(law.outer_jacobian, vector[:, :, None])[:, :, 0]
     out[:, mixture_columns(parameters)] = np.matmul(
@@ -31,7 +35,7 @@ def transposed(
 def means(
     law: tl.Evaluation, runs: Runs, columns: tuple[int, ...], parameters: int, weight: Array
 ) -> Array:
-    """(problems, runs, parameters) mean of J over each training's rows with weight 1."""
+    """(problems, trials, parameters) mean of J over the rows of each trial that have weight 1."""
     counts = np.maximum(runs.sums(weight), 1)
     out = np.zeros((*counts.shape, parameters))
     out[:, :, list(columns)] = (
@@ -51,11 +55,13 @@ def information(
     weight: Array,
     shrink: Array,
 ) -> Array:
-    """J' (I - diag-block(shrink 11')) J, (problems, parameters, parameters): each training's rows share an offset.
+    """Computes J' (I - diag-block(shrink 11')) J, (problems, parameters, parameters).
+
+    The rows of a trial share an offset, which the term with `shrink` accounts for.
 
     Args:
         weight: (problems, rows) 0 or 1.
-        shrink: (problems, runs), 1 / (number of rows) removes the offset altogether.
+        shrink: (problems, trials); 1 / (number of rows) removes the offset completely.
     """
     outer = law.outer_jacobian * weight[:, None]
     through = law.by_log_v * weight

@@ -1,4 +1,4 @@
-"""A loss table regrouped for fitting: trainings, the stages (step and size) they were measured at, and log losses."""
+"""Regroups a loss table for fitting: trials, stages (step and size pairs) and log losses."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,42 +13,47 @@ from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 
 Index = npt.NDArray[np.int64]
+"""Array of indices, int64."""
 
 LOG_ZERO = -690.0
-"""Logarithm used for a proportion of 0: its power is below 1e-59 for every curvature >= .2 the law may take."""
+"""Logarithm used for a proportion of 0: its power is below 1e-59 for every curvature >= 0.2 that
+the law may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runs:
-    """Trainings (one per trial, size and seed) and where each was measured; rows are grouped by training."""
+    """Trials and the stages at which each was measured; rows are grouped by trial.
+
+    One trial here is one trial name, size and seed of the table.
+    """
 
     proportions: Array
-    """(runs, domains) mixtures."""
+    """(trials, domains) mixture of each trial."""
     steps: Array
     """(stages,) optimizer steps of the distinct (step, size) pairs."""
     sizes: Array
     """(stages,) non-embedding parameters, NaN where the table gives none."""
     run: Index
-    """(rows,) training of each row, rising."""
+    """(rows,) index of each row's trial, rising."""
     stage: Index
-    """(rows,) stage of each row."""
+    """(rows,) index of each row's stage."""
     present: npt.NDArray[np.bool_]
-    """(targets, rows) whether the target was measured there."""
+    """(targets, rows) True where the target was measured."""
 
     @cached_property
     def starts(self) -> Index:
-        """(runs,) first row of each training."""
+        """(trials,) first row of each trial."""
         return np.searchsorted(self.run, np.arange(len(self.proportions)))
 
     @cached_property
     def even(self) -> int:
-        """Number of rows of every training, 0 where they differ."""
+        """Number of rows of every trial, 0 where trials have different numbers of rows."""
         counts = np.diff(np.append(self.starts, len(self.run)))
         return int(counts[0]) if (counts == counts[0]).all() else 0
 
     @cached_property
     def mixture(self) -> Index:
-        """(runs,) number of the mixture of each training; equal mixtures share one."""
+        """(trials,) mixture number of each trial; equal mixtures have one number."""
         number: dict[bytes, int] = {}
         rounded = np.round(self.proportions, 9) + 0.0
         return np.array(
@@ -56,7 +61,7 @@ class Runs:
         )
 
     def sums(self, values: Array) -> Array:
-        """(..., runs) sums over each training's rows of (..., rows)."""
+        """Sums (..., rows) values over the rows of each trial: (..., trials)."""
         if len(self.run) == len(self.proportions):
             return values
         if self.even:
@@ -65,7 +70,7 @@ class Runs:
         return np.add.reduceat(values, self.starts, axis=-1)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain lists; floats survive exactly."""
+        """Returns plain lists; floats survive exactly."""
         return {
             "proportions": self.proportions.tolist(),
             "stages": [
@@ -78,7 +83,12 @@ class Runs:
 
     @classmethod
     def from_json(cls, data: dict[str, Any], num_targets: int, num_domains: int) -> "Runs":
-        """The inverse of `to_json`; the caller turns KeyError, TypeError and ValueError into its own message."""
+        """Reads what `to_json` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: the data are damaged; the caller turns these into its
+                own message.
+        """
         stages = data["stages"]
         points = [np.array(p, dtype=np.int64) for p in data["points"]]
         runs = cls(
@@ -109,17 +119,18 @@ class Runs:
 
 
 def gather(table: LossTable, min_step: float | None) -> tuple[Runs, Array, tuple[str, ...]]:
-    """Regroup a table's usable rows.
+    """Regroups the usable rows of a table by trial.
 
     Args:
         table: loss table.
-        min_step: rows before it are left out (warm-up), None keeps all.
+        min_step: rows before this step (warm-up) are left out; None keeps all rows.
 
     Returns:
-        the runs, (targets, rows) log losses (0 where not measured), and notes on what was left out.
+        the trials as `Runs`, (targets, rows) log losses (0 where not measured), and notes on the
+        rows left out.
 
     Raises:
-        LawError: nothing is left, or a value is not usable.
+        LawError: no row is left, or a value is not usable.
     """
     keep: npt.NDArray[np.bool_] = np.asarray(np.isfinite(table.losses).any(axis=1))
     notes = []
@@ -127,7 +138,8 @@ def gather(table: LossTable, min_step: float | None) -> tuple[Runs, Array, tuple
         early = table.steps < min_step
         if (early & keep).any():
             notes.append(
-                f"{int((early & keep).sum())} of {len(table)} rows are before step {min_step:g} and were left out"
+                f"{int((early & keep).sum())} of {len(table)} rows are before step {min_step:g} "
+                "and were left out"
             )
         keep = np.asarray(keep & ~early)
     if not keep.any():
@@ -159,7 +171,11 @@ def gather(table: LossTable, min_step: float | None) -> tuple[Runs, Array, tuple
 
 
 def stages_of(steps: Array, sizes: Array) -> tuple[Array, Array, Index]:
-    """The distinct pairs of (rows,) steps and sizes: (stages,) both, rising, and (rows,) the stage of each row."""
+    """Finds the distinct (step, size) pairs of (rows,) steps and sizes.
+
+    Returns:
+        (stages,) steps and (stages,) sizes, rising, and (rows,) the stage of each row.
+    """
     stages, stage = np.unique(
         np.stack([steps, np.nan_to_num(sizes, nan=-1.0)], axis=1), axis=0, return_inverse=True
     )
@@ -171,7 +187,10 @@ def stages_of(steps: Array, sizes: Array) -> tuple[Array, Array, Index]:
 
 
 def _trainings(table: LossTable, rows: Index) -> Index:
-    """(rows,) number of the training of each row: same trial, size and seed, in order of appearance."""
+    """(rows,) trial number of each row: rows of one trial have the same trial name, size and seed.
+
+    Numbers follow the order of first appearance.
+    """
     number: dict[str, int] = {}
     trial = np.array([number.setdefault(table.trials[row], len(number)) for row in rows.tolist()])
     size = np.unique(np.nan_to_num(table.sizes[rows], nan=-1.0), return_inverse=True)[1]
@@ -185,15 +204,19 @@ def _trainings(table: LossTable, rows: Index) -> Index:
 
 
 def _check(table: LossTable, keep: npt.NDArray[np.bool_]) -> None:
-    """A table built in Python has not been through the reader's checks."""
+    """Checks a table's values: a table built in Python did not pass the reader's checks.
+
+    Raises:
+        LawError: a loss, a proportion or a step is not usable.
+    """
     used = np.where(keep[:, None], table.losses, np.nan)
     if (bad := first_refused(table.goals, table.targets, used)) is not None:
         row, target = bad
         name = table.targets[target]
         raise LawError(
             f"trial {table.trials[row]} has loss {used[row, target]:g} of {name} at step "
-            f"{table.steps[row]:g}; need {table.goals.get(name, PLAIN).needed}, or NaN where not measured"
-            + hint(table.goals, name, used[row, target])
+            f"{table.steps[row]:g}; need {table.goals.get(name, PLAIN).needed}, or NaN where not "
+            "measured" + hint(table.goals, name, used[row, target])
         )
     r = table.proportions[keep]
     if not (np.isfinite(r).all() and (r >= 0).all() and np.abs(r.sum(axis=1) - 1).max() < 1e-3):
@@ -205,7 +228,8 @@ def _check(table: LossTable, keep: npt.NDArray[np.bool_]) -> None:
             )
         ][0]
         raise LawError(
-            f"trial {table.trials[row]} has proportions {table.proportions[row].tolist()}; need numbers >= 0 that sum to 1"
+            f"trial {table.trials[row]} has proportions {table.proportions[row].tolist()}; need "
+            "numbers >= 0 that sum to 1"
         )
     if not (np.isfinite(table.steps[keep]).all() and (table.steps[keep] > 0).all()):
         raise LawError("a step is not a number > 0; need optimizer steps")

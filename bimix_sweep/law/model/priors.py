@@ -1,4 +1,5 @@
-"""What is believed of a law's parameters before any run, and why."""
+"""Gives the prior of a law's parameters and the hierarchical estimate of what targets have in
+common."""
 
 from dataclasses import dataclass
 
@@ -21,24 +22,9 @@ SHARED = {
     tl.SLOPE_SIZE: (0.03, 0.015),
     tl.SLOPE_STEP: (0.0, 0.05),
 }
-"""Column: (centre, standard deviation) of what all targets have in common.
-
-Curvature and `SPREAD` were chosen by leaving runs out of the published 1M training swarm (n = 16, 24, 32, 64 fitted, the others predicted) and mixtures out of
-half of the published 70M curves. The slope's centre does not matter there (.05, .07, .1: the same to .3 % of the error) once it is `lowered`; without
-that few runs need a centre of .03 held to .1, which costs 19 % more error with 12 of this project's own proxies (5 domains; 30 % with 8), whose slopes are .15
-to .2. The exponent ks of the slope is .1 to .2 in those proxies and -.05 in the published curves (cosine schedules), where few mixtures mistake drift for it:
-a standard deviation of .2 costs 2 % of the error from 4 mixtures there, .02 costs 6 % with 8 of the proxies. The centre of
-kN is what the published curves show: log losses of the same mixtures scatter more at 160M and at 305M than at 70M, by a power of N of .034 on average over
-the targets whose order is kept (their standard deviation is .036). Against a centre of 0 it lowers the error of other draws of 70M -> 160M, 70M -> 305M and
-160M -> 305M (four or two of the larger, 20 draws each) by .001 to .029 % and, on the swarm, of 1M -> 60M from 2.27 to 2.25 % (64 + 4, 40 draws). Its spread over
-targets, `APART`, is near what they show: .045 instead of .06 lowers the error of other draws of 1M -> 60M from 2.30 to 2.27 % (64 + 4) and from 2.51 to 2.49 %
-(32 + 4, 20 draws), of 70M -> 160M from .465 to .459 % and of 70M -> 305M from .551 to .547 % (four of the larger, 10 draws); .03 is as wide of it.
-The size term is Hoffmann et al.'s (arXiv:2203.15556: 1.69 + 406 / N**.34, so .6 of the limit at N = 4e7): two sizes do not determine it.
-Targets that share directions beyond usefulness (a covariance of log t over domains, estimated from all targets) were tried on the training swarm: no gain.
-"""
+"""Column: (centre, standard deviation) of the value that all targets share (docs/evidence.md)."""
 OWN_SLOPE = (np.log(0.04), 0.3)
-"""The slope's where only the own domain counts: published losses fall with the own proportion to the power .02 to .06, in seven-domain curves of three sizes,
-in the 1M swarm and in this project's own proxies."""
+"""Centre and standard deviation of log a in BiMix (docs/evidence.md)."""
 APART = {
     tl.LEVEL: 3.0,
     tl.SLOPE: 0.25,
@@ -53,50 +39,57 @@ APART = {
     tl.SLOPE_SIZE: 0.045,
     tl.SLOPE_STEP: 0.003,
 }
-"""Column: standard deviation of a target about what all have in common."""
+"""Column: standard deviation of a target's value about the shared value (docs/evidence.md)."""
 USEFULNESS = 0.35
 """Standard deviation of a domain's general usefulness: the mean over targets of its log t."""
 OWN_BONUS = (4.0, 1.0)
-"""How much more log t the own domain has than it would for a target without one; centre and standard deviation over tables."""
+"""Additional log t of a target's own domain: centre and standard deviation over tables."""
 SPREAD = (1.5, 10.0)
-"""Standard deviation of a target's log t about usefulness and bonus, and how many measured log t this expectation weighs as."""
+"""(standard deviation of log t about its centre, number of log t it weighs as)
+(docs/evidence.md)."""
 SIZE_SHIFT = 0.04
-"""Standard deviation of d, how a domain's usefulness for a target moves with log N, where the runs have several sizes.
-
-Chosen by predicting curves left out at the larger size from the smaller and four of the larger (10 draws each): it betters the log score of a loss by
-.009 (70M -> 160M) and .026 (70M -> 305M), .02 by half of that, and costs .004 from 160M to 305M; the intervals then hold .952, .943 and .967
-of the losses, without it .945, .927 and .966. A part of d that all targets share, learnt from few large runs, is mistaken for what these have in common by chance: with
-a standard deviation of .05 the error at 305M from 70M and 160M rises from .71 to 1.06 %.
-"""
+"""Standard deviation of d, the change of log t with log N (docs/evidence.md)."""
 TOGETHER = 0.4
-"""Correlation over targets of what a training's chance says of the contrasts between mixtures: T targets weigh as T / (1 + (T - 1) TOGETHER) in what
-they have in common. Trial offsets correlate by .21 over targets in the published 1M swarm, by .41 in its 60M runs."""
+"""Correlation over targets of a trial's noise in contrasts between mixtures (docs/evidence.md).
+
+T targets weigh as T / (1 + (T - 1) TOGETHER) in the shared values.
+"""
 CONTRASTS = (tl.SLOPE, tl.CURVATURE, tl.FLOOR, tl.FLAT, tl.SLOPE_SIZE, tl.SLOPE_STEP)
-"""Columns that are found by comparing mixtures, as log t is; the others compare steps or sizes of all trainings."""
+"""Columns that are estimated by comparing mixtures, as log t is.
+
+The other columns compare steps or sizes of all trials.
+"""
 FIXED = 1e-6
-"""Standard deviation that holds a parameter where it is."""
+"""Prior standard deviation that holds a parameter at its mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common:
-    """What all targets share, one row per law (0 transfer, 1 BiMix); estimated from the runs by `pooled`."""
+    """Values that all targets share, estimated by `pooled`.
+
+    Arrays of two rows have one row for each law: 0 transfer, 1 BiMix.
+    """
 
     columns: Array
     """(2, NUM_SHARED) centres of the shared columns."""
     usefulness: Array
     """(domains,) centres of log t."""
     bonus: float
-    """What the own domain has on top."""
+    """Additional log t of a target's own domain."""
     spread: float
-    """Standard deviation of a target's log t about these."""
+    """Standard deviation of a target's log t about usefulness and bonus."""
     columns_sd: Array
-    """(2, NUM_SHARED) how uncertain the centres of the shared columns still are."""
+    """(2, NUM_SHARED) standard errors of the centres of the shared columns."""
     usefulness_sd: Array
-    """(domains,) the same of the centres of log t."""
+    """(domains,) standard errors of the centres of log t."""
 
 
 def expected(num_domains: int, reference_size: float) -> Common:
-    """Before any run; `reference_size` is the N0 of the size term."""
+    """Returns the shared values expected before any trial.
+
+    Args:
+        reference_size: N0 of the size term.
+    """
     columns, sd = np.zeros((2, tl.NUM_SHARED)), np.zeros((2, tl.NUM_SHARED))
     for column, (centre, spread) in SHARED.items():
         columns[:, column], sd[:, column] = centre, spread
@@ -114,67 +107,91 @@ def expected(num_domains: int, reference_size: float) -> Common:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prior:
-    """Independent Gaussians over the parameters of a batch of problems; a parameter that a law lacks is held at OFF."""
+    """Independent Gaussians over the parameters of a batch of problems.
+
+    A parameter that a law lacks is held at OFF.
+    """
 
     mean: Array
-    """(problems, parameters)."""
+    """(problems, parameters) means."""
     sd: Array
-    """(problems, parameters)."""
+    """(problems, parameters) standard deviations."""
     columns: tuple[int, ...]
-    """Outer columns free in at least one problem."""
+    """Outer columns that are free in at least one problem."""
 
 
 def free_columns(sd: Array) -> tuple[int, ...]:
-    """Outer columns that are free in at least one problem, from (problems, parameters) standard deviations of their prior."""
+    """Outer columns that are free in at least one problem.
+
+    Args:
+        sd: (problems, parameters) standard deviations of the prior.
+    """
     return tuple(column for column in tl.OUTER_COLUMNS if (sd[:, column] > 2 * FIXED).any())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problems:
-    """Which law is fitted to which target."""
+    """States which law is fitted to which target."""
 
     level: Array
     """(problems,) mean log loss."""
     own: npt.NDArray[np.int64]
-    """(problems,) index of the own domain, -1 where there is none."""
+    """(problems,) index of the own domain, -1 where the target has none."""
     bimix: npt.NDArray[np.bool_]
-    """(problems,) True for the published own-domain law."""
+    """(problems,) True for BiMix, the published law of the own domain."""
     floor: npt.NDArray[np.bool_]
-    """(problems,) True where that law needs a floor because the own proportion is 0 in some run."""
+    """(problems,) True where BiMix needs a floor because the own proportion is 0 in some trial."""
     pivot: Array
-    """(problems,) log v at which the slope turns."""
+    """(problems,) value of log v where a change of the slope does not change the loss."""
     determined: Array
-    """(problems,) how many log t the runs determine, so far as that is known; see `lowered`."""
+    """(problems,) number of log t that the trials determine, as far as it is known; see
+    `lowered`."""
     num_domains: int
+    """Number of domains."""
     has_steps: bool
-    """Whether the runs differ in their steps; else the step factor is left out."""
+    """True where the trials differ in their steps; otherwise the step factor is left out."""
     num_sizes: int
-    """How many different sizes they have, 0 where none is given; below 2 the size term is left out."""
+    """Number of different sizes, 0 where no size is given; below 2 the size term is left out."""
     reference_size: float
     """N0 of the size term."""
 
     @property
     def log_t(self) -> slice:
-        """Where log t is; d follows where there is one."""
+        """Columns of log t; the columns of d follow where d is used."""
         return slice(tl.NUM_SHARED, tl.NUM_SHARED + self.num_domains)
 
     @property
     def lowered(self) -> Array:
-        """(problems,) by how much the centre of log a is lowered, so that the fit finds the a that is likeliest with log t integrated out.
+        """(problems,) decrease of the prior mean of log a, because log t is not integrated out.
 
-        A larger a with log t nearer to their centre predicts alike, and costs less under the prior of each; their joint mode is at too large an a
-        where runs are few. What integrating adds is half the log determinant of the information of log t, which grows with 2 log a for each that the
-        runs determine: a prior of a to the power of minus their number, which times a Gaussian is a Gaussian with a lower centre.
+        With this decrease the fitted a is close to its mode with log t integrated out.
+
+        A larger a with log t nearer to their centres predicts the same losses and has a lower cost
+        under the priors of a and log t, so their joint mode has a too large a where trials are few.
+        Integration over log t adds half the log determinant of the information of log t. This term
+        grows with 2 log a for each log t that the trials determine. It acts as a prior of a to the
+        power of minus their number, and this prior times a Gaussian in log a is a Gaussian with a
+        lower mean.
         """
         return self.determined * APART[tl.SLOPE] ** 2
 
     def num_determined(self, prior: "Prior", variance: Array) -> Array:
-        """(problems,) effective number of log t that the runs determine, from the (problems, parameters) posterior variances of a fit under `prior`."""
+        """(problems,) effective number of log t that the trials determine.
+
+        Args:
+            prior: the prior of a fit.
+            variance: (problems, parameters) posterior variances of that fit.
+        """
         used = np.maximum(1 - variance / prior.sd**2, 0.0)[:, self.log_t]
         return np.asarray((used * (prior.sd[:, self.log_t] > FIXED)).sum(axis=1))
 
     def prior(self, common: Common, *, widened: bool = False) -> Prior:
-        """The prior of each problem given what targets have in common; `widened` by what is still uncertain of that."""
+        """Makes the prior of each problem, given the values that targets share.
+
+        Args:
+            common: the shared values.
+            widened: add the uncertainty of the shared values to the standard deviations.
+        """
         count, law = len(self.level), self.bimix.astype(np.int64)
         log_t = self.log_t
         parameters = log_t.stop + (self.num_domains if self.num_sizes > 1 else 0)
@@ -203,9 +220,9 @@ class Problems:
                 (tl.SLOPE_STEP, 0.0),
             ):
                 hold(every, column, value)
-        if (
-            self.num_sizes < 2
-        ):  # one size says nothing of kN, which then keeps its prior: predictions at another size are as uncertain
+        # One size does not determine kN. kN keeps its prior, so predictions at another size
+        # have its full uncertainty.
+        if self.num_sizes < 2:
             for column, value in ((tl.SIZE_SCALE, tl.OFF), (tl.SIZE_POWER, 0.0)):
                 hold(every, column, value)
         if self.num_sizes == 0:
@@ -229,16 +246,18 @@ class Problems:
         return Prior(mean=mean, sd=sd, columns=free_columns(sd))
 
     def pooled(self, common: Common, prior: Prior, params: Array, variance: Array) -> Common:
-        """What the targets have in common, given their fits.
+        """Estimates the values that targets share, given the fits of the targets.
 
-        A target's fit theta with posterior variance V under the prior N(m, s2) is what a measurement of variance u, 1/V = 1/s2 + 1/u,
-        would give; measurements scatter about the common centre with s2 + u, and the centre has a Gaussian prior itself, so
-        m' - m = (sum (theta - m) / s2 - (m - m0) / S2) / (sum (s2 - V) / s2**2 + 1 / S2).
+        A target's fit theta with posterior variance V under the prior N(m, s2) is what a
+        measurement of variance u, 1/V = 1/s2 + 1/u, would give. Measurements scatter about the
+        common centre with variance s2 + u, and the centre has a Gaussian prior N(m0, S2), so
+
+            m' - m = (sum (theta - m) / s2 - (m - m0) / S2) / (sum (s2 - V) / s2**2 + 1 / S2)
 
         Args:
-            common: the centres `prior` was made from.
-            params: (problems, parameters) fits under it.
-            variance: (problems, parameters) their posterior variances.
+            common: the centres from which `prior` was made.
+            params: (problems, parameters) fits under that prior.
+            variance: (problems, parameters) posterior variances of the fits.
         """
         s2 = prior.sd**2
         free = prior.sd > FIXED
@@ -260,9 +279,9 @@ class Problems:
                     - (columns[law, column] - start.columns[law, column]) / spread**2
                 ) / total
                 columns_sd[law, column] = total**-0.5
-        if (
-            self.num_sizes == 2
-        ):  # they determine E (N/N0)**-n at two points, so n only through E: what targets say of it is the prior's echo
+        # Two sizes determine E (N/N0)**-n at two points, so n only through E. What targets seem
+        # to say about n is the prior itself.
+        if self.num_sizes == 2:
             columns_sd[:, tl.SIZE_POWER] = SHARED[tl.SIZE_POWER][1]
         apart = np.ones((len(self.own), self.num_domains), dtype=bool)
         owners = np.flatnonzero((self.own >= 0) & ~self.bimix)
@@ -299,5 +318,5 @@ class Problems:
 
 
 def _part(targets: npt.NDArray[np.bool_]) -> float:
-    """What each of these targets weighs in what they have in common; see TOGETHER."""
+    """Weight of each of these targets in the shared values; see TOGETHER."""
     return 1 / (1 + max(0, int(targets.sum()) - 1) * TOGETHER)

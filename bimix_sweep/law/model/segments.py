@@ -1,21 +1,22 @@
-"""A training's curve as a few looks: each has a mean residual of its own, for the process that carries what the law misses; dense curves are read as their means.
+"""Divides loss curves into segments of equal width in log steps and bins dense curves.
 
-What a law misses of a mixture drifts as training goes on: its mean over a whole curve says less of the last step than the curve's
-end does. A look is the part of a curve within a factor of LOOK in steps, counted from the last step of all trainings.
+A curve segment (`look` in the code) is the part of a trial's curve within a factor of LOOK in
+steps, counted back from the last step of all trials. The error of the parametric law for a mixture
+drifts along the curve. The mean error of a whole curve says less about the last step than the end
+of the curve does. So each segment has its own mean residual, and the discrepancy GP is fitted to
+these.
 
-On 80 proxies of this project (5 domains, 400 steps, points from step 100) the error of mixtures left out falls from .97 to .89 % with 64 trainings fitted, from
-1.09 to 1.03 % with 30; on published curves, each size alone, from .543 to .516 %. Looks of a factor of 2: .98 and 1.08 %, of 1.2 as of 1.41.
+The segments of a trial share the offset of the trial. Each segment also has the noise of its points
+and a noise of its own, because neighbouring points of a curve wander together. Two causes make
+segments of one trial differ: this noise, and a discrepancy whose correlation falls over steps. The
+marginal likelihood decides how much each cause contributes.
 
-Looks of a training share its offset, have noise of their points, and noise of their own, for curves wander; how much of what they differ by is that,
-and how much the process losing its memory over steps, the evidence says.
+The least-squares fit takes the points of a trial as independent, given its offset. Hundreds of
+points are far from independent, and the fit would bend mixture and step parameters to follow their
+common wandering. So dense curves are fitted by the means of their segments (`condensed`), and the
+noise of these means is estimated from the data.
 
-The least-squares fit takes the points of a training, given its offset, for independent. Of hundreds of points that is far from so: neighbours wander
-together, and the fit bends mixture and step parameters after them. So dense curves are fitted by the means of their looks (`condensed`), whose
-noise is measured as it is. On 3 x 24 planted tables (5 domains, 4 targets, 16 to 24 mixtures, 300 points a curve, offset .4 %, wandering .4 % with
-a correlation length of 5, 10 and 20 % of the steps) the error of unseen mixtures at the last step falls from .61, 1.18 and 1.71 to .25, .27 and
-.29 %, at twice the steps from .63, 1.22 and 1.73 to .27, .29 and .31 %; what all mixtures miss together from there to here was 2.2 to 3.2 stated standard
-deviations and is .7. Two means a look: the same errors, but 1.4 where one gives 1.1 with 64 mixtures. With white noise alone the errors stay
-(.24 % before and after).
+Measurements: docs/evidence.md.
 """
 
 from dataclasses import dataclass, replace
@@ -28,28 +29,34 @@ from bimix_sweep.law.model.observations import Index, Runs, stages_of
 from bimix_sweep.mixture.simplex import Array
 
 LOOK = 1.41
-"""Factor in steps that a look spans."""
+"""Factor in steps that one curve segment spans (docs/evidence.md)."""
 MOST_LOOKS = 256
-"""Looks of all trainings together; where there would be more, each spans more. What a fit costs grows with their cube."""
+"""Largest number of segments of all trials; above it, segments become wider.
+
+The cost of a fit grows with the cube of this number.
+"""
 MOST_POINTS = 8
-"""Points of a training in one look up to which they are fitted one by one: 27 evenly spaced ones in all. Planted curves of 12 to 28 such points
-that wander (20 % of the steps) are predicted alike either way; of 40, .40 instead of .44 % at 8 times the steps, of 60, .41 instead of .51 %."""
+"""Largest number of points in a segment that are fitted one by one (docs/evidence.md)."""
 FALL = 0.5
-"""A law falls about as this power of the steps, so that its mean over a look is what it is at the power mean of the steps there: planted curves
-without noise are met to .003 % at the last step, .011 % where the mean of log steps is taken."""
+"""Power of the steps with which a loss falls; gives the step of a segment's mean
+(docs/evidence.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Looks:
-    """The points of some trainings, regrouped."""
+    """Points of some trials, regrouped by curve segment."""
 
     runs: Runs
-    """As if each look were a training."""
+    """`Runs` in which each segment stands as one trial."""
     training: Index
-    """(looks,) training that it belongs to, rising."""
+    """(segments,) trial to which each segment belongs, rising."""
 
     def places(self, design: tl.Design) -> Places:
-        """Where they are for the process; `design` is that of the trainings."""
+        """Returns the inputs of the discrepancy GP for each segment.
+
+        Args:
+            design: design of the trials.
+        """
         rows = np.bincount(self.runs.run)
         log_step = np.bincount(self.runs.run, design.log_step[self.runs.stage]) / rows
         return Places(
@@ -60,7 +67,7 @@ class Looks:
 
 
 def looks_of(runs: Runs) -> Looks:
-    """The looks of some trainings."""
+    """Divides the curves of some trials into segments."""
     back = _back(runs)
     every = np.arange(len(runs.proportions))
     while True:
@@ -78,15 +85,18 @@ def looks_of(runs: Runs) -> Looks:
 
 
 def condensed(runs: Runs, y: Array) -> tuple[Runs, Array, tuple[str, ...]]:
-    """The trainings as they are, or, where one has more than MOST_POINTS points in a look, every look as one mean.
+    """Bins dense curves: replaces the points of each segment by their mean.
 
-    Where a target was not measured at all points its curve is drawn straight between those where it was, level before the first and after the last.
+    The trials stay as they are where no trial has more than MOST_POINTS points in a segment. A
+    target that was not measured at all points of a curve is interpolated in log steps, and is
+    constant before its first and after its last point.
 
     Args:
         y: (targets, rows) log losses.
 
     Returns:
-        the runs, whose stages keep the first and the last step, their (targets, rows) log losses, and notes on what was done.
+        the runs, whose stages keep the first and the last step, their (targets, rows) log losses,
+        and notes on what was done.
     """
     starts = _starts(runs, _back(runs))
     points = np.diff(np.append(starts, len(runs.run)))
@@ -95,9 +105,8 @@ def condensed(runs: Runs, y: Array) -> tuple[Runs, Array, tuple[str, ...]]:
     present = np.logical_or.reduceat(runs.present, starts, axis=1)
     means = np.where(present, np.add.reduceat(_drawn(runs, y), starts, axis=1) / points, 0.0)
     mean = (np.add.reduceat(runs.steps[runs.stage] ** -FALL, starts) / points) ** (-1 / FALL)
-    at = np.where(
-        points == 1, runs.steps[runs.stage[starts]], mean
-    )  # a power and its root are not the step again
+    # A single point keeps its step: rounding changes a step raised to a power and back.
+    at = np.where(points == 1, runs.steps[runs.stage[starts]], mean)
     ends = [runs.steps.argmin(), runs.steps.argmax()]
     steps, sizes, stage = stages_of(
         np.append(at, runs.steps[ends]), np.append(runs.sizes[runs.stage[starts]], runs.sizes[ends])
@@ -111,24 +120,27 @@ def condensed(runs: Runs, y: Array) -> tuple[Runs, Array, tuple[str, ...]]:
         present=present,
     )
     most = [np.bincount(each.run).max() for each in (runs, few)]
-    note = f"curves of up to {most[0]} points were read as up to {most[1]} means, one for each factor of {LOOK} in steps: neighbouring points wander together"
+    note = (
+        f"curves of up to {most[0]} points were read as up to {most[1]} means, "
+        f"one for each factor of {LOOK} in steps: neighbouring points wander together"
+    )
     return few, means, (note,)
 
 
 def _back(runs: Runs) -> Array:
-    """(rows,) looks from the last step of all trainings back to each."""
+    """(rows,) number of segments, not rounded, from each row to the last step of all trials."""
     return np.asarray(np.log(runs.steps.max() / runs.steps[runs.stage]) / np.log(LOOK))
 
 
 def _starts(runs: Runs, back: Array) -> Index:
-    """(looks,) first row of each."""
+    """(segments,) first row of each segment."""
     part = np.maximum(np.ceil(back - 1e-9) - 1, 0).astype(np.int64)
-    key = runs.run * (part.max() + 1) - part  # rows of a training rise in steps
+    key = runs.run * (part.max() + 1) - part  # steps rise in the rows of a trial
     return np.flatnonzero(np.diff(key, prepend=-1 - part.max()))
 
 
 def _drawn(runs: Runs, y: Array) -> Array:
-    """(targets, rows) log losses, those not measured interpolated in log steps within their training."""
+    """(targets, rows) log losses; missing ones are interpolated in log steps within their trial."""
     out, log_step = y.copy(), np.log(runs.steps[runs.stage])
     for rows in np.split(np.arange(len(runs.run)), runs.starts[1:]):
         seen = runs.present[:, rows]

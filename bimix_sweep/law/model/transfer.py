@@ -1,14 +1,18 @@
-"""The transfer law: every target learns from every domain; BiMix is the case that only its own domain helps.
+"""Defines the transfer law: every target's loss depends on every domain.
 
-    log L_k(r, s, N) = c_k + log(f_k + (1 - f_k) v_k(r)**-a) + log(1 + B_k (s/s0)**-b + E_k (N/N0)**-n_k)
-    v_k(r) = e_k + sum_j t_kj (N/N0)**d_kj r_j**g_k    a = a_k (N/N0)**kN_k (s/s0)**ks_k    b = b_k exp(c_k log(N/N0))
-             t, e > 0,  0 < g <= 1,  0 <= f < 1
+    log L_k(r, s, N) = c_k + log(f_k + (1 - f_k) v_k(r)**-a)
+                           + log(1 + B_k (s/s0)**-b + E_k (N/N0)**-n_k)
+    v_k(r) = e_k + sum_j t_kj (N/N0)**d_kj r_j**g_k
+    a = a_k (N/N0)**kN_k (s/s0)**ks_k    b = b_k exp(c_k log(N/N0))
+    t, e > 0,  0 < g <= 1,  0 <= f < 1
 
-v is concave in r (g <= 1) and v**-a convex and falling in v (a > 0), so every target's loss is convex in r at every step
-and size. c carries the scale, so that log t measures how much more one domain helps than another; d, how that changes with size.
+BiMix is the special case in which only the own domain helps. v is concave in r (g <= 1), and v**-a
+is convex and falling in v (a > 0), so every target's loss is convex in r at every step and size. c
+carries the scale, so log t measures how much more one domain helps than another, and d measures how
+this help changes with size. The c_k in the exponent b is another parameter (column STEP_SIZE).
 
-Sources: BiMix, arXiv:2405.14908 (t_kj = 0 for j != k, e = f = 0, g = 1: L = A r**-a (B s**-b + C) with one scale redundant).
-The size terms follow Kaplan-type laws, arXiv:2001.08361.
+Sources: BiMix, arXiv:2405.14908 (t_kj = 0 for j != k, e = f = 0, g = 1: L = A r**-a (B s**-b + C)
+with one scale redundant). The size terms follow Kaplan-type laws, arXiv:2001.08361.
 """
 
 from dataclasses import dataclass, replace
@@ -33,12 +37,19 @@ from bimix_sweep.mixture.simplex import Array
     SLOPE_STEP,
     PIVOT,
 ) = range(13)
-"""Columns of a parameter row: c, log a, logit g, log e, logit f, log B, log b, c (how b grows with size), log E, log n, kN, ks, and the fixed log v at which the
-slope turns (about the mean of the trainings, so that slope and level are told apart)."""
+"""Columns of a parameter row.
+
+They are c, log a, logit g, log e, logit f, log B, log b, c (how b grows with size), log E, log n,
+kN, ks, and the pivot.
+
+The pivot is a fixed value of log v, about the mean over the trials, where a change of the slope
+does not change the loss. It makes slope and level separately identifiable.
+"""
 NUM_SHARED = 13
-"""Columns before the (domains,) log t and, where runs differ in size, the (domains,) d."""
+"""Number of columns before the (domains,) log t and, where trials differ in size, the (domains,)
+d."""
 OFF = -40.0
-"""Logarithm or logit of a term that is not there."""
+"""Logarithm or logit of a term that the law does not have."""
 MIXTURE_COLUMNS = (CURVATURE, FLOOR)
 """Columns that act through log v, besides log t and d."""
 OUTER_COLUMNS = (
@@ -58,34 +69,34 @@ OUTER_COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """What the law needs of its inputs, made once a fit: logarithms of proportions, steps and sizes."""
+    """Inputs of the law, computed once a fit: logarithms of proportions, steps and sizes."""
 
     log_proportions: Array
     """(mixtures, domains), LOG_ZERO where the proportion is 0."""
     mixture: Index
-    """(rows,) mixture of each row."""
+    """(rows,) index of each row's mixture."""
     log_step: Array
     """(stages,) log(s / s0)."""
     log_size: Array
     """(stages,) log(N / N0), 0 where sizes are not given."""
     stage: Index
-    """(rows,) stage of each row."""
+    """(rows,) index of each row's stage."""
 
     @property
     def mixture_log_size(self) -> Array:
-        """(mixtures,) log(N / N0) of each training: it has one size."""
+        """(mixtures,) log(N / N0) of each trial; a trial has one size."""
         out = np.zeros(len(self.log_proportions))
         out[self.mixture] = self.log_size[self.stage]
         return out
 
 
 def log_proportions(proportions: Array) -> Array:
-    """log r with LOG_ZERO at 0."""
+    """Computes log r, with LOG_ZERO where r is 0."""
     return np.where(proportions > 0, np.log(np.where(proportions > 0, proportions, 1.0)), LOG_ZERO)
 
 
 def design_of(runs: Runs, reference_step: float, reference_size: float) -> Design:
-    """The inputs of a set of trainings; one mixture entry a training."""
+    """Makes the design of a set of trials, with one mixture entry for each trial."""
     return Design(
         log_proportions=log_proportions(runs.proportions),
         mixture=runs.run,
@@ -97,21 +108,22 @@ def design_of(runs: Runs, reference_step: float, reference_size: float) -> Desig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The law at some rows, with its derivatives where asked for."""
+    """Values of the law at some rows, and the derivatives that were requested."""
 
     log_loss: Array
     """(problems, rows)."""
     by_log_v: Array
     """(problems, rows) d log L / d log v."""
     log_v: Array
-    """(problems, mixtures)."""
+    """(problems, mixtures) log v, less the pivot."""
     mixture_jacobian: Array
-    """(problems, mixtures, 2 + domains or 2 + 2 domains) d log v by CURVATURE, FLOOR, log t and d."""
+    """(problems, mixtures, 2 + domains or 2 + 2 domains) d log v by CURVATURE, FLOOR, log t and
+    d."""
     outer_jacobian: Array
-    """(problems, len(columns), rows) d log L by the outer columns asked for."""
+    """(problems, len(columns), rows) d log L by the requested outer columns."""
 
     def of(self, problems: Index) -> "Evaluation":
-        """The same of some of the problems."""
+        """Returns the evaluation of some of the problems."""
         return Evaluation(
             log_loss=self.log_loss[problems],
             by_log_v=self.by_log_v[problems],
@@ -121,7 +133,8 @@ class Evaluation:
         )
 
     def regrouped(self, mixture: Index) -> "Evaluation":
-        """The same rows, mixtures taken in this order: for rows that are grouped otherwise than by training."""
+        """Returns the evaluation with mixtures taken in the given order, for rows not grouped by
+        trial."""
         return replace(
             self, log_v=self.log_v[:, mixture], mixture_jacobian=self.mixture_jacobian[:, mixture]
         )
@@ -140,10 +153,11 @@ class Evaluation:
 
 
 def usefulness(params: Array, log_r: Array, log_size: Array) -> tuple[Array, Array, Array]:
-    """v, log v and the terms t_j (N/N0)**d_j r_j**g.
+    """Computes v, log v and the terms t_j (N/N0)**d_j r_j**g.
 
     Args:
-        params: (problems, NUM_SHARED + domains or NUM_SHARED + 2 domains): without d it is 0.
+        params: (problems, NUM_SHARED + domains or NUM_SHARED + 2 domains); without the d columns, d
+            is 0.
         log_r: (mixtures, domains) from `log_proportions`.
         log_size: (mixtures,) log(N / N0).
 
@@ -164,13 +178,13 @@ def evaluate(
     *,
     smallest_log_v: Array | None = None,
 ) -> Evaluation:
-    """The law and its Jacobian at a design's rows.
+    """Computes the law and its Jacobian at the rows of a design.
 
     Args:
         params: (problems, NUM_SHARED + domains or NUM_SHARED + 2 domains).
         design: inputs.
-        columns: which outer columns to differentiate by; the others are held fixed by the caller.
-        smallest_log_v: (problems,) bound under which log v is not followed; None follows it everywhere.
+        columns: outer columns of the Jacobian; the caller holds the other columns fixed.
+        smallest_log_v: (problems,) lower bound on log v; None sets no bound.
     """
     log_r = design.log_proportions
     mixture_log_size = design.mixture_log_size
@@ -241,9 +255,13 @@ def evaluate(
 
 
 def log_v_gradient(params: Array, proportions: Array, log_size: Array) -> tuple[Array, Array]:
-    """log v (problems, n) and d log v / d r (problems, n, domains), `log_size` (n,) log(N / N0).
+    """Computes log v (problems, n) and d log v / d r (problems, n, domains).
 
-    For g < 1 the derivative diverges at r = 0; there it is taken at r = 1e-9, which is finite and keeps its sign.
+    For g < 1 the derivative diverges at r = 0. There it is taken at r = 1e-9, where it is finite
+    and has the same sign.
+
+    Args:
+        log_size: (n,) log(N / N0).
     """
     log_r = np.log(np.maximum(proportions, 1e-9))
     v, log_v, _ = usefulness(params, log_proportions(proportions), log_size)
@@ -257,7 +275,7 @@ def log_v_gradient(params: Array, proportions: Array, log_size: Array) -> tuple[
 def _mixture_jacobian(
     params: Array, log_r: Array, log_size: Array, v: Array, terms: Array
 ) -> Array:
-    """As in `Evaluation`, from what `usefulness` gave."""
+    """Computes `Evaluation.mixture_jacobian` from the results of `usefulness`."""
     out = np.empty((*v.shape, 2 + params.shape[1] - NUM_SHARED))
     after = 2 + log_r.shape[1]
     shares = np.divide(terms, v[:, :, None], out=out[:, :, 2:after])
@@ -278,4 +296,5 @@ def _log_usefulness(params: Array, num_domains: int, log_size: Array) -> Array:
 
 
 def _logistic(x: Array) -> Array:
+    """Logistic function 1 / (1 + exp(-x)), safe from overflow."""
     return 1 / (1 + np.exp(-np.maximum(x, -700)))

@@ -1,4 +1,4 @@
-"""The answer of a law to a question: the optimum, and what no trial tested of it."""
+"""Solves the decision problem of a law: the optimum, and what no trial tested of it."""
 
 from dataclasses import replace
 
@@ -9,10 +9,16 @@ from bimix_sweep.law.posterior.question import LawQuestion
 
 
 def answer(law: FittedLaw, question: LawQuestion, *, within: float = 0.005) -> Optimum:
-    """The mixture that is best for a question, as `optimal_mixture` finds it.
+    """Returns the best mixture for a decision problem, as `optimal_mixture` finds it.
+
+    Args:
+        law: fitted losses.
+        question: decision problem.
+        within: width of the near-optimal region, a fraction of the objective.
 
     Raises:
-        OptimumError: the law cannot answer it. MixtureError: its bounds leave no mixture.
+        OptimumError: the law cannot solve the problem.
+        MixtureError: the bounds leave no mixture.
     """
     return optimal_mixture(
         law,
@@ -31,11 +37,15 @@ def answer(law: FittedLaw, question: LawQuestion, *, within: float = 0.005) -> O
 def not_tested(
     optimum: Optimum, law: FittedLaw, question: LawQuestion, *, compared: bool
 ) -> BeyondTrials:
-    """How far an answer and its final run lie beyond the trials, and what else no trial tested.
+    """States how far an optimum and its final run lie beyond the trials, and what was not tested.
 
     Args:
-        question: what the optimum answers; where it is not the one the law carries, that is said.
-        compared: the measured comparison of the final trials goes with the answer.
+        optimum: result of `answer`.
+        law: the law that predicted the optimum.
+        question: decision problem of the optimum; the sentences say where it differs from the one
+            that the law keeps.
+        compared: True where the measured comparison of the confirmation trials goes with the
+            optimum.
     """
     found = beyond_trials(
         steps=law.steps,

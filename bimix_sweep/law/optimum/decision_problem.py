@@ -1,10 +1,11 @@
-"""Which mixtures contend for the optimum, and the joint belief about their objective.
+"""Defines the decision problem, candidates for its optimum, and the belief about them.
 
-Contenders: the predicted optimum; the optima of posterior draws (each draw's gradient at the optimum gives the minimum of
-its quadratic model inside the bounds); the extreme members of the near-optimal region; mixtures scattered around it, near
-and far. The belief about log losses (`Posterior`) becomes one about the objective F = sum_k w_k L_k by its derivative
-w_k L_k, or by exact draws. Errors of different targets correlate as the noise of a training does (they come from the same
-trainings), which independent targets would understate.
+Candidates are the predicted optimum; the optima of posterior draws (each draw's gradient at the
+optimum gives the minimum of its quadratic model inside the bounds); the extreme members of the
+near-optimal region; and mixtures scattered around it, near and far. The belief about log losses
+(`Posterior`) becomes a belief about the objective F = sum_k w_k L_k by its derivative w_k L_k, or
+by exact draws. The errors of different targets come from the same trials, so they correlate as the
+noise of a trial does. Independent targets would understate the uncertainty.
 """
 
 from dataclasses import dataclass, replace
@@ -20,55 +21,65 @@ from bimix_sweep.law.posterior.leave_one_out import trainings_left_out
 from bimix_sweep.mixture.simplex import Array, sample
 
 SOFT = 0.005
-"""The maximum over targets is smoothed over this share of it where its derivative is asked for."""
+"""Temperature of the smoothed maximum over targets, as a fraction of the maximum."""
 CONCENTRATIONS = (1000.0, 200.0, 50.0, 15.0, 5.0)
-"""Of the Dirichlet mixtures scattered around the optimum: from 1 % away to anywhere."""
+"""Concentrations of the Dirichlet mixtures scattered around the optimum: from about 1 % away to
+anywhere."""
 SYSTEMATIC = 0.7
-"""Least share of the variance between trainings that is taken for misfit instead of noise."""
+"""Smallest proportion of the variance between trials that is taken as error of the law instead of
+noise."""
 ROUGHNESS = 0.4
-"""What a decision may cost is judged with this share of the process's fitted length: an optimum goes where the prediction is too low by
-chance, which happens over shorter distances than all runs together show."""
-CERTAINTY, SCARCITY = 0.62, 20.0
-"""Its variances are times CERTAINTY (1 + SCARCITY / (3 + trainings beyond the domains)): few trainings say little of how much the law misses.
+"""Factor on the GP's length in the belief about the cost of a decision (docs/evidence.md).
 
-Chosen with ROUGHNESS and SURPRISE_COUNT on simulated sweeps of five worlds (seeds 7200 to 7211, after 20, 24, 32, 48 and 64 runs; 48 more of the log-linear world,
-7300 to 7347). Bound over realised regret, share inside it, and that of the worst world, the one that LightGBM makes: .55: 3.0, 98 %, 92 %; .65: 3.4, 99 %, 97 %;
-.65 with a SCARCITY of 16: 3.1, 99 %, 93 %. On earlier sweeps, .6 of the length instead of .4: 2.5, 89 %, 67 %.
+The optimum tends to lie where the prediction is too low by chance, and such errors vary over
+shorter distances than the errors of all trials together show.
+"""
+CERTAINTY, SCARCITY = 0.62, 20.0
+"""Variance factors of this belief (docs/evidence.md).
+
+Variances are multiplied by CERTAINTY (1 + SCARCITY / (3 + trials beyond the number of domains)),
+because few trials determine poorly how large the law's error is.
 """
 SURPRISE_COUNT = 16.0
-"""Good trainings that weigh as much as the belief that they miss by what was expected (`Question.surprise`).
-
-Without what they say one width served all worlds: on the same sweeps, at .55, 3.9 and 100 % inside; after 48 and 64 runs 4.7 instead of 3.
-"""
+"""Number of good trials that the prior `Question.surprise` = 1 weighs as (docs/evidence.md)."""
 DOUBT = 2.6
-"""Factor on the standard deviations of the belief by which runs are chosen; its process keeps the fitted length. Choosing by the other belief
-doubled the regret at 32 runs in a law-like world (.205 against .101 % on 8 seeds); factors of 1 and 4: .128, .099 %, but no better in three other worlds.
+"""Factor on the standard deviations of the belief for choosing trials (docs/evidence.md).
+
+The GP of this belief keeps the fitted length.
 """
 NEGLIGIBLE = 1e-9
-"""Added to the diagonal of a covariance, a share of its mean, before it is factorised."""
+"""Fraction of the mean variance that is added to a covariance's diagonal before factorisation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What the law is asked: an objective at one step and size over the law's domains inside bounds."""
+    """Decision problem: an objective at one step and size, over the law's domains inside bounds."""
 
     law: FittedLaw
+    """Fitted losses."""
     weights: Array
     """(targets,) >= 0: normalised to sum 1 for "mean", relative to their mean for "worst"."""
     worst: bool
+    """True for the largest weighted loss, False for the weighted mean."""
     step: float
+    """Optimizer step at which losses are compared."""
     size: float | None
+    """Non-embedding parameters at which losses are compared; None where the law has no sizes."""
     lower: Array
-    """(law's domains,)."""
+    """(law's domains,) smallest proportions."""
     upper: Array
-    """(law's domains,)."""
+    """(law's domains,) largest proportions."""
     prior: Array | None = None
-    """(law's domains,) mixture to stay near."""
+    """(law's domains,) mixture to stay near; None where there is none."""
     kl: float = 0.0
-    """Strength of that pull."""
+    """Strength of the pull to `prior`."""
 
     def aim(self, *, parametric: bool) -> Objective:
-        """What the solver minimises: of the parametric law alone, or of law + process."""
+        """Returns what the solver minimises.
+
+        Args:
+            parametric: True for the parametric law alone, False for law + GP.
+        """
         gradient = self.law.law_gradient if parametric else self.law.gradient
         return Objective(
             losses=lambda points: gradient(points, self.step, self.size),
@@ -79,12 +90,15 @@ class Question:
         )
 
     def objective(self, losses: Array) -> Array:
-        """(..., targets) losses -> (...,) objective."""
+        """Computes the objective: (..., targets) losses -> (...,) objective."""
         weighted = losses * self.weights
         return np.asarray(weighted.max(axis=-1) if self.worst else weighted.sum(axis=-1))
 
     def sensitivity(self, log_losses: Array) -> Array:
-        """(M, targets) log losses -> (M, targets) derivative of the objective by each; of the smoothed maximum for "worst"."""
+        """Computes derivatives of the objective: (M, targets) log losses -> (M, targets).
+
+        For "worst" it is the derivative of the smoothed maximum.
+        """
         weighted = np.exp(log_losses) * self.weights
         if not self.worst:
             return np.asarray(weighted)
@@ -95,7 +109,12 @@ class Question:
     def posterior(
         self, points: Array, steps: Array | None = None, sizes: Array | None = None
     ) -> Posterior:
-        """Belief about the log losses at (M, domains) by which the cost of a decision is judged; at (M,) steps and sizes, None: the question's."""
+        """Returns the belief about log losses by which the cost of a decision is judged.
+
+        Args:
+            points: (M, domains) mixtures.
+            steps, sizes: (M,) each; None: those of the problem.
+        """
         belief, beyond = (
             self._belief(points, steps, sizes, ROUGHNESS),
             max(0, self.law.num_trials - len(self.law.domains)),
@@ -111,15 +130,25 @@ class Question:
     def searching(
         self, points: Array, steps: Array | None = None, sizes: Array | None = None
     ) -> Posterior:
-        """The same by which the next run is chosen."""
+        """Returns the belief about log losses by which the next trial is chosen.
+
+        Args:
+            points: (M, domains) mixtures.
+            steps, sizes: (M,) each; None: those of the problem.
+        """
         belief = self._belief(points, steps, sizes, 1.0)
         return replace(belief, covariance=belief.covariance * DOUBT**2)
 
     @cached_property
     def surprise(self) -> float:
-        """By how much the better half of the trainings missed the objective that the others predict, over what was expected: a mean of squares.
+        """Mean squared standardised leave-one-out error of the better half of trials.
 
-        A process has one amplitude everywhere, in log loss. Where the law errs most on bad mixtures, that is too much doubt about good ones.
+        The value is 1 where the belief is calibrated.
+
+        The error is that of the objective of a trial predicted from the other trials. The
+        discrepancy GP has one amplitude everywhere, in log loss. Where the law's errors are largest
+        on bad mixtures, this amplitude is too large for good mixtures. The mean includes
+        SURPRISE_COUNT trials with the value 1.
         """
         law, mixtures = self._wide(ROUGHNESS), self.law.runs.proportions
         found = trainings_left_out(law)
@@ -157,9 +186,11 @@ class Question:
         return replace(self._wide(roughness).posterior(points, after, asked), mean=mean)
 
     def _wide(self, roughness: float) -> FittedLaw:
-        """The law with at least SYSTEMATIC of the scatter between trainings in a process of a share of the length; asked for covariances only.
+        """Returns the law with a wider discrepancy GP, used only for covariances.
 
-        One for all questions to a law: what covariances need of it costs the cube of the trainings.
+        The GP has at least SYSTEMATIC of the variance between trials, and its length is multiplied
+        by `roughness`. All decision problems of a law share this law, because the cost of its
+        covariances grows with the cube of the number of trials.
         """
         kept: dict[float, FittedLaw] = vars(self.law).setdefault("wide", {})
         if roughness not in kept:
@@ -176,7 +207,10 @@ class Question:
 
 
 def correlated_draws(posterior: Posterior, generator: np.random.Generator, count: int) -> Array:
-    """(count, M, targets) log losses drawn jointly over mixtures and, as the noise of trainings correlates, over targets."""
+    """Draws (count, M, targets) log losses jointly over mixtures and targets.
+
+    Targets correlate as the noise of trials does.
+    """
     targets, mixtures, _ = posterior.covariance.shape
     sd = np.sqrt(np.maximum(np.diag(posterior.run_noise), 1e-300))
     mixing = _root((posterior.run_noise / sd[:, None] / sd[None])[None])[0]
@@ -188,22 +222,28 @@ def correlated_draws(posterior: Posterior, generator: np.random.Generator, count
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bowl:
-    """The objective around its optimum, to second order, and where beliefs are asked for their slopes there."""
+    """Quadratic model of the objective around its optimum, with points for finite differences of a
+    belief."""
 
     point: Array
     """(domains,) the optimum."""
     gradient: Array
-    """(domains,)."""
+    """(domains,) gradient of the objective at the optimum."""
     hessian: Array
-    """(domains, domains)."""
+    """(domains, domains) Hessian of the objective at the optimum."""
     stencil: Array
-    """(domains + 1, domains) the optimum and a mixture towards each domain."""
+    """(domains + 1, domains) finite-difference points: the optimum and one mixture towards each
+    domain."""
     reach: Array
-    """(domains,) how far these lie."""
+    """(domains,) step from the optimum to each of these mixtures."""
 
     @classmethod
     def at(cls, question: Question, best: Solution) -> Self:
-        """Of "worst", of the smoothed maximum: the maximum itself has walls at its kinks, which no belief would move the optimum over."""
+        """Makes the quadratic model at an optimum.
+
+        For "worst" it is the model of the smoothed maximum. The maximum itself has kinks at which
+        it rises steeply on both sides, so no belief would move the optimum away from a kink.
+        """
         _, gradient, hessian = question.aim(parametric=False).model(
             best.point, SOFT * abs(best.value)
         )
@@ -216,7 +256,8 @@ class Bowl:
         )
 
     def slopes(self, values: Array) -> Array:
-        """(n, domains, ...) derivatives by the proportions of (n, domains + 1, ...) values at the stencil."""
+        """Computes (n, domains, ...) derivatives by the proportions from (n, domains + 1, ...)
+        values at the finite-difference points."""
         return np.asarray(
             (values[:, 1:] - values[:, :1]) / self.reach.reshape(-1, *[1] * (values.ndim - 2))
         )
@@ -225,7 +266,10 @@ class Bowl:
 def drawn_optima(
     question: Question, bowl: Bowl, belief: Posterior, generator: np.random.Generator, count: int
 ) -> Array:
-    """(count, domains) optima of draws of a belief at the bowl's stencil, each by the quadratic model of the objective."""
+    """Returns (count, domains) optima of draws of a belief at the finite-difference points.
+
+    Each optimum is that of the quadratic model of the objective with the slopes of one draw.
+    """
     deviation = correlated_draws(belief, generator, count) - belief.mean
     slopes = bowl.slopes(np.einsum("cmt,mt->cm", deviation, question.sensitivity(belief.mean)))
     curvature, lower, upper = convex(bowl.hessian), question.lower, question.upper
@@ -240,7 +284,7 @@ def drawn_optima(
 def scattered(
     question: Question, centre: Array, generator: np.random.Generator, count: int
 ) -> Array:
-    """(count, domains) random mixtures inside the bounds around a centre, near and far."""
+    """Draws (count, domains) random mixtures inside the bounds around a centre, near and far."""
     spread = np.maximum(
         0.9 * centre + 0.1 * (question.upper > 0) / max(1, (question.upper > 0).sum()), 1e-6
     )

@@ -1,25 +1,35 @@
-"""The near-optimal region: how far each proportion can go while the objective stays within a fraction of its minimum.
+"""Finds the near-optimal region: how far each proportion can go at almost the same objective.
 
-For domain j the extreme member solves max (or min) r_j subject to F(r) <= level inside the bounds. F is convex where
-the parametric law is minimised, and the answer is unique then; with a discrepancy process it is a local one.
+A mixture belongs to the region if its objective is within a fraction of the minimum.
 
-1. Starts, of which the farthest is taken: the straight lines from the optimum that scale all other proportions alike,
-   and to the extreme mixture of the domain that is cheapest to first order; and the step P e_j, P the inverse of the
-   Hessian on the free face. The lines matter where the optimum has a domain at 0: there the curvature of r^g, g < 1,
-   is infinite, and the step P e_j is next to nothing.
-2. The metric B of all members is the Hessian, changed by BFGS to agree with the change of the gradient from the
-   optimum to each start. So it holds the curvature over the region's width instead of the one at the optimum.
-3. Sequential quadratic programming: with gradient G at the member the step  d = a P e_j - P G,  a = G.PG / G.Pe_j,
-   goes for the domain at equal F; domains that it would carry over a bound stop there. B learns each member's own
-   curvature on the way, and a step that gains nothing is followed by a shorter one.
+For domain j the extreme member solves max (or min) r_j subject to F(r) <= level inside the bounds.
+F is convex where the parametric law is minimised, and the solution is unique then. With a
+discrepancy GP it is a local solution.
 
-Of the largest of several losses ("worst") the gradient at one member says nothing of the targets that limit it elsewhere.
-There the third point is the extended supporting hyperplane method (Kronqvist, Lundell and Westerlund 2016, Journal of
-Global Optimization 64): a linear programme inside the tangent planes of all targets, at the optimum and wherever its
-answers met the level.
+1. Starts. There are three, and the farthest is used: the straight line from the optimum that scales
+all other proportions equally; the line to the extreme mixture of the domain that is cheapest to
+first order; and the step P e_j, where P is the inverse of the Hessian on the free face. The lines
+matter where the optimum has a domain at 0: there the curvature of r^g, g < 1, is infinite, and the
+step P e_j is close to zero.
 
-Every step ends on a path from the optimum, bent along the bounds, where F reaches the level, and is taken only where it
-gains. So each member is verified, and the interval errs only inwards. All members move at once.
+2. Metric. The metric B of all members is the Hessian, changed by BFGS to agree with the change of
+the gradient from the optimum to each start. So B has the curvature over the width of the region
+instead of the curvature at the optimum.
+
+3. Sequential quadratic programming. With gradient G at the member, the step d = a P e_j - P G, a =
+G.PG / G.Pe_j, increases (or decreases) the domain at equal F. Domains that the step would carry
+over a bound stop at the bound. B learns the curvature of each member at every step, and a step that
+gains nothing is followed by a shorter step.
+
+For the largest of several losses ("worst"), the gradient at one member has no information about the
+targets that limit the member elsewhere. There the third point is the extended supporting hyperplane
+method (Kronqvist, Lundell and Westerlund 2016, Journal of Global Optimization 64): a linear
+programme inside the tangent planes of all targets, at the optimum and at the points where its
+solutions met the level.
+
+Every step ends on a path from the optimum, bent along the bounds, at the point where F reaches the
+level. A step is taken only where it gains. So each member is verified, and the interval of a domain
+can be too narrow but not too wide. All members move at once.
 """
 
 from collections.abc import Callable
@@ -32,33 +42,36 @@ from bimix_sweep.law.optimum.solver import Objective, Solution, lowest_vertex
 from bimix_sweep.mixture.simplex import Array, project
 
 ROUNDS = 8
-"""Steps from the start. On 55 extremes of 10 planted convex problems (3 to 17 domains, with and without bounds) the worst
-member then holds 0.986 of the true change of its domain, the median 1.000."""
+"""Number of steps from the start (docs/evidence.md)."""
 LONGEST = 0.5
-"""Total variation of a step at most."""
+"""Largest total variation of a step."""
 SHORTER = 0.3
-"""Length of a step after one that gained nothing, a fraction of that."""
+"""Length of a step after one that gained nothing, as a fraction of the length of that step."""
 BOUND_PASSES = 3
-"""Rounds of stopping a step at the bounds it crosses."""
+"""Rounds of stopping a step at the bounds that it crosses."""
 CUTS = 4
 """Rounds of linear programmes for "worst"."""
 LINE_STEPS = 10
-"""Evaluations of F to find where a path reaches the level, to about 1e-5 of its length."""
+"""Evaluations of F to find the point where a path reaches the level, to about 1e-5 of its
+length."""
 
 
 def extreme_members(
     objective: Objective, best: Solution, level: float, lower: Array, upper: Array
 ) -> Array:
-    """Members of {r : F(r) <= level} that hold as much or as little of each domain as the search finds.
+    """Finds members of {r : F(r) <= level} with extreme proportions.
+
+    A member has the largest or the smallest proportion of one domain that the search finds.
 
     Args:
         objective: F.
-        best: its minimum.
+        best: minimum of F.
         level: at least F at the minimum.
         lower, upper: (domains,) bounds.
 
     Returns:
-        (2 domains, domains): row j holds the least of domain j, row domains + j the most.
+        (2 domains, domains): row j has the smallest proportion of domain j, row domains + j the
+        largest.
     """
     count = len(best.point)
     wanted = np.concatenate([-np.eye(count), np.eye(count)])
@@ -90,7 +103,10 @@ def extreme_members(
 def _starts(
     line: "_Line", wanted: Array, best: Solution, level: float, lower: Array, upper: Array
 ) -> Array:
-    """(n, domains) where F reaches the level first on the way to more of what is wanted: the farthest of three."""
+    """(n, domains) members to start from: the farthest of three in the wanted direction.
+
+    Each of the three is the first point where F reaches the level in its direction.
+    """
     members = np.tile(best.point, (len(wanted), 1))
     slopes = np.tile(best.gradient, (len(wanted), 1))
     scaled = wanted - wanted.sum(axis=1, keepdims=True) * best.point
@@ -116,7 +132,8 @@ def _between_planes(
     lower: Array,
     upper: Array,
 ) -> Array:
-    """(n, domains) members farther than the given ones, by linear programmes inside the targets' tangent planes."""
+    """(n, domains) members farther than the given ones, by linear programmes inside the targets'
+    tangent planes."""
     slopes, offsets = objective.planes(np.concatenate([best.point[None], members]))
     count = len(members)
     planes = [np.concatenate([slopes[0], slopes[1 + row]]) for row in range(count)]
@@ -146,7 +163,10 @@ def _between_planes(
 def _held(
     members: Array, wanted: Array, slopes: Array, lower: Array, upper: Array
 ) -> npt.NDArray[np.bool_]:
-    """(n, domains) True where a bound holds: at it, and the wish to save loss pushes against it (the wanted domain is never held)."""
+    """(n, domains) True where a domain stays at a bound, because a lower loss pushes it outwards.
+
+    The wanted domain is never held.
+    """
     inside = (members > lower + 1e-9) & (members < upper - 1e-9) & (wanted == 0)
     inside |= ~inside.any(axis=1, keepdims=True)
     typical = np.nanmedian(np.where(inside, slopes, np.nan), axis=1, keepdims=True)
@@ -164,7 +184,10 @@ def _solve(
     held: npt.NDArray[np.bool_],
     total: Array | float = 0.0,
 ) -> Array:
-    """(n, domains) the x that sums to `total` (n,), is 0 where held, and has metric x = direction + constant elsewhere."""
+    """(n, domains) solution x of metric x = direction + constant on the domains that are not held.
+
+    x is 0 where held and sums to `total` (n,).
+    """
     count = directions.shape[1]
     free = ~held
     system = np.zeros((len(metric), count + 1, count + 1))
@@ -187,7 +210,9 @@ def _step(
     most: Array,
     length: Array,
 ) -> Array:
-    """(n, domains) the step of the module's third point; a domain that it would carry over a bound stops there and the rest is solved anew.
+    """(n, domains) step of the module's third point.
+
+    A domain that the step would carry over a bound stops there, and the rest is solved again.
 
     Args:
         least, most: (n, domains) steps to the bounds.
@@ -210,7 +235,10 @@ def _step(
 
 
 def _learn(metric: Array, moved: Array, change: Array) -> Array:
-    """The BFGS update of each metric by a step and the change of the gradient along it, where that is curved upwards."""
+    """Updates each metric by BFGS from a step and the change of the gradient along it.
+
+    The update is made only where the objective is curved upwards along the step.
+    """
     bend = _dot(moved, change)
     image = np.einsum("nde,ne->nd", metric, moved)
     old = _dot(moved, image)
@@ -221,12 +249,12 @@ def _learn(metric: Array, moved: Array, change: Array) -> Array:
 
 
 def _dot(left: Array, right: Array) -> Array:
-    """(n,) of (n, domains) each."""
+    """(n,) dot products of the rows of two (n, domains) arrays."""
     return np.asarray(np.einsum("nd,nd->n", left, right))
 
 
 class _Line:
-    """Finds where paths from the optimum, bent along the bounds, reach the level."""
+    """Finds the points where paths from the optimum, bent along the bounds, reach the level."""
 
     def __init__(
         self,
@@ -241,10 +269,11 @@ class _Line:
         self._lower, self._upper = lower, upper
 
     def to_level(self, rays: Array) -> Array:
-        """(n, domains) the farthest points found on  project(optimum + t ray), t > 0,  with F <= level.
+        """(n, domains) farthest points found on project(optimum + t ray), t > 0, with F <= level.
 
-        Solves  sqrt((F - minimum) / (level - minimum)) = 1,  whose left side is linear in t where F is
-        quadratic, by regula falsi (Illinois), after t has grown until F exceeds the level.
+        The method solves sqrt((F - minimum) / (level - minimum)) = 1, whose left side is linear in
+        t where F is quadratic, by regula falsi (Illinois). Before that, t grows until F exceeds the
+        level.
         """
         low, high = np.zeros(len(rays)), np.full(len(rays), np.inf)
         below, above = np.full(len(rays), -1.0), np.full(len(rays), np.inf)

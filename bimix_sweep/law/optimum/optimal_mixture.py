@@ -1,9 +1,11 @@
-"""The mixture that minimises the predicted losses inside bounds, with what a person must know before using it.
+"""Finds the mixture with the lowest predicted objective, and what a user must know about it.
 
-The parametric law is convex in the proportions, so its minimum is global and a duality gap proves it (`law/optimum/solver.py`). Where
-the residual process is in, law + process is minimised from several starts, the law's own minimum first; the gap then only
-says how stationary the best of them is. Around the minimum: the near-optimal region (`law/optimum/near_optimal_region.py`), the binding bounds and
-what they cost, and the belief about where the true optimum is and how much is lost by taking this one (`law/optimum/decision_problem.py`).
+The parametric law is convex in the proportions, so its minimum is global and a duality gap proves
+it (`law/optimum/solver.py`). Where a discrepancy GP is used, law + GP is minimised from several
+starts, the law's own minimum first. The gap then says only how stationary the best of them is. The
+result also has the near-optimal region (`law/optimum/near_optimal_region.py`), the binding bounds
+and their cost, and the belief about where the true optimum is and how much is lost by this mixture
+(`law/optimum/decision_problem.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,15 +30,15 @@ from bimix_sweep.mixture.goals import values_of
 from bimix_sweep.mixture.simplex import Array, project, total_variation
 
 NUM_ALTERNATIVES = 6
-"""Extreme members shown, chosen to lie far apart."""
+"""Number of extreme members shown, chosen to lie far apart."""
 MOST_PULL = 1e9
-"""Largest `kl`; far less keeps a mixture at its prior."""
+"""Largest `kl`; far smaller values already keep a mixture at its prior."""
 NUM_DRAWS = 600
-"""Posterior draws behind interval and regret: a 95 % quantile of them scatters by 10 % of itself."""
+"""Posterior draws for interval and regret; a 95 % quantile of them scatters by 10 % of itself."""
 REALISED = 0.7
-"""What is expected over the mean of the draws, whose width is set by their 95 % quantile: real regrets have the longer tail. The realised
-mean was about half of it on 27 simulated sweeps (seeds 7000 to 7005; five worlds, 20 to 80 runs, noise .2 to 1 %): .9 in the boosted, .4 in the
-alien world, so what is expected errs upwards. With .6 a sweep stopped early in 5 of them, with .7 and .8 in 3.
+"""Factor from the mean regret of the draws to the expected regret (docs/evidence.md).
+
+The 95 % quantile sets the width of the draws, and real regrets have a longer tail.
 """
 
 
@@ -45,21 +47,22 @@ class Binding:
     """A bound that keeps the optimum from a lower objective."""
 
     domain: str
-    """Its domain."""
+    """Name of the domain."""
     bound: str
     """"min" or "max"."""
     cost: float
-    """By what fraction the objective would fall without it."""
+    """Fraction by which the objective would fall without the bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regret:
-    """What is lost by training on the predicted optimum instead of the true one, fractions of the objective."""
+    """Loss from training on the predicted optimum instead of the true one, fractions of the
+    objective."""
 
     expected: float
-    """Mean over the posterior, brought near what was realised in simulated sweeps (on average 1.4 times that)."""
+    """Mean over the posterior times `REALISED` (docs/evidence.md)."""
     upper95: float
-    """95 % quantile."""
+    """95 % quantile over the posterior."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,31 +70,34 @@ class Optimum:
     """The predicted optimum and its evidence."""
 
     mixture: Mixture
-    """The minimum."""
+    """Mixture with the smallest predicted objective."""
     objective: float
-    """Weighted loss there, without the pull to a prior."""
+    """Weighted loss of the mixture, without the pull to a prior."""
     predicted_losses: Mapping[str, float]
-    """Each target's loss there, or its value in its own unit where it has a goal with a range."""
+    """{target: predicted loss of the mixture}, or the value in the target's own unit where its goal
+    has a range."""
     gap: float
-    """What is minimised is at most this far above its minimum (`global`); how far from stationary (`local`)."""
+    """Upper bound on the difference between what is minimised and its minimum (`global`); a measure
+    of how far the mixture is from stationary (`local`)."""
     scope: str
-    """"global" where the parametric law is minimised, "local" where a residual process is in."""
+    """"global" where the parametric law is minimised, "local" where a discrepancy GP is used."""
     binding: tuple[Binding, ...]
-    """Bounds that cost something, dearest first."""
+    """Bounds that have a cost, highest cost first."""
     region: Mapping[str, tuple[float, float]]
-    """Least and most of each domain over mixtures predicted within `within` of the minimum."""
+    """{domain: smallest and largest proportion} over mixtures predicted within `within` of the
+    minimum."""
     alternatives: tuple[Mixture, ...]
     """A few members of the region, far apart."""
     interval: Mapping[str, tuple[float, float]]
-    """2.5 and 97.5 % quantiles of each domain over the optima of posterior draws."""
+    """{domain: 2.5 and 97.5 % quantiles of its proportion} over the optima of posterior draws."""
     regret: Regret
     """Expected loss of the decision."""
     step: float
-    """Optimizer step it is for."""
+    """Optimizer step at which losses are compared."""
     size: float | None
-    """Non-embedding parameters it is for; None where the law has no sizes."""
+    """Non-embedding parameters at which losses are compared; None where the law has no sizes."""
     extrapolation: Mapping[str, float]
-    """{"step", "size"}: how many times beyond the fitted range, 1 inside."""
+    """{"step", "size"}: factor beyond the fitted range, 1 inside."""
     within: float
     """Width of the region, a fraction of the objective."""
 
@@ -109,21 +115,24 @@ def optimal_mixture(
     within: float = 0.005,
     generator: np.random.Generator | None = None,
 ) -> Optimum:
-    """Minimise the predicted objective over mixtures of `domains` inside their bounds.
+    """Minimises the predicted objective over mixtures of `domains` inside their bounds.
 
     Args:
         law: fitted losses.
-        domains: names the law knows, with bounds; put token caps into its upper bounds first (`DomainSet.capped`).
-        weights: {target: importance >= 0}, a missing target counts 0; None weighs all alike.
-        objective: "mean", the weighted mean loss, or "worst", the largest loss (each times its weight over the mean weight).
-        step, size: where to minimise; None = the largest fitted.
+        domains: names that the law knows, with bounds; include token caps in the upper bounds first
+            (`DomainSet.capped`).
+        weights: {target: importance >= 0}, a missing target counts 0; None weighs all targets
+            equally.
+        objective: "mean", the weighted mean loss, or "worst", the largest loss (each times its
+            weight over the mean weight).
+        step, size: fidelity at which to minimise; None = the largest fitted.
         prior, kl: adds kl x KL(mixture || prior), in units of the objective.
         within: width of the near-optimal region, a fraction of the objective.
         generator: for posterior draws; None = a fixed one.
 
     Raises:
-        OptimumError: unknown domains or targets, weights without a positive one, a size the law knows nothing of, or a prior the
-            bounds exclude.
+        OptimumError: unknown domains or targets, weights without a positive one, a size of which
+            the law knows nothing, or a prior that the bounds exclude.
     """
     generator = generator or np.random.default_rng(0)
     question = ask(
@@ -179,7 +188,13 @@ def ask(
     prior: Mixture | None = None,
     kl: float = 0.0,
 ) -> Question:
-    """The arguments of `optimal_mixture`, checked and in the law's order."""
+    """Checks the arguments of `optimal_mixture` and returns the decision problem.
+
+    Arrays are in the law's order of domains and targets.
+
+    Raises:
+        OptimumError: see `optimal_mixture`.
+    """
     if unknown := [name for name in domains.names if name not in law.domains]:
         raise OptimumError(
             f"the law has never seen {', '.join(unknown)}; it knows {', '.join(law.domains)}"
@@ -199,7 +214,8 @@ def ask(
             raise OptimumError(f"{name} is {value:g}; need a number > 0")
     if size is not None and law.sizes is None:
         raise OptimumError(
-            f"size is {size:g}, and this law was fitted without sizes; leave it out, or fit runs that give their size"
+            f"size is {size:g}, and this law was fitted without sizes; leave it out, or fit runs "
+            "that give their size"
         )
     if not 0 <= kl <= MOST_PULL:
         raise OptimumError(f"kl is {kl:g}; need a number from 0 to {MOST_PULL:g}")
@@ -213,7 +229,8 @@ def ask(
         upper = np.where(pull > 0, upper, 0.0)
         if upper.sum() < 1 - 1e-9 or (upper < lower).any():
             raise OptimumError(
-                "the prior gives nothing to domains that the bounds need; give every such domain a share in it"
+                "the prior gives nothing to domains that the bounds need; give every such domain a "
+                "share in it"
             )
     worst = objective == "worst"
     return Question(
@@ -232,9 +249,12 @@ def ask(
 def solve(
     question: Question, generator: np.random.Generator, num_starts: int = 3
 ) -> tuple[Solution, str]:
-    """The minimum of the law, or of law + process where there is one, and the scope of its certificate.
+    """Minimises the law, or law + GP where there is one.
 
-    Law + process is minimised from the law's own minimum and from the best predicted of measured and scattered mixtures, `num_starts` in all.
+    Returns the solution and the scope of its certificate, "global" or "local".
+
+    Law + GP is minimised from `num_starts` starts: the law's own minimum, and the measured and
+    scattered mixtures with the best predictions.
     """
     open_to = (question.upper > 0).astype(np.float64)
     convex = minimise(
@@ -254,7 +274,8 @@ def solve(
 def _regret(
     question: Question, best: Solution, extremes: Array, generator: np.random.Generator
 ) -> tuple[Regret, Array]:
-    """Expected and 95 % regret of the optimum over posterior draws, and the draws' optima."""
+    """Computes expected and 95 % regret of the optimum over posterior draws, and the optima of the
+    draws."""
     bowl = Bowl.at(question, best)
     drawn = drawn_optima(question, bowl, question.posterior(bowl.stencil), generator, 64)
     cloud = np.concatenate(
@@ -270,7 +291,8 @@ def _regret(
 
 
 def _binding(question: Question, objective: Objective, best: Solution) -> tuple[Binding, ...]:
-    """Bounds at which the optimum lies, other than 0 and 1, and what the objective would gain without each."""
+    """Finds the binding bounds, other than 0 and 1, and the gain in the objective without each
+    bound."""
     found = []
     for index, name in enumerate(question.law.domains):
         for bound, limits, open_end in (("min", question.lower, 0.0), ("max", question.upper, 1.0)):
@@ -292,7 +314,8 @@ def _binding(question: Question, objective: Objective, best: Solution) -> tuple[
 
 
 def _far_apart(members: Array, centre: Array) -> list[Array]:
-    """A few of the members, each the one farthest from those before and from the centre (total variation)."""
+    """Selects a few members, each the farthest from the centre and from those before (total
+    variation)."""
     chosen = [centre]
     for _ in range(min(NUM_ALTERNATIVES, len(members))):
         nearest = np.array(
@@ -305,7 +328,10 @@ def _far_apart(members: Array, centre: Array) -> list[Array]:
 
 
 def _mixture(names: Sequence[str], shares: Array) -> Mixture:
-    """Shares below rounding become 0, so that a domain the optimum leaves out reads as left out."""
+    """Makes a mixture in which proportions below rounding are 0.
+
+    A domain that the optimum leaves out is then exactly 0.
+    """
     kept = np.where(shares < 1e-9, 0.0, shares)
     return Mixture.from_array(names, kept / kept.sum())
 

@@ -1,15 +1,18 @@
-"""Minimise a weighing of convex losses over mixtures inside bounds, with a certificate.
+"""Minimises a weighting of convex losses over mixtures inside bounds, with a certificate.
 
-    minimise F(r) = phi(L(r)) + kl * sum_j r_j log(r_j / p_j)     over  lower <= r <= upper, sum r = 1
+    minimise F(r) = phi(L(r)) + kl * sum_j r_j log(r_j / p_j)
+    over lower <= r <= upper, sum r = 1
 
-with phi(L) = w.L ("mean") or max_k w_k L_k ("worst"). Newton's method: the Hessian comes from differences of gradients
-(one batched call for all D columns), each step is the exact minimiser of the quadratic model inside the bounds (a primal
-active set method), then a line search. "worst" is smoothed, phi_mu(L) = mu log sum_k exp(w_k L_k / mu), with mu falling
-towards 0 and its curvature added in closed form.
+with phi(L) = w.L ("mean") or max_k w_k L_k ("worst"). The method is Newton's: the Hessian comes
+from differences of gradients (one batched call for all D columns), each step is the exact minimiser
+of the quadratic model inside the bounds (a primal active set method), and a line search follows.
+"worst" is smoothed, phi_mu(L) = mu log sum_k exp(w_k L_k / mu), with mu falling towards 0 and its
+curvature added in closed form.
 
-Certificate: at r, for the convex F with gradient G,  F(r) - min F <= max_v G.(r - v)  over the feasible v, because F lies
-above its tangent plane; the maximum over a bounded simplex is a greedy filling. For "worst" the same with every target's
-tangent plane, min F >= min_v max_k [w_k L_k(r) + w_k G_k.(v - r)], a small linear programme. The KL term joins each plane.
+Certificate: at r, for the convex F with gradient G, F(r) - min F <= max_v G.(r - v) over the
+feasible v, because F lies above its tangent plane. The maximum over a bounded simplex is a greedy
+filling. For "worst" the same holds with every target's tangent plane, min F >= min_v max_k [w_k
+L_k(r) + w_k G_k.(v - r)], which is a small linear programme. The KL term is added to each plane.
 """
 
 from collections.abc import Callable
@@ -29,39 +32,41 @@ SMOOTHING = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solution:
-    """A mixture and how far from optimal it can be."""
+    """A mixture and a bound on its distance from the optimum."""
 
     point: Array
     """(domains,), inside the bounds."""
     value: float
-    """F there, without smoothing."""
+    """F at the point, without smoothing."""
     gap: float
-    """F(point) - min F is at most this when the losses are convex; how far from stationary otherwise."""
+    """Upper bound on F(point) - min F when the losses are convex; otherwise a measure of how far
+    the point is from stationary."""
     curvature: Array
-    """(domains, domains) Hessian of F there (of the smoothed F for "worst"), positive semidefinite."""
+    """(domains, domains) Hessian of F at the point (of the smoothed F for "worst"), positive
+    semidefinite."""
     gradient: Array
-    """(domains,) gradient of F there (of the smoothed F for "worst")."""
+    """(domains,) gradient of F at the point (of the smoothed F for "worst")."""
     iterations: int
     """Newton steps taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """F of the module's first lines."""
+    """F of the module's docstring."""
 
     losses: Losses
-    """The targets' losses."""
+    """Function that computes the targets' losses and their derivatives."""
     weights: Array
     """(targets,) w, >= 0."""
     worst: bool = False
-    """Maximum instead of sum."""
+    """True for the maximum over targets, False for the sum."""
     prior: Array | None = None
     """(domains,) p of the KL term, > 0 wherever the upper bound is."""
     kl: float = 0.0
     """Strength of the pull to p, in units of the objective."""
 
     def values(self, points: Array) -> Array:
-        """(n,) F without smoothing."""
+        """Computes (n,) F without smoothing."""
         losses, _ = self.losses(points)
         weighted = losses * self.weights
         return np.asarray(
@@ -69,14 +74,17 @@ class Objective:
         )
 
     def gradients(self, points: Array) -> Array:
-        """(n, domains) derivatives of F for "mean"."""
+        """Computes (n, domains) derivatives of F for "mean"."""
         _, slopes = self.losses(points)
         return np.asarray(np.einsum("k,nkd->nd", self.weights, slopes) + self.pull(points)[1])
 
     def planes(self, points: Array) -> tuple[Array, Array]:
-        """Tangent planes of each weighted target, with the pull: (n, used targets, domains) slopes and (n, used targets) values at 0.
+        """Computes the tangent planes of each weighted target, with the pull.
 
-        F lies above each of them for "worst" where the losses are convex.
+        F lies above each plane for "worst" where the losses are convex.
+
+        Returns:
+            (n, used targets, domains) slopes and (n, used targets) values at 0.
         """
         losses, slopes = self.losses(points)
         used = self.weights > 0
@@ -86,14 +94,19 @@ class Objective:
         return planes, at - np.einsum("nkd,nd->nk", planes, points)
 
     def model(self, point: Array, temperature: float) -> tuple[float, Array, Array]:
-        """Value, gradient (domains,) and Hessian (domains, domains) of the smoothed F at one mixture."""
+        """Computes value, gradient and Hessian of the smoothed F at one mixture.
+
+        The gradient is (domains,) and the Hessian (domains, domains).
+        """
         steps = np.maximum(1e-4 * point, 1e-6)
         losses, slopes = self.losses(np.concatenate([point[None], point + np.diag(steps)]))
         value, share = self.smooth(losses[0], temperature)
         gradient = share @ slopes[0]
         hessian = (np.einsum("k,nkd->nd", share, slopes[1:]) - gradient) / steps[:, None]
         hessian = (hessian + hessian.T) / 2
-        if self.worst:  # share = w_k softmax_k, so the curvature of the smoothed maximum is the covariance of the slopes over mu
+        if self.worst:
+            # share = w_k softmax_k, so the curvature of the smoothed maximum is the covariance of
+            # the slopes over mu.
             planes, chance = (
                 self.weights[:, None] * slopes[0],
                 share / np.where(self.weights > 0, self.weights, 1),
@@ -104,7 +117,7 @@ class Objective:
         return value + float(pull[0]), gradient + slope[0], hessian + np.diag(bend[0])
 
     def smoothed(self, points: Array, temperature: float) -> Array:
-        """(n,) the smoothed F; infinite where a loss is not finite."""
+        """Computes (n,) the smoothed F; infinite where a loss is not finite."""
         losses, _ = self.losses(points)
         values = (
             np.array([self.smooth(row, temperature)[0] for row in losses]) + self.pull(points)[0]
@@ -112,7 +125,7 @@ class Objective:
         return np.where(np.isfinite(values), values, np.inf)
 
     def gap(self, point: Array, lower: Array, upper: Array) -> float:
-        """The certificate of the module's first lines, >= 0."""
+        """Computes the certificate of the module's docstring, >= 0."""
         losses, slopes = (array[0] for array in self.losses(point[None]))
         slope = self.pull(point[None])[1][0]
         if not self.worst:
@@ -137,7 +150,8 @@ class Objective:
         )
 
     def smooth(self, losses: Array, temperature: float) -> tuple[float, Array]:
-        """phi of one mixture's (targets,) losses, smoothed, and its derivative by each."""
+        """Computes the smoothed phi of one mixture's (targets,) losses, and its derivatives by
+        them."""
         weighted = losses * self.weights
         if not self.worst:
             return float(weighted.sum()), self.weights
@@ -146,7 +160,11 @@ class Objective:
         return float(top + temperature * np.log(powers.sum())), self.weights * powers / powers.sum()
 
     def pull(self, points: Array) -> tuple[Array, Array, Array]:
-        """The KL term at (n, domains): value (n,), slope and curvature (n, domains) each."""
+        """Computes the KL term at (n, domains) mixtures.
+
+        Returns:
+            value (n,), slope and curvature, (n, domains) each.
+        """
         if self.prior is None or self.kl == 0:
             return np.zeros(len(points)), np.zeros_like(points), np.zeros_like(points)
         held = (self.prior > 0) & np.ones_like(points, dtype=bool)
@@ -167,14 +185,14 @@ def minimise(
     tolerance: float = 1e-10,
     steps: int = 60,
 ) -> Solution:
-    """Minimise F from a start.
+    """Minimises F from a start.
 
     Args:
         objective: F.
         lower, upper: (domains,) bounds that leave a mixture.
         start: (domains,) where F is finite once moved into the bounds.
         tolerance: gap to reach, a fraction of |F|.
-        steps: Newton steps at most, for each temperature.
+        steps: largest number of Newton steps for each temperature.
 
     Returns:
         The best point found; its gap says how good it is, also where the tolerance was not reached.
@@ -217,17 +235,18 @@ def minimise(
 def quadratic_step(
     hessian: Array, gradient: Array, point: Array, lower: Array, upper: Array
 ) -> Array:
-    """argmin_x  gradient.(x - point) + (x - point)' hessian (x - point) / 2  inside the bounds on the simplex.
+    """Minimises gradient.(x - point) + (x - point)' hessian (x - point) / 2 inside the bounds.
 
-    Primal active set: minimise on the free face, stop at the first bound in the way and hold it, else release the held
-    bound with the most wrong sign. The objective falls at each change, so it ends.
+    x is on the simplex. The method is a primal active set: minimise on the free face; stop at the
+    first bound in the way and hold it; otherwise release the held bound with the most wrong sign.
+    The objective falls at each change, so the method ends.
 
     Args:
         hessian: (domains, domains), positive definite.
         gradient, point: (domains,); the point is feasible.
 
     Returns:
-        (domains,) feasible, no higher than `point`.
+        (domains,) feasible, with a value no higher than that of `point`.
     """
     x, count = point.copy(), len(point)
     held = (
@@ -262,14 +281,17 @@ def quadratic_step(
         if wrong[release] <= 1e-13 * (1 + float(np.abs(gradient).max())):
             break
         held[release] = False
-        if not len(free):  # one free domain cannot move: release its best partner too
+        if not len(free):  # one free domain cannot move: release a second domain
             partner = int(np.argmin(np.where(held & (lower < upper), wrong * -1, np.inf)))
             held[partner] = False
     return project(x, lower, upper)
 
 
 def lowest_vertex(gradient: Array, lower: Array, upper: Array) -> Array:
-    """argmin of gradient.v over the bounded simplex: fill the cheapest domains to their bounds first."""
+    """Returns the minimiser of gradient.v over the bounded simplex.
+
+    The cheapest domains are filled to their bounds first.
+    """
     order = np.argsort(gradient, kind="stable")
     room = (upper - lower)[order]
     spare = 1 - lower.sum()
@@ -289,7 +311,10 @@ def _search(
     lower: Array,
     upper: Array,
 ) -> Array | None:
-    """The next point: backtracking along the Newton step, then along the step to the best vertex; None where neither descends."""
+    """Returns the next point, or None where no direction descends.
+
+    The search backtracks along the Newton step, then along the step to the best vertex.
+    """
     for target in (
         quadratic_step(hessian, gradient, point, lower, upper),
         lowest_vertex(gradient, lower, upper),
@@ -310,7 +335,10 @@ def _search(
 
 
 def convex(hessian: Array) -> Array:
-    """The nearest positive definite matrix with a small floor on its eigenvalues."""
+    """Makes a symmetric matrix positive definite.
+
+    Eigenvalues become their absolute values, at least a small floor.
+    """
     values, vectors = np.linalg.eigh(hessian)
     floor = max(1e-10, 1e-9 * float(np.abs(values).max()))
     return np.asarray((vectors * np.maximum(np.abs(values), floor)) @ vectors.T)

@@ -1,8 +1,8 @@
-"""How far the final run lies beyond the trials, in numbers and in sentences.
+"""States how far the final run lies beyond the trials, in numbers and in sentences.
 
-The order of mixtures can change with size and with the number of tokens. Trials are small; where
-the final run lies outside of what was trained, that their order holds there is an assumption, and
-it is said.
+The order of mixtures can change with size and with the number of tokens. Trials are small. Where
+the final run lies outside the range of the trials, it is an assumption that the order of mixtures
+holds there, and the sentences say so.
 """
 
 import math
@@ -13,18 +13,20 @@ from bimix_sweep.law.posterior.question import FinalRun
 from bimix_sweep.text import factor, magnitude
 
 Range = tuple[float, float]
+"""Smallest and largest value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BeyondTrials:
-    """How far a choice and the run that it is for lie beyond the trials."""
+    """Distance of a choice, and of the run that the choice is for, beyond the trials."""
 
     extrapolation: Mapping[str, float]
-    """{"step", "size", "tokens"}: how many times beyond what was trained, 1 inside; only known axes.
+    """{"step", "size", "tokens"}: factor beyond the range of the trials, 1 inside; only known axes.
 
-    `size` and `tokens` hold the final run where it is stated."""
+    `size` and `tokens` hold the final run where it is stated.
+    """
     sentences: tuple[str, ...]
-    """What no trial tested, and what is not known, a sentence each."""
+    """One sentence for each thing that no trial tested or that is not known."""
 
 
 def beyond_trials(
@@ -37,7 +39,7 @@ def beyond_trials(
     size: float | None = None,
     as_configured: bool = False,
 ) -> BeyondTrials:
-    """Compare the scale a choice is made at, and the final run, with the trials.
+    """Compares the fidelity at which a choice is made, and the final run, with the trials.
 
     Args:
         steps: smallest and largest optimizer step of the trials.
@@ -45,9 +47,9 @@ def beyond_trials(
             known.
         tokens_per_step: tokens of one of these steps; None where not known.
         final: the run that the mixture is for; None where not stated.
-        step, size: the scale at which losses are compared; None: the largest of the trials.
+        step, size: the fidelity at which losses are compared; None: the largest of the trials.
         as_configured: sizes and tokens are those of the configuration's `proxy`, which a trainer
-            that is not the built-in one need not follow; the sentences say so.
+            other than the built-in one need not follow; the sentences say so.
     """
     by_sizes, by_steps, by_proxy = (
         (" (as proxy.sizes says)", ", as proxy.steps, context and batch say", ", as proxy says")
@@ -81,7 +83,8 @@ def beyond_trials(
 
 
 def beyond(value: float | None, trained: Range | None) -> float | None:
-    """How many times a value lies beyond a range, 1 inside; None where either is not known."""
+    """Returns the factor by which a value lies beyond a range, 1 inside; None where either is not
+    known."""
     if value is None or trained is None:
         return None
     return max(1.0, value / trained[1], trained[0] / value)

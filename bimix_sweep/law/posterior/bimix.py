@@ -1,9 +1,10 @@
-"""BiMix as published: a target's loss depends on its own domain's proportion and on the step.
+"""Computes BiMix as published: a loss depends on the own domain's proportion and on the step.
 
     L_i(r_i, s) = (A_i / r_i**alpha_i) (B_i / s**beta_i + C_i)
 
-Five coefficients, four identifiable: (A, B, C) and (k A, B / k, C / k) predict alike, so A is 1 here. It is the transfer law
-with every other domain's help at 0, and is fitted as such (`fit_law(..., law="bimix")`).
+Four of the five coefficients are identifiable: (A, B, C) and (k A, B / k, C / k) predict the same
+losses, so A is 1 here. BiMix is the transfer law with the help of every other domain at 0, and is
+fitted as such (`fit_law(..., law="bimix")`).
 
 Source: BiMix, arXiv:2405.14908.
 """
@@ -20,12 +21,13 @@ from bimix_sweep.mixture.simplex import Array
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coefficients:
-    """The published coefficients of one target; a scale common to B and C could move to A."""
+    """Published coefficients of one target; a scale common to B and C could move to A."""
 
     b: float
-    """B, loss at r = 1 that falls with the step; 0 where the runs have a single step."""
+    """B, the part of the loss at r = 1 that falls with the step; 0 where the trials have a single
+    step."""
     c: float
-    """C, loss at r = 1 after infinitely many steps (or at the single step)."""
+    """C, the loss at r = 1 after infinitely many steps (or at the single step)."""
     alpha: float
     """Exponent of the proportion."""
     beta: float
@@ -35,16 +37,17 @@ class Coefficients:
 
 
 def coefficients(law: FittedLaw, target: str) -> Coefficients:
-    """BiMix's coefficients of a target, smallest fitted size.
+    """Returns BiMix's coefficients of a target at the smallest fitted size.
 
     Raises:
-        LawError: the target is not there, or follows the transfer law.
+        LawError: the law lacks the target, or the target follows the transfer law.
     """
     if target not in law.targets:
         raise LawError(f"target {target} is not in the law; it has {', '.join(law.targets)}")
     if law.choice[target] != "bimix":
         raise LawError(
-            f"target {target} follows the {law.choice[target]} law, which has no BiMix coefficients; fit with law='bimix'"
+            f"target {target} follows the {law.choice[target]} law, which has no BiMix "
+            "coefficients; fit with law='bimix'"
         )
     row = law.params[law.targets.index(target)]
     alpha, beta = float(np.exp(row[tl.SLOPE])), float(np.exp(row[tl.STEP_POWER]))
@@ -62,14 +65,15 @@ def coefficients(law: FittedLaw, target: str) -> Coefficients:
 
 
 def predict(values: Coefficients, proportions: Array, steps: Array) -> Array:
-    """(n,) losses at own proportions (n,) and steps (n,).
+    """Predicts (n,) losses at (n,) proportions of the own domain and (n,) steps.
 
     Raises:
         MixtureError: a proportion is not positive; the law is infinite at 0.
     """
     if (bad := np.flatnonzero(~(proportions > 0))).size:
         raise MixtureError(
-            f"mixture {bad[0]} gives the own domain proportion {proportions[bad[0]]:g}; need > 0, BiMix is infinite at 0"
+            f"mixture {bad[0]} gives the own domain proportion {proportions[bad[0]]:g}; need > 0, "
+            "BiMix is infinite at 0"
         )
     return np.asarray(
         values.a * proportions**-values.alpha * (values.b * steps**-values.beta + values.c)

@@ -1,4 +1,4 @@
-"""A fitted law: predictions, gradients and joint uncertainty, and its exact JSON form."""
+"""Defines the fitted law: predictions, gradients, joint uncertainty, and its exact JSON form."""
 
 import hashlib
 import json
@@ -24,55 +24,77 @@ from bimix_sweep.mixture.goals import Goals, scales_of, values_of
 from bimix_sweep.mixture.simplex import Array
 
 SIZE_DRIFT = 0.1
-"""Log loss by which a factor of e in size may move every mixture alike where runs have one size: the size term's prior has .04 to .13."""
+"""Standard deviation of log loss for an untested factor of e in size (docs/evidence.md).
+
+Where trials have one size, this uncertainty moves all mixtures equally.
+"""
 MARGIN = (0.1, 0.25)
-"""Predictions stay within .1 + .25 x (range of the fitted trainings) of the worst fitted mixture, in log loss: a domain whose help few
-runs drove to 0 must not predict a blow-up."""
+"""Bound on predicted log losses: (constant, proportion of the range of the fitted trials).
+
+Predictions stay within 0.1 + 0.25 x (this range) of the worst fitted mixture.
+
+Few trials can drive the help t of a domain to 0. Without this bound, the predicted loss of mixtures
+that consist mostly of such a domain would diverge.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedLaw:
-    """One law per target, the residual process on top, and what cross-validation said."""
+    """One law for each target, the discrepancy GP on top, and the result of cross-validation."""
 
     domains: tuple[str, ...]
+    """Names of the domains, in the order of all arrays."""
     targets: tuple[str, ...]
+    """Names of the targets, in the order of all arrays."""
     own: Mapping[str, str]
     """{target: its own domain}, only targets that have one."""
     choice: Mapping[str, str]
     """{target: "bimix" | "transfer"}."""
     cross_validation: Mapping[str, Any]
-    """`by_target` {target: {law: {mean_relative_error, worst, rank_correlation}}}, `num_mixtures`, `num_folds`, `reason` {target: text}."""
+    """Result of cross-validation.
+
+    `by_target` {target: {law: {mean_relative_error, worst, last_step, rank_correlation}}},
+    `num_mixtures`, `method` (text), `reason` {target: text}.
+    """
     notes: tuple[str, ...]
-    """What a person should know of this fit."""
+    """Notes for the user on this fit."""
     params: Array
     """(targets, parameters), columns of `transfer`."""
     precision: Array
     """(targets, parameters) diagonal prior precision."""
     point2: Array
-    """(targets,) variance of the noise of a point, or of a look's mean where curves are dense."""
+    """(targets,) variance of the noise of a point, or of the mean of a segment where curves are
+    dense."""
     look2: Array
-    """(targets,) variance of the noise that the points of a look share, beside its training's offset: curves wander."""
+    """(targets,) variance of the noise that the points of a segment share, besides the offset of
+    their trial; curves wander."""
     amplitude2: Array
-    """(targets,) variance of the residual process."""
+    """(targets,) variance of the discrepancy GP."""
     offset2: Array
-    """(targets,) variance of a training's offset."""
+    """(targets,) variance of a trial's offset."""
     shape: Shape
-    """How the residual process correlates over mixtures, sizes and steps."""
+    """Correlation of the discrepancy GP over mixtures, sizes and steps."""
     inflation: Array
-    """(targets,) factor on the posterior covariance, from the cross-validated misfit."""
+    """(targets,) factor on the posterior covariance, from the cross-validated errors."""
     correlation: Array
-    """(targets, targets) correlation of the noise of one training."""
+    """(targets, targets) correlation of the noise of one trial."""
     residual: Array
-    """(targets, looks) mean residual of each look about the parametric law, 0 where not measured."""
+    """(targets, segments) mean residual of each segment about the parametric law, 0 where not
+    measured."""
     runs: Runs
+    """Trials to which the law was fitted."""
     reference: tuple[float, float]
     """s0 and N0 of the law."""
     hyper: Mapping[str, Any] = field(default_factory=dict)
-    """What a warm refit starts from besides the parameters."""
+    """Values from which a warm refit starts, besides the parameters."""
     question: LawQuestion | None = None
-    """What the law was made to answer; None where nobody said. Predictions do not depend on it."""
+    """Decision problem for which the law was fitted; None where none is stated. Predictions do not
+    depend on it."""
     goals: Goals = field(default_factory=dict)
-    """{target: direction and range}; a target that it lacks is a positive loss. The law is of the losses that `goals.losses_of` gives."""
+    """{target: direction and range}; a target that is missing here is a positive loss.
+
+    The law is fitted to the losses that `goals.losses_of` gives.
+    """
 
     # ------------------------------------------------------------------ what was fitted
     @property
@@ -91,10 +113,12 @@ class FittedLaw:
 
     @property
     def num_trials(self) -> int:
+        """Number of fitted trials."""
         return len(self.runs.proportions)
 
     @property
     def num_mixtures(self) -> int:
+        """Number of different mixtures."""
         return int(self.runs.mixture.max()) + 1
 
     @property
@@ -104,7 +128,7 @@ class FittedLaw:
 
     @cached_property
     def digest(self) -> str:
-        """Hash of everything predictions depend on."""
+        """Hash of everything on which predictions depend."""
         content = {key: value for key, value in self.to_json().items() if key != "question"}
         return hashlib.blake2b(
             json.dumps(content, sort_keys=True).encode(), digest_size=16
@@ -112,14 +136,14 @@ class FittedLaw:
 
     # ------------------------------------------------------------------ predictions
     def predict(self, proportions: Array, steps: Array, sizes: Array | None = None) -> Array:
-        """(n, targets) mean of law and process, each in its target's own unit.
+        """Predicts (n, targets) means of law and GP, each in the unit of its target.
 
-        Args, Raises: as of `losses`.
+        Args and Raises: see `losses`.
         """
         return values_of(self.goals, self.targets, self.losses(proportions, steps, sizes))
 
     def losses(self, proportions: Array, steps: Array, sizes: Array | None = None) -> Array:
-        """(n, targets) mean losses of law and process: what is minimised.
+        """Predicts (n, targets) mean losses of law and GP: the values that are minimised.
 
         Args:
             proportions: (n, domains), rows sum to 1.
@@ -127,7 +151,7 @@ class FittedLaw:
             sizes: (n,) non-embedding parameters; None = the largest fitted.
 
         Raises:
-            LawError: shapes or values that cannot be predicted.
+            LawError: shapes or values for which no prediction is possible.
         """
         design, asked = self._design(proportions, steps, sizes)
         return np.asarray(np.exp(self._law(design, bounded=True).log_loss.T + self._process(asked)))
@@ -135,10 +159,15 @@ class FittedLaw:
     def predict_with_sd(
         self, proportions: Array, steps: Array, sizes: Array | None = None, *, noise: bool = False
     ) -> tuple[Array, Array]:
-        """Mean and standard deviation, both (n, targets), each in its target's own unit.
+        """Predicts mean and standard deviation, both (n, targets), each in the unit of its target.
 
         Args:
-            noise: add what one more run at these mixtures would scatter (of dense curves, the mean of a look of it); False is the noise-free mean loss.
+            proportions, steps, sizes: see `losses`.
+            noise: add the noise of one more trial at these mixtures (of dense curves, the noise of
+                the mean of a segment); False describes the noise-free mean loss.
+
+        Raises:
+            LawError: shapes or values for which no prediction is possible.
         """
         design, asked = self._design(proportions, steps, sizes)
         law = self._law(design, bounded=True)
@@ -166,20 +195,31 @@ class FittedLaw:
         )
 
     def law_only(self, proportions: Array, steps: Array, sizes: Array | None = None) -> Array:
-        """(n, targets) losses of the parametric law alone: convex in the proportions, unbounded near a floor of 0."""
+        """Predicts (n, targets) losses of the parametric law alone.
+
+        These losses are convex in the proportions, and unbounded near a floor of 0.
+        """
         design, _ = self._design(proportions, steps, sizes)
         return np.asarray(np.exp(self._law(design, bounded=False).log_loss.T))
 
     def law_gradient(
         self, proportions: Array, step: float, size: float | None = None
     ) -> tuple[Array, Array]:
-        """Losses (n, targets) of the parametric law and their derivative (n, targets, domains) by the proportions."""
+        """Computes losses of the parametric law and their derivatives by the proportions.
+
+        Returns:
+            (n, targets) losses and (n, targets, domains) derivatives.
+        """
         return self._law_gradient(*self._at(proportions, step, size))
 
     def gradient(
         self, proportions: Array, step: float, size: float | None = None
     ) -> tuple[Array, Array]:
-        """Losses (n, targets) of law and process (not bounded) and their derivative (n, targets, domains)."""
+        """Computes losses of law and GP, not bounded, and their derivatives by the proportions.
+
+        Returns:
+            (n, targets) losses and (n, targets, domains) derivatives.
+        """
         design, asked = self._at(proportions, step, size)
         loss, by_r = self._law_gradient(design, asked)
         if not self.has_process:
@@ -192,13 +232,17 @@ class FittedLaw:
     def posterior(
         self, proportions: Array, steps: float | Array, sizes: float | Array | None = None
     ) -> Posterior:
-        """Joint belief about the noise-free log losses of M mixtures (M, domains), each at its step and size.
+        """Returns the joint belief about noise-free log losses of M mixtures.
 
-        What the sizes have in common carries over between them: the law's parameters, and the process as far as its shape reaches.
+        Each mixture has its step and size.
+
+        Sizes share the parameters of the law, and the GP as far as its correlation over sizes goes.
+        So a trial of one size also has information about the others.
 
         Args:
-            steps: one for all, or (M,).
-            sizes: one for all, or (M,); None or NaN = the largest fitted.
+            proportions: (M, domains).
+            steps: one for all mixtures, or (M,).
+            sizes: one for all mixtures, or (M,); None or NaN = the largest fitted.
         """
         design, asked = self._at(proportions, steps, sizes)
         n = len(asked.log_size)
@@ -233,11 +277,11 @@ class FittedLaw:
 
     # ------------------------------------------------------------------ JSON
     def save(self, path: str | Path) -> None:
-        """Write the law as JSON, whole or not at all; `bimix_sweep.load_law` reads it."""
+        """Writes the law as JSON, whole or not at all; `bimix_sweep.load_law` reads it."""
         files.write_text(path, json.dumps(self.to_json(), allow_nan=False) + "\n")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; floats round-trip exactly."""
+        """Returns plain JSON values; floats round-trip exactly."""
         return {
             "format": FORMAT,
             "domains": list(self.domains),
@@ -257,10 +301,11 @@ class FittedLaw:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "FittedLaw":
-        """The inverse of `to_json`.
+        """Reads what `to_json` gave.
 
         Raises:
-            LawError: it is not a law this version wrote, or its values do not fit together.
+            LawError: the data are not a law that this version wrote, or the values do not fit
+                together.
         """
         return cls(**read_fields(data))
 
@@ -272,7 +317,8 @@ class FittedLaw:
         steps = np.atleast_1d(np.asarray(steps, dtype=np.float64))
         if r.shape[1] != len(self.domains):
             raise LawError(
-                f"mixtures have {r.shape[1]} proportions; need {len(self.domains)}: {', '.join(self.domains)}"
+                f"mixtures have {r.shape[1]} proportions; need {len(self.domains)}: "
+                f"{', '.join(self.domains)}"
             )
         if not (np.isfinite(r).all() and (r >= 0).all()):
             raise LawError("a proportion is negative or not a number; need shares >= 0")
@@ -303,7 +349,8 @@ class FittedLaw:
     def _at(
         self, proportions: Array, steps: float | Array, sizes: float | Array | None
     ) -> tuple[tl.Design, Places]:
-        """The same with one step and size for all mixtures or one for each."""
+        """Makes the same inputs as `_design`, with one step and size for all mixtures or one for
+        each."""
         n = len(np.atleast_2d(proportions))
         return self._design(
             proportions,
@@ -326,7 +373,10 @@ class FittedLaw:
         )
 
     def _drift(self, design: tl.Design) -> Array:
-        """(n,) standard deviation of the level at a size that runs of one other size say nothing of; all mixtures move as one."""
+        """(n,) standard deviation of the level at a size other than the only size of the trials.
+
+        The levels of all mixtures move together.
+        """
         if self.sizes is None or self.sizes[0] != self.sizes[1]:
             return np.zeros(len(design.log_size))
         return np.asarray(
@@ -339,7 +389,7 @@ class FittedLaw:
 
     @cached_property
     def looks(self) -> Looks:
-        """The parts of the trainings' curves that the process is told."""
+        """Segments of the trials' curves, to which the discrepancy GP is fitted."""
         return looks_of(self.runs)
 
     @cached_property
@@ -360,6 +410,7 @@ class FittedLaw:
 
     @cached_property
     def groups(self) -> list[Group]:
+        """Parts of the posterior that do not depend on where predictions are made."""
         return make_groups(
             self.params,
             self.precision,
@@ -374,7 +425,10 @@ class FittedLaw:
 
     @cached_property
     def _weights(self) -> Array:
-        """(looks, targets) of the process's mean: process(asked) = correlation(asked, looks) @ weights."""
+        """(segments, targets) weights of the GP's mean.
+
+        process(asked) = correlation(asked, looks) @ weights.
+        """
         weights = np.zeros((len(self.looks.training), len(self.targets)))
         for group in self.groups:
             for target in group.targets:
@@ -386,7 +440,7 @@ class FittedLaw:
         return weights
 
     def _process(self, asked: Places) -> Array:
-        """(n, targets) mean of the residual process in log loss."""
+        """(n, targets) mean of the discrepancy GP in log loss."""
         if not self.has_process:
             return np.zeros((len(asked.log_size), len(self.targets)))
         return self.shape.correlation(asked, self._places) @ self._weights

@@ -1,4 +1,7 @@
-"""Joint Gaussian beliefs about the log losses of several mixtures, and what one more run would add to them."""
+"""Represents joint Gaussian beliefs about the log losses of several mixtures.
+
+A belief also gives what one more trial would add to it.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -9,20 +12,29 @@ from bimix_sweep.mixture.simplex import Array
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posterior:
-    """Noise-free log losses at M mixtures, each at its step and size; targets are independent given the runs so far."""
+    """Belief about the noise-free log losses at M mixtures, each at its step and size.
+
+    Targets are independent given the trials so far.
+    """
 
     mean: Array
-    """(M, targets) log loss."""
+    """(M, targets) mean log loss."""
     covariance: Array
-    """(targets, M, M) law's parameters and residual process, inflated by the cross-validated misfit."""
+    """(targets, M, M) covariance from the law's parameters and the discrepancy GP, inflated to
+    match the cross-validated errors."""
     run_noise: Array
-    """(targets, targets) covariance of what one more run adds to its own log losses: trial offset and point noise."""
+    """(targets, targets) covariance of the noise that one more trial adds to its own log losses:
+    trial offset and point noise.
+    """
 
     def conditioned(self, index: int) -> "Posterior":
-        """The belief after a run at mixture `index` whose losses are not known yet: covariance shrinks, the mean stays.
+        """Returns the belief after a trial at mixture `index` whose losses are not known yet.
 
-        Sigma' = Sigma - Sigma[:, i] Sigma[i, :] / (Sigma[i, i] + noise), for each target: a run's information does not depend on
-        its result in the linear approximation.
+        The covariance shrinks and the mean stays, for each target:
+
+            Sigma' = Sigma - Sigma[:, i] Sigma[i, :] / (Sigma[i, i] + noise)
+
+        The information of a trial does not depend on its result in the linear approximation.
         """
         column = self.covariance[:, :, index]
         total = column[:, index] + np.diag(self.run_noise)
@@ -33,7 +45,7 @@ class Posterior:
         return replace(self, covariance=covariance)
 
     def draws(self, generator: np.random.Generator, count: int) -> Array:
-        """(count, M, targets) log losses drawn jointly over the mixtures."""
+        """Draws (count, M, targets) log losses jointly over the mixtures."""
         targets, mixtures, _ = self.covariance.shape
         normal = generator.standard_normal((targets, mixtures, count))
         scale = np.einsum("tmm->t", self.covariance) / mixtures

@@ -1,4 +1,7 @@
-"""What a set of looks at trainings says of the law's parameters and of the process, in the form the posterior needs."""
+"""Computes the information of curve segments about the law's parameters and the discrepancy GP.
+
+The posterior uses the results.
+"""
 
 from dataclasses import dataclass
 
@@ -18,18 +21,20 @@ SETTLE_MOVE = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Targets measured in the same looks share an eigenbasis."""
+    """Targets that were measured in the same segments and share an eigenbasis."""
 
     targets: tuple[int, ...]
+    """Indices of the targets."""
     looks: Index
-    """Indices of the looks measured."""
+    """Indices of the segments measured."""
     spectrum: Spectrum
+    """Eigenbasis of kernel and noise."""
     weights: dict[int, Array]
-    """{target: (looks,)} diagonal of V^-1 in the basis."""
+    """{target: (segments,)} diagonal of V^-1 in the basis."""
     rotated: dict[int, Array]
-    """{target: (looks, parameters)} B' J."""
+    """{target: (segments, parameters)} B' J."""
     covariance: dict[int, Array]
-    """{target: (parameters, parameters)} of the law's parameters given all looks."""
+    """{target: (parameters, parameters)} covariance of the law's parameters given all segments."""
 
 
 def make_groups(
@@ -46,15 +51,16 @@ def make_groups(
     known: list[Group] | None = None,
     information: tuple[Array, Array, Array] | None = None,
 ) -> list[Group]:
-    """Everything about the posterior that does not depend on where it is asked for.
+    """Computes everything about the posterior that does not depend on where predictions are made.
 
     Args:
-        params, precision: (targets, parameters) and its diagonal prior precision.
-        looks, design: at the trainings, and the design of these.
-        point2, look2, offset2, amplitude2: (targets,) variances of point noise, look noise, trial offset and process.
-        shape: of the process.
-        known: groups of other parameters under the same variances, whose eigenbases are taken over.
-        information: what `run_information` gave for these parameters; None asks it.
+        params, precision: (targets, parameters) parameters and the diagonal of the prior precision.
+        looks, design: segments of the trials, and the design of the trials.
+        point2, look2, offset2, amplitude2: (targets,) variances of point noise, segment noise,
+            trial offset and discrepancy GP.
+        shape: correlation parameters of the GP.
+        known: groups of other parameters under the same variances, whose eigenbases are used again.
+        information: result of `look_information` for these parameters; None computes it.
     """
     if information is None:
         columns = free_columns(precision**-0.5)
@@ -96,7 +102,14 @@ def make_groups(
 
 
 def patterns(counts: Array) -> list[tuple[Index, Index]]:
-    """Targets that were measured in the same looks: [(targets, looks)], from (targets, looks) numbers of points."""
+    """Groups targets that were measured in the same segments.
+
+    Args:
+        counts: (targets, segments) numbers of points.
+
+    Returns:
+        [(targets, segments)] indices.
+    """
     if (counts > 0).all():
         return [(np.arange(len(counts)), np.arange(counts.shape[1]))]
     different, member = np.unique(counts > 0, axis=0, return_inverse=True)
@@ -109,7 +122,15 @@ def patterns(counts: Array) -> list[tuple[Index, Index]]:
 def scatter_of(
     point2: Array, look2: Array, offset2: Array, counts: Array, training: Index
 ) -> Scatter:
-    """The noise of (looks,) of some trainings, over their offset's variance; averaged over (targets,) that share the looks (targets, looks)."""
+    """Computes the noise covariance of some segments over the offset's variance.
+
+    The noise is averaged over the targets, which were measured in the same segments.
+
+    Args:
+        point2, look2, offset2: (targets,) variances of point noise, segment noise and trial offset.
+        counts: (targets, segments) numbers of points.
+        training: (segments,) trial of each segment, rising.
+    """
     alone = point2[:, None] / np.maximum(counts, 1) + look2[:, None]
     return Scatter.of(training, (alone / offset2[:, None]).mean(axis=0))
 
@@ -117,16 +138,21 @@ def scatter_of(
 def look_information(
     law: tl.Evaluation, looks: Runs, columns: tuple[int, ...], parameters: int, point2: Array
 ) -> tuple[Array, Array, Array]:
-    """What looks say of the parameters, split into their means and the shape of the curves within them.
+    """Computes the information of segments about the law's parameters.
+
+    One part comes from the means of the segments, the other from the shape of the curves within
+    segments.
 
     Args:
-        law: at their rows, differentiated by `columns`, the outer ones that are free: of the others they say nothing.
-        parameters: how many there are.
+        law: the law at the rows of the segments, differentiated by `columns`.
+        columns: free outer columns; segments have no information about the others.
+        parameters: number of parameters.
         point2: (targets,) variances of point noise.
 
     Returns:
-        (targets, looks, parameters) mean Jacobian of each, (targets, parameters, parameters) information of the points about
-        their look's mean, (targets, looks) number of points.
+        (targets, segments, parameters) mean Jacobian of each segment, (targets, parameters,
+        parameters) information of the points about the mean of their segment, (targets, segments)
+        number of points.
     """
     weight = looks.present.astype(np.float64)
     counts = looks.sums(weight)
@@ -153,21 +179,23 @@ def settle(
     information: tuple[Array, Array, Array],
     steps: int = 2,
 ) -> tuple[Array, Array]:
-    """Let the parameters give way to the process: Gauss-Newton steps of their posterior mode under the process's covariance.
+    """Refines the parameters under the covariance of the discrepancy GP.
 
-    The fit before it took all misfit for independent offsets; where the process explains a part, the parameters need not.
-    On 256 of the published 1M runs this lowers the error of unseen mixtures from 1.20 to 1.15 %.
+    The steps are Gauss-Newton steps to the posterior mode.
+
+    The fit before took all errors of the law as independent offsets. Where the GP explains a part
+    of them, the parameters need not explain it (docs/evidence.md).
 
     Args:
         params: (targets, parameters) from the fit with independent offsets.
-        looks, design: at the trainings, and the design of these.
-        y, weight: (targets, rows) log losses and whether they count.
-        law: at these parameters and looks, differentiated by the prior's columns.
-        information: of `look_information` there.
-        steps: how many; one that does not lower the cost is not taken.
+        looks, design: segments of the trials, and the design of the trials.
+        y, weight: (targets, rows) log losses, and 1 where they count, else 0.
+        law: the law at these parameters and segments, differentiated by the prior's columns.
+        information: result of `look_information` at these parameters.
+        steps: number of steps; a step that does not lower the cost is not taken.
 
     Returns:
-        the parameters, and (targets, looks) the mean residual of each look there.
+        the parameters, and (targets, segments) mean residual of each segment at them.
     """
     runs = looks.runs
     counts = runs.sums(weight)
@@ -175,7 +203,7 @@ def settle(
     best, best_cost, best_means = params, np.full(len(params), np.inf), np.zeros_like(counts)
     trial, groups = params, None
     for number in range(steps + 1):
-        last = number == steps  # that turn asks for the cost alone
+        last = number == steps  # the last round computes the cost only
         if number:
             law = tl.evaluate(trial, design, () if last else prior.columns).regrouped(
                 looks.training

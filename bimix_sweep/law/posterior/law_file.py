@@ -1,4 +1,4 @@
-"""`LAW.json` read as a hostile file: every name, shape and number is checked before a law is made of it."""
+"""Reads `LAW.json` as untrusted input: checks names, shapes and numbers before making a law."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,6 +18,7 @@ from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.text import shown
 
 FORMAT = "bimix-sweep law 2"
+"""Name and version of the file format."""
 ARRAYS = (
     "params",
     "precision",
@@ -44,10 +45,14 @@ RANGES = {
     "steps": (1e-3, 1e18),
     "sizes": (1e-3, 1e18),
 }
-"""What fits come near to by far: parameters are logarithms, the smallest is `transfer.OFF`; beyond, exponentials overflow."""
+"""Allowed ranges of numbers in a law, far wider than those of real fits.
+
+Parameters are logarithms, and the smallest is `transfer.OFF`. Beyond the ranges exponentials
+overflow.
+"""
 
 SMALLEST_SCALE = 1e-6
-"""Of a process."""
+"""Smallest lengthscale of the discrepancy GP."""
 EXPONENTS = {
     tl.LEVEL: (-20.0, 20.0),
     tl.SLOPE: (-50.0, 5.0),
@@ -57,14 +62,17 @@ EXPONENTS = {
     tl.SLOPE_SIZE: (-5.0, 5.0),
     tl.SLOPE_STEP: (-5.0, 5.0),
 }
-"""The same of columns of `params` that stand in exponents: published slopes are below 1, and a proportion of .001 to the power -148 overflows."""
+"""Allowed ranges of the columns of `params` that stand in exponents.
+
+Published slopes are below 1, and a proportion of 0.001 to the power -148 overflows.
+"""
 
 
 def read_fields(data: Any) -> dict[str, Any]:
-    """The fields of a `FittedLaw` from what its `to_json` gave.
+    """Reads the fields of a `FittedLaw` from what its `to_json` gave.
 
     Raises:
-        LawError: it is not a law this version wrote, or its values do not fit together.
+        LawError: the data are not a law that this version wrote, or the values do not fit together.
     """
     if not isinstance(data, Mapping) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, Mapping) else type(data).__name__
@@ -83,7 +91,8 @@ def read_fields(data: Any) -> dict[str, Any]:
         ConfigError,
     ) as error:
         raise LawError(
-            f"the law file is damaged ({type(error).__name__}: {str(error)[:200]}); fit the law again"
+            f"the law file is damaged ({type(error).__name__}: {str(error)[:200]}); fit the law "
+            "again"
         ) from error
 
 
@@ -136,11 +145,11 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
 def read_question(
     data: Any, domains: tuple[str, ...], targets: tuple[str, ...]
 ) -> LawQuestion | None:
-    """The question kept in a law file.
+    """Reads the decision problem kept in a law file.
 
     Raises:
-        KeyError, TypeError, ValueError, OptimumError, MixtureError: it is none, or not one of this
-            law.
+        KeyError, TypeError, ValueError, OptimumError, MixtureError: the data are no decision
+            problem, or not one of this law.
     """
     if data is None:
         return None
@@ -152,13 +161,15 @@ def read_question(
 
 
 def check_numbers(arrays: Mapping[str, Array], reference: tuple[float, float], runs: Runs) -> None:
-    """A law's numbers are such as fits give; others overflow in its predictions.
+    """Checks that a law's numbers are in the ranges of real fits.
+
+    Other numbers overflow in predictions.
 
     Args:
-        arrays: its ARRAYS.
+        arrays: the law's ARRAYS.
 
     Raises:
-        ValueError: one is not finite or out of its range.
+        ValueError: a number is not finite or out of its range.
     """
     sizes = runs.sizes[~np.isnan(runs.sizes)]
     for name, found in {
@@ -180,10 +191,10 @@ def check_numbers(arrays: Mapping[str, Array], reference: tuple[float, float], r
 
 
 def read_shape(data: Mapping[str, Any]) -> Shape:
-    """A process's shape; a scale that is not there is infinite.
+    """Reads the shape of a discrepancy GP; a missing scale is infinite.
 
     Raises:
-        KeyError, TypeError, ValueError: it is none.
+        KeyError, TypeError, ValueError: the data are no such shape.
     """
     scales = {
         name: float(data.get(name, usual))
@@ -198,10 +209,10 @@ def read_shape(data: Mapping[str, Any]) -> Shape:
 
 
 def check_hyper(hyper: Mapping[str, Any], num_domains: int) -> None:
-    """What a warm refit reads must have its shape.
+    """Checks the shape of what a warm refit reads.
 
     Raises:
-        KeyError, TypeError, ValueError: it has not.
+        KeyError, TypeError, ValueError: the shape is another, or a value is not finite.
     """
     fits = hyper["fits"]
     numbers = [
@@ -225,10 +236,12 @@ def check_hyper(hyper: Mapping[str, Any], num_domains: int) -> None:
 
 
 def check_width(parameters: int, num_domains: int) -> None:
-    """A row of parameters has log t and, where runs differ in size, how it moves with size.
+    """Checks the length of a parameter row.
+
+    A row has the shared columns, log t and, where trials differ in size, d.
 
     Raises:
-        ValueError: it has another length.
+        ValueError: the row has another length.
     """
     if parameters - tl.NUM_SHARED not in (num_domains, 2 * num_domains):
         raise ValueError(f"a row of parameters has {parameters} values")

@@ -1,4 +1,5 @@
-"""How far the posterior must be widened to match what was left out, and how the targets of one training err together."""
+"""Calibrates the posterior against trials left out, and estimates how the errors of targets
+correlate."""
 
 from dataclasses import dataclass
 
@@ -9,30 +10,32 @@ from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.simplex import Array
 
 INFLATION_COUNT = 8.0
-"""How many trainings of one target weigh as much as all targets' common inflation."""
+"""Number of trials of one target that weigh as much as the inflation common to all targets."""
 INFLATION_BOUND = 10.0
 """Largest factor on a variance."""
 CORRELATION_COUNT = 15.0
-"""Trainings at which the measured correlation of two targets counts half: fewer say little."""
+"""Number of trials at which the measured correlation of two targets counts half."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """Each training's last look, predicted from the other trainings; 0 where a target was not measured."""
+    """Leave-one-out prediction of each trial's last curve segment; 0 where a target was not
+    measured."""
 
     miss: Array
-    """(targets, trainings) measured less predicted, log loss."""
+    """(targets, trials) measured minus predicted, log loss."""
     expected: Array
-    """(targets, trainings) variance of that: of the belief and of the noise."""
+    """(targets, trials) expected variance of `miss`: variance of the belief plus noise."""
     noise: Array
-    """(targets, trainings) the noise's part of it."""
+    """(targets, trials) variance of the noise in `expected`."""
 
 
 def trainings_left_out(law: FittedLaw) -> LeftOut:
-    """Leave one training out at a time, in the linear approximation.
+    """Leaves one trial out at a time, in the linear approximation.
 
-    With Q = V^-1 - V^-1 J S J' V^-1 the prediction of training i's looks from the others misses by Q_ii^-1 (Q e)_i and expects a covariance of
-    Q_ii^-1, of which the posterior is what noise leaves.
+    With Q = V^-1 - V^-1 J S J' V^-1, the prediction of trial i's segments from the other trials has
+    the error Q_ii^-1 (Q e)_i and the expected covariance Q_ii^-1. This covariance minus the noise
+    is that of the posterior.
     """
     shape = (len(law.targets), len(law.runs.proportions))
     miss, expected, noise = np.zeros(shape), np.zeros(shape), np.zeros(shape)
@@ -65,13 +68,17 @@ def trainings_left_out(law: FittedLaw) -> LeftOut:
 
 
 def calibrate(law: FittedLaw, missed2: Array, misfit: Array) -> tuple[Array, Array]:
-    """Factor on each target's covariance, and the correlation of targets within a training.
+    """Computes a factor on each target's covariance, and the correlation of targets within a trial.
 
-    The posterior is widened until misses of trainings left out are as large as expected.
+    The factors widen the posterior until the errors on trials left out are as large as expected.
 
     Args:
-        missed2: (targets,) sum of squared misses of trainings by real refits without the process.
-        misfit: (targets,) those over the linear rule's, > 1 where few runs make the law far from linear.
+        missed2: (targets,) sum of squared errors on trials by real refits without the GP.
+        misfit: (targets,) these sums over those of the linear approximation; > 1 where few trials
+            make the law far from linear.
+
+    Returns:
+        (targets,) factors, at least 1, and the (targets, targets) correlation.
     """
     found = trainings_left_out(law)
     expected, miss2, noise = found.expected, found.miss**2, found.noise

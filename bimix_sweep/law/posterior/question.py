@@ -1,8 +1,8 @@
-"""The question that a law was made to answer, kept with it so that later commands ask the same.
+"""Stores the decision problem of a law, so that later commands solve the same problem.
 
-A law predicts losses; which mixture is best depends on the question too: weights, objective,
-bounds, the tokens that the domains have, the final run that caps them. `LAW.json` of a sweep keeps
-the sweep's question under the key `question`.
+A law predicts losses. The best mixture also depends on weights, objective, bounds, the tokens of
+the domains and the final run that caps them. `LAW.json` of a sweep keeps the sweep's problem under
+the key `question`.
 """
 
 import math
@@ -17,22 +17,23 @@ from bimix_sweep.mixture.domains import MOST_DOMAINS, DomainSet, Mixture
 from bimix_sweep.seeding import rng
 
 OBJECTIVES = ("mean", "worst")
+"""Accepted objectives: the weighted mean of the losses, or the worst weighted loss."""
 MAX_QUANTITY = 1e18
-"""Largest number of tokens, parameters or steps that a question may hold."""
+"""Largest number of tokens, parameters or steps that a decision problem may hold."""
 SAME = 1e-9
-"""Two numbers of two questions that differ by less than this fraction are one number."""
+"""Numbers of two decision problems count as equal when they differ by less than this fraction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalRun:
-    """The training run that a mixture is for."""
+    """The final run: the large training that a mixture is for."""
 
     tokens: float | None = None
-    """Tokens it trains on; None where not stated."""
+    """Tokens of the final run; None where not stated."""
     size: float | None = None
-    """Its non-embedding parameters; None where not stated."""
+    """Non-embedding parameters of the final run; None where not stated."""
     max_epochs: float = 4.0
-    """How often it may repeat the tokens of a domain."""
+    """Largest number of times that the final run may repeat the tokens of a domain."""
 
     def __post_init__(self) -> None:
         for name in ("tokens", "size", "max_epochs"):
@@ -46,14 +47,14 @@ class FinalRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LawQuestion:
-    """What is asked of a law: which mixture is best, for what, within which bounds."""
+    """Decision problem of a law: which mixture is best for an objective inside bounds."""
 
     sweep: str = ""
-    """Name of the sweep that asks; empty where a person does."""
+    """Name of the sweep that states the problem; empty where a person states it."""
     domains: DomainSet
     """Domains with the user's own bounds and the tokens available; `final` caps them further."""
     weights: Mapping[str, float] | None = None
-    """{target: importance}, a missing target counts 0; None: all targets count alike."""
+    """{target: importance}, a missing target counts 0; None: all targets count equally."""
     objective: str = "mean"
     """"mean" or "worst"."""
     step: float | None = None
@@ -61,21 +62,22 @@ class LawQuestion:
     size: float | None = None
     """Non-embedding parameters at which losses are compared; None: the largest fitted."""
     tokens_per_step: float | None = None
-    """Tokens of an optimizer step of the trials; None where not known."""
+    """Tokens of one optimizer step of the trials; None where not known."""
     as_configured: bool = False
-    """This number and the sizes are those of the configuration, not measured by the trainer."""
+    """True where `tokens_per_step` and the sizes come from the configuration and were not measured
+    by the trainer."""
     final: FinalRun | None = None
     """The run that the mixture is for; None where not stated."""
     prior: Mixture | None = None
-    """Mixture to stay near."""
+    """Mixture to stay near; None where there is none."""
     kl: float = 0.0
-    """Strength of the pull to it: loss per nat of divergence."""
+    """Strength of the pull to `prior`: loss per nat of divergence."""
     seed: int | None = None
-    """Of the sweep; with `num_points` it names the generator of the posterior draws."""
+    """Seed of the sweep; with `num_points` it selects the generator of the posterior draws."""
     num_points: int = 0
-    """Points that the sweep had recorded when it asked."""
+    """Number of points that the sweep had recorded when it stated the problem."""
     final_trials: str = ""
-    """What the final trials of the sweep showed, in words; empty before they are over."""
+    """Result of the sweep's confirmation trials, in words; empty before they have ended."""
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
@@ -89,7 +91,7 @@ class LawQuestion:
 
     @property
     def final_domains(self) -> DomainSet:
-        """The domains with bounds that also hold the token caps of the final run.
+        """Domains with bounds that also include the token caps of the final run.
 
         Raises:
             MixtureError: the caps leave no mixture.
@@ -99,20 +101,20 @@ class LawQuestion:
         return self.domains.capped(self.final.tokens, self.final.max_epochs)
 
     def generator(self) -> np.random.Generator:
-        """Of posterior draws: the same question gets the same draws."""
+        """Returns the generator of posterior draws; the same problem gets the same draws."""
         if self.seed is None:
             return np.random.default_rng(0)
         return rng(self.seed, "optimum", self.num_points)
 
     def differences(self, other: "LawQuestion", targets: tuple[str, ...]) -> tuple[str, ...]:
-        """In what this question differs from another one, in words.
+        """States in words how this decision problem differs from another one.
 
         Args:
-            other: the question it is compared with.
-            targets: those of the law.
+            other: the decision problem to compare with.
+            targets: targets of the law.
 
         Returns:
-            Parts such as `max of web is 0.2 instead of 1`; empty where both ask the same.
+            Parts such as `max of web is 0.2 instead of 1`; empty where both are the same.
         """
         mine, theirs = self._parts(targets), other._parts(targets)
         return tuple(
@@ -122,7 +124,7 @@ class LawQuestion:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; floats round-trip exactly."""
+        """Returns plain JSON values; floats round-trip exactly."""
         return {
             "sweep": self.sweep,
             "domains": {
@@ -145,10 +147,11 @@ class LawQuestion:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "LawQuestion":
-        """The inverse of `to_json`.
+        """Reads what `to_json` gave.
 
         Raises:
-            KeyError, TypeError, ValueError, OptimumError, MixtureError: it is none.
+            KeyError, TypeError, ValueError, OptimumError, MixtureError: the data are no decision
+                problem.
         """
         entries = data["domains"]
         if not 1 <= len(entries) <= MOST_DOMAINS:
@@ -188,7 +191,7 @@ class LawQuestion:
         )
 
     def _parts(self, targets: tuple[str, ...]) -> dict[str, float | str | None]:
-        """{what: value} of everything that shapes the answer or what is stated beside it."""
+        """{name: value} of everything that changes the optimum or the statements beside it."""
         weights = dict.fromkeys(targets, 1.0) if self.weights is None else self.weights
         total = sum(weights.get(target, 0.0) for target in targets) or 1.0
         final = self.final or FinalRun()
@@ -226,7 +229,9 @@ def changed(
     prior: Mapping[str, float] | None = None,
     kl: float | None = None,
 ) -> LawQuestion:
-    """The same question with some parts replaced; None and names that are not given keep theirs.
+    """Returns the decision problem with some parts replaced.
+
+    None, and names that are not given, keep their values.
 
     Args:
         lower, upper, available: {domain: bound, or tokens available}.
