@@ -235,9 +235,8 @@ def print_rows(title: str, rows: list[dict[str, Any]]) -> None:
             f"{value:.3g}" if isinstance(value := row.get(name, ""), float) else str(value)
             for name in names
         )
-        table.add_row(
-            *(Text(printable(cell)) for cell in cells)
-        )  # Text() prints brackets as they are
+        # Text() prints brackets as they are; a plain string would be read as markup
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     console.print(table)
 
 
