@@ -1,7 +1,8 @@
 """bimix-sweep: distributed sweeps that choose the data mixture of a pretraining run.
 
-The names below are the Python API; docs/python.md shows each of them in use. They are loaded when
-first used, so that `import bimix_sweep` loads no torch, no Ray and no Optuna.
+The names in `__all__` are the Python API; docs/python.md shows each of these names in use. A name
+is loaded when a program first uses it, so `import bimix_sweep` loads no torch, no Ray and no
+Optuna.
 """
 
 from importlib import import_module
@@ -61,12 +62,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used."""
+    """Load a public name when a program first uses it."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'bimix_sweep' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    """The public names."""
+    """List the public names of the package, sorted."""
     return sorted(__all__)

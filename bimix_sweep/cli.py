@@ -1,4 +1,8 @@
-"""The command line: each command reads, calls one floor below, prints; nothing is computed here."""
+"""Command line of bimix-sweep: registers the commands and turns errors into exit codes.
+
+Each command reads its arguments, calls one function of a lower layer and prints the result.
+No command computes a result itself.
+"""
 
 from typing import Annotated, Any
 
@@ -12,15 +16,19 @@ from bimix_sweep.text import printable
 
 
 class _OneLineErrors(TyperGroup):
-    """Bad input ends with its message on standard error and exit code 1; Ctrl-C with 130 (a sweep has said by then how to go on)."""
+    """Group of commands that ends bad input with one message and an exit code.
 
-    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer hands its own subclass to a group
+    The message of an error goes to standard error and the exit code is 1. Ctrl-C gives exit code
+    130; a sweep has printed by then how to resume it.
+    """
+
+    # typer passes its own subclass of click.Context to a group
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
-            error.message = error.message.removeprefix(
-                "Value error, "
-            )  # of the library that parses options
+            # the library that parses options puts this prefix before the message
+            error.message = error.message.removeprefix("Value error, ")
             raise
         except BimixSweepError as error:
             for line in str(error).splitlines():
@@ -42,7 +50,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Choose the data mixture of a pretraining run with a sweep of small proxy trainings and a mixing law.",
+    help="Choose the data mixture of a pretraining run with a sweep of small proxy trainings and a "
+    "mixing law.",
 )
 
 

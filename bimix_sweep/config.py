@@ -1,4 +1,7 @@
-"""What a user writes in sweep.yaml, checked key by key; the resolved configuration is saved beside every result."""
+"""Configuration of a sweep: the sections of sweep.yaml, checked key by key.
+
+Every sweep saves its resolved configuration beside its results.
+"""
 
 import difflib
 import hashlib
@@ -31,32 +34,34 @@ from bimix_sweep.parsing import parse_yaml
 from bimix_sweep.text import shown
 
 MOST_PROBLEMS = 20
-"""Of a file, said at once."""
+"""Largest number of problems of one file that an error message lists."""
 
 
 class Section(BaseModel):
-    """A mapping in the file: unknown keys are refused, values are never changed after loading."""
+    """Mapping in the file. An unknown key is an error; values do not change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _without_secrets(place: str) -> str:
+    """The place, unchanged; a URI that holds a secret is an error."""
     if files.is_uri(place):
         files.check_uri(place)
     return place
 
 
 Place = Annotated[str, AfterValidator(_without_secrets)]
-"""A path or a URI; one with a secret in it would put that into everything the sweep keeps."""
+"""Path or URI without a secret: the sweep writes its places into all that it stores."""
 
 
 class DomainConfig(Section):
-    """A source of training text."""
+    """Domain: a source of training text."""
 
     path: Place | None = Field(
         None,
         min_length=1,
-        description="Text to train proxies on: a file, folder, glob or URI (.txt .jsonl .jsonl.gz .jsonl.zst .parquet); the builtin trainer needs it",
+        description="Text to train proxies on: a file, folder, glob or URI (.txt .jsonl .jsonl.gz "
+        ".jsonl.zst .parquet); the builtin trainer needs it",
     )
     tokens: float | None = Field(
         None,
@@ -79,7 +84,7 @@ class DomainConfig(Section):
 
 
 class TargetConfig(Section):
-    """A set of held-out text whose loss is measured."""
+    """Target: a set of held-out text whose loss is measured."""
 
     domain: str | None = Field(None, description="Use this domain's own validation split")
     path: Place | None = Field(
@@ -96,11 +101,13 @@ class TargetConfig(Section):
     )
     goal: Literal["min", "max"] | None = Field(
         None,
-        description="Of a metric that your trainer reports: whether less or more is better; default: a loss, so less",
+        description="Of a metric that your trainer reports: whether less or more is better; "
+        "default: a loss, so less",
     )
     range: tuple[float, float] | None = Field(
         None,
-        description="Smallest and largest possible value of such a metric, [0, 1] for an accuracy; with it the value need not be above 0",
+        description="Smallest and largest possible value of such a metric, [0, 1] for an accuracy; "
+        "with it the value need not be above 0",
     )
 
     @model_validator(mode="after")
@@ -114,14 +121,14 @@ class TargetConfig(Section):
         return self
 
     def as_goal(self) -> Goal | None:
-        """Direction and range; None where the file says nothing that tells them."""
+        """Direction and range of the target; None where the file does not state a goal."""
         if self.goal is None:
             return Goal() if self.unit == "bits_per_byte" else None
         return Goal(direction=self.goal, range=self.range)
 
 
 class FinalConfig(Section):
-    """The training run that the mixture is for."""
+    """Final run: the training run that uses the mixture."""
 
     tokens: float = Field(ge=1, le=1e18, description="Tokens of the final run")
     size: float | None = Field(
@@ -139,26 +146,33 @@ class FinalConfig(Section):
     )
     match_epochs: bool = Field(
         True,
-        description="Subsample each domain so that a proxy repeats it as often as the final run would",
+        description="Subsample each domain so that a proxy repeats it as often as the final run "
+        "would",
     )
 
 
 MOST_SIZES = 4
-"""Of proxies, and numbers of steps: two tell how the order of mixtures moves with size, and each further one costs trainings that determine it."""
+"""Largest number of proxy sizes, and of numbers of steps.
+
+Two sizes show how the ranking of mixtures changes with size; each further size needs more trials to
+fit its effect.
+"""
 Steps = Annotated[int, Field(ge=8, le=10**9)]
-"""Of one training; 8 for its 8 points."""
+"""Number of steps of one trial, at least 8, because a loss curve has 8 points."""
 
 
 class ProxyConfig(Section):
-    """The small trainings of the sweep."""
+    """Proxy trials of the sweep: model sizes, steps, batch and vocabulary."""
 
     sizes: tuple[float, ...] = Field(
         (2.0e5,),
-        description="Non-embedding parameters of the proxies: one size, or up to four, rising; the mixture is chosen for the largest, and most trainings are of the smaller ones",
+        description="Non-embedding parameters of the proxies: one size, or up to four, rising; the "
+        "mixture is chosen for the largest, and most trainings are of the smaller ones",
     )
     steps: Steps | Annotated[tuple[Steps, ...], Field(min_length=1, max_length=MOST_SIZES)] = Field(
         800,
-        description="Optimizer steps of one training: one number, or up to four, rising; the mixture is chosen for the longest, and most trainings are shorter",
+        description="Optimizer steps of one training: one number, or up to four, rising; the "
+        "mixture is chosen for the longest, and most trainings are shorter",
     )
     context: int = Field(128, ge=8, le=65536, description="Tokens of one sequence")
     batch: int = Field(8, ge=1, le=65536, description="Sequences of one step")
@@ -175,7 +189,8 @@ class ProxyConfig(Section):
             or not 1e3 <= sizes[0] <= sizes[-1] <= 1e15
         ):
             raise ValueError(
-                f"is {shown(list(sizes))}; need one to {MOST_SIZES} rising sizes of at least 1e3 parameters, at most 1e15"
+                f"is {shown(list(sizes))}; need one to {MOST_SIZES} rising sizes of at least 1e3 "
+                "parameters, at most 1e15"
             )
         return sizes
 
@@ -190,27 +205,28 @@ class ProxyConfig(Section):
             found = []
         if not 1 <= len(found) <= MOST_SIZES or found != sorted({*found}):
             raise ValueError(
-                f"is {shown(steps)}; need a whole number from 8 to 1e9, or up to {MOST_SIZES} rising ones"
+                f"is {shown(steps)}; need a whole number from 8 to 1e9, or up to {MOST_SIZES} "
+                "rising ones"
             )
         return found[0] if len(found) == 1 else tuple(found)
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Numbers of steps, rising."""
+        """Numbers of steps of the trials, in rising order."""
         return (self.steps,) if isinstance(self.steps, int) else self.steps
 
     @property
     def tokens(self) -> int:
-        """Tokens of the longest proxy training."""
+        """Number of tokens of the trial with the most steps."""
         return self.lengths[-1] * self.context * self.batch
 
 
 ENTRY_POINT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
-"""`module:function`, the module with dots where it lies in a package."""
+"""Pattern of `module:function`; the module name has dots where the module is in a package."""
 
 
 class FunctionConfig(Section):
-    """A trainer written in Python."""
+    """Trainer that is a Python function."""
 
     function: str = Field(
         description="module:function; it is called with mixture, report and context"
@@ -231,11 +247,12 @@ class FunctionConfig(Section):
 
 
 class CommandConfig(Section):
-    """A trainer that is a program."""
+    """Trainer that is a program."""
 
     command: tuple[str, ...] = Field(
         min_length=1,
-        description='Program and arguments, run without a shell; "{job}" becomes the path of the job file',
+        description='Program and arguments, run without a shell; "{job}" becomes the path of the '
+        "job file",
     )
     folder: str = Field(
         ".",
@@ -249,17 +266,19 @@ class CommandConfig(Section):
     def _takes_the_job(cls, command: tuple[str, ...]) -> tuple[str, ...]:
         if not command[0].strip() or any("\0" in word for word in command):
             raise ValueError(
-                f"is {shown(list(command))}; need the name of a program first, and no null characters"
+                f"is {shown(list(command))}; need the name of a program first, and no null "
+                "characters"
             )
         if not any("{job}" in word for word in command):
             raise ValueError(
-                f'is {shown(list(command))}; need "{{job}}" among the arguments, the program reads its mixture from that file'
+                f'is {shown(list(command))}; need "{{job}}" among the arguments, the program reads '
+                "its mixture from that file"
             )
         return command
 
 
 def _trainer_kind(trainer: Any) -> str:
-    """Told by its key, so that errors speak of that kind alone."""
+    """Kind of the trainer, taken from its key, so that errors name the keys of that kind only."""
     if isinstance(trainer, str):
         return "builtin"
     return (
@@ -271,7 +290,7 @@ def _trainer_kind(trainer: Any) -> str:
 
 
 def _allow_entry_point(schema: dict[str, Any]) -> None:
-    """In JSON Schema a trainer may be the string module:function too."""
+    """Add the string `module:function` to the forms of a trainer in the JSON Schema."""
     schema["anyOf"] = [
         *schema.pop("oneOf"),
         {"type": "string", "pattern": f"^{ENTRY_POINT.pattern}$"},
@@ -285,10 +304,11 @@ TrainerConfig = Annotated[
     Discriminator(_trainer_kind),
 ]
 TRAINER_KINDS: dict[str, type[Section]] = {"function": FunctionConfig, "command": CommandConfig}
+"""{kind of trainer: its section of the configuration}, without the builtin trainer."""
 
 
 class ResourcesConfig(Section):
-    """What one proxy training occupies."""
+    """Resources that one trial uses, and the limits on its time."""
 
     cpu: float = Field(
         1, ge=0.01, le=4096, description="CPU cores of a trial, on each of its nodes"
@@ -297,7 +317,8 @@ class ResourcesConfig(Section):
         0,
         ge=0,
         le=4096,
-        description="GPUs of a trial, on each of its nodes; a fraction shares one GPU between trials",
+        description="GPUs of a trial, on each of its nodes; a fraction shares one GPU between "
+        "trials",
     )
     nodes: int = Field(
         1, ge=1, le=1024, description="Nodes of a trial; a command trainer is started once on each"
@@ -307,9 +328,9 @@ class ResourcesConfig(Section):
     )
     max_silence: float | Literal["auto"] | None = Field(
         "auto",
-        description="Seconds that a trial may report nothing before its processes are killed and it is "
-        "tried again, at most twice; auto = 10 times the longest time between two points of the trials "
-        "that finished, at least 600; null = no limit",
+        description="Seconds that a trial may report nothing before its processes are killed and "
+        "it is tried again, at most twice; auto = 10 times the longest time between two points of "
+        "the trials that finished, at least 600; null = no limit",
     )
     max_hours: float | None = Field(
         None,
@@ -349,7 +370,7 @@ class ResourcesConfig(Section):
 
 
 class BudgetConfig(Section):
-    """When the sweep ends at the latest."""
+    """Limits at which the sweep ends."""
 
     trials: int = Field(
         40,
@@ -372,7 +393,7 @@ class BudgetConfig(Section):
 
 
 class StopConfig(Section):
-    """When the predicted optimum counts as settled."""
+    """Conditions under which the sweep stops before its budget is used."""
 
     tolerance: float = Field(
         0.002,
@@ -384,12 +405,13 @@ class StopConfig(Section):
         3,
         ge=1,
         le=10**6,
-        description="Refits in a row that must agree, each made after trainings newly ended (without Ray, one a record)",
+        description="Refits in a row that must agree, each made after trainings newly ended "
+        "(without Ray, one a record)",
     )
 
 
 class SweepConfig(Section):
-    """A whole sweep."""
+    """Configuration of a sweep."""
 
     name: str = Field(
         "sweep",
@@ -416,7 +438,8 @@ class SweepConfig(Section):
     proxy: ProxyConfig = Field(default_factory=ProxyConfig)
     trainer: TrainerConfig = Field(
         "builtin",
-        description="Who trains the proxies: builtin, module:function, or {command: [program, argument, '{job}']}",
+        description="Who trains the proxies: builtin, module:function, or {command: [program, "
+        "argument, '{job}']}",
         json_schema_extra=_allow_entry_point,
     )
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
@@ -457,12 +480,14 @@ class SweepConfig(Section):
                 raise ValueError(f"targets.{name} names both a domain and a path; need one of them")
             if builtin and target.domain is None and target.path is None:
                 raise ValueError(
-                    f"targets.{name} names neither a domain nor a path; the builtin trainer needs one of them"
+                    f"targets.{name} names neither a domain nor a path; the builtin trainer needs "
+                    "one of them"
                 )
         if self.trainer == "builtin" and (self.resources.nodes > 1 or self.resources.gpu > 1):
             raise ValueError(
-                f"resources ask for {self.resources.nodes} nodes of {self.resources.gpu:g} GPUs a trial; the builtin trainer uses one node "
-                "and at most one GPU, so lower them or bring your own trainer"
+                f"resources ask for {self.resources.nodes} nodes of {self.resources.gpu:g} GPUs a "
+                "trial; the builtin trainer uses one node and at most one GPU, so lower them or "
+                "bring your own trainer"
             )
         return self
 
@@ -481,12 +506,14 @@ class SweepConfig(Section):
         for name, target in self.targets.items():
             if target.domain is not None and target.domain not in self.domains:
                 raise ValueError(
-                    f"targets.{name}.domain is {shown(target.domain)}; need one of {', '.join([*self.domains][:20])}"
+                    f"targets.{name}.domain is {shown(target.domain)}; need one of "
+                    f"{', '.join([*self.domains][:20])}"
                 )
         units = {t.unit for t in self.targets.values() if t.weight > 0 and t.range is None}
         if len(units) > 1:
             raise ValueError(
-                f"targets above weight 0 have units {' and '.join(sorted(units))}; need one unit, their losses are averaged"
+                f"targets above weight 0 have units {' and '.join(sorted(units))}; need one unit, "
+                "their losses are averaged"
             )
         self._check_goals()
         if self.targets and not any(target.weight > 0 for target in self.targets.values()):
@@ -494,33 +521,41 @@ class SweepConfig(Section):
         return self
 
     def _check_goals(self) -> None:
-        """Raises ValueError where the direction of a target is open, or is stated of the builtin trainer's losses."""
+        """Check that each target has a clear direction.
+
+        Raises:
+            ValueError: the name of a target is that of an accuracy and no goal is given, or a goal
+                is given for a loss of the builtin trainer.
+        """
         for name, target in self.targets.items():
             if self.trainer == "builtin" and target.goal is not None:
                 raise ValueError(
-                    f"targets.{name}.goal is {target.goal}; the builtin trainer measures losses, which are "
-                    "minimised, so leave it out or bring your own trainer"
+                    f"targets.{name}.goal is {target.goal}; the builtin trainer measures losses, "
+                    "which are minimised, so leave it out or bring your own trainer"
                 )
             if name in self.own() or self.trainer == "builtin" or target.goal is not None:
                 continue
             if named_accuracy(name):
                 raise ValueError(
-                    f"targets.{name} is named like a metric of which more is better, and nothing says which "
-                    "way it counts; write goal: max and range: [0, 1], or goal: min if it is a loss"
+                    f"targets.{name} is named like a metric of which more is better, and nothing "
+                    "says which way it counts; write goal: max and range: [0, 1], or goal: min if "
+                    "it is a loss"
                 )
 
     @classmethod
     def load(cls, path: str | Path) -> "SweepConfig":
-        """Read a YAML file; relative data paths are taken from the file's own folder.
+        """Read a YAML file; relative data paths start from the file's own folder.
 
         Raises:
-            ConfigError: it is missing, not YAML, or a key or value is not as it must be; all problems, a line each.
+            ConfigError: the file is missing or not YAML, or a key or value is wrong. The message
+                gives each problem on a line of its own.
         """
         try:
             raw = parse_yaml(files.read_text(path))
         except OSError as error:
             raise ConfigError(
-                f"{path} cannot be read ({error.strerror or error}); need a sweep configuration in YAML"
+                f"{path} cannot be read ({error.strerror or error}); need a sweep configuration in "
+                "YAML"
             ) from error
         except ValueError as error:
             raise ConfigError(f"{path} is {error}") from error
@@ -532,10 +567,15 @@ class SweepConfig(Section):
 
     @classmethod
     def parse(cls, raw: dict[str, Any], where: str = "config") -> "SweepConfig":
-        """Check a mapping.
+        """Check a mapping and return its configuration.
+
+        Args:
+            raw: the keys and values of sweep.yaml.
+            where: the name of the source, which begins each line of an error message.
 
         Raises:
-            ConfigError: as for `load`.
+            ConfigError: a key or value is wrong. The message gives each problem on a line of its
+                own.
         """
         try:
             return cls.model_validate(raw)
@@ -543,7 +583,7 @@ class SweepConfig(Section):
             raise ConfigError("\n".join(f"{where}: {line}" for line in _explain(error))) from error
 
     def anchored(self, folder: Path) -> "SweepConfig":
-        """The same with relative data paths made absolute from `folder`."""
+        """Copy of the configuration with its relative data paths made absolute from `folder`."""
 
         def absolute(path: str | None) -> str | None:
             return (
@@ -573,18 +613,21 @@ class SweepConfig(Section):
         )
 
     def to_yaml(self) -> str:
-        """The resolved configuration as YAML; loading it gives an equal one."""
+        """Resolved configuration as YAML; parsing this YAML gives an equal configuration."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
     def public(self) -> dict[str, Any]:
-        """The configuration as records keep it: JSON-able, everything filled in."""
+        """Configuration as JSON values with every default filled in, as the journal stores it."""
         return self.model_dump(mode="json") | {
             "targets": {n: t.model_dump(mode="json") for n, t in self.resolved_targets().items()}
         }
 
     @property
     def digest(self) -> str:
-        """Hash of everything that shapes the results: not where they are written, where the trainer lies, how many trials run at a time."""
+        """Hash of every key that can change the results.
+
+        The keys left out are the name, the output folder, the resources and the trainer's folder.
+        """
         content = {
             key: value
             for key, value in self.public().items()
@@ -595,17 +638,20 @@ class SweepConfig(Section):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def resolved_targets(self) -> dict[str, TargetConfig]:
-        """The targets, or by default each domain's own validation split with weight 1."""
+        """Targets of the sweep; default: the validation split of each domain, with weight 1."""
         return self.targets or {name: TargetConfig(domain=name) for name in self.domains}
 
     def weights(self) -> dict[str, float]:
-        """Weight of each target in the objective, normalised to sum 1."""
+        """Weight of each target in the objective; the weights sum to 1."""
         targets = self.resolved_targets()
         total = sum(target.weight for target in targets.values())
         return {name: target.weight / total for name, target in targets.items()}
 
     def goals(self) -> dict[str, Goal]:
-        """{target: direction and range}, of targets of which they are known: all of the builtin trainer's are losses."""
+        """{target: direction and range} of each target with a known goal.
+
+        All targets of the builtin trainer are losses, so all of their goals are known.
+        """
         known = Goal() if self.trainer == "builtin" else None
         return {
             name: goal
@@ -614,28 +660,27 @@ class SweepConfig(Section):
         }
 
     def own(self) -> dict[str, str]:
-        """{target: the domain whose validation split it is}."""
+        """{target: domain} of each target that is the validation split of a domain."""
         found = {}
         for name, target in self.resolved_targets().items():
-            named = (
-                name if target.path is None and name in self.domains else None
-            )  # a brought trainer may know its targets by name alone
+            # a user's trainer may know its targets by name only
+            named = name if target.path is None and name in self.domains else None
             if (domain := target.domain or named) is not None:
                 found[name] = domain
         return found
 
     def domain_set(self, text_tokens: dict[str, float] | None = None) -> DomainSet:
-        """The feasible set of everything that the sweep trains or recommends.
+        """Feasible set of all mixtures that the sweep trains or recommends.
 
-        Its bounds are `min`, `max` and, with `final`, the token caps
+        The bounds of domain j are its `min` and `max` and, with `final`, the token cap
         r_j <= max_epochs * tokens_j / final.tokens.
 
         Args:
-            text_tokens: tokens of domains for which the file gives none; a domain with neither has
-                no cap.
+            text_tokens: tokens of the domains for which the file gives no number; a domain without
+                a number in both has no cap.
 
         Raises:
-            MixtureError: bounds and caps leave no mixture, or a single one.
+            MixtureError: the bounds and caps leave no mixture, or only one.
         """
         domains = DomainSet(
             names=tuple(self.domains),
@@ -656,12 +701,19 @@ class SweepConfig(Section):
         return domains
 
     def available_tokens(self, text_tokens: dict[str, float] | None = None) -> dict[str, float]:
-        """{domain: tokens available to the final run}, infinite where neither the file nor `text_tokens` says."""
+        """{domain: tokens available to the final run}.
+
+        The number is infinite where neither the file nor `text_tokens` gives one.
+        """
         known = text_tokens or {}
         return {name: d.tokens or known.get(name, float("inf")) for name, d in self.domains.items()}
 
     def subsample(self, text_tokens: dict[str, float] | None = None) -> dict[str, int] | None:
-        """Tokens of each domain a proxy may see, so that the longest repeats them as the final run would; None without `match_epochs`."""
+        """{domain: most tokens of it that a proxy trains on}; None without `match_epochs`.
+
+        With these numbers the trial with the most steps repeats a domain as often as the final run
+        would. A domain with an infinite number of tokens is left out.
+        """
         if self.final is None or not self.final.match_epochs:
             return None
         share = self.proxy.tokens / self.final.tokens
@@ -673,15 +725,14 @@ class SweepConfig(Section):
 
 
 def _explain(error: ValidationError) -> Iterator[str]:
-    """One line a problem: the path in the file, what arrived, what is needed."""
+    """One line for each problem: the path in the file, the value found and the value needed."""
     problems = error.errors()
     if len(problems) > MOST_PROBLEMS:
         yield f"{len(problems)} problems; the first {MOST_PROBLEMS}:"
     for item in problems[:MOST_PROBLEMS]:
         location = item["loc"]
-        kind = (
-            location[:1] == ("trainer",) and len(location) > 1
-        )  # pydantic names the kind of trainer between the keys
+        # pydantic puts the kind of trainer between the keys
+        kind = location[:1] == ("trainer",) and len(location) > 1
         where = ".".join(
             str(part)[:80] for part in (location[:1] + location[2:] if kind else location)
         )
@@ -698,7 +749,10 @@ def _explain(error: ValidationError) -> Iterator[str]:
         elif item["type"] == "value_error":
             yield f"{where} {item['ctx']['error']}".strip()
         else:
-            yield f"{where} is {shown(item['input'])}; need: {item['msg'].removeprefix('Input should be ')}"
+            yield (
+                f"{where} is {shown(item['input'])}; need: "
+                f"{item['msg'].removeprefix('Input should be ')}"
+            )
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:

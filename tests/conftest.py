@@ -15,7 +15,9 @@ import pytest
 
 @pytest.fixture(scope="session")
 def ray_environment():
-    """Environment of every process that talks to the tests' Ray: a token of its own, one thread a process."""
+    """Environment of every process that talks to the tests' Ray: a token of its own, one thread a
+    process.
+    """
     folder = Path(tempfile.mkdtemp(prefix="bimix-t-"))  # short: Ray's sockets lie below it
     token = folder / "token"
     token.write_text(secrets.token_hex(32))
@@ -37,7 +39,9 @@ def ray_environment():
 
 @pytest.fixture(scope="session")
 def object_store():
-    """Makes the URI of a new bucket on a real S3 server of this process; credentials are in the environment."""
+    """Makes the URI of a new bucket on a real S3 server of this process; credentials are in the
+    environment.
+    """
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -59,7 +63,10 @@ def object_store():
             client.request("PUT", f"/{name}")
             assert client.getresponse().status == 200
             client.close()
-            return f"s3://{name}/sweep?endpoint_override=http%3A%2F%2F{host}%3A{port}&scheme=http&region=us-east-1"
+            return (
+                f"s3://{name}/sweep?endpoint_override=http%3A%2F%2F{host}%3A{port}"
+                "&scheme=http&region=us-east-1"
+            )
 
         yield bucket
         server.stop()
@@ -95,7 +102,8 @@ def ray_address(ray_environment):
     except subprocess.TimeoutExpired:
         head.kill()
         pytest.fail(
-            f"Ray did not end in a minute after SIGTERM: {(folder / 'head.log').read_text()[-2000:]}"
+            "Ray did not end in a minute after SIGTERM: "
+            f"{(folder / 'head.log').read_text()[-2000:]}"
         )
 
 

@@ -1,4 +1,4 @@
-"""What commands share: options that look alike everywhere, and how results are printed."""
+"""Options that several commands share, and functions that print results."""
 
 import json
 import os
@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 
 
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
-"""Environment variables that say how many threads numpy's linear algebra takes, read when numpy is loaded; all cores without them."""
+"""Environment variables that set the number of threads of numpy's linear algebra.
+
+numpy reads both when it is loaded; without them it uses all cores.
+"""
 
 
 class OneThread(TyperCommand):
-    """A command that fits laws: its linear algebra takes one thread unless the environment says how many.
+    """Command that fits laws with one linear-algebra thread, unless the environment sets a number.
 
-    Its matrices are so small that further threads only wait for each other: on a busy machine a fit took 31 s with two and .4 s with one. It
-    trains nothing, so nobody inherits this; sweeps on Ray are left alone, their trainings take the threads that `resources` give.
+    The matrices of a fit are small, so further threads only wait for each other
+    (docs/evidence.md). The command trains nothing, so no trial inherits the setting. Commands that
+    run a sweep on Ray do not use this class: their trials take the threads that `resources` give.
     """
 
     def invoke(self, ctx: Any) -> Any:
@@ -36,7 +40,7 @@ class OneThread(TyperCommand):
 
 
 class WithTrainers(TyperCommand):
-    """Ends its help with the ids of the registry, which is loaded only then."""
+    """Command whose help ends with the ids of the trainers; only the help loads their registry."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         from bimix_sweep.export.registry import TRAINERS, VARIANTS
@@ -52,25 +56,26 @@ GoalOption = Annotated[
     typer.Option(
         "--goal",
         metavar="TARGET=GOAL",
-        help="Which way a target counts: min (a loss, the default), or with its smallest and largest "
-        "possible value max:LOW:HIGH or min:LOW:HIGH; --goal arc=max:0:1 for an accuracy. Values are given and "
-        "shown in the target's own unit.",
+        help="Which way a target counts: min (a loss, the default), or with its smallest and "
+        "largest possible value max:LOW:HIGH or min:LOW:HIGH; --goal arc=max:0:1 for an accuracy. "
+        "Values are given and shown in the target's own unit.",
     ),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Address = Annotated[
     str | None,
     typer.Option(
-        help="Ray cluster to run on (host:port or ray://host:port); default: embedded Ray on this machine."
+        help="Ray cluster to run on (host:port or ray://host:port); default: embedded Ray on this "
+        "machine."
     ),
 ]
 
 
 def parse_retry_failed(text: str) -> int | Literal["all"]:
-    """What `--retry-failed` says.
+    """Value of the option `--retry-failed`: a number of trials, or "all".
 
     Raises:
-        typer.BadParameter: it is neither a number nor `all`.
+        typer.BadParameter: the text is neither a number nor `all`.
     """
     if text == "all":
         return "all"
@@ -85,14 +90,19 @@ RetryFlag = Annotated[
         "--retry-failed",
         parser=parse_retry_failed,
         metavar="N|all",
-        help="Try again at most N trials that failed for a cause outside their mixture, 0 for none; all: diverged ones "
-        "too. Default: every one of that kind, unless the sweep is complete.",
+        help="Try again at most N trials that failed for a cause outside their mixture, 0 for "
+        "none; all: diverged ones too. Default: every one of that kind, unless the sweep is "
+        "complete.",
     ),
 ]
 
 
 def pairs(options: list[str] | None) -> dict[str, str]:
-    """{name: text} of options NAME=TEXT."""
+    """{name: text} of options NAME=TEXT.
+
+    Raises:
+        ConfigError: an option is not NAME=TEXT.
+    """
     found = {}
     for option in options or []:
         name, equals, value = option.rpartition("=")
@@ -103,7 +113,11 @@ def pairs(options: list[str] | None) -> dict[str, str]:
 
 
 def goals_of(options: list[str] | None) -> "Goals":
-    """{target: goal} of options TARGET=GOAL."""
+    """{target: goal} of options TARGET=GOAL.
+
+    Raises:
+        ConfigError: an option is not TARGET=GOAL, or its goal cannot be parsed.
+    """
     from bimix_sweep.mixture.goals import Goal
 
     found = {}
@@ -116,6 +130,13 @@ def goals_of(options: list[str] | None) -> "Goals":
 
 
 def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> None:
+    """Print a recipe as a table with notes, or as JSON.
+
+    Args:
+        recipe: the recipe to print.
+        folder: where RECIPE.json and report.html were written; None prints no such line.
+        as_json: print the JSON of RECIPE.json instead of the table.
+    """
     if as_json:
         print_json(recipe.to_json())
         return
@@ -139,24 +160,29 @@ def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> 
     title = "the predicted optimum" if recipe.comparison is None else "the recommended mixture"
     print_rows(title, rows)
     typer.echo(
-        f"regret: expected {percent(recipe.regret['expected'])}, at most {percent(recipe.regret['upper95'])} (95 %)"
+        f"regret: expected {percent(recipe.regret['expected'])}, at most "
+        f"{percent(recipe.regret['upper95'])} (95 %)"
     )
     for target, goal in recipe.goals.items():
         if goal.range is not None and target in recipe.predicted_losses:
             typer.echo(
                 printable(
-                    f"{target}: {recipe.predicted_losses[target]:.4g} predicted, {goal.words}; regret and "
-                    "region are of its distance from the best end of that range"
+                    f"{target}: {recipe.predicted_losses[target]:.4g} predicted, {goal.words}; "
+                    "regret and region are of its distance from the best end of that range"
                 )
             )
-    question: dict[str, Any] = dict(recipe.provenance).get("question") or {}  # type: ignore[assignment]
+    question: dict[str, Any] = (
+        dict(recipe.provenance).get("question") or {}  # type: ignore[assignment]
+    )
     if question.get("kl"):
         typer.echo(
-            "note: the regret is of the loss alone, without the pull, so it holds what staying near --prior costs"
+            "note: the regret is of the loss alone, without the pull, so it holds what staying "
+            "near --prior costs"
         )
     for bound in recipe.binding:
         typer.echo(
-            f"{_limit(bound, recipe)} holds it back; without it the loss would be {percent(bound.cost)} lower"
+            f"{_limit(bound, recipe)} holds it back; without it the loss would be "
+            f"{percent(bound.cost)} lower"
         )
     if recipe.comparison is not None:
         typer.echo(printable(str(recipe.comparison["sentence"])))
@@ -166,7 +192,11 @@ def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> 
 
 
 def _limit(bound: "Binding", recipe: "Recipe") -> str:
-    """`the max of math`, or `the limit of 4 epochs of math's 3e+10 tokens` where that is what caps it."""
+    """Words for a binding bound of a domain.
+
+    Either `the max of math`, or `the limit of 4 epochs of math's 3e+10 tokens` where the limit on
+    epochs is lower than the domain's own `max`.
+    """
     provenance: dict[str, Any] = dict(recipe.provenance)
     question = provenance.get("question") or {}
     most = (question.get("final") or {}).get("max_epochs")
@@ -180,10 +210,12 @@ def _limit(bound: "Binding", recipe: "Recipe") -> str:
 
 
 def print_json(value: Any) -> None:
+    """Print a value as indented JSON; NaN and infinity raise ValueError."""
     typer.echo(json.dumps(value, indent=1, allow_nan=False))
 
 
 def print_rows(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print rows {column: value} as a table with a title; a missing value gives an empty cell."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -191,7 +223,7 @@ def print_rows(title: str, rows: list[dict[str, Any]]) -> None:
 
     console = Console()
     if not console.is_terminal:
-        console = Console(width=200)  # piped: nothing is cut
+        console = Console(width=200)  # wide enough that no cell is cut in a pipe
     table = Table(title=Text(printable(title), style="bold"), title_justify="left", box=SIMPLE_HEAD)
     names = list(dict.fromkeys(name for row in rows for name in row))
     for name in names:
@@ -203,10 +235,12 @@ def print_rows(title: str, rows: list[dict[str, Any]]) -> None:
             f"{value:.3g}" if isinstance(value := row.get(name, ""), float) else str(value)
             for name in names
         )
-        table.add_row(*(Text(printable(cell)) for cell in cells))  # Text: brackets are no markup
+        # Text() prints brackets as they are; a plain string would be read as markup
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     console.print(table)
 
 
 def print_notes(notes: Iterable[str], *, err: bool = False) -> None:
+    """Print each note on a line of its own, to standard error where `err` is set."""
     for note in notes:
         typer.echo(printable(f"note: {note}"), err=err)

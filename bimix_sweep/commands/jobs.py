@@ -1,4 +1,4 @@
-"""Commands that run a sweep as a Ray job and look at one from anywhere."""
+"""Commands that run a sweep as a Ray job, stop the job, and show a sweep's status from anywhere."""
 
 import time
 from contextlib import AbstractContextManager
@@ -25,13 +25,15 @@ def submit(
     out: Annotated[
         str | None,
         typer.Option(
-            help="Folder or URI of the sweep, as this machine and the cluster both see it; default: the file's out."
+            help="Folder or URI of the sweep, as this machine and the cluster both see it; "
+            "default: the file's out."
         ),
     ] = None,
     working_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Folder with your trainer's code; it is sent to every node. A .gitignore there is heeded."
+            help="Folder with your trainer's code; it is sent to every node. A .gitignore there is "
+            "heeded."
         ),
     ] = None,
     retry_failed: RetryFlag = None,
@@ -39,8 +41,9 @@ def submit(
 ) -> None:
     """Run a sweep as a job on a Ray cluster.
 
-    Where the folder holds a sweep that stopped, it goes on. The command returns when the job's driver works; look on with
-    status or watch. The cluster's token is taken from RAY_AUTH_TOKEN or the file RAY_AUTH_TOKEN_PATH (~/.ray/auth_token).
+    Where the folder holds a sweep that stopped, the job resumes that sweep. The command returns
+    when the job's driver works; follow the sweep with status or watch. The cluster's token is taken
+    from RAY_AUTH_TOKEN or the file RAY_AUTH_TOKEN_PATH (~/.ray/auth_token).
     """
     from bimix_sweep.config import SweepConfig
     from bimix_sweep.sweep.jobs import submission
@@ -56,7 +59,8 @@ def submit(
         and submission.unchanged(loaded, folder)
     ):
         raise ConfigError(
-            f"{folder} holds a sweep that is complete; its results are there, so take another folder for a new one"
+            f"{folder} holds a sweep that is complete; its results are there, so take another "
+            "folder for a new one"
         )
     state = submission.submit(
         loaded,
@@ -80,7 +84,7 @@ def submit(
 
 
 def stop(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -> None:
-    """End the job of a sweep, losing nothing: it can go on later."""
+    """End the job of a sweep. Nothing is lost; the sweep can be resumed later."""
     from bimix_sweep.sweep.jobs import submission
     from bimix_sweep.sweep.views.follower import Follower
     from bimix_sweep.sweep.workspace.paths import sweep_folder
@@ -100,7 +104,8 @@ def stop(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -
         )
         return
     typer.echo(
-        f"job {state.job.submission_id}: {state.state.lower()}{f' ({state.message})' if state.message else ''}"
+        f"job {state.job.submission_id}: "
+        f"{state.state.lower()}{f' ({state.message})' if state.message else ''}"
     )
     if followed.complete:
         typer.echo("the sweep is complete")
@@ -109,9 +114,10 @@ def stop(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -
 
 
 def status(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -> None:
-    """Say how far a sweep is.
+    """Show the progress of a sweep.
 
-    Its trainings, the predicted optimum, its job. Reads the journal, and asks the job's head where there is one.
+    Prints its trials, the predicted optimum and its job. The command reads the journal, and asks
+    the head of the Ray cluster where the sweep has a job.
     """
     from bimix_sweep.sweep.jobs import submission
     from bimix_sweep.sweep.views.follower import Follower, as_json_value, print_status
@@ -150,18 +156,17 @@ def watch(
     ] = 8042,
     seconds: Annotated[float, typer.Option(min=0.2, help="Between looks at the journal.")] = 2.0,
 ) -> None:
-    """Look on while a sweep runs, here or elsewhere.
+    """Follow a sweep while it runs, here or elsewhere.
 
-    Ends when the sweep is complete. Ctrl-C ends the looking and leaves the sweep alone.
+    The command ends when the sweep is complete. Ctrl-C ends the command; the sweep continues.
     """
     from bimix_sweep import files
     from bimix_sweep.sweep.views.follower import Follower, watch_in_terminal
     from bimix_sweep.sweep.workspace.paths import sweep_folder
 
     folder = sweep_folder(folder)
-    if not files.exists(
-        folder
-    ):  # where a sweep was submitted to or has only just been started, the folder is there
+    # the folder exists as soon as a sweep is submitted or started
+    if not files.exists(folder):
         raise ConfigError(
             f"{folder} holds no sweep and no job; start one with: bimix-sweep run, or submit"
         )
@@ -182,6 +187,7 @@ def watch(
 
 
 def _until_interrupted(served: AbstractContextManager[str]) -> None:
+    """Print the URL of a server and keep the server until Ctrl-C."""
     with served as url:
         typer.echo(f"{url}  (Ctrl-C ends the page and leaves the sweep alone)")
         while True:

@@ -1,4 +1,4 @@
-"""Commands on finished runs: laws, predictions, optima, replays, and recipes for trainers."""
+"""Commands on finished runs: fit, predict, optimum, replay, and export of recipes to trainers."""
 
 import math
 from dataclasses import asdict, replace
@@ -21,7 +21,7 @@ from bimix_sweep.errors import ConfigError, TableError
 from bimix_sweep.parsing import parse_json
 
 FEW = 10
-"""Trainings below which a judgement is called weak."""
+"""Number of judged trials below which `replay` calls its rank correlation and regret weak."""
 
 Source = Annotated[
     str,
@@ -63,7 +63,8 @@ def fit(
 ) -> None:
     """Fit a mixing law to finished runs.
 
-    Says which law, how well it predicts mixtures it has not seen, and why.
+    Prints which law was chosen for each target, the reason, and the prediction error on mixtures
+    left out of the fit.
     """
     from bimix_sweep.law.fitting.fit_law import fit_law
     from bimix_sweep.law.posterior.question import LawQuestion
@@ -116,7 +117,8 @@ def fit(
         return
     print_notes(list(fitted.notes))
     print_rows(
-        f"{fitted.num_trials} trainings of {fitted.num_mixtures} mixtures; errors on mixtures left out",
+        f"{fitted.num_trials} trainings of {fitted.num_mixtures} mixtures; errors on mixtures left "
+        "out",
         rows,
     )
     for reason in dict.fromkeys(reasons.values()):
@@ -140,7 +142,7 @@ def predict(
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Predict the losses of mixtures, one row for each row, in order."""
+    """Predict the losses of mixtures: one output row for each input row, in the same order."""
     import numpy as np
     import pyarrow as pa
 
@@ -198,7 +200,8 @@ def predict(
     beyond = (steps > fitted.steps[1]) | (steps < fitted.steps[0])
     if beyond.any():
         notes.append(
-            f"{beyond.sum()} of {len(steps)} rows lie outside the fitted steps {fitted.steps[0]:g}-{fitted.steps[1]:g}: extrapolated"
+            f"{beyond.sum()} of {len(steps)} rows lie outside the fitted steps "
+            f"{fitted.steps[0]:g}-{fitted.steps[1]:g}: extrapolated"
         )
     if (
         sizes is not None
@@ -206,7 +209,8 @@ def predict(
         and (outside := (sizes > fitted.sizes[1]) | (sizes < fitted.sizes[0])).any()
     ):
         notes.append(
-            f"{outside.sum()} of {len(sizes)} rows lie outside the fitted sizes {fitted.sizes[0]:g}-{fitted.sizes[1]:g}: extrapolated"
+            f"{outside.sum()} of {len(sizes)} rows lie outside the fitted sizes "
+            f"{fitted.sizes[0]:g}-{fitted.sizes[1]:g}: extrapolated"
         )
     if fitted.sizes is None and not np.isnan(asked.sizes).all():
         notes.append("this law was fitted without sizes; the size column changes nothing")
@@ -268,9 +272,9 @@ def optimum(
 ) -> None:
     """Find the mixture with the lowest predicted loss.
 
-    Gives its near-optimal region, expected regret and certificate too. The law of a sweep answers
-    the sweep's own question: its weights, objective, bounds and final run. Each option changes that
-    part of the question, and the recipe says so.
+    The recipe also holds the near-optimal region, the expected regret and the certificate. For the
+    law of a sweep the defaults are the sweep's own: weights, objective, bounds and final run. Each
+    option replaces one of these defaults, and the recipe records the change.
     """
     from bimix_sweep.export.provenance import commit, versions
     from bimix_sweep.law.posterior.question import changed
@@ -316,7 +320,8 @@ def replay(
         typer.Option(
             "-o",
             "--out",
-            help="CSV: policy, seed, runs, spearman, mre (%), regret; cost where runs have several sizes or last steps.",
+            help="CSV: policy, seed, runs, spearman, mre (%), regret; cost where runs have several "
+            "sizes or last steps.",
         ),
     ],
     start: Annotated[
@@ -338,10 +343,12 @@ def replay(
     ] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """What a sweep would have done on finished runs.
+    """Simulate a sweep on finished runs.
 
-    It chooses among their mixtures; the result tells how soon it would have known as much. Where runs have several sizes or last steps it
-    chooses among all of them per cost (size x steps, in units of a largest and longest one) and is judged on the largest and longest.
+    The simulated sweep chooses among the mixtures of the finished runs; the result shows how well
+    its law predicts after each number of runs. Where the runs have several sizes or last steps, the
+    sweep chooses among all of them per cost (size x steps, in units of a run of the largest size
+    for the most steps), and is judged on the runs of the largest size for the most steps.
     """
     import pyarrow as pa
 
@@ -392,7 +399,8 @@ def replay(
     if (judged_on := looks[-1].num_judged) < FEW:
         print_notes(
             [
-                f"the last row is judged on {judged_on} trainings: rank correlation and regret say little"
+                f"the last row is judged on {judged_on} trainings: rank correlation and regret say "
+                "little"
             ]
         )
     print_rows(f"judged on {'the trainings not looked at' if heldout is None else heldout}", rows)
@@ -429,9 +437,10 @@ def export(
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write the mixture as a large-scale trainer takes it.
+    """Write the mixture in the format of a large-scale trainer.
 
-    Says the unit of the weights and what was not checked, in the file where its format has room.
+    Also gives the unit of the weights and what was not checked: in the file where its format has
+    room for notes, else on the screen.
     """
     from bimix_sweep.export.recipe import Recipe
     from bimix_sweep.export.registry import export_all, export_recipe
@@ -460,7 +469,11 @@ def export(
 
 
 def _numbers(path: Path) -> dict[str, float]:
-    """A JSON file {name: number}."""
+    """Read a JSON file {name: number}.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds something else.
+    """
     from bimix_sweep import files
 
     try:
@@ -482,6 +495,7 @@ def _numbers(path: Path) -> dict[str, float]:
 
 
 def _ends(flag: str, given: dict[str, str]) -> dict[str, float]:
+    """{domain: bound} of the texts given to `flag`; a text that is no number is a ConfigError."""
     ends = {}
     for name, value in given.items():
         try:

@@ -1,4 +1,4 @@
-"""Commands for trainings that somebody else's scheduler runs: mixtures out, losses in."""
+"""Commands for trials that another scheduler runs: `propose` mixtures and `record` losses."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -39,7 +39,8 @@ def propose(
         typer.Option(
             "-o",
             "--mixtures",
-            help="CSV or Parquet: trial, seed, steps, r_<domain>, reason; size where there are several.",
+            help="CSV or Parquet: trial, seed, steps, r_<domain>, reason; size where there are "
+            "several.",
         ),
     ],
     out: Annotated[
@@ -49,7 +50,8 @@ def propose(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="With DIR: go on with this changed configuration; default: DIR/config.yaml, edited or not."
+            help="With DIR: go on with this changed configuration; default: DIR/config.yaml, "
+            "edited or not."
         ),
     ] = None,
     version_change: Annotated[
@@ -63,7 +65,8 @@ def propose(
         typer.Option(
             parser=parse_retry_failed,
             metavar="N|all",
-            help="With DIR: list N failed trials, or all, again as open; what record then brings replaces the failure.",
+            help="With DIR: list N failed trials, or all, again as open; what record then brings "
+            "replaces the failure.",
         ),
     ] = None,
     maximum: Annotated[
@@ -80,9 +83,9 @@ def propose(
     ] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """The next mixtures to train, without Ray.
+    """Propose the next mixtures to train, without Ray.
 
-    Run them as you like, then give their losses to `record`.
+    Train them with any scheduler, then give their losses to `record`.
     """
     from bimix_sweep.config import SweepConfig
     from bimix_sweep.mixture.table import LossTable, check_ending
@@ -112,7 +115,8 @@ def propose(
     }[kind]
     if wrong := [flag for flag, value in given.items() if value and flag not in fitting]:
         raise ConfigError(
-            f"{wrong[0]} does not go with {source}, which is taken as {kind}; see bimix-sweep propose --help"
+            f"{wrong[0]} does not go with {source}, which is taken as {kind}; see bimix-sweep "
+            "propose --help"
         )
     folder = None
     if kind == "TABLE":
@@ -161,14 +165,15 @@ def record(
     table: Annotated[
         str,
         typer.Argument(
-            help="CSV or Parquet: trial, step, r_<domain>, loss_<target>; nan for a training that failed; losses that come later replace that."
+            help="CSV or Parquet: trial, step, r_<domain>, loss_<target>; nan for a training that "
+            "failed; losses that come later replace that."
         ),
     ],
     as_json: JsonFlag = False,
 ) -> None:
-    """Take in losses of trainings that propose gave.
+    """Record the losses of trials from propose.
 
-    Says where the sweep stands; after the last training it writes the results.
+    Prints the progress of the sweep; after the last trial the command writes the results.
     """
     from bimix_sweep.sweep.offline import offline
 
@@ -205,16 +210,18 @@ def record(
         print_notes(list(snapshot.not_tested))
     waiting = sum(row.state == "running" for row in snapshot.trials)
     typer.echo(
-        f"{waiting} trainings are open; next: bimix-sweep propose {folder} --count K -o MIXTURES.csv"
+        f"{waiting} trainings are open; next: bimix-sweep propose {folder} --count K -o "
+        "MIXTURES.csv"
     )
 
 
 def _aside(line: str) -> None:
+    """Print a line to standard error."""
     typer.echo(line, err=True)
 
 
 def _no_more(asked: "Asked") -> str:
-    """Why there are no more trainings to hand out."""
+    """Reason why `propose` gives no more trials."""
     if asked.open or asked.new:
         return (
             "these are the final trainings; record them to get RECIPE.json"
@@ -225,6 +232,7 @@ def _no_more(asked: "Asked") -> str:
 
 
 def _share(flag: str, name: str, text: str) -> float:
+    """Proportion given to `flag` for domain `name`; a text that is no number is a ConfigError."""
     try:
         return float(text)
     except ValueError:
@@ -232,6 +240,7 @@ def _share(flag: str, name: str, text: str) -> float:
 
 
 def _row(proposal: Any, asked: "Asked", state: str) -> dict[str, Any]:
+    """One row of the printed table of proposals."""
     shares = proposal.mixture.as_array(asked.domains)
     return {
         "trial": proposal.trial,
@@ -244,6 +253,8 @@ def _row(proposal: Any, asked: "Asked", state: str) -> dict[str, Any]:
 
 
 def _asked_json(asked: "Asked", folder: str | None, mixtures: str) -> dict[str, Any]:
+    """JSON result of `propose`."""
+
     def plain(proposals: Any) -> list[dict[str, Any]]:
         return [
             {
@@ -269,6 +280,7 @@ def _asked_json(asked: "Asked", folder: str | None, mixtures: str) -> dict[str, 
 
 
 def _standing_json(standing: "Standing") -> dict[str, Any]:
+    """JSON result of `record`."""
     snapshot = standing.snapshot
     return {
         "points": standing.points,

@@ -1,4 +1,4 @@
-"""Commands before a sweep: a first configuration, what is missing here, what it will cost."""
+"""Commands before a sweep: write a configuration, check this machine, estimate the cost."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +10,7 @@ from bimix_sweep.commands.common import JsonFlag, print_json, print_notes, print
 from bimix_sweep.errors import ConfigError
 
 FEW = 10
-"""Simulated sweeps below which their mean regret is called weak."""
+"""Number of simulated sweeps below which `plan` calls their mean regret weak."""
 
 
 def init(
@@ -30,7 +30,8 @@ def init(
 ) -> None:
     """Write a commented sweep.yaml for your own text.
 
-    Looks into each path, names its domain after it, and chooses the size of the proxies by how much text there is.
+    Reads some text of each path, names one domain after each path, and chooses the size of the
+    proxies from the amount of text.
     """
     from bimix_sweep import files
     from bimix_sweep.config import SweepConfig
@@ -58,7 +59,8 @@ def init(
         return
     for domain in found:
         typer.echo(
-            f"{domain.name}: about {domain.tokens:.2g} tokens{f'; {domain.note}' if domain.note else ''}"
+            f"{domain.name}: about {domain.tokens:.2g} "
+            f"tokens{f'; {domain.note}' if domain.note else ''}"
         )
     typer.echo(f"wrote {out}; see what it costs with: bimix-sweep plan {out}")
 
@@ -76,10 +78,11 @@ def doctor(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Say what is missing here for a sweep, and what to do about it.
+    """Check what a sweep needs here, and say how to get it.
 
-    Looks at Python and packages, cores, memory, shared memory, GPUs, the cluster's token, where the sweep will lie, the
-    configuration and its text, and the cluster. Exits with 1 where something must be mended first.
+    Checks Python and packages, cores, memory, shared memory, GPUs, the cluster's token, the folder
+    of the sweep, the configuration and its text, and the cluster. The exit code is 1 where a
+    problem must be fixed before a sweep can run.
     """
     from bimix_sweep.sweep.preflight.doctor import examine
 
@@ -113,7 +116,8 @@ def plan(
     hours: Annotated[
         float | None,
         typer.Option(
-            help="Wall time of one training (of the largest size for the most steps), in hours; default: timed here for the built-in trainer."
+            help="Wall time of one training (of the largest size for the most steps), in hours; "
+            "default: timed here for the built-in trainer."
         ),
     ] = None,
     noise: Annotated[
@@ -129,10 +133,11 @@ def plan(
     ] = 45.0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Say what a sweep will cost and may find out, before it runs.
+    """Estimate the cost and the regret of a sweep, before it runs.
 
-    The cost of the built-in trainer is measured here: some real steps of the proxy. What the sweep may find out is simulated,
-    on laws drawn from what bimix-sweep believes before any run, with this file's domains, targets, bounds and slots.
+    The cost of the built-in trainer is measured here, with some real steps of the proxy. The regret
+    is simulated on laws drawn from the prior of bimix-sweep, with this file's domains, targets,
+    bounds and slots.
     """
     from bimix_sweep.config import SweepConfig
     from bimix_sweep.sweep.preflight.plan import make_plan
@@ -148,7 +153,8 @@ def plan(
     from bimix_sweep.sweep.history.snapshot import duration
 
     typer.echo(
-        f"{made.trials} trainings at most, and up to {made.final_trials} final ones; {made.slots} at a time"
+        f"{made.trials} trainings at most, and up to {made.final_trials} final ones; {made.slots} "
+        "at a time"
     )
     steps = " or ".join(f"{number:,}" for number in (*made.shorter, made.steps))
     longest = f"{made.tokens:.3g} tokens" + (" the longest" if made.shorter else "")
@@ -157,15 +163,15 @@ def plan(
         typer.echo("how long a training takes is not known here; give --hours for the cost")
     else:
         how = "as timed here" if made.measured else "as told"
-        most = (
-            "at most about" if made.cost < made.trials else "at most"
-        )  # the cost of those that the law will choose is not known
+        # the cost of the trials that the law will choose is not known
+        most = "at most about" if made.cost < made.trials else "at most"
         several = [
             *(["of the largest size"] if len(made.sizes) > 1 else []),
             *(["for the most steps"] if made.shorter else []),
         ]
         typer.echo(
-            f"{' '.join(['one training', *several])} {duration(3600 * made.training_hours)} ({how}), all of it {most} {duration(3600 * made.wall_hours)}"
+            f"{' '.join(['one training', *several])} {duration(3600 * made.training_hours)} "
+            f"({how}), all of it {most} {duration(3600 * made.wall_hours)}"
         )
         if several:
             source = (
@@ -174,7 +180,8 @@ def plan(
                 else "most of them taken to be such"
             )
             typer.echo(
-                f"the {made.trials} trainings cost as much as {made.cost:.3g} {' '.join(several)}, {source}"
+                f"the {made.trials} trainings cost as much as {made.cost:.3g} {' '.join(several)}, "
+                f"{source}"
             )
         typer.echo(
             f"cost: {made.core_hours:.3g} core-hours"
@@ -190,7 +197,8 @@ def plan(
         return
     if not made.regret:
         typer.echo(
-            f"no simulated sweep came far enough in {seconds:g} s to say anything; give --seconds more"
+            f"no simulated sweep came far enough in {seconds:g} s to say anything; give --seconds "
+            "more"
         )
         return
     typer.echo("")
@@ -210,7 +218,8 @@ def plan(
     )
     if count < FEW:
         typer.echo(
-            f"the figures rest on {count} simulated sweep{'s' if count > 1 else ''}, so they say little; give --seconds more"
+            f"the figures rest on {count} simulated sweep{'s' if count > 1 else ''}, so they say "
+            "little; give --seconds more"
         )
     when = (
         f"after about {made.stops_at} trainings"

@@ -1,4 +1,4 @@
-"""Commands that run a sweep and look at one."""
+"""Commands that run, resume and extend a sweep, and write its page and its schema."""
 
 import contextlib
 from collections.abc import Iterator
@@ -28,9 +28,10 @@ def demo(
     ] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """The whole thing on this machine, in minutes.
+    """Run a whole small sweep on this machine, in minutes.
 
-    Real text found here, real proxies, embedded Ray, a recipe and a page; minutes on 2 cores.
+    The demo trains real proxies on real text of this machine with an embedded Ray, and writes a
+    recipe and a page. It takes minutes on 2 cores.
     """
     from bimix_sweep.sweep.preflight.demo import run_demo
 
@@ -47,7 +48,8 @@ def run(
         bool,
         typer.Option(
             "--resume",
-            help="Go on with the sweep where that folder holds one, for schedulers that start a job again.",
+            help="Go on with the sweep where that folder holds one, for schedulers that start a "
+            "job again.",
         ),
     ] = False,
     retry_failed: RetryFlag = None,
@@ -80,17 +82,18 @@ def resume(
     version_change: Annotated[
         Literal["keep", "drop"],
         typer.Option(
-            help="Trainings on a domain's old version: kept as evidence under a name of their own, or dropped."
+            help="Trainings on a domain's old version: kept as evidence under a name of their own, "
+            "or dropped."
         ),
     ] = "keep",
     retry_failed: RetryFlag = None,
     address: Address = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Go on with a sweep after any stop or change.
+    """Resume a sweep after any stop or change.
 
-    Finished trainings are kept, running ones go on from their checkpoint, and failed ones whose mixture is not to blame
-    are tried again.
+    Finished trials are kept, running trials continue from their checkpoint, and trials that failed
+    for a cause outside their mixture are tried again.
     """
     with _early_stop_told():
         from bimix_sweep.config import SweepConfig
@@ -114,9 +117,9 @@ def extend(
     address: Address = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Go on with a sweep with a larger budget.
+    """Continue a sweep with a larger budget.
 
-    The sweep may be finished or not; trainings of before are kept.
+    The sweep may be finished or not; its earlier trials are kept.
     """
     with _early_stop_told():
         from bimix_sweep.sweep.api import extend_sweep
@@ -127,7 +130,10 @@ def extend(
 
 @contextlib.contextmanager
 def _early_stop_told() -> Iterator[None]:
-    """Ctrl-C before the driver took the signals over; from then on it says itself how to go on (`sweep.interrupt`)."""
+    """Print what to do after a Ctrl-C that comes before the driver handles signals.
+
+    From then on the driver itself prints how to resume the sweep.
+    """
     try:
         yield
     except KeyboardInterrupt as error:
@@ -140,9 +146,9 @@ def report(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Write the page of a sweep anew.
+    """Write the page of a sweep again.
 
-    The sweep may run or be finished; the page is DIR/report.html.
+    The sweep may be running or finished; the page is DIR/report.html.
     """
     from bimix_sweep.sweep.api import write_sweep_report
 
@@ -156,7 +162,7 @@ def report(
 def schema() -> None:
     """Print the JSON Schema of sweep.yaml.
 
-    Every key, its meaning, its default.
+    The schema gives each key, its meaning and its default.
     """
     from bimix_sweep.config import SweepConfig
 

@@ -1,7 +1,8 @@
-"""Contours on the triangle of three proportions: where a function is at most a level, as closed loops.
+"""Contours on the triangle of three proportions: closed loops around `function <= level`.
 
-The triangle is cut into small ones on which the function is taken as linear; each is clipped to `function <= level`. An edge
-between two clipped pieces is walked once in each direction and cancels, so what is left is the outline.
+The triangle is divided into small triangles, and the function is taken as linear on each of them.
+Each small triangle is clipped to `function <= level`. An edge between two clipped pieces appears
+once in each direction and cancels, so the remaining edges are the outline.
 """
 
 from collections import defaultdict
@@ -13,7 +14,11 @@ from bimix_sweep.mixture.simplex import Array
 
 
 def triangle_grid(divisions: int) -> Array:
-    """((divisions + 1)(divisions + 2) / 2, 3) mixtures, rows of equal first proportion from 0 to 1."""
+    """Grid of mixtures on the triangle, in rows of equal first proportion from 0 to 1.
+
+    Returns:
+        ((divisions + 1)(divisions + 2) / 2, 3) proportions.
+    """
     return (
         np.array(
             [
@@ -34,15 +39,16 @@ def sublevel_loops(
     lower: Sequence[float] = (0, 0, 0),
     upper: Sequence[float] = (1, 1, 1),
 ) -> list[Array]:
-    """Outlines of the part of the triangle where the function is at most `level` and the proportions lie in their bounds.
+    """Outlines of the region where the function is at most `level`, within bounds.
 
     Args:
-        values: of the function on `triangle_grid(divisions)`.
-        level: the largest value inside.
+        values: values of the function on `triangle_grid(divisions)`.
+        divisions: number of intervals along each edge of the triangle.
+        level: the largest value inside the region.
         lower, upper: bounds of each proportion.
 
     Returns:
-        Closed loops (points, 3), first point last again; none where the part is empty.
+        Closed loops (points, 3), whose last point repeats the first; none for an empty region.
     """
     grid = triangle_grid(divisions)
     index = {tuple(np.rint(point * divisions).astype(int)): n for n, point in enumerate(grid)}
@@ -74,7 +80,12 @@ def sublevel_loops(
 
 
 def _clip(polygon: Array, excess: Array) -> Array:
-    """The part of a convex polygon (points, columns) where a linear function, `excess` at its points, is at most 0."""
+    """Clip a convex polygon to the part where a linear function is at most 0.
+
+    Args:
+        polygon: (points, columns) corners.
+        excess: (points,) values of the linear function at the corners.
+    """
     kept = []
     for n in range(len(polygon)):
         here, after = excess[n], excess[(n + 1) % len(polygon)]
@@ -86,15 +97,14 @@ def _clip(polygon: Array, excess: Array) -> Array:
                 if here < after
                 else (polygon[(n + 1) % len(polygon)], polygon[n])
             )
-            low, high = (
-                min(here, after),
-                max(here, after),
-            )  # the same order from both sides: neighbours get the same point
+            # the same order from both sides, so that neighbours get the same point
+            low, high = min(here, after), max(here, after)
             kept.append(first + (second - first) * (-low / (high - low)))
     return np.array(kept).reshape(-1, polygon.shape[1])
 
 
 def _chain(edges: dict[tuple[float, ...], list[tuple[float, ...]]]) -> list[Array]:
+    """Join edges {start: ends} to closed loops (points, 3)."""
     loops = []
     while start := next((point for point, ends in edges.items() if ends), None):
         loop = [start]

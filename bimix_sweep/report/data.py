@@ -1,4 +1,7 @@
-"""What the page of a sweep shows. Everything a section needs may be missing: a running sweep has a page too."""
+"""Data of the page of a sweep.
+
+A running sweep has a page too, so the data of each section may be missing.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,78 +21,82 @@ from bimix_sweep.mixture.table import LossTable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathPoint:
-    """The predicted optimum after some trainings."""
+    """Predicted optimum after some number of trials."""
 
     num_trials: int
-    """Trainings with at least one measured point."""
+    """Number of trials with at least one measured point."""
     mixture: Mixture
-    """The optimum then."""
+    """Predicted optimum after these trials."""
     interval: Mapping[str, tuple[float, float]]
-    """95 % interval of each domain."""
+    """{domain: 95 % interval of its proportion}."""
     regret_expected: float
-    """Fraction of the objective."""
+    """Expected regret of the optimum, as a fraction of the objective."""
     regret_upper95: float
-    """Its 95 % bound."""
+    """Upper 95 % bound of the regret, as a fraction of the objective."""
     movement_tv: float | None = None
-    """Total variation from the optimum before."""
+    """Total variation distance from the previous optimum; None for the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportData:
-    """A sweep as far as it has come."""
+    """State of a sweep, finished or still running."""
 
     name: str
-    """The sweep's name."""
+    """Name of the sweep."""
     domains: DomainSet
-    """With the bounds and token caps of the final run."""
+    """Domains, with the bounds and token caps of the final run."""
     table: LossTable | None = None
-    """All measured points, the final trainings' too; None before the first."""
+    """All measured points, including the confirmation trials; None before the first point."""
     roles: Mapping[str, str] = field(default_factory=dict)
-    """{trial: "sweep" or "final"}; a trial it lacks is of the sweep."""
+    """{trial: "sweep" or "final"}; "final" is a confirmation trial, and "sweep" is the default."""
     states: Mapping[str, str] = field(default_factory=dict)
-    """{trial: "running", "finished" or "failed"}; a trial it lacks is finished."""
+    """{trial: "running", "finished" or "failed"}; "finished" is the default."""
     failed: Mapping[str, str] = field(default_factory=dict)
-    """{trial: why}."""
+    """{trial: reason} of each failed trial."""
     path: tuple[PathPoint, ...] = ()
-    """The optimum after each refit."""
+    """Predicted optimum after each refit."""
     law: FittedLaw | None = None
-    """Of the sweep's trainings."""
+    """Law fitted to the trials of the sweep, without the confirmation trials."""
     optimum: Optimum | None = None
-    """Of that law."""
+    """Optimum of the law."""
     comparison: Comparison | None = None
-    """Of the final trainings."""
+    """Comparison of the confirmation trials."""
     weights: Mapping[str, float] = field(default_factory=dict)
-    """{target: importance}; empty: all alike."""
+    """{target: weight in the objective}; empty means equal weights."""
     objective: str = "mean"
-    """"mean", the weighted mean of the targets' losses, or "worst", the largest (each times its weight over the mean weight)."""
+    """Objective of the sweep: "mean" or "worst".
+
+    "mean" is the weighted mean of the targets' losses. "worst" is the largest loss, after each loss
+    is multiplied by its weight over the mean weight.
+    """
     tolerance: float | None = None
-    """Regret at which the sweep stops."""
+    """Regret at which the sweep stops, as a fraction of the objective."""
     stop_reason: str = ""
-    """Why it stopped, in words; empty while it runs."""
+    """Reason why the sweep stopped, in words; empty while the sweep runs."""
     token_budget: float | None = None
-    """Tokens of the final run."""
+    """Number of tokens of the final run."""
     beyond: BeyondTrials | None = None
-    """How far the final run lies beyond the trials, and what else no trial tested."""
+    """Distance of the final run beyond the trials, and other properties that no trial tested."""
     seconds: float | None = None
-    """Wall time of the sweep."""
+    """Wall time of the sweep, in seconds."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    """Seed, digests, versions, commit: JSON values."""
+    """Provenance as JSON values: seed, digests, versions and commit."""
 
     @property
     def goals(self) -> Goals:
-        """{target: direction and range} of targets that are no plain losses."""
+        """{target: direction and range} of each target that is not a plain loss."""
         if self.table is not None:
             return self.table.goals
         return {} if self.law is None else self.law.goals
 
     @property
     def several_sizes(self) -> bool:
-        """Trainings have different sizes, so their losses do not compare."""
+        """True where the trials have different sizes, so that their losses are not comparable."""
         return self.table is not None and len(np.unique(self.table.sizes)) > 1
 
     @property
     def lengths(self) -> list[float]:
-        """Numbers of steps of finished trainings, rising."""
+        """Numbers of steps of the finished trials, in rising order."""
         if self.table is None:
             return []
         ends = {curve.trial: float(curve.steps[-1]) for curve in self.table.curves()}
@@ -99,13 +106,21 @@ class ReportData:
 
     @property
     def comparable(self) -> LossTable | None:
-        """The points whose losses compare at each step: those of the largest size."""
+        """Points of the trials of the largest size, whose losses are comparable at each step."""
         if self.table is None or not self.several_sizes:
             return self.table
         return self.table.select(np.flatnonzero(self.table.sizes == self.table.sizes.max()))
 
     def objective_of(self, targets: tuple[str, ...], losses: Array) -> Array:
-        """(..., targets) losses in their own units -> (...,) objective, as the sweep weighs them."""
+        """Objective of measured values, with the weights of the sweep.
+
+        Args:
+            targets: names of the targets.
+            losses: (..., targets) values in the unit of each target.
+
+        Returns:
+            (...,) objective.
+        """
         losses = losses_of(self.goals, targets, losses)
         weights = np.array(
             [self.weights.get(target, 0.0) if self.weights else 1.0 for target in targets]
@@ -120,7 +135,7 @@ class ReportData:
 
     @property
     def recommended(self) -> Mixture | None:
-        """The mixture to take: what the final trainings recommend, else the predicted optimum."""
+        """Mixture recommended by the confirmation trials, or else the predicted optimum."""
         if self.comparison is not None:
             return next(
                 one.mixture

@@ -1,4 +1,4 @@
-"""The figures of the page, each from the data to plain plotly JSON."""
+"""Figures of the page; each function returns plain plotly JSON."""
 
 from collections.abc import Mapping
 
@@ -32,15 +32,18 @@ from bimix_sweep.report.style import (
 )
 
 MOST_FACETS = 12
-"""Targets drawn as small multiples; the rest are in the tables."""
+"""Largest number of targets drawn as small multiples; the tables have all targets."""
 MOST_POINTS = 4000
-"""Markers of one figure: beyond it every n-th point is drawn, which the caption says."""
+"""Limit for the points of one figure; where there are more, only every n-th point is drawn."""
 SHADES = 12
-"""Steps of the colour scale: curves of one shade are one trace, so that a page of 500 trainings stays quick."""
+"""Number of steps of the colour scale.
+
+All curves of one shade are one trace, so that the page of a sweep with 500 trials stays fast.
+"""
 
 
 def main_targets(table: LossTable, weights: dict[str, float]) -> list[int]:
-    """Indices of the targets to draw: those that weigh most, in the table's order."""
+    """Indices of the targets to draw: the largest weights, in the order of the table."""
     order = sorted(
         range(len(table.targets)),
         key=lambda t: -weights.get(table.targets[t], 0.0 if weights else 1.0),
@@ -49,7 +52,10 @@ def main_targets(table: LossTable, weights: dict[str, float]) -> list[int]:
 
 
 def loss_curves(table: LossTable, own: dict[str, str], weights: dict[str, float]) -> Figure:
-    """Loss against step for each target, coloured by how much of the target's own domain was in the mixture."""
+    """Figure of loss against step for each target.
+
+    The colour of a curve is the proportion of the target's own domain in the mixture.
+    """
     targets = main_targets(table, weights)
     curves = table.curves()
     columns = min(3, len(targets))
@@ -140,7 +146,12 @@ def loss_curves(table: LossTable, own: dict[str, str], weights: dict[str, float]
 
 
 def law_against_measurements(table: LossTable, law: FittedLaw, roles: Mapping[str, str]) -> Figure:
-    """Left: the law against measured losses, final trainings (not in the fit) as diamonds. Right: the error on mixtures left out of the fit, for each law, the chosen one filled."""
+    """Figure of the law against measured losses, and of the errors on mixtures left out.
+
+    The left panel shows the law against measured losses; diamonds are confirmation trials, which
+    are not in the fit. The right panel shows the error of each law on mixtures left out of the fit;
+    the bar of the chosen law is filled.
+    """
     rows, columns = _fitted_columns(table, law)
     predicted = law.predict(
         table.proportions[rows], table.steps[rows], None if law.sizes is None else table.sizes[rows]
@@ -221,7 +232,8 @@ def law_against_measurements(table: LossTable, law: FittedLaw, roles: Mapping[st
                         },
                     },
                     "text": [
-                        f"{name} {percent(errors[t][name]['mean_relative_error'])}{' ✓' if law.choice[t] == name else ''}"
+                        f"{name} {percent(errors[t][name]['mean_relative_error'])}"
+                        f"{' ✓' if law.choice[t] == name else ''}"
                         for t in known
                     ],
                     "textposition": "outside",
@@ -261,12 +273,16 @@ def law_against_measurements(table: LossTable, law: FittedLaw, roles: Mapping[st
 
 
 def last_of_each(path: tuple[PathPoint, ...]) -> list[PathPoint]:
-    """The last refit after each number of trainings."""
+    """Point of the last refit at each number of trials."""
     return list({point.num_trials: point for point in path}.values())
 
 
 def optimum_path(data: ReportData) -> Figure:
-    """Each domain's proportion in the predicted optimum against trainings, with its 95 % interval; at the right, the near-optimal region."""
+    """Figure of the predicted optimum against the number of trials.
+
+    Each line is the proportion of one domain with its 95 % interval; the bars at the right are the
+    near-optimal region. The figure shows the ten domains with the largest last proportions.
+    """
     path, names = last_of_each(data.path), data.domains.names
     trials = [point.num_trials for point in path]
     shown = sorted(range(len(names)), key=lambda d: -path[-1].mixture.as_array(names)[d])[:10]
@@ -314,7 +330,8 @@ def optimum_path(data: ReportData) -> Figure:
                     "x": [x, x],
                     "y": numbers((low, high)),
                     "line": {"color": faded(colour(d), 0.55), "width": 6},
-                    "hovertemplate": f"near-optimal region {share(low)} to {share(high)}<extra>{text(names[d])}</extra>",
+                    "hovertemplate": f"near-optimal region {share(low)} to "
+                    f"{share(high)}<extra>{text(names[d])}</extra>",
                     "showlegend": False,
                 }
             )
@@ -338,7 +355,10 @@ def optimum_path(data: ReportData) -> Figure:
 
 
 def regret_path(path: tuple[PathPoint, ...], tolerance: float | None) -> Figure:
-    """Expected regret of the predicted optimum and its 95 % bound against trainings, with the tolerance at which the sweep stops."""
+    """Figure of the regret of the predicted optimum against the number of trials.
+
+    The lines are the expected regret, its 95 % bound, and the tolerance at which the sweep stops.
+    """
     last = last_of_each(path)
     trials = [point.num_trials for point in last]
     traces: list[Figure] = []
@@ -387,7 +407,12 @@ def regret_path(path: tuple[PathPoint, ...], tolerance: float | None) -> Figure:
 
 
 def residuals(table: LossTable, law: FittedLaw, roles: Mapping[str, str]) -> Figure:
-    """Measured loss over the law, less 1, final trainings (not in the fit) as diamonds: left against step, right the mean of each training in the order they began."""
+    """Figure of the relative residuals: measured loss over the law, less 1.
+
+    The left panel shows the residuals against step. The right panel shows the mean of each trial,
+    in the order in which the trials began. Diamonds are confirmation trials, which are not in the
+    fit.
+    """
     rows, columns = _fitted_columns(table, law)
     predicted = law.losses(
         table.proportions[rows], table.steps[rows], None if law.sizes is None else table.sizes[rows]
@@ -468,17 +493,18 @@ def residuals(table: LossTable, law: FittedLaw, roles: Mapping[str, str]) -> Fig
 
 
 def _fitted_columns(table: LossTable, law: FittedLaw) -> tuple[npt.NDArray[np.intp], list[int]]:
-    """Rows inside the fitted steps, and the table's column of each of the law's targets."""
+    """Rows of the table inside the fitted steps, and the column of each target of the law."""
     rows = np.flatnonzero((table.steps >= law.steps[0]) & (table.steps <= law.steps[1]))
     return rows, [table.targets.index(target) for target in law.targets]
 
 
 def _symbols(table: LossTable, roles: Mapping[str, str], rows: npt.NDArray[np.intp]) -> list[str]:
+    """Marker symbol of each row: a diamond for a confirmation trial, else a circle."""
     return ["diamond-open" if roles.get(table.trials[row]) == "final" else "circle" for row in rows]
 
 
 def _mixture_label(domains: tuple[str, ...], proportions: Array) -> str:
-    """The largest shares of a mixture in one line."""
+    """The five largest proportions of a mixture, in one line."""
     largest = np.argsort(-proportions, kind="stable")[:5]
     return ", ".join(
         f"{text(domains[d])} {share(proportions[d])}" for d in largest if proportions[d] > 0

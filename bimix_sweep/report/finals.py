@@ -1,4 +1,4 @@
-"""The figure of the final trainings: what was measured beside the predicted optimum, seed by seed."""
+"""Figure of the confirmation trials: losses relative to the predicted optimum, for each seed."""
 
 import numpy as np
 
@@ -8,7 +8,10 @@ from bimix_sweep.report.style import ACCENT, QUIET, Figure, faded, layout, numbe
 
 
 def finals(data: ReportData, comparison: Comparison) -> Figure:
-    """Objective of each final mixture relative to the predicted optimum: each seed a line, the mean with its 95 % interval."""
+    """Figure of the objective of each compared mixture relative to the predicted optimum.
+
+    Each seed is a line; the mean over the seeds is a marker with its 95 % interval.
+    """
     own = next(
         one.objective for one in comparison.mixtures if one.difference == 0 and one.noise95 == 0
     )
@@ -81,7 +84,7 @@ def finals(data: ReportData, comparison: Comparison) -> Figure:
 
 
 def _final_objective(data: ReportData, compared: ComparedMixture, seed: int) -> float:
-    """Objective of the last losses of one final training, NaN where the table lacks it."""
+    """Objective of the last losses of one confirmation trial; NaN if the table lacks the trial."""
     if data.table is None:
         return np.nan
     found: dict[float, float] = {}
@@ -93,6 +96,5 @@ def _final_objective(data: ReportData, compared: ComparedMixture, seed: int) -> 
         )
         if data.roles.get(curve.trial) == "final" and same and curve.seed is not None:
             found[float(curve.seed)] = float(data.objective_of(curve.targets, curve.last()))
-    return found.get(
-        float(seed), np.nan
-    )  # a table holds seeds as float64: equal seeds are equal after the same rounding
+    # a table holds seeds as float64; equal seeds are equal after the same rounding
+    return found.get(float(seed), np.nan)

@@ -1,4 +1,4 @@
-"""The page of a sweep: one HTML file with everything in it, for the person who decides the mixture."""
+"""Page of a sweep: one HTML file with all its data, for the person who decides the mixture."""
 
 import html
 import json
@@ -17,7 +17,10 @@ from bimix_sweep.text import factor
 
 
 def render(data: ReportData) -> str:
-    """The page as HTML that needs no network and no other file; all text of the user's is escaped."""
+    """Page of a sweep as HTML that needs no network and no other file.
+
+    All names and texts of the user are escaped.
+    """
     from plotly.offline import get_plotlyjs
 
     title = html.escape(f"{data.name} – bimix-sweep")
@@ -46,11 +49,13 @@ def render(data: ReportData) -> str:
 <script>{get_plotlyjs()}</script>
 </head>
 <body>
-<header><p class="kicker">bimix-sweep</p><h1>{html.escape(data.name)}</h1><p class="meta">{html.escape(_size_of_sweep(data))}</p></header>
+<header><p class="kicker">bimix-sweep</p><h1>{html.escape(data.name)}</h1>\
+<p class="meta">{html.escape(_size_of_sweep(data))}</p></header>
 <main>
 {sections}
 </main>
-<footer><p>Proportions are shares of tokens. Figures tell their numbers under the pointer; drag to zoom, double-click to go back.</p></footer>
+<footer><p>Proportions are shares of tokens. Figures tell their numbers under the pointer; \
+drag to zoom, double-click to go back.</p></footer>
 <script>{SCRIPT}</script>
 </body>
 </html>
@@ -58,6 +63,7 @@ def render(data: ReportData) -> str:
 
 
 def _size_of_sweep(data: ReportData) -> str:
+    """Counts of trials, domains, targets and steps, and the wall time, in one line."""
     trials = list(dict.fromkeys(data.table.trials)) if data.table else []
     finals = sum(data.roles.get(trial, "sweep") == "final" for trial in trials)
     parts = [_count(len(trials) - finals, "proxy training")]
@@ -83,20 +89,30 @@ def _count(number: int, noun: str) -> str:
 
 
 def _answer(data: ReportData) -> str:
-    """Which mixture, how sure, and why the sweep stopped."""
+    """Section with the recommended mixture, its regret, and why the sweep stopped."""
     mixture = data.recommended
     if data.optimum is None or mixture is None:
-        text = "No mixture can be recommended yet: the law needs losses of at least two different mixtures."
-        return f'<section class="row"><div class="card"><h2>Recommended mixture</h2><p class="lead">{text}</p></div></section>'
+        text = (
+            "No mixture can be recommended yet: the law needs losses of at least two different "
+            "mixtures."
+        )
+        return (
+            '<section class="row"><div class="card"><h2>Recommended mixture</h2>'
+            f'<p class="lead">{text}</p></div></section>'
+        )
     facts = "".join(
-        f"<div><dt>{html.escape(term)}</dt><dd>{f'<strong>{html.escape(figure)}</strong><br>' if figure else ''}{html.escape(text)}</dd></div>"
+        f"<div><dt>{html.escape(term)}</dt><dd>"
+        f"{f'<strong>{html.escape(figure)}</strong><br>' if figure else ''}"
+        f"{html.escape(text)}</dd></div>"
         for term, figure, text in _facts(data)
     )
     return f"""<section class="row" aria-label="The answer">
 <div class="card wide"><h2>Recommended mixture</h2>
 {_bars(data, mixture)}
-<p class="note">Bars: share of tokens. Brackets: how far each share ranges over the mixtures predicted within
-{percent(data.optimum.within)} of the best loss. They trade off against each other: take one share from its range, then the rest follow.</p>
+<p class="note">Bars: share of tokens. \
+Brackets: how far each share ranges over the mixtures predicted within
+{percent(data.optimum.within)} of the best loss. \
+They trade off against each other: take one share from its range, then the rest follow.</p>
 {tables.mixture_table(data, mixture)}{tables.binding_table(data)}
 <details><summary>Other mixtures as good</summary>{tables.alternatives_table(data)}</details></div>
 <div class="card narrow"><h2>How sure</h2><dl class="facts">{facts}</dl></div>
@@ -104,13 +120,15 @@ def _answer(data: ReportData) -> str:
 
 
 def _bars(data: ReportData, mixture: Mixture) -> str:
+    """Stacked bar of the mixture, and a bar for each domain with its near-optimal region."""
     if data.optimum is None:
         return ""
     names = data.domains.names
     order = sorted(range(len(names)), key=lambda d: -mixture.proportions[d])
     full = max(data.optimum.region[name][1] for name in names)
     stack = "".join(
-        f'<span style="flex:{mixture.proportions[d]:.6f};background:{colour(d)}">{html.escape(names[d]) if mixture.proportions[d] > 0.12 else ""}</span>'
+        f'<span style="flex:{mixture.proportions[d]:.6f};background:{colour(d)}">'
+        f"{html.escape(names[d]) if mixture.proportions[d] > 0.12 else ''}</span>"
         for d in order
         if mixture.proportions[d] > 0
     )
@@ -119,19 +137,22 @@ def _bars(data: ReportData, mixture: Mixture) -> str:
         low, high = data.optimum.region[names[d]]
         rows.append(
             f'<span class="name">{html.escape(names[d])}</span><span class="track">'
-            f'<i style="left:0;width:{100 * mixture.proportions[d] / full:.2f}%;background:{colour(d)}"></i>'
-            f'<b style="left:{100 * low / full:.2f}%;width:{100 * (high - low) / full:.2f}%"></b></span>'
-            f'<span class="value">{share(mixture.proportions[d])}</span><span class="range">{100 * low:.0f} – {100 * high:.0f} %</span>'
+            f'<i style="left:0;width:{100 * mixture.proportions[d] / full:.2f}%;'
+            f'background:{colour(d)}"></i>'
+            f'<b style="left:{100 * low / full:.2f}%;width:{100 * (high - low) / full:.2f}%"></b>'
+            f'</span><span class="value">{share(mixture.proportions[d])}</span>'
+            f'<span class="range">{100 * low:.0f} – {100 * high:.0f} %</span>'
         )
     said = ", ".join(f"{names[d]} {share(mixture.proportions[d])}" for d in order)
     return (
         f'<div class="stack" aria-hidden="true">{stack}</div>'
-        f'<div class="bars" role="img" aria-label="{html.escape(said, quote=True)}">{"".join(rows)}</div>'
+        '<div class="bars" role="img" '
+        f'aria-label="{html.escape(said, quote=True)}">{"".join(rows)}</div>'
     )
 
 
 def _facts(data: ReportData) -> list[tuple[str, str, str]]:
-    """(what, number, sentence) of each thing to know before using the mixture."""
+    """(name, number, sentence) of each fact to know before the mixture is used."""
     facts = []
     if data.optimum:
         regret = data.optimum.regret
@@ -139,7 +160,9 @@ def _facts(data: ReportData) -> list[tuple[str, str, str]]:
             (
                 "Regret",
                 f"≤ {percent(regret.upper95)}",
-                f"Against the true optimum of these proxies its loss is expected to be {percent(regret.expected)} higher, and with 95 % confidence at most {percent(regret.upper95)}.",
+                "Against the true optimum of these proxies its loss is expected to be "
+                f"{percent(regret.expected)} higher, and with 95 % confidence at most "
+                f"{percent(regret.upper95)}.",
             )
         )
         if data.beyond and data.beyond.sentences:
@@ -155,8 +178,9 @@ def _facts(data: ReportData) -> list[tuple[str, str, str]]:
                     (
                         target,
                         f"{data.optimum.predicted_losses[target]:.4g}",
-                        f"Predicted for the optimum, in its own unit: it is {goal.words}. The loss that the objective, "
-                        "regret and errors speak of is its distance from the best end, in units of its range.",
+                        f"Predicted for the optimum, in its own unit: it is {goal.words}. The loss "
+                        "that the objective, regret and errors speak of is its distance from the "
+                        "best end, in units of its range.",
                     )
                 )
     if data.comparison:
@@ -166,7 +190,8 @@ def _facts(data: ReportData) -> list[tuple[str, str, str]]:
             (
                 "Final trainings",
                 "",
-                "Not trained yet: no mixture is recommended for good before it was trained beside its rivals.",
+                "Not trained yet: no mixture is recommended for good before it was trained beside "
+                "its rivals.",
             )
         )
     facts.append(
@@ -197,12 +222,12 @@ def _facts(data: ReportData) -> list[tuple[str, str, str]]:
 
 
 def _sentence(reason: str) -> str:
-    """A reason as a sentence of its own."""
+    """Reason as a sentence: a capital letter at the start and a full stop at the end."""
     return f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
 
 
 def _where(data: ReportData) -> str:
-    """The triangle, for three domains, and the finals."""
+    """Section with the ternary figure of three domains, and the confirmation trials."""
     if data.law is None or data.optimum is None:
         return ""
     if len(data.domains) != 3:
@@ -212,33 +237,43 @@ def _where(data: ReportData) -> str:
         "ternary",
         "Where the optimum lies",
         ternary(data, data.law, data.optimum),
-        "Each point is a mixture, each corner one domain alone. Shades: predicted loss, darker is lower.",
-        f"Triangle of mixtures of {names} with the mixtures tried, the near-optimal region and the predicted optimum; the numbers are in the tables.",
+        "Each point is a mixture, each corner one domain alone. Shades: predicted loss, darker is "
+        "lower.",
+        f"Triangle of mixtures of {names} with the mixtures tried, the near-optimal region and the "
+        "predicted optimum; the numbers are in the tables.",
         "wide",
     )
     return f'<section class="row">{triangle}{_finals(data, "narrow")}</section>'
 
 
 def _finals(data: ReportData, width: str) -> str:
-    """The measured comparison at the end of a sweep."""
+    """Card with the comparison of the confirmation trials."""
     title = "Is it better than its rivals?"
     if data.comparison is None:
-        return f'<div class="card {width}"><h2>{title}</h2><p class="note">The final trainings have not been run yet.</p></div>'
+        return (
+            f'<div class="card {width}"><h2>{title}</h2>'
+            '<p class="note">The final trainings have not been run yet.</p></div>'
+        )
     return _figure(
         "finals",
         title,
         finals(data, data.comparison),
-        f"{_sentence(data.comparison.reason)} Every mixture was trained with the same {_count(len(data.comparison.seeds), 'seed')}.",
-        "Loss of each final mixture relative to the predicted optimum; the numbers are in the table.",
+        f"{_sentence(data.comparison.reason)} Every mixture was trained with the same "
+        f"{_count(len(data.comparison.seeds), 'seed')}.",
+        "Loss of each final mixture relative to the predicted optimum; the numbers are in the "
+        "table.",
         width,
         after=tables.finals_table(data.comparison),
     )
 
 
 def _settling(data: ReportData) -> str:
-    """The optimum and its regret against trainings."""
+    """Section with the optimum and its regret against the number of trials."""
     if not data.path:
-        return '<section class="row"><div class="card"><h2>How the optimum settled</h2><p class="note">No law has been fitted yet.</p></div></section>'
+        return (
+            '<section class="row"><div class="card"><h2>How the optimum settled</h2>'
+            '<p class="note">No law has been fitted yet.</p></div></section>'
+        )
     rows = [
         [
             str(p.num_trials),
@@ -260,8 +295,10 @@ def _settling(data: ReportData) -> str:
             "path",
             "The optimum over trainings",
             figures.optimum_path(data),
-            "Predicted optimum after each refit with the 95 % interval of its posterior; bars at the right: the near-optimal region.",
-            "Proportions of the predicted optimum against the number of trainings; the numbers are in the table beside.",
+            "Predicted optimum after each refit with the 95 % interval of its posterior; bars at "
+            "the right: the near-optimal region.",
+            "Proportions of the predicted optimum against the number of trainings; the numbers are "
+            "in the table beside.",
             "half",
             numbers,
         )
@@ -269,8 +306,10 @@ def _settling(data: ReportData) -> str:
             "regret",
             "What a wrong choice would cost",
             figures.regret_path(data.path, data.tolerance),
-            "Loss of the predicted optimum over that of the true one, as the posterior of the law expects it and its 95 % bound.",
-            "Expected regret and its 95 % bound against the number of trainings; the numbers are in the table beside.",
+            "Loss of the predicted optimum over that of the true one, as the posterior of the law "
+            "expects it and its 95 % bound.",
+            "Expected regret and its 95 % bound against the number of trainings; the numbers are "
+            "in the table beside.",
             "half",
         )
         + "</section>"
@@ -278,18 +317,26 @@ def _settling(data: ReportData) -> str:
 
 
 def _law(data: ReportData) -> str:
+    """Section with the law against the measurements."""
     if data.law is None or data.table is None:
-        return '<section class="row"><div class="card"><h2>The law</h2><p class="note">No law has been fitted yet.</p></div></section>'
+        return (
+            '<section class="row"><div class="card"><h2>The law</h2>'
+            '<p class="note">No law has been fitted yet.</p></div></section>'
+        )
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in data.law.notes)
     beside = tables.law_table(data.law) + (f'<ul class="notes">{notes}</ul>' if notes else "")
     return (
         '<section class="row">'
         + _figure(
             "law",
-            f"The law predicts mixtures it has not seen to {percent(tables.held_out_error(data.law))}",
+            "The law predicts mixtures it has not seen to "
+            f"{percent(tables.held_out_error(data.law))}",
             figures.law_against_measurements(data.table, data.law, data.roles),
-            "Left: every measured loss against the fitted law; diamonds are final trainings, which it has not seen. Right: each mixture left out in turn; cross-validation chose the filled law.",
-            "Fitted against measured losses, and errors on mixtures left out; the numbers are in the table.",
+            "Left: every measured loss against the fitted law; diamonds are final trainings, which "
+            "it has not seen. Right: each mixture left out in turn; cross-validation chose the "
+            "filled law.",
+            "Fitted against measured losses, and errors on mixtures left out; the numbers are in "
+            "the table.",
             after=beside,
             folded=tables.reason_table(data.law),
             summary="Why this law",
@@ -299,6 +346,7 @@ def _law(data: ReportData) -> str:
 
 
 def _curves(data: ReportData) -> str:
+    """Section with the loss curves."""
     table = data.comparable
     if table is None:
         return ""
@@ -319,14 +367,18 @@ def _curves(data: ReportData) -> str:
             "curves",
             "More of a domain, less loss on it",
             figures.loss_curves(table, own, dict(data.weights)),
-            f"Validation loss of every training{' of the largest size' if data.several_sizes else ''}. Colour: share of the target's own domain in the mixture.{more}",
-            "Loss against optimizer step for each target; last losses are in the table of trainings.",
+            "Validation loss of every "
+            f"training{' of the largest size' if data.several_sizes else ''}. Colour: share of the "
+            f"target's own domain in the mixture.{more}",
+            "Loss against optimizer step for each target; last losses are in the table of "
+            "trainings.",
         )
         + "</section>"
     )
 
 
 def _residuals(data: ReportData) -> str:
+    """Section with the residuals of the law."""
     if data.law is None or data.table is None:
         return ""
     return (
@@ -335,7 +387,8 @@ def _residuals(data: ReportData) -> str:
             "residuals",
             "What the law leaves over",
             figures.residuals(data.table, data.law, data.roles),
-            "Measured loss over the fitted law, less 1: by step, and the mean of each training in the order they began. Diamonds: final trainings, not in the fit.",
+            "Measured loss over the fitted law, less 1: by step, and the mean of each training in "
+            "the order they began. Diamonds: final trainings, not in the fit.",
             "Relative residuals of the law by step and by training.",
         )
         + "</section>"
@@ -343,7 +396,9 @@ def _residuals(data: ReportData) -> str:
 
 
 def _record(data: ReportData) -> str:
-    return f"""<section class="row"><div class="card"><h2>Trainings</h2>{tables.trial_table(data)}</div>
+    """Section with the tables of the trials and of the provenance."""
+    return f"""<section class="row"><div class="card">\
+<h2>Trainings</h2>{tables.trial_table(data)}</div>
 <div class="card"><h2>Provenance</h2>{tables.provenance_table(data)}</div></section>"""
 
 
@@ -358,14 +413,28 @@ def _figure(
     after: str = "",
     summary: str = "The numbers",
 ) -> str:
-    """A card with a figure, its caption, an optional table under it and an optional one folded away."""
+    """Card with a figure and its caption.
+
+    Args:
+        key: id of the figure in the page.
+        title: title of the card.
+        figure: plotly JSON.
+        caption: text under the title.
+        said: description of the figure for a screen reader.
+        width: class of the card, which sets its width; empty for the full width.
+        folded: HTML that is hidden until a click on `summary`; empty for none.
+        after: HTML under the figure; empty for none.
+        summary: the line that opens `folded`.
+    """
     content = (
         json.dumps(figure, allow_nan=False, separators=(",", ":"))
         .replace("<", "\\u003c")
         .replace("&", "\\u0026")
     )
     fold = f"<details><summary>{summary}</summary>{folded}</details>" if folded else ""
-    return f"""<figure class="card {width}" aria-labelledby="{key}-title"><h2 id="{key}-title">{html.escape(title)}</h2>
+    return f"""<figure class="card {width}" aria-labelledby="{key}-title">\
+<h2 id="{key}-title">{html.escape(title)}</h2>
 <figcaption>{html.escape(caption)}</figcaption>
-<div class="plot" id="{key}" role="img" aria-label="{html.escape(said, quote=True)}" style="min-height:{figure["layout"]["height"]}px"></div>
+<div class="plot" id="{key}" role="img" aria-label="{html.escape(said, quote=True)}" \
+style="min-height:{figure["layout"]["height"]}px"></div>
 <script type="application/json" id="{key}-figure">{content}</script>{after}{fold}</figure>"""

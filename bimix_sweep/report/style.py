@@ -1,4 +1,4 @@
-"""How figures look: colours that read on light and dark paper, small multiples, numbers short enough for a page."""
+"""Style of the figures: colours for light and dark pages, axes, small multiples, short numbers."""
 
 import html
 import math
@@ -10,7 +10,10 @@ import numpy as np
 from bimix_sweep.mixture.simplex import Array
 
 Figure = dict[str, Any]
-"""A plotly figure as plain JSON: `data` and `layout`. Colours of text, grid and paper are set by the page, for its theme."""
+"""Plotly figure as plain JSON: `data` and `layout`.
+
+The script of the page sets the colours of text, grid and background for the light or dark theme.
+"""
 
 PALETTE = (
     "#3f7fd9",
@@ -24,30 +27,30 @@ PALETTE = (
     "#a0764a",
     "#76828f",
 )
-"""Colours of domains and targets, in their order."""
+"""Colours of the domains and the targets, by position."""
 SHARES = ("#eeb045", "#e0774a", "#c4506d", "#914497", "#4f52c0")
-"""Small to large proportion."""
+"""Colour scale from a small to a large proportion."""
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
-"""Above the plot, in a row."""
+"""Position of a legend: in a row above the plot."""
 QUIET = "#8a929b"
-"""What should not draw the eye."""
+"""Colour of lines and markers of low importance."""
 ACCENT = "#d6336c"
-"""The recommended mixture."""
+"""Colour of the recommended mixture."""
 
 
 def colour(index: int) -> str:
-    """Colour of a domain or target by its position."""
+    """Colour of the domain or target at a position; the colours repeat after the last."""
     return PALETTE[index % len(PALETTE)]
 
 
 def faded(colour_hex: str, alpha: float) -> str:
-    """The colour with an opacity."""
+    """CSS colour with the opacity `alpha`, in [0, 1]."""
     red, green, blue = (int(colour_hex[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha:g})"
 
 
 def between(position: float, colours: tuple[str, ...] = SHARES) -> str:
-    """A colour of a scale at a position in [0, 1]."""
+    """Colour of a scale at a position in [0, 1], as #rrggbb; other positions are clipped."""
     place = min(max(position, 0.0), 1.0) * (len(colours) - 1)
     low = min(int(place), len(colours) - 2)
     ends = [[int(colours[low + n][i : i + 2], 16) for i in (1, 3, 5)] for n in (0, 1)]
@@ -56,17 +59,17 @@ def between(position: float, colours: tuple[str, ...] = SHARES) -> str:
 
 
 def scale(colours: tuple[str, ...] = SHARES) -> list[list[float | str]]:
-    """The scale as plotly takes it."""
+    """Colour scale in the form that plotly reads: [position, colour] pairs."""
     return [[n / (len(colours) - 1), name] for n, name in enumerate(colours)]
 
 
 def text(value: object) -> str:
-    """A name as plotly shows it unchanged: it takes some HTML in labels."""
+    """Name escaped for a plotly label, because plotly reads some HTML in labels."""
     return html.escape(str(value))
 
 
 def numbers(values: Iterable[float] | Array) -> list[float | None]:
-    """Six significant digits, None where there is no number; JSON knows no NaN."""
+    """Values rounded to six significant digits; NaN and infinity become None, for JSON."""
     return [
         float(f"{value:.6g}") if math.isfinite(value) else None
         for value in np.asarray(list(values), dtype=np.float64)
@@ -74,7 +77,7 @@ def numbers(values: Iterable[float] | Array) -> list[float | None]:
 
 
 def percent(value: float) -> str:
-    """A fraction as a percentage of two significant digits: 0.00042 is 0.042 %."""
+    """Fraction as a percentage of two significant digits: 0.00042 is 0.042 %."""
     if value == 0:
         return "0 %"
     size = 100 * abs(value)
@@ -83,12 +86,12 @@ def percent(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """A proportion as a percentage of one decimal."""
+    """Proportion as a percentage with one decimal."""
     return f"{100 * value:.1f} %"
 
 
 def layout(height: int, **entries: Any) -> dict[str, Any]:
-    """What all figures share."""
+    """Layout common to all figures, `height` pixels high; `entries` replace its entries."""
     common: dict[str, Any] = {
         "height": height,
         "margin": {"l": 58, "r": 18, "t": 34, "b": 48},
@@ -100,7 +103,10 @@ def layout(height: int, **entries: Any) -> dict[str, Any]:
 
 
 def step_axis(low: float, high: float) -> dict[str, Any]:
-    """A logarithmic axis of steps with ticks at 1, 2, 5, 10, ... of which at most six are labelled."""
+    """Logarithmic axis of steps from `low` to `high`.
+
+    The ticks are at 1, 2, 5, 10, ...; where these are more than six, at powers of ten only.
+    """
     ticks = [
         digit * 10.0**power
         for power in range(-1, 16)
@@ -126,13 +132,17 @@ def facets(
     gap: tuple[float, float] = (62, 62),
     width: float = 1000,
 ) -> list[tuple[list[float], list[float]]]:
-    """Where small multiples lie, first row on top.
+    """Positions of small multiples, with the first row on top.
 
     Args:
-        height, width, gap: pixels; widths are what the page has on a wide screen.
+        count: number of facets.
+        columns: number of facets in a row.
+        height, width: size of the plotting area in pixels; the default width is that of the page
+            on a wide screen.
+        gap: space between columns and between rows, in pixels.
 
     Returns:
-        For each facet its x and y `domain`, parts of the plotting area.
+        For each facet its x and y `domain`, as fractions of the plotting area.
     """
     rows = math.ceil(count / columns)
     across, down = gap[0] / width, gap[1] / height
@@ -148,17 +158,17 @@ def facets(
 
 
 def axis_name(letter: str, index: int) -> str:
-    """Plotly's short name of a facet's axis: x, x2, ..."""
+    """Short name in plotly of the axis of a facet: x, x2, ..."""
     return letter + (str(index + 1) if index else "")
 
 
 def axis_key(letter: str, index: int) -> str:
-    """Plotly's layout key of the same axis: xaxis, xaxis2, ..."""
+    """Layout key in plotly of the axis of a facet: xaxis, xaxis2, ..."""
     return f"{letter}axis" + (str(index + 1) if index else "")
 
 
 def facet_title(label: str, place: tuple[list[float], list[float]]) -> dict[str, Any]:
-    """A title above a facet, at its left."""
+    """Title above a facet, at its left edge, as a plotly annotation."""
     return {
         "text": f"<b>{label}</b>",
         "showarrow": False,

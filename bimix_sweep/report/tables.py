@@ -1,4 +1,4 @@
-"""The tables of the page, as escaped HTML."""
+"""Tables of the page, as escaped HTML."""
 
 import html
 import json
@@ -16,11 +16,11 @@ from bimix_sweep.report.data import ReportData
 from bimix_sweep.report.style import percent, share
 
 MOST_TRIALS = 1000
-"""Rows of the table of trainings; the rest is in runs.csv."""
+"""Largest number of rows of the table of trials; the file runs.csv has all trials."""
 
 
 def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table. All text is escaped; a column is set to the right where its cells are numbers."""
+    """HTML table with escaped text; a column of numbers is aligned to the right."""
     numeric = [
         all(row[n][:1].isdigit() or row[n][:1] in "-+–≤" or not row[n] for row in rows)
         for n in range(len(header))
@@ -38,11 +38,14 @@ def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) ->
         + "</tr>\n"
         for row in rows
     )
-    return f'<div class="scroll"><table><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'
+    return (
+        f'<div class="scroll"><table><caption>{html.escape(caption)}</caption><thead>'
+        f"<tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>"
+    )
 
 
 def quantity(value: float | None) -> str:
-    """A count of tokens or parameters in a short form: 4.2T, 30B, 800."""
+    """Number of tokens or parameters in a short form: 4.2T, 30B, 800; a dash for None."""
     if value is None or not math.isfinite(value):
         return "–"
     for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
@@ -52,14 +55,18 @@ def quantity(value: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Wall time for a person."""
+    """Wall time in words: seconds, minutes or hours."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def mixture_table(data: ReportData, recommended: Mixture) -> str:
-    """The recommended mixture: share, region, interval and, where the final run's length is known, tokens and epochs."""
+    """Table of the recommended mixture, one row for each domain.
+
+    The columns are proportion, near-optimal region, 95 % interval and, where the tokens of the
+    final run are known, tokens and epochs.
+    """
     if data.optimum is None:
         return ""
     header = ["domain", "share", "near-optimal region", "95 % interval"]
@@ -90,7 +97,7 @@ def mixture_table(data: ReportData, recommended: Mixture) -> str:
 
 
 def alternatives_table(data: ReportData) -> str:
-    """Extreme members of the near-optimal region, as whole mixtures."""
+    """Table of extreme mixtures of the near-optimal region."""
     if data.optimum is None:
         return ""
     rows = [
@@ -105,7 +112,7 @@ def alternatives_table(data: ReportData) -> str:
 
 
 def binding_table(data: ReportData) -> str:
-    """The bounds that hold the optimum back, empty where none does."""
+    """Table of the bounds that raise the loss of the optimum; empty if there is no such bound."""
     if data.optimum is None or not data.optimum.binding:
         return ""
     rows = [[bound.domain, bound.bound, percent(bound.cost)] for bound in data.optimum.binding]
@@ -117,7 +124,10 @@ def binding_table(data: ReportData) -> str:
 
 
 def finals_table(comparison: Comparison) -> str:
-    """The final mixtures, best first: mean loss over the seeds and the paired difference to the predicted optimum."""
+    """Table of the mixtures of the confirmation trials, best first.
+
+    The columns are the mean loss over the seeds and the paired difference to the predicted optimum.
+    """
     rows = [
         [
             said(one.role),
@@ -135,7 +145,11 @@ def finals_table(comparison: Comparison) -> str:
 
 
 def law_table(law: FittedLaw) -> str:
-    """For each target the law chosen, its error on mixtures left out beside the other law's, and its main parameters."""
+    """Table of the laws, one row for each target.
+
+    The columns are the chosen law, the errors of both laws on mixtures left out of the fit, and the
+    main parameters of the law.
+    """
     errors = law.cross_validation.get("by_target", {})
     names = [
         name
@@ -178,7 +192,7 @@ def law_table(law: FittedLaw) -> str:
 
 
 def reason_table(law: FittedLaw) -> str:
-    """Why each target has its law."""
+    """Table of the reasons for the choice of each target's law."""
     reasons = law.cross_validation.get("reason", {})
     return table(
         "Why this law",
@@ -188,7 +202,7 @@ def reason_table(law: FittedLaw) -> str:
 
 
 def trial_table(data: ReportData) -> str:
-    """Every training: its mixture, state and last losses; failed ones with the reason."""
+    """Table of all trials: mixture, state and last losses, or the reason of a failure."""
     names, rows = data.domains.names, []
     targets = data.table.targets if data.table else ()
     sized, counted = data.several_sizes, ranged(data.goals)
@@ -242,7 +256,7 @@ def trial_table(data: ReportData) -> str:
 
 
 def provenance_table(data: ReportData) -> str:
-    """Where the numbers come from."""
+    """Table of the provenance of the results."""
     rows = [
         [str(key), value if isinstance(value, str) else json.dumps(value, default=str)]
         for key, value in data.provenance.items()
@@ -255,7 +269,10 @@ def provenance_table(data: ReportData) -> str:
 
 
 def held_out_error(law: FittedLaw) -> float:
-    """Mean over targets of the chosen law's relative error on mixtures left out."""
+    """Mean over the targets of the chosen law's relative error on mixtures left out of the fit.
+
+    The mean is NaN where no such error is known.
+    """
     errors = law.cross_validation.get("by_target", {})
     chosen = [
         errors[t][law.choice[t]]["mean_relative_error"]

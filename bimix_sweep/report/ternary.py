@@ -1,4 +1,8 @@
-"""Three domains in one picture: predicted loss as shades, the near-optimal region, mixtures tried, the optimum's path, the finals."""
+"""Ternary figure of a sweep with three domains.
+
+The figure shows the predicted loss as shades, the near-optimal region, the mixtures of the trials
+and of the confirmation trials, and the path of the predicted optimum.
+"""
 
 import numpy as np
 
@@ -22,19 +26,23 @@ from bimix_sweep.report.style import (
 )
 
 DIVISIONS = 48
-"""Rows of the triangle's grid."""
+"""Number of rows of small triangles in the grid of the figure."""
 EXCESS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
-"""Contours: predicted loss above the optimum's, as fractions of it."""
+"""Levels of the contours: predicted loss above the loss of the optimum, as fractions of it."""
 SHADES = ("#2f6fc4", "#e3ebf5")
-"""Near the optimum to far from it."""
+"""Colour scale from near the optimum to far from it."""
 LABELLED = 0.8
-"""Contours are labelled at their largest first proportion, unless that is nearer to the corner than this."""
+"""Largest first proportion at which the label of a contour is drawn.
+
+The label stands at the point of the contour with the largest first proportion. A contour whose
+point is nearer to the corner than this value has no label.
+"""
 EDGE = 1e-3
-"""The law is asked this far inside the edge of the triangle, where BiMix is infinite."""
+"""Smallest proportion at which the figure evaluates the law; BiMix is infinite at 0."""
 
 
 def ternary(data: ReportData, law: FittedLaw, optimum: Optimum) -> Figure:
-    """The triangle of exactly three domains; a corner is all of one domain."""
+    """Ternary figure of exactly three domains; each corner is one domain alone."""
     names = data.domains.names
     inside = (1 - 3 * EDGE) * triangle_grid(DIVISIONS) + EDGE
     objective = _objective(data, law, optimum, inside)
@@ -158,7 +166,7 @@ def ternary(data: ReportData, law: FittedLaw, optimum: Optimum) -> Figure:
 
 
 def _objective(data: ReportData, law: FittedLaw, optimum: Optimum, proportions: Array) -> Array:
-    """(n,) predicted objective of (n, domains) mixtures at the optimum's step and size."""
+    """(n,) predicted objective of (n, domains) mixtures at the step and size of the optimum."""
     shares = np.zeros((len(proportions), len(law.domains)))
     shares[:, [law.domains.index(name) for name in data.domains.names]] = proportions
     sizes = None if optimum.size is None else np.full(len(shares), optimum.size)
@@ -168,7 +176,7 @@ def _objective(data: ReportData, law: FittedLaw, optimum: Optimum, proportions: 
 
 
 def _trainings(data: ReportData) -> list[Figure]:
-    """The mixtures of the sweep as small circles, those of the finals as squares."""
+    """Traces of the mixtures: circles for trials, squares for confirmation trials."""
     if data.table is None:
         return []
     mixtures: dict[str, dict[tuple[float, ...], list[str]]] = {"sweep": {}, "final": {}}
@@ -204,12 +212,14 @@ def _trainings(data: ReportData) -> list[Figure]:
 
 
 def _lines(loops: list[Array], **entries: object) -> Figure:
+    """Trace of closed loops (points, 3) as lines."""
     points = [[*numbers(column), None] for loop in loops for column in loop.T]
     a, b, c = ([value for column in points[axis::3] for value in column][:-1] for axis in range(3))
     return {"type": "scatterternary", "mode": "lines", "a": a, "b": b, "c": c, **entries}
 
 
 def _markers(names: tuple[str, ...], points: Array, labels: list[str], **entries: object) -> Figure:
+    """Trace of (n, 3) mixtures as markers; the text on hover is a label and the proportions."""
     a, b, c = (numbers(column) for column in points.T)
     hover = [
         f"{label}<br>" + ", ".join(f"{text(n)} {share(r)}" for n, r in zip(names, row, strict=True))

@@ -13,7 +13,8 @@ WALL = {
 }
 ALLOWED = {
     "journal/clock.py": "reads it once, and counts from there by the monotonic clock",
-    "journal/lease.py": "writes it for other hosts; who reads it watches for a renewal before it believes it",
+    "journal/lease.py": "writes it for other hosts; who reads it watches for a renewal before it "
+    "believes it",
     "sweep/views/terminal.py": "shown to people",
     "sweep/views/follower.py": "shown to people",
 }

@@ -1,4 +1,6 @@
-"""What an import may load: checked in a fresh interpreter, since this one has everything loaded already."""
+"""What an import may load: checked in a fresh interpreter, since this one has everything loaded
+already.
+"""
 
 import subprocess
 import sys
@@ -29,7 +31,8 @@ def loaded_after(code: str) -> set[str]:
         "import bimix_sweep.cli",
         "from bimix_sweep import DomainSet, Mixture, LossTable, fit_law, optimal_mixture",
         "import bimix_sweep.config, bimix_sweep.design.planner, bimix_sweep.journal.writer",
-        "from typer.testing import CliRunner; from bimix_sweep.cli import app; assert CliRunner().invoke(app, ['--help']).exit_code == 0",
+        "from typer.testing import CliRunner; from bimix_sweep.cli import app; assert "
+        "CliRunner().invoke(app, ['--help']).exit_code == 0",
     ],
 )
 def test_importing_the_light_floors_loads_no_heavy_library(code):

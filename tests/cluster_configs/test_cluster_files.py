@@ -1,4 +1,6 @@
-"""The cluster files against the parsers of those who read them: Ray's launcher, Kubernetes' schemas, KubeRay's fields."""
+"""The cluster files against the parsers of those who read them: Ray's launcher, Kubernetes'
+schemas, KubeRay's fields.
+"""
 
 import copy
 import re
@@ -14,7 +16,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "cluster_configs"
 LAUNCHER = ("onprem", "aws", "gcp")
 KUBERNETES = "1.33"
 
-# Fields of KubeRay 1.5.1's custom resources (ray-operator/apis/ray/v1/*_types.go); pod templates are Kubernetes' own.
+# Fields of KubeRay 1.5.1's custom resources (ray-operator/apis/ray/v1/*_types.go); pod templates
+# are Kubernetes' own.
 RAYJOB = {
     "activeDeadlineSeconds",
     "backoffLimit",

@@ -1,4 +1,6 @@
-"""The dashboard's file, and putting it into Ray's folder; with a running sweep it is looked at in tests/sweep/test_watching.py."""
+"""The dashboard's file, and putting it into Ray's folder; with a running sweep it is looked at in
+tests/sweep/test_watching.py.
+"""
 
 import importlib.util
 import itertools

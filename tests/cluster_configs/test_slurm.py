@@ -1,4 +1,6 @@
-"""The Slurm script run for real, with stand-ins for Slurm's own commands: two nodes that are both this machine."""
+"""The Slurm script run for real, with stand-ins for Slurm's own commands: two nodes that are both
+this machine.
+"""
 
 import os
 import shutil

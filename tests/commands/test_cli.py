@@ -315,7 +315,8 @@ def test_export_writes_names_for_paths_only_where_asked_and_says_what_it_did_not
         (["predict", "latin.json", "m.csv", "-o", "x.csv"], "latin.json is not UTF-8 text"),
         (
             ["fit", "bare.csv", "-o", "x.json"],
-            "no r_<domain> column; need at least one (if web, code are proportions, call them r_web, r_code)",
+            "no r_<domain> column; need at least one (if web, code are proportions, call them "
+            "r_web, r_code)",
         ),
         (
             ["predict", "{law}", "bare.csv", "-o", "x.csv"],
@@ -531,8 +532,8 @@ def test_with_a_pull_the_regret_is_said_to_hold_what_the_pull_costs(law, tmp_pat
         "optimum", law, "-o", tmp_path / "r.json", "--prior", tmp_path / "prior.json", "--kl", "1"
     ).stdout
     assert (
-        "the regret is of the loss alone, without the pull, so it holds what staying near --prior costs"
-        in said
+        "the regret is of the loss alone, without the pull, so it holds what staying near --prior "
+        "costs" in said
     )
     recipe = json.loads((tmp_path / "r.json").read_text())
     free = bimix("optimum", law, "-o", tmp_path / "free.json")

@@ -1,4 +1,6 @@
-"""Accuracies of a planted truth through every command that reads a table: the best mixture is known beforehand."""
+"""Accuracies of a planted truth through every command that reads a table: the best mixture is known
+beforehand.
+"""
 
 import csv
 import json

@@ -358,7 +358,10 @@ def test_too_few_trainings_for_one_at_the_scale_asked_about_are_said_with_how_ma
             "out": str(tmp_path / f"sweep-{trials}"),
         }
         (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
-        wanted = f"budget.trials is {trials}, so all trainings but the final ones are of the smallest size and the fewest steps"
+        wanted = (
+            f"budget.trials is {trials}, so all trainings but the final ones are of the smallest "
+            "size and the fewest steps"
+        )
         for words in (
             ("plan", "sweep.yaml", "--seconds", 0),
             ("doctor", "sweep.yaml"),

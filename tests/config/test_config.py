@@ -135,7 +135,8 @@ def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_fi
         ),
         (
             {"targets": {"exam": {}}},
-            r"targets\.exam names neither a domain nor a path; the builtin trainer needs one of them",
+            r"targets\.exam names neither a domain nor a path; the builtin trainer needs one of "
+            r"them",
         ),
         (
             {"targets": {"exam": {"domain": "web", "path": "x"}}},
@@ -170,7 +171,8 @@ def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_fi
         ({"targets": {"web": {"domain": "web", "weight": 0}}}, "every target has weight 0"),
         (
             {"proxy": {"sizes": [1e6, 1e5]}},
-            r"proxy\.sizes is \[1000000\.0, 100000\.0\]; need one to 4 rising sizes of at least 1e3",
+            r"proxy\.sizes is \[1000000\.0, 100000\.0\]; need one to 4 rising sizes of at least "
+            r"1e3",
         ),
         ({"proxy": {"sizes": [1e5, 1e5]}}, r"proxy\.sizes is .*; need one to 4 rising sizes"),
         (
@@ -207,7 +209,8 @@ def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_fi
         ({"proxy": {"steps": 7}}, r"proxy\.steps is 7; need a whole number from 8"),
         (
             {"proxy": {"steps": [800, 200]}},
-            r"proxy\.steps is \[800, 200\]; need a whole number from 8 to 1e9, or up to 4 rising ones",
+            r"proxy\.steps is \[800, 200\]; need a whole number from 8 to 1e9, or up to 4 rising "
+            r"ones",
         ),
         ({"proxy": {"steps": [200, 200]}}, r"proxy\.steps is .*; need a whole number from 8"),
         ({"proxy": {"steps": [4, 200]}}, r"proxy\.steps is \[4, 200\]; need a whole number from 8"),

@@ -1,4 +1,6 @@
-"""Three real domains are found on this machine, the same ones each time, and nothing is imported to find them."""
+"""Three real domains are found on this machine, the same ones each time, and nothing is imported to
+find them.
+"""
 
 import ast
 import subprocess
@@ -31,7 +33,10 @@ def test_three_domains_are_found_twice_alike_and_are_what_they_say():
 
 
 def test_torch_is_found_but_not_imported():
-    program = "import sys; from bimix_sweep.data.demo import demo_texts; demo_texts(20_000); print(sorted({'torch', 'scipy', 'sympy'} & {*sys.modules}))"
+    program = (
+        "import sys; from bimix_sweep.data.demo import demo_texts; demo_texts(20_000); "
+        "print(sorted({'torch', 'scipy', 'sympy'} & {*sys.modules}))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,6 @@
-"""From text to a store: what is trained on is never validated on, prefixes are fair, and nothing half-written is opened."""
+"""From text to a store: what is trained on is never validated on, prefixes are fair, and nothing
+half-written is opened.
+"""
 
 import itertools
 import json

@@ -1,4 +1,6 @@
-"""Documents come out the same whatever they are stored as, and a file that is not what it says is named."""
+"""Documents come out the same whatever they are stored as, and a file that is not what it says is
+named.
+"""
 
 import gzip
 import json

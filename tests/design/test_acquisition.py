@@ -99,7 +99,9 @@ def test_among_copies_of_a_candidate_a_running_one_makes_the_others_worth_less()
 
 
 def planted(noise: float, prior2: tuple[float, ...]):
-    """One target whose log loss is log 3 + b.(r - r*) + |r - r*|^2 / 2 with unknown slopes b of these variances: everything in closed form."""
+    """One target whose log loss is log 3 + b.(r - r*) + |r - r*|^2 / 2 with unknown slopes b of
+    these variances: everything in closed form.
+    """
     question = ask(law(), DOMAINS, weights={"a": 1.0})
     question = type(question)(
         law=question.law,
@@ -131,7 +133,9 @@ def planted(noise: float, prior2: tuple[float, ...]):
 
 @pytest.mark.parametrize("noise", [1e-6, 1e-2])
 def test_the_fall_of_regret_is_that_of_the_regret_itself_in_a_world_of_one_bowl(noise):
-    """Regret tr(P S) / 2 before a run less that after it, with S of the slopes updated by Kalman's rule."""
+    """Regret tr(P S) / 2 before a run less that after it, with S of the slopes updated by Kalman's
+    rule.
+    """
     prior = np.diag([4e-2, 1e-2, 3e-2])
     question, aim, posterior, apart = planted(noise, tuple(np.diag(prior)))
     fall, _ = scores(question, aim, posterior, 3, 3)
@@ -144,7 +148,9 @@ def test_the_fall_of_regret_is_that_of_the_regret_itself_in_a_world_of_one_bowl(
 
 
 def test_the_price_of_a_wrong_gradient_is_what_the_moved_optimum_gains():
-    """F + s.r has its minimum elsewhere; for small s staying costs s' P s / 2, of random s against the solver."""
+    """F + s.r has its minimum elsewhere; for small s staying costs s' P s / 2, of random s against
+    the solver.
+    """
     question = ask(law(), DOMAINS)
     generator = np.random.default_rng(0)
     best, _ = solve(question, generator, num_starts=1)
@@ -171,7 +177,9 @@ def test_the_price_of_a_wrong_gradient_is_what_the_moved_optimum_gains():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_losses_without_noise_whose_optimum_is_a_vertex_leave_a_choice(seed):
-    """Covariances of what is known exactly are singular but for rounding, which may leave them no root."""
+    """Covariances of what is known exactly are singular but for rounding, which may leave them no
+    root.
+    """
     shares = np.random.default_rng(seed).beta(1, 1, 40)
     mixtures = np.stack([shares, 1 - shares], axis=1)
     r, steps = np.repeat(mixtures, 4, axis=0), np.tile([100.0, 200.0, 400.0, 800.0], 40)

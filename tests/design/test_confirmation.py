@@ -50,9 +50,11 @@ def test_the_sentence_says_by_how_much_each_mixture_was_apart_and_what_two_seeds
     found = compare_finals(losses, MIXTURES, weights=WEIGHTS, noise=0.01, regret=0.0004)
     noise = found.mixtures[0].noise95 / 2.0
     assert found.reason == (
-        f"predicted optimum is better than natural beyond the noise of ±{noise:.2%} in 2 paired seeds; it does not differ from best measured, "
-        "uniform: the loss of best measured 0.10% lower, of uniform 0.10% higher, of natural 10.00% higher than its own; the expected regret of 0.04% is below "
-        "that noise, so 2 paired seeds cannot tell such mixtures apart at that precision"
+        f"predicted optimum is better than natural beyond the noise of ±{noise:.2%} in 2 paired "
+        "seeds; it does not differ from best measured, uniform: the loss of best measured 0.10% "
+        "lower, of uniform 0.10% higher, of natural 10.00% higher than its own; the expected "
+        "regret of 0.04% is below that noise, so 2 paired seeds cannot tell such mixtures apart at "
+        "that precision"
     )
     finer = compare_finals(losses, MIXTURES, weights=WEIGHTS, noise=0.01, regret=0.05)
     assert "cannot tell" not in finer.reason

@@ -1,4 +1,6 @@
-"""A sweep too large for a fit before every proposal: `EACH` is lowered here, so that a few dozen trainings are many."""
+"""A sweep too large for a fit before every proposal: `EACH` is lowered here, so that a few dozen
+trainings are many.
+"""
 
 import itertools
 import json
@@ -73,7 +75,9 @@ class Recorded:
             self.state.finish(trial)
 
     def go_on(self, number):
-        """Proposals up to `number`, four trainings at a time, of which the eldest ends; every tenth fails."""
+        """Proposals up to `number`, four trainings at a time, of which the eldest ends; every tenth
+        fails.
+        """
         while len(self.state.proposals) < number or any(
             record.state == "running" for record in self.state.trials.values()
         ):

@@ -41,7 +41,9 @@ SMALL, LARGE, SHORT, LONG = 1e5, 4e5, 200.0, 800.0
 
 @cache
 def scaled(large=30, seed=0):
-    """60 small and long, 30 large and short, and so many large and long runs of a planted law of 4 domains, each a curve of 2 points."""
+    """60 small and long, 30 large and short, and so many large and long runs of a planted law of 4
+    domains, each a curve of 2 points.
+    """
     generator = np.random.default_rng(seed)
     useful = np.exp(np.random.default_rng(1).normal(-2, 0.7, (4, 4)))
     np.fill_diagonal(useful, 1)
@@ -170,7 +172,8 @@ def test_a_held_out_table_of_several_scales_is_judged_on_at_its_dearest_and_no_r
     assert row.cost == 60 / 4 + 30 / 4 + 4
     with pytest.raises(
         SweepError,
-        match=f"3 runs have size 400000 and last step 800; need more than {JUDGED}, to look at some and judge",
+        match=f"3 runs have size 400000 and last step 800; need more than {JUDGED}, to look at "
+        "some and judge",
     ):
         replay(scaled(large=3), runs=20)
     with pytest.raises(SweepError, match="start 12 and runs 94 do not fit a table of 91 runs"):

@@ -87,7 +87,9 @@ def train(state, proposal):
 
 
 def sweep(spec, cost):
-    """A sweep until its trainings cost as much as so many of the largest size; the next of what it proposes."""
+    """A sweep until its trainings cost as much as so many of the largest size; the next of what it
+    proposes.
+    """
     state, spent = SweepState(spec), 0.0
     while spent < cost:
         proposal = state.propose(f"t{len(state.trials)}")

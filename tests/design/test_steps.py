@@ -1,4 +1,6 @@
-"""Trainings of two numbers of steps, on a planted law whose optimum moves with the step, without a cluster."""
+"""Trainings of two numbers of steps, on a planted law whose optimum moves with the step, without a
+cluster.
+"""
 
 from collections import Counter
 from dataclasses import replace
@@ -82,7 +84,9 @@ def regret(shares):
 
 
 def train(state, proposal):
-    """Offsets of targets and trainings are a function of spec's seed and trial; points from a quarter of the training's steps on."""
+    """Offsets of targets and trainings are a function of spec's seed and trial; points from a
+    quarter of the training's steps on.
+    """
     generator, record = (
         np.random.default_rng([state.spec.seed, *proposal.trial.encode()]),
         state.trials[proposal.trial],

@@ -180,5 +180,8 @@ def test_unit_version_and_what_was_not_checked_are_in_every_file_that_has_room(w
 
 
 def test_the_ids_are_the_documented_ones():
-    documented = "megatron-lm megatron-bridge energon olmo-core torchtitan hf-datasets mosaic-streaming litgpt nanotron levanter lingua maxtext json"
+    documented = (
+        "megatron-lm megatron-bridge energon olmo-core torchtitan hf-datasets mosaic-streaming "
+        "litgpt nanotron levanter lingua maxtext json"
+    )
     assert list(TRAINERS) == documented.split()

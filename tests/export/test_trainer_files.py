@@ -36,7 +36,9 @@ def domains_file(tmp_path):
 
 
 def megatron_blend(tokens):
-    """Megatron-LM's documented reading of a blend: an even list is weights and prefixes in turn, weights above 0."""
+    """Megatron-LM's documented reading of a blend: an even list is weights and prefixes in turn,
+    weights above 0.
+    """
     assert len(tokens) % 2 == 0
     weights, prefixes = [Decimal(t) for t in tokens[::2]], tokens[1::2]
     assert all(weight > 0 for weight in weights)

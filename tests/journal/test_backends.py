@@ -1,4 +1,6 @@
-"""The journal, its fencing and the parcels on a disk, on a filesystem by URI, and on a real S3 server."""
+"""The journal, its fencing and the parcels on a disk, on a filesystem by URI, and on a real S3
+server.
+"""
 
 import contextlib
 import json
@@ -45,7 +47,9 @@ def place(request, tmp_path):
 
 @pytest.fixture
 def unguarded(monkeypatch):
-    """Locks and leases that let everybody in, as on a network filesystem without locks and with clocks that differ."""
+    """Locks and leases that let everybody in, as on a network filesystem without locks and with
+    clocks that differ.
+    """
     monkeypatch.setattr(journals, "_lock", lambda folder, seconds: os.open(folder, os.O_RDONLY))
     monkeypatch.setattr(leases.Lease, "wait", lambda *args, **kwargs: None)
 
@@ -77,7 +81,9 @@ def test_what_is_acknowledged_is_read_back_at_once_and_by_the_next_writers(place
 
 
 def test_files_that_come_and_go_beside_the_segments_do_not_stop_the_writer(tmp_path):
-    """As the lease does when it is renewed: between the look at a folder and at a file in it, the file may be gone."""
+    """As the lease does when it is renewed: between the look at a folder and at a file in it, the
+    file may be gone.
+    """
     over = threading.Event()
 
     def renew(number):
@@ -110,7 +116,8 @@ def test_an_orphan_that_goes_on_after_a_takeover_is_acknowledged_nothing(place, 
     for number in numbers:
         with pytest.raises(
             JournalError,
-            match=rf"another driver took this sweep over \(process {os.getpid()} on {socket.gethostname()}\)",
+            match=rf"another driver took this sweep over \(process {os.getpid()} on "
+            rf"{socket.gethostname()}\)",
         ):
             orphan.sync(number)
     with pytest.raises(JournalError, match="no longer counts"):
@@ -151,7 +158,9 @@ def test_of_writers_that_open_at_once_exactly_one_acknowledges(place, unguarded)
 def test_whatever_drivers_do_to_each_other_no_acknowledged_event_is_lost(
     place, unguarded, monkeypatch
 ):
-    """Planted: four drivers take one sweep over from each other at any moment, each operation of the storage taking its time."""
+    """Planted: four drivers take one sweep over from each other at any moment, each operation of
+    the storage taking its time.
+    """
     pace, acknowledged = random.Random(7), []
 
     def slowly(act):
@@ -260,7 +269,9 @@ def test_a_put_that_failed_is_repeated_under_another_name_and_no_name_is_put_twi
 
 @pytest.mark.parametrize("place", ["file", "s3"], indirect=True)
 def test_a_reader_finds_everything_while_objects_replace_each_other(place, monkeypatch):
-    """Planted: after a reader listed the folder, the writer writes on and removes what was listed."""
+    """Planted: after a reader listed the folder, the writer writes on and removes what was
+    listed.
+    """
     journal, _ = Journal.open(place)
     journal.write(point(0))
     look, written, reader = files.names, [0], threading.current_thread()
@@ -320,7 +331,8 @@ def test_a_living_driver_of_another_host_is_not_disturbed_whatever_its_clock_say
     thread.start()
     with pytest.raises(
         JournalError,
-        match=r"is being written by process 17 on elsewhere, \d+ s ago; .*take over now by deleting .*lease",
+        match=r"is being written by process 17 on elsewhere, \d+ s ago; .*take over now by "
+        r"deleting .*lease",
     ):
         Journal.open(place, wait_seconds=0.5)
     over.set()

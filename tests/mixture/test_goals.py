@@ -70,7 +70,10 @@ def test_a_goal_that_is_none_is_refused_with_what_to_write(text, message):
 
 
 def test_names_that_say_that_more_is_better_are_told_from_others():
-    yes = "acc accuracy arc_acc acc_norm exact_match ExactMatch f1 squad-f1 pass@1 pass@k pass_at_10 mc1 em auc"
+    yes = (
+        "acc accuracy arc_acc acc_norm exact_match ExactMatch f1 squad-f1 pass@1 pass@k pass_at_10 "
+        "mc1 em auc"
+    )
     no = (
         "web accent f10 gemm acc_loss error accuracy_error compass@home arc exam mc4 access_log nll"
     )
@@ -84,7 +87,8 @@ def test_names_that_say_that_more_is_better_are_told_from_others():
         (
             "-0.5",
             {},
-            r"loss_exam = -0.5; need a number between .*; if exam is another metric state its goal and "
+            r"loss_exam = -0.5; need a number between .*; if exam is another metric state its goal "
+            r"and "
             r"range, such as .*--goal exam=max:0:1",
         ),
         ("0", {}, r"loss_exam = 0; need a number between"),

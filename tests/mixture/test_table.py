@@ -119,7 +119,8 @@ def test_mixtures_with_the_same_proportions_share_a_number(tmp_path):
         ("t,1,,1,3,3\n", "row 1 has no r_a"),
         (
             "t,1,.5,.5,2,1e200\n",
-            "row 1, trial t, has loss_b = 1e\\+200; need a number between 1e-06 and 1e\\+06, or an empty field",
+            "row 1, trial t, has loss_b = 1e\\+200; need a number between 1e-06 and 1e\\+06, or an "
+            "empty field",
         ),
         (
             "t,1,.5,.5,nan,3\n",

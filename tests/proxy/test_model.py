@@ -1,4 +1,6 @@
-"""The model's hand-made gradients against autograd, its causality, and the average of its weights against its definition."""
+"""The model's hand-made gradients against autograd, its causality, and the average of its weights
+against its definition.
+"""
 
 import math
 

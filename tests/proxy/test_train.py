@@ -1,4 +1,6 @@
-"""A training repeats and resumes to the last bit, refuses what is not its own, and shows what the law is about."""
+"""A training repeats and resumes to the last bit, refuses what is not its own, and shows what the
+law is about.
+"""
 
 import json
 import resource

@@ -1,4 +1,6 @@
-"""A planted sweep: three domains, BiMix losses with noise, the real law, optimum and comparison on top."""
+"""A planted sweep: three domains, BiMix losses with noise, the real law, optimum and comparison on
+top.
+"""
 
 import numpy as np
 import pytest

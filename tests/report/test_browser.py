@@ -35,14 +35,17 @@ def folder(sweep, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     (folder / "report.html").write_text(render(sweep))
     (folder / "talks.html").write_text(
-        '<img src="http://elsewhere.invalid/a.png"><script>fetch("http://elsewhere.invalid/b")</script>'
+        '<img src="http://elsewhere.invalid/a.png">'
+        '<script>fetch("http://elsewhere.invalid/b")</script>'
     )
     return folder
 
 
 @pytest.fixture(scope="module")
 def browse(folder, tmp_path_factory):
-    """Opens a page in a new browser that can resolve no host; answers its standard output and error."""
+    """Opens a page in a new browser that can resolve no host; answers its standard output and
+    error.
+    """
 
     def go(name, *arguments):
         profile = tmp_path_factory.mktemp("profile")
@@ -71,7 +74,9 @@ def opened(browse, tmp_path_factory):
 
 
 def asked_by_the_page(log):
-    """Addresses a page asked for; the browser's own requests have no origin. The log is JSON, one event a line."""
+    """Addresses a page asked for; the browser's own requests have no origin. The log is JSON, one
+    event a line.
+    """
     events = [
         json.loads(line.rstrip(",")) for line in log.splitlines() if line.startswith('{"params"')
     ]
@@ -117,7 +122,10 @@ def test_the_page_asks_nothing_of_any_network(opened, browse, tmp_path):
 
 @pytest.mark.parametrize("width", [520, 1280])
 def test_the_page_is_no_wider_than_its_window(folder, browse, width):
-    measure = "<script>document.body.dataset.width = document.documentElement.scrollWidth + ' in ' + innerWidth</script></body>"
+    measure = (
+        "<script>document.body.dataset.width = document.documentElement.scrollWidth + ' in ' + "
+        "innerWidth</script></body>"
+    )
     (folder / "measured.html").write_text(
         (folder / "report.html").read_text().replace("</body>", measure)
     )

@@ -1,4 +1,5 @@
-"""What happened to a sweep, told by others than the sweep: its trainings' own log, and its journal read as plain JSON.
+"""What happened to a sweep, told by others than the sweep: its trainings' own log, and its journal
+read as plain JSON.
 
 Nothing here uses the package's reader or replay, except where the law of the results is asked for.
 """
@@ -19,9 +20,13 @@ class Findings:
     """A finished sweep beside its evidence; every count is 0 where all is well."""
 
     lost: int
-    """Points that a training was told are safe, and that the journal does not hold with these losses."""
+    """Points that a training was told are safe, and that the journal does not hold with these
+    losses.
+    """
     duplicated: int
-    """Points, proposals and ends that the journal holds more than once, and sequence numbers that do not count up by one."""
+    """Points, proposals and ends that the journal holds more than once, and sequence numbers that
+    do not count up by one.
+    """
     rerun: int
     """Trainings that computed a step after the journal says they ended."""
     retrained: int
@@ -29,7 +34,9 @@ class Findings:
     wrong: int
     """Points whose losses are not those of the planted law."""
     unfinished: int
-    """Trainings without an end, or that miss a step; and 1 where the sweep does not say that it is complete."""
+    """Trainings without an end, or that miss a step; and 1 where the sweep does not say that it is
+    complete.
+    """
     other_law: int
     """1 where the final law is not the one of the same results recorded undisturbed."""
     points: int
@@ -51,7 +58,9 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def events(folder: Path) -> list[dict[str, Any]]:
-    """The events of a sweep's journal: each writer's up to where the next one says that it read, beginning with the newest that wrote."""
+    """The events of a sweep's journal: each writer's up to where the next one says that it read,
+    beginning with the newest that wrote.
+    """
     headers: dict[str, dict[str, Any]] = {}
     written: dict[str, list[dict[str, Any]]] = {}
     for path in sorted((folder / "journal").glob("*.jsonl")):
@@ -123,7 +132,9 @@ def investigate(folder: Path, witness: Path, steps: tuple[int, ...]) -> Findings
 def undisturbed_law(
     happened: list[dict[str, Any]], steps: tuple[int, ...]
 ) -> dict[str, Any] | None:
-    """The law of the sweep's mixtures, their losses computed anew and recorded one after another in a state that nothing disturbed."""
+    """The law of the sweep's mixtures, their losses computed anew and recorded one after another in
+    a state that nothing disturbed.
+    """
     story: list[dict[str, Any]] = [event for event in happened if event["kind"] == "sweep"]
     for proposal in happened:
         if proposal["kind"] == "proposal" and proposal["role"] == "sweep":
@@ -148,9 +159,11 @@ def undisturbed_law(
 
 
 def decisions(folder: Path) -> list[Any]:
-    """What a sweep of one slot decided, in order: the same for the same config and seed, whatever happened to it.
+    """What a sweep of one slot decided, in order: the same for the same config and seed, whatever
+    happened to it.
 
-    Left out is how far the optimum moved since the fit before, which may have been one that only a watcher asked for.
+    Left out is how far the optimum moved since the fit before, which may have been one that only a
+    watcher asked for.
     """
     kept = {
         "proposal": ("trial", "role", "mixture", "seed", "reason", "num_points", "fit"),

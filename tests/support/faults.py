@@ -1,6 +1,8 @@
-"""Real faults for real sweeps: a Ray of several nodes on one machine, drivers that are resumed when they die, and kill -9.
+"""Real faults for real sweeps: a Ray of several nodes on one machine, drivers that are resumed when
+they die, and kill -9.
 
-Every node is a `ray start --block` of its own with an address of its own in 127.0.0.0/8; all it started dies with it.
+Every node is a `ray start --block` of its own with an address of its own in 127.0.0.0/8; all it
+started dies with it.
 """
 
 import contextlib
@@ -45,7 +47,9 @@ def wait_for(
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Of every process that talks to a Ray in `folder`: its own token and temporary folder, one thread a process."""
+    """Of every process that talks to a Ray in `folder`: its own token and temporary folder, one
+    thread a process.
+    """
     token = folder / "token"
     if not token.exists():
         token.write_text(secrets.token_hex(32))
@@ -208,7 +212,8 @@ class Nodes:
     def _try_node(self, name: str, *words: str) -> subprocess.Popen[bytes]:
         self._started += 1
         log = self.folder / f"{name}-{self._started}.log"
-        # without ports a raylet waits 15 s for its agents to name theirs, and ends: too short on a busy machine
+        # without ports a raylet waits 15 s for its agents to name theirs, and ends: too short on a
+        # busy machine
         names = (
             "metrics-export-port",
             "dashboard-agent-listen-port",
@@ -361,10 +366,11 @@ class Supervised:
         return True
 
     def kill_in_write(self, seconds: float = 30.0) -> bool:
-        """Kill actor and driver at the moment the journal grows, before the flush is acknowledged; then tear the tail.
+        """Kill actor and driver at the moment the journal grows, before the flush is acknowledged;
+        then tear the tail.
 
-        The tear is what a crash of the machine leaves of a write: half of the last line where nobody was told that it is
-        safe, else half of a line that follows.
+        The tear is what a crash of the machine leaves of a write: half of the last line where
+        nobody was told that it is safe, else half of a line that follows.
         """
         pid = writer(self.folder)
         if pid is None or not self.alive():
@@ -398,7 +404,8 @@ def tear(path: Path, told: set[tuple[str, int]]) -> bool:
     """Leave half a line at the end of a segment; False where the kill left one.
 
     Args:
-        told: (trial, step) whose acknowledgement arrived: such lines are on the disk, whatever crashes.
+        told: (trial, step) whose acknowledgement arrived: such lines are on the disk, whatever
+            crashes.
     """
     data = path.read_bytes()
     if not data.endswith(b"\n"):

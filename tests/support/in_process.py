@@ -1,4 +1,6 @@
-"""A sweep in this process, without Ray: the LawActor driven as the driver of a cluster does it, on a planted law."""
+"""A sweep in this process, without Ray: the LawActor driven as the driver of a cluster does it, on
+a planted law.
+"""
 
 from dataclasses import dataclass, field
 
@@ -85,7 +87,9 @@ def train(actor, proposal, steps=STEPS):
 
 
 def open_sweep(folder, given=None, versions="keep", trainer=None, crash=None):
-    """The actor of a sweep in `folder`, begun or taken up again; `crash` ends it before or after the event of a change."""
+    """The actor of a sweep in `folder`, begun or taken up again; `crash` ends it before or after
+    the event of a change.
+    """
     trainer = trainer or Planted()
     if not begun(folder):
         folder.mkdir(exist_ok=True)
@@ -150,7 +154,8 @@ def whole(folder, given=None, **options):
 
 
 def measured_at(cheap, dear, **scales):
-    """A history of three trainings, one cheap and two dear, with four times the seconds, of which the cheap one has the lowest loss.
+    """A history of three trainings, one cheap and two dear, with four times the seconds, of which
+    the cheap one has the lowest loss.
 
     Args:
         cheap, dear: what their proposals say of their scale.

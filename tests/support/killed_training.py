@@ -1,4 +1,6 @@
-"""A training in its own process, to be killed: prints each point as it is reported, and waits for ever after the third."""
+"""A training in its own process, to be killed: prints each point as it is reported, and waits for
+ever after the third.
+"""
 
 import json
 import sys

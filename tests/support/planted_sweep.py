@@ -1,9 +1,12 @@
-"""A driver for the tests of faults: run as a script, it sweeps a planted law on a real Ray, so that it can be killed.
+"""A driver for the tests of faults: run as a script, it sweeps a planted law on a real Ray, so that
+it can be killed.
 
-python planted_sweep.py run|resume DIR [--address A] [--slots N] [--trials N] [--pause SECONDS] [--diverge TRIAL] [--crash TRIAL] [--fall SECONDS]
+python planted_sweep.py run|resume DIR [--address A] [--slots N] [--trials N] [--pause SECONDS]
+    [--diverge TRIAL] [--crash TRIAL] [--fall SECONDS]
 
-Each training writes one line a step to DIR/trained.log: what was really computed, in which process. With --witness FILE it writes
-JSON lines there instead, each on the disk before it goes on: every step computed, and every acknowledgement that it received.
+Each training writes one line a step to DIR/trained.log: what was really computed, in which process.
+With --witness FILE it writes JSON lines there instead, each on the disk before it goes on: every
+step computed, and every acknowledgement that it received.
 """
 
 import argparse

@@ -4,7 +4,9 @@ from bimix_sweep.design.planner import SweepState
 
 
 def check_from_the_middle(whole, train, stops):
-    """Played back until each of the stops, a sweep makes the rest of the proposals of the whole one."""
+    """Played back until each of the stops, a sweep makes the rest of the proposals of the whole
+    one.
+    """
     count = len(whole.proposals)
     for stop in stops:
         again = SweepState(whole.spec)

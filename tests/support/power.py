@@ -1,9 +1,10 @@
 """A model of a disk that loses power, over the calls that real code makes.
 
-`Disk` records what a process does to a folder: after every system call that writes, changes names or
-flushes, the tree as processes see it, and what of it is safe: the content of a file as of its last
-fsync, the names in a folder as of the folder's last fsync. What is not safe may be lost after a power
-cut, in any part: of a file's new bytes any sector and any tail, of a folder's new names any.
+`Disk` records what a process does to a folder: after every system call that writes, changes names
+or flushes, the tree as processes see it, and what of it is safe: the content of a file as of its
+last fsync, the names in a folder as of the folder's last fsync. What is not safe may be lost after
+a power cut, in any part: of a file's new bytes any sector and any tail, of a folder's new names
+any.
 """
 
 import itertools
@@ -98,7 +99,9 @@ class State:
 
 
 def torn(safe: bytes, new: bytes) -> Iterator[bytes]:
-    """A file whose last bytes were not flushed: cut anywhere about a line's end, or with lost sectors."""
+    """A file whose last bytes were not flushed: cut anywhere about a line's end, or with lost
+    sectors.
+    """
     ends = {0, 1, len(new) // 2, len(new) - 1, len(new)}
     for end in (number for number, byte in enumerate(new) if byte == 0x0A):
         ends |= {end, end + 1, end + 9}

@@ -1,7 +1,9 @@
-"""What a user watches a sweep with, for the tests: a Ray head with its dashboard, Prometheus, and a stand-in for Grafana.
+"""What a user watches a sweep with, for the tests: a Ray head with its dashboard, Prometheus, and a
+stand-in for Grafana.
 
-No Grafana server can be installed where these tests run, so what Ray asks of one (`/api/health`) is answered by a few lines
-of our own, and what Grafana would read (its configuration, the dashboards' files, queries to Prometheus) is read by the tests.
+No Grafana server can be installed where these tests run, so what Ray asks of one (`/api/health`) is
+answered by a few lines of our own, and what Grafana would read (its configuration, the dashboards'
+files, queries to Prometheus) is read by the tests.
 """
 
 import contextlib
@@ -73,7 +75,9 @@ def wait_until(what: str, asked: Callable[[], Any], seconds: float = 180.0) -> A
 
 @contextlib.contextmanager
 def ray_head(environment: dict[str, str], **settings: str) -> Iterator[Head]:
-    """`ray start --head` with its dashboard, on the loopback interface alone; `settings` are further environment."""
+    """`ray start --head` with its dashboard, on the loopback interface alone; `settings` are
+    further environment.
+    """
     port, dashboard, listen, grpc, export, own = free_ports(6)
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir=environment["TMPDIR"]))
     # Ray forgets a gauge after two reports; a sweep sets its own every 5 s

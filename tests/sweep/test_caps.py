@@ -1,4 +1,6 @@
-"""The token caps of the final run bound everything that a sweep trains, in one process, offline and in the plan."""
+"""The token caps of the final run bound everything that a sweep trains, in one process, offline and
+in the plan.
+"""
 
 import numpy as np
 import pytest

@@ -185,7 +185,8 @@ def test_a_settled_sweep_is_extended_only_with_a_tolerance_that_opens_it(tmp_pat
         )
         with pytest.raises(
             SweepError,
-            match=r"the sweep is settled .*lower stop.tolerance in config.yaml below [.0-9e-]+ and extend again",
+            match=r"the sweep is settled .*lower stop.tolerance in config.yaml below [.0-9e-]+ and "
+            r"extend again",
         ):
             extension(str(folder), 5)
     (folder / "config.yaml").write_text(text.replace("tolerance: 0.5", "tolerance: 1.0e-7"))
@@ -292,7 +293,8 @@ def test_the_old_version_of_a_domain_is_kept_as_a_domain_that_nothing_new_holds_
         f"the {len(before) - len(kept) if versions == 'drop' else 8} trainings on the old one"
         in " ".join(after.changes[0]["what"])
     )
-    # the user's own file, which names neither the old version nor targets, is the same configuration from now on
+    # the user's own file, which names neither the old version nor targets, is the same
+    # configuration from now on
     assert whole(finished, new, trainer=Planted(data={"planted": 2}))[0] == []
     assert not compare(after, SweepConfig.load(finished / "config.yaml")).what
 
@@ -352,7 +354,8 @@ REFUSED = [
     ({"seed": 1}, r"seed was 0 and is now 1; proposals and trainings follow from it"),
     (
         {"proxy__vocabulary": 512},
-        r"proxy\.vocabulary was 2048 and is now 512; another tokenizer gives a loss another meaning: bring it back",
+        r"proxy\.vocabulary was 2048 and is now 512; another tokenizer gives a loss another "
+        r"meaning: bring it back",
     ),
     (
         {"proxy__steps": 800},
@@ -399,7 +402,8 @@ REFUSED = [
     ),
     (
         {"domains": FOUR},
-        r"budget\.trials is 8 and 8 trainings count in it; math needs 4 that hold it, so raise budget\.trials to at least 12",
+        r"budget\.trials is 8 and 8 trainings count in it; math needs 4 that hold it, so raise "
+        r"budget\.trials to at least 12",
     ),
     (
         {"domains__web__version": "2"},

@@ -1,4 +1,6 @@
-"""Changes of a sweep on a real Ray: more trainings, fewer slots, a worse and a better answer wanted, a limit in hours."""
+"""Changes of a sweep on a real Ray: more trainings, fewer slots, a worse and a better answer
+wanted, a limit in hours.
+"""
 
 import contextlib
 import subprocess
@@ -23,7 +25,9 @@ PATIENCE = 240
 
 @pytest.fixture
 def driver(ray_environment, ray_address):
-    """Starts planted_sweep.py on the tests' Ray; whatever still runs at the end of the test is killed."""
+    """Starts planted_sweep.py on the tests' Ray; whatever still runs at the end of the test is
+    killed.
+    """
     started = []
 
     def start(*words):
@@ -106,7 +110,8 @@ def test_a_finished_sweep_goes_on_with_a_larger_budget_and_other_slots_even_over
     )
     assert set(points.values()) == {1}
     assert Recipe.read(folder / "RECIPE.json").comparison is not None
-    # the tolerance that the sweep has met by now stops it at once: nothing more is trained than final mixtures that are new
+    # the tolerance that the sweep has met by now stops it at once: nothing more is trained than
+    # final mixtures that are new
     edit(folder, stop__tolerance=0.2, stop__patience=1, budget__trials=30)
     end(driver("resume", folder))
     assert len(names(folder)) == 9

@@ -1,4 +1,6 @@
-"""Sweeps whose targets are accuracies: the best mixture of the planted truth is known beforehand. No Ray."""
+"""Sweeps whose targets are accuracies: the best mixture of the planted truth is known beforehand.
+No Ray.
+"""
 
 import json
 

@@ -39,7 +39,9 @@ def planted(proposal, step):
 
 
 def swept(folder, trials=7, digest=""):
-    """A sweep of `trials` planted trainings and its finals, or of one point where that is 0; returns its configuration."""
+    """A sweep of `trials` planted trainings and its finals, or of one point where that is 0;
+    returns its configuration.
+    """
     config = SweepConfig.parse(
         {
             "domains": {name: {"path": f"/text/{name}.jsonl"} for name in NAMES},

@@ -127,7 +127,9 @@ def test_a_sweep_keeps_its_sizes(finished):
 
 @pytest.fixture
 def measured():
-    """A history of two sizes in which the small mixture has the lowest loss of all, for no good reason."""
+    """A history of two sizes in which the small mixture has the lowest loss of all, for no good
+    reason.
+    """
     return measured_at({"size": 1e5}, {"size": 4e5}, steps=400, size=4e5, smaller=(1e5,))
 
 
@@ -207,7 +209,8 @@ def test_sizes_that_come_to_the_same_builtin_model_are_refused(text, tmp_path): 
 @pytest.mark.parametrize("size", [*SIZES, None])
 def test_brought_trainers_are_told_the_size_of_the_training(tmp_path, monkeypatch, size):
     (tmp_path / "sized_command.py").write_text(
-        f"import json, sys\njob = json.load(open(sys.argv[-1]))\njson.dump(job['size'], open('seen.json', 'w'))\nprint({POINT!r})"
+        "import json, sys\njob = json.load(open(sys.argv[-1]))\njson.dump(job['size'], "
+        f"open('seen.json', 'w'))\nprint({POINT!r})"
     )
     (tmp_path / "sized_function.py").write_text(
         "def run(mixture, report, context):\n    report(8, {'web': context.size, 'code': 1.0})\n",

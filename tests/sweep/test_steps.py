@@ -140,14 +140,17 @@ def test_a_sweep_keeps_its_steps(finished):
     for other in ([100, LONG], LONG):
         with pytest.raises(
             SweepError,
-            match=r"proxy\.steps was \[200, 400\] and is now .*; a sweep keeps the numbers of steps",
+            match=r"proxy\.steps was \[200, 400\] and is now .*; a sweep keeps the numbers of "
+            r"steps",
         ):
             open_sweep(folder, config(14, proxy__steps=other))
 
 
 @pytest.fixture
 def measured():
-    """A history of two numbers of steps in which the short mixture has the lowest loss of all, for no good reason."""
+    """A history of two numbers of steps in which the short mixture has the lowest loss of all, for
+    no good reason.
+    """
     return measured_at({"steps": 100}, {"steps": LONG}, steps=LONG, shorter=(100,), size=4e5)
 
 
@@ -230,13 +233,18 @@ def test_brought_trainers_are_told_the_steps_of_the_training_and_held_to_them(
 ):
     asked = steps or 32
     (tmp_path / "stepped_command.py").write_text(
-        "import json, sys\njob = json.load(open(sys.argv[-1]))\njson.dump(job, open('seen.json', 'w'))\n"
-        "for step in job['eval_steps']:\n    print(json.dumps({'step': step, 'losses': {'web': job['steps'], 'code': 1.0}}))"
+        "import json, sys\njob = json.load(open(sys.argv[-1]))\njson.dump(job, open('seen.json', "
+        "'w'))\n"
+        "for step in job['eval_steps']:\n    print(json.dumps({'step': step, 'losses': {'web': "
+        "job['steps'], 'code': 1.0}}))"
     )
     (tmp_path / "stepped_function.py").write_text(
-        "def run(mixture, report, context):\n    for step in context.eval_steps:\n        report(step, {'web': context.steps, 'code': 1.0})\n"
-        "def beyond(mixture, report, context):\n    report(context.steps + 1, {'web': 1.0, 'code': 1.0})\n"
-        "def before(mixture, report, context):\n    report(context.steps - 1, {'web': 1.0, 'code': 1.0})\n"
+        "def run(mixture, report, context):\n    for step in context.eval_steps:\n        "
+        "report(step, {'web': context.steps, 'code': 1.0})\n"
+        "def beyond(mixture, report, context):\n    report(context.steps + 1, {'web': 1.0, 'code': "
+        "1.0})\n"
+        "def before(mixture, report, context):\n    report(context.steps - 1, {'web': 1.0, 'code': "
+        "1.0})\n"
     )
     monkeypatch.setattr(sys, "path", [*sys.path])
 
@@ -266,7 +274,8 @@ def test_brought_trainers_are_told_the_steps_of_the_training_and_held_to_them(
         attempt("stepped_function:beyond")
     with pytest.raises(
         TrainingError,
-        match=f"its last point is at step {asked - 1}; need one at step {asked}, where mixtures are compared: {of_this}",
+        match=f"its last point is at step {asked - 1}; need one at step {asked}, where mixtures "
+        f"are compared: {of_this}",
     ):
         attempt("stepped_function:before")
 

@@ -558,7 +558,9 @@ def test_a_refit_to_one_of_two_sizes_is_as_sure_at_that_size_as_a_cold_fit():
 
 
 def test_few_runs_do_not_overstate_how_much_mixtures_matter(monkeypatch):
-    """The mode of slope and log t together is at a steeper slope than the data say; integrated over log t it is not."""
+    """The mode of slope and log t together is at a steeper slope than the data say; integrated over
+    log t it is not.
+    """
     steep, fitted = [], []
     for seed in range(8):
         table = table_of(transfer_truth, mixtures_of(9, seed=seed), seed=seed)

@@ -1,4 +1,6 @@
-"""Dense curves wander: read as the means of their looks they give the law that was planted, and no more certainty than they hold."""
+"""Dense curves wander: read as the means of their looks they give the law that was planted, and no
+more certainty than they hold.
+"""
 
 import json
 
@@ -34,7 +36,9 @@ def truth(r, s):
 def table_of(
     seed, steps=DENSE, *, count=18, offset=0.004, wander=0.0, reach=0.1, white=0.001, size=np.nan
 ):
-    """Curves with an offset each, noise whose correlation falls by e over `reach` of the last step, and white noise."""
+    """Curves with an offset each, noise whose correlation falls by e over `reach` of the last step,
+    and white noise.
+    """
     generator = np.random.default_rng(seed)
     mixtures, rows = generator.dirichlet(np.ones(4), count), len(steps)
     root = np.linalg.cholesky(
@@ -71,7 +75,9 @@ def missed(law, step=LAST):
 
 
 def missed_progress(law, beyond=2.0):
-    """(targets,) how far the mean fall of all mixtures from the last step on is missed, in stated standard deviations."""
+    """(targets,) how far the mean fall of all mixtures from the last step on is missed, in stated
+    standard deviations.
+    """
     both, steps = np.concatenate([ASKED, ASKED]), np.repeat([LAST, beyond * LAST], len(ASKED))
     belief, share = law.posterior(both, steps), np.repeat([-1.0, 1.0], len(ASKED)) / len(ASKED)
     sd = np.sqrt(np.einsum("m,tmn,n->t", share, belief.covariance, share))

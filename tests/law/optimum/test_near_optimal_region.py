@@ -1,4 +1,6 @@
-"""The near-optimal region against straight lines from the optimum, and against the constrained minimum for planted losses."""
+"""The near-optimal region against straight lines from the optimum, and against the constrained
+minimum for planted losses.
+"""
 
 import csv
 from dataclasses import dataclass
@@ -38,7 +40,9 @@ class Problem:
 
 
 def planted(seed):
-    """Convex losses c_k (e_k + sum_j t_kj r_j^g)^-a_k, of which some help a target and some none, so that domains end at 0."""
+    """Convex losses c_k (e_k + sum_j t_kj r_j^g)^-a_k, of which some help a target and some none,
+    so that domains end at 0.
+    """
     generator = np.random.default_rng(seed)
     domains, targets = int(generator.choice([3, 4, 7, 12])), int(generator.choice([1, 2, 5]))
     t = np.exp(generator.normal(-2, 1.5, (targets, domains)))
@@ -74,7 +78,9 @@ def planted(seed):
 
 
 def lines(problem, generator):
-    """Where straight lines from the optimum to extreme mixtures of every domain leave the region, by bisection."""
+    """Where straight lines from the optimum to extreme mixtures of every domain leave the region,
+    by bisection.
+    """
     count, centre = len(problem.lower), problem.best.point
     orders = [problem.best.gradient, *generator.random((VERTICES, count))]
     ends = []
@@ -185,7 +191,9 @@ def test_a_domain_of_a_published_swarm_that_the_optimum_leaves_out_has_its_true_
 
 
 def test_a_domain_at_zero_reaches_as_far_as_the_laws_own_predictions_allow():
-    """The law's curvature at a domain it leaves out is nearly infinite, and says nothing of what lies beyond it."""
+    """The law's curvature at a domain it leaves out is nearly infinite, and says nothing of what
+    lies beyond it.
+    """
     generator = np.random.default_rng(0)
     r = generator.dirichlet(np.full(4, 0.6), 30)
     a, b, c, _ = r.T
@@ -217,7 +225,9 @@ def test_a_domain_at_zero_reaches_as_far_as_the_laws_own_predictions_allow():
 
 @pytest.mark.parametrize("seed", [7, 13, 22, 37])
 def test_members_of_a_convex_region_hold_nearly_as_much_as_any_mixture_can(seed):
-    """The truth by another way: the largest r_j at which the minimum over all other proportions keeps within the level."""
+    """The truth by another way: the largest r_j at which the minimum over all other proportions
+    keeps within the level.
+    """
     problem = planted(seed)
     members, centre = problem.members(), problem.best.point
     for domain in range(min(4, len(centre))):

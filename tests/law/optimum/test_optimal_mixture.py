@@ -121,7 +121,9 @@ def test_a_binding_cap_is_named_with_what_it_costs():
 
 
 def test_the_stated_regret_of_the_worst_objective_covers_the_true_one():
-    """At its optimum targets tie: a quadratic model of the unsmoothed maximum holds every drawn optimum where it is, and states next to no regret."""
+    """At its optimum targets tie: a quadratic model of the unsmoothed maximum holds every drawn
+    optimum where it is, and states next to no regret.
+    """
     names, corners = ("a", "b", "c"), np.random.default_rng(0).dirichlet(np.ones(3), 200_000)
     hits, stated, true = [], [], []
     for seed in range(12):

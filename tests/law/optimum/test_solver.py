@@ -1,4 +1,6 @@
-"""The convex solver against answers that come another way: scipy's SLSQP and trust-constr, a closed form, and its own certificate."""
+"""The convex solver against answers that come another way: scipy's SLSQP and trust-constr, a closed
+form, and its own certificate.
+"""
 
 import numpy as np
 import pytest

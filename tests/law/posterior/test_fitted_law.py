@@ -1,4 +1,6 @@
-"""What a fitted law promises: convexity, bounds, exact JSON, gradients, calibrated joint uncertainty."""
+"""What a fitted law promises: convexity, bounds, exact JSON, gradients, calibrated joint
+uncertainty.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""What trainings left out miss, against conditioning on the others one training at a time, and what it does to the width of the belief."""
+"""What trainings left out miss, against conditioning on the others one training at a time, and what
+it does to the width of the belief.
+"""
 
 import numpy as np
 import pytest
@@ -21,7 +23,8 @@ def fitted(seed, *, count=16, noisy=None, missing=0.0):
     """A law of planted losses.
 
     Args:
-        noisy: None, all trainings scatter by .003; else "good" or "bad", that half of them by .05 and the other by .001.
+        noisy: None, all trainings scatter by 0.003; else "good" or "bad", that half of them by 0.05
+            and the other by 0.001.
         missing: chance that a training lacks a target.
     """
     generator = np.random.default_rng(seed)

@@ -1,4 +1,6 @@
-"""A trial that begins anew never goes on from a checkpoint of before; one process, without Ray's transport."""
+"""A trial that begins anew never goes on from a checkpoint of before; one process, without Ray's
+transport.
+"""
 
 from types import SimpleNamespace
 
@@ -13,7 +15,9 @@ from tests.support.in_process import STEPS, config, losses, open_sweep
 
 
 class Direct:
-    """Calls an actor's methods in this process, where a worker writes `actor.method.remote(...)`."""
+    """Calls an actor's methods in this process, where a worker writes
+    `actor.method.remote(...)`.
+    """
 
     def __init__(self, actor):
         self._actor = actor
@@ -23,7 +27,9 @@ class Direct:
 
 
 class Trainer:
-    """Trains from the step that it finds in its checkpoint folder; may be told to stop, or to fail, at a step."""
+    """Trains from the step that it finds in its checkpoint folder; may be told to stop, or to fail,
+    at a step.
+    """
 
     def __init__(self):
         self.found = []
@@ -50,7 +56,9 @@ class Trainer:
 
 @pytest.fixture
 def worker(tmp_path, monkeypatch):
-    """Runs an attempt as a worker does, for the actor of `worker.actor`, with checkpoints at a place."""
+    """Runs an attempt as a worker does, for the actor of `worker.actor`, with checkpoints at a
+    place.
+    """
     found = SimpleNamespace(actor=None, trainer=Trainer(), reports=[])
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(trainable, "law_actor", lambda name: Direct(found.actor))

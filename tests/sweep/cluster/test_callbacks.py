@@ -13,9 +13,11 @@ from bimix_sweep.sweep.cluster.callbacks import LostWorkers, NewestFirst, lost_w
 UNIMPORTABLE = """Failure # 1 (occurred at 2026-11-26_06-42-31)
 The actor died unexpectedly before finishing this task.
 	class_name: ImplicitFunc
-The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Traceback (most recent call last):
+The actor is dead because its worker process has died. \
+Worker exit type: SYSTEM_ERROR Worker exit detail: Traceback (most recent call last):
     raise RuntimeError(
-RuntimeError: The actor with name ImplicitFunc failed to import on the worker. This may be because needed library dependencies are not installed:
+RuntimeError: The actor with name ImplicitFunc failed to import on the worker. \
+This may be because needed library dependencies are not installed:
 
 Traceback (most recent call last):
     actor_class = pickle.loads(pickled_class)
@@ -28,7 +30,8 @@ KILLED = """Failure # 2 (occurred at 2026-11-26_06-43-01)
 The actor died unexpectedly before finishing this task.
 	class_name: ImplicitFunc
 	ip: 192.0.2.2
-The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: End of file.
+The actor is dead because its worker process has died. \
+Worker exit type: SYSTEM_ERROR Worker exit detail: End of file.
 """
 
 
@@ -63,7 +66,8 @@ def test_what_runs_already_is_not_chosen():
         (UNIMPORTABLE, "ModuleNotFoundError: No module named 'mine'"),
         (
             UNIMPORTABLE + KILLED,
-            "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: End of file.",
+            "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR "
+            "Worker exit detail: End of file.",
         ),
         (
             "ray.exceptions.OutOfMemoryError: Task was killed\n\tat the node",
@@ -91,7 +95,9 @@ def test_of_a_lost_training_the_line_is_told_that_says_why(tmp_path, kept, said)
     ],
 )
 def test_whatever_error_of_ray_ends_a_worker_tune_is_told_that_the_worker_was_lost(error):
-    """Tune tries again after a RayActorError alone, and ends the experiment at any other that is not of the task."""
+    """Tune tries again after a RayActorError alone, and ends the experiment at any other that is
+    not of the task.
+    """
     request = ResourceRequest([{"CPU": 1}])
     resources = FixedResourceManager({"CPU": 1})
     resources.request_resources(request)

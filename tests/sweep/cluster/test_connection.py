@@ -33,7 +33,10 @@ def test_the_folder_of_a_killed_driver_is_removed_by_the_next_and_that_of_a_live
     )
     (tmp_path / "bimix-ray-and-bounds").mkdir()
     (tmp_path / "bimix-ray-and-bounds" / "driver.lock").touch()
-    script = "import os, signal; from bimix_sweep.sweep import cluster as c; c.LONGEST_PLACE = 1000\nwith c._own_folder(): os.kill(os.getpid(), signal.SIGKILL)"
+    script = (
+        "import os, signal; from bimix_sweep.sweep import cluster as c; c.LONGEST_PLACE = 1000\n"
+        "with c._own_folder(): os.kill(os.getpid(), signal.SIGKILL)"
+    )
     with _own_folder() as mine:
         for _ in range(2):
             subprocess.run(
@@ -105,6 +108,7 @@ def test_ray_that_cannot_be_started_is_told_in_one_line(tmp_path, ray_environmen
         check=False,
     )
     assert re.fullmatch(
-        r"Ray could not be started on this machine \(.*107 bytes.*\); see: bimix-sweep doctor CONFIG\n",
+        r"Ray could not be started on this machine \(.*107 bytes.*\); see: bimix-sweep doctor "
+        r"CONFIG\n",
         done.stdout,
     )

@@ -1,4 +1,6 @@
-"""The short version of `make bench NAME=faults`: every kind of death once, on a real Ray of two nodes."""
+"""The short version of `make bench NAME=faults`: every kind of death once, on a real Ray of two
+nodes.
+"""
 
 import tempfile
 from pathlib import Path

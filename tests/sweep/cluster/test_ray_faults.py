@@ -39,10 +39,12 @@ def train(mixture, report, context):
         time.sleep(600)
     for number, step in enumerate(context.eval_steps):
         level = 8 * step ** -.45 + 2
-        report(step, {{n: (mixture[n] + .03) ** -need * level for n, need in (("web", .1), ("code", .16))}})
+        report(step, {{n: (mixture[n] + .03) ** -need * level for n, need in (("web", .1), \
+("code", .16))}})
         while context.trial == "t0000" and (here / "waits").exists():
             time.sleep(.05)
-        if number == 2 and context.trial == "t0002" and (here / "hangs").exists() and once(context, "hung"):
+        if number == 2 and context.trial == "t0002" and (here / "hangs").exists() and \
+once(context, "hung"):
             (here / "hung.pid").write_text(str(os.getpid()))
             ctypes.PyDLL(None).sleep(10_000)  # no thread of this process can run Python meanwhile
 """

@@ -97,7 +97,10 @@ def test_a_training_whose_worker_died_before_it_began_is_given_to_tune_again(pla
     searcher.lost("c", "ModuleNotFoundError: No module named 'mine' " + "and more " * 1000)
     searcher.on_trial_complete(trial_id="c", error=True)
     assert planner.trials["t0000"].state == "failed"
-    said = "its worker failed too often, the last time with: ModuleNotFoundError: No module named 'mine' and more"
+    said = (
+        "its worker failed too often, the last time with: ModuleNotFoundError: No module named "
+        "'mine' and more"
+    )
     assert planner.trials["t0000"].failure.startswith(said)
     assert len(planner.trials["t0000"].failure) < 400
     assert searcher.suggest("d")["trial"] == "t0001"

@@ -1,4 +1,6 @@
-"""Signals at every moment of a driver: it is gone within seconds, and its last words say how to go on."""
+"""Signals at every moment of a driver: it is gone within seconds, and its last words say how to go
+on.
+"""
 
 import contextlib
 import os
@@ -24,7 +26,8 @@ from bimix_sweep.sweep.progress import Progress
 interrupt.LATEST_SECONDS = 0.5
 progress = Progress(Console(stderr=True, force_terminal=False))
 with interrupt.stoppable(progress, lambda: "go on as before") as stop, stop.loop():
-    signal.signal(signal.SIGTERM, lambda *_: None)  # another handler took the signal over, as Ray's does
+    signal.signal(signal.SIGTERM, lambda *_: None)  # another handler took the signal over, \
+as Ray's does
     print("ready", flush=True)
     while True:
         time.sleep(0.1)  # and no safe point comes
@@ -40,7 +43,8 @@ interrupt.LATEST_SECONDS = 0.5
 progress = Progress(Console(stderr=True, force_terminal=False))
 try:
     with interrupt.stoppable(progress, lambda: "go on as asked") as stop, stop.loop():
-        threading.Thread(target=stop.fail, args=(SweepError("the raylet died; go on as before"),)).start()
+        threading.Thread(target=stop.fail, args=(SweepError("the raylet died; \
+go on as before"),)).start()
         while True:
             time.sleep(0.05)
             {waits}
@@ -61,7 +65,8 @@ def prepare(config, folder, say):
 
 config = SweepConfig.parse({"domains": {"a": {"path": "none"}, "b": {"path": "none"}}})
 try:
-    run_sweep(config, out=sys.argv[1], prepare=prepare, progress=Progress(Console(stderr=True, force_terminal=False)))
+    run_sweep(config, out=sys.argv[1], prepare=prepare, progress=Progress(Console(stderr=True, \
+force_terminal=False)))
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -123,7 +128,9 @@ def test_a_driver_that_reaches_no_safe_point_leaves_all_the_same():
 
 @pytest.mark.parametrize("safe_point", [True, False])
 def test_what_ended_the_work_is_the_last_word_with_a_safe_point_and_without(safe_point):
-    """As when a daemon of Ray dies: another thread says so, and the main one may be in a call that does not return."""
+    """As when a daemon of Ray dies: another thread says so, and the main one may be in a call that
+    does not return.
+    """
     waits = "stop.check()" if safe_point else "pass"
     process = started("-c", FAILING.format(waits=waits))
     said = process.communicate(timeout=PATIENCE)[1]

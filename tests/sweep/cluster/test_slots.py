@@ -50,7 +50,8 @@ def test_slots_follow_the_nodes(wanted, scales, slots, monkeypatch):
 def test_a_training_that_fits_no_node_is_said_with_the_nodes():
     with pytest.raises(
         SweepError,
-        match=r"needs 2 CPUs and 0 GPUs on one node; the nodes have 1 CPUs and 0 GPUs, 1 CPUs and 0 GPUs; lower",
+        match=r"needs 2 CPUs and 0 GPUs on one node; the nodes have 1 CPUs and 0 GPUs, 1 CPUs and "
+        r"0 GPUs; lower",
     ):
         Slots(ResourcesConfig(cpu=2), lambda: [{"CPU": 1}, {"CPU": 1}], scales=False)
     assert (

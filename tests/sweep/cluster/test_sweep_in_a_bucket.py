@@ -55,7 +55,8 @@ def test_a_sweep_in_a_bucket_outlives_kill_9_of_its_driver(tmp_path, ray_environ
         while sum(event["kind"] == "end" for event in events_of(place)) < 3:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 pytest.fail(
-                    f"the driver ended with {first.wait(timeout=0.1)}: {first.communicate()[0][-3000:]}"
+                    f"the driver ended with {first.wait(timeout=0.1)}: "
+                    f"{first.communicate()[0][-3000:]}"
                 )
             if time.monotonic() > deadline:
                 first.kill()

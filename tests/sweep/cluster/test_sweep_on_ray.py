@@ -68,7 +68,8 @@ def until(folder, process, found):
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.02)
             pytest.fail(
-                f"the driver ended with {process.returncode} before that: {process.communicate()[1][-2000:]}"
+                f"the driver ended with {process.returncode} before that: "
+                f"{process.communicate()[1][-2000:]}"
             )
     process.kill()
     pytest.fail(
@@ -141,7 +142,9 @@ def test_a_sweep_goes_past_a_diverged_training_and_a_killed_worker_to_its_recipe
 
 
 def test_no_training_is_lost_where_workers_die_between_two_of_them(tmp_path, driver, ray_address):
-    """Tune gives up at once on a training that it handed the worker of an ended one, where that worker is dead."""
+    """Tune gives up at once on a training that it handed the worker of an ended one, where that
+    worker is dead.
+    """
     folder = tmp_path / "sweep"
     said = end(
         driver("run", folder, "--address", ray_address, "--slots", 1, "--trials", 5, "--fall", 0.03)

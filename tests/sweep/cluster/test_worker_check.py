@@ -1,4 +1,6 @@
-"""Where a trainer of the user's is loaded: workers that can, that cannot, and that are not asked."""
+"""Where a trainer of the user's is loaded: workers that can, that cannot, and that are not
+asked.
+"""
 
 import subprocess
 import sys
@@ -23,7 +25,8 @@ class Mine:
     def train(self, job, report):
         for step in self.eval_steps:
             shares = zip(job.mixture.as_dict().items(), (.1, .16))
-            report(step, {name: (share + .03) ** -need * (8 * step ** -.45 + 2) for (name, share), need in shares})
+            report(step, {name: (share + .03) ** -need * (8 * step ** -.45 + 2) for (name, share), \
+need in shares})
 """
 SWEEP = """
 import sys
@@ -32,7 +35,8 @@ from bimix_sweep.errors import SweepError
 from bimix_sweep.sweep.launch import run_sweep
 def sweep(trainer, out, address=None):
     domains = {"web": {"path": "none"}, "code": {"path": "none"}}
-    config = SweepConfig.parse({"domains": domains, "proxy": {"steps": 64}, "budget": {"trials": 5}, "resources": {"slots": 2}})
+    config = SweepConfig.parse({"domains": domains, "proxy": {"steps": 64}, \
+"budget": {"trials": 5}, "resources": {"slots": 2}})
     try:
         run_sweep(config, out=out, address=address, prepare=lambda config, folder, say: trainer)
     except SweepError as error:
@@ -96,8 +100,8 @@ def test_a_module_that_no_worker_has_is_said_before_anything_is_begun_and_what_i
         "error: the trainer made_here.Mine cannot be loaded by a worker on node " in refused.stderr
     )
     assert (
-        "(ModuleNotFoundError: No module named 'made_here'); workers import its modules by name, so install them"
-        in refused.stderr
+        "(ModuleNotFoundError: No module named 'made_here'); workers import its modules by name, "
+        "so install them" in refused.stderr
     )
     assert "ray.cloudpickle.register_pickle_by_value(MODULE)" in refused.stderr
     assert time.monotonic() - begun < 100  # embedded Ray starts in five
@@ -139,7 +143,8 @@ def test_on_a_cluster_the_nodes_that_can_train_are_asked_and_the_one_that_lacks_
     (tmp_path / "installed").mkdir()
     (tmp_path / "installed" / "of_some_nodes.py").write_text(TRAINER)
     (tmp_path / "begin.py").write_text(
-        "import sys; sys.path.append(sys.argv.pop(1))\nfrom of_some_nodes import Mine\nfrom launching import sweep\nsweep(Mine(), *sys.argv[1:])\n"
+        "import sys; sys.path.append(sys.argv.pop(1))\nfrom of_some_nodes import Mine\nfrom "
+        "launching import sweep\nsweep(Mine(), *sys.argv[1:])\n"
     )
     with (
         tempfile.TemporaryDirectory(
@@ -158,7 +163,7 @@ def test_on_a_cluster_the_nodes_that_can_train_are_asked_and_the_one_that_lacks_
         refused = run("begin.py", "installed", "two", nodes.address, env=env, cwd=tmp_path)
     assert refused.returncode == 1
     assert (
-        "the trainer of_some_nodes.Mine cannot be loaded by a worker on node 127.0.0.3 (ModuleNotFoundError: No module"
-        in refused.stderr
+        "the trainer of_some_nodes.Mine cannot be loaded by a worker on node 127.0.0.3 "
+        "(ModuleNotFoundError: No module" in refused.stderr
     )
     assert [path.name for path in (tmp_path / "two").iterdir()] == ["config.yaml"]

@@ -197,7 +197,8 @@ def test_a_training_with_an_extreme_loss_has_failed_also_in_a_journal_that_took_
     diverged, proposals = {**losses(actor.propose("t0000"), 400), "code": loss}, []
     with pytest.raises(
         DivergedError,
-        match=r"trial t0000: loss of code is .* at step 400; need a number between 1e-06 and 1e\+06",
+        match=r"trial t0000: loss of code is .* at step 400; need a number between 1e-06 and "
+        r"1e\+06",
     ):
         actor.record("t0000", 400, diverged)
     actor.close()
@@ -324,7 +325,10 @@ def test_points_from_many_threads_arrive_once_while_proposals_are_computed(open_
 
 
 def test_the_actor_imports_neither_torch_nor_ray():
-    code = "import sys, bimix_sweep.sweep.coordinator.actor; print([m for m in ('torch', 'ray', 'optuna', 'plotly') if m in sys.modules])"
+    code = (
+        "import sys, bimix_sweep.sweep.coordinator.actor; print([m for m in ('torch', 'ray', "
+        "'optuna', 'plotly') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -350,7 +354,8 @@ def written(folder, *events):
         ({"kind": "__class__"}, "a __class__ event is not known"),
         (
             {"kind": "surprise"},
-            "a surprise event is not known; this journal is of a newer program, so update bimix-sweep",
+            "a surprise event is not known; this journal is of a newer program, so update "
+            "bimix-sweep",
         ),
         (
             {"kind": "decision", "decision": {"stop": True, "reason": "x", "evil": 1}},

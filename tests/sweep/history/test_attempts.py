@@ -271,7 +271,8 @@ def test_a_step_of_the_wall_clock_changes_no_hours_and_ends_no_trial(
     report(actor, first_trial, 100)
     wall = time.time
     for hours in (2, -3):
-        monkeypatch.setattr("time.time", lambda: wall() + 3600 * hours)  # noqa: B023 - used before the next
+        # the clock of this round is used before the next round sets another
+        monkeypatch.setattr("time.time", lambda: wall() + 3600 * hours)  # noqa: B023
         actor.enforce()
         assert actor.overdue([first_trial.trial, second.trial]) == []
         report(actor, second, 100 + hours)

@@ -34,7 +34,9 @@ LARGE = 3.2e6
 
 
 def train(actor, proposal, clock, hours=0.5, cores=2.0, gpus=0.0, startup=0.0, points=STEPS):
-    """Takes `hours` for its points; where it has a size, in proportion to that after hours of start-up."""
+    """Takes `hours` for its points; where it has a size, in proportion to that after hours of
+    start-up.
+    """
     actor.start(proposal.trial, "here", cores, gpus)
     clock.pass_hours(startup)
     before = 0

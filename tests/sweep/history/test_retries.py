@@ -1,4 +1,6 @@
-"""Trials that failed: which of them a sweep tries again, what that costs, and that nothing else changes by it."""
+"""Trials that failed: which of them a sweep tries again, what that costs, and that nothing else
+changes by it.
+"""
 
 import math
 import subprocess
@@ -45,9 +47,9 @@ def test_a_sweep_whose_trainer_was_mended_trains_its_whole_budget(tmp_path):
     with pytest.raises(SweepError) as stopped:
         actor.propose("t0003")
     assert str(stopped.value) == (
-        "the last 3 trials failed, the last with: ImportError: no module named trainer; mend the cause and go on "
-        f"with: bimix-sweep resume {folder} (or submit again), which tries 3 trials (t0000, t0001, t0002) again; "
-        "--retry-failed 0 goes on without them"
+        "the last 3 trials failed, the last with: ImportError: no module named trainer; mend the "
+        f"cause and go on with: bimix-sweep resume {folder} (or submit again), which tries 3 "
+        "trials (t0000, t0001, t0002) again; --retry-failed 0 goes on without them"
     )
     actor.close()
     actor = open_sweep(folder)
@@ -171,7 +173,9 @@ def test_a_complete_sweep_takes_failed_trials_up_only_when_told_and_decides_its_
 
 
 def test_failed_attempts_are_paid_for_but_are_no_measure_of_what_a_trial_costs(tmp_path):
-    """A trial that hung for 10 h and took 1 h after the cause was mended: the next one is expected to take 1 h."""
+    """A trial that hung for 10 h and took 1 h after the cause was mended: the next one is expected
+    to take 1 h.
+    """
     hours = Hours()
     at = 1_000_000.0
 
@@ -206,7 +210,9 @@ def replay_with_hours(tmp_path, hours):
 
 @pytest.fixture
 def begun(tmp_path):
-    """A sweep whose trials are trained elsewhere, begun; and what plays the team that trains them."""
+    """A sweep whose trials are trained elsewhere, begun; and what plays the team that trains
+    them.
+    """
     sweep = tmp_path / "sweep.yaml"
     content = {
         "domains": {name: {} for name in NAMES},

@@ -1,4 +1,6 @@
-"""A domain joins, or gets new text, under the built-in trainer: its tokens come into the sweep's store, whole or not at all."""
+"""A domain joins, or gets new text, under the built-in trainer: its tokens come into the sweep's
+store, whole or not at all.
+"""
 
 import hashlib
 import json

@@ -1,4 +1,6 @@
-"""Heads that are not what they should be, played by servers of this process: what they are sent, and what is said of them."""
+"""Heads that are not what they should be, played by servers of this process: what they are sent,
+and what is said of them.
+"""
 
 import json
 import threading
@@ -26,7 +28,9 @@ def user(monkeypatch, tmp_path):
 
 @pytest.fixture
 def server():
-    """Makes servers: `answer(path, token)` is (code, body); returns the address and (path, token) of each request."""
+    """Makes servers: `answer(path, token)` is (code, body); returns the address and (path, token)
+    of each request.
+    """
     running = []
 
     def start(answer):

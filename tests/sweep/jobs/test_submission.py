@@ -28,7 +28,8 @@ def train(mixture, report, context):
     shares = np.array([mixture["web"], mixture["code"]])
     for step in (10, 20, 30, 40):
         time.sleep({pause})
-        report(step, dict(zip(("web", "code"), map(float, (shares + 0.02) ** -np.array([0.1, 0.2]) * (2 + 8 * step**-0.5)))))
+        report(step, dict(zip(("web", "code"), map(float, (shares + 0.02) ** -np.array([0.1, \
+0.2]) * (2 + 8 * step**-0.5)))))
 """
 CONFIG = """
 name: planted
@@ -43,7 +44,10 @@ stop: {tolerance: 1.0e-6}
 
 def ask(url, token=None):
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:  # noqa: S310
+    with urllib.request.urlopen(  # noqa: S310
+        urllib.request.Request(url, headers=headers),  # noqa: S310
+        timeout=10,
+    ) as answer:
         return json.load(answer)
 
 
@@ -149,7 +153,8 @@ def test_nobody_submits_without_the_token_and_nothing_is_left_behind(tmp_path, b
     words = ("submit", code / "sweep.yaml", "--address", head, "--out", out)
     without = bimix(*words, code=1, RAY_AUTH_TOKEN_PATH=None, HOME=str(tmp_path))
     assert without.startswith(
-        f"error: {head} asks for a token and none was found here; put the cluster's token into RAY_AUTH_TOKEN"
+        f"error: {head} asks for a token and none was found here; put the cluster's token into "
+        "RAY_AUTH_TOKEN"
     )
     wrong = bimix(*words, code=1, RAY_AUTH_TOKEN=secrets.token_hex(32))
     assert wrong.startswith(f"error: {head} refuses the token found here")
@@ -246,7 +251,10 @@ def test_a_folder_that_the_head_does_not_see_is_said(tmp_path, bimix, code, head
     """The client sees another filesystem at the place than the head: a mount of its own."""
     place = tmp_path / "mounted"
     place.mkdir()
-    client = f"mount -t tmpfs none {place} && {BINARIES}/bimix-sweep submit {code}/sweep.yaml --address {head} --out {place}/sweep"
+    client = (
+        f"mount -t tmpfs none {place} && {BINARIES}/bimix-sweep submit {code}/sweep.yaml --address "
+        f"{head} --out {place}/sweep"
+    )
     done = subprocess.run(
         ["/usr/bin/unshare", "-Urm", "sh", "-c", client],
         env=ray_environment,

@@ -1,4 +1,6 @@
-"""Trainings that run elsewhere: the test plays the team that trains what `propose` writes and gives the losses to `record`."""
+"""Trainings that run elsewhere: the test plays the team that trains what `propose` writes and gives
+the losses to `record`.
+"""
 
 import json
 import math
@@ -203,7 +205,8 @@ def test_a_recorded_point_stays_and_a_missing_target_is_named(tmp_path, sweep_ya
     offline.record(folder, train(mixtures, table))
     with pytest.raises(
         TableError,
-        match=r"row 1 has loss_web = .* at step 100, recorded is .*; a recorded point stays as it is",
+        match=r"row 1 has loss_web = .* at step 100, recorded is .*; a recorded point stays as it "
+        r"is",
     ):
         offline.record(folder, train(mixtures, table, loss_web=lambda loss: loss * 1.01))
     lines = (line.rpartition(",")[0] for line in table.read_text().splitlines())
@@ -274,7 +277,9 @@ def test_propose_says_that_the_final_trainings_are_handed_out_and_only_then_that
 def test_an_optimum_that_was_trained_before_it_was_known_to_be_one_ends_the_sweep_with_its_results(
     tmp_path,
 ):
-    """Two domains that are alike: the uniform and natural mixtures, final trainings before the end is decided, are the optimum."""
+    """Two domains that are alike: the uniform and natural mixtures, final trainings before the end
+    is decided, are the optimum.
+    """
     config, mixtures, table, folder = (
         tmp_path / "sweep.yaml",
         tmp_path / "m.csv",
@@ -379,8 +384,9 @@ def test_proposing_and_recording_load_neither_ray_nor_torch(tmp_path, sweep_yaml
             train(mixtures, table)
         code = (
             "import sys; from typer.testing import CliRunner; from bimix_sweep.cli import app\n"
-            f"done = CliRunner().invoke(app, {[*map(str, words)]!r}); assert done.exit_code == 0, done.output\n"
-            "print([name for name in ('ray', 'torch', 'optuna', 'tokenizers') if name in sys.modules])"
+            f"done = CliRunner().invoke(app, {[*map(str, words)]!r}); assert done.exit_code == 0, "
+            "done.output\nprint([name for name in ('ray', 'torch', 'optuna', 'tokenizers') if name "
+            "in sys.modules])"
         )
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -1,4 +1,6 @@
-"""Text that changed while a sweep stood still, and a token store that was lost; real text, no Ray."""
+"""Text that changed while a sweep stood still, and a token store that was lost; real text, no
+Ray.
+"""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""Trainers that users bring, without Ray: what they are given, what is taken from them, how they end."""
+"""Trainers that users bring, without Ray: what they are given, what is taken from them, how they
+end.
+"""
 
 import json
 import os
@@ -108,7 +110,8 @@ def gone(pid):
 
 def test_a_command_is_given_the_training_and_its_points_are_taken(program):
     attempt = program(
-        f"json.dump(job, open('seen.json', 'w'))\nprint('hello')\nprint('{{not json')\nprint('{{\"step\": 3}}')\nprint({POINT!r})",
+        f"json.dump(job, open('seen.json', 'w'))\nprint('hello')\nprint('{{not json')\n"
+        f"print('{{\"step\": 3}}')\nprint({POINT!r})",
         final={"tokens": 8e12},
         proxy={"steps": 8, "context": 100, "batch": 10},
     )
@@ -200,7 +203,8 @@ def test_how_a_command_ends_is_told(program, text, error, message):
 
 def test_long_lines_and_binary_output_go_to_the_log_cut_and_readable(program):
     attempt = program(
-        f"out = sys.stdout.buffer\nout.write(b'x' * 3_000_000 + b'\\n' + bytes(range(256)) + b'\\n')\nout.write({POINT.encode()!r})"
+        "out = sys.stdout.buffer\nout.write(b'x' * 3_000_000 + b'\\n' + bytes(range(256)) + "
+        f"b'\\n')\nout.write({POINT.encode()!r})"
     )
     assert attempt.train() == {8: {"web": 2.0, "code": 3.0}}  # the last line needs no end
     assert "a line of 3000000 bytes was cut; no point is read from it" in attempt.log
@@ -240,7 +244,8 @@ def test_a_silent_command_is_told_of_a_preemption_and_goes_on_from_what_it_saved
 def test_a_command_that_ignores_sigterm_is_killed_after_the_grace_period(program, monkeypatch):
     monkeypatch.setattr(command, "GRACE_SECONDS", 0.3)
     attempt = program(
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen('pid', 'w').write(str(os.getpid()))\nos.rename('pid', 'ready')\ntime.sleep(600)"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen('pid', 'w').write(str(os.getpid()))\n"
+        "os.rename('pid', 'ready')\ntime.sleep(600)"
     )
     ready = attempt.folder / "ready"
     threading.Thread(
@@ -254,8 +259,10 @@ def test_a_command_that_ignores_sigterm_is_killed_after_the_grace_period(program
 
 DETACHED = (
     "import subprocess\n"
-    "child = subprocess.Popen([sys.executable, '-c', 'import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)'],"
-    " start_new_session=True)\nopen('part', 'w').write(f'{os.getpid()} {child.pid}')\nos.rename('part', 'pids')\n"
+    "child = subprocess.Popen([sys.executable, '-c', 'import signal, time; signal.signal(15, "
+    "signal.SIG_IGN); time.sleep(600)'],"
+    " start_new_session=True)\nopen('part', 'w').write(f'{os.getpid()} {child.pid}')\n"
+    "os.rename('part', 'pids')\n"
 )
 
 
@@ -272,7 +279,8 @@ def test_when_the_worker_is_killed_all_of_the_command_ends_and_the_next_attempt_
         "place = job['checkpoint_dir'] + '/saved'\n"
         f"if os.path.exists(place):\n    print({POINT!r}, flush=True)\n    sys.exit(0)\n"
         + DETACHED
-        + "def slow(*_):\n    time.sleep(1)\n    open(place, 'w')\n    sys.exit(0)\nsignal.signal(signal.SIGTERM, slow)\ntime.sleep(600)"
+        + "def slow(*_):\n    time.sleep(1)\n    open(place, 'w')\n    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, slow)\ntime.sleep(600)"
     )
     worker = subprocess.Popen(
         [
@@ -311,7 +319,8 @@ def test_a_function_is_given_the_training_and_its_points_are_taken(function):
         "assert mixture == {'web': 0.25, 'code': 0.75}\n"
         "assert (context.seed, context.steps, context.recorded) == (7, 8, (2,))\n"
         "(context.checkpoint_dir / 'x').write_text('kept')\n"
-        "for step in context.eval_steps:\n    report(np.int64(step), {'web': np.float32(2), 'code': 3, 'of my own': 4})"
+        "for step in context.eval_steps:\n    report(np.int64(step), {'web': np.float32(2), "
+        "'code': 3, 'of my own': 4})"
     )
     points = attempt.train(recorded=(2,))
     assert points == {step: {"web": 2.0, "code": 3.0} for step in attempt.trainer.eval_steps}
@@ -344,12 +353,14 @@ def test_what_a_function_does_wrong_is_told(function, text, error, message):
     [
         (
             "nowhere_at_all:run",
-            r"trainer nowhere_at_all:run: its module cannot be imported \(ModuleNotFoundError: .*looked for in",
+            r"trainer nowhere_at_all:run: its module cannot be imported \(ModuleNotFoundError: "
+            r".*looked for in",
         ),
         ("written:nothing", r"module written \(.*written\.py\) has no function nothing"),
         (
             "written:few",
-            r"it cannot be called with mixture, report and context \(too many positional arguments\)",
+            r"it cannot be called with mixture, report and context \(too many positional "
+            r"arguments\)",
         ),
         ("broken:run", r"its module cannot be imported \(ZeroDivisionError"),
     ],
@@ -426,7 +437,10 @@ def test_credentials_are_masked_in_text():
         "HOME": "/home/me",
         "KEYBOARD": "",
     }
-    text = "s3cret/va+lue s3cret%2Fva%2Blue abcdef123456 /home/me/token-file first-line-of-it short postgres://me:hidden@host/db"
+    text = (
+        "s3cret/va+lue s3cret%2Fva%2Blue abcdef123456 /home/me/token-file first-line-of-it short "
+        "postgres://me:hidden@host/db"
+    )
     assert (
         masked(text, environment)
         == "*** *** *** /home/me/token-file *** short postgres://me:***@host/db"

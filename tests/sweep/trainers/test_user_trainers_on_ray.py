@@ -1,4 +1,6 @@
-"""Trainers that users bring, on a Ray of two nodes: two cores each, the second with two GPUs that are only counted."""
+"""Trainers that users bring, on a Ray of two nodes: two cores each, the second with two GPUs that
+are only counted.
+"""
 
 import contextlib
 import json
@@ -29,11 +31,13 @@ def train(mixture, report, context):
         (context.checkpoint_dir / "tried").touch()
         raise OSError("no answer with " + os.environ["STORE_API_KEY"])
     for step in context.eval_steps:
-        report(step, {name: (share + .03) ** -need * (8 * step ** -.45 + 2) for (name, share), need in zip(mixture.items(), (.1, .16))})
+        report(step, {name: (share + .03) ** -need * (8 * step ** -.45 + 2) for (name, share), \
+need in zip(mixture.items(), (.1, .16))})
 def sized(mixture, report, context):
     for step in context.eval_steps:
         level = 8 * step ** -.45 + 2 * (context.size / 4e5) ** -.3
-        report(step, {name: (mixture[name] + .03) ** -need * level for name, need in (("web", .1), ("code", .16))})
+        report(step, {name: (mixture[name] + .03) ** -need * level for name, need in (("web", .1), \
+("code", .16))})
 """
 FULL = """
 import errno, os
@@ -42,7 +46,8 @@ def train(mixture, report, context):
     if context.trial > "t0000" and not Path(__file__).with_name("room").exists():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     for step in context.eval_steps:
-        report(step, {name: (share + .03) ** -need * (8 * step ** -.45 + 2) for (name, share), need in zip(mixture.items(), (.1, .16))})
+        report(step, {name: (share + .03) ** -need * (8 * step ** -.45 + 2) for (name, share), \
+need in zip(mixture.items(), (.1, .16))})
 """
 BROKEN = """
 from pathlib import Path
@@ -50,7 +55,8 @@ def train(mixture, report, context):
     if not Path(__file__).with_name("mended").exists():
         import a_library_that_this_node_lacks
     for step in context.eval_steps:
-        report(step, {name: (share + .03) ** -need * (8 * step ** -.45 + 2) for (name, share), need in zip(mixture.items(), (.1, .16))})
+        report(step, {name: (share + .03) ** -need * (8 * step ** -.45 + 2) for (name, share), \
+need in zip(mixture.items(), (.1, .16))})
 """
 PROGRAM = """
 import json, os, signal, subprocess, sys, time
@@ -79,7 +85,8 @@ if job["trial"] == "t0000" and not (here / "saved").exists():
     said(f"pids {os.getppid()} {os.getpid()} {child.pid}")
     time.sleep(600)
 for step in job["eval_steps"]:
-    losses = {name: (share + .03) ** -need * (8 * step ** -.45 + 2) for (name, share), need in zip(job["mixture"].items(), (.1, .16))}
+    losses = {name: (share + .03) ** -need * (8 * step ** -.45 + 2) for (name, share), \
+need in zip(job["mixture"].items(), (.1, .16))}
     print(json.dumps({"step": step, "losses": losses}), flush=True)
 """
 
@@ -107,7 +114,10 @@ def second_node(ray_environment, ray_address):
     node = subprocess.Popen(
         command, env=ray_environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    asked = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False); print(*[n['NodeID'] for n in ray.nodes() if n['Alive'] and n['Resources'].get('GPU')])"
+    asked = (
+        "import ray, sys; ray.init(sys.argv[1], log_to_driver=False); print(*[n['NodeID'] for n in "
+        "ray.nodes() if n['Alive'] and n['Resources'].get('GPU')])"
+    )
     deadline = time.monotonic() + PATIENCE
     found = ""
     while not found and time.monotonic() < deadline:
@@ -173,7 +183,8 @@ def until(process, what, found):
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.05)
             pytest.fail(
-                f"the driver ended with {process.returncode} before {what}: {process.communicate()[0][-3000:]}"
+                f"the driver ended with {process.returncode} before {what}: "
+                f"{process.communicate()[0][-3000:]}"
             )
     process.kill()
     pytest.fail(f"not in {PATIENCE} s: {what}; it said {process.communicate()[0][-3000:]}")
@@ -218,7 +229,8 @@ def test_a_full_disk_fails_no_training_and_the_sweep_goes_on_when_there_is_room(
     said = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 1
     assert re.search(
-        r"error: t000\d cannot be trained on .* No space left on device\); make room, .* bimix-sweep resume",
+        r"error: t000\d cannot be trained on .* No space left on device\); make room, .* "
+        r"bimix-sweep resume",
         said.splitlines()[-1],
     )
     assert [*ended(tmp_path / "out")] == ["t0000"]
@@ -361,7 +373,8 @@ def test_a_gpu_that_is_only_counted_is_said_by_the_builtin_trainer(tmp_path, swe
         trainer="builtin", domains=domains, proxy=proxy, resources={"gpu": 0.5}
     ).communicate(timeout=PATIENCE)[0]
     assert re.search(
-        r"trials failed, the last with: resources\.gpu asks for a GPU and torch \S+ sees no CUDA device on",
+        r"trials failed, the last with: resources\.gpu asks for a GPU and torch \S+ sees no CUDA "
+        r"device on",
         said,
     ), said
 

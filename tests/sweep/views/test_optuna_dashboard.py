@@ -1,4 +1,6 @@
-"""The Optuna study that is made from a sweep's journal, in this process; on a real cluster it is looked at in test_watching."""
+"""The Optuna study that is made from a sweep's journal, in this process; on a real cluster it is
+looked at in test_watching.
+"""
 
 import io
 import json

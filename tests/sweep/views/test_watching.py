@@ -1,4 +1,6 @@
-"""A real sweep on a real Ray head, looked at with what a user has: Prometheus, Ray's dashboard, TensorBoard, optuna-dashboard."""
+"""A real sweep on a real Ray head, looked at with what a user has: Prometheus, Ray's dashboard,
+TensorBoard, optuna-dashboard.
+"""
 
 import json
 import os
@@ -184,7 +186,10 @@ def test_rays_metrics_tab_frames_our_dashboard(watched):
 )
 def test_the_metrics_tab_of_rays_dashboard_opens_our_dashboard_in_a_browser(watched):
     token = Path(watched.head.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
-    click = "[...document.querySelectorAll('[role=tab]')].filter(tab => tab.textContent == 'Ray Data').map(tab => tab.click()).length"
+    click = (
+        "[...document.querySelectorAll('[role=tab]')].filter(tab => tab.textContent == 'Ray "
+        "Data').map(tab => tab.click()).length"
+    )
     with page(f"{watched.head.dashboard}/#/metrics", {"ray-authentication-token": token}) as tab:
         wait_until("the tab", lambda: tab.run(click))
 
@@ -294,7 +299,9 @@ def test_no_gauge_is_set_that_the_dashboard_does_not_show(ask):
 
 
 def test_the_gauges_go_on_when_the_actor_is_killed(ask, watched):
-    """Last: Ray reports the dead worker's values for a while beside the new one's, and the dashboard takes the larger."""
+    """Last: Ray reports the dead worker's values for a while beside the new one's, and the
+    dashboard takes the larger.
+    """
 
     def points():
         return {

@@ -57,7 +57,9 @@ def resume(folder, prepare):
 
 
 def left_by_a_driver(folder, segment):
-    """What a driver leaves that ended after its data were prepared; `segment`: the journal's, if it came so far."""
+    """What a driver leaves that ended after its data were prepared; `segment`: the journal's, if it
+    came so far.
+    """
     folder.mkdir()
     (folder / "config.yaml").write_text(config(out=str(folder)).to_yaml())
     if segment is not None:
@@ -80,7 +82,10 @@ def test_a_second_driver_is_refused_at_once_and_takes_nothing_away(tmp_path):
 
 
 def test_a_killed_driver_does_not_stand_in_the_way(tmp_path):
-    code = "import sys, os, pathlib; from bimix_sweep.sweep.workspace.paths import held\nwith held(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    code = (
+        "import sys, os, pathlib; from bimix_sweep.sweep.workspace.paths import held\nwith "
+        "held(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9
     assert (tmp_path / "driver.lock").exists()
     with held(tmp_path):
