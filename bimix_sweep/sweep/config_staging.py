@@ -100,18 +100,22 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
     place = local_part(folder)
     if not change.joined or not (place / STORE).exists():
         return
-    from bimix_sweep.sweep.trainers.texts import max_tokens, stage_texts
+    from bimix_sweep.sweep.trainers.texts import NEXT_TEXTS, max_tokens, stage_texts
 
     stage_texts(folder, change.config, change.joined)  # before the text is read: it may change
     domains = {name: change.config.domains[name] for name in change.joined}
-    extend(
-        TokenStore.open(place / STORE),
-        {name: Source(path=domain.path) for name, domain in domains.items()},
-        renamed=change.renamed,
-        out=place / NEXT_STORE,
-        progress=say,
-        max_tokens=max_tokens(change.config, domains),
-    )
+    try:
+        extend(
+            TokenStore.open(place / STORE),
+            {name: Source(path=domain.path) for name, domain in domains.items()},
+            renamed=change.renamed,
+            out=place / NEXT_STORE,
+            progress=say,
+            max_tokens=max_tokens(change.config, domains),
+        )
+    except DataError:
+        files.delete(files.join(folder, NEXT_TEXTS))
+        raise
 
 
 def settle(folder: str, first: Event) -> None:

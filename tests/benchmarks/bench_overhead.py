@@ -92,7 +92,7 @@ def plain(folder: str) -> None:
 
 def alone(folder: str) -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, __file__, folder],
+        [sys.executable, "-m", "tests.benchmarks.bench_overhead", folder],
         check=True,
         capture_output=True,
         text=True,
@@ -161,7 +161,9 @@ def idle() -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         start = time.perf_counter()
         subprocess.run(
-            [sys.executable, __file__, "--sleeping", folder], check=True, stdout=subprocess.DEVNULL
+            [sys.executable, "-m", "tests.benchmarks.bench_overhead", "--sleeping", folder],
+            check=True,
+            stdout=subprocess.DEVNULL,
         )
         whole = time.perf_counter() - start
         times = [

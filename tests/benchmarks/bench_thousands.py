@@ -119,7 +119,16 @@ class Journal:
 def start(
     what: str, folder: Path, address: str, trials: int, slots: int
 ) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, __file__, what, str(folder), address, str(trials), str(slots)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.bench_thousands",
+        what,
+        str(folder),
+        address,
+        str(trials),
+        str(slots),
+    ]
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=(folder.parent / f"{what}.log").open("wb")
     )

@@ -77,9 +77,13 @@ def planted(seed):
     return Problem(objective=objective, best=best, lower=lower, upper=upper, within=within)
 
 
+GRID = 50
+"""Points of a line at which it is looked whether it has left the region."""
+
+
 def lines(problem, generator):
     """Where straight lines from the optimum to extreme mixtures of every domain leave the region,
-    by bisection.
+    at first, by a grid and bisection.
     """
     count, centre = len(problem.lower), problem.best.point
     orders = [problem.best.gradient, *generator.random((VERTICES, count))]
@@ -90,8 +94,12 @@ def lines(problem, generator):
                 first = np.where(np.arange(count) == domain, -np.inf if most else np.inf, order)
                 ends.append(lowest_vertex(first, problem.lower, problem.upper))
     ends = np.array(ends)
-    low, high = np.zeros(len(ends)), np.ones(len(ends))
-    low[problem.objective.values(ends) <= problem.level] = 1.0
+    # the first crossing: with a discrepancy GP a line may leave the region and enter it again
+    low, high = np.ones(len(ends)), np.ones(len(ends))
+    for part in np.linspace(1, 0, GRID + 1)[:-1]:
+        out = problem.objective.values(centre + part * (ends - centre)) > problem.level
+        high = np.where(out, part, high)
+        low = np.where(out, part - 1 / GRID, low)
     for _ in range(30):
         middle = (low + high) / 2
         points = centre + middle[:, None] * (ends - centre)

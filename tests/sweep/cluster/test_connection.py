@@ -34,7 +34,7 @@ def test_the_folder_of_a_killed_driver_is_removed_by_the_next_and_that_of_a_live
     (tmp_path / "bimix-ray-and-bounds").mkdir()
     (tmp_path / "bimix-ray-and-bounds" / "driver.lock").touch()
     script = (
-        "import os, signal; from bimix_sweep.sweep import cluster as c; c.LONGEST_PLACE = 1000\n"
+        "import os, signal; from bimix_sweep.sweep.cluster import connection as c; c.LONGEST_PLACE = 1000\n"
         "with c._own_folder(): os.kill(os.getpid(), signal.SIGKILL)"
     )
     with _own_folder() as mine:
@@ -61,7 +61,7 @@ START = """
 import sys
 from bimix_sweep.config import ResourcesConfig
 from bimix_sweep.errors import SweepError
-from bimix_sweep.sweep import cluster
+from bimix_sweep.sweep.cluster import connection as cluster
 if len(sys.argv) > 1:
     cluster.LONGEST_PLACE = int(sys.argv[1])
 try:

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.cluster
-SCRIPT = Path(__file__).resolve().parents[3] / "support" / "planted_sweep.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "support" / "planted_sweep.py"
 PATIENCE = 240
 STUCK = """
 import os, signal, sys, time
 from rich.console import Console
-from bimix_sweep.sweep import interrupt
-from bimix_sweep.sweep.progress import Progress
+from bimix_sweep.sweep.cluster import signals as interrupt
+from bimix_sweep.sweep.views.terminal import Progress
 
 interrupt.LATEST_SECONDS = 0.5
 progress = Progress(Console(stderr=True, force_terminal=False))
@@ -36,8 +36,8 @@ FAILING = """
 import signal, sys, threading, time
 from rich.console import Console
 from bimix_sweep.errors import SweepError
-from bimix_sweep.sweep import interrupt
-from bimix_sweep.sweep.progress import Progress
+from bimix_sweep.sweep.cluster import signals as interrupt
+from bimix_sweep.sweep.views.terminal import Progress
 
 interrupt.LATEST_SECONDS = 0.5
 progress = Progress(Console(stderr=True, force_terminal=False))
@@ -56,8 +56,8 @@ import sys, time
 from pathlib import Path
 from rich.console import Console
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.sweep.launch import run_sweep
-from bimix_sweep.sweep.progress import Progress
+from bimix_sweep.sweep.api import run_sweep
+from bimix_sweep.sweep.views.terminal import Progress
 
 def prepare(config, folder, say):
     print("ready", flush=True)

@@ -18,7 +18,7 @@ from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.sweep.history.history import replay
 
 pytestmark = pytest.mark.cluster
-SCRIPT = Path(__file__).resolve().parents[3] / "support" / "planted_sweep.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "support" / "planted_sweep.py"
 PATIENCE = 240
 """Seconds for what takes ten on two quiet cores."""
 STEPS = [100, 150, 200, 300, 400]

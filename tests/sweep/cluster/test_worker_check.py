@@ -32,7 +32,7 @@ SWEEP = """
 import sys
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import SweepError
-from bimix_sweep.sweep.launch import run_sweep
+from bimix_sweep.sweep.api import run_sweep
 def sweep(trainer, out, address=None):
     domains = {"web": {"path": "none"}, "code": {"path": "none"}}
     config = SweepConfig.parse({"domains": domains, "proxy": {"steps": 64}, \
@@ -55,8 +55,8 @@ sweep(module.Mine(), sys.argv[1])
 LOADED = """
 import contextlib, io
 from bimix_sweep.config import ResourcesConfig
-from bimix_sweep.sweep.cluster import cluster
-from bimix_sweep.sweep.loading import check_loadable
+from bimix_sweep.sweep.cluster.connection import cluster
+from bimix_sweep.sweep.cluster.worker_check import check_loadable
 from trainers.mine import Mine
 def made_by(level):
     class Nested(Mine):

@@ -70,7 +70,7 @@ def watched(ray_environment, tmp_path_factory):
         ).stdout
         command = [
             sys.executable,
-            str(Path(__file__).resolve().parents[3] / "support" / "planted_sweep.py"),
+            str(Path(__file__).resolve().parents[2] / "support" / "planted_sweep.py"),
             "run",
             str(folder / "sweep"),
             "--address",
