@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from bimix_sweep import files
+from bimix_sweep import files, locations
 from bimix_sweep.errors import ConfigError, MixtureError
 from bimix_sweep.mixture.domains import MOST_DOMAINS, DomainSet, check_names
 from bimix_sweep.mixture.goals import Goal, named_accuracy
@@ -45,8 +45,8 @@ class Section(BaseModel):
 
 def _without_secrets(place: str) -> str:
     """The place, unchanged; a URI that holds a secret is an error."""
-    if files.is_uri(place):
-        files.check_uri(place)
+    if locations.is_uri(place):
+        locations.check_uri(place)
     return place
 
 
@@ -563,7 +563,7 @@ class SweepConfig(Section):
             what = "is empty" if raw is None else f"holds {type(raw).__name__}"
             raise ConfigError(f"{path} {what}; need a mapping with domains, proxy, budget, ...")
         config = cls.parse(raw, where=str(path))
-        return config if files.is_uri(path) else config.anchored(Path(path).resolve().parent)
+        return config if locations.is_uri(path) else config.anchored(Path(path).resolve().parent)
 
     @classmethod
     def parse(cls, raw: dict[str, Any], where: str = "config") -> "SweepConfig":
@@ -589,7 +589,7 @@ class SweepConfig(Section):
             return (
                 path
                 if path is None
-                or files.is_uri(path)
+                or locations.is_uri(path)
                 or path.startswith("~")
                 or Path(path).is_absolute()
                 else str(folder / path)

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 from pyarrow import fs
 
-from bimix_sweep import files
+from bimix_sweep import locations
 from bimix_sweep.data.blocks import Blocks, Portion
 from bimix_sweep.data.reading import COMPRESSED, TOKEN_FILES, is_sought, is_whole, read_texts
 from bimix_sweep.data.token_files import TokenFormat, Tokens, read_tokens
@@ -213,7 +213,7 @@ def _find(path: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
         DataError: the path was not found, cannot be read, or names no file with content.
     """
     try:
-        if files.is_uri(path):
+        if locations.is_uri(path):
             filesystem, inner = fs.FileSystem.from_uri(path)
         else:
             filesystem, inner = fs.LocalFileSystem(), str(Path(path).expanduser().absolute())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from bimix_sweep import files
+from bimix_sweep import files, locations
 from bimix_sweep.errors import ExportError
 from bimix_sweep.export.blend import Blend, read_blend
 from bimix_sweep.export.form import Form
@@ -125,7 +125,7 @@ def export_all(
     for form in FORMS:
         name = form.file_name
         try:
-            text, exported = _written(form, blend, files.join(out_dir, name))
+            text, exported = _written(form, blend, locations.join(out_dir, name))
         except ExportError as error:
             skipped[name] = str(error)
             continue

@@ -10,13 +10,12 @@ that later puts replace.
 
 import contextlib
 import os
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from bimix_sweep import disk, files
+from bimix_sweep import disk, files, locations, remote
 from bimix_sweep.journal.codec import segment_name
 from bimix_sweep.journal.segments import READERS, say_last, superseded
 
@@ -27,9 +26,7 @@ OBJECT_BYTES = 256 << 10
 MOST_SUPERSEDED = 16
 """Number of replaced objects from which they are removed together."""
 RETRY_SECONDS = 300.0
-"""Seconds for which an object store may fail before the journal gives up."""
-
-T = TypeVar("T")
+"""Seconds for which an object store may fail a write before the journal gives up."""
 
 
 class Segments(Protocol):
@@ -176,7 +173,8 @@ class ObjectSegments:
     def claim(self) -> str:
         """Puts the first segment as an empty object and returns its name."""
         name = segment_name(self._writer, 1, 0)
-        files.write_bytes(files.join(self._folder, name), b"")
+        place = locations.join(self._folder, name)
+        remote.patiently(lambda: files.write_bytes(place, b""), remote.READ_SECONDS)
         return name
 
     def keep(self, names: Iterable[str]) -> None:
@@ -190,16 +188,18 @@ class ObjectSegments:
     def add(self, data: bytes) -> None:
         """Adds `data` to the segment and puts the whole segment as a new object."""
         self._content += data
-        patiently(self._put_once)
+        remote.patiently(self._put_once, RETRY_SECONDS)
 
     def _put_once(self) -> None:
         self._put += 1
         name = segment_name(self._writer, self._part, self._put)
-        files.write_bytes(files.join(self._folder, name), self._content)
+        files.write_bytes(locations.join(self._folder, name), self._content)
 
     def say_last(self, num_events: int) -> None:
         """Puts this segment and the number of events that readers must find as `last.json`."""
-        patiently(lambda: say_last(self._folder, self._writer, self._part, num_events))
+        remote.patiently(
+            lambda: say_last(self._folder, self._writer, self._part, num_events), RETRY_SECONDS
+        )
 
     def tidy(self, names: Mapping[str, int], *, last: bool = False) -> None:
         """Removes replaced objects in threads; see `Segments.tidy`."""
@@ -211,7 +211,7 @@ class ObjectSegments:
 
     def _remove(self, name: str) -> None:
         with contextlib.suppress(OSError):  # an object that stays only takes up space
-            files.delete(files.join(self._folder, name))
+            files.delete(locations.join(self._folder, name))
 
     @property
     def full(self) -> bool:
@@ -222,20 +222,3 @@ class ObjectSegments:
         """Drops the segment's content and waits for the removals."""
         self._content = b""
         self._pool.shutdown()
-
-
-def patiently(act: Callable[[], T]) -> T:
-    """Calls `act` again while an object store fails, for up to `RETRY_SECONDS`.
-
-    Raises:
-        OSError: the last failure.
-    """
-    until, pause = time.monotonic() + RETRY_SECONDS, 0.5
-    while True:
-        try:
-            return act()
-        except OSError:
-            if time.monotonic() + pause > until:
-                raise
-        time.sleep(pause)
-        pause = min(2 * pause, 15.0)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bimix_sweep import files
+from bimix_sweep import files, locations, remote
 from bimix_sweep.errors import SweepError
 
 RENEW_SECONDS = 10.0
@@ -194,14 +194,15 @@ class Lease:
             "pid": os.getpid(),
             "time": round(time.time(), 3),
         }
-        files.write_text(self._path, json.dumps(content) + "\n")
+        text = json.dumps(content) + "\n"
+        remote.patiently(lambda: files.write_text(self._path, text), remote.READ_SECONDS)
 
     def _read(self) -> _Holder | None:
         """Reads the holder; None if there is no lease, or if no driver wrote the file."""
         try:
             text = (
                 files.read_bytes(self._path)[:10_000]
-                if files.is_uri(self._path)
+                if locations.is_uri(self._path)
                 else files.peek(Path(self._path), 10_000)
             )
             content: Any = json.loads(text)

@@ -6,7 +6,7 @@ The record is a chain of writers. Each writer is read up to the event that the n
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bimix_sweep import files
+from bimix_sweep import locations
 from bimix_sweep.errors import JournalError
 from bimix_sweep.journal.codec import (
     Event,
@@ -83,12 +83,12 @@ class Reader:
         if len(names) < part or not all(name in self.data for name in names):
             lost = segment_name(writer, part) if len(names) < part else names[-1]
             raise JournalError(
-                f"{files.join(self.folder, lost)} held acknowledged events and is missing or "
+                f"{locations.join(self.folder, lost)} held acknowledged events and is missing or "
                 "empty; restore it from a copy"
             )
 
     def _note(self, writer: str, what: str) -> None:
-        self.found.notes.append(f"{files.join(self.folder, self.parts[writer][-1])} {what}")
+        self.found.notes.append(f"{locations.join(self.folder, self.parts[writer][-1])} {what}")
 
     def _note_outside(self, writer: str) -> None:
         data = self.data.get(self.parts[writer][0], b"")
@@ -145,7 +145,7 @@ class Reader:
             self._take_part(writer, part, name, up_to)
         if up_to is not None and len(events) < up_to:
             raise JournalError(
-                f"{files.join(self.folder, names[-1])} ends with event {len(events)} and the next "
+                f"{locations.join(self.folder, names[-1])} ends with event {len(events)} and the next "
                 f"writer had read {up_to}: {self.torn}, so restore the file from a copy"
             )
 
@@ -205,7 +205,7 @@ class Reader:
         """
         if name != self.parts[writer][-1] or any(map(_begins_group, rest)):
             raise error
-        self.torn = f"{files.join(self.folder, name)} line {number} {error}"
+        self.torn = f"{locations.join(self.folder, name)} line {number} {error}"
         self._note(
             writer,
             f"line {number} {error}: a write that did not end, never acknowledged; "
@@ -213,14 +213,14 @@ class Reader:
         )
 
     def _pass_over_partial(self, writer: str, num_bytes: int) -> None:
-        self.torn = f"{files.join(self.folder, self.parts[writer][-1])} ends in a partial line"
+        self.torn = f"{locations.join(self.folder, self.parts[writer][-1])} ends in a partial line"
         self._note(
             writer,
             f"ended in a partial line of {num_bytes} bytes, never acknowledged; it is passed over",
         )
 
     def _named(self, name: str, number: int) -> "Named":
-        return Named(f"{files.join(self.folder, name)} line {number}")
+        return Named(f"{locations.join(self.folder, name)} line {number}")
 
 
 class Named:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bimix_sweep import files
+from bimix_sweep import files, locations
 from bimix_sweep.errors import JournalError
 from bimix_sweep.journal.codec import (
     FORMAT,
@@ -49,14 +49,14 @@ def writers(folder: str, names: Mapping[str, int]) -> dict[str, list[str]]:
             continue
         if not (match := _NAME.fullmatch(name)):
             raise JournalError(
-                f"{files.join(folder, name)} is not a segment's name; a segment is foreign, "
+                f"{locations.join(folder, name)} is not a segment's name; a segment is foreign, "
                 "so restore the folder"
             )
         writer, number = match[1], int(match[2])
         parts = found.setdefault(writer, {})
         if number not in (len(parts), len(parts) + 1) or number == 0:
             raise JournalError(
-                f"{files.join(folder, name)} comes after {len(parts)} parts; a segment is "
+                f"{locations.join(folder, name)} comes after {len(parts)} parts; a segment is "
                 "missing, so restore the folder"
             )
         if number not in parts or names[name]:
@@ -87,8 +87,8 @@ def holds_events(folder: str | Path) -> bool:
     """
     for name, size in files.names(folder).items():
         if size and name.endswith(".jsonl") and not name.startswith("."):
-            place = files.join(folder, name)
-            if files.is_uri(folder):
+            place = locations.join(folder, name)
+            if locations.is_uri(folder):
                 try:
                     if files.read_bytes(place).count(b"\n") > 1:
                         return True
@@ -111,7 +111,7 @@ def say_last(folder: str, writer: str, part: int, num_events: int) -> None:
         OSError: the record cannot be written.
     """
     content = {"format": FORMAT, "version": VERSION, "writer": writer, "part": part}
-    files.write_bytes(files.join(folder, LAST), encode({**content, "events": num_events}))
+    files.write_bytes(locations.join(folder, LAST), encode({**content, "events": num_events}))
 
 
 def read(folder: str | Path) -> Reading:
@@ -148,12 +148,12 @@ def _fetch(folder: str, names: Mapping[str, int], chosen: list[str]) -> dict[str
     for name in chosen:
         if names[name] > MOST_SEGMENT_BYTES:
             raise JournalError(
-                f"{files.join(folder, name)} has {names[name]} bytes; need at most "
+                f"{locations.join(folder, name)} has {names[name]} bytes; need at most "
                 f"{MOST_SEGMENT_BYTES}"
             )
     written = [name for name in chosen if names[name]]
-    with ThreadPoolExecutor(READERS if files.is_uri(folder) else 1) as pool:
-        found = pool.map(lambda name: files.read_bytes(files.join(folder, name)), written)
+    with ThreadPoolExecutor(READERS if locations.is_uri(folder) else 1) as pool:
+        found = pool.map(lambda name: files.read_bytes(locations.join(folder, name)), written)
         return dict(zip(written, found, strict=True))
 
 
@@ -164,9 +164,9 @@ def _read_last(folder: str) -> tuple[str, int, int]:
         Writer and part of the last segment that must exist, and the number of events; ("", 0, 0) if
         there is no such file.
     """
-    place = files.join(folder, LAST)
+    place = locations.join(folder, LAST)
     try:
-        if files.is_uri(folder):
+        if locations.is_uri(folder):
             text = files.read_bytes(place)[:10_000].decode(errors="replace")
         else:
             text = files.peek(Path(place), 10_000)

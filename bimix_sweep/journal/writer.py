@@ -74,9 +74,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from bimix_sweep import files
+from bimix_sweep import files, locations, remote
 from bimix_sweep.errors import JournalError, SweepError
-from bimix_sweep.journal.backends import DiskSegments, ObjectSegments, Segments, patiently
+from bimix_sweep.journal.backends import (
+    RETRY_SECONDS,
+    DiskSegments,
+    ObjectSegments,
+    Segments,
+)
 from bimix_sweep.journal.clock import Clock
 from bimix_sweep.journal.codec import Event, encode, group, header
 from bimix_sweep.journal.lease import Lease
@@ -125,22 +130,22 @@ class Journal:
                 error.
         """
         folder = str(folder)
-        if files.is_uri(folder):
+        if locations.is_uri(folder):
             try:
-                files.check_uri(folder)
+                locations.check_uri(folder)
             except ValueError as error:
                 raise JournalError(f"the place of the journal {error}") from None
         lock_file = claimed = None
-        lease = Lease(files.join(folder, "lease"), folder)
+        lease = Lease(locations.join(folder, "lease"), folder)
         try:
-            if not files.is_uri(folder):
+            if not locations.is_uri(folder):
                 Path(folder).mkdir(parents=True, exist_ok=True)
                 lock_file = _lock(Path(folder), wait_seconds)
             lease.wait(wait_seconds, locked_here=lock_file is not None)
             before = writers(folder, files.names(folder))
             epoch = 1 + max((int(writer[:6]) for writer in before), default=0)
             writer = f"{epoch:06d}-{secrets.token_hex(4)}"
-            kind = ObjectSegments if files.is_uri(folder) else DiskSegments
+            kind = ObjectSegments if locations.is_uri(folder) else DiskSegments
             segments: Segments = kind(folder, writer)
             claimed = segments.claim()
             lease.hold(writer)
@@ -162,7 +167,7 @@ class Journal:
             lease.release()
             if claimed is not None:  # no event was acknowledged under this name
                 with contextlib.suppress(OSError):
-                    files.delete(files.join(folder, claimed))
+                    files.delete(locations.join(folder, claimed))
             if lock_file is not None:
                 os.close(lock_file)
             if isinstance(error, SweepError):
@@ -304,7 +309,7 @@ class Journal:
             JournalError: another writer is newer, or the segments of this writer were removed.
             OSError: the folder cannot be listed.
         """
-        names = patiently(lambda: files.names(self.folder))
+        names = remote.patiently(lambda: files.names(self.folder), RETRY_SECONDS)
         if (newest := newest_writer(names)) == self.writer:
             return names
         if newest > self.writer:

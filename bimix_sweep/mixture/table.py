@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from bimix_sweep import files
+from bimix_sweep import files, locations
 from bimix_sweep.errors import TableError
 from bimix_sweep.mixture.curves import LossCurve
 from bimix_sweep.mixture.domains import Mixture, check_names
@@ -412,7 +412,7 @@ def check_ending(path: str | Path) -> str:
     Raises:
         TableError: the file's name has another ending.
     """
-    place = str(path).partition("?")[0] if files.is_uri(path) else str(path)
+    place = str(path).partition("?")[0] if locations.is_uri(path) else str(path)
     suffix = Path(place).suffix.lower() or (".csv" if files.is_stream(path) else "")
     if suffix not in (".csv", ".parquet"):
         raise TableError(f"{path} ends in {suffix or 'nothing'}; need .csv or .parquet")

@@ -4,7 +4,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from bimix_sweep import files
+from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.stopping import Decision
 from bimix_sweep.errors import SweepError
@@ -71,7 +71,7 @@ def run_sweep(
         trainer = prepare(config, folder, shown.say)
         spec = sweep_spec(config, trainer)
         files.write_text(
-            files.join(folder, CONFIG), config.model_copy(update={"out": folder}).to_yaml()
+            locations.join(folder, CONFIG), config.model_copy(update={"out": folder}).to_yaml()
         )
         return drive(config, folder, trainer, spec, address, shown, interrupt)
 
@@ -117,7 +117,7 @@ def resume_sweep(
     from bimix_sweep.sweep.cluster.connection import check_address
 
     folder = sweep_folder(folder)
-    if not files.exists(files.join(folder, CONFIG)):
+    if not files.exists(locations.join(folder, CONFIG)):
         raise SweepError(f"{folder} holds no sweep (no {CONFIG}); start one with: bimix-sweep run")
     with (
         progress or Progress() as shown,
@@ -126,11 +126,11 @@ def resume_sweep(
     ):
         check_shared(folder, shown.say)
         if not begun(folder):
-            config = config or SweepConfig.load(files.join(folder, CONFIG))
+            config = config or SweepConfig.load(locations.join(folder, CONFIG))
             check_address(address)
             trainer = prepare(config, folder, shown.say)
             files.write_text(
-                files.join(folder, CONFIG), config.model_copy(update={"out": folder}).to_yaml()
+                locations.join(folder, CONFIG), config.model_copy(update={"out": folder}).to_yaml()
             )
             return drive(
                 config, folder, trainer, sweep_spec(config, trainer), address, shown, interrupt
@@ -210,7 +210,7 @@ def extension(folder: str, runs: int) -> SweepConfig:
             f"{folder}: its journal does not hold its configuration; raise budget.trials in "
             f"{CONFIG} and resume"
         )
-    current = SweepConfig.load(files.join(folder, CONFIG))
+    current = SweepConfig.load(locations.join(folder, CONFIG))
     budget = current.budget.model_copy(update={"trials": history.spec.max_trials})
     wanted = extended(current.model_copy(update={"budget": budget}), runs)
     if (settled := _settled(history, wanted)) is not None:
@@ -268,12 +268,12 @@ def write_sweep_report(folder: str | Path) -> str:
         JournalError: the journal is damaged.
     """
     folder = sweep_folder(folder)
-    if not files.exists(files.join(folder, CONFIG)):
+    if not files.exists(locations.join(folder, CONFIG)):
         raise SweepError(f"{folder} holds no sweep (no {CONFIG})")
-    return write_page(folder, SweepConfig.load(files.join(folder, CONFIG)))
+    return write_page(folder, SweepConfig.load(locations.join(folder, CONFIG)))
 
 
 def _how_to_go_on(folder: str) -> str:
-    if files.exists(files.join(folder, CONFIG)):
+    if files.exists(locations.join(folder, CONFIG)):
         return f"go on with: bimix-sweep resume {shlex.quote(folder)}"
     return "the sweep had not begun, so start it again as before"

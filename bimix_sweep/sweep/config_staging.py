@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bimix_sweep import disk, files
+from bimix_sweep import disk, files, locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.design.problem import SweepSpec
@@ -43,7 +43,7 @@ def take_up(
         ConfigError: the configuration cannot be used.
     """
     settle(folder, history.first)
-    path = files.join(folder, CONFIG)
+    path = locations.join(folder, CONFIG)
     given = (given or SweepConfig.load(path)).model_copy(update={"out": folder})
     try:
         change = compare(history, given, versions)
@@ -83,7 +83,7 @@ def check_change(
 
 def stage(folder: str, change: Change) -> None:
     """Writes the configuration of a change to `DIR/config.next.yaml`."""
-    files.write_text(files.join(folder, NEXT_CONFIG), change.config.to_yaml())
+    files.write_text(locations.join(folder, NEXT_CONFIG), change.config.to_yaml())
 
 
 def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None:
@@ -114,7 +114,7 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
             max_tokens=max_tokens(change.config, domains),
         )
     except DataError:
-        files.delete(files.join(folder, NEXT_TEXTS))
+        files.delete(locations.join(folder, NEXT_TEXTS))
         raise
 
 
@@ -130,17 +130,17 @@ def settle(folder: str, first: Event) -> None:
     """
     from bimix_sweep.sweep.trainers.texts import settle_texts
 
-    ready = files.join(folder, NEXT_CONFIG)
+    ready = locations.join(folder, NEXT_CONFIG)
     if (digest := first["data"].get("store")) is not None:
         settle_texts(folder, came=_settle_store(local_part(folder), digest))
-        if files.is_uri(folder):
+        if locations.is_uri(folder):
             with contextlib.suppress(FileNotFoundError):  # `restore_store` makes a lost store again
                 bring_store(folder, digest)
     if files.exists(ready):
         with contextlib.suppress(ConfigError):
             config = SweepConfig.load(ready)
             if config.digest == first["config_digest"]:
-                files.write_text(files.join(folder, CONFIG), config.to_yaml())
+                files.write_text(locations.join(folder, CONFIG), config.to_yaml())
         files.delete(ready)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from bimix_sweep import files
+from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.data.stream import badly_realised
@@ -57,16 +57,16 @@ def write_results(folder: str, config: SweepConfig) -> Recipe:
             f"{folder}: the sweep has not reached its final trainings; go on with resume"
         )
     law, optimum, comparison = decided(history)
-    history.state.table().write(files.join(folder, "runs.csv"))
-    law.save(files.join(folder, "LAW.json"))
+    history.state.table().write(locations.join(folder, "runs.csv"))
+    law.save(locations.join(folder, "LAW.json"))
     recipe = recipe_of(history, law, optimum, comparison, config.public())
     recipe = recipe.model_copy(
         update={"provenance": recipe.provenance | _text_read(folder, history)}
     )
-    recipe.write(files.join(folder, "RECIPE.json"))
+    recipe.write(locations.join(folder, "RECIPE.json"))
     _write_domains(folder, config, history.first["data"].get("store"))
     files.write_text(
-        files.join(folder, "report.html"), _page(config, history, law, optimum, comparison)
+        locations.join(folder, "report.html"), _page(config, history, law, optimum, comparison)
     )
     return recipe
 
@@ -107,7 +107,7 @@ def write_page(folder: str, config: SweepConfig) -> str:
     Raises:
         SweepError: the configuration is not the one with which the sweep began.
     """
-    path = files.join(folder, "report.html")
+    path = locations.join(folder, "report.html")
     files.write_text(path, page(_replay(folder, config), config))
     return path
 
@@ -164,7 +164,7 @@ def _write_domains(folder: str, config: SweepConfig, digest: str | None) -> None
         "tokens_per_document is of the sweep's own tokenizer: count it with your trainer's.",
         "valid: is a domain's held-out data, for the trainers that need some.",
     )
-    files.write_text(files.join(folder, "domains.yaml"), text)
+    files.write_text(locations.join(folder, "domains.yaml"), text)
 
 
 def decided(history: SweepHistory) -> tuple[FittedLaw, Optimum, Comparison | None]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bimix_sweep import files
+from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.confirmation import Comparison
 from bimix_sweep.errors import ConfigError, LawError, SweepError, TableError
@@ -74,7 +74,7 @@ def is_sweep(place: str) -> bool:
     """
     folder = (
         not place.partition("?")[0].endswith(".json")
-        if files.is_uri(place)
+        if locations.is_uri(place)
         else Path(place).is_dir()
     )
     return folder and begun(sweep_folder(place))
@@ -156,7 +156,7 @@ def law_of_sweep(folder: str) -> StoredLaw:
 def _edited(folder: str, history: SweepHistory) -> list[str]:
     """Notes for the user if the folder's configuration differs from the sweep's."""
     try:
-        config = SweepConfig.load(files.join(sweep_folder(folder), CONFIG))
+        config = SweepConfig.load(locations.join(sweep_folder(folder), CONFIG))
     except ConfigError:  # the journal holds the sweep's own configuration
         return []
     if config.digest == history.first["config_digest"]:
@@ -175,7 +175,7 @@ def finished_recipe(folder: str) -> str:
             is not its answer.
     """
     folder = sweep_folder(folder)
-    history, path = replay(folder), files.join(folder, "RECIPE.json")
+    history, path = replay(folder), locations.join(folder, "RECIPE.json")
     if not history.complete:
         old = "; the RECIPE.json there is of before it went on" if files.exists(path) else ""
         raise SweepError(

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bimix_sweep import files
+from bimix_sweep import files, locations, remote
 from bimix_sweep.errors import ConfigError, DataError, JournalError, SweepError
 from bimix_sweep.journal import backends
 from bimix_sweep.journal import lease as leases
@@ -311,7 +311,7 @@ def test_storage_that_fails_for_good_ends_the_writer_with_the_reason(tmp_path, m
 
 def other_host(place, *, age):
     content = {"holder": "x", "host": "elsewhere", "pid": 17, "time": time.time() - age}
-    files.write_text(files.join(place, "lease"), json.dumps(content))
+    files.write_text(locations.join(place, "lease"), json.dumps(content))
 
 
 @pytest.mark.parametrize("behind", [0, 2 * 3600, -2 * 3600])
@@ -356,7 +356,7 @@ def test_the_lease_of_a_process_of_this_host_that_is_gone_or_of_an_old_one_is_no
         "[1",
         '{"holder": 3}',
     ):
-        files.write_text(files.join(place, "lease"), text)
+        files.write_text(locations.join(place, "lease"), text)
         began = time.monotonic()
         Journal.open(place)[0].close()
         assert time.monotonic() - began < leases.STALE_SECONDS / 2
@@ -365,7 +365,7 @@ def test_the_lease_of_a_process_of_this_host_that_is_gone_or_of_an_old_one_is_no
 def test_a_lease_is_renewed_while_it_is_held(place, monkeypatch):
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
     journal, _ = Journal.open(place)
-    lease = files.join(place, "lease")
+    lease = locations.join(place, "lease")
     first, deadline = files.read_text(lease), time.monotonic() + 30
     while files.read_text(lease) == first and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -385,7 +385,7 @@ def test_a_sweep_in_a_uri_has_one_driver(object_store):
     with held(place):
         pass
     assert not begun(place)
-    journal, _ = Journal.open(files.join(place, "journal"))
+    journal, _ = Journal.open(locations.join(place, "journal"))
     assert not begun(place)
     journal.write(point(1))
     assert begun(place)
@@ -414,7 +414,7 @@ def machine(tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_goes_on_elsewhere_and_goes_with_the_end(object_store, machine):
-    checkpoints = files.join(object_store(), "checkpoints")
+    checkpoints = locations.join(object_store(), "checkpoints")
     said = []
     first = Checkpoint(checkpoints, "t 1")
     first.fetch(said.append)
@@ -443,7 +443,7 @@ def test_a_checkpoint_goes_on_elsewhere_and_goes_with_the_end(object_store, mach
 def test_a_checkpoint_that_is_cut_off_or_reaches_outside_is_not_used(
     object_store, machine, tmp_path
 ):
-    checkpoints = files.join(object_store(), "checkpoints")
+    checkpoints = locations.join(object_store(), "checkpoints")
     outside = tmp_path / "evil"
     with tarfile.open(tmp_path / "evil.tar", "w") as tar:
         tar.add(__file__, arcname=f"../../../../../../../..{outside}")
@@ -453,7 +453,7 @@ def test_a_checkpoint_that_is_cut_off_or_reaches_outside_is_not_used(
     (tmp_path / "text.tar").write_text("no tar")
     for name, reason in (("evil", "outside"), ("short", "cut off"), ("text", "cannot be used")):
         said = []
-        files.upload(tmp_path / f"{name}.tar", files.join(checkpoints, "t1.tar"))
+        remote.upload(tmp_path / f"{name}.tar", locations.join(checkpoints, "t1.tar"))
         checkpoint = Checkpoint(checkpoints, "t1")
         checkpoint.fetch(said.append)
         assert reason in said[0]
@@ -501,7 +501,7 @@ def test_a_token_store_reaches_workers_and_the_next_driver(object_store, machine
 
 
 def test_a_parcel_is_all_or_nothing(object_store, machine, tmp_path):
-    uri = files.join(object_store(), "x.tar")
+    uri = locations.join(object_store(), "x.tar")
     (tmp_path / "source" / "empty").mkdir(parents=True)
     (tmp_path / "source" / "a").write_text("a")
     send(tmp_path / "source", uri)
@@ -523,8 +523,8 @@ def test_an_upload_that_is_interrupted_leaves_no_cut_object(place, tmp_path, mon
 
     monkeypatch.setattr(shutil, "copyfileobj", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        files.upload(tmp_path / "parcel", files.join(place, "stores", "x.tar"))
-    assert files.names(files.join(place, "stores")) == {}
+        remote.upload(tmp_path / "parcel", locations.join(place, "stores", "x.tar"))
+    assert files.names(locations.join(place, "stores")) == {}
 
 
 def test_a_file_uri_is_its_path(tmp_path):

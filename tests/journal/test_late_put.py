@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
-from bimix_sweep import files
+from bimix_sweep import locations
 from bimix_sweep.journal.segments import read
 from bimix_sweep.journal.writer import Journal
 
@@ -103,8 +103,8 @@ def values(place):
 @pytest.mark.parametrize("before", [0, 2])
 def test_a_put_that_arrives_late_takes_nothing_back_that_was_acknowledged(proxied, before):
     straight, through, proxy = proxied
-    journal, _ = Journal.open(files.join(through, "journal"))
-    place = files.join(straight, "journal")
+    journal, _ = Journal.open(locations.join(through, "journal"))
+    place = locations.join(straight, "journal")
     for value in range(before):
         journal.write({"kind": "point", "value": value})
     proxy.hold_next_put()

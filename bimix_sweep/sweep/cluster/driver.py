@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from bimix_sweep import files
+from bimix_sweep import locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.initial_design import moved_references, too_few
 from bimix_sweep.design.problem import SweepSpec
@@ -161,7 +161,7 @@ def _run_tune(
     searcher = SweepSearcher(planner, spec.domains.names, config.name, past, slots)
     training = Training(
         actor=actor,
-        checkpoints=files.join(folder, CHECKPOINTS),
+        checkpoints=locations.join(folder, CHECKPOINTS),
         weights=spec.weights,
         objective=spec.objective,
         goals=spec.goals,

@@ -9,7 +9,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from bimix_sweep import files
+from bimix_sweep import locations
 from bimix_sweep.errors import SweepError
 from bimix_sweep.journal.codec import Event, decode, encode
 from bimix_sweep.journal.writer import Journal
@@ -36,7 +36,7 @@ class Copies:
         self._thinking = threading.Lock()  # protects the planning replica
         self._pending: list[Event] = []  # not yet applied to `brain`
         self._journal, events = Journal.open(
-            files.join(folder, "journal"), wait_seconds=lock_seconds
+            locations.join(folder, "journal"), wait_seconds=lock_seconds
         )
         try:
             said = self._restore(folder, first, events, change)

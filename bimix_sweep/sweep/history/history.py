@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bimix_sweep import files
+from bimix_sweep import locations
 from bimix_sweep.design.fidelity import Scale
 from bimix_sweep.design.planner import Refit, SweepState
 from bimix_sweep.design.problem import SweepSpec
@@ -392,5 +392,5 @@ def replay(folder: str | Path) -> SweepHistory:
     Raises:
         JournalError: the journal is empty, damaged or does not fit together.
     """
-    journal = files.join(folder, "journal")
+    journal = locations.join(folder, "journal")
     return rebuild(read(journal).events, journal)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from bimix_sweep import files
+from bimix_sweep import files, locations
 from bimix_sweep.errors import SweepError
 from bimix_sweep.parsing import parse_json
 
@@ -40,7 +40,7 @@ class Job:
 
     def write(self, folder: str) -> None:
         """Writes the job file into the sweep's folder."""
-        files.write_text(files.join(folder, JOB), json.dumps(asdict(self), indent=1) + "\n")
+        files.write_text(locations.join(folder, JOB), json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def read(cls, folder: str) -> Self | None:
@@ -49,11 +49,13 @@ class Job:
         Raises:
             SweepError: the file is damaged.
         """
-        path = files.join(folder, JOB)
+        path = locations.join(folder, JOB)
         try:
             job = cls(
                 **parse_json(
-                    files.read_text(path) if files.is_uri(path) else files.peek(Path(path), 10_000)
+                    files.read_text(path)
+                    if locations.is_uri(path)
+                    else files.peek(Path(path), 10_000)
                 )
             )
         except FileNotFoundError:

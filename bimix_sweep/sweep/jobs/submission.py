@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bimix_sweep import files
+from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.sweep.history.retries import RetryFailed
@@ -95,7 +95,7 @@ def submit(
             "if it still runs, this one will say so"
         )
     fresh = earlier is None
-    made = not files.is_uri(folder) and not Path(folder).exists()
+    made = not locations.is_uri(folder) and not Path(folder).exists()
     job = Job(submission_id="", address=head.address, attempt=earlier.attempt if earlier else 0)
     with _package(config, folder, working_dir) as package:
         words = _words(folder, package.config_name, retry_failed)
@@ -316,7 +316,7 @@ def _forget(folder: str, earlier: Job | None, made: bool) -> None:
         earlier.write(folder)
         return
     with contextlib.suppress(OSError):
-        files.delete(files.join(folder, JOB))
+        files.delete(locations.join(folder, JOB))
         if made:
             Path(folder).rmdir()
 
@@ -367,7 +367,7 @@ def _package(config: SweepConfig, folder: str, working_dir: Path | None) -> Iter
         name = "sweep.submitted.yaml"
         for entry in sorted(working_dir.resolve().iterdir()) if working_dir is not None else ():
             if entry.name != name and not (
-                not files.is_uri(folder) and Path(folder).is_relative_to(entry)
+                not locations.is_uri(folder) and Path(folder).is_relative_to(entry)
             ):
                 (package / entry.name).symlink_to(entry)
         files.write_text(
@@ -395,11 +395,11 @@ def _sent(config: SweepConfig, working_dir: Path | None) -> SweepConfig:
 
 def how_to_go_on(folder: str, address: str) -> str:
     """Returns the advice that is shown after a stop."""
-    begun = files.join(folder, CONFIG)
+    begun = locations.join(folder, CONFIG)
     where = begun if files.exists(begun) else "CONFIG"
     return f"go on with: bimix-sweep submit {where} --address {address} --out {folder}"
 
 
 def unchanged(config: SweepConfig, folder: str) -> bool:
     """Returns whether the sweep in the folder has the same configuration."""
-    return SweepConfig.load(files.join(folder, CONFIG)).digest == config.digest
+    return SweepConfig.load(locations.join(folder, CONFIG)).digest == config.digest

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bimix_sweep import files
+from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.initial_design import moved_references, too_few
 from bimix_sweep.design.problem import SweepSpec
@@ -98,7 +98,7 @@ def begin(
                 f"{folder} holds a sweep already; go on with: bimix-sweep propose {folder}"
             )
         check_foreign(folder)
-        files.write_text(files.join(folder, CONFIG), config.to_yaml())
+        files.write_text(locations.join(folder, CONFIG), config.to_yaml())
         with _acting(folder, config):
             pass
     return folder

@@ -13,7 +13,7 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 
-from bimix_sweep import files
+from bimix_sweep import files, locations
 from bimix_sweep.config import CommandConfig, SweepConfig
 from bimix_sweep.data.sources import Source
 from bimix_sweep.design.initial_design import too_few
@@ -259,8 +259,8 @@ def _gpu(config: SweepConfig | None, elsewhere: bool) -> Finding:
 
 def _store(out: str) -> Finding:
     """Checks that the sweep's folder can be written, and that there is room."""
-    if files.is_uri(out):
-        probe = files.join(out, f".doctor-{secrets.token_hex(4)}")
+    if locations.is_uri(out):
+        probe = locations.join(out, f".doctor-{secrets.token_hex(4)}")
         try:
             files.write_text(probe, "bimix-sweep doctor\n")
             same = files.read_text(probe) == "bimix-sweep doctor\n"

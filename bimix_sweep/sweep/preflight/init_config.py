@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bimix_sweep import files
+from bimix_sweep import locations
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.splits import MIN_DOCUMENTS
 from bimix_sweep.errors import ConfigError, DataError
@@ -194,7 +194,7 @@ def _name(path: str, taken: Sequence[str]) -> str:
 
 def _written(path: str, folder: Path) -> str:
     """Returns a path relative to the file's own folder if it lies in that folder, else absolute."""
-    if files.is_uri(path):
+    if locations.is_uri(path):
         return path
     full = Path(path).expanduser().absolute()
     return (

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bimix_sweep import files
+from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.store import TokenStore
@@ -92,7 +92,7 @@ def settle_texts(folder: str, *, came: bool) -> None:
     Args:
         came: True where the change took effect.
     """
-    ready = files.join(folder, NEXT_TEXTS)
+    ready = locations.join(folder, NEXT_TEXTS)
     if files.exists(ready):
         if came:
             _keep(folder, _known(folder, NEXT_TEXTS))
@@ -156,7 +156,7 @@ def restore_store(folder: str, history: SweepHistory, say: Say) -> None:
     store = place / STORE
     if (store / "manifest.json").exists():
         return
-    first = read(files.join(folder, "journal")).events[0]
+    first = read(locations.join(folder, "journal")).events[0]
     advice = f"bring a copy of {store} back, or start a new sweep with run --out"
     if first["data"] != history.first["data"] or not first.get("config"):
         raise SweepError(
@@ -241,11 +241,11 @@ def _gone(what: str, path: str) -> str:
 
 def _known(folder: str, name: str = TEXTS) -> dict[str, dict[str, Any]]:
     try:
-        found = parse_json(files.read_text(files.join(folder, name)))
+        found = parse_json(files.read_text(locations.join(folder, name)))
         return {"domains": dict(found["domains"]), "targets": dict(found["targets"])}
     except (OSError, ValueError, LookupError, TypeError):
         return {"domains": {}, "targets": {}}
 
 
 def _keep(folder: str, known: dict[str, dict[str, Any]], name: str = TEXTS) -> None:
-    files.write_text(files.join(folder, name), json.dumps(known, indent=1) + "\n")
+    files.write_text(locations.join(folder, name), json.dumps(known, indent=1) + "\n")

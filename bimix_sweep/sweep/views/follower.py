@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from bimix_sweep import files
+from bimix_sweep import files, locations
 from bimix_sweep.errors import BimixSweepError, JournalError
 from bimix_sweep.journal.codec import Event, decode
 from bimix_sweep.journal.segments import read, writers
@@ -33,7 +33,7 @@ class Follower:
     """Reads new events of a journal; reads all of it again when another writer takes over."""
 
     def __init__(self, folder: str) -> None:
-        self._journal = files.join(folder, "journal")
+        self._journal = locations.join(folder, "journal")
         self._writer = ""
         self._begin()
 
@@ -97,8 +97,8 @@ class Follower:
 
     def _read_on(self, part: int, name: str) -> None:
         """Reads what a segment gained; leaves an incomplete last line for the next poll."""
-        path, done = files.join(self._journal, name), self._read.get(part, 0)
-        if files.is_uri(path):
+        path, done = locations.join(self._journal, name), self._read.get(part, 0)
+        if locations.is_uri(path):
             data = files.read_bytes(path)[done:]
         else:
             with Path(path).open("rb") as stream:
@@ -196,7 +196,7 @@ def state_line(folder: str, followed: Follower, now: float | None = None) -> str
 
 def _driver(folder: str) -> str:
     """Describes the process that holds the driver lock."""
-    if files.is_uri(folder):
+    if locations.is_uri(folder):
         return ""
     try:
         said = driver(folder)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from bimix_sweep import files
+from bimix_sweep import locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.sweep.results import page
@@ -61,7 +61,7 @@ class Page:
                 html.escape(f"{self._folder}: the sweep has not begun")
             ).encode()
         elif self._followed.num_events != self._shown:
-            config = SweepConfig.load(files.join(self._folder, CONFIG))
+            config = SweepConfig.load(locations.join(self._folder, CONFIG))
             self._body = page(self._followed.history, config).encode()
             self._shown = self._followed.num_events
         self._next = time.monotonic() + max(

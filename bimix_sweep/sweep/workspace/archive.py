@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bimix_sweep import disk, files
+from bimix_sweep import disk, files, locations, remote
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.errors import DataError
 from bimix_sweep.sweep.workspace.paths import STORE, cache_folder, local_part
@@ -38,7 +38,7 @@ def send(folder: Path, uri: str) -> None:
     with tempfile.TemporaryDirectory(dir=cache_folder()) as scratch:
         packed = Path(scratch) / "parcel"
         pack(folder, packed)
-        files.upload(packed, uri)
+        remote.upload(packed, uri)
 
 
 def pack(folder: Path, target: Path) -> None:
@@ -68,7 +68,7 @@ def fetch(uri: str, target: Path) -> None:
     beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     packed = beside.with_suffix(".tar")
     try:
-        files.download(uri, packed)
+        remote.download(uri, packed)
         try:
             with tarfile.open(packed, "r:") as tar:
                 if not tar.getmembers() or tar.getmembers()[-1].name != WHOLE:
@@ -97,7 +97,7 @@ def at_hand(place: str) -> Path:
     Raises:
         OSError, DataError: same conditions as for `fetch`.
     """
-    if not files.is_uri(place):
+    if not locations.is_uri(place):
         return Path(place)
     name = place.partition("?")[0].rpartition("/")[2].removesuffix(".tar")
     target = cache_folder() / "parcels" / name
@@ -123,9 +123,9 @@ def keep_store(folder: str, store: Path, digest: str) -> str:
     Raises:
         DataError: the archive cannot be written.
     """
-    if not files.is_uri(folder):
+    if not locations.is_uri(folder):
         return str(local_part(folder) / STORE)
-    parcel = files.join(folder, "stores", f"{digest}.tar")
+    parcel = locations.join(folder, "stores", f"{digest}.tar")
     try:
         if not files.exists(parcel):
             send(store, parcel)
@@ -148,7 +148,7 @@ def bring_store(folder: str, digest: str) -> None:
     with contextlib.suppress(DataError):
         if TokenStore.open(place).digest == digest:
             return
-    fetch(files.join(folder, "stores", f"{digest}.tar"), place)
+    fetch(locations.join(folder, "stores", f"{digest}.tar"), place)
 
 
 def _remove(checkpoint: Path) -> None:
@@ -183,8 +183,8 @@ class Checkpoint:
         """
         self._checkpoints = checkpoints
         self._names = [trial, *(f"{trial}.{number}" for number in range(1, begun_anew + 1))]
-        self._uri = self._parcel(self._names[-1]) if files.is_uri(checkpoints) else None
-        place = local_part(checkpoints) if files.is_uri(checkpoints) else Path(checkpoints)
+        self._uri = self._parcel(self._names[-1]) if locations.is_uri(checkpoints) else None
+        place = local_part(checkpoints) if locations.is_uri(checkpoints) else Path(checkpoints)
         self.folder = place / self._names[-1]
         """Folder where the trial finds and writes its checkpoint; the folder may not exist yet."""
         self._thread: threading.Thread | None = None
@@ -241,7 +241,7 @@ class Checkpoint:
                 raise
             return
         if last:
-            files.upload(packed, self._uri)
+            remote.upload(packed, self._uri)
             packed.unlink()
             return
         self._thread = threading.Thread(
@@ -264,12 +264,12 @@ class Checkpoint:
             self._thread.join()
 
     def _parcel(self, name: str) -> str:
-        return files.join(self._checkpoints, f"{name}.tar")
+        return locations.join(self._checkpoints, f"{name}.tar")
 
     def _upload(self, packed: Path, state: object) -> None:
         began = time.monotonic()
         with contextlib.suppress(OSError):
-            files.upload(packed, str(self._uri))
+            remote.upload(packed, str(self._uri))
             self._sent = state
             packed.unlink()
         self._next = time.monotonic() + (time.monotonic() - began) / UPLOAD_SHARE

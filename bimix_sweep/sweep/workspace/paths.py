@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from bimix_sweep import files
+from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.journal.lease import Lease
@@ -58,10 +58,10 @@ def sweep_folder(folder: str | Path) -> str:
     """
     if str(folder).startswith(("file:///", "file://localhost/")):
         folder = unquote(urlsplit(str(folder)).path)
-    if not files.is_uri(folder):
+    if not locations.is_uri(folder):
         return str(Path(folder).absolute())
     try:
-        files.check_uri(str(folder))
+        locations.check_uri(str(folder))
     except ValueError as error:
         raise ConfigError(f"the sweep's folder {error}") from None
     place, mark, options = str(folder).partition("?")
@@ -88,7 +88,7 @@ def local_part(folder: str) -> Path:
 
     This is the sweep's folder itself, or for a URI a scratch folder of this machine.
     """
-    if not files.is_uri(folder):
+    if not locations.is_uri(folder):
         return Path(folder)
     place = cache_folder() / "sweeps" / hashlib.blake2b(folder.encode(), digest_size=8).hexdigest()
     place.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def begun(folder: str | Path) -> bool:
 
     A header without events does not count.
     """
-    return holds_events(files.join(folder, "journal"))
+    return holds_events(locations.join(folder, "journal"))
 
 
 @contextlib.contextmanager
@@ -123,8 +123,8 @@ def held(
     Raises:
         SweepError: another driver is there, or the folder cannot be made or written.
     """
-    if files.is_uri(folder):
-        lease = Lease(files.join(folder, LEASE), str(folder))
+    if locations.is_uri(folder):
+        lease = Lease(locations.join(folder, LEASE), str(folder))
         try:
             lease.take(secrets.token_hex(8), wait_seconds, say=say)
         except OSError as error:
@@ -238,7 +238,7 @@ def check_foreign(folder: str) -> None:
     Raises:
         SweepError: the file there was not written for this folder.
     """
-    path = files.join(folder, CONFIG)
+    path = locations.join(folder, CONFIG)
     try:
         ours = not files.exists(path) or SweepConfig.load(path).out == folder
     except ConfigError:

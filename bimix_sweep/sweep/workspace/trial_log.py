@@ -5,7 +5,7 @@ from collections import deque
 from pathlib import Path
 from typing import TextIO
 
-from bimix_sweep import files
+from bimix_sweep import files, locations
 from bimix_sweep.sweep.workspace.redaction import masked
 
 MOST_BYTES = 1 << 20
@@ -31,8 +31,8 @@ class TrainingLog:
                 ends.
             trial: name of the trial.
         """
-        self.place = files.join(folder, "logs", f"{trial}.log")
-        self._remote = files.is_uri(folder)
+        self.place = locations.join(folder, "logs", f"{trial}.log")
+        self._remote = locations.is_uri(folder)
         # Log in a local folder; the first line opens the stream.
         self._stream: TextIO | None = None
         # Log in a URI; the first line makes the queue.

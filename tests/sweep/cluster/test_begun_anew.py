@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bimix_sweep import files
+from bimix_sweep import files, locations
 from bimix_sweep.errors import BimixSweepError, TryAgainError
 from bimix_sweep.sweep.cluster import trainable
 from bimix_sweep.sweep.workspace import paths as folders
@@ -98,13 +98,13 @@ def worker(tmp_path, monkeypatch):
 @pytest.fixture(params=["disk", "s3"])
 def checkpoints(request, tmp_path):
     if request.param == "s3":
-        return files.join(request.getfixturevalue("object_store")(), "checkpoints")
+        return locations.join(request.getfixturevalue("object_store")(), "checkpoints")
     return str(tmp_path / "sweep" / "checkpoints")
 
 
 def left_behind(checkpoints, name, step, tmp_path):
     """What a worker that was slow to die, or a PUT that arrived late, leaves under a name."""
-    if not files.is_uri(checkpoints):
+    if not locations.is_uri(checkpoints):
         place = Checkpoint(checkpoints, name).folder
         place.mkdir(parents=True, exist_ok=True)
         (place / "step").write_text(str(step))
@@ -112,7 +112,7 @@ def left_behind(checkpoints, name, step, tmp_path):
     late = tmp_path / "late"
     late.mkdir(exist_ok=True)
     (late / "step").write_text(str(step))
-    send(late, files.join(checkpoints, f"{name}.tar"))
+    send(late, locations.join(checkpoints, f"{name}.tar"))
 
 
 def test_a_trial_tried_again_finds_nothing_of_the_failed_attempts_whatever_arrives_late(
@@ -136,7 +136,7 @@ def test_a_trial_tried_again_finds_nothing_of_the_failed_attempts_whatever_arriv
         worker.attempt(proposal, checkpoints)
     assert trainer.found == [None, None, STEPS[1], None, STEPS[1]]
     assert worker.actor.start("t0000", "here")["state"] == "finished"
-    if files.is_uri(checkpoints):
+    if locations.is_uri(checkpoints):
         assert files.names(checkpoints) == {}
     else:
         assert not any((tmp_path / "sweep" / "checkpoints").iterdir())
@@ -153,7 +153,7 @@ def test_a_trial_that_the_sweep_has_ended_leaves_no_checkpoint(worker, checkpoin
     worker.attempt(proposal, checkpoints)
     assert worker.reports[-1]["failed"] == "it has lasted longer than resources.max_hours, 2"
     assert not Checkpoint(checkpoints, "t0000").folder.exists()
-    if files.is_uri(checkpoints):
+    if locations.is_uri(checkpoints):
         assert files.names(checkpoints) == {}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bimix_sweep import files
+from bimix_sweep import files, locations
 from bimix_sweep.errors import JournalError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.journal.segments import read
@@ -40,7 +40,7 @@ def driver(environment, *words):
 
 def events_of(place):
     with contextlib.suppress(JournalError):
-        return read(files.join(place, "journal")).events
+        return read(locations.join(place, "journal")).events
     return []
 
 
@@ -90,9 +90,9 @@ def test_a_sweep_in_a_bucket_outlives_kill_9_of_its_driver(tmp_path, ray_environ
             )
     for record in history.state.trials.values():
         assert sorted(record.points) == STEPS
-    table = LossTable.read(files.join(place, "runs.csv"))
+    table = LossTable.read(locations.join(place, "runs.csv"))
     assert set(table.trials) == set(history.state.trials)
-    assert Recipe.read(files.join(place, "RECIPE.json")).comparison is not None
+    assert Recipe.read(locations.join(place, "RECIPE.json")).comparison is not None
     assert {
         "LAW.json",
         "RECIPE.json",
@@ -101,10 +101,10 @@ def test_a_sweep_in_a_bucket_outlives_kill_9_of_its_driver(tmp_path, ray_environ
         "report.html",
         "runs.csv",
     } <= set(files.names(place))
-    assert files.names(files.join(place, "checkpoints")) == {}
+    assert files.names(locations.join(place, "checkpoints")) == {}
     assert not any(
         "lease" in name
-        for folder in (place, files.join(place, "journal"))
+        for folder in (place, locations.join(place, "journal"))
         for name in files.names(folder)
     )
     assert "Traceback" not in said

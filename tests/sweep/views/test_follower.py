@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from bimix_sweep import files
+from bimix_sweep import files, locations
 from bimix_sweep.cli import app
 from bimix_sweep.errors import JournalError
 from bimix_sweep.journal.writer import Journal
@@ -198,4 +198,4 @@ def test_the_page_is_served_to_this_machine_alone_and_grows_with_the_journal(tmp
             app, ["watch", str(folder), "--web", "--port", str(urlsplit(url).port)]
         )
         assert "take another with --port" in taken.output
-    assert not files.exists(files.join(str(folder), "report.html"))
+    assert not files.exists(locations.join(str(folder), "report.html"))
