@@ -1,4 +1,4 @@
-"""Reads and writes files on this machine or, through `remote`, on the filesystem that a URI names.
+"""Reads and writes files on this machine or, through `uri_storage`, on the filesystem that a URI names.
 
 A file is read whole, and written whole or not at all.
 """
@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bimix_sweep import disk, locations, remote
+from bimix_sweep import disk, locations, uri_storage
 
 
 def exists(path: str | Path) -> bool:
     """True where there is such a file, or such a local folder."""
-    return remote.exists(str(path)) if locations.is_uri(path) else Path(path).exists()
+    return uri_storage.exists(str(path)) if locations.is_uri(path) else Path(path).exists()
 
 
 def names(folder: str | Path) -> dict[str, int]:
@@ -27,7 +27,7 @@ def names(folder: str | Path) -> dict[str, int]:
         OSError: the folder cannot be listed.
     """
     if locations.is_uri(folder):
-        return remote.names(str(folder))
+        return uri_storage.names(str(folder))
     try:
         with os.scandir(folder) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
@@ -45,7 +45,7 @@ def names(folder: str | Path) -> dict[str, int]:
 def delete(path: str | Path) -> None:
     """Removes a file; a missing file is no error."""
     if locations.is_uri(path):
-        remote.delete(str(path))
+        uri_storage.delete(str(path))
     else:
         Path(path).unlink(missing_ok=True)
 
@@ -65,7 +65,7 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         OSError: the file cannot be written; the error names `path`.
     """
     if locations.is_uri(path):
-        remote.put(str(path), lambda stream: stream.write(data))
+        uri_storage.put(str(path), lambda stream: stream.write(data))
     elif is_stream(path):
         _write_into(Path(path), data)
     else:
@@ -185,14 +185,14 @@ def read_bytes(path: str | Path) -> bytes:
         OSError: the file is missing, unreadable, too large, or a device; the message has the path.
     """
     if locations.is_uri(path):
-        return remote.read(str(path))
+        return uri_storage.read(str(path))
     with Path(path).open("rb") as file:
         found = os.fstat(file.fileno())
         if stat.S_ISFIFO(found.st_mode):
-            return remote.read_all(file, path)
+            return uri_storage.read_all(file, path)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "is a device or socket; need a file or pipe", str(path))
-        if found.st_size > remote.MAX_BYTES:
+        if found.st_size > uri_storage.MAX_BYTES:
             raise remote.too_large(path)
         return file.read()
 

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Protocol
 
-from bimix_sweep import disk, files, locations, remote
+from bimix_sweep import disk, files, locations, uri_storage
 from bimix_sweep.journal.codec import segment_name
 from bimix_sweep.journal.segments import READERS, say_last, superseded
 
@@ -174,7 +174,7 @@ class ObjectSegments:
         """Puts the first segment as an empty object and returns its name."""
         name = segment_name(self._writer, 1, 0)
         place = locations.join(self._folder, name)
-        remote.patiently(lambda: files.write_bytes(place, b""), remote.READ_SECONDS)
+        uri_storage.patiently(lambda: files.write_bytes(place, b""), uri_storage.READ_SECONDS)
         return name
 
     def keep(self, names: Iterable[str]) -> None:
@@ -188,7 +188,7 @@ class ObjectSegments:
     def add(self, data: bytes) -> None:
         """Adds `data` to the segment and puts the whole segment as a new object."""
         self._content += data
-        remote.patiently(self._put_once, RETRY_SECONDS)
+        uri_storage.patiently(self._put_once, RETRY_SECONDS)
 
     def _put_once(self) -> None:
         self._put += 1
@@ -197,7 +197,7 @@ class ObjectSegments:
 
     def say_last(self, num_events: int) -> None:
         """Puts this segment and the number of events that readers must find as `last.json`."""
-        remote.patiently(
+        uri_storage.patiently(
             lambda: say_last(self._folder, self._writer, self._part, num_events), RETRY_SECONDS
         )
 

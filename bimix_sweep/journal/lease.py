@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bimix_sweep import files, locations, remote
+from bimix_sweep import files, locations, uri_storage
 from bimix_sweep.errors import SweepError
 
 RENEW_SECONDS = 10.0
@@ -195,7 +195,7 @@ class Lease:
             "time": round(time.time(), 3),
         }
         text = json.dumps(content) + "\n"
-        remote.patiently(lambda: files.write_text(self._path, text), remote.READ_SECONDS)
+        uri_storage.patiently(lambda: files.write_text(self._path, text), uri_storage.READ_SECONDS)
 
     def _read(self) -> _Holder | None:
         """Reads the holder; None if there is no lease, or if no driver wrote the file."""

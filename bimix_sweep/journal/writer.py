@@ -74,7 +74,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from bimix_sweep import files, locations, remote
+from bimix_sweep import files, locations, uri_storage
 from bimix_sweep.errors import JournalError, SweepError
 from bimix_sweep.journal.backends import (
     RETRY_SECONDS,
@@ -309,7 +309,7 @@ class Journal:
             JournalError: another writer is newer, or the segments of this writer were removed.
             OSError: the folder cannot be listed.
         """
-        names = remote.patiently(lambda: files.names(self.folder), RETRY_SECONDS)
+        names = uri_storage.patiently(lambda: files.names(self.folder), RETRY_SECONDS)
         if (newest := newest_writer(names)) == self.writer:
             return names
         if newest > self.writer:

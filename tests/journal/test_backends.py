@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bimix_sweep import files, locations, remote
+from bimix_sweep import files, locations, uri_storage
 from bimix_sweep.errors import ConfigError, DataError, JournalError, SweepError
 from bimix_sweep.journal import backends
 from bimix_sweep.journal import lease as leases
@@ -453,7 +453,7 @@ def test_a_checkpoint_that_is_cut_off_or_reaches_outside_is_not_used(
     (tmp_path / "text.tar").write_text("no tar")
     for name, reason in (("evil", "outside"), ("short", "cut off"), ("text", "cannot be used")):
         said = []
-        remote.upload(tmp_path / f"{name}.tar", locations.join(checkpoints, "t1.tar"))
+        uri_storage.upload(tmp_path / f"{name}.tar", locations.join(checkpoints, "t1.tar"))
         checkpoint = Checkpoint(checkpoints, "t1")
         checkpoint.fetch(said.append)
         assert reason in said[0]
@@ -523,7 +523,7 @@ def test_an_upload_that_is_interrupted_leaves_no_cut_object(place, tmp_path, mon
 
     monkeypatch.setattr(shutil, "copyfileobj", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        remote.upload(tmp_path / "parcel", locations.join(place, "stores", "x.tar"))
+        uri_storage.upload(tmp_path / "parcel", locations.join(place, "stores", "x.tar"))
     assert files.names(locations.join(place, "stores")) == {}
 
 

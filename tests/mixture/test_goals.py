@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from bimix_sweep import files, remote
+from bimix_sweep import files, uri_storage
 from bimix_sweep.errors import ConfigError, TableError
 from bimix_sweep.mixture import table as table_module
 from bimix_sweep.mixture.goals import Goal, losses_of, named_accuracy, values_of
@@ -151,7 +151,7 @@ def test_a_device_is_refused_before_anything_of_it_is_read(device):
 def test_a_file_larger_than_what_is_read_whole_is_refused_before_it_is_read(tmp_path):
     path = tmp_path / "runs.csv"
     with path.open("wb") as stream:  # sparse: it takes no space
-        stream.truncate(remote.MAX_BYTES + 1)
+        stream.truncate(uri_storage.MAX_BYTES + 1)
     with pytest.raises(TableError, match="more than 1 GiB, which is the most that is read"):
         LossTable.read(path)
 

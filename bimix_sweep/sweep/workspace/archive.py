@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bimix_sweep import disk, files, locations, remote
+from bimix_sweep import disk, files, locations, uri_storage
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.errors import DataError
 from bimix_sweep.sweep.workspace.paths import STORE, cache_folder, local_part
@@ -38,7 +38,7 @@ def send(folder: Path, uri: str) -> None:
     with tempfile.TemporaryDirectory(dir=cache_folder()) as scratch:
         packed = Path(scratch) / "parcel"
         pack(folder, packed)
-        remote.upload(packed, uri)
+        uri_storage.upload(packed, uri)
 
 
 def pack(folder: Path, target: Path) -> None:
@@ -68,7 +68,7 @@ def fetch(uri: str, target: Path) -> None:
     beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     packed = beside.with_suffix(".tar")
     try:
-        remote.download(uri, packed)
+        uri_storage.download(uri, packed)
         try:
             with tarfile.open(packed, "r:") as tar:
                 if not tar.getmembers() or tar.getmembers()[-1].name != WHOLE:
@@ -241,7 +241,7 @@ class Checkpoint:
                 raise
             return
         if last:
-            remote.upload(packed, self._uri)
+            uri_storage.upload(packed, self._uri)
             packed.unlink()
             return
         self._thread = threading.Thread(
@@ -269,7 +269,7 @@ class Checkpoint:
     def _upload(self, packed: Path, state: object) -> None:
         began = time.monotonic()
         with contextlib.suppress(OSError):
-            remote.upload(packed, str(self._uri))
+            uri_storage.upload(packed, str(self._uri))
             self._sent = state
             packed.unlink()
         self._next = time.monotonic() + (time.monotonic() - began) / UPLOAD_SHARE

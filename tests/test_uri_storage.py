@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bimix_sweep import files, locations, remote
+from bimix_sweep import files, locations, uri_storage
 from bimix_sweep.journal.lease import Lease
 from bimix_sweep.journal.segments import read
 from bimix_sweep.journal.writer import Journal
@@ -49,7 +49,7 @@ def failing(monkeypatch):
     """Makes the storage of URIs fail; returns the failures by operation and object."""
 
     def fail(times, message):
-        original, made = remote._filesystem, []
+        original, made = uri_storage._filesystem, []
 
         def filesystem(folder):
             found, inner = original(folder)
@@ -57,7 +57,7 @@ def failing(monkeypatch):
                 made.append(Failing(found, times, message))
             return made[0], inner
 
-        monkeypatch.setattr(remote, "_filesystem", filesystem)
+        monkeypatch.setattr(uri_storage, "_filesystem", filesystem)
         return made
 
     return fail
@@ -107,10 +107,10 @@ def test_a_missing_file_is_said_at_once():
         raise FileNotFoundError(errno.ENOENT, "was not found")
 
     with pytest.raises(FileNotFoundError):
-        remote.patiently(look, 60.0)
+        uri_storage.patiently(look, 60.0)
     assert len(calls) == 1
 
 
 def test_a_failure_that_lasts_is_raised_after_the_time(quick):
     with pytest.raises(OSError, match="no answer"):
-        remote.patiently(lambda: (_ for _ in ()).throw(OSError(errno.EIO, "no answer")), 0.2)
+        uri_storage.patiently(lambda: (_ for _ in ()).throw(OSError(errno.EIO, "no answer")), 0.2)
