@@ -27,13 +27,13 @@ from pydantic import (
 
 from bimix_sweep import files, locations
 from bimix_sweep.errors import ConfigError, MixtureError
-from bimix_sweep.mixture.domains import MOST_DOMAINS, DomainSet, check_names
+from bimix_sweep.mixture.domains import MAX_DOMAINS, DomainSet, check_names
 from bimix_sweep.mixture.goals import Goal, named_accuracy
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE
 from bimix_sweep.parsing import parse_yaml
 from bimix_sweep.text import shown
 
-MOST_PROBLEMS = 20
+MAX_PROBLEMS = 20
 """Largest number of problems of one file that an error message lists."""
 
 
@@ -151,7 +151,7 @@ class FinalConfig(Section):
     )
 
 
-MOST_SIZES = 4
+MAX_SIZES = 4
 """Largest number of proxy sizes, and of numbers of steps.
 
 Two sizes show how the ranking of mixtures changes with size; each further size needs more trials to
@@ -169,7 +169,7 @@ class ProxyConfig(Section):
         description="Non-embedding parameters of the proxies: one size, or up to four, rising; the "
         "mixture is chosen for the largest, and most trainings are of the smaller ones",
     )
-    steps: Steps | Annotated[tuple[Steps, ...], Field(min_length=1, max_length=MOST_SIZES)] = Field(
+    steps: Steps | Annotated[tuple[Steps, ...], Field(min_length=1, max_length=MAX_SIZES)] = Field(
         800,
         description="Optimizer steps of one training: one number, or up to four, rising; the "
         "mixture is chosen for the longest, and most trainings are shorter",
@@ -184,12 +184,12 @@ class ProxyConfig(Section):
     @classmethod
     def _few_and_rising(cls, sizes: tuple[float, ...]) -> tuple[float, ...]:
         if (
-            not 1 <= len(sizes) <= MOST_SIZES
+            not 1 <= len(sizes) <= MAX_SIZES
             or list(sizes) != sorted({*sizes})
             or not 1e3 <= sizes[0] <= sizes[-1] <= 1e15
         ):
             raise ValueError(
-                f"is {shown(list(sizes))}; need one to {MOST_SIZES} rising sizes of at least 1e3 "
+                f"is {shown(list(sizes))}; need one to {MAX_SIZES} rising sizes of at least 1e3 "
                 "parameters, at most 1e15"
             )
         return sizes
@@ -199,13 +199,13 @@ class ProxyConfig(Section):
     def _one_or_rising(cls, steps: Any) -> Any:
         try:
             found = TypeAdapter(list[Steps]).validate_python(
-                steps[: MOST_SIZES + 1] if isinstance(steps, list | tuple) else [steps]
+                steps[: MAX_SIZES + 1] if isinstance(steps, list | tuple) else [steps]
             )
         except ValidationError:
             found = []
-        if not 1 <= len(found) <= MOST_SIZES or found != sorted({*found}):
+        if not 1 <= len(found) <= MAX_SIZES or found != sorted({*found}):
             raise ValueError(
-                f"is {shown(steps)}; need a whole number from 8 to 1e9, or up to {MOST_SIZES} "
+                f"is {shown(steps)}; need a whole number from 8 to 1e9, or up to {MAX_SIZES} "
                 "rising ones"
             )
         return found[0] if len(found) == 1 else tuple(found)
@@ -422,11 +422,11 @@ class SweepConfig(Section):
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Everything random follows from it")
     domains: dict[str, DomainConfig] = Field(
-        max_length=MOST_DOMAINS, description="Sources of training text by name"
+        max_length=MAX_DOMAINS, description="Sources of training text by name"
     )
     targets: dict[str, TargetConfig] = Field(
         default_factory=dict,
-        max_length=MOST_DOMAINS,
+        max_length=MAX_DOMAINS,
         description="What is minimised; default: every domain's validation split",
     )
     objective: Literal["mean", "worst"] = Field(
@@ -727,9 +727,9 @@ class SweepConfig(Section):
 def _explain(error: ValidationError) -> Iterator[str]:
     """One line for each problem: the path in the file, the value found and the value needed."""
     problems = error.errors()
-    if len(problems) > MOST_PROBLEMS:
-        yield f"{len(problems)} problems; the first {MOST_PROBLEMS}:"
-    for item in problems[:MOST_PROBLEMS]:
+    if len(problems) > MAX_PROBLEMS:
+        yield f"{len(problems)} problems; the first {MAX_PROBLEMS}:"
+    for item in problems[:MAX_PROBLEMS]:
         location = item["loc"]
         # pydantic puts the kind of trainer between the keys
         kind = location[:1] == ("trainer",) and len(location) > 1

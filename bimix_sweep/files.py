@@ -193,7 +193,7 @@ def read_bytes(path: str | Path) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "is a device or socket; need a file or pipe", str(path))
         if found.st_size > uri_storage.MAX_BYTES:
-            raise remote.too_large(path)
+            raise uri_storage.too_large(path)
         return file.read()
 
 

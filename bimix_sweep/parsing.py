@@ -8,7 +8,7 @@ import yaml
 
 from bimix_sweep.text import shown
 
-MOST_NODES = 1_000_000
+MAX_NODES = 1_000_000
 """Largest number of values in a YAML document. Values repeated by aliases count each time, because
 a few aliases of aliases make billions of values."""
 
@@ -36,9 +36,9 @@ class _Loader(yaml.SafeLoader):
                 for part in (entry if isinstance(entry, tuple) else (entry,))
             ]
             size = self._sizes[id(node)] = 1 + sum(self._sizes[id(part)] for part in parts)
-            if size > MOST_NODES:
+            if size > MAX_NODES:
                 raise yaml.composer.ComposerError(
-                    None, None, f"more than {MOST_NODES} values, aliases counted; write fewer", mark
+                    None, None, f"more than {MAX_NODES} values, aliases counted; write fewer", mark
                 )
         return node
 

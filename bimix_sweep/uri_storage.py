@@ -128,7 +128,7 @@ def read(uri: str) -> bytes:
 
 
 def download(uri: str, target: Path) -> None:
-    """Copies a URI's file to a local file piece by piece.
+    """Replicas a URI's file to a local file piece by piece.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -147,7 +147,7 @@ def download(uri: str, target: Path) -> None:
 
 
 def upload(source: Path, uri: str) -> None:
-    """Copies a local file to a URI piece by piece.
+    """Replicas a local file to a URI piece by piece.
 
     Raises:
         OSError: the file cannot be read or written; nothing is left then.

@@ -171,10 +171,10 @@ def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> 
                     "regret and region are of its distance from the best end of that range"
                 )
             )
-    question: dict[str, Any] = (
-        dict(recipe.provenance).get("question") or {}  # type: ignore[assignment]
+    problem: dict[str, Any] = (
+        dict(recipe.provenance).get("problem") or {}  # type: ignore[assignment]
     )
-    if question.get("kl"):
+    if problem.get("kl"):
         typer.echo(
             "note: the regret is of the loss alone, without the pull, so it holds what staying "
             "near --prior costs"
@@ -198,9 +198,9 @@ def _limit(bound: "Binding", recipe: "Recipe") -> str:
     epochs is lower than the domain's own `max`.
     """
     provenance: dict[str, Any] = dict(recipe.provenance)
-    question = provenance.get("question") or {}
-    most = (question.get("final") or {}).get("max_epochs")
-    given = question.get("domains", {}).get(bound.domain, {}).get("max", 1.0)
+    problem = provenance.get("problem") or {}
+    most = (problem.get("final") or {}).get("max_epochs")
+    given = problem.get("domains", {}).get(bound.domain, {}).get("max", 1.0)
     epochs = recipe.epochs.get(bound.domain)
     if bound.bound == "max" and most and epochs:
         available = recipe.tokens[bound.domain] / epochs

@@ -67,7 +67,7 @@ def fit(
     left out of the fit.
     """
     from bimix_sweep.law.fitting.fit_law import fit_law
-    from bimix_sweep.law.posterior.question import LawQuestion
+    from bimix_sweep.law.posterior.problem_statement import ProblemStatement
     from bimix_sweep.mixture.domains import DomainSet
     from bimix_sweep.mixture.goals import PLAIN, ranged
     from bimix_sweep.mixture.table import LossTable
@@ -78,10 +78,10 @@ def fit(
     equal = {target: target for target in runs.targets if target in runs.domains}
     fitted = fit_law(runs, law=law, own=equal | pairs(own), min_step=min_step)
     if tokens_per_step is not None:
-        asked = LawQuestion(
+        asked = ProblemStatement(
             domains=DomainSet(names=fitted.domains), tokens_per_step=tokens_per_step
         )
-        fitted = replace(fitted, question=asked)
+        fitted = replace(fitted, problem=asked)
     fitted.save(out)
     errors, reasons = fitted.cross_validation["by_target"], fitted.cross_validation["reason"]
     rows = [
@@ -277,14 +277,14 @@ def optimum(
     option replaces one of these defaults, and the recipe records the change.
     """
     from bimix_sweep.export.provenance import commit, versions
-    from bimix_sweep.law.posterior.question import changed
+    from bimix_sweep.law.posterior.problem_statement import changed
     from bimix_sweep.sweep.stored_law import stored_law
 
     if not 0 < within < 1:
         raise ConfigError(f"--within is {within:g}; need a fraction above 0 and below 1")
     stored = stored_law(law)
-    question = changed(
-        stored.question,
+    problem = changed(
+        stored.problem,
         step=step,
         size=size,
         weights=_numbers(weights) if weights else None,
@@ -303,7 +303,7 @@ def optimum(
         "versions": versions("bimix-sweep", "numpy", "scipy"),
         **commit(),
     }
-    recipe = stored.recipe(question, within, provenance)
+    recipe = stored.recipe(problem, within, provenance)
     recipe.write(out)
     if not as_json:
         print_notes(list(stored.notes))

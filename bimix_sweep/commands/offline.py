@@ -20,7 +20,7 @@ from bimix_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
     from bimix_sweep.sweep.offline.offline import Standing
-    from bimix_sweep.sweep.offline.trial_table import Asked
+    from bimix_sweep.sweep.offline.trial_table import TrialTable
 
 
 def propose(
@@ -151,7 +151,7 @@ def propose(
     ]
     if rows:
         print_rows(f"{len(asked.new)} new trainings, {len(asked.open)} still open", rows)
-    if asked.finals or len(asked.new) < count:
+    if asked.confirmation or len(asked.new) < count:
         typer.echo(_no_more(asked))
     typer.echo(f"wrote {mixtures}")
     if folder is not None and rows:
@@ -220,12 +220,12 @@ def _aside(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _no_more(asked: "Asked") -> str:
+def _no_more(asked: "TrialTable") -> str:
     """Reason why `propose` gives no more trials."""
     if asked.open or asked.new:
         return (
             "these are the final trainings; record them to get RECIPE.json"
-            if asked.finals
+            if asked.confirmation
             else "nothing more until these are recorded"
         )
     return "the sweep is over; its results are written"
@@ -239,7 +239,7 @@ def _share(flag: str, name: str, text: str) -> float:
         raise ConfigError(f"{flag} {name}={text} is not a number") from None
 
 
-def _row(proposal: Any, asked: "Asked", state: str) -> dict[str, Any]:
+def _row(proposal: Any, asked: "TrialTable", state: str) -> dict[str, Any]:
     """One row of the printed table of proposals."""
     shares = proposal.mixture.as_array(asked.domains)
     return {
@@ -252,7 +252,7 @@ def _row(proposal: Any, asked: "Asked", state: str) -> dict[str, Any]:
     }
 
 
-def _asked_json(asked: "Asked", folder: str | None, mixtures: str) -> dict[str, Any]:
+def _asked_json(asked: "TrialTable", folder: str | None, mixtures: str) -> dict[str, Any]:
     """JSON result of `propose`."""
 
     def plain(proposals: Any) -> list[dict[str, Any]]:
@@ -273,7 +273,7 @@ def _asked_json(asked: "Asked", folder: str | None, mixtures: str) -> dict[str, 
         "mixtures": mixtures,
         "new": plain(asked.new),
         "open": plain(asked.open),
-        "finals": asked.finals,
+        "confirmation": asked.confirmation,
         "complete": asked.complete,
         "notes": list(asked.notes),
     }

@@ -153,7 +153,7 @@ def plan(
     from bimix_sweep.sweep.history.snapshot import duration
 
     typer.echo(
-        f"{made.trials} trainings at most, and up to {made.final_trials} final ones; {made.slots} "
+        f"{made.trials} trainings at most, and up to {made.confirmation_result} final ones; {made.slots} "
         "at a time"
     )
     steps = " or ".join(f"{number:,}" for number in (*made.shorter, made.steps))

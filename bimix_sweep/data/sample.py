@@ -280,7 +280,7 @@ class _Smallest:
 def identify(content: Content) -> tuple[bytes, bytes, int, int]:
     """Key, variant, size and bytes of a document.
 
-    Copies that differ only in the white space around them, in the kind of line ends or in the
+    Replicas that differ only in the white space around them, in the kind of line ends or in the
     composition of accents have the same key and the same size. Of these copies, the one with the
     smallest variant is kept.
 

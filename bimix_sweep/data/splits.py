@@ -23,7 +23,7 @@ VOICES = 32
 there are enough."""
 MORE = 1.2
 """Factor on the estimated bytes of text that are still needed."""
-LEAST_MORE = 4_000_000
+MIN_MORE = 4_000_000
 """Minimum bytes of text of one further read."""
 
 
@@ -97,7 +97,7 @@ def split_domain(
         )
     while not sample.whole and (max_tokens is None or found < max_tokens):
         each = sample.num_bytes / tokens
-        wanted = None if max_tokens is None else max(LEAST_MORE, (max_tokens - found) * each * MORE)
+        wanted = None if max_tokens is None else max(MIN_MORE, (max_tokens - found) * each * MORE)
         more = sample.more(encode, wanted)
         train += more
         tokens += sum(len(document.tokens) for document in more)

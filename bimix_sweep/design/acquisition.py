@@ -1,7 +1,7 @@
 """Acquisition: chooses the next mixture and its fidelity. The chosen trial has the largest expected
 fall of the decision's regret per cost.
 
-The regret is the one of `aim`, tr(P S) / 2, where S is the covariance of the error of the
+The regret is the one of `criterion`, tr(P S) / 2, where S is the covariance of the error of the
 objective's gradient at the predicted optimum r* under the joint posterior of law and discrepancy
 GP.
 
@@ -19,7 +19,7 @@ far from the predicted optimum.
 The posterior is first conditioned on the running trials: their information does not depend on their
 results, so the proposals of a batch are chosen one after another. Measured mixtures are candidates,
 too; a second trial on one of them is a replicate. The belief is the wide one of
-`Question.searching`. Falls of the regret can therefore be compared with each other, but not with
+`DecisionProblem.searching`. Falls of the regret can therefore be compared with each other, but not with
 the regret that a decision states.
 
 Source: the design for the turning point of a regression (Chaloner 1989, Communications in
@@ -34,7 +34,7 @@ Where all trials have one fidelity the cost has no effect.
 
 The belief has no discrepancy that is specific to one fidelity. Where such a discrepancy exists, the
 score alone would choose cheap trials without end. Therefore a cheaper fidelity is allowed only
-while the target fidelity has at least DEAREST_SHARE of the cost.
+while the target fidelity has at least TARGET_FIDELITY_SHARE of the cost.
 """
 
 from collections.abc import Sequence
@@ -43,17 +43,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bimix_sweep.design.fidelity import Scale
+from bimix_sweep.design.fidelity import Fidelity
 from bimix_sweep.design.initial_design import random_mixtures
-from bimix_sweep.design.optimality import Aim, aim_at
-from bimix_sweep.law.optimum.decision_problem import Question, scattered
+from bimix_sweep.design.optimality import OptimalityCriterion, optimality_criterion
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem, scattered
 from bimix_sweep.law.posterior.gaussian import Posterior
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import Array, project
 
 EXPLORATION = 0.3
 """Weight of the variance over all mixtures, relative to the regret (docs/evidence.md)."""
-DEAREST_SHARE = 0.5
+TARGET_FIDELITY_SHARE = 0.5
 """Smallest fraction of a sweep's cost that is spent at the target fidelity (docs/evidence.md)."""
 NUM_BROAD = 60
 """Number of candidates from anywhere inside the bounds."""
@@ -63,60 +63,63 @@ predicted objective."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scales:
+class Fidelities:
     """Fidelities of a sweep's trials."""
 
-    choices: tuple[Scale, ...]
+    choices: tuple[Fidelity, ...]
     """Fidelities to choose from; the target fidelity is the first."""
-    finished: Sequence[Scale]
+    finished: Sequence[Fidelity]
     """Fidelities of the finished trials."""
-    running: Sequence[Scale]
+    running: Sequence[Fidelity]
     """Fidelities of the running trials."""
 
-    def of(self, candidates: int) -> list[Scale]:
+    def of(self, candidates: int) -> list[Fidelity]:
         """Returns the fidelities of `candidates` mixtures at every choice: first all mixtures at
         the first fidelity, then all at the next."""
-        return [scale for scale in self.choices for _ in range(candidates)]
+        return [fidelity for fidelity in self.choices for _ in range(candidates)]
 
 
 def next_mixture(
-    question: Question,
+    problem: DecisionProblem,
     domains: DomainSet,
     *,
     generator: np.random.Generator,
     finished: Array,
     running: Array,
     failed: Array,
-    scales: Scales,
-) -> tuple[Mixture, str, Scale]:
+    fidelities: Fidelities,
+) -> tuple[Mixture, str, Fidelity]:
     """Chooses the next mixture inside `domains`; returns the mixture, the reason and the fidelity
     of the trial.
 
     Args:
-        question: decision problem on the law of everything measured so far.
+        problem: decision problem on the law of everything measured so far.
         domains: domains and bounds of the trials.
         generator: for candidates.
         finished, running, failed: (n, domains) mixtures of the trials so far, columns in the order
             of `domains`.
-        scales: fidelities to choose from, and fidelities of these trials.
+        fidelities: fidelities to choose from, and fidelities of these trials.
     """
-    order = [question.law.domains.index(name) for name in domains.names]
+    order = [problem.law.domains.index(name) for name in domains.names]
     finished, running, failed = (
-        _in_order(rows, order, len(question.law.domains)) for rows in (finished, running, failed)
+        _in_order(rows, order, len(problem.law.domains)) for rows in (finished, running, failed)
     )
-    aim = aim_at(question, generator)
+    criterion = optimality_criterion(problem, generator)
     known = np.concatenate([finished, running, failed])
     fresh, again = _candidates(
-        question, domains, order, aim.near, known, finished, generator, NUM_BROAD
+        problem, domains, order, criterion.near, known, finished, generator, NUM_BROAD
     )
     candidates = np.concatenate([fresh, again])
-    everywhere, at = np.tile(candidates, (len(scales.choices), 1)), scales.of(len(candidates))
-    best, fall = choose(question, aim, everywhere, at, running, scales.running)
-    mixture, scale = everywhere[best], at[best]
+    everywhere, at = (
+        np.tile(candidates, (len(fidelities.choices), 1)),
+        fidelities.of(len(candidates)),
+    )
+    best, fall = choose(problem, criterion, everywhere, at, running, fidelities.running)
+    mixture, fidelity = everywhere[best], at[best]
     repeats = best % len(candidates) >= len(fresh)
     same = domains.same(finished[:, order], mixture[order])
-    why = _why(same, scale, scales) if repeats else ""
-    return Mixture.from_array(domains.names, mixture[order]), f"{why}regret -{fall:.2g}", scale
+    why = _why(same, fidelity, fidelities) if repeats else ""
+    return Mixture.from_array(domains.names, mixture[order]), f"{why}regret -{fall:.2g}", fidelity
 
 
 class Batch:
@@ -128,7 +131,7 @@ class Batch:
 
     def __init__(
         self,
-        question: Question,
+        problem: DecisionProblem,
         domains: DomainSet,
         *,
         generator: np.random.Generator,
@@ -136,170 +139,186 @@ class Batch:
         running: Array,
         failed: Array,
         size: int,
-        scales: Scales,
+        fidelities: Fidelities,
     ) -> None:
         """Makes the candidates and their joint belief; no proposal is made yet.
 
         Args:
-            question, domains, finished, running, failed, scales: as for `next_mixture`, at the time
+            problem, domains, finished, running, failed, fidelities: as for `next_mixture`, at the time
                 when the law was fitted.
             generator: for candidates.
             size: expected number of proposals; more than twice as many candidates are made.
         """
-        self._question, self._domains, self._scales = question, domains, scales
-        self._order = [question.law.domains.index(name) for name in domains.names]
+        self._problem, self._domains, self._fidelities = problem, domains, fidelities
+        self._order = [problem.law.domains.index(name) for name in domains.names]
         finished, running, failed = (
-            _in_order(rows, self._order, len(question.law.domains))
+            _in_order(rows, self._order, len(problem.law.domains))
             for rows in (finished, running, failed)
         )
-        self._aim = aim_at(question, generator)
+        self._aim = optimality_criterion(problem, generator)
         near = np.concatenate(
-            [self._aim.near, scattered(question, self._aim.near[0], generator, size)]
+            [self._aim.near, scattered(problem, self._aim.near[0], generator, size)]
         )
         known = np.concatenate([finished, running, failed])
         fresh, again = _candidates(
-            question, domains, self._order, near, known, finished, generator, NUM_BROAD + size
+            problem, domains, self._order, near, known, finished, generator, NUM_BROAD + size
         )
         self._candidates = np.concatenate([fresh, again])
-        self._at = scales.of(len(self._candidates))
+        self._at = fidelities.of(len(self._candidates))
         self._finished, self._num_fresh = finished, len(fresh)
         self._taken = np.zeros(len(self._at), dtype=bool)
-        everywhere = np.tile(self._candidates, (len(scales.choices), 1))
+        everywhere = np.tile(self._candidates, (len(fidelities.choices), 1))
         self._posterior = conditioned_on(
-            question, self._aim, everywhere, self._at, running, scales.running
+            problem, self._aim, everywhere, self._at, running, fidelities.running
         )
         self.made = 0
         """Number of proposals made."""
 
-    def next(self, *, dearest: bool = False) -> tuple[Mixture, str, Scale]:
+    def next(self, *, target_only: bool = False) -> tuple[Mixture, str, Fidelity]:
         """Returns the next mixture, the reason and its fidelity; later proposals take this mixture
         as measured.
 
         Args:
-            dearest: only the target fidelity is allowed.
+            target_only: only the target fidelity is allowed.
         """
         count = len(self._candidates)
-        regret, share = scores(self._question, self._aim, self._posterior, len(self._at), count)
+        regret, share = scores(self._problem, self._aim, self._posterior, len(self._at), count)
         total = _total(regret, share, costs(self._at), EXPLORATION)
         total[self._taken] = -np.inf
-        if dearest:
+        if target_only:
             total[count:] = -np.inf
         best = int(np.argmax(total))
-        self._posterior = self._posterior.conditioned(len(self._aim.bowl.stencil) + best)
+        self._posterior = self._posterior.conditioned(
+            len(self._aim.quadratic.difference_points) + best
+        )
         self.made += 1
-        mixture, scale = self._candidates[best % count], self._at[best]
+        mixture, fidelity = self._candidates[best % count], self._at[best]
         repeats = best % count >= self._num_fresh
         same = self._domains.same(self._finished[:, self._order], mixture[self._order])
-        why = _why(same, scale, self._scales) if repeats else ""
+        why = _why(same, fidelity, self._fidelities) if repeats else ""
         if not repeats:
             like = self._domains.same(self._candidates[:, self._order], mixture[self._order])
             self._taken[(best // count) * count + np.flatnonzero(like[: self._num_fresh])] = True
         return (
             Mixture.from_array(self._domains.names, mixture[self._order]),
             f"{why}regret -{regret[best]:.2g}",
-            scale,
+            fidelity,
         )
 
 
-def dearest_due(scales: Sequence[Scale], asked: Scale) -> bool:
-    """Tells whether the target fidelity `asked` has less than DEAREST_SHARE of the cost of trials
+def target_fidelity_due(fidelities: Sequence[Fidelity], target: Fidelity) -> bool:
+    """Tells whether the target fidelity `target` has less than TARGET_FIDELITY_SHARE of the cost of trials
     at these fidelities."""
-    return sum(scale.cost for scale in scales if scale == asked) < DEAREST_SHARE * sum(
-        scale.cost for scale in scales
-    )
+    return sum(
+        fidelity.cost for fidelity in fidelities if fidelity == target
+    ) < TARGET_FIDELITY_SHARE * sum(fidelity.cost for fidelity in fidelities)
 
 
 def choose(
-    question: Question,
-    aim: Aim,
+    problem: DecisionProblem,
+    criterion: OptimalityCriterion,
     candidates: Array,
-    at: Sequence[Scale],
+    at: Sequence[Fidelity],
     running: Array,
-    running_at: Sequence[Scale],
+    running_at: Sequence[Fidelity],
     exploration: float = EXPLORATION,
 ) -> tuple[int, float]:
     """Returns the index of the candidate with the largest score per cost, and its fall of the
     expected regret (a fraction of the objective).
 
     Args:
-        aim: quadratic model of the question's objective at the predicted optimum.
+        criterion: quadratic model of the problem's objective at the predicted optimum.
         candidates: (m, domains).
-        at: (m,) fidelities of the candidates; candidates at the question's fidelity come first.
+        at: (m,) fidelities of the candidates; candidates at the problem's fidelity come first.
         running: (r, domains) mixtures of trials whose losses are not known yet.
         running_at: (r,) fidelities of the running trials.
-        exploration: weight of the variance over all candidates at the question's fidelity, relative
+        exploration: weight of the variance over all candidates at the problem's fidelity, relative
             to the regret.
     """
-    posterior = conditioned_on(question, aim, candidates, at, running, running_at)
-    regret, share = scores(question, aim, posterior, len(at), sum(scale == at[0] for scale in at))
+    posterior = conditioned_on(problem, criterion, candidates, at, running, running_at)
+    regret, share = scores(
+        problem, criterion, posterior, len(at), sum(fidelity == at[0] for fidelity in at)
+    )
     best = int(np.argmax(_total(regret, share, costs(at), exploration)))
     return best, float(regret[best])
 
 
 def conditioned_on(
-    question: Question,
-    aim: Aim,
+    problem: DecisionProblem,
+    criterion: OptimalityCriterion,
     candidates: Array,
-    at: Sequence[Scale],
+    at: Sequence[Fidelity],
     running: Array,
-    running_at: Sequence[Scale],
+    running_at: Sequence[Fidelity],
 ) -> Posterior:
     """Computes the joint belief at the finite-difference points around the optimum, at the
     candidates and at the running trials, conditioned on the running trials. The points come first
-    in the result and have the question's fidelity; the candidates follow.
+    in the result and have the problem's fidelity; the candidates follow.
 
     Args:
-        question: the decision problem.
-        aim, candidates, at, running, running_at: as for `choose`.
+        problem: the decision problem.
+        criterion, candidates, at, running, running_at: as for `choose`.
     """
-    asked = Scale(size=np.nan if question.size is None else question.size, steps=question.step)
-    scales = [*[asked] * len(aim.bowl.stencil), *at, *running_at]
-    points = np.concatenate([aim.bowl.stencil, candidates, running])
-    posterior = question.searching(
-        points, np.array([float(s.steps) for s in scales]), np.array([s.size for s in scales])
+    target = Fidelity(size=np.nan if problem.size is None else problem.size, steps=problem.step)
+    fidelities = [*[target] * len(criterion.quadratic.difference_points), *at, *running_at]
+    points = np.concatenate([criterion.quadratic.difference_points, candidates, running])
+    posterior = problem.searching(
+        points,
+        np.array([float(s.steps) for s in fidelities]),
+        np.array([s.size for s in fidelities]),
     )
     for index in range(len(points) - len(running), len(points)):
         posterior = posterior.conditioned(index)
     return posterior
 
 
-def costs(at: Sequence[Scale]) -> Array:
+def costs(at: Sequence[Fidelity]) -> Array:
     """Returns the (n,) costs of trials at these fidelities, in units of one trial at the first
     fidelity."""
-    return np.array([scale.cost for scale in at]) / at[0].cost
+    return np.array([fidelity.cost for fidelity in at]) / at[0].cost
 
 
 def scores(
-    question: Question, aim: Aim, posterior: Posterior, num_candidates: int, num_asked: int
+    problem: DecisionProblem,
+    criterion: OptimalityCriterion,
+    posterior: Posterior,
+    num_candidates: int,
+    num_at_target: int,
 ) -> tuple[Array, Array]:
     """Returns two (candidates,) arrays: the fall of the expected regret (a fraction of the
     objective), and the fraction of the candidates' variance that a trial removes.
 
     Args:
-        question, aim: as for `choose`.
-        posterior: belief at the finite-difference points of `aim`, then at the candidates, then at
+        problem, criterion: as for `choose`.
+        posterior: belief at the finite-difference points of `criterion`, then at the candidates, then at
             any other points.
         num_candidates: number of candidates.
-        num_asked: number of candidates at the target fidelity, which come first; the variance is
+        num_at_target: number of candidates at the target fidelity, which come first; the variance is
             computed over these.
     """
-    here = slice(0, len(aim.bowl.stencil))
-    there = slice(len(aim.bowl.stencil), len(aim.bowl.stencil) + num_candidates)
-    asked = slice(len(aim.bowl.stencil), len(aim.bowl.stencil) + num_asked)
+    here = slice(0, len(criterion.quadratic.difference_points))
+    there = slice(
+        len(criterion.quadratic.difference_points),
+        len(criterion.quadratic.difference_points) + num_candidates,
+    )
+    at_target = slice(
+        len(criterion.quadratic.difference_points),
+        len(criterion.quadratic.difference_points) + num_at_target,
+    )
     variance = np.einsum("tmm->tm", posterior.covariance)
     moves = (
         posterior.covariance[:, :, there]
         / np.sqrt(variance[:, there] + np.diag(posterior.run_noise)[:, None])[:, None, :]
     )
-    slopes = aim.bowl.slopes(
-        moves[:, here] * question.sensitivity(posterior.mean[here]).T[:, :, None]
+    slopes = criterion.quadratic.slopes(
+        moves[:, here] * problem.sensitivity(posterior.mean[here]).T[:, :, None]
     )
-    fall = 0.5 * np.einsum("tdc,tdc->c", slopes, np.matmul(aim.price, slopes))
-    relevance = question.weights > 0
-    share = (moves[relevance][:, asked] ** 2).mean(axis=(0, 1)) / np.maximum(
-        variance[relevance][:, asked].mean(), 1e-300
+    fall = 0.5 * np.einsum("tdc,tdc->c", slopes, np.matmul(criterion.price, slopes))
+    relevance = problem.weights > 0
+    share = (moves[relevance][:, at_target] ** 2).mean(axis=(0, 1)) / np.maximum(
+        variance[relevance][:, at_target].mean(), 1e-300
     )
-    return np.maximum(fall, 0.0) / float(question.objective(np.exp(posterior.mean[:1]))[0]), share
+    return np.maximum(fall, 0.0) / float(problem.objective(np.exp(posterior.mean[:1]))[0]), share
 
 
 def _total(regret: Array, share: Array, cost: Array, exploration: float) -> Array:
@@ -311,7 +330,7 @@ def _total(regret: Array, share: Array, cost: Array, exploration: float) -> Arra
 
 
 def _candidates(
-    question: Question,
+    problem: DecisionProblem,
     domains: DomainSet,
     order: list[int],
     near: Array,
@@ -327,37 +346,39 @@ def _candidates(
     the first array holds the tried mixtures, too.
     """
     lower, upper = _in_order(
-        np.stack([domains.lower, domains.upper]), order, len(question.law.domains)
+        np.stack([domains.lower, domains.upper]), order, len(problem.law.domains)
     )
     broad = _in_order(
-        random_mixtures(domains, generator, num_broad), order, len(question.law.domains)
+        random_mixtures(domains, generator, num_broad), order, len(problem.law.domains)
     )
     fresh = np.concatenate([project(near, lower, upper), broad])
     tried = np.array([domains.same(known[:, order], row).any() for row in fresh[:, order]])
-    again = _again(question, domains, order, finished)
+    again = _again(problem, domains, order, finished)
     return (fresh if tried.all() and not len(again) else fresh[~tried]), again
 
 
-def _again(question: Question, domains: DomainSet, order: list[int], finished: Array) -> Array:
+def _again(
+    problem: DecisionProblem, domains: DomainSet, order: list[int], finished: Array
+) -> Array:
     """Returns the measured mixtures inside the current bounds that are candidates for a replicate.
     A measured mixture can lie outside, because a change of the sweep may change the bounds."""
     again = np.unique(finished[domains.holds(finished[:, order])], axis=0)
     if not len(again):
         return again
-    size = np.full(len(again), np.nan if question.size is None else question.size)
-    losses = question.law.losses(again, np.full(len(again), question.step), size)
-    return again[np.argsort(question.objective(losses))[:NUM_REPLICATES]]
+    size = np.full(len(again), np.nan if problem.size is None else problem.size)
+    losses = problem.law.losses(again, np.full(len(again), problem.step), size)
+    return again[np.argsort(problem.objective(losses))[:NUM_REPLICATES]]
 
 
-def _why(same: npt.NDArray[np.bool_], scale: Scale, scales: Scales) -> str:
+def _why(same: npt.NDArray[np.bool_], fidelity: Fidelity, fidelities: Fidelities) -> str:
     """Returns the reason for a second trial on a measured mixture; `same` tells which finished
     trials have this mixture."""
-    known = {other for other, is_same in zip(scales.finished, same, strict=True) if is_same}
-    if scale in known:
+    known = {other for other, is_same in zip(fidelities.finished, same, strict=True) if is_same}
+    if fidelity in known:
         return "replicate, "
     return (
         "for another number of steps, "
-        if scale.size in {other.size for other in known}
+        if fidelity.size in {other.size for other in known}
         else "at another size, "
     )
 

@@ -23,7 +23,7 @@ from scipy import stats
 
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.fitting.fit_law import FittedLaw
-from bimix_sweep.law.optimum.decision_problem import Question
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.goals import PLAIN, Goals
 from bimix_sweep.mixture.simplex import Array
@@ -38,7 +38,7 @@ class ComparedMixture:
     """One mixture of the confirmation trials."""
 
     role: str
-    """`predicted`, `measured`, `uniform` or `natural`; several roles of one mixture are joined by `
+    """`predicted`, `measured`, `uniform` or `natural`; several roles of one mixture are added by `
     = `."""
     mixture: Mixture
     """Proportions of the mixture."""
@@ -77,7 +77,7 @@ class Comparison:
         return any(compared.differs for compared in self.mixtures)
 
 
-def compare_finals(
+def compare_confirmation_trials(
     losses: Mapping[str, Mapping[int, Mapping[str, float]]],
     mixtures: Mapping[str, Mixture],
     *,
@@ -168,11 +168,11 @@ def compare_finals(
     )
 
 
-def objective_noise(law: FittedLaw, question: Question, point: Array) -> float:
+def objective_noise(law: FittedLaw, problem: DecisionProblem, point: Array) -> float:
     """Standard deviation, in loss units, that the law expects of the objective of one trial at a
     mixture `point` (law's domains,)."""
-    posterior = law.posterior(point[None], question.step, question.size)
-    slope = question.sensitivity(posterior.mean)[0]
+    posterior = law.posterior(point[None], problem.step, problem.size)
+    slope = problem.sensitivity(posterior.mean)[0]
     return float(np.sqrt(slope @ posterior.run_noise @ slope))
 
 

@@ -18,7 +18,7 @@ were cut short."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
+class Fidelity:
     """Fidelity: the size of a proxy and its number of steps."""
 
     size: float
@@ -31,7 +31,7 @@ class Scale:
         """Cost of a trial, size x steps, in units that compare only with each other."""
         return self.size * self.steps
 
-    def beyond(self, other: "Scale") -> str:
+    def beyond(self, other: "Fidelity") -> str:
         """Names the quantities in which this fidelity exceeds another: `at a larger size`, `for
         more steps`."""
         said = [
@@ -45,7 +45,7 @@ class Scale:
         return " and ".join(said)
 
 
-def scales_of(table: LossTable) -> list[Scale]:
+def fidelities_of(table: LossTable) -> list[Fidelity]:
     """Returns the fidelity of each trial of a table, in the order of `LossTable.last_rows`: the
     last step, and the size (1 where the table gives none).
 
@@ -66,21 +66,28 @@ def scales_of(table: LossTable) -> list[Scale]:
         below = np.searchsorted(common, steps[there], side="right")
         steps[there] = np.where(below > 0, common[np.maximum(below - 1, 0)], steps[there])
     return [
-        Scale(size=size, steps=end)
+        Fidelity(size=size, steps=end)
         for size, end in zip(sizes.tolist(), steps.tolist(), strict=True)
     ]
 
 
-def kinds_of(scales: Sequence[Scale]) -> list[Scale]:
-    """Returns the distinct fidelities of `scales_of`, from the cheapest to the target fidelity,
+def kinds_of(fidelities: Sequence[Fidelity]) -> list[Fidelity]:
+    """Returns the distinct fidelities of `fidelities_of`, from the cheapest to the target fidelity,
     without those of trials that were cut short."""
-    counts = Counter(scales)
-    usual = {scale.size for scale, count in counts.items() if count >= RARE}
-    kinds = [scale for scale, count in counts.items() if count >= RARE or scale.size not in usual]
-    asked = dearest(kinds)
-    return [*sorted({*kinds} - {asked}, key=lambda scale: (scale.cost, scale.size)), asked]
+    counts = Counter(fidelities)
+    usual = {fidelity.size for fidelity, count in counts.items() if count >= RARE}
+    kinds = [
+        fidelity
+        for fidelity, count in counts.items()
+        if count >= RARE or fidelity.size not in usual
+    ]
+    target = target_fidelity(kinds)
+    return [
+        *sorted({*kinds} - {target}, key=lambda fidelity: (fidelity.cost, fidelity.size)),
+        target,
+    ]
 
 
-def dearest(scales: Iterable[Scale]) -> Scale:
+def target_fidelity(fidelities: Iterable[Fidelity]) -> Fidelity:
     """Returns the target fidelity: the largest size, and the most steps at this size."""
-    return max(scales, key=lambda scale: (scale.size, scale.steps))
+    return max(fidelities, key=lambda fidelity: (fidelity.size, fidelity.steps))

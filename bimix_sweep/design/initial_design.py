@@ -26,7 +26,7 @@ SMALLEST_SHARE = 0.02
 """Smallest proportion of a first mixture, as a fraction of the uniform proportion 1/D, where the
 bounds allow it. The published law is infinite at proportion 0."""
 RUN_VARIANCE = 0.05
-"""Variance of one trial under the prior of the module's docstring (whose scale is about 1). It only
+"""Variance of one trial under the prior of the module's docstring (whose fidelity is about 1). It only
 prevents the choice from preferring corners of the simplex."""
 
 
@@ -41,7 +41,7 @@ REPEATED = 3
 """Number of first mixtures that are trained at the target fidelity, too."""
 
 
-def initial_scales(num_mixtures: int, num_scales: int, max_trials: int) -> tuple[int, ...]:
+def initial_fidelities(num_mixtures: int, num_scales: int, max_trials: int) -> tuple[int, ...]:
     """Returns the index of the fidelity of each first trial (0 is the cheapest): all first mixtures
     at the cheapest fidelity, then some of them again at more expensive ones.
 
@@ -58,7 +58,7 @@ def initial_scales(num_mixtures: int, num_scales: int, max_trials: int) -> tuple
 def too_few(num_domains: int, num_scales: int, max_trials: int) -> str | None:
     """Returns a message where `max_trials` is so small that no trial has the target fidelity, so
     that the law would have to extrapolate to it; None otherwise."""
-    if num_scales - 1 in initial_scales(
+    if num_scales - 1 in initial_fidelities(
         num_initial(num_domains, max_trials), num_scales, max_trials
     ):
         return None

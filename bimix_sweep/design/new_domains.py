@@ -48,24 +48,24 @@ def holding_mixture(
     )
     candidates = unlike(domains, candidates, seen)
     best = most_informative(candidates, seen)
-    return Mixture.from_array(domains.names, candidates[best]), f"joined: holds {', '.join(names)}"
+    return Mixture.from_array(domains.names, candidates[best]), f"added: holds {', '.join(names)}"
 
 
 def lacking(
-    domains: DomainSet, joined: Collection[str], records: Iterable[TrialRecord]
+    domains: DomainSet, added: Collection[str], records: Iterable[TrialRecord]
 ) -> dict[str, int]:
     """Returns the added domains that fewer than NUM_JOINED of the given trials hold: {domain:
     number of trials that hold it}.
 
     Args:
         domains: names and bounds; a domain with max 0 is never returned.
-        joined: domains that a change added.
+        added: domains that a change added.
         records: the trials.
     """
     held = {
         name: 0
         for name, high in zip(domains.names, domains.upper, strict=True)
-        if name in joined and high > 0
+        if name in added and high > 0
     }
     if not held:
         return {}

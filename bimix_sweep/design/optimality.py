@@ -14,7 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bimix_sweep.law.optimum.decision_problem import Bowl, Question, drawn_optima, scattered
+from bimix_sweep.law.optimum.decision_problem import (
+    DecisionProblem,
+    QuadraticModel,
+    drawn_optima,
+    scattered,
+)
 from bimix_sweep.law.optimum.optimal_mixture import solve
 from bimix_sweep.law.optimum.solver import convex
 from bimix_sweep.law.posterior.gaussian import Posterior
@@ -25,11 +30,11 @@ NEAR_BOUND = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Aim:
+class OptimalityCriterion:
     """The quadratic model of the objective at the predicted optimum, and the cost of errors of its
     gradient."""
 
-    bowl: Bowl
+    quadratic: QuadraticModel
     """Quadratic model of the objective at the predicted optimum."""
     price: Array
     """(domains, domains) reduced inverse Hessian P: an error s of the objective's gradient costs s'
@@ -39,37 +44,41 @@ class Aim:
     candidates for the next trial."""
 
 
-def aim_at(question: Question, generator: np.random.Generator) -> Aim:
+def optimality_criterion(
+    problem: DecisionProblem, generator: np.random.Generator
+) -> OptimalityCriterion:
     """Finds the law's optimum and builds the optimality criterion there."""
-    best, _ = solve(question, generator, num_starts=1)
-    bowl = Bowl.at(question, best)
-    belief = question.searching(bowl.stencil)
-    drawn = drawn_optima(question, bowl, belief, generator, 24)
-    near = np.concatenate([best.point[None], drawn, scattered(question, best.point, generator, 40)])
-    return Aim(bowl=bowl, price=_price(question, bowl, belief), near=near)
+    best, _ = solve(problem, generator, num_starts=1)
+    quadratic = QuadraticModel.at(problem, best)
+    belief = problem.searching(quadratic.difference_points)
+    drawn = drawn_optima(problem, quadratic, belief, generator, 24)
+    near = np.concatenate([best.point[None], drawn, scattered(problem, best.point, generator, 40)])
+    return OptimalityCriterion(
+        quadratic=quadratic, price=_price(problem, quadratic, belief), near=near
+    )
 
 
-def _price(question: Question, bowl: Bowl, belief: Posterior) -> Array:
-    """Computes `Aim.price`. Rows and columns are 0 for domains at an active bound whose gradient
+def _price(problem: DecisionProblem, quadratic: QuadraticModel, belief: Posterior) -> Array:
+    """Computes `OptimalityCriterion.price`. Rows and columns are 0 for domains at an active bound whose gradient
     differs from the median by more than its standard deviation."""
-    price, point, gradient = np.zeros_like(bowl.hessian), bowl.point, bowl.gradient
-    inside = (point > question.lower + NEAR_BOUND) & (point < question.upper - NEAR_BOUND)
+    price, point, gradient = np.zeros_like(quadratic.hessian), quadratic.point, quadratic.gradient
+    inside = (point > problem.lower + NEAR_BOUND) & (point < problem.upper - NEAR_BOUND)
     level = float(np.median(gradient[inside] if inside.any() else gradient))
-    moved = np.abs(gradient - level) < _doubt(question, bowl, belief)
-    free = np.flatnonzero((inside | moved) & (question.lower < question.upper))
+    moved = np.abs(gradient - level) < _doubt(problem, quadratic, belief)
+    free = np.flatnonzero((inside | moved) & (problem.lower < problem.upper))
     if len(free) > 1:
-        inverse = np.linalg.inv(convex(bowl.hessian[np.ix_(free, free)]))
+        inverse = np.linalg.inv(convex(quadratic.hessian[np.ix_(free, free)]))
         total = inverse.sum(axis=1)
         price[np.ix_(free, free)] = inverse - np.outer(total, total) / total.sum()
     return price
 
 
-def _doubt(question: Question, bowl: Bowl, belief: Posterior) -> Array:
+def _doubt(problem: DecisionProblem, quadratic: QuadraticModel, belief: Posterior) -> Array:
     """Computes (domains,) standard deviations of the objective's derivatives. They are computed
     from variances of differences, because the covariance of exact losses may have no Cholesky
     factor."""
-    sensitivity = question.sensitivity(belief.mean).T
+    sensitivity = problem.sensitivity(belief.mean).T
     moved = belief.covariance * sensitivity[:, :, None] * sensitivity[:, None, :]
     variance = np.einsum("tmm->tm", moved)
     apart = (variance[:, 1:] + variance[:, :1] - 2 * moved[:, 0, 1:]).sum(axis=0)
-    return np.asarray(np.sqrt(np.maximum(apart, 0.0)) / bowl.reach)
+    return np.asarray(np.sqrt(np.maximum(apart, 0.0)) / quadratic.difference_step)

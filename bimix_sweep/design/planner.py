@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from bimix_sweep.design.fidelity import Scale
+from bimix_sweep.design.fidelity import Fidelity
 from bimix_sweep.design.initial_design import initial_mixture, repeated_mixture
 from bimix_sweep.design.new_domains import NUM_JOINED, holding_mixture, lacking
 from bimix_sweep.design.problem import SweepSpec
-from bimix_sweep.design.proposal_policy import Chooser
-from bimix_sweep.design.refit_schedule import due, in_view
+from bimix_sweep.design.proposal_policy import ProposalPolicy
+from bimix_sweep.design.refit_schedule import due, in_window
 from bimix_sweep.design.stopping import Decision
-from bimix_sweep.design.trial import FINAL, Proposal
+from bimix_sweep.design.trial import CONFIRMATION, Proposal
 from bimix_sweep.design.trial_record import SweepRecord
 from bimix_sweep.law.fitting.warm_start import WarmStart
 from bimix_sweep.law.optimum.optimal_mixture import Optimum, optimal_mixture
@@ -63,7 +63,7 @@ class SweepState(SweepRecord):
         super().__init__(spec)
         self.history: list[Refit] = []
         self.stopped: Decision | None = None
-        self._chooser = Chooser(self)
+        self._policy = ProposalPolicy(self)
         self._num_counted = 0  # ended trials at the last counting refit
         self._watched: WarmStart | None = None  # of the last counting refit
 
@@ -74,8 +74,8 @@ class SweepState(SweepRecord):
         self.add_trial(proposal, "sweep")
         if proposal.fit:
             over = int(proposal.fit.get("num_over", self.num_over))
-            self._chooser.chain.link(
-                self.moment(proposal.num_points, over, len(self.proposals)), proposal.fit
+            self._policy.refits.append(
+                self.position(proposal.num_points, over, len(self.proposals)), proposal.fit
             )
         self.proposals.append(proposal)
 
@@ -112,9 +112,9 @@ class SweepState(SweepRecord):
             SweepError: as for `SweepRecord.retry`.
         """
         super().retry(trial)
-        if self.trials[trial].role == FINAL:
+        if self.trials[trial].role == CONFIRMATION:
             return
-        self._chooser, self._watched = Chooser(self), None
+        self._policy, self._watched = ProposalPolicy(self), None
         if reopens:
             self.stopped = None
 
@@ -133,15 +133,15 @@ class SweepState(SweepRecord):
         """
         super().change(spec, renamed=renamed, dropped=dropped, ended=ended)
         self.history, self.stopped = [], None
-        self._chooser, self._watched, self._num_counted = Chooser(self), None, 0
+        self._policy, self._watched, self._num_counted = ProposalPolicy(self), None, 0
 
     # proposals and decisions
 
     @property
-    def next_scale(self) -> Scale:
+    def next_fidelity(self) -> Fidelity:
         """Fidelity of the next proposal; the target fidelity, the most expensive one, where the law
         will choose it."""
-        return self._first_scale() or self.spec.asked
+        return self._first_fidelity() or self.spec.target_fidelity
 
     def propose(self, trial: str) -> Proposal | None:
         """Returns the next trial, which is running from now on; None when the sweep stopped or its
@@ -154,22 +154,22 @@ class SweepState(SweepRecord):
         if self.stopped or self.num_proposed >= self.spec.max_trials:
             return None
         generator = rng(self.spec.seed, "proposal", len(self.proposals))
-        found = self._chooser.law() if self._first_scale() is None else None
+        found = self._policy.law() if self._first_fidelity() is None else None
         fit: dict[str, Any] = {}
         if found is None:
-            mixture, reason, scale = self._first_mixture(generator)
+            mixture, reason, fidelity = self._first_mixture(generator)
         else:
-            fit = self._chooser.chain.carried(*found)
-            mixture, reason, scale = self._chooser.choose(*found, generator)
+            fit = self._policy.refits.warm_start(*found)
+            mixture, reason, fidelity = self._policy.choose(*found, generator)
         proposal = Proposal(
             trial=trial,
             mixture=mixture,
             reason=reason,
-            seed=self._seed(mixture, scale),
+            seed=self._seed(mixture, fidelity),
             num_points=self.num_points,
             fit=fit,
-            size=scale.size if self.spec.smaller else None,
-            steps=int(scale.steps) if self.spec.shorter else None,
+            size=fidelity.size if self.spec.smaller else None,
+            steps=int(fidelity.steps) if self.spec.shorter else None,
         )
         self.restore_proposal(proposal)
         return proposal
@@ -182,13 +182,13 @@ class SweepState(SweepRecord):
             watching: the refit is for a person and does not count in the streak that stops the
                 sweep.
             anew: the fit starts cold and uses all trials (without the window of
-                `refit_schedule.in_view`), so that the law is a function of the points alone,
+                `refit_schedule.in_window`), so that the law is a function of the points alone,
                 whatever happened in the sweep.
         """
         evidence = self.evidence()
         law = self.fit(
             "refit",
-            evidence if anew else in_view(evidence),
+            evidence if anew else in_window(evidence),
             self.num_points,
             None if anew else self._watched,
         )
@@ -206,7 +206,7 @@ class SweepState(SweepRecord):
         spent = self.num_over >= self.spec.max_trials
         needed = 1 if spent else due(self.num_over, self.spec.slots)
         if not self.history or self.num_over - self._num_counted >= needed:
-            found = self._chooser.chain.law_of(self.now())
+            found = self._policy.refits.law_of(self.now())
             refit = self._judged(found[1] if found else None)
         else:
             refit = self.history[-1]
@@ -256,7 +256,7 @@ class SweepState(SweepRecord):
         )
         if missing:
             said = ", ".join(
-                f"{name} joined and is held by {count} of {NUM_JOINED} finished trainings"
+                f"{name} added and is held by {count} of {NUM_JOINED} finished trainings"
                 for name, count in missing.items()
             )
             decision = replace(
@@ -277,36 +277,36 @@ class SweepState(SweepRecord):
         self.history.append(refit)
         return refit
 
-    def _first_scale(self) -> Scale | None:
+    def _first_fidelity(self) -> Fidelity | None:
         """Returns the fidelity of the next trial where it is one of the first trials or must hold
         added domains; None where the law chooses the fidelity."""
         if self._lacking("running", "finished"):
-            return self.spec.scales[0]
-        order = self.spec.initial_scales
+            return self.spec.fidelities[0]
+        order = self.spec.initial_fidelities
         return order[self.num_proposed] if self.num_proposed < len(order) else None
 
-    def _first_mixture(self, generator: np.random.Generator) -> tuple[Mixture, str, Scale]:
+    def _first_mixture(self, generator: np.random.Generator) -> tuple[Mixture, str, Fidelity]:
         """Returns a mixture, the reason and the fidelity, where no law chooses.
 
         A law may also be missing after the first trials: too few of them were measured, or their
         losses do not determine a law. In this case the next mixture of the initial design is
-        trained at the cheapest fidelity. `next_scale` returns the target fidelity there: the budget
+        trained at the cheapest fidelity. `next_fidelity` returns the target fidelity there: the budget
         check calls it before any fit and must reserve enough.
         """
-        cheapest = self.spec.scales[0]
-        scale, seen = self._first_scale() or cheapest, self.rows(self.trials)
+        cheapest = self.spec.fidelities[0]
+        fidelity, seen = self._first_fidelity() or cheapest, self.rows(self.trials)
         if names := tuple(self._lacking("running", "finished")):
-            return *holding_mixture(self.spec.domains, names, seen, generator), scale
-        if scale == cheapest:
-            return *initial_mixture(self.spec.domains, seen, generator), scale
+            return *holding_mixture(self.spec.domains, names, seen, generator), fidelity
+        if fidelity == cheapest:
+            return *initial_mixture(self.spec.domains, seen, generator), fidelity
         first, there = (
-            self.rows(n for n, r in self.trials.items() if r.role == "sweep" and r.scale == s)
-            for s in (cheapest, scale)
+            self.rows(n for n, r in self.trials.items() if r.role == "sweep" and r.fidelity == s)
+            for s in (cheapest, fidelity)
         )
         return (
             repeated_mixture(self.spec.domains, first, there),
-            f"initial: again {scale.beyond(cheapest)}",
-            scale,
+            f"initial: again {fidelity.beyond(cheapest)}",
+            fidelity,
         )
 
     def _lacking(self, *states: str) -> dict[str, int]:
@@ -314,12 +314,12 @@ class SweepState(SweepRecord):
         {domain: number of trials that hold it}."""
         return lacking(
             self.spec.domains,
-            self.joined,
+            self.added,
             (r for r in self.trials.values() if r.role == "sweep" and r.state in states),
         )
 
-    def _seed(self, mixture: Mixture, scale: Scale) -> int:
-        at_scale = [name for name, record in self.trials.items() if record.scale == scale]
+    def _seed(self, mixture: Mixture, fidelity: Fidelity) -> int:
+        at_scale = [name for name, record in self.trials.items() if record.fidelity == fidelity]
         shares = mixture.as_array(self.spec.domains.names)
         earlier = int(self.spec.domains.same(self.rows(at_scale), shares).sum())
         return seed_for(self.spec.seed, "training", earlier)

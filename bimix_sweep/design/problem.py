@@ -4,13 +4,13 @@ follows from these before any trial."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from bimix_sweep.design.fidelity import Scale
-from bimix_sweep.design.initial_design import initial_scales, num_initial
+from bimix_sweep.design.fidelity import Fidelity
+from bimix_sweep.design.initial_design import initial_fidelities, num_initial
 from bimix_sweep.design.stopping import StoppingRule
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.posterior.beyond_trials import BeyondTrials, beyond_trials
-from bimix_sweep.law.posterior.question import FinalRun, LawQuestion
+from bimix_sweep.law.posterior.problem_statement import FinalRun, ProblemStatement
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.goals import Goals
 
@@ -116,43 +116,43 @@ class SweepSpec:
         return (*self.shorter, self.steps)
 
     @property
-    def asked(self) -> Scale:
+    def target_fidelity(self) -> Fidelity:
         """Target fidelity, which is also the fidelity of the confirmation trials: the largest size
         with the most steps."""
-        return Scale(size=self.size, steps=self.steps)
+        return Fidelity(size=self.size, steps=self.steps)
 
     @property
-    def scales(self) -> tuple[Scale, ...]:
+    def fidelities(self) -> tuple[Fidelity, ...]:
         """All fidelities, every size with every number of steps, from the cheapest to the target
         fidelity."""
-        every = (Scale(size=size, steps=steps) for size in self.sizes for steps in self.lengths)
-        return tuple(sorted(every, key=lambda scale: (scale.cost, scale.size)))
+        every = (Fidelity(size=size, steps=steps) for size in self.sizes for steps in self.lengths)
+        return tuple(sorted(every, key=lambda fidelity: (fidelity.cost, fidelity.size)))
 
     @property
-    def initial_scales(self) -> tuple[Scale, ...]:
+    def initial_fidelities(self) -> tuple[Fidelity, ...]:
         """Fidelities of the first trials, whose mixtures are chosen without a law."""
-        scales = self.scales
-        order = initial_scales(
-            num_initial(len(self.domains), self.max_trials), len(scales), self.max_trials
+        fidelities = self.fidelities
+        order = initial_fidelities(
+            num_initial(len(self.domains), self.max_trials), len(fidelities), self.max_trials
         )
-        return tuple(scales[index] for index in order)
+        return tuple(fidelities[index] for index in order)
 
     @property
     def num_initial(self) -> int:
         """Number of first trials."""
-        return len(self.initial_scales)
+        return len(self.initial_fidelities)
 
-    def scale_of(self, proposal: Proposal) -> Scale:
+    def fidelity_of(self, proposal: Proposal) -> Fidelity:
         """Returns the fidelity of a proposed trial."""
-        return Scale(
+        return Fidelity(
             size=self.size if proposal.size is None else proposal.size,
             steps=self.steps if proposal.steps is None else proposal.steps,
         )
 
-    def cost_of(self, scale: Scale) -> float:
+    def cost_of(self, fidelity: Fidelity) -> float:
         """Returns the cost of a trial at this fidelity, in units of one trial at the target
         fidelity."""
-        return scale.cost / self.asked.cost
+        return fidelity.cost / self.target_fidelity.cost
 
     def first_step(self, steps: int) -> int:
         """Returns the first step whose points are in the fit, for a trial of `steps` steps."""
@@ -163,10 +163,10 @@ class SweepSpec:
         """Whether hours of compute have a limit."""
         return self.core_hours is not None or self.gpu_hours is not None
 
-    def question(self, name: str, num_points: int) -> LawQuestion:
+    def problem(self, name: str, num_points: int) -> ProblemStatement:
         """Returns what the sweep `name` needs from a law fitted to `num_points` points: domains,
         objective and target fidelity."""
-        return LawQuestion(
+        return ProblemStatement(
             sweep=name,
             domains=replace(self.domains, upper=self.max_before_caps or self.domains.upper),
             weights=self.weights,
@@ -200,5 +200,5 @@ class SweepSpec:
             max_trials=self.max_trials,
             min_trials=len(self.domains)
             + 3
-            + sum(scale != self.scales[0] for scale in self.initial_scales),
+            + sum(fidelity != self.fidelities[0] for fidelity in self.initial_fidelities),
         )

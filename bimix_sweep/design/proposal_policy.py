@@ -10,66 +10,69 @@ from typing import Any
 
 import numpy as np
 
-from bimix_sweep.design.acquisition import Batch, Scales, dearest_due, next_mixture
-from bimix_sweep.design.fidelity import Scale
-from bimix_sweep.design.refit_schedule import LawChain, Moment, due, in_view
+from bimix_sweep.design.acquisition import Batch, Fidelities, next_mixture, target_fidelity_due
+from bimix_sweep.design.fidelity import Fidelity
+from bimix_sweep.design.refit_schedule import RecordPosition, RefitSchedule, due, in_window
 from bimix_sweep.design.trial_record import SweepRecord
 from bimix_sweep.law.fitting.warm_start import WarmStart
-from bimix_sweep.law.optimum.decision_problem import Question
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.law.optimum.optimal_mixture import ask
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.seeding import rng
 
 
-class Chooser:
+class ProposalPolicy:
     """Proposes mixtures for a record, which the policy reads and does not change."""
 
     def __init__(self, record: SweepRecord) -> None:
         """Makes a policy that has chosen nothing yet; the first fit starts cold."""
         self._record = record
-        self.chain = LawChain(self._fit_of, record.spec.slots)
+        self.refits = RefitSchedule(self._fit_of, record.spec.slots)
         """Refit schedule of the laws that proposals are made from."""
-        self._asked: tuple[Moment, Question] | None = None
-        self._batch: tuple[Moment, Batch] | None = None
+        self._asked: tuple[RecordPosition, DecisionProblem] | None = None
+        self._batch: tuple[RecordPosition, Batch] | None = None
 
-    def law(self) -> tuple[Moment, FittedLaw] | None:
+    def law(self) -> tuple[RecordPosition, FittedLaw] | None:
         """Returns the law to propose from and the record position that the law was fitted at; None
         while too few first mixtures have been measured."""
         measured = {record.mixture for record in self._record.evidence()}
         if len(measured) < max(2, self._record.spec.num_initial // 2):
             return None
-        return self.chain.law(self._record.now())
+        return self.refits.law(self._record.now())
 
     def choose(
-        self, moment: Moment, law: FittedLaw, generator: np.random.Generator
-    ) -> tuple[Mixture, str, Scale]:
+        self, position: RecordPosition, law: FittedLaw, generator: np.random.Generator
+    ) -> tuple[Mixture, str, Fidelity]:
         """Returns the next mixture, the reason and its fidelity.
 
         Args:
-            moment, law: result of `law`.
+            position, law: result of `law`.
             generator: for candidates.
         """
-        record, dearest = self._record, self._dearest_next(len(self._record.proposals))
-        if due(moment.num_over, record.spec.slots) > 1:
-            return self._batch_of(moment, law).next(dearest=dearest)
+        record, target_only = self._record, self._target_fidelity_next(len(self._record.proposals))
+        if due(position.num_over, record.spec.slots) > 1:
+            return self._batch_of(position, law).next(target_only=target_only)
         so_far = self._so_far(
-            {trial: known.state for trial, known in record.trials.items()}, dearest=dearest
+            {trial: known.state for trial, known in record.trials.items()}, target_only=target_only
         )
         return next_mixture(
-            self._question(moment, law), record.spec.domains, generator=generator, **so_far
+            self._problem(position, law), record.spec.domains, generator=generator, **so_far
         )
 
-    def _fit_of(self, moment: Moment, previous: WarmStart | None) -> FittedLaw | None:
+    def _fit_of(self, position: RecordPosition, previous: WarmStart | None) -> FittedLaw | None:
         return self._record.fit(
-            "proposal fit", in_view(self._record.evidence_at(moment)), moment.num_points, previous
+            "proposal fit",
+            in_window(self._record.evidence_at(position)),
+            position.num_points,
+            previous,
         )
 
-    def _question(self, moment: Moment, law: FittedLaw) -> Question:
+    def _problem(self, position: RecordPosition, law: FittedLaw) -> DecisionProblem:
         """Returns the decision problem of this law."""
-        if self._asked is None or self._asked[0] != moment:
+        if self._asked is None or self._asked[0] != position:
             spec = self._record.spec
-            question = ask(
+            problem = ask(
                 law,
                 spec.domains,
                 weights=spec.weights,
@@ -77,60 +80,60 @@ class Chooser:
                 step=spec.steps,
                 size=spec.size,
             )
-            self._asked = (moment, question)
+            self._asked = (position, problem)
         return self._asked[1]
 
-    def _batch_of(self, moment: Moment, law: FittedLaw) -> Batch:
+    def _batch_of(self, position: RecordPosition, law: FittedLaw) -> Batch:
         """Returns the batch of all proposals from this law, advanced to the number of proposals
         already made."""
         spec, proposals = self._record.spec, self._record.proposals
-        if self._batch is None or self._batch[0] != moment:
-            over = self._record.over_at(moment)
+        if self._batch is None or self._batch[0] != position:
+            over = self._record.over_at(position)
             states = {
                 proposal.trial: over.get(proposal.trial, "running")
-                for proposal in proposals[: moment.num_proposals]
+                for proposal in proposals[: position.num_proposals]
             }
             batch = Batch(
-                self._question(moment, law),
+                self._problem(position, law),
                 spec.domains,
-                generator=rng(spec.seed, "batch", moment.num_proposals),
-                size=due(moment.num_over, spec.slots),
+                generator=rng(spec.seed, "batch", position.num_proposals),
+                size=due(position.num_over, spec.slots),
                 **self._so_far(states),
             )
-            self._batch = (moment, batch)
+            self._batch = (position, batch)
         batch = self._batch[1]
         # After a restart the batch is rebuilt and skips the proposals already made.
-        while (number := moment.num_proposals + batch.made) < len(proposals):
-            batch.next(dearest=self._dearest_next(number))
+        while (number := position.num_proposals + batch.made) < len(proposals):
+            batch.next(target_only=self._target_fidelity_next(number))
         return batch
 
-    def _dearest_next(self, num_proposals: int) -> bool:
+    def _target_fidelity_next(self, num_proposals: int) -> bool:
         """Tells whether the target fidelity is due after `num_proposals` proposals."""
         spec = self._record.spec
-        return dearest_due(
-            [spec.scale_of(proposal) for proposal in self._record.proposals[:num_proposals]],
-            spec.asked,
+        return target_fidelity_due(
+            [spec.fidelity_of(proposal) for proposal in self._record.proposals[:num_proposals]],
+            spec.target_fidelity,
         )
 
-    def _so_far(self, states: Mapping[str, str], *, dearest: bool = False) -> dict[str, Any]:
+    def _so_far(self, states: Mapping[str, str], *, target_only: bool = False) -> dict[str, Any]:
         """Returns mixtures and fidelities of trials as arguments of `next_mixture`.
 
         Args:
             states: {trial: its state}.
-            dearest: only the target fidelity is allowed.
+            target_only: only the target fidelity is allowed.
         """
         record = self._record
         of = {
             state: [name for name in states if states[name] == state]
             for state in ("finished", "running", "failed")
         }
-        scales = {
-            state: [record.trials[name].scale for name in names] for state, names in of.items()
+        fidelities = {
+            state: [record.trials[name].fidelity for name in names] for state, names in of.items()
         }
-        choices = (record.spec.asked,) if dearest else record.spec.scales[::-1]
+        choices = (record.spec.target_fidelity,) if target_only else record.spec.fidelities[::-1]
         return {
             **{state: record.rows(names) for state, names in of.items()},
-            "scales": Scales(
-                choices=choices, finished=scales["finished"], running=scales["running"]
+            "fidelities": Fidelities(
+                choices=choices, finished=fidelities["finished"], running=fidelities["running"]
             ),
         }

@@ -34,7 +34,7 @@ cube of the number of trials, the memory with the square. The law that the confi
 is fitted to all trials."""
 
 
-def in_view(evidence: Sequence[T]) -> Sequence[T]:
+def in_window(evidence: Sequence[T]) -> Sequence[T]:
     """Returns the trials that a law is fitted to while the sweep is running: the first FIRST and
     the last LAST of `evidence`, which is in the order of the proposals."""
     return evidence if len(evidence) <= FIRST + LAST else [*evidence[:FIRST], *evidence[-LAST:]]
@@ -47,7 +47,7 @@ def due(num_over: int, slots: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class RecordPosition:
     """Position in a sweep's record: how much was recorded at one time."""
 
     num_points: int
@@ -60,50 +60,52 @@ class Moment:
     """Number of proposals made before."""
 
 
-class LawChain:
+class RefitSchedule:
     """The sequence of laws that proposals are made from; each fit starts from the warm-start state
     that an earlier fit stored."""
 
     def __init__(
-        self, fit: Callable[[Moment, WarmStart | None], FittedLaw | None], slots: int
+        self, fit: Callable[[RecordPosition, WarmStart | None], FittedLaw | None], slots: int
     ) -> None:
         """Makes an empty schedule for a sweep with `slots` slots. `fit` returns the law of what was
         recorded at a position, or None where the record determines none."""
         self._fit, self._slots = fit, slots
-        self._links: list[tuple[Moment, Mapping[str, Any]]] = []
-        self._last: tuple[Moment, FittedLaw] | None = None
+        self._warm_starts: list[tuple[RecordPosition, Mapping[str, Any]]] = []
+        self._last: tuple[RecordPosition, FittedLaw] | None = None
 
-    def carried(self, moment: Moment, law: FittedLaw) -> dict[str, Any]:
+    def warm_start(self, position: RecordPosition, law: FittedLaw) -> dict[str, Any]:
         """Returns the JSON that a proposal made from this law stores; empty where an earlier
         proposal stores it already."""
-        if self._links and self._links[-1][0] == moment:
+        if self._warm_starts and self._warm_starts[-1][0] == position:
             return {}
-        return {"num_over": moment.num_over, **WarmStart.of(law).to_json()}
+        return {"num_over": position.num_over, **WarmStart.of(law).to_json()}
 
-    def link(self, moment: Moment, carried: Mapping[str, Any]) -> None:
+    def append(self, position: RecordPosition, warm_start: Mapping[str, Any]) -> None:
         """Appends what a proposal stores, when the proposal is made or is read from the journal."""
-        self._links.append((moment, carried))
+        self._warm_starts.append((position, warm_start))
 
-    def law(self, now: Moment) -> tuple[Moment, FittedLaw] | None:
+    def law(self, now: RecordPosition) -> tuple[RecordPosition, FittedLaw] | None:
         """Returns the law to propose from and its record position; None while the record determines
         no law."""
-        return self.law_of(now if self._stale(now) else self._links[-1][0])
+        return self.law_of(now if self._stale(now) else self._warm_starts[-1][0])
 
-    def law_of(self, moment: Moment) -> tuple[Moment, FittedLaw] | None:
+    def law_of(self, position: RecordPosition) -> tuple[RecordPosition, FittedLaw] | None:
         """Returns the law of exactly this record position, and the position; None where the record
         determines no law."""
-        if self._last is None or self._last[0] != moment:
+        if self._last is None or self._last[0] != position:
             starts = [
-                carried for link, carried in self._links if link.num_points < moment.num_points
+                warm_start
+                for link, warm_start in self._warm_starts
+                if link.num_points < position.num_points
             ]
-            law = self._fit(moment, WarmStart.from_json(starts[-1]) if starts else None)
-            self._last = (moment, law) if law else None
+            law = self._fit(position, WarmStart.from_json(starts[-1]) if starts else None)
+            self._last = (position, law) if law else None
         return self._last
 
-    def _stale(self, now: Moment) -> bool:
-        if not self._links:
+    def _stale(self, now: RecordPosition) -> bool:
+        if not self._warm_starts:
             return True
-        of = self._links[-1][0]
+        of = self._warm_starts[-1][0]
         if (of.num_points, of.num_failed) == (now.num_points, now.num_failed):
             return False
         needed = due(now.num_over, self._slots)

@@ -9,7 +9,7 @@ step where the others end. The law is judged on predictions of all mixtures, so 
 all mixtures has a larger weight (LEARNING) than in a sweep, which only has to find the optimum.
 
 Where runs have several fidelities, any of them may be selected. The choice is made per cost and
-with DEAREST_SHARE for the target fidelity, as in a sweep. The law is judged on runs of the target
+with TARGET_FIDELITY_SHARE for the target fidelity, as in a sweep. The law is judged on runs of the target
 fidelity; without a held-out table, JUDGED of them are never selected.
 """
 
@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
-from bimix_sweep.design.acquisition import choose, dearest_due
-from bimix_sweep.design.fidelity import SAME_STEPS, Scale, kinds_of, scales_of
-from bimix_sweep.design.initial_design import REPEATED, initial_scales, most_informative
-from bimix_sweep.design.optimality import aim_at
+from bimix_sweep.design.acquisition import choose, target_fidelity_due
+from bimix_sweep.design.fidelity import SAME_STEPS, Fidelity, fidelities_of, kinds_of
+from bimix_sweep.design.initial_design import REPEATED, initial_fidelities, most_informative
+from bimix_sweep.design.optimality import optimality_criterion
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
 from bimix_sweep.law.optimum.optimal_mixture import ask
@@ -108,7 +108,7 @@ def replay(
         )
     if slots < 1:
         raise SweepError(f"slots is {slots}; need at least 1")
-    if heldout is None and runs == len(pool.scales):
+    if heldout is None and runs == len(pool.fidelities):
         raise SweepError(
             f"all {runs} runs would be looked at and none is left to judge on; give a held-out "
             "table or fewer runs"
@@ -144,16 +144,18 @@ class _Pool:
 
     def __init__(self, table: LossTable) -> None:
         """Makes a pool in which every run may be selected."""
-        self.table, self.last, self.scales = table, table.last_rows(), scales_of(table)
-        self.mixtures, self.kinds = table.proportions[self.last], kinds_of(self.scales)
-        self.asked = self.kinds[-1]
+        self.table, self.last, self.fidelities = table, table.last_rows(), fidelities_of(table)
+        self.mixtures, self.kinds = table.proportions[self.last], kinds_of(self.fidelities)
+        self.target_fidelity = self.kinds[-1]
         self.open = np.arange(len(self.last))
-        ids, asked = table.run_ids(), {*self.at(self.asked, self.open)}
-        there = (table.steps >= SAME_STEPS * self.asked.steps) & (table.steps <= self.asked.steps)
+        ids, at_target = table.run_ids(), {*self.at(self.target_fidelity, self.open)}
+        there = (table.steps >= SAME_STEPS * self.target_fidelity.steps) & (
+            table.steps <= self.target_fidelity.steps
+        )
         rising = (
             row
             for row in np.argsort(table.steps, kind="stable").tolist()
-            if there[row] and int(ids[row]) in asked
+            if there[row] and int(ids[row]) in at_target
         )
         self.judged = {
             int(ids[row]): row for row in rising
@@ -162,11 +164,11 @@ class _Pool:
     @property
     def several(self) -> bool:
         """Whether runs have several fidelities; runs that were cut short are one cause."""
-        return len({*self.scales}) > 1
+        return len({*self.fidelities}) > 1
 
-    def at(self, scale: Scale, runs: Iterable[int]) -> list[int]:
+    def at(self, fidelity: Fidelity, runs: Iterable[int]) -> list[int]:
         """Returns the runs among `runs` that have this fidelity."""
-        return [int(run) for run in runs if self.scales[run] == scale]
+        return [int(run) for run in runs if self.fidelities[run] == fidelity]
 
     def reserve(self, generator: np.random.Generator) -> None:
         """Keeps JUDGED runs of the target fidelity out of the selection.
@@ -176,9 +178,13 @@ class _Pool:
         """
         there = sorted(self.judged)
         if len(there) <= JUDGED:
-            size = "" if np.isnan(self.table.sizes).all() else f"size {self.asked.size:g} and "
+            size = (
+                ""
+                if np.isnan(self.table.sizes).all()
+                else f"size {self.target_fidelity.size:g} and "
+            )
             raise SweepError(
-                f"{len(there)} runs have {size}last step {self.asked.steps:g}; need more than "
+                f"{len(there)} runs have {size}last step {self.target_fidelity.steps:g}; need more than "
                 f"{JUDGED}, to look at some and judge on the others, or a held-out table"
             )
         self.open = np.setdiff1d(self.open, generator.choice(there, JUDGED, replace=False))
@@ -194,7 +200,7 @@ class _Pool:
 
     def cost(self, seen: list[int]) -> float:
         """Returns the cost of runs, in units of one run at the target fidelity."""
-        return sum(self.scales[run].cost for run in seen) / self.asked.cost
+        return sum(self.fidelities[run].cost for run in seen) / self.target_fidelity.cost
 
     def drawn(self, count: int, seen: list[int], generator: np.random.Generator) -> list[int]:
         """Returns `count` further runs, drawn at random."""
@@ -207,7 +213,7 @@ class _Pool:
         """Returns the first runs, as far as the table has them: as in a sweep most runs at the
         cheapest fidelity, and some of their mixtures again at more expensive fidelities."""
         dearer = REPEATED + len(self.kinds) - 2 if len(self.kinds) > 1 else 0
-        order = initial_scales(max(2, count - dearer), len(self.kinds), count)
+        order = initial_fidelities(max(2, count - dearer), len(self.kinds), count)
         seen: list[int] = []
         for index in (*order, *[0] * (count - len(order))):
             left = np.setdiff1d(self.open, seen)
@@ -241,18 +247,26 @@ class _Pool:
         self, law: FittedLaw, count: int, seen: list[int], generator: np.random.Generator
     ) -> list[int]:
         """Returns `count` further runs, chosen as in a sweep."""
-        size = None if law.sizes is None else self.asked.size
-        question = ask(law, DomainSet(names=law.domains), step=self.asked.steps, size=size)
-        aim = aim_at(question, generator)
+        size = None if law.sizes is None else self.target_fidelity.size
+        problem = ask(law, DomainSet(names=law.domains), step=self.target_fidelity.steps, size=size)
+        criterion = optimality_criterion(problem, generator)
         picked: list[int] = []
         for _ in range(count):
             left = np.setdiff1d(self.open, [*seen, *picked]).tolist()
-            if dearest_due([self.scales[run] for run in (*seen, *picked)], self.asked):
-                left = self.at(self.asked, left) or left
-            left.sort(key=lambda run: (-self.scales[run].size, -self.scales[run].steps))
-            at, running = ([self.scales[run] for run in runs] for runs in (left, picked))
+            if target_fidelity_due(
+                [self.fidelities[run] for run in (*seen, *picked)], self.target_fidelity
+            ):
+                left = self.at(self.target_fidelity, left) or left
+            left.sort(key=lambda run: (-self.fidelities[run].size, -self.fidelities[run].steps))
+            at, running = ([self.fidelities[run] for run in runs] for runs in (left, picked))
             best, _ = choose(
-                question, aim, self.mixtures[left], at, self.mixtures[picked], running, LEARNING
+                problem,
+                criterion,
+                self.mixtures[left],
+                at,
+                self.mixtures[picked],
+                running,
+                LEARNING,
             )
             picked.append(left[best])
         return picked

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import optimize
 
-from bimix_sweep.design.fidelity import Scale
+from bimix_sweep.design.fidelity import Fidelity
 from bimix_sweep.design.initial_design import random_mixtures
 from bimix_sweep.design.planner import SweepState
 from bimix_sweep.design.problem import SweepSpec
@@ -39,7 +39,7 @@ LARGEST_LOSS = 10.0
 """Largest loss of a drawn world, whose losses are about 1 at the target fidelity. An untrained
 model has log(vocabulary), a few times the loss of a trained one; the law's powers of steps and
 sizes have no such limit and overflow at extreme ratios."""
-MOST_SIMULATED = 32
+MAX_SIMULATED = 32
 """Largest number of simulated sweeps; more sweeps change nothing that a plan needs."""
 
 
@@ -79,7 +79,7 @@ def simulate(spec: SweepSpec, *, noise: float, seconds: float) -> list[PlannedRe
     looks = sorted(
         {*(n for n in CHECKPOINTS if spec.num_initial < n < spec.max_trials), spec.max_trials}
     )
-    for number in range(MOST_SIMULATED):
+    for number in range(MAX_SIMULATED):
         story = list(_sweep(spec, noise, number, looks, until))
         for runs, *found in story:
             (whole if story[-1][0] == looks[-1] else cut).setdefault(runs, []).append(found)
@@ -107,7 +107,7 @@ class World:
     params: Array
     """(targets, parameters) rows of the transfer law; the columns for steps and sizes are left out
     where there is one number of steps or one size."""
-    asked: Scale
+    target_fidelity: Fidelity
     """Target fidelity; its size is the reference size N0."""
     log_step: float
     """log s0, the mean of log steps over the numbers of steps."""
@@ -137,7 +137,7 @@ class World:
             common,
             columns=common.columns
             + common.columns_sd * generator.standard_normal(common.columns.shape[1]),
-            usefulness=common.usefulness
+            transfer_weights=common.transfer_weights
             + common.usefulness_sd * generator.standard_normal(len(names)),
         )
         prior = Problems(
@@ -154,7 +154,7 @@ class World:
         ).prior(drawn)
         params = prior.mean + prior.sd * generator.standard_normal(prior.mean.shape)
         params[:, tl.LEVEL] = 0.0
-        params[:, tl.PIVOT] = tl.usefulness(
+        params[:, tl.PIVOT] = tl.transfer_weights(
             params, tl.log_proportions(spec.domains.uniform().as_array()[None]), np.zeros(1)
         )[1][:, 0]
         weights = np.array([spec.weights.get(target, 0.0) for target in targets])
@@ -163,7 +163,7 @@ class World:
         length = generator.choice(discrepancy.LENGTHS)
         return cls(
             params=params,
-            asked=spec.asked,
+            target_fidelity=spec.target_fidelity,
             log_step=float(np.log(spec.lengths).mean()),
             weights=weights / weights.sum(),
             worst=spec.objective == "worst",
@@ -172,16 +172,16 @@ class World:
             phases=generator.uniform(0, 2 * np.pi, (count, FEATURES)),
         )
 
-    def losses(self, proportions: Array, scale: Scale | None = None) -> Array:
+    def losses(self, proportions: Array, fidelity: Fidelity | None = None) -> Array:
         """Computes (n, domains) -> (n, targets) losses without noise, by default at the target
         fidelity."""
-        n, scale = len(proportions), scale or self.asked
+        n, fidelity = len(proportions), fidelity or self.target_fidelity
         design = tl.Design(
             log_proportions=tl.log_proportions(proportions),
             mixture=np.arange(n),
             stage=np.zeros(n, dtype=np.int64),
-            log_step=np.log([scale.steps]) - self.log_step,
-            log_size=np.log([scale.size / self.asked.size]),
+            log_step=np.log([fidelity.steps]) - self.log_step,
+            log_size=np.log([fidelity.size / self.target_fidelity.size]),
         )
         waves = np.cos(
             np.sqrt(proportions) @ self.frequencies.transpose(0, 2, 1) + self.phases[:, None, :]
@@ -253,12 +253,12 @@ def _sweep(
                 + np.sqrt(SHARED_NOISE) * generator.standard_normal()
             )
             shares = proposal.mixture.as_array(spec.domains.names)[None]
-            scale = spec.scale_of(proposal)
-            measured = world.losses(shares, scale)[0] * np.exp(noise * scatter)
-            cost += spec.cost_of(scale)
+            fidelity = spec.fidelity_of(proposal)
+            measured = world.losses(shares, fidelity)[0] * np.exp(noise * scatter)
+            cost += spec.cost_of(fidelity)
             state.record(
                 proposal.trial,
-                int(scale.steps),
+                int(fidelity.steps),
                 dict(zip(spec.targets, map(float, measured), strict=True)),
             )
             state.finish(proposal.trial)

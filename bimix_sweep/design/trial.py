@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bimix_sweep.design.fidelity import Scale
+from bimix_sweep.design.fidelity import Fidelity
 from bimix_sweep.mixture.domains import Mixture
 
-FINAL = "final"
+CONFIRMATION = "confirmation"
 """Role of the confirmation trials; the other trials have the role "sweep"."""
 DROPPED = "dropped"
 """Role of trials that a change of the sweep removed: they stay recorded, but are not evidence
@@ -70,7 +70,7 @@ class TrialRecord:
     steps: int
     """Optimizer steps of the complete trial."""
     role: str = "sweep"
-    """Role: "sweep" (proposed by the planning loop), "final" or "dropped"."""
+    """Role: "sweep" (proposed by the planning loop), "confirmation" or "dropped"."""
     state: str = "running"
     """State: "running", "finished" or "failed"."""
     failure: str = ""
@@ -81,6 +81,6 @@ class TrialRecord:
     """Step -> target -> loss."""
 
     @property
-    def scale(self) -> Scale:
+    def fidelity(self) -> Fidelity:
         """Fidelity of the trial: size and steps."""
-        return Scale(size=self.size, steps=self.steps)
+        return Fidelity(size=self.size, steps=self.steps)

@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from bimix_sweep.design.problem import SweepSpec
-from bimix_sweep.design.refit_schedule import Moment
-from bimix_sweep.design.trial import DROPPED, FINAL, Cause, Proposal, TrialRecord
+from bimix_sweep.design.refit_schedule import RecordPosition
+from bimix_sweep.design.trial import CONFIRMATION, DROPPED, Cause, Proposal, TrialRecord
 from bimix_sweep.errors import DivergedError, LawError, SweepError
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
 from bimix_sweep.law.fitting.warm_start import WarmStart
@@ -31,7 +31,7 @@ class SweepRecord:
         self.spec = spec
         self.trials: dict[str, TrialRecord] = {}
         self.proposals: list[Proposal] = []
-        self.joined: tuple[str, ...] = ()
+        self.added: tuple[str, ...] = ()
         """Domains that a change added."""
         self._arrivals: list[tuple[str, int]] = []  # (trial, step) of each point that is evidence
         self._over: list[str] = []  # trials of the sweep that ended
@@ -47,25 +47,25 @@ class SweepRecord:
         """
         if proposal.trial in self.trials:
             raise SweepError(f"trial {proposal.trial} is already there; need a new name")
-        scale = self.spec.scale_of(proposal)
-        if scale.size not in self.spec.sizes:
+        fidelity = self.spec.fidelity_of(proposal)
+        if fidelity.size not in self.spec.sizes:
             known = ", ".join(f"{size:g}" for size in self.spec.sizes)
             raise SweepError(
-                f"trial {proposal.trial} has size {scale.size:g}; the sweep trains proxies of "
+                f"trial {proposal.trial} has size {fidelity.size:g}; the sweep trains proxies of "
                 f"size {known}"
             )
-        if scale.steps not in self.spec.lengths:
+        if fidelity.steps not in self.spec.lengths:
             known = ", ".join(map(str, self.spec.lengths))
             raise SweepError(
-                f"trial {proposal.trial} has {scale.steps} steps; the sweep trains proxies for "
+                f"trial {proposal.trial} has {fidelity.steps} steps; the sweep trains proxies for "
                 f"{known} steps"
             )
         self.trials[proposal.trial] = TrialRecord(
             trial=proposal.trial,
             mixture=proposal.mixture,
             seed=proposal.seed,
-            size=scale.size,
-            steps=int(scale.steps),
+            size=fidelity.size,
+            steps=int(fidelity.steps),
             role=role,
         )
 
@@ -101,7 +101,7 @@ class SweepRecord:
         if step in record.points:
             return False
         record.points[int(step)] = {target: float(losses[target]) for target in self.spec.targets}
-        if record.role not in (FINAL, DROPPED):
+        if record.role not in (CONFIRMATION, DROPPED):
             self._arrivals.append((trial, int(step)))
         return True
 
@@ -166,8 +166,8 @@ class SweepRecord:
             for name, record in self.trials.items()
         }
         before = {renamed.get(name, name) for name in self.spec.domains.names}
-        self.joined = (
-            *(name for name in self.joined if name in spec.domains.names),
+        self.added = (
+            *(name for name in self.added if name in spec.domains.names),
             *(n for n in spec.domains.names if n not in before),
         )
         self.spec = spec
@@ -260,7 +260,9 @@ class SweepRecord:
         return [
             record
             for record in self.trials.values()
-            if record.points and record.state != "failed" and record.role not in (FINAL, DROPPED)
+            if record.points
+            and record.state != "failed"
+            and record.role not in (CONFIRMATION, DROPPED)
         ]
 
     def counted(self, records: Iterable[TrialRecord]) -> LossTable:
@@ -278,28 +280,28 @@ class SweepRecord:
         )
         return LossTable.from_curves(self._curve(record) for record in late if record.points)
 
-    def now(self) -> Moment:
+    def now(self) -> RecordPosition:
         """Returns the current record position."""
-        return self.moment(len(self._arrivals), len(self._over), len(self.proposals))
+        return self.position(len(self._arrivals), len(self._over), len(self.proposals))
 
-    def moment(self, num_points: int, num_over: int, num_proposals: int) -> Moment:
+    def position(self, num_points: int, num_over: int, num_proposals: int) -> RecordPosition:
         """Returns the record position with these numbers of points, ended trials and proposals."""
         failed = sum(self.trials[name].state == "failed" for name in self._over[:num_over])
-        return Moment(
+        return RecordPosition(
             num_points=num_points, num_over=num_over, num_failed=failed, num_proposals=num_proposals
         )
 
-    def over_at(self, moment: Moment) -> dict[str, str]:
+    def over_at(self, position: RecordPosition) -> dict[str, str]:
         """Returns {trial that had ended at this record position: its state}."""
-        return {name: self.trials[name].state for name in self._over[: moment.num_over]}
+        return {name: self.trials[name].state for name in self._over[: position.num_over]}
 
-    def evidence_at(self, moment: Moment) -> list[TrialRecord]:
+    def evidence_at(self, position: RecordPosition) -> list[TrialRecord]:
         """Returns the evidence at this record position: trials that had not failed by then, with
         the points that had arrived by then."""
         points: dict[str, dict[int, dict[str, float]]] = {}
-        for trial, step in self._arrivals[: moment.num_points]:
+        for trial, step in self._arrivals[: position.num_points]:
             points.setdefault(trial, {})[step] = self.trials[trial].points[step]
-        failed = {name for name, state in self.over_at(moment).items() if state == "failed"}
+        failed = {name for name, state in self.over_at(position).items() if state == "failed"}
         return [
             replace(record, points=points[name])
             for name, record in self.trials.items()
@@ -372,6 +374,6 @@ class SweepRecord:
         )
 
     def _end(self, record: TrialRecord, state: str) -> None:
-        if record.state == "running" and record.role not in (FINAL, DROPPED):
+        if record.state == "running" and record.role not in (CONFIRMATION, DROPPED):
             self._over.append(record.trial)
         record.state = state

@@ -20,8 +20,8 @@ from bimix_sweep.errors import ExportError, MixtureError
 from bimix_sweep.law.optimum.answer import not_tested
 from bimix_sweep.law.optimum.optimal_mixture import Optimum
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
-from bimix_sweep.law.posterior.question import LawQuestion
-from bimix_sweep.mixture.domains import MOST_DOMAINS, check_names
+from bimix_sweep.law.posterior.problem_statement import ProblemStatement
+from bimix_sweep.mixture.domains import MAX_DOMAINS, check_names
 from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE, apportion
 from bimix_sweep.text import shown
@@ -29,7 +29,7 @@ from bimix_sweep.text import shown
 DECIMALS = 6
 """Decimals of proportions, which are written in millionths, so that the written values sum to
 exactly 1."""
-MOST_BYTES = 64 * 2**20
+MAX_BYTES = 64 * 2**20
 """Maximum bytes of a recipe file; a larger file is refused before it is parsed."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -143,7 +143,7 @@ class Recipe(_Part):
         description="which law was chosen for each target, its held-out errors, its digest",
     )
     comparison: dict[str, JsonValue] | None = Field(
-        default=None, description="the measured finals and what differs between them"
+        default=None, description="the measured confirmation trials and what differs between them"
     )
     excluded: dict[str, str] = Field(default={}, description="trials left out, and why")
     provenance: dict[str, JsonValue] = Field(
@@ -153,9 +153,9 @@ class Recipe(_Part):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         """Checks that proportions sum to 1, that names match and that intervals are in order."""
-        if not 1 <= len(self.proportions) <= MOST_DOMAINS:
+        if not 1 <= len(self.proportions) <= MAX_DOMAINS:
             raise ValueError(
-                f"proportions has {len(self.proportions)} domains; need 1 to {MOST_DOMAINS}"
+                f"proportions has {len(self.proportions)} domains; need 1 to {MAX_DOMAINS}"
             )
         try:
             check_names(tuple(self.proportions))
@@ -202,10 +202,8 @@ class Recipe(_Part):
             raise ExportError(
                 f"{path} cannot be read ({error.strerror or error}); need a RECIPE.json"
             ) from error
-        if len(data) > MOST_BYTES:
-            raise ExportError(
-                f"{path} has {len(data)} bytes; need a recipe of at most {MOST_BYTES}"
-            )
+        if len(data) > MAX_BYTES:
+            raise ExportError(f"{path} has {len(data)} bytes; need a recipe of at most {MAX_BYTES}")
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
@@ -229,7 +227,7 @@ class Recipe(_Part):
 def build_recipe(
     optimum: Optimum,
     law: FittedLaw,
-    question: LawQuestion,
+    problem: ProblemStatement,
     *,
     comparison: Comparison | None = None,
     excluded: Mapping[str, str] | None = None,
@@ -243,11 +241,11 @@ def build_recipe(
     Args:
         optimum: the law's optimum.
         law: the fitted law.
-        question: the question that the optimum answers. If it does not state the tokens of the
+        problem: the problem that the optimum answers. If it does not state the tokens of the
             final run, `tokens` and `epochs` stay empty.
         comparison: result of the confirmation trials; None if there were none.
         excluded: {trial: reason why it was left out}.
-        provenance: JSON values; the question is added to them.
+        provenance: JSON values; the problem is added to them.
 
     Raises:
         ExportError: provenance holds a value that JSON cannot represent.
@@ -262,8 +260,8 @@ def build_recipe(
                 chosen.as_array(law.domains)[None], np.array([optimum.step]), _one(optimum.size)
             )[0]
             losses = dict(zip(law.targets, map(float, predicted), strict=True))
-    domains, token_budget = question.domains, question.final and question.final.tokens
-    beyond = not_tested(optimum, law, question, compared=comparison is not None)
+    domains, token_budget = problem.domains, problem.final and problem.final.tokens
+    beyond = not_tested(optimum, law, problem, compared=comparison is not None)
     proportions = rounded({name: chosen.as_dict().get(name, 0.0) for name in domains.names})
     tokens = (
         {name: share * token_budget for name, share in proportions.items()} if token_budget else {}
@@ -305,7 +303,7 @@ def build_recipe(
             law=_law(law),
             comparison=None if comparison is None else _compared(comparison),
             excluded=dict(excluded or {}),
-            provenance={**(provenance or {}), "question": question.to_json()},
+            provenance={**(provenance or {}), "problem": problem.to_json()},
         )
     except ValidationError as error:
         raise ExportError(f"the recipe cannot be written: {explain(error)}") from None

@@ -23,7 +23,7 @@ DISK_BYTES = 64 << 20
 """Size in bytes of a segment file on disk above which the writer begins another segment."""
 OBJECT_BYTES = 256 << 10
 """Size in bytes of a segment object above which the writer begins another segment."""
-MOST_SUPERSEDED = 16
+MAX_SUPERSEDED = 16
 """Number of replaced objects from which they are removed together."""
 RETRY_SECONDS = 300.0
 """Seconds for which an object store may fail a write before the journal gives up."""
@@ -206,7 +206,7 @@ class ObjectSegments:
         if last:
             wait(self._removals)
         over = superseded(names, self._writer)
-        if last or (len(over) >= MOST_SUPERSEDED and all(done.done() for done in self._removals)):
+        if last or (len(over) >= MAX_SUPERSEDED and all(done.done() for done in self._removals)):
             self._removals = [self._pool.submit(self._remove, name) for name in over]
 
     def _remove(self, name: str) -> None:

@@ -15,7 +15,7 @@ from bimix_sweep.errors import JournalError
 
 FORMAT = "bimix-sweep journal"
 VERSION = 3
-MOST_LINE_BYTES = 16 << 20
+MAX_LINE_BYTES = 16 << 20
 """Longest line that is written or read; a law of thousands of domains needs a few MB."""
 
 Event = dict[str, Any]
@@ -42,10 +42,10 @@ def encode(content: Mapping[str, Any]) -> bytes:
             f"a {content.get('kind', 'journal')} event cannot be written ({error}); need "
             "plain finite values"
         ) from error
-    if len(body) > MOST_LINE_BYTES - 100:
+    if len(body) > MAX_LINE_BYTES - 100:
         raise JournalError(
             f"a {content.get('kind')} event of {len(body)} bytes is too long; need at most "
-            f"{MOST_LINE_BYTES >> 20} MB"
+            f"{MAX_LINE_BYTES >> 20} MB"
         )
     return f'{body[:-1]}{_CHECK}{_checksum(body)}"}}\n'.encode()
 
@@ -57,8 +57,8 @@ def decode(line: bytes) -> Event:
         TornLineError: the line is not a whole line that `encode` wrote.
         ValueError: the line is whole, but it holds a number that is not finite, or no JSON object.
     """
-    if len(line) > MOST_LINE_BYTES:
-        raise TornLineError(f"is {len(line)} bytes long; need at most {MOST_LINE_BYTES >> 20} MB")
+    if len(line) > MAX_LINE_BYTES:
+        raise TornLineError(f"is {len(line)} bytes long; need at most {MAX_LINE_BYTES >> 20} MB")
     try:
         text = line.decode()
     except UnicodeDecodeError:

@@ -10,7 +10,7 @@ from bimix_sweep import files, locations
 from bimix_sweep.errors import JournalError
 from bimix_sweep.journal.codec import (
     FORMAT,
-    MOST_LINE_BYTES,
+    MAX_LINE_BYTES,
     VERSION,
     check_version,
     decode,
@@ -18,7 +18,7 @@ from bimix_sweep.journal.codec import (
 )
 from bimix_sweep.journal.reader import Named, Reader, Reading
 
-MOST_SEGMENT_BYTES = 256 << 20
+MAX_SEGMENT_BYTES = 256 << 20
 """Largest size in bytes of a file that is read."""
 READERS = 8
 """Number of segments that are fetched at the same time."""
@@ -96,8 +96,8 @@ def holds_events(folder: str | Path) -> bool:
                     return True
             else:
                 with Path(place).open("rb") as stream:
-                    stream.readline(MOST_LINE_BYTES)
-                    if stream.readline(MOST_LINE_BYTES).endswith(b"\n"):
+                    stream.readline(MAX_LINE_BYTES)
+                    if stream.readline(MAX_LINE_BYTES).endswith(b"\n"):
                         return True
     return False
 
@@ -146,10 +146,10 @@ def _read_once(folder: str) -> Reading:
 def _fetch(folder: str, names: Mapping[str, int], chosen: list[str]) -> dict[str, bytes]:
     """Reads the segments `chosen` as {name: content}, without the empty ones."""
     for name in chosen:
-        if names[name] > MOST_SEGMENT_BYTES:
+        if names[name] > MAX_SEGMENT_BYTES:
             raise JournalError(
                 f"{locations.join(folder, name)} has {names[name]} bytes; need at most "
-                f"{MOST_SEGMENT_BYTES}"
+                f"{MAX_SEGMENT_BYTES}"
             )
     written = [name for name in chosen if names[name]]
     with ThreadPoolExecutor(READERS if locations.is_uri(folder) else 1) as pool:

@@ -17,7 +17,7 @@ SAME = 1e-3
 (`DomainSet.same`)."""
 ROUNDING = 1e-9
 """Largest difference of two proportions that file formats and floating-point arithmetic cause."""
-MOST_DOMAINS = 10_000
+MAX_DOMAINS = 10_000
 """Largest number of domains of a mixture; a larger number is taken for an error in the input."""
 
 

@@ -26,10 +26,10 @@ from bimix_sweep.errors import ConfigError
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.text import shown
 
-LEAST_LOSS, MOST_LOSS = 1e-6, 1e6
+MIN_LOSS, MAX_LOSS = 1e-6, 1e6
 """Smallest and largest loss that is accepted. A loss outside measures nothing (a uniform guess
 costs log(vocabulary), below 20 nats; rounding is about 1e-6), and fits would overflow on it."""
-LOSS_NEEDED = f"a number between {LEAST_LOSS:g} and {MOST_LOSS:g}"
+LOSS_NEEDED = f"a number between {MIN_LOSS:g} and {MAX_LOSS:g}"
 """What a loss must be, for messages."""
 FLOOR = 0.01
 """Loss of a value at the good end of its range, a fraction of the range."""
@@ -69,7 +69,7 @@ class Goal:
             return
         low, high = map(float, self.range)
         object.__setattr__(self, "range", (low, high))  # floats, as JSON and YAML return them
-        if not (-MAX_END <= low < high <= MAX_END and high - low >= LEAST_LOSS):
+        if not (-MAX_END <= low < high <= MAX_END and high - low >= MIN_LOSS):
             raise ConfigError(
                 f"range is {shown(list(self.range))}; need [low, high], the smallest and the "
                 f"largest possible value, between {-MAX_END:g} and {MAX_END:g}"
@@ -96,7 +96,7 @@ class Goal:
     def allows(self, value: Any) -> Any:
         """Tells whether a value, or each value of an array, is possible for this target."""
         if self.range is None:
-            return (value > LEAST_LOSS) & (value < MOST_LOSS)
+            return (value > MIN_LOSS) & (value < MAX_LOSS)
         return (value >= self.range[0]) & (value <= self.range[1])
 
     def loss_of(self, value: Any) -> Any:
@@ -196,7 +196,7 @@ def first_refused(goals: Goals, targets: Sequence[str], values: Array) -> tuple[
 def hint(goals: Goals, target: str, value: float) -> str:
     """Returns advice to state a goal and a range, for the message that refuses a value that cannot
     be a loss; empty where this advice does not apply."""
-    if goals.get(target, PLAIN).range is not None or not -MAX_END <= value <= LEAST_LOSS:
+    if goals.get(target, PLAIN).range is not None or not -MAX_END <= value <= MIN_LOSS:
         return ""
     return (
         f"; if {target} is another metric state its goal and range, such as goal: max, range: "
@@ -204,7 +204,7 @@ def hint(goals: Goals, target: str, value: float) -> str:
     )
 
 
-def scales_of(goals: Goals, targets: Sequence[str]) -> Array:
+def fidelities_of(goals: Goals, targets: Sequence[str]) -> Array:
     """Returns the (targets,) factors that convert a standard deviation of losses to one of
     values."""
     return np.array([goals.get(target, PLAIN).scale for target in targets])

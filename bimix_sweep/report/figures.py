@@ -1,4 +1,4 @@
-"""Figures of the page; each function returns plain plotly JSON."""
+"""Statistics of the page; each function returns plain plotly JSON."""
 
 from collections.abc import Mapping
 
@@ -31,9 +31,9 @@ from bimix_sweep.report.style import (
     text,
 )
 
-MOST_FACETS = 12
+MAX_FACETS = 12
 """Largest number of targets drawn as small multiples; the tables have all targets."""
-MOST_POINTS = 4000
+MAX_POINTS = 4000
 """Limit for the points of one figure; where there are more, only every n-th point is drawn."""
 SHADES = 12
 """Number of steps of the colour scale.
@@ -48,7 +48,7 @@ def main_targets(table: LossTable, weights: dict[str, float]) -> list[int]:
         range(len(table.targets)),
         key=lambda t: -weights.get(table.targets[t], 0.0 if weights else 1.0),
     )
-    return sorted(order[:MOST_FACETS])
+    return sorted(order[:MAX_FACETS])
 
 
 def loss_curves(table: LossTable, own: dict[str, str], weights: dict[str, float]) -> Figure:
@@ -59,7 +59,7 @@ def loss_curves(table: LossTable, own: dict[str, str], weights: dict[str, float]
     targets = main_targets(table, weights)
     curves = table.curves()
     columns = min(3, len(targets))
-    crowded = len(table) * len(targets) > 4 * MOST_POINTS
+    crowded = len(table) * len(targets) > 4 * MAX_POINTS
     height = 285 * -(-len(targets) // columns) + 70
     places = facets(len(targets), columns, height - 82)
     domain_of = {
@@ -159,7 +159,7 @@ def law_against_measurements(table: LossTable, law: FittedLaw, roles: Mapping[st
     measured = table.losses[rows][:, columns]
     height = max(400, 60 + 34 * len(law.targets))
     what = ", each in its own unit" if ranged(law.goals) else " loss"
-    every = max(1, int(np.isfinite(measured).sum()) // MOST_POINTS)
+    every = max(1, int(np.isfinite(measured).sum()) // MAX_POINTS)
     traces: list[Figure] = []
     ends = [float(np.nanmin(measured)), float(np.nanmax(measured))]
     traces.append(
@@ -420,7 +420,7 @@ def residuals(table: LossTable, law: FittedLaw, roles: Mapping[str, str]) -> Fig
     measured = losses_of(law.goals, law.targets, table.losses[rows][:, columns])
     relative = measured / predicted - 1
     runs = table.run_ids()[rows]
-    every = max(1, int(np.isfinite(relative).sum()) // MOST_POINTS)
+    every = max(1, int(np.isfinite(relative).sum()) // MAX_POINTS)
     traces: list[Figure] = []
     for t, target in enumerate(law.targets):
         shown = np.flatnonzero(np.isfinite(relative[:, t]))[::every]
@@ -500,7 +500,10 @@ def _fitted_columns(table: LossTable, law: FittedLaw) -> tuple[npt.NDArray[np.in
 
 def _symbols(table: LossTable, roles: Mapping[str, str], rows: npt.NDArray[np.intp]) -> list[str]:
     """Marker symbol of each row: a diamond for a confirmation trial, else a circle."""
-    return ["diamond-open" if roles.get(table.trials[row]) == "final" else "circle" for row in rows]
+    return [
+        "diamond-open" if roles.get(table.trials[row]) == "confirmation" else "circle"
+        for row in rows
+    ]
 
 
 def _mixture_label(domains: tuple[str, ...], proportions: Array) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.goals import ranged
 from bimix_sweep.report import figures, tables
+from bimix_sweep.report.confirmation import confirmation
 from bimix_sweep.report.data import ReportData
-from bimix_sweep.report.finals import finals
 from bimix_sweep.report.look import POLICY, SCRIPT, STYLE
 from bimix_sweep.report.style import Figure, colour, percent, share
 from bimix_sweep.report.ternary import ternary
@@ -54,7 +54,7 @@ def render(data: ReportData) -> str:
 <main>
 {sections}
 </main>
-<footer><p>Proportions are shares of tokens. Figures tell their numbers under the pointer; \
+<footer><p>Proportions are shares of tokens. Statistics tell their numbers under the pointer; \
 drag to zoom, double-click to go back.</p></footer>
 <script>{SCRIPT}</script>
 </body>
@@ -65,10 +65,10 @@ drag to zoom, double-click to go back.</p></footer>
 def _size_of_sweep(data: ReportData) -> str:
     """Counts of trials, domains, targets and steps, and the wall time, in one line."""
     trials = list(dict.fromkeys(data.table.trials)) if data.table else []
-    finals = sum(data.roles.get(trial, "sweep") == "final" for trial in trials)
-    parts = [_count(len(trials) - finals, "proxy training")]
-    if finals:
-        parts.append(_count(finals, "final training"))
+    confirmations = sum(data.roles.get(trial, "sweep") == "confirmation" for trial in trials)
+    parts = [_count(len(trials) - confirmations, "proxy training")]
+    if confirmations:
+        parts.append(_count(confirmations, "final training"))
     if data.failed:
         parts.append(f"{len(data.failed)} failed")
     parts.append(_count(len(data.domains), "domain"))
@@ -231,7 +231,7 @@ def _where(data: ReportData) -> str:
     if data.law is None or data.optimum is None:
         return ""
     if len(data.domains) != 3:
-        return f'<section class="row">{_finals(data, "")}</section>'
+        return f'<section class="row">{_confirmation(data, "")}</section>'
     names = ", ".join(data.domains.names)
     triangle = _figure(
         "ternary",
@@ -243,10 +243,10 @@ def _where(data: ReportData) -> str:
         "predicted optimum; the numbers are in the tables.",
         "wide",
     )
-    return f'<section class="row">{triangle}{_finals(data, "narrow")}</section>'
+    return f'<section class="row">{triangle}{_confirmation(data, "narrow")}</section>'
 
 
-def _finals(data: ReportData, width: str) -> str:
+def _confirmation(data: ReportData, width: str) -> str:
     """Card with the comparison of the confirmation trials."""
     title = "Is it better than its rivals?"
     if data.comparison is None:
@@ -255,15 +255,15 @@ def _finals(data: ReportData, width: str) -> str:
             '<p class="note">The final trainings have not been run yet.</p></div>'
         )
     return _figure(
-        "finals",
+        "confirmation",
         title,
-        finals(data, data.comparison),
+        confirmation(data, data.comparison),
         f"{_sentence(data.comparison.reason)} Every mixture was trained with the same "
         f"{_count(len(data.comparison.seeds), 'seed')}.",
         "Loss of each final mixture relative to the predicted optimum; the numbers are in the "
         "table.",
         width,
-        after=tables.finals_table(data.comparison),
+        after=tables.confirmation_table(data.comparison),
     )
 
 
@@ -355,9 +355,9 @@ def _curves(data: ReportData) -> str:
         if data.law
         else {name: name for name in table.targets if name in table.domains}
     )
-    left_out = len(table.targets) - figures.MOST_FACETS
+    left_out = len(table.targets) - figures.MAX_FACETS
     more = (
-        f" The {figures.MOST_FACETS} targets that weigh most; {left_out} more are in the tables."
+        f" The {figures.MAX_FACETS} targets that weigh most; {left_out} more are in the tables."
         if left_out > 0
         else ""
     )

@@ -15,7 +15,7 @@ from bimix_sweep.mixture.goals import ranged
 from bimix_sweep.report.data import ReportData
 from bimix_sweep.report.style import percent, share
 
-MOST_TRIALS = 1000
+MAX_TRIALS = 1000
 """Largest number of rows of the table of trials; the file runs.csv has all trials."""
 
 
@@ -123,7 +123,7 @@ def binding_table(data: ReportData) -> str:
     )
 
 
-def finals_table(comparison: Comparison) -> str:
+def confirmation_table(comparison: Comparison) -> str:
     """Table of the mixtures of the confirmation trials, best first.
 
     The columns are the mean loss over the seeds and the paired difference to the predicted optimum.
@@ -245,11 +245,11 @@ def trial_table(data: ReportData) -> str:
     ]
     caption = (
         "Mixture, state and last losses of each"
-        if len(rows) <= MOST_TRIALS
-        else f"The first {MOST_TRIALS} of {len(rows)} trainings; all are in runs.csv"
+        if len(rows) <= MAX_TRIALS
+        else f"The first {MAX_TRIALS} of {len(rows)} trainings; all are in runs.csv"
     )
     return (
-        table(caption, header, rows[:MOST_TRIALS])
+        table(caption, header, rows[:MAX_TRIALS])
         if rows
         else "<p>No training has reported a loss yet.</p>"
     )

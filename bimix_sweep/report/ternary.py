@@ -179,7 +179,7 @@ def _trainings(data: ReportData) -> list[Figure]:
     """Traces of the mixtures: circles for trials, squares for confirmation trials."""
     if data.table is None:
         return []
-    mixtures: dict[str, dict[tuple[float, ...], list[str]]] = {"sweep": {}, "final": {}}
+    mixtures: dict[str, dict[tuple[float, ...], list[str]]] = {"sweep": {}, "confirmation": {}}
     for curve in data.table.curves():
         shares = tuple(curve.mixture.as_array(data.domains.names).tolist())
         mixtures[data.roles.get(curve.trial, "sweep")].setdefault(shares, []).append(curve.trial)
@@ -188,7 +188,7 @@ def _trainings(data: ReportData) -> list[Figure]:
             "mixtures tried",
             {"size": 8, "color": "#ffffff", "line": {"width": 1.8, "color": "#39424d"}},
         ),
-        "final": (
+        "confirmation": (
             "final trainings",
             {
                 "size": 10,

@@ -148,7 +148,7 @@ def resume_sweep(
         check_address(address)
         if history.first["data"].get("store") is not None:
             restore_store(folder, history, shown.say)
-            check_texts(folder, change.config, change.joined, shown.say)
+            check_texts(folder, change.config, change.added, shown.say)
         stage_store(folder, change, shown.say)
         trainer = prepare(change.config, folder, shown.say)
         spec = sweep_spec(change.config, trainer)

@@ -3,7 +3,7 @@
 Resume, extend and upgrade use the same path: the new configuration is compared, key by key, with
 the one in the journal.
 
-* A key that only asks a different question about the same losses may change: budget, stopping,
+* A key that only asks a different problem about the same losses may change: budget, stopping,
   weights, goals, bounds, the final run.
 * Domains may be added. An earlier trial counts as a trial with proportion 0 of an added domain.
 * A domain's text may be replaced if its `version` changes. Trials on the old text stay evidence
@@ -65,7 +65,7 @@ class Change:
     """The change in words, one line each; empty if nothing changed that affects the results."""
     renamed: Mapping[str, str]
     """{domain: name of its old version}."""
-    joined: tuple[str, ...]
+    added: tuple[str, ...]
     """Domains with text that no trial has seen."""
     dropped: tuple[str, ...] = ()
     """Names of the trials that are no evidence any more."""
@@ -105,7 +105,7 @@ def compare(history: SweepHistory, given: SweepConfig, versions: VersionChange =
                 "its journal does not hold the configuration it began with, so it goes on "
                 "with just that; bring it back"
             )
-        return Change(config=given, what=(), renamed={}, joined=(), ended={})
+        return Change(config=given, what=(), renamed={}, added=(), ended={})
     old = SweepConfig.parse(history.first["config"], where="the configuration in the journal")
     renamed = {
         name: _old_name(name, domain, old)
@@ -120,7 +120,7 @@ def compare(history: SweepHistory, given: SweepConfig, versions: VersionChange =
     differing = [
         path for path in dict.fromkeys((*before, *after)) if before.get(path) != after.get(path)
     ]
-    joined = tuple(
+    added = tuple(
         name for name in config.domains if name not in old.domains and name not in renamed.values()
     )
     refused = [
@@ -129,9 +129,9 @@ def compare(history: SweepHistory, given: SweepConfig, versions: VersionChange =
         for name in gone
     ]
     refused += [
-        line for path in differing if (line := _refusal(path, before, after, renamed, joined))
+        line for path in differing if (line := _refusal(path, before, after, renamed, added))
     ]
-    joined = (*joined, *renamed)
+    added = (*added, *renamed)
     dropped = tuple(
         name
         for name, record in history.state.trials.items()
@@ -139,11 +139,11 @@ def compare(history: SweepHistory, given: SweepConfig, versions: VersionChange =
         and record.role == "sweep"
         and any(record.mixture.as_dict().get(domain, 0) > 0 for domain in renamed)
     )
-    refused += _too_few(history, config, joined, dropped)
+    refused += _too_few(history, config, added, dropped)
     if refused:
         raise SweepError("\n".join(dict.fromkeys(refused)))
     if all(any(path[: len(silent)] == silent for silent in SILENT) for path in differing):
-        return Change(config=config, what=(), renamed={}, joined=(), ended={})
+        return Change(config=config, what=(), renamed={}, added=(), ended={})
     other_share = _other_share(history, old, config, renamed)
     ended = _ended(
         history,
@@ -154,7 +154,7 @@ def compare(history: SweepHistory, given: SweepConfig, versions: VersionChange =
     )
     what = [
         *_words(differing, before, after, renamed),
-        *_told(history, config, renamed, joined, versions, dropped, other_share),
+        *_told(history, config, renamed, added, versions, dropped, other_share),
     ]
     if ended:
         what.append(f"running trainings that cannot go on with it are ended: {', '.join(ended)}")
@@ -162,7 +162,7 @@ def compare(history: SweepHistory, given: SweepConfig, versions: VersionChange =
         config=config,
         what=tuple(what),
         renamed=renamed,
-        joined=joined,
+        added=added,
         dropped=dropped,
         ended=ended,
     )
@@ -246,7 +246,7 @@ def _refusal(
     before: Mapping[Path, Any],
     after: Mapping[Path, Any],
     renamed: Mapping[str, str],
-    joined: tuple[str, ...],
+    added: tuple[str, ...],
 ) -> str | None:
     """Why this key may not change; None if it may."""
     if path[0] in FREE or path in SILENT:
@@ -257,7 +257,7 @@ def _refusal(
     )
     if path[0] == "domains":
         _, name, field = path
-        if name in (*joined, *renamed, *renamed.values()) or field in ("min", "max", "tokens"):
+        if name in (*added, *renamed, *renamed.values()) or field in ("min", "max", "tokens"):
             return None
         return (
             f"{key} {change}; text that changed is another version, so give domains.{name} a new "
@@ -280,10 +280,10 @@ def _refusal(
 
 
 def _too_few(
-    history: SweepHistory, config: SweepConfig, joined: tuple[str, ...], dropped: tuple[str, ...]
+    history: SweepHistory, config: SweepConfig, added: tuple[str, ...], dropped: tuple[str, ...]
 ) -> Iterator[str]:
     """Refuses a budget that leaves too few trials for the added domains."""
-    wanted = [name for name in joined if config.domains[name].max > 0]
+    wanted = [name for name in added if config.domains[name].max > 0]
     counted = history.state.num_proposed - len(dropped)
     if wanted and config.budget.trials < counted + NUM_JOINED:
         yield (
@@ -311,14 +311,14 @@ def _told(
     history: SweepHistory,
     config: SweepConfig,
     renamed: Mapping[str, str],
-    joined: tuple[str, ...],
+    added: tuple[str, ...],
     versions: VersionChange,
     dropped: tuple[str, ...],
     other_share: tuple[str, ...],
 ) -> Iterator[str]:
     """Lines that say what the change means for the trials so far."""
     sweep = [record for record in history.state.trials.values() if record.role == "sweep"]
-    for name in joined:
+    for name in added:
         if name not in renamed:
             yield (
                 f"{name} joins: the {len(sweep)} trainings so far count as ones at 0 there, the "
@@ -374,7 +374,7 @@ def _ended(history: SweepHistory, domains: Mapping[str, str]) -> dict[str, str]:
             for domain, share in record.mixture.as_dict().items()
             if share > 0 and domain in domains
         ]
-        if record.role == "final":
+        if record.role == "confirmation":
             ended[name] = "the sweep was changed before it ended"
         elif held:
             ended[name] = f"the sweep was changed before it ended: {held[0]} {domains[held[0]]}"

@@ -74,7 +74,7 @@ def check_change(
                 "comparable, so start a new sweep"
             )
     history.state.check_goals(spec)
-    if not change.joined and dict(data) != history.first["data"]:
+    if not change.added and dict(data) != history.first["data"]:
         raise SweepError(
             "the data are not those this sweep began with, and no domain's version changed; "
             "bring them back, or state the version"
@@ -98,12 +98,12 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
     from bimix_sweep.data.sources import Source
 
     place = local_part(folder)
-    if not change.joined or not (place / STORE).exists():
+    if not change.added or not (place / STORE).exists():
         return
     from bimix_sweep.sweep.trainers.texts import NEXT_TEXTS, max_tokens, stage_texts
 
-    stage_texts(folder, change.config, change.joined)  # before the text is read: it may change
-    domains = {name: change.config.domains[name] for name in change.joined}
+    stage_texts(folder, change.config, change.added)  # before the text is read: it may change
+    domains = {name: change.config.domains[name] for name in change.added}
     try:
         extend(
             TokenStore.open(place / STORE),

@@ -12,7 +12,7 @@ from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.data.stream import badly_realised
-from bimix_sweep.design.confirmation import Comparison, compare_finals, objective_noise
+from bimix_sweep.design.confirmation import Comparison, compare_confirmation_trials, objective_noise
 from bimix_sweep.design.initial_design import moved_references
 from bimix_sweep.errors import DataError, LawError, SweepError, TableError
 from bimix_sweep.export.provenance import commit
@@ -21,12 +21,12 @@ from bimix_sweep.export.writing import as_yaml
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
 from bimix_sweep.law.optimum.answer import answer, not_tested
 from bimix_sweep.law.optimum.optimal_mixture import Optimum, ask
-from bimix_sweep.law.posterior.question import LawQuestion
+from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.simplex import total_variation
 from bimix_sweep.report.data import PathPoint, ReportData
 from bimix_sweep.report.page import render
-from bimix_sweep.sweep.history.confirmation_trials import final_trainings
+from bimix_sweep.sweep.history.confirmation_trials import confirmation_trials
 from bimix_sweep.sweep.history.history import SweepHistory, replay
 from bimix_sweep.sweep.workspace.paths import CONFIG, STORE, local_part
 
@@ -52,7 +52,7 @@ def write_results(folder: str, config: SweepConfig) -> Recipe:
             configuration with which the sweep ran.
     """
     history = _replay(folder, config)
-    if history.finals is None:
+    if history.confirmation is None:
         raise SweepError(
             f"{folder}: the sweep has not reached its final trainings; go on with resume"
         )
@@ -78,20 +78,20 @@ def recipe_of(
     comparison: Comparison | None,
     config: Mapping[str, Any],
 ) -> Recipe:
-    """The recipe that answers the sweep's own question.
+    """The recipe that answers the sweep's own problem.
 
     Args:
         history: history of the sweep.
-        law: law of the sweep, with its question (from `decided` or `law_so_far`).
+        law: law of the sweep, with its problem (from `decided` or `law_so_far`).
         optimum: the predicted optimum.
         comparison: comparison of the confirmation trials; None before all of them ended.
         config: the public configuration, for the provenance.
     """
-    assert law.question is not None  # noqa: S101
+    assert law.problem is not None  # noqa: S101
     return build_recipe(
         optimum,
         law,
-        law.question,
+        law.problem,
         comparison=comparison,
         excluded=_failed(history),
         provenance=_provenance(history, config, law),
@@ -114,7 +114,7 @@ def write_page(folder: str, config: SweepConfig) -> str:
 
 def page(history: SweepHistory, config: SweepConfig) -> str:
     """The page of a sweep with its present results, as HTML."""
-    if history.finals is not None:
+    if history.confirmation is not None:
         return _page(config, history, *decided(history))
     try:
         law = law_so_far(history)
@@ -171,43 +171,43 @@ def decided(history: SweepHistory) -> tuple[FittedLaw, Optimum, Comparison | Non
     """The law that the confirmation trials test, its optimum, and the comparison of the trials.
 
     Returns:
-        The law with the sweep's question, the optimum, and the comparison. The comparison is None
+        The law with the sweep's problem, the optimum, and the comparison. The comparison is None
         before all confirmation trials ended, and if too many of them failed.
     """
-    assert history.finals is not None  # noqa: S101
-    question = _question(history, history.finals["num_points"])
-    law = replace(FittedLaw.from_json(history.finals["law"]), question=question)
+    assert history.confirmation is not None  # noqa: S101
+    problem = _problem(history, history.confirmation["num_points"])
+    law = replace(FittedLaw.from_json(history.confirmation["law"]), problem=problem)
     optimum = _answer(law)
     if history.running():
         return law, optimum, None
     comparison = _comparison(history, law, optimum)
     if comparison is not None:
-        said = _final_trials(question.sweep, comparison, optimum)
-        law = replace(law, question=replace(question, final_trials=said))
+        said = _confirmation_result(problem.sweep, comparison, optimum)
+        law = replace(law, problem=replace(problem, confirmation_result=said))
     return law, optimum, comparison
 
 
 def law_so_far(history: SweepHistory) -> FittedLaw:
-    """Fits a law to all points recorded so far, with the sweep's question.
+    """Fits a law to all points recorded so far, with the sweep's problem.
 
     Raises:
         LawError, TableError: the points determine no law.
     """
     law = fit_law(history.state.counted(history.state.evidence()), own=history.spec.own)
-    return replace(law, question=_question(history, history.num_points))
+    return replace(law, problem=_problem(history, history.num_points))
 
 
-def _question(history: SweepHistory, num_points: int) -> LawQuestion:
-    return history.spec.question(history.first["name"], num_points)
+def _problem(history: SweepHistory, num_points: int) -> ProblemStatement:
+    return history.spec.problem(history.first["name"], num_points)
 
 
 def _answer(law: FittedLaw) -> Optimum:
-    """Answer to the question that the law carries."""
-    assert law.question is not None  # noqa: S101
-    return answer(law, law.question)
+    """Answer to the problem that the law carries."""
+    assert law.problem is not None  # noqa: S101
+    return answer(law, law.problem)
 
 
-def _final_trials(sweep: str, comparison: Comparison, optimum: Optimum) -> str:
+def _confirmation_result(sweep: str, comparison: Comparison, optimum: Optimum) -> str:
     """Sentence about the confirmation trials, for users who have only the law."""
     taken = next(one.mixture for one in comparison.mixtures if one.role == comparison.recommended)
     other = ""
@@ -219,18 +219,18 @@ def _final_trials(sweep: str, comparison: Comparison, optimum: Optimum) -> str:
 
 def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comparison | None:
     """Compares the confirmation trials; None if too many of them failed."""
-    assert history.finals is not None  # noqa: S101
+    assert history.confirmation is not None  # noqa: S101
     spec, predicted = history.spec, ""
     mixtures: dict[str, Mixture] = {}
     losses: dict[str, dict[int, dict[str, float]]] = {}
-    for trial, _, entry in final_trainings(history, history.finals["mixtures"]):
+    for trial, _, entry in confirmation_trials(history, history.confirmation["mixtures"]):
         role = " = ".join(sorted(entry["labels"], key=lambda label: label != "predicted"))
         record = history.state.trials.get(trial)
         if record is not None and record.state == "finished" and record.points:
             mixtures[role] = record.mixture
             losses.setdefault(role, {})[record.seed] = record.points[max(record.points)]
             predicted = role if "predicted" in entry["labels"] else predicted
-    question = ask(
+    problem = ask(
         law,
         spec.domains,
         weights=spec.weights,
@@ -238,9 +238,9 @@ def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comp
         step=spec.steps,
         size=spec.size,
     )
-    noise = objective_noise(law, question, optimum.mixture.as_array(law.domains))
+    noise = objective_noise(law, problem, optimum.mixture.as_array(law.domains))
     try:
-        comparison = compare_finals(
+        comparison = compare_confirmation_trials(
             losses,
             mixtures,
             weights=spec.weights,
@@ -277,8 +277,8 @@ def _page(
     counted = any(record.points and record.state != "failed" for record in records.values())
     beyond = (
         None
-        if law is None or optimum is None or law.question is None
-        else not_tested(optimum, law, law.question, compared=comparison is not None)
+        if law is None or optimum is None or law.problem is None
+        else not_tested(optimum, law, law.problem, compared=comparison is not None)
     )
     data = ReportData(
         name=config.name,

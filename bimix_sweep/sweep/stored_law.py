@@ -16,7 +16,7 @@ from bimix_sweep.errors import ConfigError, LawError, SweepError, TableError
 from bimix_sweep.export.recipe import Recipe, build_recipe
 from bimix_sweep.law.fitting.fit_law import FittedLaw
 from bimix_sweep.law.optimum.answer import answer
-from bimix_sweep.law.posterior.question import LawQuestion
+from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.parsing import parse_json
 from bimix_sweep.sweep.history.history import SweepHistory, replay
@@ -29,7 +29,7 @@ class StoredLaw:
     """A law and its origin."""
 
     law: FittedLaw
-    """The law, with the question that it was made to answer if one is stored."""
+    """The law, with the problem that it was made to answer if one is stored."""
     notes: Sequence[str] = ()
     """Messages that the user should read before using the law."""
     history: SweepHistory | None = None
@@ -38,32 +38,32 @@ class StoredLaw:
     """Comparison of the sweep's confirmation trials; None before all of them ended."""
 
     @property
-    def question(self) -> LawQuestion:
-        """The law's own question.
+    def problem(self) -> ProblemStatement:
+        """The law's own problem.
 
-        If none is stored, the question weights all targets equally and allows all mixtures of the
+        If none is stored, the problem weights all targets equally and allows all mixtures of the
         law's domains.
         """
-        return self.law.question or LawQuestion(domains=DomainSet(names=self.law.domains))
+        return self.law.problem or ProblemStatement(domains=DomainSet(names=self.law.domains))
 
-    def recipe(self, question: LawQuestion, within: float, source: Mapping[str, Any]) -> Recipe:
-        """The recipe that answers a question.
+    def recipe(self, problem: ProblemStatement, within: float, source: Mapping[str, Any]) -> Recipe:
+        """The recipe that answers a problem.
 
-        The answer to the sweep's own question includes the result of its confirmation trials.
+        The answer to the sweep's own problem includes the result of its confirmation trials.
 
         Args:
-            question: the question to answer.
+            problem: the problem to answer.
             within: width of the near-optimal region, as a fraction of the objective.
-            source: origin of the law, for the provenance of an answer to another question.
+            source: origin of the law, for the provenance of an answer to another problem.
 
         Raises:
-            OptimumError, MixtureError: the law cannot answer the question.
+            OptimumError, MixtureError: the law cannot answer the problem.
         """
-        best = answer(self.law, question, within=within)
-        if self.history is not None and question == self.law.question:
+        best = answer(self.law, problem, within=within)
+        if self.history is not None and problem == self.law.problem:
             config = self.history.first["config"]
             return recipe_of(self.history, self.law, best, self.comparison, config)
-        return build_recipe(best, self.law, question, provenance=source)
+        return build_recipe(best, self.law, problem, provenance=source)
 
 
 def is_sweep(place: str) -> bool:
@@ -130,7 +130,7 @@ def law_of_sweep(folder: str) -> StoredLaw:
     """
     history = replay(sweep_folder(folder))
     notes = _edited(folder, history)
-    if history.finals is not None:
+    if history.confirmation is not None:
         law, _, comparison = decided(history)
         if not history.complete:
             notes.append(
@@ -162,7 +162,7 @@ def _edited(folder: str, history: SweepHistory) -> list[str]:
     if config.digest == history.first["config_digest"]:
         return []
     return [
-        f"{folder}: {CONFIG} was changed since the sweep last ran; this answers the question that "
+        f"{folder}: {CONFIG} was changed since the sweep last ran; this answers the problem that "
         f"it ran with, and bimix-sweep resume {folder} goes on with the changed one"
     ]
 

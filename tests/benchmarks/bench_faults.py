@@ -39,7 +39,7 @@ PLAN = {
     "head node": 2,
 }
 DISK_FULL = 3
-LONGEST_WAIT = 9.0
+MAX_WAIT = 9.0
 """Seconds between two faults in one place."""
 CALM = {"slots": 1, "trials": 14, "pause": 0.2, "tolerance": 0.004}
 """One slot, and a tolerance that stops it by itself: its proposals, its stop and its final mixtures must be those of a calm sweep."""
@@ -73,9 +73,7 @@ def main() -> None:
             )
             for number, (name, place, options) in enumerate(places)
         ]
-        waits = [
-            [(float(rng.uniform(0.3, LONGEST_WAIT)), kind) for kind in kinds] for kinds in plans
-        ]
+        waits = [[(float(rng.uniform(0.3, MAX_WAIT)), kind) for kind in kinds] for kinds in plans]
         threads = [
             threading.Thread(target=campaign.run, args=(waiting,))
             for campaign, waiting in zip(campaigns, waits, strict=True)

@@ -48,16 +48,16 @@ def decide(table: LossTable, kind: str, seed: int) -> dict[str, float]:
         np.ones(len(table.targets)) if equal else generator.dirichlet(np.ones(len(table.targets)))
     )
     law = fit_law(table.select(known), generator=generator)
-    question = ask(
+    problem = ask(
         law, DomainSet(names=law.domains), weights=dict(zip(table.targets, weights, strict=True))
     )
-    posterior = question.posterior(table.proportions[rest])
-    pick = int(question.objective(np.exp(posterior.mean)).argmin())
+    posterior = problem.posterior(table.proportions[rest])
+    pick = int(problem.objective(np.exp(posterior.mean)).argmin())
     root = np.linalg.cholesky(posterior.run_noise + 1e-15 * np.eye(len(law.targets)))
     noise = generator.standard_normal((DRAWS, len(rest), len(law.targets))) @ root.T
-    values = question.objective(np.exp(correlated_draws(posterior, generator, DRAWS) + noise))
+    values = problem.objective(np.exp(correlated_draws(posterior, generator, DRAWS) + noise))
     regrets = values[:, pick] / values.min(axis=1) - 1
-    measured = question.objective(table.losses[rest])
+    measured = problem.objective(table.losses[rest])
     return {
         "runs": count,
         "expected": float(regrets.mean()),

@@ -10,8 +10,8 @@ import time
 import numpy as np
 from scipy.optimize import least_squares
 
-from bimix_sweep.design.acquisition import Scales, next_mixture
-from bimix_sweep.design.fidelity import Scale
+from bimix_sweep.design.acquisition import Fidelities, next_mixture
+from bimix_sweep.design.fidelity import Fidelity
 from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.law.optimum.optimal_mixture import ask
 from bimix_sweep.mixture.domains import DomainSet
@@ -86,17 +86,17 @@ def main() -> None:
     space, mixtures, one = (
         DomainSet(names=table.domains),
         table.proportions[::POINTS],
-        Scale(size=1.0, steps=float(table.steps.max())),
+        Fidelity(size=1.0, steps=float(table.steps.max())),
     )
-    scales = Scales(choices=(one,), finished=[one] * len(mixtures), running=[one] * 4)
+    scales = Fidelities(choices=(one,), finished=[one] * len(mixtures), running=[one] * 4)
     for _ in range(REPEATS):
         clock = time.process_time()
         again = fit_law(table, previous=law)
         warm.append(time.process_time() - clock)
         clock = time.process_time()
-        question = ask(again, space, step=float(one.steps))
+        problem = ask(again, space, step=float(one.steps))
         next_mixture(
-            question,
+            problem,
             space,
             generator=rng(2, "propose"),
             finished=mixtures,

@@ -170,7 +170,7 @@ def main() -> None:
             for n in GOALS
         )
         + f"; eight large runs instead of four give {mean['64 + 8']['rho']:.4f} and {mean['64 + 8']['mre']:.2f} % (64 + 8).",
-        "Tried without gain on other draws and on the published curves: a part of how usefulness moves with size that all targets share "
+        "Tried without gain on other draws and on the published curves: a part of how transfer_weights moves with size that all targets share "
         "(mistaken for the large runs' common noise), a narrower spread of the slopes.",
     ]
     extra = {"1M runs + 60M runs": mean, f"first {FIRST} draws": few, "standard errors": error}

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import optimize
 
 from bimix_sweep.law.fitting.fit_law import fit_law
-from bimix_sweep.law.optimum.decision_problem import Question
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.law.optimum.optimal_mixture import ask, optimal_mixture
 from bimix_sweep.law.optimum.solver import minimise
 from bimix_sweep.mixture.domains import DomainSet
@@ -84,11 +84,11 @@ class World:
         return float(found.fun)
 
 
-def solve_seconds(question: Question) -> float:
+def solve_seconds(problem: DecisionProblem) -> float:
     """CPU time of the certified minimum of the parametric law."""
-    open_to = (question.upper > 0) / (question.upper > 0).sum()
+    open_to = (problem.upper > 0) / (problem.upper > 0).sum()
     start = time.process_time()
-    minimise(question.aim(parametric=True), question.lower, question.upper, open_to)
+    minimise(problem.aim(parametric=True), problem.lower, problem.upper, open_to)
     return time.process_time() - start
 
 

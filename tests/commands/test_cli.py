@@ -498,7 +498,7 @@ def test_a_law_of_a_table_says_how_far_the_final_run_lies_beyond_it_as_far_as_it
     bimix("fit", table, "-o", tmp_path / "t.json", "--tokens-per-step", "1e6")
     said = bimix("optimum", tmp_path / "t.json", "-o", tmp_path / "r.json", *final).stdout
     assert "holds at 8e12 tokens (10,000 times as many) is assumed" in said
-    assert "another question" not in said
+    assert "another problem" not in said
     recipe = json.loads((tmp_path / "r.json").read_text())
     assert recipe["extrapolation"] == {"step": 1.0, "tokens": 1e4}
     assert sum(recipe["tokens"].values()) == pytest.approx(8e12)
@@ -552,7 +552,7 @@ def test_an_optimum_says_what_it_comes_from_and_no_regret_reads_as_nothing(law, 
         provenance["law_digest"] == json.loads((tmp_path / "r.json").read_text())["law"]["digest"]
     )
     assert provenance["versions"]["bimix-sweep"] == version("bimix-sweep")
-    assert provenance["question"]["domains"]["web"]["max"] == 0.9
+    assert provenance["problem"]["domains"]["web"]["max"] == 0.9
     assert provenance["targets"] == list(DOMAINS)
     assert "regret: expected <0.01%" in said
     assert "0.00%" not in said

@@ -5,11 +5,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from bimix_sweep.design.acquisition import Scales, choose, next_mixture, scores
-from bimix_sweep.design.fidelity import Scale
-from bimix_sweep.design.optimality import Aim, aim_at
+from bimix_sweep.design.acquisition import Fidelities, choose, next_mixture, scores
+from bimix_sweep.design.fidelity import Fidelity
+from bimix_sweep.design.optimality import OptimalityCriterion, optimality_criterion
 from bimix_sweep.law.fitting.fit_law import fit_law
-from bimix_sweep.law.optimum.decision_problem import Bowl
+from bimix_sweep.law.optimum.decision_problem import QuadraticModel
 from bimix_sweep.law.optimum.optimal_mixture import ask, solve
 from bimix_sweep.law.optimum.solver import Objective, minimise
 from bimix_sweep.law.posterior.gaussian import Posterior
@@ -30,7 +30,7 @@ MIXTURES = np.array(
     ]
 )
 
-ONE = Scale(size=1.0, steps=500)
+ONE = Fidelity(size=1.0, steps=500)
 
 
 @cache
@@ -60,7 +60,7 @@ def law():
 def proposed(**changes):
     nothing = np.zeros((0, 3))
     given = {"finished": MIXTURES, "running": nothing, "failed": nothing, **changes}
-    scales = Scales(
+    fidelities = Fidelities(
         choices=(ONE,),
         finished=[ONE] * len(given["finished"]),
         running=[ONE] * len(given["running"]),
@@ -69,7 +69,7 @@ def proposed(**changes):
         ask(law(), DOMAINS, step=500),
         DOMAINS,
         generator=np.random.default_rng(1),
-        scales=scales,
+        fidelities=fidelities,
         **given,
     )[0].as_array()
 
@@ -90,11 +90,11 @@ def test_a_mixture_that_failed_is_not_proposed_again():
 
 
 def test_among_copies_of_a_candidate_a_running_one_makes_the_others_worth_less():
-    question = ask(law(), DOMAINS)
+    problem = ask(law(), DOMAINS)
     candidates = np.array([[0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
-    aim = aim_at(question, np.random.default_rng(0))
-    first, _ = choose(question, aim, candidates, [ONE] * 2, np.zeros((0, 3)), ())
-    second, _ = choose(question, aim, candidates, [ONE] * 2, candidates[[first]], [ONE])
+    criterion = optimality_criterion(problem, np.random.default_rng(0))
+    first, _ = choose(problem, criterion, candidates, [ONE] * 2, np.zeros((0, 3)), ())
+    second, _ = choose(problem, criterion, candidates, [ONE] * 2, candidates[[first]], [ONE])
     assert {first, second} == {0, 1}
 
 
@@ -102,33 +102,37 @@ def planted(noise: float, prior2: tuple[float, ...]):
     """One target whose log loss is log 3 + b.(r - r*) + |r - r*|^2 / 2 with unknown slopes b of
     these variances: everything in closed form.
     """
-    question = ask(law(), DOMAINS, weights={"a": 1.0})
-    question = type(question)(
-        law=question.law,
+    problem = ask(law(), DOMAINS, weights={"a": 1.0})
+    problem = type(problem)(
+        law=problem.law,
         weights=np.ones(1),
         worst=False,
         step=1.0,
         size=None,
-        lower=question.lower,
-        upper=question.upper,
+        lower=problem.lower,
+        upper=problem.upper,
     )
     best = np.full(3, 1 / 3)
-    reach = np.full(3, 1e-4)
-    stencil = np.concatenate([best[None], best + 1e-4 * np.eye(3)])
+    difference_step = np.full(3, 1e-4)
+    difference_points = np.concatenate([best[None], best + 1e-4 * np.eye(3)])
     price = (np.eye(3) - 1 / 3) / 3.0  # the inverse of 3 times the identity, on sums of zero
-    bowl = Bowl(
-        point=best, gradient=np.zeros(3), hessian=3.0 * np.eye(3), stencil=stencil, reach=reach
+    quadratic = QuadraticModel(
+        point=best,
+        gradient=np.zeros(3),
+        hessian=3.0 * np.eye(3),
+        difference_points=difference_points,
+        difference_step=difference_step,
     )
-    aim = Aim(bowl=bowl, price=price, near=best[None])
+    criterion = OptimalityCriterion(quadratic=quadratic, price=price, near=best[None])
     candidates = np.array([[0.8, 0.1, 0.1], [0.4, 0.3, 0.3], [1 / 3, 1 / 3, 1 / 3]])
-    apart = np.concatenate([stencil, candidates]) - best
+    apart = np.concatenate([difference_points, candidates]) - best
     covariance = (apart * np.array(prior2)) @ apart.T
     posterior = Posterior(
         mean=np.full((len(apart), 1), np.log(3.0)),
         covariance=covariance[None],
         run_noise=np.array([[noise]]),
     )
-    return question, aim, posterior, candidates - best
+    return problem, criterion, posterior, candidates - best
 
 
 @pytest.mark.parametrize("noise", [1e-6, 1e-2])
@@ -137,12 +141,12 @@ def test_the_fall_of_regret_is_that_of_the_regret_itself_in_a_world_of_one_bowl(
     rule.
     """
     prior = np.diag([4e-2, 1e-2, 3e-2])
-    question, aim, posterior, apart = planted(noise, tuple(np.diag(prior)))
-    fall, _ = scores(question, aim, posterior, 3, 3)
+    problem, criterion, posterior, apart = planted(noise, tuple(np.diag(prior)))
+    fall, _ = scores(problem, criterion, posterior, 3, 3)
     for row, found in zip(apart, fall, strict=True):
         after = prior - np.outer(prior @ row, row @ prior) / (row @ prior @ row + noise)
         assert found == pytest.approx(
-            0.5 * np.trace(9 * aim.price @ (prior - after)) / 3.0, rel=1e-6, abs=1e-12
+            0.5 * np.trace(9 * criterion.price @ (prior - after)) / 3.0, rel=1e-6, abs=1e-12
         )
     assert fall[0] > fall[1] > fall[2] == pytest.approx(0, abs=1e-12)
 
@@ -151,10 +155,13 @@ def test_the_price_of_a_wrong_gradient_is_what_the_moved_optimum_gains():
     """F + s.r has its minimum elsewhere; for small s staying costs s' P s / 2, of random s against
     the solver.
     """
-    question = ask(law(), DOMAINS)
+    problem = ask(law(), DOMAINS)
     generator = np.random.default_rng(0)
-    best, _ = solve(question, generator, num_starts=1)
-    aim, goal = aim_at(question, generator), question.aim(parametric=False)
+    best, _ = solve(problem, generator, num_starts=1)
+    criterion, goal = (
+        optimality_criterion(problem, generator),
+        problem.objective_function(parametric=False),
+    )
     for _ in range(5):
         slope = generator.normal(0, 1e-3, 3)
 
@@ -166,13 +173,13 @@ def test_the_price_of_a_wrong_gradient_is_what_the_moved_optimum_gains():
 
         moved = minimise(
             Objective(losses=tilted, weights=np.ones(1)),
-            question.lower,
-            question.upper,
+            problem.lower,
+            problem.upper,
             best.point,
             1e-14,
         )
         gained = best.value + best.point @ slope - moved.value
-        assert gained == pytest.approx(slope @ aim.price @ slope / 2, rel=0.05)
+        assert gained == pytest.approx(slope @ criterion.price @ slope / 2, rel=0.05)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -197,6 +204,8 @@ def test_losses_without_noise_whose_optimum_is_a_vertex_leave_a_choice(seed):
             losses=losses[:, None],
         )
     )
-    aim = aim_at(ask(exact, DomainSet(names=("a", "b"))), np.random.default_rng(0))
-    assert aim.near[0] == pytest.approx([1, 0], abs=1e-6)
-    assert np.isfinite(aim.price).all()
+    criterion = optimality_criterion(
+        ask(exact, DomainSet(names=("a", "b"))), np.random.default_rng(0)
+    )
+    assert criterion.near[0] == pytest.approx([1, 0], abs=1e-6)
+    assert np.isfinite(criterion.price).all()

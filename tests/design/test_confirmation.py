@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bimix_sweep.design.confirmation import compare_finals
+from bimix_sweep.design.confirmation import compare_confirmation_trials
 from bimix_sweep.errors import SweepError
 from bimix_sweep.mixture.domains import Mixture
 
@@ -27,14 +27,16 @@ def trained(levels, *, noise=0.0, shared=0.0, seeds=(1, 2), seed=0):
 
 
 def test_equal_mixtures_are_said_not_to_differ_and_the_predicted_optimum_is_taken():
-    found = compare_finals(trained([3.0] * 4, noise=0.01), MIXTURES, weights=WEIGHTS, noise=0.01)
+    found = compare_confirmation_trials(
+        trained([3.0] * 4, noise=0.01), MIXTURES, weights=WEIGHTS, noise=0.01
+    )
     assert not found.differ
     assert found.recommended == "predicted"
     assert "predicted optimum does not differ from best measured, uniform, natural" in found.reason
 
 
 def test_a_mixture_measured_better_beyond_the_noise_is_taken_instead():
-    found = compare_finals(
+    found = compare_confirmation_trials(
         trained([3.0, 2.8, 3.2, 3.1], noise=0.005), MIXTURES, weights=WEIGHTS, noise=0.005
     )
     assert found.recommended == "measured"
@@ -47,7 +49,9 @@ def test_the_sentence_says_by_how_much_each_mixture_was_apart_and_what_two_seeds
         role: {s: dict.fromkeys(WEIGHTS, level) for s in (1, 2)}
         for role, level in zip(ROLES, (2.0, 1.998, 2.002, 2.2), strict=True)
     }
-    found = compare_finals(losses, MIXTURES, weights=WEIGHTS, noise=0.01, regret=0.0004)
+    found = compare_confirmation_trials(
+        losses, MIXTURES, weights=WEIGHTS, noise=0.01, regret=0.0004
+    )
     noise = found.mixtures[0].noise95 / 2.0
     assert found.reason == (
         f"predicted optimum is better than natural beyond the noise of ±{noise:.2%} in 2 paired "
@@ -56,12 +60,12 @@ def test_the_sentence_says_by_how_much_each_mixture_was_apart_and_what_two_seeds
         "regret of 0.04% is below that noise, so 2 paired seeds cannot tell such mixtures apart at "
         "that precision"
     )
-    finer = compare_finals(losses, MIXTURES, weights=WEIGHTS, noise=0.01, regret=0.05)
+    finer = compare_confirmation_trials(losses, MIXTURES, weights=WEIGHTS, noise=0.01, regret=0.05)
     assert "cannot tell" not in finer.reason
 
 
 def test_one_that_is_better_within_the_noise_is_not():
-    found = compare_finals(
+    found = compare_confirmation_trials(
         trained([3.0, 2.995, 3.2, 3.1], noise=0.01), MIXTURES, weights=WEIGHTS, noise=0.01
     )
     assert found.recommended == "predicted"
@@ -69,7 +73,7 @@ def test_one_that_is_better_within_the_noise_is_not():
 
 
 def test_what_a_seed_does_to_all_mixtures_cancels():
-    found = compare_finals(
+    found = compare_confirmation_trials(
         trained([3.0, 3.0, 3.03, 3.05], noise=0.002, shared=0.3),
         MIXTURES,
         weights=WEIGHTS,
@@ -83,7 +87,7 @@ def test_false_alarms_are_as_rare_as_the_95_percent_say():
     alarms = [
         one.differs
         for seed in range(300)
-        for one in compare_finals(
+        for one in compare_confirmation_trials(
             trained([3.0] * 4, noise=0.02, seed=seed),
             MIXTURES,
             weights=WEIGHTS,
@@ -96,7 +100,7 @@ def test_false_alarms_are_as_rare_as_the_95_percent_say():
 
 def test_a_law_that_thought_the_noise_small_is_corrected_by_the_spread_of_the_pairs():
     losses = trained([3.0] * 4, noise=0.1)
-    assert compare_finals(losses, MIXTURES, weights=WEIGHTS, noise=1e-4).noise > 0.02
+    assert compare_confirmation_trials(losses, MIXTURES, weights=WEIGHTS, noise=1e-4).noise > 0.02
 
 
 def test_the_worst_objective_compares_the_largest_loss():
@@ -104,7 +108,9 @@ def test_the_worst_objective_compares_the_largest_loss():
         role: {1: {"a": 3.0, "b": 1.0 + i}, 2: {"a": 3.0, "b": 1.0 + i}}
         for i, role in enumerate(ROLES)
     }
-    found = compare_finals(losses, MIXTURES, weights=WEIGHTS, objective="worst", noise=0.01)
+    found = compare_confirmation_trials(
+        losses, MIXTURES, weights=WEIGHTS, objective="worst", noise=0.01
+    )
     assert {one.role: one.objective for one in found.mixtures} == {
         "predicted": 3,
         "measured": 3,
@@ -115,7 +121,7 @@ def test_the_worst_objective_compares_the_largest_loss():
 
 def test_targets_of_weight_0_are_shown_but_do_not_count():
     losses = {role: {1: {"a": 3.0, "b": 1.0 + i}} for i, role in enumerate(ROLES)}
-    found = compare_finals(losses, MIXTURES, weights={"a": 1.0, "b": 0.0}, noise=0.01)
+    found = compare_confirmation_trials(losses, MIXTURES, weights={"a": 1.0, "b": 0.0}, noise=0.01)
     assert not found.differ
     assert found.mixtures[0].losses["b"] == pytest.approx(1.0)
 
@@ -139,4 +145,4 @@ def test_targets_of_weight_0_are_shown_but_do_not_count():
 )
 def test_what_cannot_be_compared_is_refused_in_words(losses, noise, message):
     with pytest.raises(SweepError, match=message):
-        compare_finals(losses, MIXTURES, weights=WEIGHTS, noise=noise)
+        compare_confirmation_trials(losses, MIXTURES, weights=WEIGHTS, noise=noise)

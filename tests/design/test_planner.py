@@ -264,7 +264,7 @@ def test_a_loss_that_is_none_is_a_divergence(loss):
         (lambda state: state.record("a", 0, dict.fromkeys(NAMES, 1.0)), "step is 0"),
         (lambda state: state.record("a", 100, {"code": 1.0}), "need code, docs, web"),
         (lambda state: state.finish("b"), "trial b is not known"),
-        (lambda state: state.add_trial(state.proposals[0], "final"), "already there"),
+        (lambda state: state.add_trial(state.proposals[0], "confirmation"), "already there"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_words(call, message):
@@ -295,9 +295,9 @@ def test_final_trainings_enter_the_table_but_not_the_budget():
         reason="predicted optimum",
         seed=1,
     )
-    state.add_trial(final, "final")
+    state.add_trial(final, "confirmation")
     train(state, final)
-    assert state.trials["final"].role == "final"
+    assert state.trials["final"].role == "confirmation"
     assert set(state.table().trials) == {"a", "final"}
     assert len(state.proposals) == 1
 
@@ -313,7 +313,7 @@ def test_a_final_training_that_ran_early_leaves_law_and_proposals_as_they_were()
         reason="final: uniform",
         seed=1,
     )
-    early.add_trial(final, "final")
+    early.add_trial(final, "confirmation")
     early.record("final", 800, dict.fromkeys(NAMES, 99.0))
     assert early.refit().law.digest == plain.refit().law.digest
     assert early.history[-1].num_trials == plain.history[-1].num_trials
@@ -329,9 +329,9 @@ def test_a_restored_stop_ends_the_proposals():
 def test_a_replicate_gets_another_seed():
     state = SweepState(SPEC)
     first = state.propose("a")
-    state.add_trial(replace(first, trial="b"), "final")
+    state.add_trial(replace(first, trial="b"), "confirmation")
     assert state.propose("c").seed == first.seed
-    assert state._seed(first.mixture, SPEC.asked) != first.seed
+    assert state._seed(first.mixture, SPEC.target_fidelity) != first.seed
 
 
 @pytest.mark.parametrize(

@@ -174,13 +174,13 @@ def test_laws_of_earlier_refits_are_let_go():
 def test_what_was_evidence_at_a_moment_stays_known():
     sweep = Recorded(LARGE)
     sweep.go_on(16)
-    moment, then = (
+    position, then = (
         sweep.state.now(),
         {record.trial: dict(record.points) for record in sweep.state.evidence()},
     )
     sweep.go_on(30)
     assert sweep.state.trials["t18"].state == "failed"
-    assert {record.trial: record.points for record in sweep.state.evidence_at(moment)} == then
+    assert {record.trial: record.points for record in sweep.state.evidence_at(position)} == then
     assert {record.trial: record.points for record in sweep.state.evidence()} != then
 
 

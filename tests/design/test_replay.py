@@ -4,7 +4,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from bimix_sweep.design.fidelity import Scale, dearest, kinds_of, scales_of
+from bimix_sweep.design.fidelity import Fidelity, fidelities_of, kinds_of, target_fidelity
 from bimix_sweep.design.replay import JUDGED, _Pool, replay
 from bimix_sweep.errors import SweepError
 from bimix_sweep.mixture.table import LossTable
@@ -208,12 +208,14 @@ def test_the_scale_of_a_run_is_its_size_and_last_step(sizes, ends, expected):
         proportions=np.full((count, 2), 0.5),
         losses=np.ones((count, 1)),
     )
-    assert [(scale.size, scale.steps) for scale in scales_of(table)] == expected
-    assert dearest(scales_of(table)) == Scale(
+    assert [(fidelity.size, fidelity.steps) for fidelity in fidelities_of(table)] == expected
+    assert target_fidelity(fidelities_of(table)) == Fidelity(
         size=max(sizes) if sizes[0] > 0 else 1, steps=max(step for _, step in expected)
     )
-    assert kinds_of(scales_of(table))[-1] == dearest(scales_of(table))
-    assert Scale(size=1e5, steps=100) not in kinds_of(scales_of(table)) or ends.count(100) >= 3
+    assert kinds_of(fidelities_of(table))[-1] == target_fidelity(fidelities_of(table))
+    assert (
+        Fidelity(size=1e5, steps=100) not in kinds_of(fidelities_of(table)) or ends.count(100) >= 3
+    )
 
 
 def test_runs_cut_short_are_no_scale_and_nothing_is_judged_on_them_nor_at_the_end_of_one_that_went_on():
@@ -241,7 +243,7 @@ def test_runs_cut_short_are_no_scale_and_nothing_is_judged_on_them_nor_at_the_en
         proportions=whole.proportions[rows],
         losses=losses[kept],
     )
-    assert kinds_of(scales_of(table)) == [Scale(size=1, steps=800)]
+    assert kinds_of(fidelities_of(table)) == [Fidelity(size=1, steps=800)]
     pool = _Pool(table)
     judged = pool.unseen([])
     assert {*judged.steps} == {800.0}

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from bimix_sweep.design.acquisition import DEAREST_SHARE, Scales, choose, costs
-from bimix_sweep.design.fidelity import Scale
-from bimix_sweep.design.initial_design import REPEATED, initial_scales, num_initial
-from bimix_sweep.design.optimality import aim_at
+from bimix_sweep.design.acquisition import TARGET_FIDELITY_SHARE, Fidelities, choose, costs
+from bimix_sweep.design.fidelity import Fidelity
+from bimix_sweep.design.initial_design import REPEATED, initial_fidelities, num_initial
+from bimix_sweep.design.optimality import optimality_criterion
 from bimix_sweep.design.planner import SweepState
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.design.trial import Proposal
@@ -116,7 +116,8 @@ def test_for_the_same_cost_two_sizes_find_the_large_optimum_as_well_as_the_large
             assert sizes[SMALL] > sizes[LARGE] if name == "both" else not sizes[SMALL]
             assert (
                 sizes[LARGE] * LARGE
-                >= DEAREST_SHARE * sum(size * count for size, count in sizes.items()) - SMALL
+                >= TARGET_FIDELITY_SHARE * sum(size * count for size, count in sizes.items())
+                - SMALL
             )
     assert np.mean(found["both"]) <= np.mean(found["large"])
     assert max(found["both"]) < 0.1 * regret(best(SMALL).x)
@@ -137,8 +138,10 @@ def test_all_first_mixtures_are_small_and_a_few_of_them_are_repeated_at_each_lar
 def test_where_the_first_trainings_tell_no_law_yet_the_cheapest_is_run_and_the_dearest_reckoned_with():
     state = SweepState(BOTH)
     for number in range(BOTH.num_initial):
-        assert state.spec.scale_of(state.propose(f"t{number}")) == BOTH.initial_scales[number]
-    assert state.next_scale == BOTH.asked
+        assert (
+            state.spec.fidelity_of(state.propose(f"t{number}")) == BOTH.initial_fidelities[number]
+        )
+    assert state.next_fidelity == BOTH.target_fidelity
     assert state.propose("next").size == SMALL
 
 
@@ -147,7 +150,7 @@ def test_where_the_first_trainings_tell_no_law_yet_the_cheapest_is_run_and_the_d
     [(5, 1, 40, 5), (5, 2, 40, 8), (5, 2, 6, 6), (2, 3, 40, 5)],
 )
 def test_the_first_trainings_stay_in_the_budget(mixtures, sizes, budget, expected):
-    assert len(initial_scales(mixtures, sizes, budget)) == expected
+    assert len(initial_fidelities(mixtures, sizes, budget)) == expected
 
 
 def test_a_sweep_of_one_size_has_no_size_in_its_proposals():
@@ -174,20 +177,20 @@ def test_where_both_sizes_tell_the_same_the_cheap_one_is_run():
         proportions=shares,
         losses=losses,
     )
-    question = ask(fit_law(table), DOMAINS)
-    aim, candidates, nothing = (
-        aim_at(question, generator),
+    problem = ask(fit_law(table), DOMAINS)
+    criterion, candidates, nothing = (
+        optimality_criterion(problem, generator),
         generator.dirichlet(np.ones(3), 5),
         np.zeros((0, 3)),
     )
-    scales = Scales(
-        choices=(Scale(size=LARGE, steps=800), Scale(size=SMALL, steps=800)),
+    fidelities = Fidelities(
+        choices=(Fidelity(size=LARGE, steps=800), Fidelity(size=SMALL, steps=800)),
         finished=(),
         running=(),
     )
-    at = scales.of(len(candidates))
-    one, fall = choose(question, aim, candidates, at[:5], nothing, ())
-    both, same = choose(question, aim, np.tile(candidates, (2, 1)), at, nothing, ())
+    at = fidelities.of(len(candidates))
+    one, fall = choose(problem, criterion, candidates, at[:5], nothing, ())
+    both, same = choose(problem, criterion, np.tile(candidates, (2, 1)), at, nothing, ())
     assert both == one + len(candidates)
     assert same == pytest.approx(fall)
     assert costs(at).tolist() == [1.0] * 5 + [0.25] * 5

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from bimix_sweep.design.acquisition import DEAREST_SHARE
-from bimix_sweep.design.fidelity import Scale
+from bimix_sweep.design.acquisition import TARGET_FIDELITY_SHARE
+from bimix_sweep.design.fidelity import Fidelity
 from bimix_sweep.design.initial_design import REPEATED, num_initial
 from bimix_sweep.design.planner import SweepState
 from bimix_sweep.design.problem import SweepSpec
@@ -25,7 +25,7 @@ NAMES = ("code", "docs", "web")
 HELP = np.array([[1.0, 0.2, 0.05], [0.1, 1.0, 0.3], [0.02, 0.25, 1.0]])
 POWER = np.array([0.3, 0.15, 0.2])
 FALL = np.array([[0.2, 0.35], [0.7, 0.9], [0.4, 0.6]])
-"""Of each target's level with the step: scale and power."""
+"""Of each target's level with the step: fidelity and power."""
 SMALL, LARGE = 1e5, 4e5
 SHORT, LONG = 200, 800
 DOMAINS = DomainSet(names=NAMES, tokens=(1e9, 3e9, 6e9))
@@ -107,7 +107,7 @@ def sweep(spec, cost):
     while spent < cost:
         proposal = state.propose(f"t{len(state.trials)}")
         train(state, proposal)
-        spent += spec.cost_of(state.trials[proposal.trial].scale)
+        spent += spec.cost_of(state.trials[proposal.trial].fidelity)
     return state
 
 
@@ -129,21 +129,22 @@ def test_for_the_same_cost_two_numbers_of_steps_find_the_optimum_as_well_as_the_
             assert steps[SHORT] >= 2 * steps[LONG] if name == "both" else not steps[SHORT]
             assert (
                 steps[LONG] * LONG
-                >= DEAREST_SHARE * sum(number * count for number, count in steps.items()) - SHORT
+                >= TARGET_FIDELITY_SHARE * sum(number * count for number, count in steps.items())
+                - SHORT
             )
     assert np.mean(found["both"]) <= np.mean(found["long"])
     assert max(found["both"]) < 0.2 * regret(best(SHORT).x)
 
 
 def test_a_sweep_of_two_sizes_and_two_numbers_of_steps_trains_all_four_and_costs_are_size_times_steps():
-    cheap, *between, dear = FOUR.scales
-    assert (cheap, dear) == (Scale(size=SMALL, steps=SHORT), Scale(size=LARGE, steps=LONG))
-    assert {FOUR.cost_of(scale) for scale in between} == {0.25}
+    cheap, *between, dear = FOUR.fidelities
+    assert (cheap, dear) == (Fidelity(size=SMALL, steps=SHORT), Fidelity(size=LARGE, steps=LONG))
+    assert {FOUR.cost_of(fidelity) for fidelity in between} == {0.25}
     assert FOUR.cost_of(cheap) == 1 / 16
     state = sweep(FOUR, cost=6)
-    assert {record.scale for record in state.trials.values()} == {*FOUR.scales}
+    assert {record.fidelity for record in state.trials.values()} == {*FOUR.fidelities}
     assert {(p.size, p.steps) for p in state.proposals} == {
-        (scale.size, scale.steps) for scale in FOUR.scales
+        (fidelity.size, fidelity.steps) for fidelity in FOUR.fidelities
     }
     assert regret(state.refit(anew=True).optimum.mixture.as_array()) < 0.2 * regret(best(SHORT).x)
 
@@ -165,7 +166,7 @@ def test_all_first_mixtures_are_cheapest_and_some_are_repeated_at_each_dearer_sc
         "initial: again at a larger size": (LARGE, SHORT),
         "initial: again for more steps": (SMALL, LONG),
     }
-    assert len({p.seed for p in proposals}) == 1  # chance cancels between scales, too
+    assert len({p.seed for p in proposals}) == 1  # chance cancels between fidelities, too
     assert FOUR.rule.min_trials == 3 + 3 + REPEATED + 2
 
 
@@ -216,7 +217,7 @@ def test_simulated_sweeps_have_a_step_axis_and_count_what_it_saves():
     world = World.draw(BOTH, 0.003, np.random.default_rng(0))
     shares = np.full((1, 3), 1 / 3)
     assert (
-        world.losses(shares, Scale(size=LARGE, steps=SHORT)) > world.losses(shares) * 1.01
+        world.losses(shares, Fidelity(size=LARGE, steps=SHORT)) > world.losses(shares) * 1.01
     ).all()
     looks = simulate(replace(BOTH, max_trials=12), noise=0.003, seconds=4)
     assert 5 * 0.25 + REPEATED < looks[-1].cost < 12

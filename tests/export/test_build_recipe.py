@@ -5,12 +5,12 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from bimix_sweep.design.confirmation import compare_finals
+from bimix_sweep.design.confirmation import compare_confirmation_trials
 from bimix_sweep.errors import ExportError
 from bimix_sweep.export.recipe import Recipe, build_recipe
 from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.law.optimum.optimal_mixture import optimal_mixture
-from bimix_sweep.law.posterior.question import FinalRun, LawQuestion
+from bimix_sweep.law.posterior.problem_statement import FinalRun, ProblemStatement
 from bimix_sweep.mixture.curves import LossCurve
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.table import LossTable
@@ -46,8 +46,8 @@ def domains():
 
 
 @pytest.fixture(scope="module")
-def question(domains):
-    return LawQuestion(domains=domains)
+def problem(domains):
+    return ProblemStatement(domains=domains)
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +56,12 @@ def optimum(law, domains):
 
 
 def test_a_recipe_says_everything_about_its_optimum_and_reads_back_alike(
-    law, question, optimum, tmp_path
+    law, problem, optimum, tmp_path
 ):
     recipe = build_recipe(
         optimum,
         law,
-        replace(question, final=FinalRun(tokens=4e11)),
+        replace(problem, final=FinalRun(tokens=4e11)),
         excluded={"t9": "diverged"},
         provenance={"seed": 5},
     )
@@ -87,21 +87,23 @@ def test_a_recipe_says_everything_about_its_optimum_and_reads_back_alike(
         assert low - 1e-6 <= share <= high + 1e-6
 
 
-def test_without_a_budget_there_are_no_tokens(law, question, optimum):
-    recipe = build_recipe(optimum, law, question)
+def test_without_a_budget_there_are_no_tokens(law, problem, optimum):
+    recipe = build_recipe(optimum, law, problem)
     assert recipe.tokens == recipe.epochs == {}
 
 
 def test_the_mixture_that_was_measured_better_is_the_recommended_one(
-    law, domains, question, optimum
+    law, domains, problem, optimum
 ):
-    finals = {"predicted": optimum.mixture, "uniform": domains.uniform()}
+    confirmations = {"predicted": optimum.mixture, "uniform": domains.uniform()}
     losses = {
         role: {seed: dict.fromkeys(NAMES, value) for seed in (1, 2)}
         for role, value in (("predicted", 3.1), ("uniform", 3.0))
     }
-    comparison = compare_finals(losses, finals, weights=dict.fromkeys(NAMES, 1.0), noise=0.003)
-    recipe = build_recipe(optimum, law, question, comparison=comparison)
+    comparison = compare_confirmation_trials(
+        losses, confirmations, weights=dict.fromkeys(NAMES, 1.0), noise=0.003
+    )
+    recipe = build_recipe(optimum, law, problem, comparison=comparison)
     assert recipe.proportions == pytest.approx(domains.uniform().as_dict(), abs=1e-6)
     expected = law.predict(domains.uniform().as_array()[None], np.array([optimum.step]))[0]
     assert list(recipe.predicted_losses.values()) == pytest.approx(expected)
@@ -110,15 +112,19 @@ def test_the_mixture_that_was_measured_better_is_the_recommended_one(
     assert [one["role"] for one in recipe.comparison["mixtures"]] == ["uniform", "predicted"]
 
 
-def test_finals_that_do_not_differ_are_said_not_to(law, domains, question, optimum):
-    finals = {"predicted": optimum.mixture, "uniform": domains.uniform()}
-    losses = {role: {1: dict.fromkeys(NAMES, 3.1), 2: dict.fromkeys(NAMES, 3.0)} for role in finals}
-    comparison = compare_finals(losses, finals, weights=dict.fromkeys(NAMES, 1.0), noise=0.01)
-    recipe = build_recipe(optimum, law, question, comparison=comparison)
+def test_finals_that_do_not_differ_are_said_not_to(law, domains, problem, optimum):
+    confirmations = {"predicted": optimum.mixture, "uniform": domains.uniform()}
+    losses = {
+        role: {1: dict.fromkeys(NAMES, 3.1), 2: dict.fromkeys(NAMES, 3.0)} for role in confirmations
+    }
+    comparison = compare_confirmation_trials(
+        losses, confirmations, weights=dict.fromkeys(NAMES, 1.0), noise=0.01
+    )
+    recipe = build_recipe(optimum, law, problem, comparison=comparison)
     assert recipe.comparison["differ"] is False
     assert "does not differ" in recipe.comparison["sentence"]
 
 
-def test_provenance_that_json_cannot_hold_is_refused_by_its_key(law, question, optimum):
+def test_provenance_that_json_cannot_hold_is_refused_by_its_key(law, problem, optimum):
     with pytest.raises(ExportError, match=r"the recipe cannot be written: provenance\.when"):
-        build_recipe(optimum, law, question, provenance={"when": object()})
+        build_recipe(optimum, law, problem, provenance={"when": object()})

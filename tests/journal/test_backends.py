@@ -277,7 +277,7 @@ def test_a_reader_finds_everything_while_objects_replace_each_other(place, monke
     look, written, reader = files.names, [0], threading.current_thread()
 
     def write_on():
-        for _ in range(backends.MOST_SUPERSEDED + 1):
+        for _ in range(backends.MAX_SUPERSEDED + 1):
             written[0] += 1
             journal.write(point(written[0]))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from bimix_sweep import files, uri_storage
+from bimix_sweep import uri_storage
 from bimix_sweep.errors import ConfigError, TableError
 from bimix_sweep.mixture import table as table_module
 from bimix_sweep.mixture.goals import Goal, losses_of, named_accuracy, values_of
@@ -157,8 +157,8 @@ def test_a_file_larger_than_what_is_read_whole_is_refused_before_it_is_read(tmp_
 
 
 def test_a_pipe_is_read_to_its_end_and_one_without_an_end_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_BYTES", 1 << 20)
-    monkeypatch.setattr(files, "PIECE", 1 << 16)
+    monkeypatch.setattr(uri_storage, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(uri_storage, "PIECE", 1 << 16)
 
     def through_a_pipe(chunks):
         path = tmp_path / "pipe.csv"

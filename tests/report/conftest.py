@@ -5,7 +5,7 @@ top.
 import numpy as np
 import pytest
 
-from bimix_sweep.design.confirmation import compare_finals
+from bimix_sweep.design.confirmation import compare_confirmation_trials
 from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.law.optimum.optimal_mixture import optimal_mixture
 from bimix_sweep.mixture.curves import LossCurve
@@ -65,20 +65,20 @@ def planted_sweep(names, num_trials=14, failed=True):
         )
         before = point
     best = min(curves, key=lambda curve: curve.last().mean())
-    finals = {
+    confirmations = {
         "predicted": optimum.mixture,
         "measured": best.mixture,
         "uniform": domains.uniform(),
         "natural": domains.natural(),
     }
     roles, losses = {}, {}
-    for role, mixture in finals.items():
+    for role, mixture in confirmations.items():
         for seed in (2**62 + 101, 2**62 + 7_000_102):
             curve = planted_curve(
-                names, f"final-{role}-{seed % 1000}", mixture.as_array(), seed, generator
+                names, f"confirm-{role}-{seed % 1000}", mixture.as_array(), seed, generator
             )
             curves.append(curve)
-            roles[curve.trial] = "final"
+            roles[curve.trial] = "confirmation"
             losses.setdefault(role, {})[seed] = dict(zip(names, curve.last().tolist(), strict=True))
     return ReportData(
         name="planted",
@@ -91,7 +91,9 @@ def planted_sweep(names, num_trials=14, failed=True):
         failed={"trial-099": "its loss was nan at step 75; lower the learning rate"}
         if failed
         else {},
-        comparison=compare_finals(losses, finals, weights=dict.fromkeys(names, 1.0), noise=0.01),
+        comparison=compare_confirmation_trials(
+            losses, confirmations, weights=dict.fromkeys(names, 1.0), noise=0.01
+        ),
         tolerance=0.002,
         token_budget=1e11,
         stop_reason="regret at most 0.010% (95 %) in 3 refits in a row, tolerance 0.200%",

@@ -97,7 +97,7 @@ def test_every_figure_is_drawn_without_a_console_error(opened):
     )
     assert [name for name, _ in drawn] == [
         "ternary",
-        "finals",
+        "confirmation",
         "path",
         "regret",
         "law",

@@ -21,8 +21,8 @@ def test_a_linear_function_cuts_off_a_trapezium_of_known_area(level):
 
 def test_a_bowl_has_one_round_outline_and_two_bowls_have_two():
     grid = triangle_grid(60)
-    bowl = ((grid - [0.4, 0.3, 0.3]) ** 2).sum(axis=1)
-    (loop,) = sublevel_loops(bowl, 60, 0.02)
+    quadratic = ((grid - [0.4, 0.3, 0.3]) ** 2).sum(axis=1)
+    (loop,) = sublevel_loops(quadratic, 60, 0.02)
     np.testing.assert_allclose(((loop - [0.4, 0.3, 0.3]) ** 2).sum(axis=1), 0.02, rtol=0.03)
     twin = np.minimum(
         ((grid - [0.7, 0.2, 0.1]) ** 2).sum(axis=1), ((grid - [0.1, 0.2, 0.7]) ** 2).sum(axis=1)

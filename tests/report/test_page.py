@@ -9,8 +9,8 @@ import pytest
 
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.report import figures
+from bimix_sweep.report.confirmation import confirmation
 from bimix_sweep.report.data import ReportData
-from bimix_sweep.report.finals import finals
 from bimix_sweep.report.page import render
 from bimix_sweep.report.style import percent, step_axis
 from bimix_sweep.report.tables import duration, quantity, table
@@ -70,7 +70,7 @@ def test_the_page_answers_first_and_carries_every_section(page):
     assert page.headings[:3] == ["planted", "Recommended mixture", "How sure"]
     assert list(page.figures()) == [
         "ternary",
-        "finals",
+        "confirmation",
         "path",
         "regret",
         "law",
@@ -161,7 +161,7 @@ def test_a_running_sweep_has_curves_before_it_has_a_law_and_no_finals(sweep):
     )
     assert list(early.figures()) == ["curves"]
     running = Page(render(replace(sweep, comparison=None, stop_reason="")))
-    assert "finals" not in running.figures()
+    assert "confirmation" not in running.figures()
     assert "The final trainings have not been run yet." in running.text
     assert "The sweep is still running." in running.text
 
@@ -182,7 +182,7 @@ def test_many_domains_and_targets_stay_readable(make_sweep):
     page = Page(render(data))
     assert "ternary" not in page.figures()
     curves = page.figures()["curves"]
-    assert len({trace.get("xaxis") for trace in curves["data"]}) == figures.MOST_FACETS
+    assert len({trace.get("xaxis") for trace in curves["data"]}) == figures.MAX_FACETS
     assert any("4 more are in the tables" in text for text in page.text)
     assert len(json.dumps(page.figures())) < 3e6
 
@@ -207,7 +207,7 @@ def test_predicted_and_measured_losses_meet_on_the_diagonal(sweep):
 
 
 def test_finals_show_each_seed_and_its_mean(sweep):
-    traces = finals(sweep, sweep.comparison)["data"]
+    traces = confirmation(sweep, sweep.comparison)["data"]
     assert [trace["name"] for trace in traces] == ["seed 1", "seed 2", "mean, 95 % interval"]
     np.testing.assert_allclose(
         np.mean([traces[0]["x"], traces[1]["x"]], axis=0), traces[2]["x"], atol=1e-6

@@ -51,7 +51,7 @@ def page(url: str, cookies: dict[str, str]) -> Iterator["Page"]:
 
 
 class Page:
-    """Each question opens the tab's connection anew, so that no event loop is left open."""
+    """Each problem opens the tab's connection anew, so that no event loop is left open."""
 
     def __init__(self, devtools: str, url: str, cookies: dict[str, str]) -> None:
         self._devtools = devtools

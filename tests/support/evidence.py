@@ -122,7 +122,8 @@ def investigate(folder: Path, witness: Path, steps: tuple[int, ...]) -> Findings
         )
         + ("complete" not in kinds),
         other_law=int(
-            "finals" not in kinds or kinds["finals"][-1]["law"] != undisturbed_law(happened, steps)
+            "confirmation" not in kinds
+            or kinds["confirmation"][-1]["law"] != undisturbed_law(happened, steps)
         ),
         points=len(points),
         trainings=len(proposals),
@@ -168,7 +169,7 @@ def decisions(folder: Path) -> list[Any]:
     kept = {
         "proposal": ("trial", "role", "mixture", "seed", "reason", "num_points", "fit"),
         "decision": ("decision",),
-        "finals": ("law", "mixtures"),
+        "confirmation": ("law", "mixtures"),
     }
     found = [
         [event["kind"], *(event[key] for key in kept[event["kind"]])]

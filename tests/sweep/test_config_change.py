@@ -43,8 +43,8 @@ def sweep_trainings(names):
     return [name for name in names if name.startswith("t")]
 
 
-def finals(history):
-    return {name for name, record in history.state.trials.items() if record.role == "final"}
+def confirmations(history):
+    return {name for name, record in history.state.trials.items() if record.role == "confirmation"}
 
 
 def test_a_larger_budget_runs_the_rest_and_keeps_every_training_of_before(finished):
@@ -55,7 +55,7 @@ def test_a_larger_budget_runs_the_rest_and_keeps_every_training_of_before(finish
     actor.close()
     after = replay(finished)
     assert len(sweep_trainings(ran)) == 3
-    assert shown.num_finals == sum(
+    assert shown.num_confirmation_trials == sum(
         shown.counts["final"].values()
     )  # all there will be are there, those of before counted
     assert not set(ran) & set(before.proposals)
@@ -94,7 +94,7 @@ def test_a_changed_sweep_restarts_anywhere_into_the_same_state(finished, tmp_pat
     assert {n: r.points for n, r in found.state.trials.items()} == {
         n: r.points for n, r in expected.state.trials.items()
     }
-    assert found.finals["mixtures"] == expected.finals["mixtures"]
+    assert found.confirmation["mixtures"] == expected.confirmation["mixtures"]
 
 
 @pytest.mark.parametrize("crash", ["before", "after"])
@@ -149,9 +149,9 @@ def test_a_recipe_whose_optimum_moved_since_it_was_trained_recommends_the_traine
     changed = config(8, tolerance=1e-8)
     ran, after = whole(finished, changed)
     assert not ran
-    [entry] = [entry for entry in after.finals["mixtures"] if "predicted" in entry["labels"]]
+    [entry] = [entry for entry in after.confirmation["mixtures"] if "predicted" in entry["labels"]]
     trained = next(
-        before.state.trials[name].mixture for name in finals(before) if "predicted" in name
+        before.state.trials[name].mixture for name in confirmations(before) if "predicted" in name
     )
     moved = {
         name: share + change
@@ -217,7 +217,7 @@ def test_a_tolerance_that_is_met_already_stops_at_once_and_a_smaller_one_reopens
     ran, after = whole(folder, config(14, tolerance=1e-7))
     assert len(sweep_trainings(ran)) == 14 - len(sweep_trainings(stopped.proposals))
     assert after.decision.reason.startswith("the budget of 14 trainings is spent")
-    assert finals(stopped) <= finals(after)
+    assert confirmations(stopped) <= confirmations(after)
 
 
 def test_a_domain_that_joins_is_at_zero_in_old_trainings_held_by_four_new_ones_and_used_where_it_helps(
@@ -226,7 +226,7 @@ def test_a_domain_that_joins_is_at_zero_in_old_trainings_held_by_four_new_ones_a
     ran, after = whole(finished, config(14, domains=FOUR))
     new = sweep_trainings(ran)
     assert len(new) == 6
-    assert [after.proposals[name].reason for name in new[:4]] == ["joined: holds math"] * 4
+    assert [after.proposals[name].reason for name in new[:4]] == ["added: holds math"] * 4
     assert all(after.proposals[name].mixture.as_dict()["math"] >= 0.124 for name in new[:4])
     assert all(
         record.mixture.as_dict()["math"] == 0
@@ -244,7 +244,9 @@ def test_a_domain_that_joins_is_at_zero_in_old_trainings_held_by_four_new_ones_a
     )  # its own validation text was never measured
     # in the planted law math helps code and books a little, and no other domain is worth less
     found = next(
-        entry["mixture"] for entry in after.finals["mixtures"] if "predicted" in entry["labels"]
+        entry["mixture"]
+        for entry in after.confirmation["mixtures"]
+        if "predicted" in entry["labels"]
     )
     draws = np.random.default_rng(0).dirichlet([1] * 4, 4000)
     best = min(
@@ -259,7 +261,7 @@ def test_a_sweep_is_not_settled_before_what_joined_was_measured(tmp_path):
     actor = open_sweep(folder, config(20, tolerance=0.5, stop__patience=1, domains=FOUR))
     ran = run(actor, most=1)
     assert not actor.decide().stop
-    assert actor.decide().reason == "math joined and is held by 1 of 4 finished trainings"
+    assert actor.decide().reason == "math added and is held by 1 of 4 finished trainings"
     ran += run(actor)
     actor.close()
     assert len(sweep_trainings(ran)) == 4
@@ -331,21 +333,27 @@ def test_the_weights_bounds_and_the_final_run_may_change_and_the_optimum_follows
     }
     ran, after = whole(finished, config(10, targets=targets))
     best = next(
-        entry["mixture"] for entry in after.finals["mixtures"] if "predicted" in entry["labels"]
+        entry["mixture"]
+        for entry in after.confirmation["mixtures"]
+        if "predicted" in entry["labels"]
     )
     assert best["code"] > 0.8  # nothing else helps code in the planted law
     assert after.complete
     assert len(sweep_trainings(ran)) == 2
     ran, after = whole(finished, config(10, targets=targets, domains__code__max=0.3))
     best = next(
-        entry["mixture"] for entry in after.finals["mixtures"] if "predicted" in entry["labels"]
+        entry["mixture"]
+        for entry in after.confirmation["mixtures"]
+        if "predicted" in entry["labels"]
     )
     assert best["code"] == pytest.approx(0.3, abs=1e-6)
     assert len(after.changes) == 2
     assert set(after.changes[1]["what"]) == {"domains.code.max 1 -> 0.3"}
     # best measured: of the trainings inside the new bound
     measured = [
-        entry["mixture"] for entry in after.finals["mixtures"] if "measured" in entry["labels"]
+        entry["mixture"]
+        for entry in after.confirmation["mixtures"]
+        if "measured" in entry["labels"]
     ]
     assert all(mixture["code"] <= 0.3 + 1e-6 for mixture in measured)
 

@@ -19,7 +19,7 @@ from bimix_sweep.mixture.table import LossTable, MixtureFile
 from bimix_sweep.sweep.history.history import replay
 from bimix_sweep.sweep.history.spec import sweep_spec
 from bimix_sweep.sweep.trainers.base import TrialJob
-from bimix_sweep.sweep.trainers.user_trainer import Brought, Points, brought
+from bimix_sweep.sweep.trainers.user_trainer import Points, UserTrainer, brought
 from tests.support.in_process import Planted, open_sweep
 
 NAMES = ("web", "code", "books")
@@ -213,7 +213,7 @@ def test_names_of_accuracies_are_taken_where_a_goal_or_a_domain_tells_what_they_
 def test_a_trainer_is_told_the_goal_and_reports_values_in_the_targets_own_unit(tmp_path):
     raw = content(tmp_path, **ACCURACY)
     raw["targets"]["text"] = {}
-    trainer = Brought(**brought(SweepConfig.parse(raw), {}))
+    trainer = UserTrainer(**brought(SweepConfig.parse(raw), {}))
     assert trainer.targets["exam"] | ACCURACY == trainer.targets["exam"]
     assert "goal" not in trainer.targets["text"]
     taken = {}
@@ -265,7 +265,7 @@ def test_a_sweep_asks_about_values_between_zero_and_one_once_after_three_trials(
 def test_a_plan_is_made_for_a_sweep_on_accuracies_too(tmp_path, monkeypatch):
     raw = content(tmp_path, **ACCURACY) | {"budget": {"trials": 8}}
     raw["targets"]["arc_acc"] = {"goal": "max", "range": [0, 100]}
-    monkeypatch.setattr(simulation, "MOST_SIMULATED", 1)
+    monkeypatch.setattr(simulation, "MAX_SIMULATED", 1)
     found = simulation.simulate(
         sweep_spec(SweepConfig.parse(raw), Planted()), noise=0.01, seconds=600
     )

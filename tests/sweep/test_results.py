@@ -39,7 +39,7 @@ def planted(proposal, step):
 
 
 def swept(folder, trials=7, digest=""):
-    """A sweep of `trials` planted trainings and its finals, or of one point where that is 0;
+    """A sweep of `trials` planted trainings and its confirmation trials, or of one point where that is 0;
     returns its configuration.
     """
     config = SweepConfig.parse(
@@ -173,7 +173,9 @@ def test_results_and_page_refuse_a_configuration_that_the_sweep_did_not_begin_wi
 def test_the_page_of_a_worst_case_sweep_draws_the_objective_that_was_compared(finished):
     folder, config = finished
     write_results(folder, config)
-    figure = re.search(r'id="finals-figure">(.*?)</script>', (folder / "report.html").read_text())
+    figure = re.search(
+        r'id="confirmation-figure">(.*?)</script>', (folder / "report.html").read_text()
+    )
     first, second, mean = (trace["x"] for trace in json.loads(figure.group(1))["data"])
     assert (np.array(first) + second) / 2 == pytest.approx(mean, abs=1e-5)
 

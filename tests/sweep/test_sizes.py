@@ -18,15 +18,15 @@ from bimix_sweep.journal.segments import read
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.table import LossTable, MixtureFile, write_columns
 from bimix_sweep.sweep.history.budget import bills
-from bimix_sweep.sweep.history.confirmation_trials import final_mixtures
+from bimix_sweep.sweep.history.confirmation_trials import confirmation_mixtures
 from bimix_sweep.sweep.history.history import replay
 from bimix_sweep.sweep.history.snapshot import snapshot_of
-from bimix_sweep.sweep.history.statistics import Figurer
+from bimix_sweep.sweep.history.statistics import StatisticsCollector
 from bimix_sweep.sweep.preflight.plan import make_plan
 from bimix_sweep.sweep.results import page, write_results
 from bimix_sweep.sweep.trainers.base import TrialJob
 from bimix_sweep.sweep.trainers.builtin import prepare_builtin
-from bimix_sweep.sweep.views.optuna_dashboard import StudyView
+from bimix_sweep.sweep.views.optuna_dashboard import OptunaView
 from bimix_sweep.sweep.views.terminal import view as picture
 from tests.support.in_process import Planted, config, measured_at, open_sweep, run, train, whole
 from tests.support.in_process import losses as planted_losses
@@ -64,7 +64,7 @@ def test_sizes_are_in_the_journal_and_read_again(finished):
         name: size for name, size in sizes.items() if name.startswith("t")
     }
     assert Counter(size for name, size in sizes.items() if name.startswith("t"))[1e5] >= 5
-    assert {size for name, size in sizes.items() if name.startswith("final")} == {4e5}
+    assert {size for name, size in sizes.items() if name.startswith("confirm")} == {4e5}
 
 
 def test_a_sweep_of_one_size_has_the_journal_that_it_always_had(tmp_path):
@@ -108,7 +108,7 @@ def test_people_see_sizes_beside_losses(finished):
     with (console := Console(width=120)).capture() as seen:
         console.print(picture(snapshot))
     assert "4e+05" in seen.get()
-    view = StudyView(str(folder))
+    view = OptunaView(str(folder))
     view.refresh()
     (study,) = view.storage.get_all_studies()
     assert {trial.user_attrs["size"] for trial in view.storage.get_all_trials(study._study_id)} == {
@@ -134,8 +134,8 @@ def measured():
 
 
 def test_best_measured_is_the_best_of_the_largest_size(measured):
-    assert Figurer().take(measured).objective_best == 2.0
-    mixtures = final_mixtures(measured, Mixture.from_array(NAMES, [0.34, 0.33, 0.33]))
+    assert StatisticsCollector().take(measured).objective_best == 2.0
+    mixtures = confirmation_mixtures(measured, Mixture.from_array(NAMES, [0.34, 0.33, 0.33]))
     best = next(entry["mixture"] for entry in mixtures if "measured" in entry["labels"])
     assert best["code"] == 0.6
 

@@ -20,15 +20,15 @@ from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.table import LossTable, MixtureFile, write_columns
 from bimix_sweep.sweep.coordinator.progress_log import done_line
 from bimix_sweep.sweep.history.budget import bills
-from bimix_sweep.sweep.history.confirmation_trials import final_mixtures
+from bimix_sweep.sweep.history.confirmation_trials import confirmation_mixtures
 from bimix_sweep.sweep.history.history import replay
 from bimix_sweep.sweep.history.snapshot import snapshot_of
-from bimix_sweep.sweep.history.statistics import Figurer
+from bimix_sweep.sweep.history.statistics import StatisticsCollector
 from bimix_sweep.sweep.preflight.plan import make_plan
 from bimix_sweep.sweep.results import page, write_results
 from bimix_sweep.sweep.trainers.base import TrialJob
 from bimix_sweep.sweep.trainers.builtin import prepare_builtin
-from bimix_sweep.sweep.views.optuna_dashboard import StudyView
+from bimix_sweep.sweep.views.optuna_dashboard import OptunaView
 from bimix_sweep.sweep.views.terminal import view as picture
 from tests.support.in_process import config, measured_at, open_sweep, run, train, whole
 from tests.support.in_process import losses as planted_losses
@@ -65,7 +65,7 @@ def test_steps_are_in_the_journal_and_read_again(finished):
         name: n for name, n in steps.items() if name.startswith("t")
     }
     assert Counter(number for name, number in steps.items() if name.startswith("t"))[SHORT] >= 5
-    assert {number for name, number in steps.items() if name.startswith("final")} == {LONG}
+    assert {number for name, number in steps.items() if name.startswith("confirm")} == {LONG}
     assert all(max(record.points) == record.steps for record in history.state.trials.values())
 
 
@@ -109,7 +109,7 @@ def test_people_see_steps_beside_losses(finished):
     with (console := Console(width=120)).capture() as seen:
         console.print(picture(snapshot))
     assert "steps" in seen.get()
-    view = StudyView(str(folder))
+    view = OptunaView(str(folder))
     view.refresh()
     (study,) = view.storage.get_all_studies()
     assert {
@@ -155,8 +155,8 @@ def measured():
 
 
 def test_best_measured_is_the_best_of_the_most_steps(measured):
-    assert Figurer().take(measured).objective_best == 2.0
-    mixtures = final_mixtures(measured, Mixture.from_array(NAMES, [0.34, 0.33, 0.33]))
+    assert StatisticsCollector().take(measured).objective_best == 2.0
+    mixtures = confirmation_mixtures(measured, Mixture.from_array(NAMES, [0.34, 0.33, 0.33]))
     best = next(entry["mixture"] for entry in mixtures if "measured" in entry["labels"])
     assert best["code"] == 0.6
 
@@ -362,7 +362,7 @@ def test_the_builtin_trainer_on_ray_trains_short_and_long_and_ends_in_a_recipe_f
     assert history.complete
     records = history.state.trials.values()
     assert {record.steps for record in records if record.role == "sweep"} == {16, 64}
-    assert {record.steps for record in records if record.role == "final"} == {64}
+    assert {record.steps for record in records if record.role == "confirmation"} == {64}
     assert all(
         (min(record.points), max(record.points)) == (record.steps // 4, record.steps)
         for record in records

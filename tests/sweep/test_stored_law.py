@@ -1,4 +1,4 @@
-"""A sweep's question goes with its law: later commands ask for the same weights and caps."""
+"""A sweep's problem goes with its law: later commands ask for the same weights and caps."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from bimix_sweep.cli import app
-from bimix_sweep.design.confirmation import compare_finals
+from bimix_sweep.design.confirmation import compare_confirmation_trials
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.law.optimum.answer import answer
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
@@ -48,7 +48,7 @@ def call(*words, code=0):
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
-    """A finished sweep whose question has weights and a cap, and its recipe."""
+    """A finished sweep whose problem has weights and a cap, and its recipe."""
     folder = tmp_path_factory.mktemp("sweep") / "s"
     config = asked()
     whole(folder, config)
@@ -80,7 +80,7 @@ def test_the_law_of_a_sweep_answers_the_sweep_s_own_question(sweep, tmp_path, pl
         recipe.regret,
         recipe.tokens,
     )
-    assert "another question" not in said
+    assert "another problem" not in said
     assert recipe.comparison["sentence"] in said
 
 
@@ -112,7 +112,7 @@ def test_options_that_repeat_the_sweep_s_own_question_ask_no_other(sweep, tmp_pa
         *("optimum", folder / "LAW.json", "-o", tmp_path / "r.json", "--max", "web=1"),
         *("--weights", tmp_path / "w.json", "--final-tokens", "1e12", "--max-epochs", "1"),
     )
-    assert "another question" not in said
+    assert "another problem" not in said
     assert Recipe.read(tmp_path / "r.json").proportions == pytest.approx(
         recipe.proportions, abs=1e-5
     )
@@ -121,9 +121,9 @@ def test_options_that_repeat_the_sweep_s_own_question_ask_no_other(sweep, tmp_pa
 def test_a_law_without_its_question_is_the_same_law(sweep):
     folder, _ = sweep
     content = json.loads((folder / "LAW.json").read_text())
-    kept, without = FittedLaw.from_json(content), FittedLaw.from_json(content | {"question": None})
+    kept, without = FittedLaw.from_json(content), FittedLaw.from_json(content | {"problem": None})
     assert kept.digest == without.digest
-    assert kept.question.final.size == 7e9
+    assert kept.problem.final.size == 7e9
 
 
 def test_predictions_of_the_folder_are_those_of_its_law(sweep, tmp_path):
@@ -205,14 +205,14 @@ def test_the_law_alone_tells_that_its_sweep_recommends_another_mixture(sweep, tm
     folder, _ = sweep
     content = json.loads((folder / "LAW.json").read_text())
     law = FittedLaw.from_json(content)
-    optimum = answer(law, law.question)
-    mixtures = {"predicted": optimum.mixture, "uniform": law.question.domains.uniform()}
+    optimum = answer(law, law.problem)
+    mixtures = {"predicted": optimum.mixture, "uniform": law.problem.domains.uniform()}
     measured = {
         role: {seed: dict.fromkeys(NAMES, loss) for seed in (1, 2)}
         for role, loss in (("predicted", 3.1), ("uniform", 3.0))
     }
-    comparison = compare_finals(measured, mixtures, weights=WEIGHTS, noise=0.003)
-    content["question"]["final_trials"] = _final_trials("s", comparison, optimum)
+    comparison = compare_confirmation_trials(measured, mixtures, weights=WEIGHTS, noise=0.003)
+    content["problem"]["confirmation_result"] = _final_trials("s", comparison, optimum)
     (tmp_path / "LAW.json").write_text(json.dumps(content))
     said = call("optimum", tmp_path / "LAW.json", "-o", tmp_path / "r.json")
     assert (
@@ -229,7 +229,7 @@ def test_a_configuration_edited_since_is_said_to_ask_something_else(sweep, tmp_p
     edited["targets"]["web"]["weight"] = 9.0
     (folder / "config.yaml").write_text(yaml.safe_dump(edited))
     said = call("optimum", folder, "-o", tmp_path / "r.json")
-    assert "config.yaml was changed since the sweep last ran; this answers the question" in said
+    assert "config.yaml was changed since the sweep last ran; this answers the problem" in said
     assert Recipe.read(tmp_path / "r.json").proportions == recipe.proportions
 
 

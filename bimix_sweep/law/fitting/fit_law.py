@@ -21,16 +21,16 @@ from bimix_sweep.law.fitting.map_fit import (
     Noise,
     Normal,
     normal_equations,
-    turned,
+    recentred,
 )
 from bimix_sweep.law.fitting.warm_start import WarmStart
 from bimix_sweep.law.model import discrepancy as process
 from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.observations import Index, Runs, gather
 from bimix_sweep.law.model.priors import FIXED, Common, Prior, Problems, expected
-from bimix_sweep.law.model.segments import Looks, condensed, looks_of
+from bimix_sweep.law.model.segments import CurveSegments, condensed, curve_segments
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
-from bimix_sweep.law.posterior.information import look_information, patterns, scatter_of, settle
+from bimix_sweep.law.posterior.information import look_information, patterns, refine, scatter_of
 from bimix_sweep.law.posterior.law_file import ARRAYS, check_numbers
 from bimix_sweep.law.posterior.leave_one_out import calibrate
 from bimix_sweep.mixture.goals import Goals, unstated
@@ -304,7 +304,7 @@ def _batch(
     )
     design = tl.design_of(runs, *reference)
     common = _common(domains, reference[1], previous)
-    problems, start = turned(problems, problems.prior(common).mean, design)
+    problems, start = recentred(problems, problems.prior(common).mean, design)
     noise = None
     if previous is not None:
         start, noise = _start(
@@ -344,13 +344,13 @@ def _common(domains: tuple[str, ...], reference_size: float, previous: WarmStart
     common = expected(len(domains), reference_size)
     if previous is None:
         return common
-    found = dict(zip(previous.domains, previous.hyper["usefulness"], strict=True))
-    usefulness = np.array([found.get(name, 0.0) for name in domains])
+    found = dict(zip(previous.domains, previous.hyper["transfer_weights"], strict=True))
+    transfer_weights = np.array([found.get(name, 0.0) for name in domains])
     return replace(
         common,
         columns=np.array(previous.hyper["columns"]),
-        usefulness=usefulness,
-        bonus=float(previous.hyper["bonus"]),
+        transfer_weights=transfer_weights,
+        own_domain_offset=float(previous.hyper["own_domain_offset"]),
         spread=float(previous.hyper["spread"]),
     )
 
@@ -389,7 +389,7 @@ def _start(
 
 def _process(
     precision: Array,
-    looks: Looks,
+    looks: CurveSegments,
     design: tl.Design,
     residual: Array,
     information: tuple[Array, Array, Array],
@@ -468,7 +468,7 @@ def _process(
 
 
 def _noise(
-    point2: Array, looks: Looks, counts: Array, means: Array, within: Array
+    point2: Array, looks: CurveSegments, counts: Array, means: Array, within: Array
 ) -> tuple[Array, Array]:
     """Estimates the noise within and between the segments of a trial.
 
@@ -518,7 +518,7 @@ def _assemble(
     params, weight = fit.params[picked], batch.weight[picked]
     covariance = np.linalg.inv(state.hessian[picked])
     used = ((1 - np.einsum("kii->ki", covariance) / part.sd**2) * (part.sd > FIXED)).sum(axis=1)
-    looks = looks_of(runs)
+    looks = curve_segments(runs)
     there, counts = there.regrouped(looks.training), looks.runs.sums(weight)
     residual = looks.runs.sums(state.residual[picked]) / np.maximum(counts, 1)
     point2, look2 = noise.point, np.zeros(len(picked))
@@ -545,7 +545,7 @@ def _assemble(
         previous=None if previous is None else previous.shape,
     )
     y = batch.y[picked]
-    params, residual = settle(
+    params, residual = refine(
         params,
         part,
         looks,
@@ -580,8 +580,8 @@ def _assemble(
         reference=batch.reference,
         hyper={
             "columns": common.columns.tolist(),
-            "usefulness": common.usefulness.tolist(),
-            "bonus": common.bonus,
+            "transfer_weights": common.transfer_weights.tolist(),
+            "own_domain_offset": common.own_domain_offset,
             "spread": common.spread,
             "fits": [
                 {

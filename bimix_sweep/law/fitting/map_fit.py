@@ -132,7 +132,7 @@ def minimise(
     cost, gradient, hessian = state.cost, state.gradient, state.hessian
     active = np.arange(len(params))
     damp = np.full(len(params), damping)
-    settled = np.zeros(len(params), dtype=bool)
+    refined = np.zeros(len(params), dtype=bool)
     done = 0
     for done in range(1, iterations + 1):  # noqa: B007
         diagonal = np.einsum("kii->ki", hessian[active])
@@ -161,11 +161,11 @@ def minimise(
         damp[accepted] = np.maximum(damp[accepted] / 8, 1e-9)
         damp[active[~better]] *= 10
         small = (better & (fall < tolerance * (1 + np.abs(new.cost)))) | (damp[active] > 1e8)
-        settled[active[small]] = True
+        refined[active[small]] = True
         active = active[~small]
         if not active.size:
             break
-    return Fit(params=params, noise=noise, cost=cost, converged=settled, iterations=done)
+    return Fit(params=params, noise=noise, cost=cost, converged=refined, iterations=done)
 
 
 def estimate_noise(
@@ -217,12 +217,12 @@ def estimate_noise(
     return Noise(offset=offset, point=point)
 
 
-def turned(problems: Problems, params: Array, design: tl.Design) -> tuple[Problems, Array]:
+def recentred(problems: Problems, params: Array, design: tl.Design) -> tuple[Problems, Array]:
     """Moves each pivot to the mean of log v over the trials.
 
     The level changes so that the predictions stay as they are (where f = 0).
     """
-    _, log_v, _ = tl.usefulness(params, design.log_proportions, design.mixture_log_size)
+    _, log_v, _ = tl.transfer_weights(params, design.log_proportions, design.mixture_log_size)
     shift = log_v.mean(axis=1)
     params = params.copy()
     params[:, tl.PIVOT] += shift
@@ -285,7 +285,7 @@ def fit_laws(
         problems = replace(problems, determined=problems.num_determined(prior, variance))
         start = fit.params
         if tolerance < 1e-6:
-            problems, start = turned(problems, start, design)
+            problems, start = recentred(problems, start, design)
         prior = problems.prior(common)
         fit = minimise(
             np.where(prior.sd > FIXED, start, prior.mean),

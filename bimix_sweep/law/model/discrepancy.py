@@ -35,7 +35,7 @@ ALONE = (1.0, 0.3, 0.1)
 """Candidates for `Shape.alone`, the proportion of noise in the variance between segments."""
 REACH_GAIN = 3.0
 """Log evidence, in nats, that a finite scale over sizes or over steps must gain to be used."""
-LEAST_ALONE = 1e-4
+MIN_ALONE = 1e-4
 """Smallest noise variance of a segment, in units of the offset's variance.
 
 Without it, curves that have no noise would suggest that the error never differs along a curve.
@@ -89,7 +89,7 @@ class Scatter:
             training: (segments,) trial of each segment, rising.
             noise: (segments,) variance of a segment's own noise, in units of the offset's variance.
         """
-        blocks, log_det, noise = [], 0.0, np.maximum(noise, LEAST_ALONE)
+        blocks, log_det, noise = [], 0.0, np.maximum(noise, MIN_ALONE)
         for looks in together(training):
             root = np.linalg.cholesky(1.0 + noise[looks][:, :, None] * np.eye(looks.shape[1]))
             log_det += 2 * float(np.log(np.einsum("tmm->tm", root)).sum())

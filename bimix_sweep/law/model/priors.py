@@ -40,8 +40,8 @@ APART = {
     tl.SLOPE_STEP: 0.003,
 }
 """Column: standard deviation of a target's value about the shared value (docs/evidence.md)."""
-USEFULNESS = 0.35
-"""Standard deviation of a domain's general usefulness: the mean over targets of its log t."""
+TRANSFER_WEIGHTS_SD = 0.35
+"""Standard deviation of a domain's general transfer_weights: the mean over targets of its log t."""
 OWN_BONUS = (4.0, 1.0)
 """Additional log t of a target's own domain: centre and standard deviation over tables."""
 SPREAD = (1.5, 10.0)
@@ -72,12 +72,12 @@ class Common:
 
     columns: Array
     """(2, NUM_SHARED) centres of the shared columns."""
-    usefulness: Array
+    transfer_weights: Array
     """(domains,) centres of log t."""
-    bonus: float
+    own_domain_offset: float
     """Additional log t of a target's own domain."""
     spread: float
-    """Standard deviation of a target's log t about usefulness and bonus."""
+    """Standard deviation of a target's log t about transfer_weights and own_domain_offset."""
     columns_sd: Array
     """(2, NUM_SHARED) standard errors of the centres of the shared columns."""
     usefulness_sd: Array
@@ -97,11 +97,11 @@ def expected(num_domains: int, reference_size: float) -> Common:
     columns[:, tl.SIZE_SCALE] -= np.exp(SHARED[tl.SIZE_POWER][0]) * np.log(reference_size / 4e7)
     return Common(
         columns=columns,
-        usefulness=np.zeros(num_domains),
-        bonus=OWN_BONUS[0],
+        transfer_weights=np.zeros(num_domains),
+        own_domain_offset=OWN_BONUS[0],
         spread=SPREAD[0],
         columns_sd=sd,
-        usefulness_sd=np.full(num_domains, USEFULNESS),
+        usefulness_sd=np.full(num_domains, TRANSFER_WEIGHTS_SD),
     )
 
 
@@ -145,7 +145,7 @@ class Problems:
     """(problems,) value of log v where a change of the slope does not change the loss."""
     determined: Array
     """(problems,) number of log t that the trials determine, as far as it is known; see
-    `lowered`."""
+    `prior_mean_shift`."""
     num_domains: int
     """Number of domains."""
     has_steps: bool
@@ -161,7 +161,7 @@ class Problems:
         return slice(tl.NUM_SHARED, tl.NUM_SHARED + self.num_domains)
 
     @property
-    def lowered(self) -> Array:
+    def prior_mean_shift(self) -> Array:
         """(problems,) decrease of the prior mean of log a, because log t is not integrated out.
 
         With this decrease the fitted a is close to its mode with log t integrated out.
@@ -199,14 +199,14 @@ class Problems:
         for column, apart in APART.items():
             mean[:, column], sd[:, column] = common.columns[law, column], apart
         mean[:, tl.LEVEL] = self.level
-        mean[:, tl.SLOPE] -= self.lowered
-        mean[:, log_t], sd[:, log_t] = (common.usefulness, common.spread)
+        mean[:, tl.SLOPE] -= self.prior_mean_shift
+        mean[:, log_t], sd[:, log_t] = (common.transfer_weights, common.spread)
         if widened:
             for column in APART:
                 sd[:, column] = np.hypot(sd[:, column], common.columns_sd[law, column])
             sd[:, log_t] = np.hypot(sd[:, log_t], common.usefulness_sd)
         rows = np.flatnonzero(self.own >= 0)
-        mean[rows, tl.NUM_SHARED + self.own[rows]] += common.bonus
+        mean[rows, tl.NUM_SHARED + self.own[rows]] += common.own_domain_offset
 
         def hold(problems: npt.NDArray[np.bool_], column: int, value: float) -> None:
             mean[problems, column], sd[problems, column] = value, FIXED
@@ -262,7 +262,7 @@ class Problems:
         s2 = prior.sd**2
         free = prior.sd > FIXED
         centre = prior.mean.copy()
-        centre[:, tl.SLOPE] += self.lowered
+        centre[:, tl.SLOPE] += self.prior_mean_shift
         pull = np.where(free, (params - centre) / s2, 0.0)
         known = np.where(free, np.maximum(s2 - variance, 0.0) / s2**2, 0.0)
         columns, columns_sd = common.columns.copy(), common.columns_sd.copy()
@@ -289,19 +289,23 @@ class Problems:
         apart[self.bimix] = False
         pull, known = pull[:, self.log_t], known[:, self.log_t]
         weight = _part(~self.bimix)
-        total = weight * (known * apart).sum(axis=0) + USEFULNESS**-2
-        usefulness = (
-            common.usefulness
-            + (weight * (pull * apart).sum(axis=0) - common.usefulness / USEFULNESS**2) / total
+        total = weight * (known * apart).sum(axis=0) + TRANSFER_WEIGHTS_SD**-2
+        transfer_weights = (
+            common.transfer_weights
+            + (
+                weight * (pull * apart).sum(axis=0)
+                - common.transfer_weights / TRANSFER_WEIGHTS_SD**2
+            )
+            / total
         )
         expected_bonus, spread = OWN_BONUS
         own_pull, own_known = (
             pull[owners, self.own[owners]].sum(),
             known[owners, self.own[owners]].sum(),
         )
-        bonus = common.bonus + (own_pull - (common.bonus - expected_bonus) / spread**2) / (
-            own_known + spread**-2
-        )
+        own_domain_offset = common.own_domain_offset + (
+            own_pull - (common.own_domain_offset - expected_bonus) / spread**2
+        ) / (own_known + spread**-2)
         expected_spread, count = SPREAD
         free = (prior.sd[:, self.log_t] > FIXED) & ~self.bimix[:, None]
         deviation2 = ((params - prior.mean)[:, self.log_t] ** 2)[free].sum()
@@ -309,8 +313,8 @@ class Problems:
         spread = float(np.sqrt((deviation2 + count * expected_spread**2) / (measured + count)))
         return Common(
             columns=columns,
-            usefulness=usefulness,
-            bonus=float(bonus),
+            transfer_weights=transfer_weights,
+            own_domain_offset=float(own_domain_offset),
             spread=spread,
             columns_sd=columns_sd,
             usefulness_sd=total**-0.5,

@@ -30,12 +30,12 @@ from bimix_sweep.mixture.simplex import Array
 
 LOOK = 1.41
 """Factor in steps that one curve segment spans (docs/evidence.md)."""
-MOST_LOOKS = 256
+MAX_LOOKS = 256
 """Largest number of segments of all trials; above it, segments become wider.
 
 The cost of a fit grows with the cube of this number.
 """
-MOST_POINTS = 8
+MAX_POINTS = 8
 """Largest number of points in a segment that are fitted one by one (docs/evidence.md)."""
 FALL = 0.5
 """Power of the steps with which a loss falls; gives the step of a segment's mean
@@ -43,7 +43,7 @@ FALL = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looks:
+class CurveSegments:
     """Points of some trials, regrouped by curve segment."""
 
     runs: Runs
@@ -66,20 +66,20 @@ class Looks:
         )
 
 
-def looks_of(runs: Runs) -> Looks:
+def curve_segments(runs: Runs) -> CurveSegments:
     """Divides the curves of some trials into segments."""
     back = _back(runs)
     every = np.arange(len(runs.proportions))
     while True:
         starts = _starts(runs, back)
         if len(starts) == len(every):
-            return Looks(runs=runs, training=every)
-        if len(starts) <= MOST_LOOKS:
+            return CurveSegments(runs=runs, training=every)
+        if len(starts) <= MAX_LOOKS:
             break
         back = back / 2
     training = runs.run[starts]
     look = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(runs.run))))
-    return Looks(
+    return CurveSegments(
         runs=replace(runs, proportions=runs.proportions[training], run=look), training=training
     )
 
@@ -87,7 +87,7 @@ def looks_of(runs: Runs) -> Looks:
 def condensed(runs: Runs, y: Array) -> tuple[Runs, Array, tuple[str, ...]]:
     """Bins dense curves: replaces the points of each segment by their mean.
 
-    The trials stay as they are where no trial has more than MOST_POINTS points in a segment. A
+    The trials stay as they are where no trial has more than MAX_POINTS points in a segment. A
     target that was not measured at all points of a curve is interpolated in log steps, and is
     constant before its first and after its last point.
 
@@ -100,7 +100,7 @@ def condensed(runs: Runs, y: Array) -> tuple[Runs, Array, tuple[str, ...]]:
     """
     starts = _starts(runs, _back(runs))
     points = np.diff(np.append(starts, len(runs.run)))
-    if points.max() <= MOST_POINTS:
+    if points.max() <= MAX_POINTS:
         return runs, y, ()
     present = np.logical_or.reduceat(runs.present, starts, axis=1)
     means = np.where(present, np.add.reduceat(_drawn(runs, y), starts, axis=1) / points, 0.0)

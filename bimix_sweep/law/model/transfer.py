@@ -152,7 +152,7 @@ class Evaluation:
         return out
 
 
-def usefulness(params: Array, log_r: Array, log_size: Array) -> tuple[Array, Array, Array]:
+def transfer_weights(params: Array, log_r: Array, log_size: Array) -> tuple[Array, Array, Array]:
     """Computes v, log v and the terms t_j (N/N0)**d_j r_j**g.
 
     Args:
@@ -188,7 +188,7 @@ def evaluate(
     """
     log_r = design.log_proportions
     mixture_log_size = design.mixture_log_size
-    v, log_v, terms = usefulness(params, log_r, mixture_log_size)
+    v, log_v, terms = transfer_weights(params, log_r, mixture_log_size)
     if smallest_log_v is not None:
         log_v = np.maximum(log_v, smallest_log_v[:, None])
     mixture_jacobian = _mixture_jacobian(params, log_r, mixture_log_size, v, terms)
@@ -264,7 +264,7 @@ def log_v_gradient(params: Array, proportions: Array, log_size: Array) -> tuple[
         log_size: (n,) log(N / N0).
     """
     log_r = np.log(np.maximum(proportions, 1e-9))
-    v, log_v, _ = usefulness(params, log_proportions(proportions), log_size)
+    v, log_v, _ = transfer_weights(params, log_proportions(proportions), log_size)
     curvature = _logistic(params[:, CURVATURE])[:, None, None]
     slope = curvature * np.exp(
         (curvature - 1) * log_r[None] + _log_usefulness(params, log_r.shape[1], log_size)
@@ -275,7 +275,7 @@ def log_v_gradient(params: Array, proportions: Array, log_size: Array) -> tuple[
 def _mixture_jacobian(
     params: Array, log_r: Array, log_size: Array, v: Array, terms: Array
 ) -> Array:
-    """Computes `Evaluation.mixture_jacobian` from the results of `usefulness`."""
+    """Computes `Evaluation.mixture_jacobian` from the results of `transfer_weights`."""
     out = np.empty((*v.shape, 2 + params.shape[1] - NUM_SHARED))
     after = 2 + log_r.shape[1]
     shares = np.divide(terms, v[:, :, None], out=out[:, :, 2:after])

@@ -28,21 +28,21 @@ anywhere."""
 SYSTEMATIC = 0.7
 """Smallest proportion of the variance between trials that is taken as error of the law instead of
 noise."""
-ROUGHNESS = 0.4
+LENGTHSCALE_FACTOR = 0.4
 """Factor on the GP's length in the belief about the cost of a decision (docs/evidence.md).
 
 The optimum tends to lie where the prediction is too low by chance, and such errors vary over
 shorter distances than the errors of all trials together show.
 """
-CERTAINTY, SCARCITY = 0.62, 20.0
+VARIANCE_FACTOR, SMALL_SAMPLE_FACTOR = 0.62, 20.0
 """Variance factors of this belief (docs/evidence.md).
 
-Variances are multiplied by CERTAINTY (1 + SCARCITY / (3 + trials beyond the number of domains)),
+Variances are multiplied by VARIANCE_FACTOR (1 + SMALL_SAMPLE_FACTOR / (3 + trials beyond the number of domains)),
 because few trials determine poorly how large the law's error is.
 """
 SURPRISE_COUNT = 16.0
-"""Number of good trials that the prior `Question.surprise` = 1 weighs as (docs/evidence.md)."""
-DOUBT = 2.6
+"""Number of good trials that the prior `DecisionProblem.surprise` = 1 weighs as (docs/evidence.md)."""
+SEARCH_SD_FACTOR = 2.6
 """Factor on the standard deviations of the belief for choosing trials (docs/evidence.md).
 
 The GP of this belief keeps the fitted length.
@@ -52,7 +52,7 @@ NEGLIGIBLE = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class DecisionProblem:
     """Decision problem: an objective at one step and size, over the law's domains inside bounds."""
 
     law: FittedLaw
@@ -74,7 +74,7 @@ class Question:
     kl: float = 0.0
     """Strength of the pull to `prior`."""
 
-    def aim(self, *, parametric: bool) -> Objective:
+    def objective_function(self, *, parametric: bool) -> Objective:
         """Returns what the solver minimises.
 
         Args:
@@ -116,14 +116,14 @@ class Question:
             steps, sizes: (M,) each; None: those of the problem.
         """
         belief, beyond = (
-            self._belief(points, steps, sizes, ROUGHNESS),
+            self._belief(points, steps, sizes, LENGTHSCALE_FACTOR),
             max(0, self.law.num_trials - len(self.law.domains)),
         )
         return replace(
             belief,
             covariance=belief.covariance
-            * CERTAINTY
-            * (1 + SCARCITY / (3 + beyond))
+            * VARIANCE_FACTOR
+            * (1 + SMALL_SAMPLE_FACTOR / (3 + beyond))
             * self.surprise,
         )
 
@@ -137,7 +137,7 @@ class Question:
             steps, sizes: (M,) each; None: those of the problem.
         """
         belief = self._belief(points, steps, sizes, 1.0)
-        return replace(belief, covariance=belief.covariance * DOUBT**2)
+        return replace(belief, covariance=belief.covariance * SEARCH_SD_FACTOR**2)
 
     @cached_property
     def surprise(self) -> float:
@@ -150,7 +150,7 @@ class Question:
         on bad mixtures, this amplitude is too large for good mixtures. The mean includes
         SURPRISE_COUNT trials with the value 1.
         """
-        law, mixtures = self._wide(ROUGHNESS), self.law.runs.proportions
+        law, mixtures = self._wide(LENGTHSCALE_FACTOR), self.law.runs.proportions
         found = trainings_left_out(law)
         there = (
             np.full(len(mixtures), self.step),
@@ -221,7 +221,7 @@ def correlated_draws(posterior: Posterior, generator: np.random.Generator, count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bowl:
+class QuadraticModel:
     """Quadratic model of the objective around its optimum, with points for finite differences of a
     belief."""
 
@@ -231,66 +231,78 @@ class Bowl:
     """(domains,) gradient of the objective at the optimum."""
     hessian: Array
     """(domains, domains) Hessian of the objective at the optimum."""
-    stencil: Array
+    difference_points: Array
     """(domains + 1, domains) finite-difference points: the optimum and one mixture towards each
     domain."""
-    reach: Array
+    difference_step: Array
     """(domains,) step from the optimum to each of these mixtures."""
 
     @classmethod
-    def at(cls, question: Question, best: Solution) -> Self:
+    def at(cls, problem: DecisionProblem, best: Solution) -> Self:
         """Makes the quadratic model at an optimum.
 
         For "worst" it is the model of the smoothed maximum. The maximum itself has kinks at which
         it rises steeply on both sides, so no belief would move the optimum away from a kink.
         """
-        _, gradient, hessian = question.aim(parametric=False).model(
+        _, gradient, hessian = problem.objective_function(parametric=False).model(
             best.point, SOFT * abs(best.value)
         )
-        reach = np.clip(0.3 * best.point, 0.003, 0.05)
-        stencil = np.concatenate(
-            [best.point[None], best.point + reach[:, None] * (np.eye(len(best.point)) - best.point)]
+        difference_step = np.clip(0.3 * best.point, 0.003, 0.05)
+        difference_points = np.concatenate(
+            [
+                best.point[None],
+                best.point + difference_step[:, None] * (np.eye(len(best.point)) - best.point),
+            ]
         )
         return cls(
-            point=best.point, gradient=gradient, hessian=hessian, stencil=stencil, reach=reach
+            point=best.point,
+            gradient=gradient,
+            hessian=hessian,
+            difference_points=difference_points,
+            difference_step=difference_step,
         )
 
     def slopes(self, values: Array) -> Array:
         """Computes (n, domains, ...) derivatives by the proportions from (n, domains + 1, ...)
         values at the finite-difference points."""
         return np.asarray(
-            (values[:, 1:] - values[:, :1]) / self.reach.reshape(-1, *[1] * (values.ndim - 2))
+            (values[:, 1:] - values[:, :1])
+            / self.difference_step.reshape(-1, *[1] * (values.ndim - 2))
         )
 
 
 def drawn_optima(
-    question: Question, bowl: Bowl, belief: Posterior, generator: np.random.Generator, count: int
+    problem: DecisionProblem,
+    quadratic: QuadraticModel,
+    belief: Posterior,
+    generator: np.random.Generator,
+    count: int,
 ) -> Array:
     """Returns (count, domains) optima of draws of a belief at the finite-difference points.
 
     Each optimum is that of the quadratic model of the objective with the slopes of one draw.
     """
     deviation = correlated_draws(belief, generator, count) - belief.mean
-    slopes = bowl.slopes(np.einsum("cmt,mt->cm", deviation, question.sensitivity(belief.mean)))
-    curvature, lower, upper = convex(bowl.hessian), question.lower, question.upper
+    slopes = quadratic.slopes(np.einsum("cmt,mt->cm", deviation, problem.sensitivity(belief.mean)))
+    curvature, lower, upper = convex(quadratic.hessian), problem.lower, problem.upper
     return np.stack(
         [
-            quadratic_step(curvature, bowl.gradient + slope, bowl.point, lower, upper)
+            quadratic_step(curvature, quadratic.gradient + slope, quadratic.point, lower, upper)
             for slope in slopes
         ]
     )
 
 
 def scattered(
-    question: Question, centre: Array, generator: np.random.Generator, count: int
+    problem: DecisionProblem, centre: Array, generator: np.random.Generator, count: int
 ) -> Array:
     """Draws (count, domains) random mixtures inside the bounds around a centre, near and far."""
     spread = np.maximum(
-        0.9 * centre + 0.1 * (question.upper > 0) / max(1, (question.upper > 0).sum()), 1e-6
+        0.9 * centre + 0.1 * (problem.upper > 0) / max(1, (problem.upper > 0).sum()), 1e-6
     )
     each = -(-count // len(CONCENTRATIONS))
     return np.concatenate(
-        [sample(generator, each, spread, k, question.lower, question.upper) for k in CONCENTRATIONS]
+        [sample(generator, each, spread, k, problem.lower, problem.upper) for k in CONCENTRATIONS]
     )[:count]
 
 

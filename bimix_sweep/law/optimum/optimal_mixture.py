@@ -15,8 +15,8 @@ import numpy as np
 
 from bimix_sweep.errors import OptimumError
 from bimix_sweep.law.optimum.decision_problem import (
-    Bowl,
-    Question,
+    DecisionProblem,
+    QuadraticModel,
     correlated_draws,
     drawn_optima,
     scattered,
@@ -24,14 +24,14 @@ from bimix_sweep.law.optimum.decision_problem import (
 from bimix_sweep.law.optimum.near_optimal_region import extreme_members
 from bimix_sweep.law.optimum.solver import Objective, Solution, minimise
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
-from bimix_sweep.law.posterior.question import OBJECTIVES
+from bimix_sweep.law.posterior.problem_statement import OBJECTIVES
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.goals import values_of
 from bimix_sweep.mixture.simplex import Array, project, total_variation
 
 NUM_ALTERNATIVES = 6
 """Number of extreme members shown, chosen to lie far apart."""
-MOST_PULL = 1e9
+MAX_PULL = 1e9
 """Largest `kl`; far smaller values already keep a mixture at its prior."""
 NUM_DRAWS = 600
 """Posterior draws for interval and regret; a 95 % quantile of them scatters by 10 % of itself."""
@@ -135,29 +135,29 @@ def optimal_mixture(
             the law knows nothing, or a prior that the bounds exclude.
     """
     generator = generator or np.random.default_rng(0)
-    question = ask(
+    problem = ask(
         law, domains, weights=weights, objective=objective, step=step, size=size, prior=prior, kl=kl
     )
-    best, scope = solve(question, generator)
-    objective_of = question.aim(parametric=scope == "global")
+    best, scope = solve(problem, generator)
+    objective_of = problem.objective_function(parametric=scope == "global")
     level = best.value + within * abs(best.value)
-    extremes = extreme_members(objective_of, best, level, question.lower, question.upper)
-    regret, drawn = _regret(question, best, extremes, generator)
+    extremes = extreme_members(objective_of, best, level, problem.lower, problem.upper)
+    regret, drawn = _regret(problem, best, extremes, generator)
     names = domains.names
     columns = [law.domains.index(name) for name in names]
     count = len(law.domains)
-    predicted = law.gradient(best.point[None], question.step, question.size)[0][0]
+    predicted = law.gradient(best.point[None], problem.step, problem.size)[0][0]
     values = values_of(law.goals, law.targets, predicted)
     spread = np.quantile(np.concatenate([drawn, best.point[None]]), [0.025, 0.975], axis=0)
     largest = {"step": law.steps, "size": law.sizes}
-    asked = {"step": question.step, "size": question.size}
+    asked = {"step": problem.step, "size": problem.size}
     return Optimum(
         mixture=_mixture(names, best.point[columns]),
-        objective=float(question.objective(predicted)),
+        objective=float(problem.objective(predicted)),
         predicted_losses=dict(zip(law.targets, map(float, values), strict=True)),
         gap=best.gap,
         scope=scope,
-        binding=_binding(question, objective_of, best),
+        binding=_binding(problem, objective_of, best),
         region={
             n: (float(extremes[:, c].min()), float(extremes[:, c].max()))
             for n, c in zip(names, columns, strict=True)
@@ -170,8 +170,8 @@ def optimal_mixture(
             for n, c in zip(names, columns, strict=True)
         },
         regret=regret,
-        step=question.step,
-        size=question.size,
+        step=problem.step,
+        size=problem.size,
         within=within,
         extrapolation={k: _beyond(asked[k], fitted) for k, fitted in largest.items()},
     )
@@ -187,7 +187,7 @@ def ask(
     size: float | None = None,
     prior: Mixture | None = None,
     kl: float = 0.0,
-) -> Question:
+) -> DecisionProblem:
     """Checks the arguments of `optimal_mixture` and returns the decision problem.
 
     Arrays are in the law's order of domains and targets.
@@ -217,8 +217,8 @@ def ask(
             f"size is {size:g}, and this law was fitted without sizes; leave it out, or fit runs "
             "that give their size"
         )
-    if not 0 <= kl <= MOST_PULL:
-        raise OptimumError(f"kl is {kl:g}; need a number from 0 to {MOST_PULL:g}")
+    if not 0 <= kl <= MAX_PULL:
+        raise OptimumError(f"kl is {kl:g}; need a number from 0 to {MAX_PULL:g}")
     if kl > 0 and prior is None:
         raise OptimumError("kl is given without a prior; name the mixture to stay near")
     lower, upper = np.zeros(len(law.domains)), np.zeros(len(law.domains))
@@ -233,7 +233,7 @@ def ask(
                 "share in it"
             )
     worst = objective == "worst"
-    return Question(
+    return DecisionProblem(
         law=law,
         weights=values / (values[values > 0].mean() if worst else values.sum()),
         worst=worst,
@@ -247,7 +247,7 @@ def ask(
 
 
 def solve(
-    question: Question, generator: np.random.Generator, num_starts: int = 3
+    problem: DecisionProblem, generator: np.random.Generator, num_starts: int = 3
 ) -> tuple[Solution, str]:
     """Minimises the law, or law + GP where there is one.
 
@@ -256,33 +256,38 @@ def solve(
     Law + GP is minimised from `num_starts` starts: the law's own minimum, and the measured and
     scattered mixtures with the best predictions.
     """
-    open_to = (question.upper > 0).astype(np.float64)
+    open_to = (problem.upper > 0).astype(np.float64)
     convex = minimise(
-        question.aim(parametric=True), question.lower, question.upper, open_to / open_to.sum()
+        problem.objective_function(parametric=True),
+        problem.lower,
+        problem.upper,
+        open_to / open_to.sum(),
     )
-    if not question.law.has_process:
+    if not problem.law.has_process:
         return convex, "global"
-    full, starts = question.aim(parametric=False), convex.point[None]
+    full, starts = problem.objective_function(parametric=False), convex.point[None]
     if num_starts > 1:
-        measured = project(question.law.runs.proportions, question.lower, question.upper)
-        cloud = np.concatenate([scattered(question, convex.point, generator, 200), measured])
+        measured = project(problem.law.runs.proportions, problem.lower, problem.upper)
+        cloud = np.concatenate([scattered(problem, convex.point, generator, 200), measured])
         starts = np.concatenate([starts, cloud[np.argsort(full.values(cloud))[: num_starts - 1]]])
-    found = [minimise(full, question.lower, question.upper, start, 1e-7) for start in starts]
+    found = [minimise(full, problem.lower, problem.upper, start, 1e-7) for start in starts]
     return min(found, key=lambda solution: solution.value), "local"
 
 
 def _regret(
-    question: Question, best: Solution, extremes: Array, generator: np.random.Generator
+    problem: DecisionProblem, best: Solution, extremes: Array, generator: np.random.Generator
 ) -> tuple[Regret, Array]:
     """Computes expected and 95 % regret of the optimum over posterior draws, and the optima of the
     draws."""
-    bowl = Bowl.at(question, best)
-    drawn = drawn_optima(question, bowl, question.posterior(bowl.stencil), generator, 64)
-    cloud = np.concatenate(
-        [best.point[None], drawn, extremes[:64], scattered(question, best.point, generator, 60)]
+    quadratic = QuadraticModel.at(problem, best)
+    drawn = drawn_optima(
+        problem, quadratic, problem.posterior(quadratic.difference_points), generator, 64
     )
-    losses = np.exp(correlated_draws(question.posterior(cloud), generator, NUM_DRAWS))
-    values = question.objective(losses)
+    cloud = np.concatenate(
+        [best.point[None], drawn, extremes[:64], scattered(problem, best.point, generator, 60)]
+    )
+    losses = np.exp(correlated_draws(problem.posterior(cloud), generator, NUM_DRAWS))
+    values = problem.objective(losses)
     lowest = values.min(axis=1)
     regrets = (values[:, 0] - lowest) / lowest
     return Regret(
@@ -290,21 +295,21 @@ def _regret(
     ), np.concatenate([drawn, cloud[values.argmin(axis=1)]])
 
 
-def _binding(question: Question, objective: Objective, best: Solution) -> tuple[Binding, ...]:
+def _binding(problem: DecisionProblem, objective: Objective, best: Solution) -> tuple[Binding, ...]:
     """Finds the binding bounds, other than 0 and 1, and the gain in the objective without each
     bound."""
     found = []
-    for index, name in enumerate(question.law.domains):
-        for bound, limits, open_end in (("min", question.lower, 0.0), ("max", question.upper, 1.0)):
+    for index, name in enumerate(problem.law.domains):
+        for bound, limits, open_end in (("min", problem.lower, 0.0), ("max", problem.upper, 1.0)):
             if (
                 limits[index] == open_end
                 or abs(best.point[index] - limits[index]) > 1e-7
-                or question.lower[index] == question.upper[index] == 0
+                or problem.lower[index] == problem.upper[index] == 0
             ):
                 continue
             freed = limits.copy()
             freed[index] = open_end
-            lower, upper = (freed, question.upper) if bound == "min" else (question.lower, freed)
+            lower, upper = (freed, problem.upper) if bound == "min" else (problem.lower, freed)
             cost = (best.value - minimise(objective, lower, upper, best.point, 1e-8).value) / abs(
                 best.value
             )

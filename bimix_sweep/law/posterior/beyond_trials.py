@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bimix_sweep.law.posterior.question import FinalRun
+from bimix_sweep.law.posterior.problem_statement import FinalRun
 from bimix_sweep.text import factor, magnitude
 
 Range = tuple[float, float]

@@ -15,12 +15,12 @@ from bimix_sweep.errors import LawError
 from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.discrepancy import Places, Shape
 from bimix_sweep.law.model.observations import Runs
-from bimix_sweep.law.model.segments import Looks, looks_of
+from bimix_sweep.law.model.segments import CurveSegments, curve_segments
 from bimix_sweep.law.posterior.gaussian import Posterior
 from bimix_sweep.law.posterior.information import Group, make_groups
 from bimix_sweep.law.posterior.law_file import ARRAYS, FORMAT, read_fields
-from bimix_sweep.law.posterior.question import LawQuestion
-from bimix_sweep.mixture.goals import Goals, scales_of, values_of
+from bimix_sweep.law.posterior.problem_statement import ProblemStatement
+from bimix_sweep.mixture.goals import Goals, fidelities_of, values_of
 from bimix_sweep.mixture.simplex import Array
 
 SIZE_DRIFT = 0.1
@@ -87,7 +87,7 @@ class FittedLaw:
     """s0 and N0 of the law."""
     hyper: Mapping[str, Any] = field(default_factory=dict)
     """Values from which a warm refit starts, besides the parameters."""
-    question: LawQuestion | None = None
+    problem: ProblemStatement | None = None
     """Decision problem for which the law was fitted; None where none is stated. Predictions do not
     depend on it."""
     goals: Goals = field(default_factory=dict)
@@ -129,7 +129,7 @@ class FittedLaw:
     @cached_property
     def digest(self) -> str:
         """Hash of everything on which predictions depend."""
-        content = {key: value for key, value in self.to_json().items() if key != "question"}
+        content = {key: value for key, value in self.to_json().items() if key != "problem"}
         return hashlib.blake2b(
             json.dumps(content, sort_keys=True).encode(), digest_size=16
         ).hexdigest()
@@ -191,7 +191,7 @@ class FittedLaw:
         sd = mean * np.sqrt(np.maximum(variance, 0.0)).T
         return (
             values_of(self.goals, self.targets, mean),
-            sd * scales_of(self.goals, self.targets),
+            sd * fidelities_of(self.goals, self.targets),
         )
 
     def law_only(self, proportions: Array, steps: Array, sizes: Array | None = None) -> Array:
@@ -295,7 +295,7 @@ class FittedLaw:
             "shape": {name: value for name, value in asdict(self.shape).items() if value < np.inf},
             "reference": list(self.reference),
             "hyper": dict(self.hyper),
-            "question": None if self.question is None else self.question.to_json(),
+            "problem": None if self.problem is None else self.problem.to_json(),
             **{name: getattr(self, name).tolist() for name in ARRAYS},
         }
 
@@ -388,9 +388,9 @@ class FittedLaw:
         return tl.design_of(self.runs, *self.reference)
 
     @cached_property
-    def looks(self) -> Looks:
+    def looks(self) -> CurveSegments:
         """Segments of the trials' curves, to which the discrepancy GP is fitted."""
-        return looks_of(self.runs)
+        return curve_segments(self.runs)
 
     @cached_property
     def _places(self) -> Places:
@@ -399,7 +399,7 @@ class FittedLaw:
     @cached_property
     def _smallest_log_v(self) -> Array:
         """(targets,) log v at which predictions stop rising."""
-        _, log_v, _ = tl.usefulness(
+        _, log_v, _ = tl.transfer_weights(
             self.params, self._fit_design.log_proportions, self._fit_design.mixture_log_size
         )
         fixed, share = MARGIN

@@ -12,11 +12,11 @@ from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.discrepancy import Process, Scatter, Shape, Spectrum, spectrum
 from bimix_sweep.law.model.observations import Index, Runs
 from bimix_sweep.law.model.priors import Prior, free_columns
-from bimix_sweep.law.model.segments import Looks
+from bimix_sweep.law.model.segments import CurveSegments
 from bimix_sweep.mixture.simplex import Array
 
 SETTLE_MOVE = 1.0
-"""Largest change of a parameter in one step of `settle`."""
+"""Largest change of a parameter in one step of `refine`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Group:
 def make_groups(
     params: Array,
     precision: Array,
-    looks: Looks,
+    looks: CurveSegments,
     design: tl.Design,
     *,
     point2: Array,
@@ -165,10 +165,10 @@ def look_information(
     return mean, within / point2[:, None, None], counts
 
 
-def settle(
+def refine(
     params: Array,
     prior: Prior,
-    looks: Looks,
+    looks: CurveSegments,
     design: tl.Design,
     y: Array,
     weight: Array,

@@ -10,8 +10,8 @@ from bimix_sweep.errors import ConfigError, LawError, MixtureError, OptimumError
 from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.discrepancy import Shape
 from bimix_sweep.law.model.observations import Runs
-from bimix_sweep.law.model.segments import looks_of
-from bimix_sweep.law.posterior.question import LawQuestion
+from bimix_sweep.law.model.segments import curve_segments
+from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import check_names
 from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.mixture.simplex import Array
@@ -111,7 +111,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     goals = {str(name): Goal.from_json(goal) for name, goal in data["goals"].items()}
     if not set(goals) <= set(targets):
         raise ValueError("goals do not fit the targets")
-    parameters, t, n = arrays["params"].shape[-1], len(targets), len(looks_of(runs).training)
+    parameters, t, n = arrays["params"].shape[-1], len(targets), len(curve_segments(runs).training)
     check_width(parameters, len(domains))
     shapes = {
         "params": (t, parameters),
@@ -137,14 +137,14 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "shape": shape,
         "hyper": dict(data["hyper"]),
         "reference": reference,
-        "question": read_question(data["question"], domains, targets),
+        "problem": read_problem(data["problem"], domains, targets),
         **arrays,
     }
 
 
-def read_question(
+def read_problem(
     data: Any, domains: tuple[str, ...], targets: tuple[str, ...]
-) -> LawQuestion | None:
+) -> ProblemStatement | None:
     """Reads the decision problem kept in a law file.
 
     Raises:
@@ -153,11 +153,11 @@ def read_question(
     """
     if data is None:
         return None
-    question = LawQuestion.from_json(data)
-    named = {*question.domains.names, *(question.prior.names if question.prior else ())}
-    if not named <= set(domains) or not set(question.weights or ()) <= set(targets):
-        raise ValueError("the question names domains or targets that the law lacks")
-    return question
+    problem = ProblemStatement.from_json(data)
+    named = {*problem.domains.names, *(problem.prior.names if problem.prior else ())}
+    if not named <= set(domains) or not set(problem.weights or ()) <= set(targets):
+        raise ValueError("the problem names domains or targets that the law lacks")
+    return problem
 
 
 def check_numbers(arrays: Mapping[str, Array], reference: tuple[float, float], runs: Runs) -> None:
@@ -216,9 +216,9 @@ def check_hyper(hyper: Mapping[str, Any], num_domains: int) -> None:
     """
     fits = hyper["fits"]
     numbers = [
-        hyper["bonus"],
+        hyper["own_domain_offset"],
         hyper["spread"],
-        *hyper["usefulness"],
+        *hyper["transfer_weights"],
         *(v for row in hyper["columns"] for v in row),
     ]
     numbers += [v for one in fits for v in (one["offset2"], one["point2"], *one["params"])]
@@ -227,7 +227,7 @@ def check_hyper(hyper: Mapping[str, Any], num_domains: int) -> None:
     finite = np.isfinite(np.array(numbers, dtype=np.float64)).all()
     if (
         np.shape(hyper["columns"]) != (2, tl.NUM_SHARED)
-        or len(hyper["usefulness"]) != num_domains
+        or len(hyper["transfer_weights"]) != num_domains
         or not finite
     ):
         raise ValueError(

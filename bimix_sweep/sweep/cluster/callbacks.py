@@ -30,7 +30,7 @@ TELLING = re.compile(r"[\w.]*(Error|Exception|Exit): \S|The actor is dead becaus
 may have other lines at its end."""
 
 
-class SafePoint(Stopper):  # type: ignore[misc]
+class InterruptStopper(Stopper):  # type: ignore[misc]
     """Checks for an interrupt in every step of Tune's loop.
 
     Tune catches no KeyboardInterrupt that is raised at this point.
@@ -53,10 +53,13 @@ class SafePoint(Stopper):  # type: ignore[misc]
         return False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return SafePoint, ()  # Tune pickles its arguments; the interrupt stays in this process
+        return (
+            InterruptStopper,
+            (),
+        )  # Tune pickles its arguments; the interrupt stays in this process
 
 
-class NewestFirst(FIFOScheduler):  # type: ignore[misc]
+class NewestFirstScheduler(FIFOScheduler):  # type: ignore[misc]
     """Gives a free worker to a trial just added, not to one whose own worker is starting.
 
     Tune's own order gives the worker to the trial that has waited longest, and ends the worker that
@@ -198,7 +201,7 @@ def telling_line(text: str) -> str:
     )
 
 
-class Forgetting(Callback):  # type: ignore[misc]
+class MetricCleaner(Callback):  # type: ignore[misc]
     """Frees the memory of Tune's running averages of ended trials.
 
     Tune keeps running averages of every metric of every trial (docs/evidence.md).

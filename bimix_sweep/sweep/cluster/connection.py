@@ -27,7 +27,7 @@ that the process which owns the folder is alive."""
 RAY = "r"
 """Name of Ray's folder inside ours; Ray makes it, and most folders in it, writable for
 everybody."""
-LONGEST_PLACE = 22
+MAX_PLACE = 22
 """Longest path of a folder for temporary files, in bytes; /tmp is taken instead of a longer one. A
 socket's path has at most 107 bytes, and Ray appends up to 68 to its own folder."""
 CONNECT_SECONDS = 10
@@ -141,7 +141,7 @@ def _place() -> str:
     """Returns a folder for temporary files whose path is short enough for sockets in it."""
     place = tempfile.gettempdir()
     # mkdtemp makes a folder in it that only this user can enter.
-    return place if len(place.encode()) <= LONGEST_PLACE else "/tmp"  # noqa: S108
+    return place if len(place.encode()) <= MAX_PLACE else "/tmp"  # noqa: S108
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ from bimix_sweep.sweep.cluster.slots import Slots
 from bimix_sweep.sweep.config_change import Change
 from bimix_sweep.sweep.config_staging import settle
 from bimix_sweep.sweep.history.attempts import AttemptLimits
-from bimix_sweep.sweep.history.confirmation_trials import MOST_FINALS
+from bimix_sweep.sweep.history.confirmation_trials import MAX_CONFIRMATION_TRIALS
 from bimix_sweep.sweep.history.retries import RetryFailed
 from bimix_sweep.sweep.history.spec import first_event
 from bimix_sweep.sweep.results import write_results
@@ -85,7 +85,7 @@ def drive(
     from bimix_sweep.sweep.cluster.lifeline import lifeline
     from bimix_sweep.sweep.cluster.worker_check import check_loadable
 
-    if said := too_few(len(spec.domains), len(spec.scales), spec.max_trials):
+    if said := too_few(len(spec.domains), len(spec.fidelities), spec.max_trials):
         progress.say(f"warning: {said}")
     if said := moved_references(spec.domains):
         progress.say(said)
@@ -148,10 +148,10 @@ def _run_tune(
 
     from bimix_sweep.sweep.cluster.actor_client import RemotePlanner
     from bimix_sweep.sweep.cluster.callbacks import (
-        Forgetting,
+        InterruptStopper,
         KillsOverdue,
-        NewestFirst,
-        SafePoint,
+        MetricCleaner,
+        NewestFirstScheduler,
         lost_workers_tried_again,
     )
     from bimix_sweep.sweep.cluster.searcher import SweepSearcher
@@ -167,7 +167,7 @@ def _run_tune(
         goals=spec.goals,
         threads=max(1, int(config.resources.cpu)),
         trainer=trainer,
-        each=math.ceil((spec.max_trials + MOST_FINALS) / slots()),
+        each=math.ceil((spec.max_trials + MAX_CONFIRMATION_TRIALS) / slots()),
         folder=folder,
         nodes=config.resources.nodes,
         resources={"cpu": config.resources.cpu, "gpu": config.resources.gpu},
@@ -183,7 +183,7 @@ def _run_tune(
         tune.with_resources(proxy_training(training), bundles),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=NewestFirst(searcher.lost),
+            scheduler=NewestFirstScheduler(searcher.lost),
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=_trial_name,
@@ -193,8 +193,8 @@ def _run_tune(
             name="ray",
             storage_path=str(local_part(folder)),
             verbose=0,
-            stop=SafePoint(interrupt),
-            callbacks=[Forgetting(), KillsOverdue(actor)],
+            stop=InterruptStopper(interrupt),
+            callbacks=[MetricCleaner(), KillsOverdue(actor)],
             failure_config=tune.FailureConfig(max_failures=RETRIES),
         ),
     )

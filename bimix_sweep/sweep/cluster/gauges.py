@@ -9,7 +9,7 @@ arrives as `ray_bimix_x`. A value that is not known yet has no series.
 from collections.abc import Iterator
 from typing import Any
 
-from bimix_sweep.sweep.history.statistics import PHASES, Figures
+from bimix_sweep.sweep.history.statistics import PHASES, Statistics
 
 GAUGES: dict[str, tuple[str, str | None]] = {
     "bimix_optimum_proportion": ("Predicted best proportion of a domain", "domain"),
@@ -61,7 +61,7 @@ class SweepGauges:
         self._folder = folder
         self._gauges: dict[str, Any] = {}
 
-    def __call__(self, figures: Figures) -> None:
+    def __call__(self, figures: Statistics) -> None:
         """Sets all gauges whose values are known."""
         from ray.util.metrics import Gauge
 
@@ -80,7 +80,7 @@ class SweepGauges:
             self._gauges[name].set(value, tags={**tags, key: label} if key else tags)
 
 
-def readings(figures: Figures) -> Iterator[tuple[str, str, float]]:
+def readings(figures: Statistics) -> Iterator[tuple[str, str, float]]:
     """Yields (gauge, value of its label or "", number) for every value that is known."""
     for domain, share in figures.optimum.items():
         yield "bimix_optimum_proportion", domain, share

@@ -11,7 +11,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from bimix_sweep.errors import BimixSweepError, TrainingError, TryAgainError
 from bimix_sweep.sweep.trainers.command import GRACE_SECONDS, TRY_AGAIN, said, supervise
-from bimix_sweep.sweep.workspace.trial_log import TrainingLog
+from bimix_sweep.sweep.workspace.trial_log import TrialLog
 
 LOOK_SECONDS = 3.0
 """Seconds between two queries whether a node is being drained."""
@@ -151,7 +151,7 @@ class _Peer:
         Returns:
             (exit status, last lines of output); the status is None if the command could not run.
         """
-        log = TrainingLog(self._folder, self._name)
+        log = TrialLog(self._folder, self._name)
         try:
             return supervise(
                 order, log.say, log.say, self._asked.is_set

@@ -40,9 +40,9 @@ no proposal is ready when a trial ends, Tune releases its worker, or gives it a 
 worker is starting and ends that worker, and a start costs CPU time. The loop therefore waits for a
 fit, but not for a long one (docs/evidence.md)."""
 
-MOST_WORDS = 300
+MAX_WORDS = 300
 """Maximum number of characters of Tune's error in the reason of a trial's failure."""
-SCOUTS, SCOUT_SECONDS = 4, 10.0
+RAMP_UP_TRIALS, SCOUT_SECONDS = 4, 10.0
 """Number of trials that begin alone, until one of them has a point or for at most so many seconds.
 Workers that start together on few cores all become ready late (docs/evidence.md)."""
 
@@ -143,7 +143,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         """
         if trial_id in self._running:
             self._running[trial_id].lost = textwrap.shorten(
-                masked(words), MOST_WORDS, placeholder=" ..."
+                masked(words), MAX_WORDS, placeholder=" ..."
             )
 
     def on_trial_complete(
@@ -184,7 +184,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             return FINISHED
         if self._slots is not None and len(self._running) >= self._slots():
             return None
-        if len(self._running) >= SCOUTS and time.monotonic() < self._scouting_until:
+        if len(self._running) >= RAMP_UP_TRIALS and time.monotonic() < self._scouting_until:
             return None
         turn = self._again.pop(0) if self._again else self._new()
         if turn is None:

@@ -37,14 +37,14 @@ from bimix_sweep.sweep.history.attempts import ATTEMPTS, wait_seconds
 from bimix_sweep.sweep.trainers.base import Trainer, TrialJob
 from bimix_sweep.sweep.workspace.archive import Checkpoint
 from bimix_sweep.sweep.workspace.redaction import masked
-from bimix_sweep.sweep.workspace.trial_log import TrainingLog
+from bimix_sweep.sweep.workspace.trial_log import TrialLog
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """Error numbers of a disk that is full or read-only."""
 FULL_ATTEMPTS = 3
 """Attempts without a new point where the disk is full or read-only; then the sweep stops, because
 the trial is not to blame and the next one would meet the same error."""
-LONGEST_REASON = 2000
+MAX_REASON = 2000
 """Maximum number of characters of a failure's reason in the journal."""
 
 
@@ -126,7 +126,7 @@ def _run(training: Training, config: Mapping[str, Any]) -> None:
         group = ray.util.get_current_placement_group() if training.nodes > 1 else None
         with (
             watching(_nodes(group), preempted, lambda: not ask(actor.alive.remote(trial))),
-            contextlib.closing(TrainingLog(training.folder, trial)) as log,
+            contextlib.closing(TrialLog(training.folder, trial)) as log,
         ):
             checkpoint.fetch(log.say)
             training.trainer.train(
@@ -219,6 +219,6 @@ def _cause(error: Exception) -> Cause:
 def _reason(error: Exception) -> str:
     """Returns the text of an error as one line without credentials."""
     words = masked(" ".join(str(error).split()))
-    if len(words) > LONGEST_REASON:
-        words = words[: LONGEST_REASON // 2] + " ... " + words[-LONGEST_REASON // 2 :]
+    if len(words) > MAX_REASON:
+        words = words[: MAX_REASON // 2] + " ... " + words[-MAX_REASON // 2 :]
     return words if isinstance(error, BimixSweepError) else f"{type(error).__name__}: {words}"

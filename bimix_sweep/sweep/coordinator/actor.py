@@ -6,8 +6,8 @@ driver ──propose─▶ planning replica (catches up, fits, decides) ─▶ j
                    background refits for viewers
 ```
 A call returns when its events are on the disk. A slow disk therefore delays the calls that write,
-but neither fits nor reads. Two replicas hold the state (`replicas`). The write replica (`front`)
-answers in microseconds, so trials never wait for a fit. The planning replica (`brain`) computes the
+but neither fits nor reads. Two replicas hold the state (`replicas`). The write replica (`write_replica`)
+answers in microseconds, so trials never wait for a fit. The planning replica (`planning_replica`) computes the
 decisions (`decisions`). If this process dies, another one starts from the end of the journal:
 acknowledged events are in it, and Ray repeats a call that was not acknowledged.
 
@@ -24,16 +24,16 @@ from bimix_sweep.design.stopping import Decision
 from bimix_sweep.design.trial import Cause, Proposal
 from bimix_sweep.errors import BimixSweepError, SweepError, TrainingError
 from bimix_sweep.journal.codec import Event
-from bimix_sweep.sweep.coordinator.decisions import Decider
+from bimix_sweep.sweep.coordinator.decisions import Decisions
 from bimix_sweep.sweep.coordinator.progress_log import SweepLog
-from bimix_sweep.sweep.coordinator.replicas import Copies
+from bimix_sweep.sweep.coordinator.replicas import Replicas
 from bimix_sweep.sweep.history.attempts import AttemptLimits, Attempts, wait_seconds
 from bimix_sweep.sweep.history.budget import overspent
-from bimix_sweep.sweep.history.confirmation_trials import final_trainings
+from bimix_sweep.sweep.history.confirmation_trials import confirmation_trials
 from bimix_sweep.sweep.history.history import PastTrial, SweepHistory
 from bimix_sweep.sweep.history.retries import RetryFailed, left_out, retriable
 from bimix_sweep.sweep.history.snapshot import Snapshot, snapshot_of
-from bimix_sweep.sweep.history.statistics import Figurer, Figures
+from bimix_sweep.sweep.history.statistics import Statistics, StatisticsCollector
 
 PUBLISH_SECONDS = 5.0
 """Seconds between two published statistics; Ray drops a gauge that is not set for 20 s."""
@@ -53,7 +53,7 @@ class LawActor:
         folder: str,
         first: Event,
         lock_seconds: float = 20.0,
-        publish: Callable[[Figures], None] | None = None,
+        publish: Callable[[Statistics], None] | None = None,
         change: Event | None = None,
         limits: AttemptLimits = AttemptLimits(),  # noqa: B008 - a frozen value
     ) -> None:
@@ -76,13 +76,13 @@ class LawActor:
         self._refused: BimixSweepError | None = None
         self._began = time.monotonic()
         self._log = SweepLog()
-        self._figurer = Figurer()
+        self._figurer = StatisticsCollector()
         self._attempts = Attempts(limits)
         self._halted: str | None = None  # reason of the halt, until the user acts
         self._changed = threading.Event()
         self._closed = threading.Event()
         try:
-            self._copies = Copies(folder, first, change, lock_seconds)
+            self._replicas = Replicas(folder, first, change, lock_seconds)
         # Ray restarts an actor whose constructor raises, without end, and the error is lost.
         except Exception as error:  # noqa: BLE001 - `ready` raises it
             self._refused = (
@@ -91,12 +91,12 @@ class LawActor:
                 else SweepError(f"{folder}: {type(error).__name__}: {error}")
             )
             return
-        for note in self._copies.notes:
+        for note in self._replicas.notes:
             self._log.say(note)
-        self._ask_directions(self._copies.front)
-        self._decider = Decider(self._copies, self._log, folder)
+        self._ask_directions(self._replicas.write_replica)
+        self._decider = Decisions(self._replicas, self._log, folder)
         threading.Thread(target=self._refit_forever, name="refits", daemon=True).start()
-        if self._copies.front.spec.limited:
+        if self._replicas.write_replica.spec.limited:
             threading.Thread(target=self._enforce_forever, name="budget", daemon=True).start()
         if publish is not None:
             threading.Thread(
@@ -147,20 +147,23 @@ class LawActor:
         """
         if self._halted is not None:
             return {"state": "halted", "result": {"step": 0, "failed": self._halted}}
-        self._copies.commit(
+        self._replicas.commit(
             {"kind": "start", "trial": trial, "where": where, "cores": cores, "gpus": gpus}
         )
-        front = self._copies.front
-        fruitless = front.fruitless.get(trial, 0)
-        self._attempts.begin(trial, front.clock.now() + wait_seconds(fruitless))
-        self._log.start(trial, where, len(front.starts[trial]))
-        record = front.state.trials[trial]
-        result = {"step": max(record.points, default=0), "objective": front.objective(trial)}
+        write_replica = self._replicas.write_replica
+        fruitless = write_replica.fruitless.get(trial, 0)
+        self._attempts.begin(trial, write_replica.clock.now() + wait_seconds(fruitless))
+        self._log.start(trial, where, len(write_replica.starts[trial]))
+        record = write_replica.state.trials[trial]
+        result = {
+            "step": max(record.points, default=0),
+            "objective": write_replica.objective(trial),
+        }
         return {
             "state": record.state,
-            "precision": front.precision,
+            "precision": write_replica.precision,
             "recorded": sorted(record.points),
-            "begun_anew": front.begun_anew.get(trial, 0),
+            "begun_anew": write_replica.begun_anew.get(trial, 0),
             "fruitless": fruitless,
             "result": result
             if record.state == "finished"
@@ -173,10 +176,10 @@ class LawActor:
         Returns:
             The stored number format, which all trials use.
         """
-        with self._copies.recording() as front:
-            if front.precision is None:
-                self._copies.append({"kind": "precision", "precision": precision})
-            settled = front.precision
+        with self._replicas.recording() as write_replica:
+            if write_replica.precision is None:
+                self._replicas.append({"kind": "precision", "precision": precision})
+            settled = write_replica.precision
         assert settled is not None  # noqa: S101
         return settled
 
@@ -196,13 +199,13 @@ class LawActor:
             SweepError: the trial or the targets are unknown.
             TrainingError: the trial was ended.
         """
-        with self._copies.recording() as front:
-            record = front.state.trials.get(trial)
+        with self._replicas.recording() as write_replica:
+            record = write_replica.state.trials.get(trial)
             new = record is None or step not in record.points
             if new and record is not None and record.state == "failed":
                 raise TrainingError(record.failure)
             if new:
-                self._copies.append(
+                self._replicas.append(
                     {
                         "kind": "point",
                         "trial": trial,
@@ -210,16 +213,16 @@ class LawActor:
                         "losses": {t: float(v) for t, v in losses.items()},
                     }
                 )
-                self._attempts.point(trial, front.clock.now())
+                self._attempts.point(trial, write_replica.clock.now())
             else:
-                self._attempts.repeated(trial, front.clock.now())
+                self._attempts.repeated(trial, write_replica.clock.now())
         self._changed.set()
         return new
 
     def alive(self, trial: str) -> bool:
         """Whether a trial still runs: neither its end, a failure nor the budget has ended it."""
-        with self._copies.looking() as front:
-            return front.state.trials[trial].state == "running"
+        with self._replicas.reading() as write_replica:
+            return write_replica.state.trials[trial].state == "running"
 
     def finish(self, trial: str) -> None:
         """Records that a trial finished."""
@@ -264,7 +267,7 @@ class LawActor:
         return self._decider.decide()
 
     def final(self, started: Collection[str]) -> Proposal | None:
-        """The next confirmation trial that is not in `started`; see `Decider.final`.
+        """The next confirmation trial that is not in `started`; see `Decisions.final`.
 
         Raises:
             SweepError: no law could be fitted, or the sweep was halted.
@@ -274,11 +277,11 @@ class LawActor:
 
     def over(self) -> bool:
         """Whether every confirmation trial was decided; some may still run."""
-        with self._copies.looking() as front:
-            finals = front.finals
-            return finals is not None and all(
-                trial in front.proposals
-                for trial, _, _ in final_trainings(front, finals["mixtures"])
+        with self._replicas.reading() as write_replica:
+            confirmations = write_replica.confirmation
+            return confirmations is not None and all(
+                trial in write_replica.proposals
+                for trial, _, _ in confirmation_trials(write_replica, confirmations["mixtures"])
             )
 
     def overdue(self, living: Collection[str]) -> list[str]:
@@ -290,8 +293,8 @@ class LawActor:
             living: trials that have a worker now.
         """
         kill = []
-        with self._copies.recording() as front:
-            for found in self._attempts.overdue(living, front, front.clock.now()):
+        with self._replicas.recording() as write_replica:
+            for found in self._attempts.overdue(living, write_replica, write_replica.clock.now()):
                 if found.fails:
                     self._fail(found.trial, found.said)
                 else:
@@ -303,16 +306,16 @@ class LawActor:
 
     def past(self) -> list[PastTrial]:
         """All trials so far, for a driver that starts."""
-        with self._copies.looking() as front:
-            return front.past()
+        with self._replicas.reading() as write_replica:
+            return write_replica.past()
 
     def retriable(self, wanted: RetryFailed) -> list[str]:
         """Names of the failed trials to run again, from `retries.retriable`."""
-        with self._copies.looking() as front:
-            return retriable(front, wanted)
+        with self._replicas.reading() as write_replica:
+            return retriable(write_replica, wanted)
 
     def retry(self, trials: Sequence[str], *, reopens: bool = True) -> list[str]:
-        """Runs failed trials again (`Decider.retry`).
+        """Runs failed trials again (`Decisions.retry`).
 
         A second call for the same trials changes nothing.
         """
@@ -323,35 +326,35 @@ class LawActor:
 
     def left_out(self) -> list[str]:
         """Messages, one line each, about failed trials that do not run again by themselves."""
-        with self._copies.looking() as front:
-            return left_out(front, self._folder)
+        with self._replicas.reading() as write_replica:
+            return left_out(write_replica, self._folder)
 
     def complete(self) -> None:
         """Records that the results are written."""
-        self._copies.commit({"kind": "complete"})
+        self._replicas.commit({"kind": "complete"})
 
     def snapshot(self) -> Snapshot:
         """The state of the sweep now, for viewers."""
-        with self._copies.looking() as front:
+        with self._replicas.reading() as write_replica:
             return snapshot_of(
-                front,
+                write_replica,
                 elapsed_seconds=time.monotonic() - self._began,
                 training_seconds=self._log.training_seconds,
                 lines=list(self._log.lines),
                 num_lines=self._log.num_lines,
-                epoch=self._copies.epoch,
+                epoch=self._replicas.epoch,
             )
 
-    def figures(self) -> Figures:
+    def figures(self) -> Statistics:
         """The statistics of the sweep now."""
-        with self._copies.looking() as front:
-            return self._figurer.take(front)
+        with self._replicas.reading() as write_replica:
+            return self._figurer.take(write_replica)
 
     def close(self) -> None:
         """Flushes the journal and closes it."""
         self._closed.set()
         if self._refused is None:
-            self._copies.close()
+            self._replicas.close()
 
     # internal parts
 
@@ -360,39 +363,43 @@ class LawActor:
             raise SweepError(self._halted)
 
     def _end(self, trial: str, state: str, reason: str, cause: Cause = "") -> None:
-        with self._copies.recording() as front:
-            record = front.state.trials.get(trial)
+        with self._replicas.recording() as write_replica:
+            record = write_replica.state.trials.get(trial)
             if record is None or record.state == "running":
                 if state == "finished":
                     ended = {"state": state, "reason": reason, "cause": cause}
-                    self._copies.append({"kind": "end", "trial": trial, **ended})
+                    self._replicas.append({"kind": "end", "trial": trial, **ended})
                     self._decider.failures.clear()
-                    self._log.finish(front.proposals[trial], front.objective(trial))
-                    if front.num_over == ASKED_FROM:
-                        self._ask_directions(front)
+                    self._log.finish(write_replica.proposals[trial], write_replica.objective(trial))
+                    if write_replica.num_over == ASKED_FROM:
+                        self._ask_directions(write_replica)
                 else:
                     self._fail(trial, reason, cause)
         self._changed.set()
 
-    def _ask_directions(self, front: SweepHistory) -> None:
-        if front.num_over >= ASKED_FROM:
-            for note in front.state.open_directions():
+    def _ask_directions(self, write_replica: SweepHistory) -> None:
+        if write_replica.num_over >= ASKED_FROM:
+            for note in write_replica.state.open_directions():
                 self._log.say(note)
 
     def _fail(self, trial: str, reason: str, cause: Cause = "outside") -> None:
         """Records that a trial has failed; called inside `recording`."""
         ended = {"state": "failed", "reason": reason, "cause": cause}
-        self._copies.append({"kind": "end", "trial": trial, **ended})
+        self._replicas.append({"kind": "end", "trial": trial, **ended})
         self._decider.failures.append(reason)
         self._log.fail(trial, reason)
 
     def enforce(self) -> None:
         """Ends the running trials if a limit of the budget is reached."""
-        with self._copies.recording() as front:
-            reason = overspent(front, front.clock.now()) if front.spec.limited else None
-            for trial in front.running() if reason else ():
+        with self._replicas.recording() as write_replica:
+            reason = (
+                overspent(write_replica, write_replica.clock.now())
+                if write_replica.spec.limited
+                else None
+            )
+            for trial in write_replica.running() if reason else ():
                 ended = {"state": "failed", "reason": str(reason), "cause": "budget"}
-                self._copies.append({"kind": "end", "trial": trial, **ended})
+                self._replicas.append({"kind": "end", "trial": trial, **ended})
                 self._log.fail(trial, str(reason))
 
     def _enforce_forever(self) -> None:
@@ -406,7 +413,7 @@ class LawActor:
             self._changed.clear()
             time.sleep(max(1.0, self._decider.refit_between() / REFIT_SHARE))
 
-    def _publish_forever(self, publish: Callable[[Figures], None]) -> None:
+    def _publish_forever(self, publish: Callable[[Statistics], None]) -> None:
         while True:
             publish(self.figures())
             time.sleep(PUBLISH_SECONDS)

@@ -9,18 +9,18 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 
 from bimix_sweep.design.stopping import Decision
-from bimix_sweep.design.trial import FINAL, Proposal
+from bimix_sweep.design.trial import CONFIRMATION, Proposal
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.coordinator.progress_log import SweepLog
-from bimix_sweep.sweep.coordinator.replicas import Copies
+from bimix_sweep.sweep.coordinator.replicas import Replicas
 from bimix_sweep.sweep.history.budget import no_final, no_more
 from bimix_sweep.sweep.history.confirmation_trials import (
     PAIRS,
-    final_mixtures,
-    final_trainings,
+    confirmation_mixtures,
+    confirmation_trials,
+    nearest_confirmation,
     reference_mixtures,
-    stands_for,
 )
 from bimix_sweep.sweep.history.events import proposal_event, refit_event
 from bimix_sweep.sweep.history.history import SweepHistory
@@ -31,12 +31,12 @@ REFIT_GROWTH = 0.01
 """Proportion of new points from which a background refit is worth its place in the journal."""
 
 
-class Decider:
+class Decisions:
     """Makes the decisions of one sweep."""
 
-    def __init__(self, copies: Copies, log: SweepLog, folder: str) -> None:
-        self._copies, self._log, self._folder = copies, log, folder
-        self._told = len(copies.brain.state.history)  # number of refits in the journal
+    def __init__(self, copies: Replicas, log: SweepLog, folder: str) -> None:
+        self._replicas, self._log, self._folder = copies, log, folder
+        self._told = len(copies.planning_replica.state.history)  # number of refits in the journal
         self.failures: list[str] = []
         """Reasons of the failures since the last trial that finished."""
 
@@ -52,25 +52,25 @@ class Decider:
         Raises:
             SweepError: too many consecutive trials failed.
         """
-        with self._copies.thinking() as brain:
-            if trial in brain.proposals:
-                return brain.proposals[trial]
-            if len(self.failures) >= max(3, brain.spec.slots):
+        with self._replicas.planning() as planning_replica:
+            if trial in planning_replica.proposals:
+                return planning_replica.proposals[trial]
+            if len(self.failures) >= max(3, planning_replica.spec.slots):
                 raise SweepError(
                     f"the last {len(self.failures)} trials failed, the last with: "
-                    f"{self.failures[-1].rstrip('.')}; {advice(brain, self._folder)}"
+                    f"{self.failures[-1].rstrip('.')}; {advice(planning_replica, self._folder)}"
                 )
-            decision = brain.state.decide()
+            decision = planning_replica.state.decide()
             self._tell_refits("proposal")
             if not decision.stop and (reason := self._told_of_budget(no_more)):
                 decision = replace(decision, stop=True, reason=f"{reason}; {decision.reason}")
-                brain.state.restore_decision(decision)
-            if decision.stop and brain.decision is None:
-                self._copies.enter({"kind": "decision", "decision": asdict(decision)})
+                planning_replica.state.restore_decision(decision)
+            if decision.stop and planning_replica.decision is None:
+                self._replicas.enter({"kind": "decision", "decision": asdict(decision)})
                 self._log.say(f"no more mixtures: {decision.reason}")
-            proposal = brain.state.propose(trial)
+            proposal = planning_replica.state.propose(trial)
             if proposal is not None:
-                self._copies.enter(proposal_event(proposal, "sweep"))
+                self._replicas.enter(proposal_event(proposal, "sweep"))
             return proposal
 
     def retry(self, trials: Sequence[str], *, reopens: bool) -> list[str]:
@@ -85,20 +85,27 @@ class Decider:
             Names of the trials that run from now on.
         """
         tried: list[str] = []
-        with self._copies.thinking() as brain:
-            decided, ran = brain.finals is not None, brain.running(FINAL)
-            for trial in sorted(trials, key=lambda name: brain.state.trials[name].role == FINAL):
-                record = brain.state.trials[trial]
-                reopened = decided and brain.finals is None
-                if record.state != "failed" or (reopened and record.role == FINAL):
+        with self._replicas.planning() as planning_replica:
+            decided, ran = (
+                planning_replica.confirmation is not None,
+                planning_replica.running(CONFIRMATION),
+            )
+            for trial in sorted(
+                trials, key=lambda name: planning_replica.state.trials[name].role == CONFIRMATION
+            ):
+                record = planning_replica.state.trials[trial]
+                reopened = decided and planning_replica.confirmation is None
+                if record.state != "failed" or (reopened and record.role == CONFIRMATION):
                     continue
-                if reason := self._told_of_budget(no_final if record.role == FINAL else no_more):
+                if reason := self._told_of_budget(
+                    no_final if record.role == CONFIRMATION else no_more
+                ):
                     self._log.say(f"{trial} is not tried again: {reason}")
                     continue
-                self._copies.enter({"kind": "retry", "trial": trial, "reopens": reopens})
-                self._copies.catch_up()
+                self._replicas.enter({"kind": "retry", "trial": trial, "reopens": reopens})
+                self._replicas.catch_up()
                 tried.append(trial)
-            if decided and brain.finals is None and ran:
+            if decided and planning_replica.confirmation is None and ran:
                 self._log.say(
                     "the end of the sweep is decided anew, so the final trials "
                     f"{', '.join(ran)} are ended; losses of them are not taken any more"
@@ -107,8 +114,8 @@ class Decider:
 
     def decide(self) -> Decision:
         """Decides from all recorded points whether to stop."""
-        with self._copies.thinking() as brain:
-            decision = brain.state.decide()
+        with self._replicas.planning() as planning_replica:
+            decision = planning_replica.state.decide()
             self._tell_refits("proposal")
             return decision
 
@@ -128,33 +135,35 @@ class Decider:
         Raises:
             SweepError: no law could be fitted.
         """
-        with self._copies.thinking() as brain:
-            if brain.finals is None and not brain.running("sweep"):
-                self._settle_finals()
+        with self._replicas.planning() as planning_replica:
+            if planning_replica.confirmation is None and not planning_replica.running("sweep"):
+                self._record_confirmation()
             planned = (
-                reference_mixtures(brain.spec) if brain.finals is None else brain.finals["mixtures"]
+                reference_mixtures(planning_replica.spec)
+                if planning_replica.confirmation is None
+                else planning_replica.confirmation["mixtures"]
             )
-            for trial, seed, entry in final_trainings(brain, planned):
+            for trial, seed, entry in confirmation_trials(planning_replica, planned):
                 if trial in started:
                     continue
-                if trial not in brain.proposals:
+                if trial not in planning_replica.proposals:
                     proposal = Proposal(
                         trial=trial,
                         mixture=Mixture.from_mapping(entry["mixture"]),
-                        reason=f"final: {', '.join(entry['labels'])}",
+                        reason=f"confirmation: {', '.join(entry['labels'])}",
                         seed=seed,
-                        num_points=brain.num_points,
+                        num_points=planning_replica.num_points,
                     )
                     reason = self._told_of_budget(no_final)
-                    self._copies.enter(proposal_event(proposal, "final"))
+                    self._replicas.enter(proposal_event(proposal, "confirmation"))
                     if reason is not None:
                         ended = {"state": "failed", "reason": reason, "cause": "budget"}
-                        self._copies.enter({"kind": "end", "trial": trial, **ended})
+                        self._replicas.enter({"kind": "end", "trial": trial, **ended})
                         self._log.fail(trial, reason)
-                    self._copies.catch_up()
+                    self._replicas.catch_up()
                     if reason is not None:
                         continue
-                return brain.proposals[trial]
+                return planning_replica.proposals[trial]
             return None
 
     def refit_between(self) -> float:
@@ -165,12 +174,17 @@ class Decider:
         """
         seconds = 0.0
         try:
-            with self._copies.thinking() as brain:
-                seen = brain.state.history[-1].num_points if brain.state.history else 0
-                if brain.finals is None and brain.num_points >= seen + max(
-                    1.0, REFIT_GROWTH * seen
+            with self._replicas.planning() as planning_replica:
+                seen = (
+                    planning_replica.state.history[-1].num_points
+                    if planning_replica.state.history
+                    else 0
+                )
+                if (
+                    planning_replica.confirmation is None
+                    and planning_replica.num_points >= seen + max(1.0, REFIT_GROWTH * seen)
                 ):
-                    seconds = brain.state.refit(watching=True).seconds
+                    seconds = planning_replica.state.refit(watching=True).seconds
                     self._tell_refits("watch")
         except BimixSweepError as error:  # the next proposal raises the same error
             self._log.say(f"no refit: {error}")
@@ -178,47 +192,53 @@ class Decider:
 
     # internal parts
 
-    def _told_of_budget(self, question: Callable[[SweepHistory, float], str | None]) -> str | None:
+    def _told_of_budget(self, words: Callable[[SweepHistory, float], str | None]) -> str | None:
         """Answer of a function of `budget` for the present state; None without limits in hours."""
-        with self._copies.looking() as front:
-            return question(front, front.clock.now()) if front.spec.limited else None
+        with self._replicas.reading() as write_replica:
+            return (
+                words(write_replica, write_replica.clock.now())
+                if write_replica.spec.limited
+                else None
+            )
 
     def _tell_refits(self, by: str) -> None:
-        """Journals and logs the refits of `brain` that were not yet; called inside `thinking`."""
-        history = self._copies.brain.state.history
+        """Journals and logs the refits of `planning_replica` that were not yet; called inside `planning`."""
+        history = self._replicas.planning_replica.state.history
         for number in range(self._told, len(history)):
             self._log.refit(number + 1, history[number])
-            self._copies.enter(refit_event(history[number], self._copies.brain.num_over, by))
+            self._replicas.enter(
+                refit_event(history[number], self._replicas.planning_replica.num_over, by)
+            )
         self._told = len(history)
 
-    def _settle_finals(self) -> None:
-        brain = self._copies.brain
+    def _record_confirmation(self) -> None:
+        planning_replica = self._replicas.planning_replica
         # a fit from scratch gives the same law for the same points, whatever happened before
-        refit = brain.state.refit(anew=True)
+        refit = planning_replica.state.refit(anew=True)
         self._tell_refits("end")
         law, optimum = refit.law, refit.optimum
         if law is None or optimum is None:
-            trials = [r for r in brain.state.trials.values() if r.role == "sweep"]
+            trials = [r for r in planning_replica.state.trials.values() if r.role == "sweep"]
             finished = sum(record.state == "finished" for record in trials)
             raise SweepError(
                 f"{finished} of {len(trials)} trials finished, too few for a law; "
-                f"{advice(brain, self._folder)}"
+                f"{advice(planning_replica, self._folder)}"
             )
-        mixtures = final_mixtures(brain, optimum.mixture)
+        mixtures = confirmation_mixtures(planning_replica, optimum.mixture)
         optimum_said = f"the predicted optimum {describe(optimum.mixture.as_dict())}"
-        if (distance := stands_for(brain, mixtures, optimum.mixture)) is None:
+        if (distance := nearest_confirmation(planning_replica, mixtures, optimum.mixture)) is None:
             self._log.say(f"{optimum_said} is trained beside the others, {PAIRS} seeds each")
         else:
             self._log.say(
                 f"{optimum_said} is not trained anew: earlier final trainings stand for it, "
                 f"distance {distance:.3f}"
             )
-        self._copies.enter(
+        self._replicas.enter(
             {
-                "kind": "finals",
+                "kind": "confirmation",
                 "law": law.to_json(),
                 "num_points": refit.num_points,
                 "mixtures": mixtures,
             }
         )
-        self._copies.catch_up()
+        self._replicas.catch_up()

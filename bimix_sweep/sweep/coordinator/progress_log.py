@@ -11,7 +11,7 @@ from bimix_sweep.design.planner import Refit
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.sweep.history.snapshot import describe, duration, percent
 
-MOST_LINES = 500
+MAX_LINES = 500
 """Number of latest lines that are kept; viewers read them every second."""
 
 
@@ -19,7 +19,7 @@ class SweepLog:
     """The log of one driver of a sweep."""
 
     def __init__(self) -> None:
-        self.lines: deque[str] = deque(maxlen=MOST_LINES)
+        self.lines: deque[str] = deque(maxlen=MAX_LINES)
         """The latest lines, in order."""
         self.num_lines = 0
         """Number of all lines so far."""

@@ -1,7 +1,7 @@
 """Two replicas of the sweep state, rebuilt from the same journal.
 
-The write replica (`front`) validates and appends events, in microseconds. The planning replica
-(`brain`) is locked while a law is fitted, for seconds. Both are rebuilt from the journal's events
+The write replica (`write_replica`) validates and appends events, in microseconds. The planning replica
+(`planning_replica`) is locked while a law is fitted, for seconds. Both are rebuilt from the journal's events
 and from nothing else. A call that waits until its events are on the disk holds no lock meanwhile.
 """
 
@@ -16,7 +16,7 @@ from bimix_sweep.journal.writer import Journal
 from bimix_sweep.sweep.history.history import SweepHistory, rebuild
 
 
-class Copies:
+class Replicas:
     """The write replica, the planning replica and the journal of one sweep, for many threads."""
 
     def __init__(
@@ -34,7 +34,7 @@ class Copies:
         """
         self._lock = threading.Lock()  # protects the journal's order and the write replica
         self._thinking = threading.Lock()  # protects the planning replica
-        self._pending: list[Event] = []  # not yet applied to `brain`
+        self._pending: list[Event] = []  # not yet applied to `planning_replica`
         self._journal, events = Journal.open(
             locations.join(folder, "journal"), wait_seconds=lock_seconds
         )
@@ -55,22 +55,25 @@ class Copies:
             rebuild([decode(encode(first)[:-1])], folder)
             self._journal.write(first)
             events = [first]
-        self.front = rebuild(events, folder)
-        if change is not None and self.front.first["config_digest"] != first["config_digest"]:
+        self.write_replica = rebuild(events, folder)
+        if (
+            change is not None
+            and self.write_replica.first["config_digest"] != first["config_digest"]
+        ):
             # a change that could not be replayed is refused before it is written
-            self.front = rebuild([*events, change], folder)
+            self.write_replica = rebuild([*events, change], folder)
             self._journal.write(change)
             events = [*events, change]
             said = [f"changed: {line}" for line in change["what"]]
-        self.brain = rebuild(events, folder)
-        began = self.front.first
+        self.planning_replica = rebuild(events, folder)
+        began = self.write_replica.first
         for key, what in (("config_digest", "configuration"), ("data", "data")):
             if began.get(key) != first[key]:
                 raise SweepError(
                     f"{folder}: the {what} is not what this sweep began with; start a new "
                     "sweep, or bring it back"
                 )
-        self.brain.restore_refits()
+        self.planning_replica.restore_refits()
         self._last_number = len(events)
         return said
 
@@ -80,10 +83,10 @@ class Copies:
         return self._journal.epoch
 
     @contextlib.contextmanager
-    def looking(self) -> Iterator[SweepHistory]:
+    def reading(self) -> Iterator[SweepHistory]:
         """Locks the write replica for reading."""
         with self._lock:
-            yield self.front
+            yield self.write_replica
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[SweepHistory]:
@@ -92,13 +95,13 @@ class Copies:
         On exit, all events recorded so far, by any thread, are on the disk; only the caller waits.
         """
         with self._lock:
-            yield self.front
+            yield self.write_replica
             number = self._last_number
         self._journal.sync(number)
 
     def append(self, event: Event) -> None:
         """Validates an event on the write replica, then queues it; called inside `recording`."""
-        self.front.apply(event)
+        self.write_replica.apply(event)
         self._last_number = self._journal.append(event)
         self._pending.append(event)
 
@@ -113,24 +116,24 @@ class Copies:
             self.append(event)
 
     @contextlib.contextmanager
-    def thinking(self) -> Iterator[SweepHistory]:
+    def planning(self) -> Iterator[SweepHistory]:
         """Locks the planning replica, which first catches up with all recorded events.
 
         On exit, events that were entered inside are on the disk; only the caller waits.
         """
         with self._thinking:
             self.catch_up()
-            yield self.brain
+            yield self.planning_replica
             with self._lock:
                 number = self._last_number
         self._journal.sync(number)
 
     def catch_up(self) -> None:
-        """Applies to the planning replica the events that it lacks; called inside `thinking`."""
+        """Applies to the planning replica the events that it lacks; called inside `planning`."""
         with self._lock:
             events, self._pending = self._pending, []
         for event in events:
-            self.brain.apply(event)
+            self.planning_replica.apply(event)
 
     def close(self) -> None:
         """Flushes the journal and closes it, after a computation in progress has ended."""

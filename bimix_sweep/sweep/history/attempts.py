@@ -114,9 +114,10 @@ class Attempts:
         given = self._limits.max_silence
         if given != "auto":
             return math.inf if given is None else given
-        scale = history.state.trials[trial].scale
+        fidelity = history.state.trials[trial].fidelity
         longest = [
-            seconds * max(1.0, scale.cost / seen.cost) for seen, seconds in history.longest.items()
+            seconds * max(1.0, fidelity.cost / seen.cost)
+            for seen, seconds in history.longest.items()
         ]
         return max(MIN_SILENCE_SECONDS, SILENCE_FACTOR * max(longest)) if longest else math.inf
 

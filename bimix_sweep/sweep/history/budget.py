@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bimix_sweep.sweep.history.confirmation_trials import (
-    MOST_FINALS,
-    final_trainings,
+    MAX_CONFIRMATION_TRIALS,
+    confirmation_trials,
     reference_mixtures,
 )
 from bimix_sweep.sweep.history.cost_model import Prices
@@ -42,7 +42,7 @@ class Bill:
     """Expected hours of the trial of the next mixture."""
     measured: bool
     """Whether a trial at the target fidelity has recorded a point, so `expected` is measured."""
-    num_finals: int
+    num_confirmation_trials: int
     """Largest number of confirmation trials that are still to be proposed."""
 
     @property
@@ -61,12 +61,12 @@ class Bill:
         """
         if self.expected_next == self.expected:
             return self._refusal(
-                self.expected * (1 + self.num_finals),
-                f"{1 + self.num_finals} more of about {self.expected:.3g} each",
+                self.expected * (1 + self.num_confirmation_trials),
+                f"{1 + self.num_confirmation_trials} more of about {self.expected:.3g} each",
             )
         return self._refusal(
-            self.expected_next + self.expected * self.num_finals,
-            f"1 more of about {self.expected_next:.3g} and {self.num_finals} final ones of "
+            self.expected_next + self.expected * self.num_confirmation_trials,
+            f"1 more of about {self.expected_next:.3g} and {self.num_confirmation_trials} final ones of "
             f"about {self.expected:.3g} each",
         )
 
@@ -99,11 +99,15 @@ def bills(history: SweepHistory, now: float) -> Iterator[Bill]:
     records, running = history.state.trials, history.running()
     since = history.hours.since_last_sign(now)
     planned = (
-        reference_mixtures(history.spec) if history.finals is None else history.finals["mixtures"]
+        reference_mixtures(history.spec)
+        if history.confirmation is None
+        else history.confirmation["mixtures"]
     )
-    decided = [trial for trial, _, _ in final_trainings(history, planned) if trial in records]
-    num_finals = (
-        MOST_FINALS if history.finals is None else sum(1 for _ in final_trainings(history, planned))
+    decided = [trial for trial, _, _ in confirmation_trials(history, planned) if trial in records]
+    num_confirmation_trials = (
+        MAX_CONFIRMATION_TRIALS
+        if history.confirmation is None
+        else sum(1 for _ in confirmation_trials(history, planned))
     ) - len(decided)
     for index, (unit, limit) in enumerate(zip(UNITS, limits, strict=True)):
         if limit is None:
@@ -115,17 +119,17 @@ def bills(history: SweepHistory, now: float) -> Iterator[Bill]:
             history, used, {name: hours[index] for name, hours in history.hours.trials.items()}
         )
         promised = sum(
-            max(0.0, prices.of(records[name].scale) - used.get(name, 0.0)) for name in running
+            max(0.0, prices.of(records[name].fidelity) - used.get(name, 0.0)) for name in running
         )
         yield Bill(
             unit=unit,
             limit=limit,
             spent=history.hours.lost[index] + sum(used.values()),
             promised=promised,
-            expected=prices.of(history.spec.asked),
-            expected_next=prices.of(history.state.next_scale),
-            measured=prices.measured(history.spec.asked),
-            num_finals=num_finals,
+            expected=prices.of(history.spec.target_fidelity),
+            expected_next=prices.of(history.state.next_fidelity),
+            measured=prices.measured(history.spec.target_fidelity),
+            num_confirmation_trials=num_confirmation_trials,
         )
 
 

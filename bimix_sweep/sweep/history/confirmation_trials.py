@@ -17,24 +17,24 @@ from bimix_sweep.sweep.history.history import SweepHistory
 
 PAIRS = 2
 """Confirmation trials of each mixture; trial k of every mixture has the same seed."""
-MOST_FINALS = 4 * PAIRS
+MAX_CONFIRMATION_TRIALS = 4 * PAIRS
 """Confirmation trials if the predicted, best measured, uniform and natural mixture all differ."""
 SAME_MIXTURE = 0.005
 """Total variation distance below which two confirmation mixtures are trained once."""
 
-FinalMixture = dict[str, Any]
+ConfirmationMixture = dict[str, Any]
 """One confirmation mixture: `labels` and `mixture`, as the journal stores them."""
 
 
-def reference_mixtures(spec: SweepSpec) -> list[FinalMixture]:
+def reference_mixtures(spec: SweepSpec) -> list[ConfirmationMixture]:
     """The uniform and the natural mixture, which are known before the sweep's outcome."""
-    mixtures: list[FinalMixture] = []
+    mixtures: list[ConfirmationMixture] = []
     _merge(mixtures, "uniform", spec.domains.uniform())
     _merge(mixtures, "natural", spec.domains.natural())
     return mixtures
 
 
-def final_mixtures(history: SweepHistory, predicted: Mixture) -> list[FinalMixture]:
+def confirmation_mixtures(history: SweepHistory, predicted: Mixture) -> list[ConfirmationMixture]:
     """All confirmation mixtures, with the reference mixtures first.
 
     Args:
@@ -48,16 +48,18 @@ def final_mixtures(history: SweepHistory, predicted: Mixture) -> list[FinalMixtu
     return mixtures
 
 
-def final_trainings(
-    history: SweepHistory, mixtures: Sequence[FinalMixture]
-) -> Iterator[tuple[str, int, FinalMixture]]:
+def confirmation_trials(
+    history: SweepHistory, mixtures: Sequence[ConfirmationMixture]
+) -> Iterator[tuple[str, int, ConfirmationMixture]]:
     """Name, seed and mixture (`labels`, `mixture`) of each confirmation trial, in their order.
 
     All trials with the first seed come before those with the second seed.
     """
     names = history.spec.domains.names
     there = {
-        name: record for name, record in history.state.trials.items() if record.role == "final"
+        name: record
+        for name, record in history.state.trials.items()
+        if record.role == "confirmation"
     }
     for pair in range(1, PAIRS + 1):
         seed = seed_for(history.spec.seed, "final", pair)
@@ -76,7 +78,7 @@ def final_trainings(
             }
             trial = min(near, key=lambda name: near[name]) if near else ""
             if not near or near[trial] >= SAME_MIXTURE:
-                kinds = ("final", *(f"final{number}" for number in range(2, len(there) + 2)))
+                kinds = ("confirm", *(f"confirm{number}" for number in range(2, len(there) + 2)))
                 trial = next(
                     n
                     for kind in kinds
@@ -86,8 +88,8 @@ def final_trainings(
             yield trial, seed, entry
 
 
-def stands_for(
-    history: SweepHistory, mixtures: Sequence[FinalMixture], predicted: Mixture
+def nearest_confirmation(
+    history: SweepHistory, mixtures: Sequence[ConfirmationMixture], predicted: Mixture
 ) -> float | None:
     """Distance of the predicted optimum from the earlier confirmation trial that is reused for it.
 
@@ -95,7 +97,7 @@ def stands_for(
         Total variation distance in [0, 1]; None if the predicted optimum gets new trials.
     """
     names = history.spec.domains.names
-    for trial, _, entry in final_trainings(history, mixtures):
+    for trial, _, entry in confirmation_trials(history, mixtures):
         if (
             "predicted" in entry["labels"]
             and (record := history.state.trials.get(trial)) is not None
@@ -121,7 +123,7 @@ def _best_measured(history: SweepHistory) -> Mixture | None:
     return min(found, key=lambda one: one[:3])[3] if found else None
 
 
-def _merge(mixtures: list[FinalMixture], label: str, mixture: Mixture) -> None:
+def _merge(mixtures: list[ConfirmationMixture], label: str, mixture: Mixture) -> None:
     """Adds a mixture, or adds a label if the mixture is already in the list."""
     shares = mixture.as_array()
     for entry in mixtures:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bimix_sweep.design.fidelity import Scale
+from bimix_sweep.design.fidelity import Fidelity
 from bimix_sweep.sweep.history.history import SweepHistory
 
 
@@ -20,12 +20,12 @@ class _Seen:
     used: float
     start: float
     rate: float
-    """Cost for each unit of `Scale.cost`, after the start-up."""
+    """Cost for each unit of `Fidelity.cost`, after the start-up."""
     finished: bool
 
-    def of(self, scale: Scale) -> float:
-        """Cost of this trial if it had fidelity `scale`."""
-        return self.start + self.rate * scale.cost
+    def of(self, fidelity: Fidelity) -> float:
+        """Cost of this trial if it had fidelity `fidelity`."""
+        return self.start + self.rate * fidelity.cost
 
 
 class Prices:
@@ -41,7 +41,7 @@ class Prices:
             used: {trial: what it has used until now}, in core-hours, GPU-hours or seconds.
             signed: {trial: what it had used at its last sign of life}, in the same unit.
         """
-        self._at: dict[Scale, list[_Seen]] = {}
+        self._at: dict[Fidelity, list[_Seen]] = {}
         self._longest = 0.0  # largest use of a running trial that has no points
         steady, seconds = history.hours.steady, history.hours.seconds
         sudden = []  # trials with one point an attempt: start-up unknown
@@ -58,24 +58,24 @@ class Prices:
                 rate = passed / steps / record.size * signed.get(name, 0.0) / seconds[name]
                 start = max(0.0, signed.get(name, 0.0) - rate * done)
                 starts.append(start)
-                self._at.setdefault(record.scale, []).append(
+                self._at.setdefault(record.fidelity, []).append(
                     _Seen(used=used[name], start=start, rate=rate, finished=finished)
                 )
             else:
-                sudden.append((record.scale, used[name], done, finished))
+                sudden.append((record.fidelity, used[name], done, finished))
         start = sum(starts) / len(starts) if starts else 0.0
-        for scale, total, done, finished in sudden:
+        for fidelity, total, done, finished in sudden:
             first = min(start, total)
-            self._at.setdefault(scale, []).append(
+            self._at.setdefault(fidelity, []).append(
                 _Seen(used=total, start=first, rate=(total - first) / done, finished=finished)
             )
 
-    def measured(self, scale: Scale) -> bool:
-        """Whether a trial at fidelity `scale` has shown its rate."""
-        return scale in self._at
+    def measured(self, fidelity: Fidelity) -> bool:
+        """Whether a trial at fidelity `fidelity` has shown its rate."""
+        return fidelity in self._at
 
-    def of(self, scale: Scale) -> float:
-        """Expected cost of a trial at fidelity `scale`; 0 while nothing is known.
+    def of(self, fidelity: Fidelity) -> float:
+        """Expected cost of a trial at fidelity `fidelity`; 0 while nothing is known.
 
         The estimate is the first of these that is available:
 
@@ -85,13 +85,13 @@ class Prices:
         * the mean cost that trials at the fidelity nearest in cost would have at this one;
         * the largest cost so far of a running trial that has no points.
         """
-        there = self._at.get(scale, [])
+        there = self._at.get(fidelity, [])
         if finished := [seen.used for seen in there if seen.finished]:
             return sum(finished) / len(finished)
         if there:
-            return max(seen.of(scale) for seen in there)
+            return max(seen.of(fidelity) for seen in there)
         if not self._at:
             return self._longest
-        nearest = min(self._at, key=lambda known: abs(math.log(known.cost / scale.cost)))
+        nearest = min(self._at, key=lambda known: abs(math.log(known.cost / fidelity.cost)))
         near = [seen for seen in self._at[nearest] if seen.finished] or self._at[nearest]
-        return sum(seen.of(scale) for seen in near) / len(near)
+        return sum(seen.of(fidelity) for seen in near) / len(near)

@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bimix_sweep.config import MOST_SIZES
+from bimix_sweep.config import MAX_SIZES
 from bimix_sweep.design.trial import Cause
 from bimix_sweep.errors import JournalError
 from bimix_sweep.export.recipe import explain
 from bimix_sweep.journal.codec import Event
-from bimix_sweep.mixture.domains import MOST_DOMAINS
+from bimix_sweep.mixture.domains import MAX_DOMAINS
 
-Shares = Annotated[dict[str, float], Field(max_length=MOST_DOMAINS)]
+Shares = Annotated[dict[str, float], Field(max_length=MAX_DOMAINS)]
 TrialName = Annotated[str, Field(pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,199}$")]
 """A trial's name; checkpoints and logs are named by it, so it must not lead to another folder."""
 Ends = dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]]
@@ -65,8 +65,8 @@ class SpecShape(Shape):
     objective: Literal["mean", "worst"]
     steps: Positive
     size: Annotated[float, Field(gt=0)]
-    smaller: Annotated[list[Annotated[float, Field(gt=0)]], Field(max_length=MOST_SIZES - 1)] = []
-    shorter: Annotated[list[Positive], Field(max_length=MOST_SIZES - 1)] = []
+    smaller: Annotated[list[Annotated[float, Field(gt=0)]], Field(max_length=MAX_SIZES - 1)] = []
+    shorter: Annotated[list[Positive], Field(max_length=MAX_SIZES - 1)] = []
     eval_steps: list[Positive]
     min_step: Count
     seed: Count
@@ -76,7 +76,7 @@ class SpecShape(Shape):
     patience: Positive
     core_hours: Annotated[float, Field(gt=0)] | None = None
     gpu_hours: Annotated[float, Field(gt=0)] | None = None
-    max_before_caps: Annotated[list[float], Field(max_length=MOST_DOMAINS)]
+    max_before_caps: Annotated[list[float], Field(max_length=MAX_DOMAINS)]
     final: FinalRunShape | None
     tokens_per_step: Annotated[float, Field(gt=0)] | None
     as_configured: bool
@@ -117,7 +117,7 @@ class ProposalShape(Shape):
     """Fields of a `proposal` event."""
 
     trial: TrialName
-    role: Literal["sweep", "final"]
+    role: Literal["sweep", "confirmation"]
     mixture: Shares
     reason: str
     seed: Count
@@ -209,14 +209,14 @@ class DecidedShape(Shape):
 
 
 class FinalShape(Shape):
-    """One confirmation mixture of a `finals` event."""
+    """One confirmation mixture of a `confirmation` event."""
 
     labels: Annotated[list[str], Field(min_length=1)]
     mixture: Shares
 
 
-class FinalsShape(Shape):
-    """Fields of a `finals` event."""
+class ConfirmationShape(Shape):
+    """Fields of a `confirmation` event."""
 
     law: dict[str, Any]
     num_points: Count
@@ -234,7 +234,7 @@ SHAPES: dict[str, type[Shape]] = {
     "retry": RetryShape,
     "refit": RefitShape,
     "decision": DecidedShape,
-    "finals": FinalsShape,
+    "confirmation": ConfirmationShape,
     "complete": Shape,
 }
 

@@ -15,7 +15,7 @@ The kinds of events:
   open again.
 * `refit`: the result of a refit, with predicted optimum, region, regret and decision.
 * `decision`: the sweep stopped proposing, with the reason.
-* `finals`: the law and the optimum that the confirmation trials test.
+* `confirmation`: the law and the optimum that the confirmation trials test.
 * `complete`: the comparison was made and the results were written.
 """
 
@@ -30,8 +30,8 @@ from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
 from bimix_sweep.journal.codec import Event
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
-from bimix_sweep.law.posterior.question import FinalRun
-from bimix_sweep.mixture.domains import MOST_DOMAINS, DomainSet
+from bimix_sweep.law.posterior.problem_statement import FinalRun
+from bimix_sweep.mixture.domains import MAX_DOMAINS, DomainSet
 from bimix_sweep.mixture.goals import Goal
 
 CHANGED = ("name", "config", "config_digest", "data", "spec")
@@ -207,8 +207,8 @@ def spec_from_json(content: Mapping[str, Any]) -> SweepSpec:
     """
     fields = dict(content)
     entries = fields["domains"]
-    if not 1 <= len(entries) <= MOST_DOMAINS:
-        raise SweepError(f"domains has {len(entries)} entries; need 1 to {MOST_DOMAINS}")
+    if not 1 <= len(entries) <= MAX_DOMAINS:
+        raise SweepError(f"domains has {len(entries)} entries; need 1 to {MAX_DOMAINS}")
     fields["domains"] = DomainSet(
         names=tuple(entries),
         tokens=tuple(

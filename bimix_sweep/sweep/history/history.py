@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bimix_sweep import locations
-from bimix_sweep.design.fidelity import Scale
+from bimix_sweep.design.fidelity import Fidelity
 from bimix_sweep.design.planner import Refit, SweepState
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.design.stopping import Decision, StoppingRule
@@ -64,7 +64,7 @@ class SweepHistory:
     refits: list[Event] = field(default_factory=list)
     decision: Decision | None = None
     """Decision by which the sweep stopped proposing; None before that."""
-    finals: Event | None = None
+    confirmation: Event | None = None
     complete: bool = False
     changes: list[Event] = field(default_factory=list)
     retired: set[str] = field(default_factory=set)
@@ -75,7 +75,7 @@ class SweepHistory:
     """Wall time of all drivers in seconds, without the gaps between them."""
     clock: Clock = field(default_factory=Clock)
     """Clock for the times of events that the journal has not written yet."""
-    longest: dict[Scale, float] = field(default_factory=dict)
+    longest: dict[Fidelity, float] = field(default_factory=dict)
     """{fidelity: longest seconds between two signs of life of an attempt}, of finished trials."""
     _last: tuple[int, float] = (0, 0.0)
     _num_failed: int = 0
@@ -200,7 +200,7 @@ class SweepHistory:
         same_data = (
             event["data"] == self.first["data"] and not event["renamed"] and not event["dropped"]
         )
-        same_question = (
+        same_problem = (
             same_data
             and replace(spec, **{name: getattr(self.spec, name) for name in LIMITS}) == self.spec
         )
@@ -212,7 +212,7 @@ class SweepHistory:
             spec, renamed=event["renamed"], dropped=event["dropped"], ended=event["ended"]
         )
         self.first = {**self.first, **{key: event[key] for key in CHANGED}}
-        self.spec, self.decision, self.finals, self.complete = spec, None, None, False
+        self.spec, self.decision, self.confirmation, self.complete = spec, None, None, False
         records = self.state.trials
         self.proposals = {
             name: replace(proposal, mixture=records[name].mixture)
@@ -221,9 +221,9 @@ class SweepHistory:
         self.retired |= {
             n
             for n, record in records.items()
-            if record.role == "final" and (record.state == "failed" or not same_data)
+            if record.role == "confirmation" and (record.state == "failed" or not same_data)
         }
-        self.refits = judged_again(self.refits, spec.rule) if same_question else []
+        self.refits = judged_again(self.refits, spec.rule) if same_problem else []
         self._num_failed = sum(
             record.role == "sweep" and record.state == "failed" for record in records.values()
         )
@@ -277,13 +277,13 @@ class SweepHistory:
         longest = self.hours.longest.pop(trial, 0.0)
         record = self.state.trials[trial]
         if record.state == "finished":
-            self.longest[record.scale] = max(self.longest.get(record.scale, 0.0), longest)
+            self.longest[record.fidelity] = max(self.longest.get(record.fidelity, 0.0), longest)
 
     def _take_retry(self, event: Event) -> None:
         """Runs a failed trial again; earlier refits are judged as if it had not ended then."""
         trial = event["trial"]
         over = self.state.over
-        self.state.retry(trial, reopens=self.finals is None or event["reopens"])
+        self.state.retry(trial, reopens=self.confirmation is None or event["reopens"])
         self.fruitless[trial], self.complete = 0, False
         self._begin_anew(trial)
         self.retired.discard(trial)
@@ -295,7 +295,7 @@ class SweepHistory:
             )
             self.refits = judged_again([*shifted], self.spec.rule)
             self.restore_refits()
-            if self.finals is None or event["reopens"]:
+            if self.confirmation is None or event["reopens"]:
                 self._reopen()
 
     def _begin_anew(self, trial: str) -> None:
@@ -306,12 +306,14 @@ class SweepHistory:
 
         Confirmation trials that finished may be reused for the new ones.
         """
-        if self.finals is not None:
-            for name in self.running("final"):
+        if self.confirmation is not None:
+            for name in self.running("confirmation"):
                 self.state.abandon(name, "the sweep was reopened before it ended", "changed")
             records = self.state.trials.items()
-            self.retired |= {n for n, r in records if r.role == "final" and r.state == "failed"}
-        self.decision = self.finals = None
+            self.retired |= {
+                n for n, r in records if r.role == "confirmation" and r.state == "failed"
+            }
+        self.decision = self.confirmation = None
 
     def _take_refit(self, event: Event) -> None:
         self.refits.append({**event, "num_finished": max(0, event["num_over"] - self._num_failed)})
@@ -320,8 +322,8 @@ class SweepHistory:
         self.decision = Decision(**event["decision"])
         self.state.restore_decision(self.decision)
 
-    def _take_finals(self, event: Event) -> None:
-        self.finals = event
+    def _take_confirmation(self, event: Event) -> None:
+        self.confirmation = event
 
     def _take_complete(self, event: Event) -> None:
         self.complete = True

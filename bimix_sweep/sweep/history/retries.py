@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from bimix_sweep.design.trial import DROPPED, FINAL, TrialRecord
+from bimix_sweep.design.trial import CONFIRMATION, DROPPED, TrialRecord
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE
 from bimix_sweep.sweep.history.history import SweepHistory
 
@@ -113,7 +113,7 @@ def _failed(history: SweepHistory, causes: Iterable[str]) -> list[tuple[str, Tri
         and record.cause in causes
         and record.role != DROPPED
         and name not in history.retired
-        and (record.role == FINAL or inside(record))
+        and (record.role == CONFIRMATION or inside(record))
     ]
 
 
@@ -122,7 +122,7 @@ def _needed(history: SweepHistory, record: TrialRecord) -> bool:
         return False
     decision = history.decision
     settled = decision is not None and decision.streak >= history.spec.patience
-    return record.role == FINAL or (history.finals is None and not settled)
+    return record.role == CONFIRMATION or (history.confirmation is None and not settled)
 
 
 def _counted(names: Sequence[str]) -> str:

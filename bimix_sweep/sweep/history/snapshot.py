@@ -8,11 +8,11 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bimix_sweep.design.fidelity import Scale
+from bimix_sweep.design.fidelity import Fidelity
 from bimix_sweep.sweep.history.confirmation_trials import (
-    MOST_FINALS,
+    MAX_CONFIRMATION_TRIALS,
     PAIRS,
-    final_trainings,
+    confirmation_trials,
     reference_mixtures,
 )
 from bimix_sweep.sweep.history.cost_model import Prices
@@ -60,7 +60,7 @@ class Snapshot:
     counts: Mapping[str, Mapping[str, int]]
     """{role: {state: number of trials}}."""
     max_trials: int
-    num_finals: int
+    num_confirmation_trials: int
     """Number of confirmation trials in total, including those from before a change."""
     optimum: Mapping[str, float] | None
     """Predicted best mixture; None before the first law."""
@@ -159,8 +159,10 @@ def snapshot_of(
         for name, record in records.items()
         if record.state == "running" or name in recent
     ]
-    finals = history.finals["mixtures"] if history.finals else None
-    num_finals = (MOST_FINALS if finals is None else PAIRS * len(finals)) + _earlier_finals(history)
+    confirmations = history.confirmation["mixtures"] if history.confirmation else None
+    num_confirmation_trials = (
+        MAX_CONFIRMATION_TRIALS if confirmations is None else PAIRS * len(confirmations)
+    ) + _earlier_confirmation_trials(history)
     last = next((event for event in reversed(history.refits) if event["optimum"]), None)
     decision = (
         history.decision.reason
@@ -172,12 +174,16 @@ def snapshot_of(
     beyond = history.spec.beyond
     return Snapshot(
         name=printable(history.first["name"]),
-        phase="done" if history.complete else "sweep" if finals is None else "final trainings",
+        phase="done"
+        if history.complete
+        else "sweep"
+        if confirmations is None
+        else "final trainings",
         steps=history.spec.steps,
         trials=rows,
         counts=counts,
         max_trials=history.spec.max_trials,
-        num_finals=num_finals,
+        num_confirmation_trials=num_confirmation_trials,
         decision=printable(decision),
         optimum=last["optimum"]["mixture"] if last else None,
         region=last["optimum"]["region"] if last else {},
@@ -192,11 +198,13 @@ def snapshot_of(
         epoch=epoch,
         extrapolation=beyond.extrapolation,
         not_tested=beyond.sentences,
-        seconds_to_do=_seconds_to_do(history, num_finals, training_seconds),
+        seconds_to_do=_seconds_to_do(history, num_confirmation_trials, training_seconds),
     )
 
 
-def _seconds_to_do(history: SweepHistory, num_finals: int, training_seconds: float) -> float | None:
+def _seconds_to_do(
+    history: SweepHistory, num_confirmation_trials: int, training_seconds: float
+) -> float | None:
     """Computes `Snapshot.seconds_to_do`.
 
     The fidelities of the initial trials are known. A later trial costs the mean of the trials that
@@ -206,36 +214,45 @@ def _seconds_to_do(history: SweepHistory, num_finals: int, training_seconds: flo
     other machines, are needed only to compare fidelities.
     """
     spec, records = history.spec, history.state.trials
-    price: Callable[[Scale], float] = (
+    price: Callable[[Fidelity], float] = (
         Prices(history, history.hours.seconds, history.hours.seconds).of
-        if len(spec.scales) > 1
-        else lambda scale: training_seconds
+        if len(spec.fidelities) > 1
+        else lambda fidelity: training_seconds
     )
-    if not (dearest := price(spec.asked)):
+    if not (full_cost := price(spec.target_fidelity)):
         return None
-    to_do = (num_finals - sum(record.role == "final" for record in records.values())) * dearest
-    if history.finals is None:
-        sweep = [record.scale for record in records.values() if record.role == "sweep"]
-        first, chosen = spec.initial_scales, [price(scale) for scale in sweep[spec.num_initial :]]
+    to_do = (
+        num_confirmation_trials - sum(record.role == "confirmation" for record in records.values())
+    ) * full_cost
+    if history.confirmation is None:
+        sweep = [record.fidelity for record in records.values() if record.role == "sweep"]
+        first, chosen = (
+            spec.initial_fidelities,
+            [price(fidelity) for fidelity in sweep[spec.num_initial :]],
+        )
         coming = first[len(sweep) :]
         to_do += sum(map(price, coming))
         to_do += max(0, spec.max_trials - len(sweep) - len(coming)) * (
-            sum(chosen) / len(chosen) if chosen else dearest
+            sum(chosen) / len(chosen) if chosen else full_cost
         )
     running = (record for record in records.values() if record.state == "running")
     return to_do + sum(
-        price(record.scale) * max(0.0, 1 - max(record.points, default=0) / record.steps)
+        price(record.fidelity) * max(0.0, 1 - max(record.points, default=0) / record.steps)
         for record in running
     )
 
 
-def _earlier_finals(history: SweepHistory) -> int:
+def _earlier_confirmation_trials(history: SweepHistory) -> int:
     """Number of confirmation trials from before a change that are not reused."""
     if not history.changes:
         return 0
-    planned = history.finals["mixtures"] if history.finals else reference_mixtures(history.spec)
-    counted = {trial for trial, _, _ in final_trainings(history, planned)}
+    planned = (
+        history.confirmation["mixtures"]
+        if history.confirmation
+        else reference_mixtures(history.spec)
+    )
+    counted = {trial for trial, _, _ in confirmation_trials(history, planned)}
     return sum(
-        record.role == "final" and name not in counted
+        record.role == "confirmation" and name not in counted
         for name, record in history.state.trials.items()
     )

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.journal.codec import Event
-from bimix_sweep.law.posterior.question import FinalRun
+from bimix_sweep.law.posterior.problem_statement import FinalRun
 from bimix_sweep.sweep.history.events import sweep_event
 
 

@@ -19,7 +19,7 @@ RATE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class Statistics:
     """A sweep at one moment, in numbers.
 
     A number that is not known yet is None, or is left out of its mapping.
@@ -63,7 +63,7 @@ class Figures:
     """Result of `information_rate`; None before two refits with a law."""
 
 
-class Figurer:
+class StatisticsCollector:
     """Computes the statistics repeatedly, and caches what cannot change.
 
     A call therefore costs about as much after 2000 trials as after 20.
@@ -74,7 +74,7 @@ class Figurer:
         self._objectives: dict[str, float | None] = {}  # by finished trial
         self._seen: deque[tuple[float, int]] = deque()  # (monotonic seconds, points)
 
-    def take(self, history: SweepHistory) -> Figures:
+    def take(self, history: SweepHistory) -> Statistics:
         """The statistics of a sweep now."""
         spec, core_hours, gpu_hours = (
             history.spec,
@@ -92,8 +92,8 @@ class Figurer:
                 proposed += 1
             if (
                 record.state == "finished"
-                and record.role in ("sweep", "final")
-                and record.scale == spec.asked
+                and record.role in ("sweep", "confirmation")
+                and record.fidelity == spec.target_fidelity
                 and name not in self._objectives
             ):
                 self._objectives[name] = history.objective(name)
@@ -103,7 +103,7 @@ class Figurer:
             "core_hours": (spec.core_hours, core_hours),
             "gpu_hours": (spec.gpu_hours, gpu_hours),
         }
-        return Figures(
+        return Statistics(
             name=history.first["name"],
             phase=phase(history),
             trials=trials,
@@ -142,7 +142,13 @@ class Figurer:
 
 def phase(history: SweepHistory) -> str:
     """Phase of a sweep, one of `PHASES`."""
-    return "done" if history.complete else "sweep" if history.finals is None else "final trainings"
+    return (
+        "done"
+        if history.complete
+        else "sweep"
+        if history.confirmation is None
+        else "final trainings"
+    )
 
 
 def information_rate(

@@ -23,7 +23,7 @@ ANSWER_SECONDS = 10
 """Seconds that a dashboard may take to answer."""
 OLDEST = (2, 60)
 """Oldest version of Ray that can run a sweep's job."""
-MOST_RESOURCES = 1e9
+MAX_RESOURCES = 1e9
 """Upper limit of plausible numbers of CPUs or GPUs; a larger answer is ignored."""
 OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Environment variables that Ray's client prefers to the address that it is given."""
@@ -158,7 +158,7 @@ class Head:
             RecursionError,
         ):
             return {}
-        return {name: number for name, number in found.items() if 0 <= number < MOST_RESOURCES}
+        return {name: number for name, number in found.items() if 0 <= number < MAX_RESOURCES}
 
     def jobs(self) -> "JobSubmissionClient":
         """Returns Ray's client for the jobs of this head.

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bimix_sweep.design.acquisition import Scales, dearest_due, next_mixture
-from bimix_sweep.design.fidelity import Scale, kinds_of, scales_of
+from bimix_sweep.design.acquisition import Fidelities, next_mixture, target_fidelity_due
+from bimix_sweep.design.fidelity import Fidelity, fidelities_of, kinds_of
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import TableError
 from bimix_sweep.law.fitting.fit_law import fit_law
@@ -16,7 +16,7 @@ from bimix_sweep.law.optimum.optimal_mixture import ask
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng, seed_for
-from bimix_sweep.sweep.offline.trial_table import Asked
+from bimix_sweep.sweep.offline.trial_table import TrialTable
 
 
 def propose_from_table(
@@ -26,7 +26,7 @@ def propose_from_table(
     lower: Mapping[str, float] | None = None,
     upper: Mapping[str, float] | None = None,
     seed: int = 0,
-) -> Asked:
+) -> TrialTable:
     """Proposes the next mixtures for finished runs that belong to no sweep; no state is kept.
 
     Where the runs have several sizes or last steps, each mixture is for one pair of size and steps.
@@ -55,35 +55,39 @@ def propose_from_table(
         lower=tuple((lower or {}).get(name, 0.0) for name in runs.domains),
         upper=tuple((upper or {}).get(name, 1.0) for name in runs.domains),
     )
-    measured, finished = runs.proportions[runs.last_rows()], scales_of(runs)
-    *others, asked = kinds_of(finished)
+    measured, finished = runs.proportions[runs.last_rows()], fidelities_of(runs)
+    *others, target = kinds_of(finished)
     sizes, lengths = (
         {*found}
         for found in zip(
-            *((scale.size, round(scale.steps)) for scale in (*others, asked)), strict=True
+            *((fidelity.size, round(fidelity.steps)) for fidelity in (*others, target)), strict=True
         )
     )
-    question = ask(law, domains, step=asked.steps, size=None if law.sizes is None else asked.size)
+    problem = ask(law, domains, step=target.steps, size=None if law.sizes is None else target.size)
     new: list[Proposal] = []
-    running: list[Scale] = []
+    running: list[Fidelity] = []
     names = (name for number in range(10**9) if (name := f"p{number:04d}") not in runs.trials)
     while len(new) < count:
         chosen = np.reshape(
             [proposal.mixture.as_array(runs.domains) for proposal in new], (-1, len(runs.domains))
         )
-        choices = (asked,) if dearest_due([*finished, *running], asked) else (asked, *others[::-1])
-        mixture, reason, scale = next_mixture(
-            question,
+        choices = (
+            (target,)
+            if target_fidelity_due([*finished, *running], target)
+            else (target, *others[::-1])
+        )
+        mixture, reason, fidelity = next_mixture(
+            problem,
             domains,
             generator=rng(seed, "proposal", len(new)),
             finished=measured,
             running=chosen,
             failed=np.zeros((0, len(runs.domains))),
-            scales=Scales(choices=choices, finished=finished, running=running),
+            fidelities=Fidelities(choices=choices, finished=finished, running=running),
         )
         same = domains.same(np.concatenate([measured, chosen]), mixture.as_array(runs.domains))
         earlier = sum(
-            bool(is_same) and other == scale
+            bool(is_same) and other == fidelity
             for is_same, other in zip(same, [*finished, *running], strict=True)
         )
         new.append(
@@ -92,12 +96,12 @@ def propose_from_table(
                 mixture=mixture,
                 reason=reason,
                 seed=seed_for(seed, "training", earlier),
-                size=scale.size if len(sizes) > 1 else None,
-                steps=round(scale.steps) if len(lengths) > 1 else None,
+                size=fidelity.size if len(sizes) > 1 else None,
+                steps=round(fidelity.steps) if len(lengths) > 1 else None,
             )
         )
-        running.append(scale)
-    return Asked(
+        running.append(fidelity)
+    return TrialTable(
         open=[],
         new=new,
         domains=runs.domains,

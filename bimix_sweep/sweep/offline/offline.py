@@ -31,7 +31,7 @@ from bimix_sweep.sweep.history.retries import RetryFailed
 from bimix_sweep.sweep.history.snapshot import Snapshot
 from bimix_sweep.sweep.history.spec import first_event, sweep_spec
 from bimix_sweep.sweep.offline.loss_table import check_returned, read_returned, replacing
-from bimix_sweep.sweep.offline.trial_table import Asked
+from bimix_sweep.sweep.offline.trial_table import TrialTable
 from bimix_sweep.sweep.results import write_results
 from bimix_sweep.sweep.workspace.paths import CONFIG, begun, held, sweep_folder
 
@@ -112,7 +112,7 @@ def propose(
     versions: VersionChange = "keep",
     retry_failed: RetryFailed = None,
     say: Callable[[str], None] = lambda line: None,
-) -> Asked:
+) -> TrialTable:
     """Proposes the next trials of a sweep; proposes confirmation trials when the sweep is decided.
 
     The result holds fewer than `count` new trials when the sweep needs no more.
@@ -144,14 +144,14 @@ def propose(
             new.append(proposal)
         if actor.snapshot().phase != "done":
             _conclude(actor, current, _path(folder))
-        return Asked(
+        return TrialTable(
             open=pending,
             new=new,
             domains=tuple(current.domains),
             lengths=current.proxy.lengths,
             sizes=current.proxy.sizes,
             notes=[*_notes(current), *actor.snapshot().lines],
-            finals=actor.over(),
+            confirmation=actor.over(),
             complete=actor.snapshot().phase == "done",
         )
 

@@ -12,7 +12,7 @@ from bimix_sweep.mixture.table import write_columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class TrialTable:
     """Trials that somebody must train."""
 
     open: Sequence[Proposal]
@@ -20,7 +20,7 @@ class Asked:
     new: Sequence[Proposal]
     domains: tuple[str, ...]
     notes: Sequence[str]
-    finals: bool = False
+    confirmation: bool = False
     """True where all confirmation trials are proposed; results follow when all are recorded."""
     complete: bool = False
     """True where the results are written."""

@@ -20,7 +20,7 @@ SAMPLED_BYTES = 1_000_000
 """Bytes of text read at each path, to check that it can be read."""
 TOKENS_PER_STEP = 1024
 """Tokens of one optimizer step: 8 sequences of 128 tokens."""
-MOST_REPEATS = 2.0
+MAX_REPEATS = 2.0
 """Approximate maximum number of times that a proxy trained on one domain alone repeats its text."""
 
 
@@ -77,7 +77,7 @@ def yaml_text(found: Sequence[Found], folder: str, name: str) -> str:
         name: name of the sweep.
     """
     smallest = min(domain.tokens for domain in found)
-    steps = int(min(800, max(100, MOST_REPEATS * smallest / TOKENS_PER_STEP // 50 * 50)))
+    steps = int(min(800, max(100, MAX_REPEATS * smallest / TOKENS_PER_STEP // 50 * 50)))
     trials = max(24, 4 * len(found))
     longest = max(len(domain.name) for domain in found) + 1
     lines = [

@@ -11,7 +11,7 @@ from bimix_sweep.design.initial_design import moved_references, too_few
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.design.simulation import PlannedRegret, simulate
 from bimix_sweep.errors import ConfigError, DataError
-from bimix_sweep.sweep.history.confirmation_trials import MOST_FINALS
+from bimix_sweep.sweep.history.confirmation_trials import MAX_CONFIRMATION_TRIALS
 from bimix_sweep.sweep.history.spec import sweep_spec
 from bimix_sweep.sweep.run_checks import VALIDATION_TOKENS, check_before_run, estimated_tokens
 from bimix_sweep.sweep.trainers.base import natural_realised
@@ -31,7 +31,7 @@ class Plan:
 
     trials: int
     """Maximum number of proxy trials."""
-    final_trials: int
+    confirmation_result: int
     """Maximum number of confirmation trials."""
     steps: int
     """Optimizer steps of each trial; of the longest where there are several numbers."""
@@ -161,13 +161,15 @@ def make_plan(
     regret = simulate(spec, noise=noise, seconds=seconds) if seconds > 0 else []
     cost = _cost(spec, regret)
     cores, gpus = (
-        None if hours is None else (cost + MOST_FINALS) * hours * each * config.resources.nodes
+        None
+        if hours is None
+        else (cost + MAX_CONFIRMATION_TRIALS) * hours * each * config.resources.nodes
         for each in (config.resources.cpu, config.resources.gpu)
     )
-    rounds = _rounds(spec, cost) + math.ceil(MOST_FINALS / at_once)
+    rounds = _rounds(spec, cost) + math.ceil(MAX_CONFIRMATION_TRIALS / at_once)
     return Plan(
         trials=config.budget.trials,
-        final_trials=MOST_FINALS,
+        confirmation_result=MAX_CONFIRMATION_TRIALS,
         steps=steps,
         shorter=tuple(shorter),
         tokens=float(config.proxy.tokens),
@@ -184,7 +186,7 @@ def make_plan(
         tolerance=config.stop.tolerance,
         earliest_stop=spec.rule.min_trials + spec.patience - 1,
         noise=noise,
-        warning=too_few(len(spec.domains), len(spec.scales), spec.max_trials),
+        warning=too_few(len(spec.domains), len(spec.fidelities), spec.max_trials),
         not_tested=spec.beyond.sentences,
         moved=moved_references(spec.domains),
         realised=natural_realised(config, tokens) if config.trainer == "builtin" else (),
@@ -215,11 +217,11 @@ def _cost(spec: SweepSpec, regret: Sequence[PlannedRegret]) -> float:
     The cost is known for the initial trials, or for the trials of the simulation up to its last
     recorded point. Each further trial costs the simulation's mean; without a simulation, one unit.
     """
-    first = spec.initial_scales[: spec.max_trials]
+    first = spec.initial_fidelities[: spec.max_trials]
     known, cost = (
         (regret[-1].runs, regret[-1].cost)
         if regret
-        else (len(first), sum(spec.cost_of(scale) for scale in first))
+        else (len(first), sum(spec.cost_of(fidelity) for fidelity in first))
     )
     each = cost / known if regret else 1.0
     return cost + (spec.max_trials - known) * each
@@ -231,7 +233,7 @@ def _rounds(spec: SweepSpec, cost: float) -> float:
     The unit is a trial at the target fidelity. Where the fidelities differ, the last trial may be
     such a one, begun when the others have kept all slots busy until then.
     """
-    if len(spec.scales) == 1:
+    if len(spec.fidelities) == 1:
         return math.ceil(spec.max_trials / spec.slots)
     longest = min(1.0, cost)
     return (cost - longest) / spec.slots + longest
@@ -284,10 +286,12 @@ def _limits(
         elif whole <= limit:
             said.append(f"budget.{name} is {limit:g}, enough for all of it")
         else:
-            mean = (cost + MOST_FINALS) / (config.budget.trials + MOST_FINALS)
+            mean = (cost + MAX_CONFIRMATION_TRIALS) / (
+                config.budget.trials + MAX_CONFIRMATION_TRIALS
+            )
             paid = math.floor(limit / (mean * hours * each * config.resources.nodes))
             said.append(
                 f"budget.{name} is {limit:g}, which pays for about {paid} of "
-                f"{config.budget.trials + MOST_FINALS} trainings"
+                f"{config.budget.trials + MAX_CONFIRMATION_TRIALS} trainings"
             )
     return said

@@ -21,13 +21,13 @@ from bimix_sweep.config import CommandConfig, SweepConfig
 from bimix_sweep.errors import ConfigError, TrainingError, TryAgainError
 from bimix_sweep.sweep.trainers import supervisor
 from bimix_sweep.sweep.trainers.base import Report, TrialJob
-from bimix_sweep.sweep.trainers.user_trainer import Brought, Points, brought
+from bimix_sweep.sweep.trainers.user_trainer import Points, UserTrainer, brought
 
 TRY_AGAIN = 75
 """Exit status of a program that asks for another attempt (EX_TEMPFAIL of sysexits.h)."""
 GRACE_SECONDS = 30.0
 """Seconds between SIGTERM and SIGKILL."""
-LONGEST_LINE = 1 << 20
+MAX_LINE = 1 << 20
 """Maximum bytes of an output line; a longer line is cut and logged, and is not read as a point."""
 LOOK_SECONDS = 0.25
 """Seconds between checks for a stop request while a command writes nothing."""
@@ -48,7 +48,7 @@ class Ended:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommandTrainer(Brought):
+class CommandTrainer(UserTrainer):
     """Runs the command under a supervisor process and records the points that it writes."""
 
     command: tuple[str, ...]
@@ -265,7 +265,7 @@ class _Lines:
             return
         while data:
             piece, end, data = data.partition(b"\n")
-            room = LONGEST_LINE - len(self._rest)
+            room = MAX_LINE - len(self._rest)
             self._rest += piece[:room]
             self._cut += max(0, len(piece) - room)
             if end:
@@ -275,7 +275,7 @@ class _Lines:
         line, cut = self._rest.decode(errors="replace").rstrip("\r"), self._cut
         self._rest, self._cut = bytearray(), 0
         if cut:
-            self._say(f"a line of {LONGEST_LINE + cut} bytes was cut; no point is read from it:")
+            self._say(f"a line of {MAX_LINE + cut} bytes was cut; no point is read from it:")
             self._say(line)
         else:
             self._take(line)

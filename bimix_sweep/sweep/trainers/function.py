@@ -17,7 +17,7 @@ from typing import Any
 from bimix_sweep.config import FunctionConfig, SweepConfig
 from bimix_sweep.errors import BimixSweepError, ConfigError, TrainingError
 from bimix_sweep.sweep.trainers.base import Report, TrialJob
-from bimix_sweep.sweep.trainers.user_trainer import Brought, Points, brought
+from bimix_sweep.sweep.trainers.user_trainer import Points, UserTrainer, brought
 from bimix_sweep.sweep.workspace.redaction import masked
 
 CHECK_SECONDS = 120
@@ -79,7 +79,7 @@ class TrainingContext:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FunctionTrainer(Brought):
+class FunctionTrainer(UserTrainer):
     """Imports the user's function on the worker and calls it for each trial."""
 
     function: str

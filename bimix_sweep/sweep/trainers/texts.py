@@ -78,10 +78,10 @@ def remember_texts(folder: str, config: SweepConfig) -> None:
     _keep(folder, known)
 
 
-def stage_texts(folder: str, config: SweepConfig, joined: Collection[str]) -> None:
+def stage_texts(folder: str, config: SweepConfig, added: Collection[str]) -> None:
     """Records the fingerprints of domains that a change adds, in the file `NEXT_TEXTS`."""
     known, paths = _known(folder), _domain_paths(config)
-    found = {name: _fingerprint(paths[name]) for name in joined if name in paths}
+    found = {name: _fingerprint(paths[name]) for name in added if name in paths}
     known["domains"] |= {name: kept for name, kept in found.items() if kept is not None}
     _keep(folder, known, NEXT_TEXTS)
 
@@ -99,13 +99,13 @@ def settle_texts(folder: str, *, came: bool) -> None:
         files.delete(ready)
 
 
-def check_texts(folder: str, config: SweepConfig, joined: Collection[str], say: Say) -> None:
+def check_texts(folder: str, config: SweepConfig, added: Collection[str], say: Say) -> None:
     """Refuses changed text of a target, and of a domain whose version is still the same.
 
     Text that is gone is only reported, because the store has its tokens.
 
     Args:
-        joined: added domains, whose text is only read now.
+        added: added domains, whose text is only read now.
         say: receives messages about what is compared.
 
     Raises:
@@ -115,7 +115,7 @@ def check_texts(folder: str, config: SweepConfig, joined: Collection[str], say: 
     store, known = TokenStore.open(place / STORE), _known(folder)
     kept = json.dumps(known)
     for name, path in _domain_paths(config).items():
-        if name in joined or name not in store.domains or config.domains[name].max == 0:
+        if name in added or name not in store.domains or config.domains[name].max == 0:
             continue
         if (found := _fingerprint(path)) is None:
             say(_gone(f"domain {name}", path))

@@ -19,7 +19,7 @@ there where `proxy.steps` has several numbers.
 
 
 @dataclass(frozen=True, kw_only=True)
-class Brought:
+class UserTrainer:
     """Base of the trainers for user code: all of `Trainer` except `train`."""
 
     steps: int
@@ -70,7 +70,7 @@ class Brought:
 
 
 def brought(config: SweepConfig, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the arguments of `Brought` that a configuration determines."""
+    """Returns the arguments of `UserTrainer` that a configuration determines."""
     limits = config.subsample() or {}
     own, goals = config.own(), config.goals()
     return {
@@ -93,7 +93,7 @@ def brought(config: SweepConfig, identity: Mapping[str, Any]) -> dict[str, Any]:
 class Points:
     """Records the points that a trainer reports; refuses invalid points and incomplete curves."""
 
-    def __init__(self, trainer: Brought, job: TrialJob, report: Report) -> None:
+    def __init__(self, trainer: UserTrainer, job: TrialJob, report: Report) -> None:
         self._goals = trainer.goals
         self._targets, self._last, self._report, self._steps = (
             trainer.targets,

@@ -19,7 +19,7 @@ from bimix_sweep import files, locations
 from bimix_sweep.errors import BimixSweepError, JournalError
 from bimix_sweep.journal.codec import Event, decode
 from bimix_sweep.journal.segments import read, writers
-from bimix_sweep.sweep.coordinator.progress_log import MOST_LINES, done_line, refit_line
+from bimix_sweep.sweep.coordinator.progress_log import MAX_LINES, done_line, refit_line
 from bimix_sweep.sweep.history.event_checks import check_shape
 from bimix_sweep.sweep.history.history import SweepHistory
 from bimix_sweep.sweep.history.snapshot import Snapshot, duration, snapshot_of
@@ -41,7 +41,7 @@ class Follower:
         self._read: dict[int, int] = {}
         self._seconds: list[float] = []
         self._began: dict[str, float] = {}
-        self._lines: deque[str] = deque(maxlen=MOST_LINES)
+        self._lines: deque[str] = deque(maxlen=MAX_LINES)
         self._num_lines = 0
         self.num_events = 0
         """Number of events read so far."""

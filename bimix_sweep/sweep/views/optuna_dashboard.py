@@ -33,7 +33,7 @@ REFRESH_SECONDS = 2.0
 """Seconds between two reads of the journal; optuna-dashboard reads its storage no more often."""
 
 
-class StudyView:
+class OptunaView:
     """Optuna study in memory storage that follows a sweep."""
 
     def __init__(self, folder: str) -> None:
@@ -173,7 +173,7 @@ def _attributes(history: SweepHistory, name: str, record: TrialRecord) -> dict[s
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-def dashboard(view: StudyView) -> Application:
+def dashboard(view: OptunaView) -> Application:
     """Makes optuna-dashboard's web application for a view: read-only, for browsers on this machine.
 
     Raises:
@@ -233,7 +233,7 @@ def serve_study(folder: str, *, port: int) -> Iterator[str]:
         JournalError: the journal is damaged.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    view = StudyView(folder)
+    view = OptunaView(folder)
     view.refresh()
     application = dashboard(view)
     try:

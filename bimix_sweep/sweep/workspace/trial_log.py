@@ -8,19 +8,19 @@ from typing import TextIO
 from bimix_sweep import files, locations
 from bimix_sweep.sweep.workspace.redaction import masked
 
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 """Maximum bytes of a log; a longer log keeps its last part, and where the sweep is a local folder
 as much again in <trial>.log.1.
 """
-LONGEST_LINE = 4000
+MAX_LINE = 4000
 """Maximum characters kept of a line."""
 NUM_LAST = 8
 """Number of lines that a failure quotes."""
-MOST_QUOTED = 1000
+MAX_QUOTED = 1000
 """Maximum characters that a failure quotes."""
 
 
-class TrainingLog:
+class TrialLog:
     """Writes the log of one attempt below the logs of earlier attempts; for one thread."""
 
     def __init__(self, folder: str, trial: str) -> None:
@@ -45,9 +45,7 @@ class TrainingLog:
         lines = []
         for line in masked(text).splitlines() or [""]:
             shown = (
-                line
-                if len(line) <= LONGEST_LINE
-                else f"{line[:LONGEST_LINE]}... ({len(line)} characters)"
+                line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}... ({len(line)} characters)"
             )
             shown = "".join(
                 c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in shown
@@ -63,7 +61,7 @@ class TrainingLog:
     def last_words(self) -> str:
         """Returns the last lines that hold a word, as one line."""
         said = " | ".join(self._last)
-        return said if len(said) <= MOST_QUOTED else f"...{said[-MOST_QUOTED:]}"
+        return said if len(said) <= MAX_QUOTED else f"...{said[-MAX_QUOTED:]}"
 
     def close(self) -> None:
         """Completes the log.
@@ -87,7 +85,7 @@ class TrainingLog:
         self._stream.write(text)
         self._stream.flush()
         self._bytes += len(text.encode(errors="replace"))
-        if self._bytes > MOST_BYTES:
+        if self._bytes > MAX_BYTES:
             self._stream.close()
             self._stream = None
             Path(self.place).replace(self.place + ".1")
@@ -101,5 +99,5 @@ class TrainingLog:
         for line in lines:
             self._kept.append(line)
             self._bytes += len(line)
-        while self._bytes > MOST_BYTES and len(self._kept) > 1:
+        while self._bytes > MAX_BYTES and len(self._kept) > 1:
             self._bytes -= len(self._kept.popleft())

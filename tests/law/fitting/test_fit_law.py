@@ -566,7 +566,9 @@ def test_few_runs_do_not_overstate_how_much_mixtures_matter(monkeypatch):
         table = table_of(transfer_truth, mixtures_of(9, seed=seed), seed=seed)
         fitted.append(fit_law(table, law="transfer"))
         with monkeypatch.context() as patched:
-            patched.setattr(Problems, "lowered", property(lambda self: 0 * self.determined))
+            patched.setattr(
+                Problems, "prior_mean_shift", property(lambda self: 0 * self.determined)
+            )
             steep.append(fit_law(table, law="transfer"))
     slopes = [
         np.mean([np.exp(law.params[:, tl.SLOPE]).mean() for law in laws])

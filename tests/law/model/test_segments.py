@@ -10,7 +10,7 @@ import pytest
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
 from bimix_sweep.law.model import segments
 from bimix_sweep.law.model.observations import gather
-from bimix_sweep.law.model.segments import LOOK, MOST_POINTS, condensed
+from bimix_sweep.law.model.segments import LOOK, MAX_POINTS, condensed
 from bimix_sweep.mixture.table import LossTable
 
 NAMES = ("web", "code", "books", "math")
@@ -105,7 +105,7 @@ def test_curves_of_hundreds_of_points_that_wander_give_the_planted_law_and_say_h
 def test_dense_curves_of_white_noise_lose_nothing_by_being_read_as_means(monkeypatch):
     tables = [table_of(seed, white=0.003) for seed in range(6)]
     means = [fit_law(table) for table in tables]
-    monkeypatch.setattr(segments, "MOST_POINTS", 10_000)
+    monkeypatch.setattr(segments, "MAX_POINTS", 10_000)
     single = [fit_law(table) for table in tables]
     for step in (0.3 * LAST, LAST, 2 * LAST):
         errors = [
@@ -199,7 +199,7 @@ def test_unequal_curves_several_sizes_and_warm_refits_are_read_alike():
     law = fit_law(table)
     assert law.sizes == (1e6, 4e6)
     assert law.num_trials == 36
-    assert np.bincount(law.runs.run).max() <= MOST_POINTS + 1
+    assert np.bincount(law.runs.run).max() <= MAX_POINTS + 1
     assert np.sqrt((missed(law) ** 2).mean()) < 0.006
     warm = fit_law(table, previous=law)
     asked = ASKED, np.full(40, LAST), np.full(40, 4e6)

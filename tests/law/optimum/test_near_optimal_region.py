@@ -167,17 +167,17 @@ def test_no_straight_line_from_the_optimum_reaches_farther_in_published_swarms(r
             upper = np.minimum(1, generator.uniform(1.2 / count, 6 / count, count))
             lower = np.where(generator.random(count) < 0.3, 0.3 / count, 0)
         weights = generator.dirichlet(np.full(len(law.targets), 0.2))
-        question = ask(
+        problem = ask(
             law,
             DomainSet(names=law.domains, lower=tuple(lower), upper=tuple(upper)),
             weights=dict(zip(law.targets, map(float, weights), strict=True)),
         )
-        best, scope = solve(question, generator)
+        best, scope = solve(problem, generator)
         problem = Problem(
-            objective=question.aim(parametric=scope == "global"),
+            objective=problem.objective_function(parametric=scope == "global"),
             best=best,
-            lower=question.lower,
-            upper=question.upper,
+            lower=problem.lower,
+            upper=problem.upper,
             within=0.005,
         )
         check(problem, seed)

@@ -171,7 +171,7 @@ def test_json_gives_the_same_law_to_the_last_bit():
         lambda d: {**d, "targets": ["web", "web", "code"]},
         lambda d: {**d, "choice": {"web": "bimix"}},
         lambda d: {**d, "hyper": 3},
-        lambda d: {**d, "hyper": {**d["hyper"], "usefulness": [0.0]}},
+        lambda d: {**d, "hyper": {**d["hyper"], "transfer_weights": [0.0]}},
         lambda d: {**d, "hyper": {**d["hyper"], "spread": float("inf")}},
     ],
 )

@@ -8,7 +8,11 @@ from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.tune.execution import tune_controller
 from ray.tune.experiment import Trial
 
-from bimix_sweep.sweep.cluster.callbacks import LostWorkers, NewestFirst, lost_workers_tried_again
+from bimix_sweep.sweep.cluster.callbacks import (
+    LostWorkers,
+    NewestFirstScheduler,
+    lost_workers_tried_again,
+)
 
 UNIMPORTABLE = """Failure # 1 (occurred at 2026-11-26_06-42-31)
 The actor died unexpectedly before finishing this task.
@@ -43,7 +47,7 @@ class Training:
 
 
 def test_a_free_worker_goes_to_a_new_training_not_to_one_whose_own_worker_starts():
-    scheduler, starting, new = NewestFirst(), Training(), Training()
+    scheduler, starting, new = NewestFirstScheduler(), Training(), Training()
     scheduler.on_trial_add(None, starting)
     assert scheduler.choose_trial_to_run(None) is starting
     assert scheduler.choose_trial_to_run(None) is None
@@ -54,7 +58,7 @@ def test_a_free_worker_goes_to_a_new_training_not_to_one_whose_own_worker_starts
 
 
 def test_what_runs_already_is_not_chosen():
-    scheduler, running, waiting = NewestFirst(), Training(Trial.RUNNING), Training()
+    scheduler, running, waiting = NewestFirstScheduler(), Training(Trial.RUNNING), Training()
     for training in (running, waiting):
         scheduler.on_trial_add(None, training)
     assert scheduler.choose_trial_to_run(None) is waiting
@@ -80,7 +84,7 @@ def test_what_runs_already_is_not_chosen():
 def test_of_a_lost_training_the_line_is_told_that_says_why(tmp_path, kept, said):
     (tmp_path / "error.txt").write_text(kept)
     heard = []
-    scheduler = NewestFirst(lambda *words: heard.append(words))
+    scheduler = NewestFirstScheduler(lambda *words: heard.append(words))
     for file in (tmp_path / "error.txt", tmp_path / "none", None):
         scheduler.on_trial_error(None, Training(Trial.RUNNING, file and str(file)))
     assert heard == [("id", said)]

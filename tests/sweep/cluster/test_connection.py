@@ -25,7 +25,7 @@ def test_an_address_without_ray_is_said_at_once(address, said):
 def test_the_folder_of_a_killed_driver_is_removed_by_the_next_and_that_of_a_live_one_is_not(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("bimix_sweep.sweep.cluster.connection.LONGEST_PLACE", 1000)
+    monkeypatch.setattr("bimix_sweep.sweep.cluster.connection.MAX_PLACE", 1000)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "bimix-of-the-user").mkdir()
     (tmp_path / "bimix-of-the-user" / "driver.lock").write_text(
@@ -34,7 +34,7 @@ def test_the_folder_of_a_killed_driver_is_removed_by_the_next_and_that_of_a_live
     (tmp_path / "bimix-ray-and-bounds").mkdir()
     (tmp_path / "bimix-ray-and-bounds" / "driver.lock").touch()
     script = (
-        "import os, signal; from bimix_sweep.sweep.cluster import connection as c; c.LONGEST_PLACE = 1000\n"
+        "import os, signal; from bimix_sweep.sweep.cluster import connection as c; c.MAX_PLACE = 1000\n"
         "with c._own_folder(): os.kill(os.getpid(), signal.SIGKILL)"
     )
     with _own_folder() as mine:
@@ -63,7 +63,7 @@ from bimix_sweep.config import ResourcesConfig
 from bimix_sweep.errors import SweepError
 from bimix_sweep.sweep.cluster import connection as cluster
 if len(sys.argv) > 1:
-    cluster.LONGEST_PLACE = int(sys.argv[1])
+    cluster.MAX_PLACE = int(sys.argv[1])
 try:
     with cluster.cluster(None, ResourcesConfig(slots=1)) as found:
         slots = found.slots()

@@ -10,7 +10,7 @@ from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.errors import SweepError
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.sweep.cluster import searcher as searchers
-from bimix_sweep.sweep.cluster.searcher import FINISHED, SCOUTS, SweepSearcher
+from bimix_sweep.sweep.cluster.searcher import FINISHED, RAMP_UP_TRIALS, SweepSearcher
 
 NAMES = ("web", "code", "books")
 DOMAINS = DomainSet(names=NAMES)
@@ -31,10 +31,10 @@ class Slow(SweepState):
 
     def __init__(self, spec=SPEC):
         super().__init__(spec)
-        self.asked, self.go = 0, threading.Event()
+        self.target_fidelity, self.go = 0, threading.Event()
 
     def propose(self, trial):
-        self.asked += 1
+        self.target_fidelity += 1
         assert self.go.wait(60)
         return super().propose(trial)
 
@@ -138,13 +138,13 @@ def wide():
 
 
 def test_the_first_trainings_begin_alone_until_one_has_a_point(wide):
-    assert [wide.suggest(str(number)) is not None for number in range(SCOUTS + 2)] == [
+    assert [wide.suggest(str(number)) is not None for number in range(RAMP_UP_TRIALS + 2)] == [
         True
-    ] * SCOUTS + [False] * 2
+    ] * RAMP_UP_TRIALS + [False] * 2
     wide.on_trial_result(trial_id="1", result={"objective": 3.0})
-    assert wide.suggest("more")["trial"] == f"t{SCOUTS:04d}"
+    assert wide.suggest("more")["trial"] == f"t{RAMP_UP_TRIALS:04d}"
 
 
 def test_the_others_wait_no_longer_than_so_for_trainings_that_take_their_time(wide, monkeypatch):
     monkeypatch.setattr(searchers, "SCOUT_SECONDS", 0.0)
-    assert all(wide.suggest(str(number)) for number in range(SCOUTS + 2))
+    assert all(wide.suggest(str(number)) for number in range(RAMP_UP_TRIALS + 2))

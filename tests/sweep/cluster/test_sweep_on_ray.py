@@ -134,9 +134,11 @@ def test_a_sweep_goes_past_a_diverged_training_and_a_killed_worker_to_its_recipe
     assert len(history.starts["t0002"]) == 1  # a TrainingError is not tried again
     assert trained(folder)["t0004", "150"] == 1  # it went on from its checkpoint
     assert history.decision.reason.startswith("the budget of 8 trainings is spent")
-    finals = [record for record in history.state.trials.values() if record.role == "final"]
-    assert len({record.seed for record in finals}) == 2
-    assert len(finals) == 2 * len({record.mixture for record in finals})
+    confirmations = [
+        record for record in history.state.trials.values() if record.role == "confirmation"
+    ]
+    assert len({record.seed for record in confirmations}) == 2
+    assert len(confirmations) == 2 * len({record.mixture for record in confirmations})
     assert recipe.comparison is not None
     assert "Traceback" not in said
 

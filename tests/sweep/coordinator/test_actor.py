@@ -126,8 +126,8 @@ def test_a_restart_anywhere_changes_neither_proposals_nor_finals(
         name: record.points for name, record in expected.state.trials.items()
     }
     assert found.decision.reason == expected.decision.reason
-    assert found.finals["mixtures"] == expected.finals["mixtures"]
-    assert found.finals["law"] == expected.finals["law"]
+    assert found.confirmation["mixtures"] == expected.confirmation["mixtures"]
+    assert found.confirmation["law"] == expected.confirmation["law"]
 
 
 def test_asking_again_for_a_trial_gives_the_same_proposal_once(open_actor, tmp_path):
@@ -141,15 +141,13 @@ def test_asking_again_for_a_trial_gives_the_same_proposal_once(open_actor, tmp_p
 def test_final_mixtures_are_paired_in_seed_and_trained_once_where_equal(open_actor):
     actor = open_actor(first_event(tokens=(2e9, 2e9, 2e9)))
     run_to_the_end(actor)
-    finals = [past for past in actor.past() if past.role == "final"]
+    confirmations = [past for past in actor.past() if past.role == "confirmation"]
     assert actor.over()
-    names = [past.proposal.reason for past in finals]
-    assert (
-        names.count("final: uniform, natural") + names.count("final: uniform, natural, measured")
-        == 2
-    )
+    names = [past.proposal.reason for past in confirmations]
+    both = ("confirmation: uniform, natural", "confirmation: uniform, natural, measured")
+    assert sum(names.count(name) for name in both) == 2
     by_mixture = {}
-    for past in finals:
+    for past in confirmations:
         by_mixture.setdefault(past.proposal.mixture, set()).add(past.proposal.seed)
     assert len(set(map(frozenset, by_mixture.values()))) == 1
     assert all(len(seeds) == 2 for seeds in by_mixture.values())
@@ -163,17 +161,17 @@ def test_reference_finals_fill_a_slot_that_waits_for_the_last_training(open_acto
     assert actor.propose("t0008") is None
     waiting = [actor.final([past.proposal.trial for past in actor.past()]) for _ in range(5)]
     assert [proposal and proposal.trial for proposal in waiting] == [
-        "final-uniform-1",
-        "final-natural-1",
-        "final-uniform-2",
-        "final-natural-2",
+        "confirm-uniform-1",
+        "confirm-natural-1",
+        "confirm-uniform-2",
+        "confirm-natural-2",
         None,
     ]
     assert not actor.over()
     train(actor, proposals[-1])
     started = [past.proposal.trial for past in actor.past()]
     assert actor.final(started) == actor.final(started)  # an answer that was lost is given again
-    assert actor.final(started).trial == "final-predicted-1"
+    assert actor.final(started).trial == "confirm-predicted-1"
 
 
 def test_bad_points_are_refused_and_leave_no_trace(open_actor, tmp_path):
@@ -404,8 +402,8 @@ def written(folder, *events):
             r"event 2 \(proposal\) cannot be used: mixture",
         ),
         (
-            {"kind": "finals", "law": {}, "num_points": 1, "mixtures": 3},
-            r"event 2 \(finals\) cannot be used: mixtures is 3",
+            {"kind": "confirmation", "law": {}, "num_points": 1, "mixtures": 3},
+            r"event 2 \(confirmation\) cannot be used: mixtures is 3",
         ),
         (
             {

@@ -166,7 +166,7 @@ def test_auto_is_ten_times_the_longest_silence_of_a_trial_that_finished(open_act
 
 
 def limit_of(actor, trial):
-    with actor._copies.looking() as front:
+    with actor._replicas.reading() as front:
         return actor._attempts.max_silence(trial, front)
 
 
@@ -219,7 +219,7 @@ def test_auto_gives_a_trial_of_more_steps_as_much_longer(open_actor, clock):
         if not limits:
             actor.finish(proposal.trial)
             finished = proposal.steps
-        with actor._copies.looking() as front:
+        with actor._replicas.reading() as front:
             limits[proposal.steps] = actor._attempts.max_silence(proposal.trial, front)
     assert finished == 200
     assert limits == {200: 10 * POINT_SECONDS, 400: 20 * POINT_SECONDS}

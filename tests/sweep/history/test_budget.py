@@ -94,7 +94,7 @@ def test_the_journal_tells_the_same_hours_as_the_actor_and_a_restart_decides_ali
     expected = to_the_end(straight, clock)
     for number in range(4):
         train(again, again.propose(f"t{number:04d}"), clock)
-    live = again._copies.front.hours.trials
+    live = again._replicas.write_replica.hours.trials
     again.close()
     clock.pass_hours(1000)  # nobody drives
     again = open_sweep(tmp_path / "again")
@@ -112,12 +112,12 @@ def test_the_journal_tells_the_same_hours_as_the_actor_and_a_restart_decides_ali
 def test_before_anything_finished_the_cost_is_what_the_running_ones_come_to(tmp_path, clock):
     actor = open_sweep(tmp_path / "sweep", config(40, budget__core_hours=30.0))
     first = actor.propose("t0000")
-    assert [bill.expected for bill in bills(actor._copies.front, clock())] == [0]
+    assert [bill.expected for bill in bills(actor._replicas.write_replica, clock())] == [0]
     actor.start(first.trial, "here", 1.0, 0.0)
     clock.pass_hours(0.5)
     actor.record(first.trial, 100, losses(first.mixture, first.seed, 100))  # a quarter of its steps
     clock.pass_hours(0.25)
-    (bill,) = bills(actor._copies.front, clock())
+    (bill,) = bills(actor._replicas.write_replica, clock())
     assert bill.spent == pytest.approx(0.75)
     assert bill.expected == pytest.approx(3.0)
     assert bill.promised == pytest.approx(2.25)
@@ -158,7 +158,7 @@ def test_a_training_that_runs_into_the_limit_is_ended_and_the_sweep_ends_with_wh
     assert history.state.trials["t0007"].failure == reason
     assert history.decision.reason.startswith(reason)
     assert {
-        record.failure for record in history.state.trials.values() if record.role == "final"
+        record.failure for record in history.state.trials.values() if record.role == "confirmation"
     } == {reason}
     recipe = write_results(tmp_path / "sweep", given)
     assert recipe.comparison is None
@@ -166,7 +166,7 @@ def test_a_training_that_runs_into_the_limit_is_ended_and_the_sweep_ends_with_wh
     # with more hours it goes on: finished trainings are kept, and the final ones are made now
     actor = open_sweep(tmp_path / "sweep", config(9, budget__core_hours=100.0))
     assert any(
-        name.startswith("final2-predicted")
+        name.startswith("confirm2-predicted")
         for name in to_the_end(actor, clock, hours=0.1, cores=1.0)
     )
     actor.close()
@@ -174,14 +174,14 @@ def test_a_training_that_runs_into_the_limit_is_ended_and_the_sweep_ends_with_wh
 
 @pytest.mark.parametrize("points", [STEPS, STEPS[-1:]])
 def test_start_up_of_cheap_trainings_is_not_taken_to_grow_with_size(tmp_path, clock, points):
-    def finals(record):
-        return record.role == "final"
+    def confirmations(record):
+        return record.role == "confirmation"
 
     given = config(14, proxy__sizes=[1e5, LARGE], budget__core_hours=24.0)
     actor = open_sweep(tmp_path / "sweep", given, trainer=Planted(size=LARGE, smaller=(1e5,)))
     first = actor.propose("t0000")
     train(actor, first, clock, hours=0.6, cores=1.0, startup=0.4, points=points)
-    (bill,) = bills(actor._copies.front, clock())
+    (bill,) = bills(actor._replicas.write_replica, clock())
     assert not bill.measured
     assert bill.expected_next == pytest.approx(0.4 + 0.6 / 32)
     if len(points) > 1:
@@ -201,11 +201,11 @@ def test_too_few_hours_for_the_dearest_end_a_search_once_one_of_them_shows_it(tm
     actor = open_sweep(tmp_path / "sweep", given, trainer=Planted(size=LARGE, smaller=(1e5,)))
     for number in range(6):
         train(actor, actor.propose(f"t{number:04d}"), clock, hours=0.6, cores=1.0, startup=0.4)
-    (bill,) = bills(actor._copies.front, clock())
+    (bill,) = bills(actor._replicas.write_replica, clock())
     assert bill.measured
     assert bill.expected == bill.expected_next == pytest.approx(1.0)
     assert actor.propose("t0006") is None
-    assert actor._copies.front.decision.reason.startswith(
+    assert actor._replicas.write_replica.decision.reason.startswith(
         "the budget of 8 core-hours is spent: 3.09 used, and "
     )
     actor.close()
@@ -223,7 +223,12 @@ def test_the_time_left_is_that_of_the_trainings_to_come_and_of_the_rest_of_those
 
     def left(**given):
         return snapshot_of(
-            actor._copies.front, elapsed_seconds=0.0, lines=[], num_lines=0, epoch=1, **given
+            actor._replicas.write_replica,
+            elapsed_seconds=0.0,
+            lines=[],
+            num_lines=0,
+            epoch=1,
+            **given,
         ).seconds_to_do
 
     assert left(training_seconds=0.0) is None
@@ -270,7 +275,7 @@ def test_a_running_training_goes_on_as_between_its_points_whatever_its_start_up(
     for step in (100, 200):
         actor.record(first.trial, step, losses(first.mixture, first.seed, step))
         clock.pass_hours(0.1)
-    (bill,) = bills(actor._copies.front, clock())
+    (bill,) = bills(actor._replicas.write_replica, clock())
     assert bill.expected == pytest.approx(0.4 + 4 * 0.1)
     assert bill.promised == pytest.approx(0.1)
     actor.close()
@@ -287,7 +292,7 @@ def test_time_in_which_nobody_drove_is_not_spent(tmp_path, clock):
     actor = open_sweep(tmp_path / "sweep")
     actor.enforce()
     assert actor.alive(proposal.trial)
-    assert [bill.spent for bill in bills(actor._copies.front, clock())] == [
+    assert [bill.spent for bill in bills(actor._replicas.write_replica, clock())] == [
         pytest.approx(1.0, abs=1e-3)
     ]
     run(actor, most=1)

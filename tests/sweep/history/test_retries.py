@@ -120,7 +120,7 @@ def test_proposals_after_a_retry_are_those_of_the_journal_whenever_it_is_read_ag
         history = replay(folder)
         decision = history.refits[-1]["decision"]
         told = (history.refits[-1]["num_over"], decision["regret_expected"], decision["streak"])
-        found[restarts] = [*history.proposals.values()], history.finals["law"], told
+        found[restarts] = [*history.proposals.values()], history.confirmation["law"], told
         assert states(history) == {f"t{number:04d}": "finished" for number in range(12)}
     assert found[False] == found[True]
 
@@ -168,8 +168,8 @@ def test_a_complete_sweep_takes_failed_trials_up_only_when_told_and_decides_its_
     history = replay(folder)
     assert history.complete
     assert set(states(history).values()) == {"finished"}
-    assert before.finals["num_points"] == 8 * len(STEPS) + 1
-    assert history.finals["num_points"] == 9 * len(STEPS)
+    assert before.confirmation["num_points"] == 8 * len(STEPS) + 1
+    assert history.confirmation["num_points"] == 9 * len(STEPS)
 
 
 def test_failed_attempts_are_paid_for_but_are_no_measure_of_what_a_trial_costs(tmp_path):

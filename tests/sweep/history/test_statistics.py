@@ -9,7 +9,7 @@ from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.sweep.cluster.gauges import GAUGES, readings
 from bimix_sweep.sweep.history.events import sweep_event
 from bimix_sweep.sweep.history.history import SweepHistory, rebuild
-from bimix_sweep.sweep.history.statistics import Figurer, information_rate
+from bimix_sweep.sweep.history.statistics import StatisticsCollector, information_rate
 from bimix_sweep.sweep.history.usage import Hours
 
 
@@ -84,7 +84,7 @@ def test_the_figures_are_those_of_the_record():
         proposal("t0000"),
         proposal("t0001"),
         proposal("t0002"),
-        proposal("final-0", "final"),
+        proposal("confirm-0", "confirmation"),
         {
             "kind": "start",
             "trial": "t0000",
@@ -99,12 +99,12 @@ def test_the_figures_are_those_of_the_record():
         {**end("t0000"), "at": 3600.0, "epoch": 1},
         point("t0001", 400, 1.0, 1.0),
         end("t0001", "failed"),
-        point("final-0", 400, 4.0, 2.0),
-        end("final-0"),
+        point("confirm-0", 400, 4.0, 2.0),
+        end("confirm-0"),
         refit(2, 0.02),
         refit(3, None, optimum=False),
     ]
-    figures = Figurer().take(rebuild(events, "here"))
+    figures = StatisticsCollector().take(rebuild(events, "here"))
     assert figures.trials == {"running": 1, "finished": 2, "failed": 1}
     assert figures.points == 3  # of the sweep's trainings
     assert figures.objective_best == pytest.approx(
@@ -140,7 +140,7 @@ def test_the_figures_are_those_of_the_record():
 
 
 def test_a_sweep_without_a_point_has_no_optimum_and_no_error():
-    figures = Figurer().take(SweepHistory.begin(begun()))
+    figures = StatisticsCollector().take(SweepHistory.begin(begun()))
     assert (
         figures.optimum,
         figures.regret_expected,
@@ -162,7 +162,7 @@ def test_a_sweep_without_a_point_has_no_optimum_and_no_error():
 def test_a_look_again_sees_what_came_since():
     history, figurer = (
         rebuild([begun(), proposal("t0000"), point("t0000", 400, 3.0, 3.0), end("t0000")], "here"),
-        Figurer(),
+        StatisticsCollector(),
     )
     assert figurer.take(history).objective_best == 3.0
     for event in (proposal("t0001"), point("t0001", 400, 2.0, 2.0), end("t0001")):

@@ -233,7 +233,7 @@ def test_a_new_text_that_did_not_come_about_is_noticed_when_the_old_version_goes
     go_on(folder, newer, crash="before")
     change = take_up(str(folder), replay(folder), given)
     with pytest.raises(SweepError, match=r"text of domain latin at .* is not what the store was"):
-        check_texts(str(folder), change.config, change.joined, lambda _: None)
+        check_texts(str(folder), change.config, change.added, lambda _: None)
     go_on(folder, newer)[1].close()
     said = []
     check_texts(str(folder), newer, (), said.append)  # now it came about

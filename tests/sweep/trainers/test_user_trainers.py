@@ -21,7 +21,7 @@ from bimix_sweep.sweep.trainers.base import TrialJob
 from bimix_sweep.sweep.trainers.prepare import prepare_trainer
 from bimix_sweep.sweep.workspace import redaction
 from bimix_sweep.sweep.workspace.redaction import masked
-from bimix_sweep.sweep.workspace.trial_log import LONGEST_LINE, MOST_BYTES, TrainingLog
+from bimix_sweep.sweep.workspace.trial_log import MAX_BYTES, MAX_LINE, TrialLog
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "cluster_configs" / "examples"
 POINT = json.dumps({"step": 8, "losses": {"web": 2.0, "code": 3.0}})
@@ -44,7 +44,7 @@ class Attempt:
         self.preempted = threading.Event()
 
     def train(self, recorded=()):
-        log = TrainingLog(str(self.folder), "t0000")
+        log = TrialLog(str(self.folder), "t0000")
         job = TrialJob(
             trial="t0000",
             mixture=Mixture.from_mapping({"web": 0.25, "code": 0.75}),
@@ -208,18 +208,18 @@ def test_long_lines_and_binary_output_go_to_the_log_cut_and_readable(program):
     )
     assert attempt.train() == {8: {"web": 2.0, "code": 3.0}}  # the last line needs no end
     assert "a line of 3000000 bytes was cut; no point is read from it" in attempt.log
-    assert max(map(len, attempt.log.splitlines())) < LONGEST_LINE + 50
+    assert max(map(len, attempt.log.splitlines())) < MAX_LINE + 50
     assert "\x1b" not in attempt.log
 
 
 def test_a_log_is_bounded(tmp_path):
-    log = TrainingLog(str(tmp_path), "t0000")
+    log = TrialLog(str(tmp_path), "t0000")
     for number in range(700):
         log.say(f"{number} " + "x" * 3990)
     log.close()
     kept = list((tmp_path / "logs").iterdir())
     assert {path.name for path in kept} == {"t0000.log", "t0000.log.1"}
-    assert sum(path.stat().st_size for path in kept) < 2.1 * MOST_BYTES
+    assert sum(path.stat().st_size for path in kept) < 2.1 * MAX_BYTES
     assert (tmp_path / "logs" / "t0000.log").read_text().splitlines()[-1].startswith("699 ")
 
 

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from bimix_sweep.errors import JournalError, SweepError
 from bimix_sweep.sweep.views import optuna_dashboard
-from bimix_sweep.sweep.views.optuna_dashboard import StudyView, dashboard, serve_study
+from bimix_sweep.sweep.views.optuna_dashboard import OptunaView, dashboard, serve_study
 from tests.support.in_process import STEPS, config, losses, open_sweep, train
 
 
@@ -27,7 +27,7 @@ def trials_of(view):
 
 
 def test_the_study_goes_on_with_the_journal(tmp_path, at_once):
-    view, actor = StudyView(str(tmp_path)), open_sweep(tmp_path, config(trials=8))
+    view, actor = OptunaView(str(tmp_path)), open_sweep(tmp_path, config(trials=8))
     assert trials_of(view) == []
     first = actor.propose("t0000")
     actor.propose("t0001")
@@ -53,7 +53,7 @@ def test_the_study_goes_on_with_the_journal(tmp_path, at_once):
         TrialState.FAIL,
         "the loss of web is nan",
     )
-    again = trials_of(StudyView(str(tmp_path)))  # made at one go
+    again = trials_of(OptunaView(str(tmp_path)))  # made at one go
     for one in ("state", "values", "params", "user_attrs", "intermediate_values"):
         assert [getattr(trial, one) for trial in again] == [
             getattr(done, one),
@@ -64,7 +64,7 @@ def test_the_study_goes_on_with_the_journal(tmp_path, at_once):
 
 @pytest.mark.parametrize("looks", [True, False])
 def test_a_failed_trial_that_runs_again_is_a_trial_anew(tmp_path, at_once, looks):
-    view, actor = StudyView(str(tmp_path)), open_sweep(tmp_path, config(trials=8))
+    view, actor = OptunaView(str(tmp_path)), open_sweep(tmp_path, config(trials=8))
     first = actor.propose("t0000")
     assert [trial.state for trial in trials_of(view)] == [TrialState.RUNNING]
     actor.abandon("t0000", "ImportError")
@@ -79,7 +79,7 @@ def test_a_failed_trial_that_runs_again_is_a_trial_anew(tmp_path, at_once, looks
 
 
 def test_a_domain_that_joins_is_a_parameter_of_every_trial(tmp_path, at_once):
-    view, actor = StudyView(str(tmp_path)), open_sweep(tmp_path, config(trials=8))
+    view, actor = OptunaView(str(tmp_path)), open_sweep(tmp_path, config(trials=8))
     train(actor, actor.propose("t0000"))
     assert trials_of(view)[0].params.keys() == {"web", "code", "books"}
     actor.close()
@@ -121,7 +121,7 @@ def test_the_dashboard_is_read_on_this_machine_and_changes_nothing(tmp_path, at_
     actor = open_sweep(tmp_path, config(trials=8))
     train(actor, actor.propose("t0000"))
     actor.close()
-    application = dashboard(StudyView(str(tmp_path)))
+    application = dashboard(OptunaView(str(tmp_path)))
     status, body = ask(application, "/api/studies")
     assert status == 200
     [shown] = json.loads(body)["study_summaries"]
@@ -141,7 +141,7 @@ def test_the_dashboard_is_read_on_this_machine_and_changes_nothing(tmp_path, at_
 
 
 def dashboard_of_damaged(folder):
-    view = StudyView(str(folder))
+    view = OptunaView(str(folder))
     with pytest.raises(JournalError):
         view.refresh()
     return dashboard(view)

@@ -32,7 +32,7 @@ def snapshot(**changes):
         "steps": 400,
         "counts": counts,
         "max_trials": 12,
-        "num_finals": 8,
+        "num_confirmation_trials": 8,
         "optimum": {"web": 0.41, "code": 0.59},
         "region": {"web": (0.3, 0.5), "code": (0.5, 0.7)},
         "regret_expected": 0.001,

@@ -2,7 +2,7 @@
 
 A law predicts losses. The best mixture also depends on weights, objective, bounds, the tokens of
 the domains and the final run that caps them. `LAW.json` of a sweep keeps the sweep's problem under
-the key `question`.
+the key `problem`.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bimix_sweep.errors import OptimumError
-from bimix_sweep.mixture.domains import MOST_DOMAINS, DomainSet, Mixture
+from bimix_sweep.mixture.domains import MAX_DOMAINS, DomainSet, Mixture
 from bimix_sweep.seeding import rng
 
 OBJECTIVES = ("mean", "worst")
@@ -46,7 +46,7 @@ class FinalRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LawQuestion:
+class ProblemStatement:
     """Decision problem of a law: which mixture is best for an objective inside bounds."""
 
     sweep: str = ""
@@ -76,7 +76,7 @@ class LawQuestion:
     """Seed of the sweep; with `num_points` it selects the generator of the posterior draws."""
     num_points: int = 0
     """Number of points that the sweep had recorded when it stated the problem."""
-    final_trials: str = ""
+    confirmation_result: str = ""
     """Result of the sweep's confirmation trials, in words; empty before they have ended."""
 
     def __post_init__(self) -> None:
@@ -106,7 +106,7 @@ class LawQuestion:
             return np.random.default_rng(0)
         return rng(self.seed, "optimum", self.num_points)
 
-    def differences(self, other: "LawQuestion", targets: tuple[str, ...]) -> tuple[str, ...]:
+    def differences(self, other: "ProblemStatement", targets: tuple[str, ...]) -> tuple[str, ...]:
         """States in words how this decision problem differs from another one.
 
         Args:
@@ -142,11 +142,11 @@ class LawQuestion:
             "kl": self.kl,
             "seed": self.seed,
             "num_points": self.num_points,
-            "final_trials": self.final_trials,
+            "confirmation_result": self.confirmation_result,
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "LawQuestion":
+    def from_json(cls, data: Mapping[str, Any]) -> "ProblemStatement":
         """Reads what `to_json` gave.
 
         Raises:
@@ -154,10 +154,10 @@ class LawQuestion:
                 problem.
         """
         entries = data["domains"]
-        if not 1 <= len(entries) <= MOST_DOMAINS:
-            raise ValueError(f"the question has {len(entries)} domains")
+        if not 1 <= len(entries) <= MAX_DOMAINS:
+            raise ValueError(f"the problem has {len(entries)} domains")
         if not 0 <= (kl := float(data["kl"])) < math.inf:
-            raise ValueError(f"kl of the question is {kl:g}")
+            raise ValueError(f"kl of the problem is {kl:g}")
         weights, prior, final = data["weights"], data["prior"], data["final"]
         return cls(
             sweep=str(data["sweep"]),
@@ -187,7 +187,7 @@ class LawQuestion:
             kl=kl,
             seed=None if data["seed"] is None else int(data["seed"]),
             num_points=int(data["num_points"]),
-            final_trials=str(data["final_trials"]),
+            confirmation_result=str(data["confirmation_result"]),
         )
 
     def _parts(self, targets: tuple[str, ...]) -> dict[str, float | str | None]:
@@ -216,7 +216,7 @@ class LawQuestion:
 
 
 def changed(
-    question: LawQuestion,
+    problem: ProblemStatement,
     *,
     step: float | None = None,
     size: float | None = None,
@@ -228,7 +228,7 @@ def changed(
     final: Mapping[str, float | None] | None = None,
     prior: Mapping[str, float] | None = None,
     kl: float | None = None,
-) -> LawQuestion:
+) -> ProblemStatement:
     """Returns the decision problem with some parts replaced.
 
     None, and names that are not given, keep their values.
@@ -242,14 +242,14 @@ def changed(
         OptimumError: unknown domains, or parts that need each other.
         MixtureError: bounds that leave no mixture.
     """
-    domains = question.domains
+    domains = problem.domains
     for given in (lower, upper, available):
         if unknown := next((name for name in given or {} if name not in domains.names), None):
             raise OptimumError(
                 f"{unknown} is not a domain of the law; it knows {', '.join(domains.names)}"
             )
     run = {name: value for name, value in (final or {}).items() if value is not None}
-    whole = replace(question.final or FinalRun(), **run) if run else question.final
+    whole = replace(problem.final or FinalRun(), **run) if run else problem.final
     if whole is None or whole.tokens is None:
         if available:
             raise OptimumError("--available is given without --final-tokens; give both")
@@ -275,10 +275,10 @@ def changed(
         "kl": kl,
     }
     return replace(
-        question,
+        problem,
         domains=DomainSet(names=domains.names, **bounds),
         final=whole,
-        prior=question.prior if prior is None else Mixture.from_mapping(prior),
+        prior=problem.prior if prior is None else Mixture.from_mapping(prior),
         **{name: value for name, value in parts.items() if value is not None},
     )
 

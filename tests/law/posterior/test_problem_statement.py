@@ -4,11 +4,11 @@ from dataclasses import replace
 import pytest
 
 from bimix_sweep.errors import MixtureError, OptimumError
-from bimix_sweep.law.posterior.question import FinalRun, LawQuestion, changed
+from bimix_sweep.law.posterior.problem_statement import FinalRun, ProblemStatement, changed
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 
 NAMES = ("web", "code", "math")
-QUESTION = LawQuestion(
+QUESTION = ProblemStatement(
     sweep="pile-3",
     domains=DomainSet(names=NAMES, tokens=(1e12, float("inf"), 2e10), upper=(1.0, 0.5, 1.0)),
     weights={"web": 0.5, "math": 0.5},
@@ -22,12 +22,12 @@ QUESTION = LawQuestion(
     kl=0.1,
     seed=3,
     num_points=40,
-    final_trials="They do not differ.",
+    confirmation_result="They do not differ.",
 )
 
 
 def test_a_question_reads_back_as_it_was_written():
-    assert LawQuestion.from_json(json.loads(json.dumps(QUESTION.to_json()))) == QUESTION
+    assert ProblemStatement.from_json(json.loads(json.dumps(QUESTION.to_json()))) == QUESTION
 
 
 def test_the_final_run_caps_a_scarce_domain_at_its_epochs():
@@ -66,6 +66,6 @@ def test_a_change_keeps_every_other_part():
     ],
 )
 def test_parts_that_cannot_be_are_refused(parts, error, message):
-    free = LawQuestion(domains=DomainSet(names=NAMES))
+    free = ProblemStatement(domains=DomainSet(names=NAMES))
     with pytest.raises(error, match=message):
         changed(free, **parts)

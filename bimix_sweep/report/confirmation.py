@@ -7,7 +7,7 @@ from bimix_sweep.report.data import ReportData
 from bimix_sweep.report.style import ACCENT, QUIET, Figure, faded, layout, numbers, text
 
 
-def finals(data: ReportData, comparison: Comparison) -> Figure:
+def confirmation(data: ReportData, comparison: Comparison) -> Figure:
     """Figure of the objective of each compared mixture relative to the predicted optimum.
 
     Each seed is a line; the mean over the seeds is a marker with its 95 % interval.
@@ -94,7 +94,7 @@ def _final_objective(data: ReportData, compared: ComparedMixture, seed: int) -> 
             compared.mixture.as_array(data.domains.names),
             atol=1e-9,
         )
-        if data.roles.get(curve.trial) == "final" and same and curve.seed is not None:
+        if data.roles.get(curve.trial) == "confirmation" and same and curve.seed is not None:
             found[float(curve.seed)] = float(data.objective_of(curve.targets, curve.last()))
     # a table holds seeds as float64; equal seeds are equal after the same rounding
     return found.get(float(seed), np.nan)
