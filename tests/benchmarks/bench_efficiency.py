@@ -105,9 +105,9 @@ def main() -> None:
         )
     for policy in ("informative", "random"):
         for seed in range(SEEDS):
-            for row in replay(train, runs=32, start=20, policy=policy, heldout=small, seed=seed):
-                if row.runs in CHOSEN:
-                    keep(policy, row.runs, rho=row.spearman, mre=row.mre)
+            for row in replay(train, trials=32, start=20, policy=policy, heldout=small, seed=seed):
+                if row.trials in CHOSEN:
+                    keep(policy, row.trials, rho=row.spearman, mre=row.mre)
     mean = lambda key, value: float(np.mean(rows[key][value]))  # noqa: E731
     span = lambda key, value: [min(rows[key][value]), max(rows[key][value])]  # noqa: E731
     claims = [

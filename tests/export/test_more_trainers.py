@@ -174,7 +174,7 @@ def test_unit_version_and_what_was_not_checked_are_in_every_file_that_has_room(w
         return
     text = written(form.name, form.ending).read_text()
     drawn = form.name.startswith(("hf-datasets", "lingua")) or form.name.endswith("documents")
-    assert f"Unit of the weights: {'documents' if drawn else 'share of tokens'}" in text
+    assert f"Unit of the weights: {'documents' if drawn else 'proportion of tokens'}" in text
     assert ("tokens_per_document was counted with the trainer's tokenizer" in text) == drawn
     assert ("Not checked: your version" in text) == (form.trainer != "json")
 

@@ -80,7 +80,7 @@ def test_document_probabilities_need_the_mean_length_of_documents(recipe, tmp_pa
 def test_plain_json_keeps_domains_at_zero_and_states_its_unit(recipe, domains_file, tmp_path):
     export_recipe(recipe, "json", tmp_path / "mix.json", domains_file)
     content = json.loads((tmp_path / "mix.json").read_text())
-    assert content["unit"] == "share of tokens"
+    assert content["unit"] == "proportion of tokens"
     assert content["seed"] == 11
     assert {n: d["proportion"] for n, d in content["domains"].items()} == PROPORTIONS
     assert content["domains"]["web"]["path"] == "/data/web_text_document"

@@ -108,7 +108,7 @@ def test_the_loop_without_ray_proposes_what_a_sweep_in_one_process_does_and_ends
     )
     found = sum(losses(Mixture.from_mapping(recipe.proportions), 0, 400, noise=0).values())
     assert found < sum(losses(best, 0, 400, noise=0).values()) * 1.003
-    assert "the sweep is over" in call("propose", folder, "--count", 3, "-o", mixtures)
+    assert "the sweep is complete" in call("propose", folder, "--count", 3, "-o", mixtures)
 
 
 def test_open_mixtures_are_listed_again_and_a_table_recorded_twice_changes_nothing(
@@ -261,17 +261,17 @@ def test_propose_says_that_the_final_trainings_are_handed_out_and_only_then_that
 ):
     folder, mixtures, table = tmp_path / "sweep", tmp_path / "m.csv", tmp_path / "l.csv"
     said = call("propose", sweep_yaml, "--count", 100, "-o", mixtures)
-    assert "nothing more until these are recorded" in said
-    assert "the sweep is over" not in said
+    assert "there are no more trials until these are recorded" in said
+    assert "the sweep is complete" not in said
     call("record", folder, train(mixtures, table))
     said = call("propose", folder, "--count", 100, "-o", mixtures)
-    assert "these are the final trainings; record them to get RECIPE.json" in said
-    assert "the sweep is over" not in said
-    assert "these are the final trainings" in call("propose", folder, "--count", 0, "-o", mixtures)
+    assert "these are the confirmation trials; record them to get RECIPE.json" in said
+    assert "the sweep is complete" not in said
+    assert "these are the confirmation trials" in call("propose", folder, "--count", 0, "-o", mixtures)
     assert json.loads(call("record", folder, train(mixtures, table), "--json"))["recipe"]
     said = call("propose", folder, "--count", 1, "-o", mixtures)
-    assert "the sweep is over; its results are written" in said
-    assert "these are the final trainings" not in said
+    assert "the sweep is complete; its results are written" in said
+    assert "these are the confirmation trials" not in said
 
 
 def test_an_optimum_that_was_trained_before_it_was_known_to_be_one_ends_the_sweep_with_its_results(
