@@ -97,7 +97,10 @@ def test_an_unknown_trainer_is_answered_with_the_list(recipe, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("web: {path: a}\n", "no domain code; need an entry for every domain with a share above 0"),
+        (
+            "web: {path: a}\n",
+            "no domain code; need an entry for every domain with a proportion above 0",
+        ),
         ("webb: {path: a}\n", "domain webb is not in the recipe"),
         (
             "web: {tokens_per_document: 0}\n",

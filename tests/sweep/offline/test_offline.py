@@ -267,7 +267,9 @@ def test_propose_says_that_the_final_trainings_are_handed_out_and_only_then_that
     said = call("propose", folder, "--count", 100, "-o", mixtures)
     assert "these are the confirmation trials; record them to get RECIPE.json" in said
     assert "the sweep is complete" not in said
-    assert "these are the confirmation trials" in call("propose", folder, "--count", 0, "-o", mixtures)
+    assert "these are the confirmation trials" in call(
+        "propose", folder, "--count", 0, "-o", mixtures
+    )
     assert json.loads(call("record", folder, train(mixtures, table), "--json"))["recipe"]
     said = call("propose", folder, "--count", 1, "-o", mixtures)
     assert "the sweep is complete; its results are written" in said
