@@ -271,7 +271,8 @@ def test_plan_says_on_how_many_simulated_sweeps_its_figures_rest(texts, monkeypa
     )
     said = bimix("plan", "sweep.yaml", "--hours", 1, "--seconds", 2)
     assert re.search(
-        r"these numbers come from \d simulated sweeps? only, so they say little; give more --seconds",
+        r"these numbers come from \d simulated sweeps? only, so they say little; "
+        "give more --seconds",
         said,
     )
     assert ("worst %" in said) == ("come from 1 simulated sweep only" not in said)
