@@ -38,7 +38,7 @@ def record(folder: SweepFolder, table: LossesTable, as_json: JsonFlag = False) -
         print_json(_standing_json(standing))
         return
     print_notes(standing.notes)
-    typer.echo(f"{standing.points} new points; {len(standing.finished)} trials finished with them")
+    typer.echo(f"{standing.points} new points; newly finished trials: {len(standing.finished)}")
     for trial in standing.failed:
         typer.echo(f"{trial} is recorded as failed: its loss is nan")
     if standing.replaced:

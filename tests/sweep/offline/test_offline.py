@@ -118,11 +118,11 @@ def test_open_mixtures_are_listed_again_and_a_table_recorded_twice_changes_nothi
     call("propose", sweep_yaml, "--count", 3, "-o", mixtures)
     first = MixtureFile.read(mixtures).proportions
     train(mixtures, table, only=["t0001"])
-    assert "3 new points; 1 trainings are finished" in call("record", folder, table)
+    assert "3 new points; newly finished trials: 1" in call("record", folder, table)
     before = [
         event for event in read(folder / "journal").events if event["kind"] in ("point", "end")
     ]
-    assert "0 new points; 0 trainings are finished" in call("record", folder, table)
+    assert "0 new points; newly finished trials: 0" in call("record", folder, table)
     assert [
         event for event in read(folder / "journal").events if event["kind"] in ("point", "end")
     ] == before
@@ -253,7 +253,7 @@ def test_a_larger_budget_in_the_folder_s_configuration_goes_on_after_the_results
     (folder / "config.yaml").write_text(yaml.safe_dump(edited))
     said = call("propose", folder, "--count", 100, "-o", mixtures)
     assert "changed: budget.trials 7 -> 9" in said
-    assert "2 new trainings" in said
+    assert "2 new trials" in said
 
 
 def test_propose_says_that_the_final_trainings_are_handed_out_and_only_then_that_the_sweep_is_over(
