@@ -9,8 +9,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from bimix_sweep.commands import jobs, laws, offline, setup, sweeps
-from bimix_sweep.commands.common import OneThread, WithTrainers
+from bimix_sweep.commands import jobs, setup, sweeps
+from bimix_sweep.commands.command_classes import OneThread, WithTrainers
+from bimix_sweep.commands.export import export
+from bimix_sweep.commands.fit import fit
+from bimix_sweep.commands.optimum import optimum
+from bimix_sweep.commands.plan import plan
+from bimix_sweep.commands.predict import predict
+from bimix_sweep.commands.propose import propose
+from bimix_sweep.commands.record import record
+from bimix_sweep.commands.replay import replay
 from bimix_sweep.errors import BimixSweepError
 from bimix_sweep.text import printable
 
@@ -50,7 +58,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Choose the data mixture of a pretraining run with a sweep of small proxy trainings and a "
+    help="Choose the data mixture of a pretraining run with a sweep of small proxy trials and a "
     "mixing law.",
 )
 
@@ -76,15 +84,15 @@ def _main(
 
 
 _CLASSES = {
-    laws.export: WithTrainers,
+    export: WithTrainers,
     **dict.fromkeys(
         (
-            laws.fit,
-            laws.predict,
-            laws.optimum,
-            laws.replay,
-            offline.propose,
-            offline.record,
+            fit,
+            predict,
+            optimum,
+            replay,
+            propose,
+            record,
             sweeps.report,
         ),
         OneThread,
@@ -95,7 +103,7 @@ for _command in (
     setup.init,
     setup.doctor,
     sweeps.schema,
-    setup.plan,
+    plan,
     sweeps.run,
     sweeps.resume,
     sweeps.extend,
@@ -103,13 +111,13 @@ for _command in (
     jobs.stop,
     jobs.status,
     jobs.watch,
-    offline.propose,
-    offline.record,
-    laws.fit,
-    laws.predict,
-    laws.optimum,
-    laws.replay,
-    laws.export,
+    propose,
+    record,
+    fit,
+    predict,
+    optimum,
+    replay,
+    export,
     sweeps.report,
 ):
     app.command(cls=_CLASSES.get(_command))(_command)

@@ -23,12 +23,12 @@ def test_a_saved_law_predicts_as_before(tmp_path):
     import numpy as np
 
     rng = np.random.default_rng(1)
-    shares = rng.dirichlet([1.0, 1.0, 1.0], size=20)
-    losses = 3.0 * (0.05 + shares[:, :2]) ** -0.2
+    proportions = rng.dirichlet([1.0, 1.0, 1.0], size=20)
+    losses = 3.0 * (0.05 + proportions[:, :2]) ** -0.2
     table = bimix_sweep.LossTable.from_numpy(
         domains=["a", "b", "c"],
         targets=["a", "b"],
-        proportions=shares,
+        proportions=proportions,
         losses=losses,
         steps=np.full(20, 100.0),
     )
@@ -36,18 +36,18 @@ def test_a_saved_law_predicts_as_before(tmp_path):
     law.save(tmp_path / "law.json")
     again = bimix_sweep.load_law(tmp_path / "law.json")
     steps = np.full(20, 100.0)
-    assert (again.predict(shares, steps) == law.predict(shares, steps)).all()
+    assert (again.predict(proportions, steps) == law.predict(proportions, steps)).all()
 
 
 def test_tables_from_memory_equal_the_table_of_a_file(tmp_path):
     import numpy as np
     import pyarrow as pa
 
-    shares, losses = np.array([[0.25, 0.75], [0.5, 0.5]]), np.array([[2.0], [np.nan]])
+    proportions, losses = np.array([[0.25, 0.75], [0.5, 0.5]]), np.array([[2.0], [np.nan]])
     made = bimix_sweep.LossTable.from_numpy(
         domains=["a", "b"],
         targets=["a"],
-        proportions=shares,
+        proportions=proportions,
         losses=losses,
         steps=np.array([10.0, 10.0]),
         trials=["x", "y"],

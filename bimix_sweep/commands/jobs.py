@@ -3,40 +3,66 @@
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bimix_sweep.commands.common import JsonFlag, RetryFlag, print_json
+from bimix_sweep.commands.options import ConfigFile, JsonFlag, RetryFailed, SweepFolder
+from bimix_sweep.commands.printing import print_json, print_progress
 from bimix_sweep.errors import ConfigError
 
-Folder = Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder or URI.")]
+if TYPE_CHECKING:
+    from bimix_sweep.config import SweepConfig
+
 Dashboard = Annotated[
     str | None,
-    typer.Option(help="Address of the head's dashboard, where it is not the one of submit."),
+    typer.Option(
+        "--address",
+        help="Address of the head's dashboard, where it is not the address of submit.",
+    ),
 ]
+SubmitAddress = Annotated[
+    str, typer.Option(help="Address of the head's dashboard: http://HEAD:8265.")
+]
+SharedFolder = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        help="Folder or URI of the sweep, as this machine and the cluster both see it, instead of "
+        "the file's `out`.",
+    ),
+]
+WorkingDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder with your trainer's code; it is sent to every node, except what its "
+        ".gitignore leaves out."
+    ),
+]
+WebFlag = Annotated[
+    bool,
+    typer.Option(
+        "--web", help="Serve the sweep's page to a browser on this machine, kept up to date."
+    ),
+]
+OptunaFlag = Annotated[
+    bool,
+    typer.Option(
+        "--optuna", help="Serve optuna-dashboard on the sweep to a browser on this machine."
+    ),
+]
+Port = Annotated[
+    int, typer.Option(min=0, max=65535, help="Port of --web or --optuna; 0 takes any free one.")
+]
+Seconds = Annotated[float, typer.Option(min=0.2, help="Seconds between two reads of the journal.")]
 
 
 def submit(
-    config: Annotated[Path, typer.Argument(help="sweep.yaml")],
-    address: Annotated[
-        str, typer.Option(help="Address of the head's dashboard: http://HEAD:8265.")
-    ],
-    out: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder or URI of the sweep, as this machine and the cluster both see it; "
-            "default: the file's out."
-        ),
-    ] = None,
-    working_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder with your trainer's code; it is sent to every node. A .gitignore there is "
-            "heeded."
-        ),
-    ] = None,
-    retry_failed: RetryFlag = None,
+    config: ConfigFile,
+    address: SubmitAddress,
+    out: SharedFolder = None,
+    working_dir: WorkingDir = None,
+    retry_failed: RetryFailed = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a sweep as a job on a Ray cluster.
@@ -47,17 +73,11 @@ def submit(
     """
     from bimix_sweep.config import SweepConfig
     from bimix_sweep.sweep.jobs import submission
-    from bimix_sweep.sweep.views.follower import Follower
     from bimix_sweep.sweep.workspace.paths import sweep_folder
 
     loaded = SweepConfig.load(config)
     folder = sweep_folder(out or loaded.out)
-    if (
-        (followed := Follower(folder)).poll() is not None
-        and followed.complete
-        and not retry_failed
-        and submission.unchanged(loaded, folder)
-    ):
+    if _complete(loaded, folder) and not retry_failed:
         raise ConfigError(
             f"{folder} holds a sweep that is complete; its results are there, so take another "
             "folder for a new one"
@@ -68,7 +88,7 @@ def submit(
         address,
         working_dir=working_dir,
         retry_failed=retry_failed,
-        say=lambda line: typer.echo(line, err=True),
+        say=print_progress,
     )
     if as_json:
         print_json(
@@ -83,23 +103,34 @@ def submit(
     typer.echo(f"{state.state.lower()}; look with: bimix-sweep watch {folder}")
 
 
-def stop(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -> None:
-    """End the job of a sweep. Nothing is lost; the sweep can be resumed later."""
+def _complete(config: "SweepConfig", folder: str) -> bool:
+    """Whether the folder holds a complete sweep of this very configuration."""
+    from bimix_sweep.sweep.jobs import submission
+    from bimix_sweep.sweep.views.follower import Follower
+
+    follower = Follower(folder)
+    return (
+        follower.poll() is not None and follower.complete and submission.unchanged(config, folder)
+    )
+
+
+def stop(folder: SweepFolder, address: Dashboard = None, as_json: JsonFlag = False) -> None:
+    """Stop the job of a sweep. Nothing is lost; the sweep can be resumed later."""
     from bimix_sweep.sweep.jobs import submission
     from bimix_sweep.sweep.views.follower import Follower
     from bimix_sweep.sweep.workspace.paths import sweep_folder
 
     folder = sweep_folder(folder)
-    state = submission.stop(folder, address=address, say=lambda line: typer.echo(line, err=True))
-    followed = Follower(folder)
-    followed.poll()
+    state = submission.stop(folder, address=address, say=print_progress)
+    follower = Follower(folder)
+    follower.poll()
     if as_json:
         print_json(
             {
                 "submission_id": state.job.submission_id,
                 "address": state.job.address,
                 "state": state.state,
-                "complete": followed.complete,
+                "complete": follower.complete,
             }
         )
         return
@@ -107,13 +138,13 @@ def stop(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -
         f"job {state.job.submission_id}: "
         f"{state.state.lower()}{f' ({state.message})' if state.message else ''}"
     )
-    if followed.complete:
+    if follower.complete:
         typer.echo("the sweep is complete")
     else:
         typer.echo(submission.how_to_go_on(folder, state.job.address))
 
 
-def status(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -> None:
+def status(folder: SweepFolder, address: Dashboard = None, as_json: JsonFlag = False) -> None:
     """Show the progress of a sweep.
 
     Prints its trials, the predicted optimum and its job. The command reads the journal, and asks
@@ -124,37 +155,25 @@ def status(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False)
     from bimix_sweep.sweep.workspace.paths import sweep_folder
 
     folder = sweep_folder(folder)
-    followed = Follower(folder)
-    snapshot = followed.poll()
+    follower = Follower(folder)
+    snapshot = follower.poll()
     job = submission.job_state(folder, address=address)
     if snapshot is None and job is None:
         raise ConfigError(
             f"{folder} holds no sweep and no job; start one with: bimix-sweep run, or submit"
         )
     if as_json:
-        print_json(as_json_value(folder, snapshot, job, followed))
+        print_json(as_json_value(folder, snapshot, job, follower))
         return
-    print_status(folder, snapshot, job, followed)
+    print_status(folder, snapshot, job, follower)
 
 
 def watch(
-    folder: Folder,
-    web: Annotated[
-        bool,
-        typer.Option(
-            "--web", help="Serve the sweep's page to a browser on this machine, renewed as it goes."
-        ),
-    ] = False,
-    optuna: Annotated[
-        bool,
-        typer.Option(
-            "--optuna", help="Serve optuna-dashboard on the sweep to a browser on this machine."
-        ),
-    ] = False,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of --web or --optuna; 0 takes any free one.")
-    ] = 8042,
-    seconds: Annotated[float, typer.Option(min=0.2, help="Between looks at the journal.")] = 2.0,
+    folder: SweepFolder,
+    web: WebFlag = False,
+    optuna: OptunaFlag = False,
+    port: Port = 8042,
+    seconds: Seconds = 2.0,
 ) -> None:
     """Follow a sweep while it runs, here or elsewhere.
 
@@ -183,12 +202,12 @@ def watch(
             _until_interrupted(serve_study(folder, port=port))
         watch_in_terminal(Follower(folder), folder, seconds=seconds)
     except KeyboardInterrupt:
-        typer.echo(f"the sweep in {folder} is left alone", err=True)
+        typer.echo(f"the sweep in {folder} goes on", err=True)
 
 
 def _until_interrupted(served: AbstractContextManager[str]) -> None:
     """Print the URL of a server and keep the server until Ctrl-C."""
     with served as url:
-        typer.echo(f"{url}  (Ctrl-C ends the page and leaves the sweep alone)")
+        typer.echo(f"{url}  (Ctrl-C ends the server; the sweep goes on)")
         while True:
             time.sleep(3600)

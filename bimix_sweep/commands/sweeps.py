@@ -3,29 +3,43 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from bimix_sweep.commands.common import (
+from bimix_sweep.commands.options import (
     Address,
+    ChangedConfig,
+    ConfigFile,
     JsonFlag,
-    RetryFlag,
-    print_json,
-    print_recipe,
+    OutFolder,
+    RetryFailed,
+    Seed,
+    Slots,
+    SweepFolder,
+    VersionChange,
 )
+from bimix_sweep.commands.printing import print_json, print_progress, print_recipe
+
+DemoFolder = Annotated[
+    Path, typer.Option(help="Folder of the demo's sweep; it must be new or empty.")
+]
+ResumeFlag = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Resume the sweep where that folder holds one, for schedulers that start a job again.",
+    ),
+]
+MoreTrials = Annotated[
+    int, typer.Option(min=1, max=10**6, help="Number of trials to add to budget.trials.")
+]
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of the demo's sweep; must be new.")] = Path(
-        "runs/demo"
-    ),
-    slots: Annotated[
-        int | None, typer.Option(min=1, help="Trainings at a time; default: one a core.")
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**63 - 1, help="Everything random follows from it.")
-    ] = 0,
+    out: DemoFolder = Path("runs/demo"),
+    slots: Slots = None,
+    seed: Seed = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a whole small sweep on this machine, in minutes.
@@ -39,32 +53,23 @@ def demo(
 
 
 def run(
-    config: Annotated[Path, typer.Argument(help="sweep.yaml")],
+    config: ConfigFile,
     address: Address = None,
-    out: Annotated[
-        str | None, typer.Option(help="Folder of the sweep, instead of the file's `out`.")
-    ] = None,
-    go_on: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Go on with the sweep where that folder holds one, for schedulers that start a "
-            "job again.",
-        ),
-    ] = False,
-    retry_failed: RetryFlag = None,
+    out: OutFolder = None,
+    resume_existing: ResumeFlag = False,
+    retry_failed: RetryFailed = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a sweep to its end, here or on a cluster."""
-    with _early_stop_told():
+    with _explain_early_interrupt():
         from bimix_sweep.config import SweepConfig
 
         loaded = SweepConfig.load(config)
         folder = out or loaded.out
-        typer.echo(f"{loaded.name}: starting in {folder}", err=True)
+        print_progress(f"{loaded.name}: starting in {folder}")
         from bimix_sweep.sweep.api import holds_sweep, resume_sweep, run_sweep
 
-        if go_on and holds_sweep(folder):
+        if resume_existing and holds_sweep(folder):
             recipe = resume_sweep(folder, config=loaded, retry_failed=retry_failed, address=address)
         else:
             recipe = run_sweep(loaded, out=out, address=address)
@@ -72,21 +77,10 @@ def run(
 
 
 def resume(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")],
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="Go on with this changed configuration; default: DIR/config.yaml, edited or not."
-        ),
-    ] = None,
-    version_change: Annotated[
-        Literal["keep", "drop"],
-        typer.Option(
-            help="Trainings on a domain's old version: kept as evidence under a name of their own, "
-            "or dropped."
-        ),
-    ] = "keep",
-    retry_failed: RetryFlag = None,
+    folder: SweepFolder,
+    config: ChangedConfig = None,
+    version_change: VersionChange = "keep",
+    retry_failed: RetryFailed = None,
     address: Address = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -95,7 +89,7 @@ def resume(
     Finished trials are kept, running trials continue from their checkpoint, and trials that failed
     for a cause outside their mixture are tried again.
     """
-    with _early_stop_told():
+    with _explain_early_interrupt():
         from bimix_sweep.config import SweepConfig
         from bimix_sweep.sweep.api import resume_sweep
 
@@ -111,9 +105,9 @@ def resume(
 
 
 def extend(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")],
-    runs: Annotated[int, typer.Option(min=1, max=10**6, help="Trainings to add to budget.trials.")],
-    retry_failed: RetryFlag = None,
+    folder: SweepFolder,
+    trials: MoreTrials,
+    retry_failed: RetryFailed = None,
     address: Address = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -121,16 +115,16 @@ def extend(
 
     The sweep may be finished or not; its earlier trials are kept.
     """
-    with _early_stop_told():
+    with _explain_early_interrupt():
         from bimix_sweep.sweep.api import extend_sweep
 
-        recipe = extend_sweep(folder, runs, retry_failed=retry_failed, address=address)
+        recipe = extend_sweep(folder, trials, retry_failed=retry_failed, address=address)
     print_recipe(recipe, folder, as_json)
 
 
 @contextlib.contextmanager
-def _early_stop_told() -> Iterator[None]:
-    """Print what to do after a Ctrl-C that comes before the driver handles signals.
+def _explain_early_interrupt() -> Iterator[None]:
+    """Print what to do after a Ctrl-C that comes before the sweep's driver handles signals.
 
     From then on the driver itself prints how to resume the sweep.
     """
@@ -138,14 +132,11 @@ def _early_stop_told() -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         if error.__cause__ is None:
-            typer.echo("stopped before anything was begun; start it again as before", err=True)
+            print_progress("stopped before the sweep began; start it again with the same command")
         raise
 
 
-def report(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder.")],
-    as_json: JsonFlag = False,
-) -> None:
+def report(folder: SweepFolder, as_json: JsonFlag = False) -> None:
     """Write the page of a sweep again.
 
     The sweep may be running or finished; the page is DIR/report.html.

@@ -50,8 +50,8 @@ class ReplayRow:
     """One of POLICIES."""
     seed: int
     """Seed of the replay."""
-    runs: int
-    """Number of runs selected."""
+    trials: int
+    """Number of trials: runs selected."""
     spearman: float
     """Rank correlation of predicted and measured losses over the mixtures not selected, mean over
     targets; NaN where it is not defined."""
@@ -70,21 +70,21 @@ class ReplayRow:
 def replay(
     table: LossTable,
     *,
-    runs: int,
+    trials: int,
     start: int | None = None,
     policy: str = "informative",
     slots: int = 1,
     heldout: LossTable | None = None,
     seed: int = 0,
 ) -> tuple[ReplayRow, ...]:
-    """Selects up to `runs` runs of a table, one batch after another, and judges the law after each
+    """Selects up to `trials` runs of a table, one batch after another, and judges the law after each
     batch.
 
     Args:
         table: finished runs.
-        runs: number of runs to select in all.
+        trials: number of runs to select in all.
         start: number of runs before the law is first fitted; default: domains + 3, at most half of
-            `runs`.
+            `trials`.
         policy: "informative" or "random".
         slots: number of runs chosen at once, without knowledge of each other's losses.
         heldout: finished runs to judge on; default: the runs not selected.
@@ -95,23 +95,23 @@ def replay(
             `slots` is below 1, or the held-out table has other domains or targets.
     """
     pool = _Pool(table)
-    start = max(2, min(len(table.domains) + 3, runs // 2)) if start is None else start
+    start = max(2, min(len(table.domains) + 3, trials // 2)) if start is None else start
     if policy not in POLICIES:
         raise SweepError(f"policy {policy!r} is not known; need one of {', '.join(POLICIES)}")
     if heldout is None and pool.several:
         pool.reserve(rng(seed, "replay", "judged"))
     most = len(pool.open)
-    if not 2 <= start <= runs <= most:
+    if not 2 <= start <= trials <= most:
         raise SweepError(
-            f"start {start} and runs {runs} do not fit a table of {most} runs; need 2 <= start "
-            f"<= runs <= {most}"
+            f"start {start} and trials {trials} do not fit a table of {most} runs; need "
+            f"2 <= start <= trials <= {most}"
         )
     if slots < 1:
         raise SweepError(f"slots is {slots}; need at least 1")
-    if heldout is None and runs == len(pool.fidelities):
+    if heldout is None and trials == len(pool.fidelities):
         raise SweepError(
-            f"all {runs} runs would be looked at and none is left to judge on; give a held-out "
-            "table or fewer runs"
+            f"all {trials} runs would be chosen and none is left to judge on; give a held-out "
+            "table or fewer trials"
         )
     if heldout is not None:
         _check_alike(table, heldout)
@@ -126,9 +126,9 @@ def replay(
         rows.append(
             _judge(law, judged, policy, seed, len(seen), pool.cost(seen) if pool.several else None)
         )
-        if len(seen) == runs:
+        if len(seen) == trials:
             return tuple(rows)
-        count = min(slots, runs - len(seen))
+        count = min(slots, trials - len(seen))
         seen = [
             *seen,
             *(
@@ -326,7 +326,7 @@ def _last(table: LossTable) -> LossTable:
 
 
 def _judge(
-    law: FittedLaw, table: LossTable, policy: str, seed: int, runs: int, cost: float | None
+    law: FittedLaw, table: LossTable, policy: str, seed: int, trials: int, cost: float | None
 ) -> ReplayRow:
     proportions = np.zeros((len(table), len(law.domains)))
     for column, name in enumerate(law.domains):
@@ -347,7 +347,7 @@ def _judge(
     return ReplayRow(
         policy=policy,
         seed=seed,
-        runs=runs,
+        trials=trials,
         num_judged=len(table),
         cost=cost,
         spearman=_mean(ranks),

@@ -17,8 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bimix_sweep import files
 from bimix_sweep.errors import ExportError
-from bimix_sweep.export.recipe import Recipe, explain, rounded
+from bimix_sweep.export.recipe import Recipe
+from bimix_sweep.export.rounding import rounded
 from bimix_sweep.export.unit import Unit
+from bimix_sweep.export.validation_error import explain
 from bimix_sweep.parsing import parse_yaml
 from bimix_sweep.text import shown
 
@@ -219,22 +221,22 @@ def read_blend(
             domain with a proportion above 0.
     """
     sources = {} if domains_file is None else _read_sources(domains_file)
-    shares = rounded(recipe.proportions)
-    if unknown := next((name for name in sources if name not in shares), None):
-        known = ", ".join(list(shares)[:20])
+    proportions = rounded(recipe.proportions)
+    if unknown := next((name for name in sources if name not in proportions), None):
+        known = ", ".join(list(proportions)[:20])
         raise ExportError(
             f"{domains_file}: domain {unknown} is not in the recipe; need domains of {known}"
         )
     if domains_file is not None and (
-        lacking := next((n for n, share in shares.items() if share > 0 and n not in sources), None)
+        lacking := next((n for n, x in proportions.items() if x > 0 and n not in sources), None)
     ):
         raise ExportError(
-            f"{domains_file}: no domain {lacking}; need an entry for every domain with a share "
-            "above 0"
+            f"{domains_file}: no domain {lacking}; need an entry for every domain with a "
+            "proportion above 0"
         )
     parts = tuple(
-        Part(domain=name, proportion=share, weight=share, source=sources.get(name, DomainSource()))
-        for name, share in shares.items()
+        Part(domain=name, proportion=x, weight=x, source=sources.get(name, DomainSource()))
+        for name, x in proportions.items()
     )
     return Blend(parts=parts, recipe=recipe, given=domains_file is not None, names=names)
 

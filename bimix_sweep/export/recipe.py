@@ -6,35 +6,26 @@ no trial tested (`not_tested`). Proportions are proportions of **tokens**.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from bimix_sweep import files
-from bimix_sweep.design.confirmation import Comparison
 from bimix_sweep.errors import ExportError, MixtureError
-from bimix_sweep.law.optimum.answer import not_tested
-from bimix_sweep.law.optimum.optimal_mixture import Optimum
-from bimix_sweep.law.posterior.fitted_law import FittedLaw
-from bimix_sweep.law.posterior.problem_statement import ProblemStatement
+from bimix_sweep.export.validation_error import explain
 from bimix_sweep.mixture.domains import MAX_DOMAINS, check_names
 from bimix_sweep.mixture.goals import Goal
-from bimix_sweep.mixture.simplex import SUM_TOLERANCE, apportion
+from bimix_sweep.mixture.simplex import SUM_TOLERANCE
 from bimix_sweep.text import shown
 
-DECIMALS = 6
-"""Decimals of proportions, which are written in millionths, so that the written values sum to
-exactly 1."""
 MAX_BYTES = 64 * 2**20
 """Maximum bytes of a recipe file; a larger file is refused before it is parsed."""
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Proportion = Annotated[float, Field(ge=0, le=1)]
 """A proportion, in [0, 1]."""
-Interval = tuple[Share, Share]
+Interval = tuple[Proportion, Proportion]
 """Lower and upper end of a range of proportions."""
 Positive = Annotated[float, Field(gt=0)]
 """A number above 0."""
@@ -53,7 +44,7 @@ class Certificate(_Part):
         ge=0, description="largest possible improvement of the objective, in its own units"
     )
     scope: Literal["global", "local"] = Field(
-        description="global: the parametric law was minimised; local: a residual process is in"
+        description="global: the parametric law was minimised; local: the law with its discrepancy"
     )
 
 
@@ -85,12 +76,14 @@ class Recipe(_Part):
     Only `proportions` is required, so a mixture that was decided by hand can be exported too.
     """
 
-    proportions: dict[str, Share] = Field(description="share of tokens of each domain, sum 1")
+    proportions: dict[str, Proportion] = Field(
+        description="proportion of the tokens of each domain, sum 1"
+    )
     region: dict[str, Interval] = Field(
         default={},
         description="range of each domain over mixtures predicted within `within` of the best",
     )
-    alternatives: list[dict[str, Share]] = Field(
+    alternatives: list[dict[str, Proportion]] = Field(
         default=[], description="a few extreme mixtures of the region"
     )
     interval: dict[str, Interval] = Field(
@@ -222,169 +215,3 @@ class Recipe(_Part):
     def to_json(self) -> dict[str, Any]:
         """The content of RECIPE.json."""
         return self.model_dump(mode="json")
-
-
-def build_recipe(
-    optimum: Optimum,
-    law: FittedLaw,
-    problem: ProblemStatement,
-    *,
-    comparison: Comparison | None = None,
-    excluded: Mapping[str, str] | None = None,
-    provenance: Mapping[str, Any] | None = None,
-) -> Recipe:
-    """Make the recipe of a sweep or of a law.
-
-    The mixture is the law's optimum, or the mixture that the confirmation trials showed to be
-    better.
-
-    Args:
-        optimum: the law's optimum.
-        law: the fitted law.
-        problem: the problem that the optimum answers. If it does not state the tokens of the
-            final run, `tokens` and `epochs` stay empty.
-        comparison: result of the confirmation trials; None if there were none.
-        excluded: {trial: reason why it was left out}.
-        provenance: JSON values; the problem is added to them.
-
-    Raises:
-        ExportError: provenance holds a value that JSON cannot represent.
-    """
-    chosen, losses = optimum.mixture, dict(optimum.predicted_losses)
-    if comparison is not None:
-        chosen = next(
-            one.mixture for one in comparison.mixtures if one.role == comparison.recommended
-        )
-        if chosen != optimum.mixture:
-            predicted = law.predict(
-                chosen.as_array(law.domains)[None], np.array([optimum.step]), _one(optimum.size)
-            )[0]
-            losses = dict(zip(law.targets, map(float, predicted), strict=True))
-    domains, token_budget = problem.domains, problem.final and problem.final.tokens
-    beyond = not_tested(optimum, law, problem, compared=comparison is not None)
-    proportions = rounded({name: chosen.as_dict().get(name, 0.0) for name in domains.names})
-    tokens = (
-        {name: share * token_budget for name, share in proportions.items()} if token_budget else {}
-    )
-    available = dict(zip(domains.names, domains.tokens, strict=True))
-    try:
-        return Recipe(
-            proportions=proportions,
-            region=_intervals(optimum.region),
-            interval=_intervals(optimum.interval),
-            within=optimum.within,
-            alternatives=[rounded(mixture.as_dict()) for mixture in optimum.alternatives],
-            predicted_losses=losses,
-            goals={
-                name: RecipeGoal(goal=goal.direction, range=goal.range)
-                for name, goal in law.goals.items()
-            },
-            regret={
-                "expected": max(optimum.regret.expected, 0.0),
-                "upper95": max(optimum.regret.upper95, 0.0),
-            },
-            certificate=Certificate(
-                gap=max(optimum.gap, 0.0),
-                scope=optimum.scope,  # type: ignore[arg-type]
-            ),
-            step=optimum.step,
-            size=optimum.size,
-            extrapolation=dict(beyond.extrapolation),
-            not_tested=list(beyond.sentences),
-            tokens=tokens,
-            epochs={
-                name: count / available[name] if math.isfinite(available[name]) else None
-                for name, count in tokens.items()
-            },
-            binding=[
-                Binding(domain=one.domain, bound=one.bound, cost=one.cost)  # type: ignore[arg-type]
-                for one in optimum.binding
-            ],
-            law=_law(law),
-            comparison=None if comparison is None else _compared(comparison),
-            excluded=dict(excluded or {}),
-            provenance={**(provenance or {}), "problem": problem.to_json()},
-        )
-    except ValidationError as error:
-        raise ExportError(f"the recipe cannot be written: {explain(error)}") from None
-
-
-def _one(size: float | None) -> np.ndarray | None:
-    """(1,) array of the size; None if there is no size."""
-    return None if size is None else np.array([size])
-
-
-def _intervals(ends: Mapping[str, tuple[float, float]]) -> dict[str, Interval]:
-    """Intervals clipped to [0, 1].
-
-    The ends come from a projection and may be outside by rounding.
-    """
-    return {
-        name: (min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0))
-        for name, (low, high) in ends.items()
-    }
-
-
-def _law(law: FittedLaw) -> dict[str, JsonValue]:
-    """Facts about the law for the recipe, JSON-able."""
-    return {
-        "choice": dict(law.choice),
-        "cross_validation": json.loads(json.dumps(law.cross_validation)),
-        "residual_process": law.has_process,
-        "num_trials": law.num_trials,
-        "num_mixtures": law.num_mixtures,
-        "steps": list(law.steps),
-        "sizes": None if law.sizes is None else list(law.sizes),
-        "notes": list(law.notes),
-        "digest": law.digest,
-    }
-
-
-def _compared(comparison: Comparison) -> dict[str, JsonValue]:
-    """Result of the confirmation trials for the recipe, JSON-able."""
-    return {
-        "sentence": comparison.reason,
-        "recommended": comparison.recommended,
-        "differ": comparison.differ,
-        "seeds": list(comparison.seeds),
-        "noise": comparison.noise,
-        "mixtures": [
-            {
-                "role": one.role,
-                "proportions": dict(rounded(one.mixture.as_dict())),
-                "losses": dict(one.losses),
-                "objective": one.objective,
-                "difference": one.difference,
-                "noise95": one.noise95,
-                "differs": one.differs,
-            }
-            for one in comparison.mixtures
-        ],
-    }
-
-
-def explain(error: ValidationError) -> str:
-    """Describes the first error that pydantic found, on one line: the key, what arrived, what is
-    needed."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part)[:80] for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if not where:
-        return message
-    if first["type"] == "extra_forbidden":
-        return f"{where} is not a known key"
-    if first["type"] == "missing":
-        return f"no {where}; need it"
-    return f"{where} is {shown(first.get('input'))}; {message[0].lower()}{message[1:]}"
-
-
-def rounded(proportions: Mapping[str, float], decimals: int = DECIMALS) -> dict[str, float]:
-    """The proportions rounded to multiples of 10**-decimals, by the largest remainder method.
-
-    The rounded values, as decimal numbers, sum to exactly 1.
-    """
-    values = np.array(list(proportions.values()), dtype=np.float64)
-    counts = apportion(values / values.sum(), 10**decimals)
-    return {
-        name: int(count) / 10**decimals for name, count in zip(proportions, counts, strict=True)
-    }

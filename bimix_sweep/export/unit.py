@@ -6,7 +6,7 @@ from enum import Enum
 class Unit(Enum):
     """What a trainer's weights are proportions of."""
 
-    TOKENS = "share of tokens"
+    TOKENS = "proportion of tokens"
     """Unit of trainers that draw samples of equal length: the weights are the recipe's
     proportions."""
     DOCUMENTS = "documents"

@@ -162,18 +162,18 @@ def resume_sweep(
 
 def extend_sweep(
     folder: str | Path,
-    runs: int,
+    trials: int,
     *,
     retry_failed: RetryFailed = None,
     address: str | None = None,
     prepare: Prepare = prepare_trainer,
     progress: Progress | None = None,
 ) -> Recipe:
-    """Continues a sweep, finished or not, with a budget of `runs` more trials.
+    """Continues a sweep, finished or not, with a budget of `trials` more trials.
 
     Args:
         folder: path or URI of the sweep.
-        runs: number of additional trials.
+        trials: number of additional trials.
         retry_failed, address, prepare, progress: the arguments of `resume_sweep`.
 
     Returns:
@@ -185,7 +185,7 @@ def extend_sweep(
     folder = sweep_folder(folder)
     return resume_sweep(
         folder,
-        config=extension(folder, runs),
+        config=extension(folder, trials),
         retry_failed=retry_failed,
         address=address,
         prepare=prepare,
@@ -193,8 +193,8 @@ def extend_sweep(
     )
 
 
-def extension(folder: str, runs: int) -> SweepConfig:
-    """The folder's configuration with a budget of `runs` more trials than the journal's.
+def extension(folder: str, trials: int) -> SweepConfig:
+    """The folder's configuration with a budget of `trials` more trials than the journal's.
 
     The configuration may have been edited.
 
@@ -212,7 +212,7 @@ def extension(folder: str, runs: int) -> SweepConfig:
         )
     current = SweepConfig.load(locations.join(folder, CONFIG))
     budget = current.budget.model_copy(update={"trials": history.spec.max_trials})
-    wanted = extended(current.model_copy(update={"budget": budget}), runs)
+    wanted = extended(current.model_copy(update={"budget": budget}), trials)
     if (settled := _settled(history, wanted)) is not None:
         reached = (
             "that regret" if settled.regret_expected is None else f"{settled.regret_expected:.2g}"

@@ -168,11 +168,12 @@ def compare(history: SweepHistory, given: SweepConfig, versions: VersionChange =
     )
 
 
-def extended(config: SweepConfig, runs: int) -> SweepConfig:
-    """The configuration with a budget of `runs` more trials."""
-    budget = config.budget.model_copy(update={"trials": config.budget.trials + runs})
+def extended(config: SweepConfig, trials: int) -> SweepConfig:
+    """The configuration with a budget of `trials` more trials."""
+    budget = config.budget.model_copy(update={"trials": config.budget.trials + trials})
     return SweepConfig.parse(
-        config.model_copy(update={"budget": budget}).model_dump(mode="json"), where=f"--runs {runs}"
+        config.model_copy(update={"budget": budget}).model_dump(mode="json"),
+        where=f"--trials {trials}",
     )
 
 

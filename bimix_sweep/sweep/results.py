@@ -15,8 +15,9 @@ from bimix_sweep.data.stream import badly_realised
 from bimix_sweep.design.confirmation import Comparison, compare_confirmation_trials, objective_noise
 from bimix_sweep.design.initial_design import moved_references
 from bimix_sweep.errors import DataError, LawError, SweepError, TableError
+from bimix_sweep.export.build_recipe import build_recipe
 from bimix_sweep.export.provenance import commit
-from bimix_sweep.export.recipe import Recipe, build_recipe
+from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.export.writing import as_yaml
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
 from bimix_sweep.law.optimum.answer import answer, not_tested

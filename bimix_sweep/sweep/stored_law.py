@@ -13,7 +13,8 @@ from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.confirmation import Comparison
 from bimix_sweep.errors import ConfigError, LawError, SweepError, TableError
-from bimix_sweep.export.recipe import Recipe, build_recipe
+from bimix_sweep.export.build_recipe import build_recipe
+from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.law.fitting.fit_law import FittedLaw
 from bimix_sweep.law.optimum.answer import answer
 from bimix_sweep.law.posterior.problem_statement import ProblemStatement

@@ -18,7 +18,7 @@ from tests.benchmarks.truths import FAMILIES, advance, spec, truth
 NOISES = (0.002, 0.003, 0.005, 0.01)
 RUNS = (20, 24, 32, 48, 64)
 NOTE = (
-    "On the sweeps that the belief was chosen on the ratio is 3.3, with 99 % inside and 95 % in the worst world; without what the good trainings, left out, missed by, it "
+    "On the sweeps that the belief was chosen on the ratio is 3.3, with 99 % inside and 95 % in the worst world; without what the good trials, left out, missed by, it "
     "was 3.9 at a narrower width. Long sweeps are chaotic: a difference in the twelfth digit of a fit sends them to other mixtures."
 )
 

@@ -25,11 +25,11 @@ def main() -> None:
             row
             for seed in SEEDS
             for row in replay(
-                table, runs=32, start=16, policy=policy, slots=2, heldout=heldout, seed=seed
+                table, trials=32, start=16, policy=policy, slots=2, heldout=heldout, seed=seed
             )
         ]
-        found[policy] = {n: [row.spearman for row in rows if row.runs == n] for n in GOALS}
-        errors[policy] = {n: [row.mre for row in rows if row.runs == n] for n in GOALS}
+        found[policy] = {n: [row.spearman for row in rows if row.trials == n] for n in GOALS}
+        errors[policy] = {n: [row.mre for row in rows if row.trials == n] for n in GOALS}
     claims = []
     for n, goal in GOALS.items():
         ours, random = found["informative"][n], found["random"][n]

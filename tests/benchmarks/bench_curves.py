@@ -66,7 +66,7 @@ def left_out(table: LossTable, seed: int, *, rival: bool = False) -> np.ndarray:
 
 
 def planted(table: LossTable, law: FittedLaw, seed: int) -> tuple[np.ndarray, LossTable]:
-    """(rows, targets) losses of a world where the law is right, and the table that trainings with its noise would measure there."""
+    """(rows, targets) losses of a world where the law is right, and the table that trials with its noise would measure there."""
     generator = rng(seed, "curves planted")
     number = {trial: index for index, trial in enumerate(dict.fromkeys(table.trials))}
     training = np.array([number[trial] for trial in table.trials])
@@ -201,10 +201,10 @@ def main() -> None:
         for small, large in (("70M", "160M"), ("160M", "305M"))
     }
     notes = [
-        f"Limit: in {WORLDS} planted worlds where the law is right and trainings scatter as estimated here, the truth itself misses the measurements by "
+        f"Limit: in {WORLDS} planted worlds where the law is right and trials scatter as estimated here, the truth itself misses the measurements by "
         f"{truth_of['mre']:.3f} % (median over targets {truth_of['median_mre']:.3f}, R2 {truth_of['median_r2']:.3f}), and the law fitted by the same folds by "
         f"{world_of['mre']:.3f} % ({world_of['median_mre']:.3f}, R2 {world_of['median_r2']:.3f}): what is missing on the published curves is noise of single "
-        f"trainings, which no mixture left out can be predicted without. That estimate calls noise what neither law nor process explains. Without any law: whoever "
+        f"trials, which no mixture left out can be predicted without. That estimate calls noise what neither law nor process explains. Without any law: whoever "
         f"trained the left-out mixture itself at the next smaller size and carries its last loss over by a line errs by "
         + ", ".join(f"{value:.3f} % ({way})" for way, value in carried.items())
         + ".",

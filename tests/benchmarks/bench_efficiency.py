@@ -16,14 +16,14 @@ from tests.benchmarks.recording import Claim, record
 from tests.benchmarks.rivals import error, gaussian_process, lightgbm, log_linear, rank
 
 HARD = "dm_mathematics"
-"""Target of most large misses: a share of .001 lowers its loss by a third, and shares are published with three decimals."""
+"""Target of most large misses: a proportion of .001 lowers its loss by a third, and proportions are published with three decimals."""
 SEEDS = 5
 GOALS = {24: 0.965, 32: 0.981, 64: 0.987, 512: 0.992}
 CHOSEN = {20: 0.950, 24: 0.975, 32: 0.985}
 
 
 def hidden_share(small: LossTable, large: LossTable, missed: np.ndarray) -> str:
-    """Whether the misses at a published share of 0 are chance: a mixture that 1M and 60M trainings both find easy holds some of the domain."""
+    """Whether the misses at a published proportion of 0 are chance: a mixture that 1M and 60M trials both find easy holds some of the domain."""
     target, share = small.targets.index(HARD), small.proportions[:, small.domains.index(HARD)]
     beside = {trial.rsplit("-", 1)[1]: row for row, trial in enumerate(large.trials)}
     sixty = np.array(
@@ -33,10 +33,10 @@ def hidden_share(small: LossTable, large: LossTable, missed: np.ndarray) -> str:
     easy = absent & missed[:, target]
     rank_60m = [float((sixty[absent] <= loss).mean()) for loss in sixty[easy]]
     return (
-        f"Limit: {easy.sum()} of the {missed.sum()} losses that 512 runs miss by more than 15 % are {HARD} at a published share of 0, where the measured loss "
+        f"Limit: {easy.sum()} of the {missed.sum()} losses that 512 runs miss by more than 15 % are {HARD} at a published proportion of 0, where the measured loss "
         f"is {small.losses[easy, target].mean():.2f} against a median of {np.median(small.losses[absent, target]):.2f} of all {absent.sum()} such mixtures and "
-        f"{np.median(small.losses[few, target]):.2f} at a share of .001. The same mixtures trained at 60M are among the lowest {100 * max(rank_60m):.0f} % of those "
-        f"{absent.sum()} again, so it is no chance of one training: they hold a share below .0005 that rounding hides, and no law of the published shares can tell "
+        f"{np.median(small.losses[few, target]):.2f} at a proportion of .001. The same mixtures trained at 60M are among the lowest {100 * max(rank_60m):.0f} % of those "
+        f"{absent.sum()} again, so it is no chance of one trial: they hold a proportion below .0005 that rounding hides, and no law of the published proportions can tell "
         "them from mixtures without any: from 512 runs ours and LightGBM miss one of them by more than 30 % too, as the claims say. Tried without gain on the "
         "training runs (20 draws of 16, 20, 24 and 32, the others predicted): tighter bounds on what may be predicted, down to none above the worst fitted "
         "run, leave the worst miss at 31 to 33 % on average at every one of these numbers."
@@ -105,9 +105,9 @@ def main() -> None:
         )
     for policy in ("informative", "random"):
         for seed in range(SEEDS):
-            for row in replay(train, runs=32, start=20, policy=policy, heldout=small, seed=seed):
-                if row.runs in CHOSEN:
-                    keep(policy, row.runs, rho=row.spearman, mre=row.mre)
+            for row in replay(train, trials=32, start=20, policy=policy, heldout=small, seed=seed):
+                if row.trials in CHOSEN:
+                    keep(policy, row.trials, rho=row.spearman, mre=row.mre)
     mean = lambda key, value: float(np.mean(rows[key][value]))  # noqa: E731
     span = lambda key, value: [min(rows[key][value]), max(rows[key][value])]  # noqa: E731
     claims = [

@@ -1,10 +1,10 @@
-"""Claim: whatever is killed, a resumed sweep loses no acknowledged point, has none twice, runs no finished training again, and ends
+"""Claim: whatever is killed, a resumed sweep loses no acknowledged point, has none twice, runs no finished trial again, and ends
 in the law of the same results recorded undisturbed; a sweep of one slot decides exactly what an undisturbed one decides.
 
 Sweeps of a planted law on a real Ray of a head and two worker nodes on this machine, three at a time. More than 40 faults at
-seeded random times: kill -9 of a training's process, a whole worker node, the LawActor, the driver, driver and actor while they write
+seeded random times: kill -9 of a trial's process, a whole worker node, the LawActor, the driver, driver and actor while they write
 (with half a line left as a crash of the machine leaves it), the whole cluster with its head; and a filesystem that
-fills up. The evidence is not the sweep's own: each training writes what it computed and every acknowledgement it received to a log
+fills up. The evidence is not the sweep's own: each trial writes what it computed and every acknowledgement it received to a log
 outside the sweep's folder, and the journal is read as plain JSON.
 """
 

@@ -1,8 +1,8 @@
-"""Claim: 32 trainings at once have at least 1000 points a second acknowledged, each on the disk before, while refits run; 99 % within .1 s.
+"""Claim: 32 trials at once have at least 1000 points a second acknowledged, each on the disk before, while refits run; 99 % within .1 s.
 
-Real Ray, the real LawActor and journal with fsync on a local disk, points of 7 targets. Every training is a process that sends its next point
+Real Ray, the real LawActor and journal with fsync on a local disk, points of 7 targets. Every trial is a process that sends its next point
 as soon as the one before is acknowledged, as `report` does. Meanwhile the driver asks for decisions without pause, so that the law is refitted as
-often as trainings end. At the end the journal is read again: every acknowledged point must be in it.
+often as trials end. At the end the journal is read again: every acknowledged point must be in it.
 On a machine that does nothing else: python tests/benchmarks/bench_ingest.py
 """
 
@@ -148,7 +148,7 @@ def main() -> None:
         "ingest",
         [
             Claim(
-                claim=f"points a second on the disk and acknowledged to {TRAININGS} trainings at once, over {SECONDS:g} s with {refits} refits",
+                claim=f"points a second on the disk and acknowledged to {TRAININGS} trials at once, over {SECONDS:g} s with {refits} refits",
                 goal=">= 1000",
                 value=rate,
                 spread=[float(each.min()), float(each.max())],

@@ -1,12 +1,12 @@
-"""Claims: a sweep's wall time is at most 1.15 x (time of the same trainings, one after another in one plain process without
-Ray, / slots) + 15 s of start; and where trainings take 20 s, at most 5 % of the slots' time passes without one, from the first training to the
+"""Claims: a sweep's wall time is at most 1.15 x (time of the same trials, one after another in one plain process without
+Ray, / slots) + 15 s of start; and where trials take 20 s, at most 5 % of the slots' time passes without one, from the first trial to the
 last.
 
-The sweep is the demo's kind: real text of this machine, real proxies, embedded Ray, final trainings, recipe and page. The
+The sweep is the demo's kind: real text of this machine, real proxies, embedded Ray, confirmation trials, recipe and page. The
 plain process trains exactly the mixtures and seeds the sweep journalled, from the same token store in the same precision,
 and must arrive at the same losses. The text is
-tokenised before either is timed. The trainings of 20 s sleep through them and answer from a planted law: what is timed is what passes between them
-(proposals, start and end of a training, final trainings). Run on a machine that does nothing else: python tests/benchmarks/bench_overhead.py
+tokenised before either is timed. The trials of 20 s sleep through them and answer from a planted law: what is timed is what passes between them
+(proposals, start and end of a trial, confirmation trials). Run on a machine that does nothing else: python tests/benchmarks/bench_overhead.py
 """
 
 import json
@@ -103,7 +103,7 @@ def alone(folder: str) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class SleepingTrainer:
-    """Answers from a planted law, slowly, and notes when each training began and ended."""
+    """Answers from a planted law, slowly, and notes when each trial began and ended."""
 
     log: Path
     steps: int = 400
@@ -137,7 +137,7 @@ class SleepingTrainer:
 
 
 def sleeping(folder: Path) -> None:
-    """A sweep of trainings that sleep, on embedded Ray."""
+    """A sweep of trials that sleep, on embedded Ray."""
     from bimix_sweep.config import SweepConfig
     from bimix_sweep.sweep.api import run_sweep
 
@@ -157,7 +157,7 @@ def sleeping(folder: Path) -> None:
 
 
 def idle() -> dict[str, float]:
-    """How much of the slots' time passed without a training, and how long the sweep took as a whole."""
+    """How much of the slots' time passed without a trial, and how long the sweep took as a whole."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         start = time.perf_counter()
         subprocess.run(
@@ -204,20 +204,20 @@ def main() -> None:
         "overhead",
         [
             Claim(
-                claim=f"(sweep wall time - 15 s of start) / (plain time / {SLOTS} slots), {rounds[0]['trainings']:.0f} trainings, mean of {ROUNDS} rounds",
+                claim=f"(sweep wall time - 15 s of start) / (plain time / {SLOTS} slots), {rounds[0]['trainings']:.0f} trials, mean of {ROUNDS} rounds",
                 goal="<= 1.15",
                 value=sum(shares) / ROUNDS,
                 spread=[min(shares), max(shares)],
                 holds=sum(excess) <= 0,
             ),
             Claim(
-                claim="trainings whose losses differ from those of the plain process",
+                claim="trials whose losses differ from those of the plain process",
                 goal="0",
                 value=sum(r["differing"] for r in rounds),
                 holds=not any(r["differing"] for r in rounds),
             ),
             Claim(
-                claim=f"share of {SLOTS} slots' time without a training, {between['trainings']} trainings that sleep {SLEEPING_SECONDS:g} s, first to last",
+                claim=f"fraction of {SLOTS} slots' time without a trial, {between['trainings']} trials that sleep {SLEEPING_SECONDS:g} s, first to last",
                 goal="<= 0.05",
                 value=between["share"],
                 holds=between["share"] <= 0.05,

@@ -1,9 +1,9 @@
 """Claim: on this project's own proxies the law predicts mixtures left out closer than rivals do, and a whole curve tells at least what its end tells.
 
 80 proxies of 98304 parameters, 400 steps of 1024 tokens at a constant rate, on random mixtures of five real domains of this machine: the three of the
-demo, type stubs and packages' metadata. Trainings are drawn, a law is fitted to their points from step 100 on, and the loss of the others at
-step 400 is predicted; ten draws. Beside it: log-linear and LightGBM from the same trainings' last losses, the law from their last losses alone, and, for
-the cost of 12 whole trainings, fewer whole ones with shorter ones.
+demo, type stubs and packages' metadata. Trials are drawn, a law is fitted to their points from step 100 on, and the loss of the others at
+step 400 is predicted; ten draws. Beside it: log-linear and LightGBM from the same trials' last losses, the law from their last losses alone, and, for
+the cost of 12 whole trials, fewer whole ones with shorter ones.
 """
 
 import sysconfig
@@ -41,7 +41,7 @@ MIXED = {
     "17 to step 140": (6, 17, 140),
     "26 to step 92": (6, 26, 92),
 }
-"""Whole trainings, shorter ones, and their last step: each for the cost of COST whole ones."""
+"""Whole trials, shorter ones, and their last step: each for the cost of COST whole ones."""
 
 
 def installed(pattern: str, limit: int = 2_000_000) -> Source:
@@ -81,7 +81,7 @@ def table_of(
     curves: list[dict[int, list[float]]],
     parts: list[tuple[int, int, int]],
 ) -> LossTable:
-    """Points of some trainings: (training, first step, last step)."""
+    """Points of some trials: (trial, first step, last step)."""
     rows = [
         (t, step) for t, first, last in parts for step in sorted(curves[t]) if first <= step <= last
     ]
@@ -181,7 +181,7 @@ def main() -> None:
     }
     claims = [
         Claim(
-            claim=f"error on mixtures left out from {count} trainings, % ({best[against].split(',')[0]} from {against}: {mean[best[against]]['mre']:.2f})",
+            claim=f"error on mixtures left out from {count} trials, % ({best[against].split(',')[0]} from {against}: {mean[best[against]]['mre']:.2f})",
             goal="< the rival's",
             value=mean[f"law, {count}"]["mre"],
             spread=[
@@ -199,14 +199,14 @@ def main() -> None:
     inside = float(np.mean([mean[f"law, {count}"]["inside"] for count in (COST, 20, 40)]))
     claims += [
         Claim(
-            claim="error of the mean loss from whole curves over that from their ends alone, mean over 8, 12, 20, 40 trainings",
+            claim="error of the mean loss from whole curves over that from their ends alone, mean over 8, 12, 20, 40 trials",
             goal="<= 1",
             value=float(np.mean(list(gain.values()))),
             spread={str(k): v for k, v in gain.items()},
             holds=float(np.mean(list(gain.values()))) <= 1,
         ),
         Claim(
-            claim="share of losses inside the 95 % interval, 12 to 40 trainings",
+            claim="fraction of losses inside the 95 % interval, 12 to 40 trials",
             goal=".90 to .98",
             value=inside,
             holds=0.9 <= inside <= 0.98,
@@ -217,7 +217,7 @@ def main() -> None:
         for name, (many, _, _) in MIXED.items()
     )
     notes = [
-        f"Several numbers of steps for the cost of {COST} whole trainings, error of the mean loss ({COST} whole: {mean[f'law, {COST}']['mean loss']:.3f} %): {told}.",
+        f"Several numbers of steps for the cost of {COST} whole trials, error of the mean loss ({COST} whole: {mean[f'law, {COST}']['mean loss']:.3f} %): {told}.",
         f"{trained:.0f} s of training in two processes. The texts are those of this machine's packages.",
     ]
     record(

@@ -124,7 +124,7 @@ def main() -> None:
                 precision={**precision, "compile": compiled},
             )
 
-        trial(validation, 5)  # the first training of a process pays for imports
+        trial(validation, 5)  # the first trial of a process pays for imports
         whole = [cpu_seconds(lambda: trial(validation, spec.steps)) for _ in range(REPEATS)]
         losses = dict(final[spec.steps])
         alone = [cpu_seconds(lambda: trial({}, spec.steps)) for _ in range(REPEATS)]
@@ -158,7 +158,7 @@ def main() -> None:
             holds=statistics.median(rival) / step_seconds >= 1.3,
         ),
         Claim(
-            claim="share of a trial spent on measuring three targets at eight steps",
+            claim="fraction of a trial spent on measuring three targets at eight steps",
             goal="<= .25",
             value=share,
             holds=share <= 0.25,

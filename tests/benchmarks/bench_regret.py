@@ -1,4 +1,4 @@
-"""Claim: the loop finds a better mixture with 32 trainings than any rival with up to 256, in a world our law nearly fits; and never stalls in one it does not.
+"""Claim: the loop finds a better mixture with 32 trials than any rival with up to 256, in a world our law nearly fits; and never stalls in one it does not.
 
 Worlds (truths.py): law-like and alien, noise .3 %. Rivals see the same worlds in this process, with the same noise and budget:
 Optuna's TPE, CMA-ES and Gaussian-process samplers over logarithmic coordinates (proportions = normalised exponentials, so that uniform

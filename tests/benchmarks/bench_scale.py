@@ -125,7 +125,7 @@ def main() -> None:
                 holds=got["mre"] <= mre,
             ),
             Claim(
-                claim=f"share inside the 95 % interval, {n} + 4",
+                claim=f"fraction inside the 95 % interval, {n} + 4",
                 goal=".90 to .98",
                 value=got["cover"],
                 holds=0.90 <= got["cover"] <= 0.98,
@@ -159,7 +159,7 @@ def main() -> None:
             ),
         ]
     notes = [
-        f"Means of {SEEDS} draws. Standard errors at {n} + 4: rank correlation {error[f'{n} + 4']['rho']:.4f}, error {error[f'{n} + 4']['mre']:.2f} %, share inside "
+        f"Means of {SEEDS} draws. Standard errors at {n} + 4: rank correlation {error[f'{n} + 4']['rho']:.4f}, error {error[f'{n} + 4']['mre']:.2f} %, fraction inside "
         f"{error[f'{n} + 4']['cover']:.3f}, regret {error[f'{n} + 4']['regret']:.2f} %; the first {FIRST} draws alone give {few[f'{n} + 4']['rho']:.4f}, "
         f"{few[f'{n} + 4']['mre']:.2f} %, {few[f'{n} + 4']['cover']:.3f} and {few[f'{n} + 4']['regret']:.2f} %."
         for n in GOALS
@@ -170,7 +170,7 @@ def main() -> None:
             for n in GOALS
         )
         + f"; eight large runs instead of four give {mean['64 + 8']['rho']:.4f} and {mean['64 + 8']['mre']:.2f} % (64 + 8).",
-        "Tried without gain on other draws and on the published curves: a part of how transfer_weights moves with size that all targets share "
+        "Tried without gain on other draws and on the published curves: a part of how the transfer weights change with size that all targets share "
         "(mistaken for the large runs' common noise), a narrower spread of the slopes.",
     ]
     extra = {"1M runs + 60M runs": mean, f"first {FIRST} draws": few, "standard errors": error}

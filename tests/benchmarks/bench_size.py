@@ -102,7 +102,7 @@ def main() -> None:
             holds=bool(np.median(rho) >= 0.95),
         ),
         Claim(
-            claim="share of losses inside the 95 % interval",
+            claim="fraction of losses inside the 95 % interval",
             goal=">= .90",
             value=cover,
             holds=cover >= 0.90,

@@ -1,6 +1,6 @@
 """Claim: for the same cost proxies of two sizes decide better than the large size alone.
 
-Planted: three domains, sizes 1 : 4, noise .3 %, the whole loop until its trainings cost as much as 8 large ones. In "lawful" worlds the slopes and
+Planted: three domains, sizes 1 : 4, noise .3 %, the whole loop until its trials cost as much as 8 large ones. In "lawful" worlds the slopes and
 levels of the targets move with size, so that the optimum of the small size is .3 % worse at the large one. In "bumpy" worlds the
 small size has bumps of up to 5.5 % on top, which the law cannot tell: this is where it must fail.
 
@@ -62,7 +62,7 @@ def truth(r: Array, step: float, size: float, bumps: float) -> Array:
 
 
 def regret(spec: SweepSpec, bumps: float) -> tuple[float, float, list[int]]:
-    """Regret of a sweep's optimum at the large size, %, what it expects, %, and how many trainings of each size it had."""
+    """Regret of a sweep's optimum at the large size, %, what it expects, %, and how many trials of each size it had."""
     state, spent = SweepState(spec), 0.0
     while spent < COST and (proposal := state.propose(f"t{len(state.trials)}")) is not None:
         generator, size = rng(spec.seed, "noise", proposal.trial), state.trials[proposal.trial].size

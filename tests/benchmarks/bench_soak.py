@@ -1,5 +1,5 @@
 """Claim: sweeps that meet a fault every minute for half an hour end in the right state: nothing acknowledged is lost, nothing is
-there twice, no finished training ran again, and each ends in the law of its results.
+there twice, no finished trial ran again, and each ends in the law of its results.
 
 As bench_faults, but for a long time and one fault a minute. The next sweep begins where one is complete, and a supervising loop
 starts the driver again whenever it died, as a cron job would. --minutes N makes a short trial of it.

@@ -1,8 +1,8 @@
-"""Claim: for the same cost trainings of two numbers of steps decide better than the longest alone.
+"""Claim: for the same cost trials of two numbers of steps decide better than the longest alone.
 
-Planted: three domains, noise .3 %, the whole loop until its trainings cost as much as 8 of 800 steps. In "levels" worlds each target's loss falls with
+Planted: three domains, noise .3 %, the whole loop until its trials cost as much as 8 of 800 steps. In "levels" worlds each target's loss falls with
 the step in its own way; in "slopes" worlds the order of mixtures moves as well, by a power of the step that the law's prior holds for
-unlikely. In "bumpy" worlds short trainings have bumps on top that no law tells (2.8 % of the loss at 200 steps, 4.2 % at 100): this is where
+unlikely. In "bumpy" worlds short trials have bumps on top that no law tells (2.8 % of the loss at 200 steps, 4.2 % at 100): this is where
 it must fail. With sizes, too, at 1 : 4, each is trained for each number of steps.
 """
 
@@ -75,7 +75,7 @@ BEST = optimize.minimize(
 
 
 def regret(world: str, spec: SweepSpec) -> tuple[float, float, Counter[str]]:
-    """Regret of a sweep's optimum at the most steps, %, what it expects, %, and how many trainings of each scale it had."""
+    """Regret of a sweep's optimum at the most steps, %, what it expects, %, and how many trials of each fidelity it had."""
     state, spent = SweepState(spec), 0.0
     while spent < COST and (proposal := state.propose(f"t{len(state.trials)}")) is not None:
         generator, training = rng(spec.seed, "noise", proposal.trial), state.trials[proposal.trial]
@@ -87,7 +87,7 @@ def regret(world: str, spec: SweepSpec) -> tuple[float, float, Counter[str]]:
             )
             state.record(proposal.trial, step, dict(zip(NAMES, map(float, losses), strict=True)))
         state.finish(proposal.trial)
-        spent += spec.cost_of(training.scale)
+        spent += spec.cost_of(training.fidelity)
     found = state.refit(anew=True).optimum
     assert found is not None
     chosen = float(truth(world, found.mixture.as_array(), LONG, LARGE).mean())
@@ -132,7 +132,7 @@ def main() -> None:
     print(planted)
     bumpy = planted["bumpy"]
     notes = [
-        "Bumpy worlds are lost: half of the cost goes to trainings that tell something else. The regret that such sweeps state there, "
+        "Bumpy worlds are lost: half of the cost goes to trials that tell something else. The regret that such sweeps state there, "
         f"{bumpy['1 : 4']['expected']:.2f} % at 1 : 4 and {bumpy['1 : 8']['expected']:.2f} % at 1 : 8, is above the real one, so they do not stop early."
     ]
     record(

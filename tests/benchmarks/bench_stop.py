@@ -1,6 +1,6 @@
 """Claim: with a tolerance of .2 % a sweep stops soon after its regret stays under the tolerance, and rarely before.
 
-Sweeps in the worlds of bench_calibration, refitted after every training; `settled` is the first number of runs from which the realised regret
+Sweeps in the worlds of bench_calibration, refitted after every trial; `settled` is the first number of runs from which the realised regret
 stayed within the tolerance until the end of the budget. The rule (expected regret, three refits) and its constants were chosen on 27 other
 sweeps of the same worlds (seeds 7000 to 7005): the 95 % bound in its place stopped none of them within 80 runs, though 11 had settled by 72.
 """
@@ -86,7 +86,7 @@ def main() -> None:
     median = float(np.median(late)) if late else float("nan")
     claims = [
         Claim(
-            claim=f"stopped with a regret beyond the tolerance, share of {len(rows)} sweeps",
+            claim=f"stopped with a regret beyond the tolerance, fraction of {len(rows)} sweeps",
             goal="<= .10",
             value=early,
             holds=early <= 0.10,

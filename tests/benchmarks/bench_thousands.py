@@ -1,8 +1,8 @@
-"""Claim: a sweep of 2000 trainings, 64 at a time over 4 nodes, costs at most .15 s a training beside the trainings, in flat memory, and
+"""Claim: a sweep of 2000 trials, 64 at a time over 4 nodes, costs at most .15 s a trial beside the trials, in flat memory, and
 a resume of it runs again within 20 s.
 
-The trainings take no time: a planted law of 7 domains with noise answers, 5 points each, and imports no torch. The driver is killed
-(SIGKILL) near the end and resumed. Memory is that of driver and LawActor, the median over the last quarter of the trainings against the second.
+The trials take no time: a planted law of 7 domains with noise answers, 5 points each, and imports no torch. The driver is killed
+(SIGKILL) near the end and resumed. Memory is that of driver and LawActor, the median over the last quarter of the trials against the second.
 Four nodes on one machine: python tests/benchmarks/bench_thousands.py
 """
 
@@ -25,7 +25,7 @@ from tests.benchmarks.recording import Claim, record
 
 TRIALS, SLOTS, NODES = 2000, 64, 4
 KILL_AT = 0.98
-"""Share of the trainings after which the driver is killed."""
+"""Fraction of the trials after which the driver is killed."""
 DOMAINS = ("web", "code", "books", "math", "wiki", "papers", "forums")
 HELP = np.exp(np.random.default_rng(0).normal(-2, 1, (7, 7))) + np.eye(7)
 NEEDS = np.array([0.10, 0.16, 0.13, 0.2, 0.12, 0.15, 0.11])
@@ -96,7 +96,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self._folder, self._read = folder / "journal", {}
         self.ends: list[float] = []
-        """When each training of the sweep ended."""
+        """When each trial of the sweep ended."""
         self.starts: list[tuple[int, float]] = []
         """(epoch, when) of each attempt."""
         self.begun: dict[int, float] = {}
@@ -136,7 +136,7 @@ def start(
 
 def main(trials: int = TRIALS, slots: int = SLOTS) -> None:
     began = time.perf_counter()
-    samples: list[tuple[int, int, int]] = []  # trainings that ended, bytes of driver and actor
+    samples: list[tuple[int, int, int]] = []  # trials that ended, bytes of driver and actor
     workers: dict[str, float] = {}
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as base,
@@ -204,7 +204,7 @@ def main(trials: int = TRIALS, slots: int = SLOTS) -> None:
         growth[name] = quarters
     claims = [
         Claim(
-            claim=f"seconds a training, {trials} instant trainings, {slots} at a time over {NODES} nodes, from the driver's start",
+            claim=f"seconds a trial, {trials} instant trials, {slots} at a time over {NODES} nodes, from the driver's start",
             goal="<= 0.15",
             value=wall / done,
             holds=wall / done <= 0.15,
@@ -219,13 +219,13 @@ def main(trials: int = TRIALS, slots: int = SLOTS) -> None:
             for name, quarters in growth.items()
         ),
         Claim(
-            claim="seconds from the start of a resumed driver to its first training",
+            claim="seconds from the start of a resumed driver to its first trial",
             goal="<= 20",
             value=resumed[0] - again,
             holds=resumed[0] - again <= 20,
         ),
         Claim(
-            claim="trainings of the budget that finished, each once",
+            claim="trials of the budget that finished, each once",
             goal=f"{trials}",
             value=finished,
             holds=finished == trials == len(journal.ends),
@@ -246,7 +246,7 @@ def main(trials: int = TRIALS, slots: int = SLOTS) -> None:
         "journal_bytes": size,
     }
     notes = [
-        f"{first_hundred:.0f} s passed until 100 trainings had ended and {wall - first_hundred:.0f} s with the others: at first 64 workers start on these cores, "
+        f"{first_hundred:.0f} s passed until 100 trials had ended and {wall - first_hundred:.0f} s with the others: at first 64 workers start on these cores, "
         "two to three seconds of a core each (Ray and Tune are imported)."
     ]
     record("thousands", claims, seconds=time.perf_counter() - began, extra=extra, notes=notes)

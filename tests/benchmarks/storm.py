@@ -246,7 +246,7 @@ def claims(storm: Storm, left: list[str]) -> list[Claim]:
             found["lost"],
         ),
         none("points, proposals or ends twice in a journal", found["duplicated"]),
-        none(f"finished trainings run again, of {found['trainings']}", found["rerun"]),
+        none(f"finished trials run again, of {found['trainings']}", found["rerun"]),
         none("acknowledged steps computed again", found["retrained"]),
         none("points whose losses are not those measured", found["wrong"]),
         none(
@@ -254,7 +254,7 @@ def claims(storm: Storm, left: list[str]) -> list[Claim]:
             found["other_law"],
         ),
         none(
-            "trainings without an end, sweeps that could not go on",
+            "trials without an end, sweeps that could not go on",
             found["unfinished"] + len(storm.troubles),
         ),
         none("processes left", len(left)),

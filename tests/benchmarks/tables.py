@@ -12,7 +12,7 @@ HIGHLIGHTS = (
     ("regret", "law-like: mean regret at 32 runs"),
     ("calibration", "realised regret within upper95"),
     ("faults", "acknowledged points lost"),
-    ("thousands", "seconds a training"),
+    ("thousands", "seconds a trial"),
 )
 """(benchmark, beginning of a claim) shown in README.md; all others are in results/README.md."""
 

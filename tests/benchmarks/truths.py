@@ -220,7 +220,7 @@ def _lowest(truth: Truth, measured: Array) -> float:
 
 
 def spec(truth: Truth, **changes: object) -> SweepSpec:
-    """A sweep in a simulated world: one point a training, all targets alike."""
+    """A sweep in a simulated world: one point a trial, all targets alike."""
     domains = DomainSet(names=truth.domains)
     given = {
         "domains": domains,
@@ -238,7 +238,7 @@ def spec(truth: Truth, **changes: object) -> SweepSpec:
 
 
 def advance(state: SweepState, truth: Truth, noise: float, until: int) -> None:
-    """Run a simulated sweep on, `slots` trainings at a time, until so many have finished."""
+    """Run a simulated sweep on, `slots` trials at a time, until so many have finished."""
     while (done := sum(record.state == "finished" for record in state.trials.values())) < until:
         batch = []
         for _ in range(min(state.spec.slots, until - done)):

@@ -156,7 +156,7 @@ def test_bounds_weights_and_token_caps_move_the_optimum(law, tmp_path):
     assert optimum("--weights", tmp_path / "w.json")["math"] > optimum()["math"] + 0.2
     assert (
         optimum(
-            "--available", tmp_path / "have.json", "--final-tokens", "2e9", "--max-epochs", "2"
+            "--domain-tokens", tmp_path / "have.json", "--final-tokens", "2e9", "--max-epochs", "2"
         )["math"]
         <= 0.1 + 1e-6
     )
@@ -202,7 +202,10 @@ def test_export_writes_what_megatron_takes(law, tmp_path):
     told = json.loads(done.stdout)
     assert len(told["written"]) >= 3
     assert set(told["notes"]) == set(told["written"])
-    assert "Unit of the weights: share of tokens." in told["notes"][f"{tmp_path}/all/nanotron.yaml"]
+    assert (
+        "Unit of the weights: proportion of tokens."
+        in told["notes"][f"{tmp_path}/all/nanotron.yaml"]
+    )
 
 
 def test_export_writes_names_for_paths_only_where_asked_and_says_what_it_did_not_check(tmp_path):
@@ -214,7 +217,7 @@ def test_export_writes_names_for_paths_only_where_asked_and_says_what_it_did_not
     assert not (tmp_path / "b.txt").exists()
     done = bimix(*words, "--names")
     assert (tmp_path / "b.txt").read_text() == "0.25 web 0.75 code\n"
-    assert f"wrote {tmp_path}/b.txt (megatron-lm; unit: share of tokens)" in done.stdout
+    assert f"wrote {tmp_path}/b.txt (megatron-lm; unit: proportion of tokens)" in done.stdout
     assert "note: Names of domains stand in place of paths" in done.stdout
     assert "note: Not checked: your version" in done.stdout
     done = bimix("export", tmp_path / "RECIPE.json", "--to", "all", "-o", tmp_path / "all")
@@ -255,8 +258,8 @@ def test_export_writes_names_for_paths_only_where_asked_and_says_what_it_did_not
             "max sum to 0.6",
         ),
         (
-            ["optimum", "{law}", "--available", "n.json", "-o", "x.json"],
-            "--available is given without --final-tokens; give both",
+            ["optimum", "{law}", "--domain-tokens", "n.json", "-o", "x.json"],
+            "--domain-tokens is given without --final-tokens; give both",
         ),
         (
             ["optimum", "{law}", "--max-epochs", "2", "-o", "x.json"],
@@ -269,18 +272,18 @@ def test_export_writes_names_for_paths_only_where_asked_and_says_what_it_did_not
         (["optimum", "{law}", "--kl", "1", "-o", "x.json"], "--prior and --kl go together"),
         (["export", "gone.json", "--to", "json", "-o", "x"], "gone.json cannot be read"),
         (
-            ["replay", "{table}", "--runs", "99", "-o", "x.csv"],
-            "runs 99 do not fit a table of 14 runs",
+            ["replay", "{table}", "--trials", "99", "-o", "x.csv"],
+            "trials 99 do not fit a table of 14 runs",
         ),
         (
-            ["replay", "{table}", "--runs", "9", "--policy", "clever", "-o", "x.csv"],
+            ["replay", "{table}", "--trials", "9", "--policy", "clever", "-o", "x.csv"],
             "policy 'clever' is not known",
         ),
         (
             [
                 "optimum",
                 "{law}",
-                "--available",
+                "--domain-tokens",
                 "n.json",
                 "--final-tokens",
                 "1e9",
@@ -354,7 +357,7 @@ def test_a_replay_of_the_planted_table_knows_the_law_after_a_few_runs(table, tmp
     done = bimix(
         "replay",
         table,
-        "--runs",
+        "--trials",
         "8",
         "--start",
         "6",
@@ -366,12 +369,12 @@ def test_a_replay_of_the_planted_table_knows_the_law_after_a_few_runs(table, tmp
     assert done.exit_code == 0, done.output
     with (tmp_path / "history.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert [(row["policy"], row["runs"]) for row in rows] == [
+    assert [(row["policy"], row["trials"]) for row in rows] == [
         (p, str(n)) for p in ("informative", "random") for n in (6, 7, 8)
     ]
     assert float(rows[2]["mre"]) < 1
     assert float(rows[2]["spearman"]) > 0.95
-    assert list(rows[0]) == ["policy", "seed", "runs", "spearman", "mre", "regret"]
+    assert list(rows[0]) == ["policy", "seed", "trials", "spearman", "mre", "regret"]
 
 
 @pytest.fixture
@@ -401,7 +404,7 @@ def test_a_replay_of_runs_of_several_sizes_tells_what_they_cost(scaled, tmp_path
     done = bimix(
         "replay",
         scaled,
-        "--runs",
+        "--trials",
         "16",
         "--start",
         "12",
@@ -413,7 +416,7 @@ def test_a_replay_of_runs_of_several_sizes_tells_what_they_cost(scaled, tmp_path
     assert done.exit_code == 0, done.output
     with (tmp_path / "history.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert list(rows[0]) == ["policy", "seed", "runs", "spearman", "mre", "regret", "cost"]
+    assert list(rows[0]) == ["policy", "seed", "trials", "spearman", "mre", "regret", "cost"]
     assert float(rows[0]["cost"]) < float(rows[-1]["cost"]) < 16
     assert float(rows[-1]["mre"]) < 1
 
@@ -509,12 +512,18 @@ def test_what_holds_the_optimum_back_is_named_as_the_cap_it_is(law, tmp_path):
     (tmp_path / "have.json").write_text('{"web": 1e9, "code": 1e9, "math": 1e8}')
     words = ("optimum", law, "-o", tmp_path / "r.json")
     capped = bimix(
-        *words, "--available", tmp_path / "have.json", "--final-tokens", "2e9", "--max-epochs", "4"
+        *words,
+        "--domain-tokens",
+        tmp_path / "have.json",
+        "--final-tokens",
+        "2e9",
+        "--max-epochs",
+        "4",
     ).stdout
-    assert "the limit of 4 epochs of math's 1e+08 tokens holds it back" in capped
+    assert "the limit of 4 epochs of math's 1e+08 tokens limits the optimum" in capped
     both = bimix(
         *words,
-        "--available",
+        "--domain-tokens",
         tmp_path / "have.json",
         "--final-tokens",
         "2e9",
@@ -523,7 +532,7 @@ def test_what_holds_the_optimum_back_is_named_as_the_cap_it_is(law, tmp_path):
         "--max",
         "math=.1",
     ).stdout
-    assert "the max of math holds it back" in both
+    assert "the max of math limits the optimum" in both
 
 
 def test_with_a_pull_the_regret_is_said_to_hold_what_the_pull_costs(law, tmp_path):
@@ -532,8 +541,8 @@ def test_with_a_pull_the_regret_is_said_to_hold_what_the_pull_costs(law, tmp_pat
         "optimum", law, "-o", tmp_path / "r.json", "--prior", tmp_path / "prior.json", "--kl", "1"
     ).stdout
     assert (
-        "the regret is of the loss alone, without the pull, so it holds what staying near --prior "
-        "costs" in said
+        "the regret is of the loss alone, without the pull towards --prior, so it includes what "
+        "staying near --prior costs" in said
     )
     recipe = json.loads((tmp_path / "r.json").read_text())
     free = bimix("optimum", law, "-o", tmp_path / "free.json")

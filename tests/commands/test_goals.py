@@ -148,7 +148,7 @@ def test_a_target_named_as_an_accuracy_is_not_fitted_before_its_direction_is_sta
     for words in (
         ("fit", table, "-o", law),
         ("propose", table, "--count", 1, "-o", tmp_path / "m.csv"),
-        ("replay", table, "--runs", 8, "-o", tmp_path / "h.csv"),
+        ("replay", table, "--trials", 8, "-o", tmp_path / "h.csv"),
     ):
         said = " ".join(call(*words, code=1).split())
         assert "arc_acc is named like a metric of which more is better" in said
@@ -174,8 +174,8 @@ def test_the_next_mixtures_and_a_replay_follow_the_goal(tmp_path, shares):
     rows = read(tmp_path / "m.csv")
     near = np.array([[float(row[f"r_{name}"]) for name in NAMES] for row in rows])
     assert accuracy(near).mean() > np.quantile(accuracy(shares), 0.7)
-    said = call("replay", table, "--runs", 14, "--heldout", held, "-o", tmp_path / "h.csv", *goal)
-    assert "20 of 20 trainings of" in said
+    said = call("replay", table, "--trials", 14, "--heldout", held, "-o", tmp_path / "h.csv", *goal)
+    assert "20 of 20 runs of" in said
     assert "are in" in said
     last = read(tmp_path / "h.csv")[-1]
     assert float(last["spearman"]) > 0.85

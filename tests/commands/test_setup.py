@@ -266,16 +266,18 @@ def test_plan_says_on_how_many_simulated_sweeps_its_figures_rest(texts, monkeypa
     bimix("init", "web pages", "código")
     raw = yaml.safe_load((texts / "sweep.yaml").read_text()) | {"budget": {"trials": 9}}
     (texts / "sweep.yaml").write_text(yaml.safe_dump(raw, allow_unicode=True))
-    assert "came far enough in 0.001 s to say anything; give --seconds more" in bimix(
+    assert "no simulated sweep reached a result in 0.001 s; give more --seconds" in bimix(
         "plan", "sweep.yaml", "--hours", 1, "--seconds", 0.001
     )
     said = bimix("plan", "sweep.yaml", "--hours", 1, "--seconds", 2)
     assert re.search(
-        r"the figures rest on \d simulated sweeps?, so they say little; give --seconds more", said
+        r"these numbers come from \d simulated sweeps? only, so they say little; "
+        "give more --seconds",
+        said,
     )
-    assert ("worst %" in said) == ("rest on 1 simulated sweep," not in said)
+    assert ("worst %" in said) == ("come from 1 simulated sweep only" not in said)
     figures = re.findall(
-        r"\d\.\d+", said.partition("simulated sweep")[2].partition("figures rest")[0]
+        r"\d\.\d+", said.partition("simulated sweep")[2].partition("numbers come from")[0]
     )
     assert figures
     assert all(len(figure.replace(".", "").lstrip("0")) <= 2 for figure in figures)
@@ -324,7 +326,7 @@ def test_plan_multiplies_what_a_training_takes(texts, monkeypatch):
     timed = json.loads(bimix("plan", "sweep.yaml", "--seconds", 0, "--json"))
     assert timed["measured"]
     assert 0 < timed["training_hours"] < 1
-    assert "need the wall time of one training" in bimix("plan", "sweep.yaml", "--hours", 0, code=1)
+    assert "need the wall time of one trial" in bimix("plan", "sweep.yaml", "--hours", 0, code=1)
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,8 @@ def scaled(large=30, seed=0):
 
 @pytest.mark.parametrize("policy", ["informative", "random"])
 def test_a_planted_law_is_learnt_from_few_of_the_runs(policy):
-    rows = replay(planted(), runs=24, start=8, policy=policy, slots=4)
-    assert [row.runs for row in rows] == [8, 12, 16, 20, 24]
+    rows = replay(planted(), trials=24, start=8, policy=policy, slots=4)
+    assert [row.trials for row in rows] == [8, 12, 16, 20, 24]
     assert {row.policy for row in rows} == {policy}
     assert rows[-1].spearman >= 0.97
     assert rows[-1].mre <= 1.5
@@ -86,11 +86,11 @@ def test_a_planted_law_is_learnt_from_few_of_the_runs(policy):
 
 
 def test_the_same_seed_repeats_and_another_differs():
-    assert replay(planted(), runs=10, start=8, seed=1) == replay(
-        planted(), runs=10, start=8, seed=1
+    assert replay(planted(), trials=10, start=8, seed=1) == replay(
+        planted(), trials=10, start=8, seed=1
     )
-    assert replay(planted(), runs=8, start=8, policy="random", seed=1) != replay(
-        planted(), runs=8, start=8, policy="random", seed=2
+    assert replay(planted(), trials=8, start=8, policy="random", seed=1) != replay(
+        planted(), trials=8, start=8, policy="random", seed=2
     )
 
 
@@ -107,7 +107,7 @@ def test_a_held_out_table_may_name_its_columns_in_another_order():
         losses=other.losses[:, ::-1],
     )
     straight, reverse = (
-        replay(table, runs=12, start=12, heldout=heldout)[0] for heldout in (other, turned)
+        replay(table, trials=12, start=12, heldout=heldout)[0] for heldout in (other, turned)
     )
     assert reverse.spearman == pytest.approx(straight.spearman)
     assert reverse.mre == pytest.approx(straight.mre)
@@ -116,11 +116,11 @@ def test_a_held_out_table_may_name_its_columns_in_another_order():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"runs": 10, "policy": "clever"}, "policy 'clever' is not known"),
-        ({"runs": 500}, "do not fit a table of 120 runs"),
-        ({"runs": 4, "start": 8}, "start 8 and runs 4"),
-        ({"runs": 10, "slots": 0}, "slots is 0"),
-        ({"runs": 120, "start": 4}, "none is left"),
+        ({"trials": 10, "policy": "clever"}, "policy 'clever' is not known"),
+        ({"trials": 500}, "do not fit a table of 120 runs"),
+        ({"trials": 4, "start": 8}, "start 8 and trials 4"),
+        ({"trials": 10, "slots": 0}, "slots is 0"),
+        ({"trials": 120, "start": 4}, "none is left"),
     ],
 )
 def test_what_cannot_be_replayed_is_refused_in_words(arguments, message):
@@ -133,22 +133,22 @@ def test_held_out_runs_of_other_domains_or_targets_are_refused():
     with pytest.raises(SweepError, match="lack loss_e"):
         replay(
             table,
-            runs=10,
+            trials=10,
             heldout=replace(other, targets=tuple("abcd"), losses=other.losses[:, :4]),
         )
     with pytest.raises(SweepError, match="hold z"):
-        replay(table, runs=10, heldout=replace(other, domains=(*"abcd", "z")))
+        replay(table, trials=10, heldout=replace(other, domains=(*"abcd", "z")))
 
 
 def test_where_runs_have_several_scales_any_may_be_looked_at_and_it_is_judged_on_the_dearest():
-    rows = replay(scaled(), runs=24, start=12, slots=6)
-    assert [row.runs for row in rows] == [12, 18, 24]
+    rows = replay(scaled(), trials=24, start=12, slots=6)
+    assert [row.trials for row in rows] == [12, 18, 24]
     assert (
         rows[0].cost == 8 / 4 + 3 + 1 / 4
     )  # most at the cheapest, three at the dearest, one between
     assert [row.cost for row in rows] == sorted(row.cost for row in rows)
     assert rows[-1].cost < 12  # most are cheap
-    assert all(30 - row.runs < row.num_judged <= 30 for row in rows)
+    assert all(30 - row.trials < row.num_judged <= 30 for row in rows)
     assert rows[-1].spearman >= 0.97
     assert rows[-1].mre <= 1.0
 
@@ -160,14 +160,14 @@ def test_per_cost_several_scales_tell_more_than_the_dearest_alone():
             (table.sizes == LARGE) & np.isin(table.trials, list(map(str, range(90, 120))))
         )
     )
-    cheap, dear = replay(table, runs=10, start=10)[-1], replay(alone, runs=5, start=5)[-1]
+    cheap, dear = replay(table, trials=10, start=10)[-1], replay(alone, trials=5, start=5)[-1]
     assert dear.cost is None
     assert cheap.cost <= 5
     assert cheap.mre < dear.mre
 
 
 def test_a_held_out_table_of_several_scales_is_judged_on_at_its_dearest_and_no_run_is_kept_back():
-    row = replay(scaled(large=4), runs=94, start=94, policy="random", heldout=scaled(seed=5))[0]
+    row = replay(scaled(large=4), trials=94, start=94, policy="random", heldout=scaled(seed=5))[0]
     assert row.num_judged == 30
     assert row.cost == 60 / 4 + 30 / 4 + 4
     with pytest.raises(
@@ -175,10 +175,10 @@ def test_a_held_out_table_of_several_scales_is_judged_on_at_its_dearest_and_no_r
         match=f"3 runs have size 400000 and last step 800; need more than {JUDGED}, to look at "
         "some and judge",
     ):
-        replay(scaled(large=3), runs=20)
-    with pytest.raises(SweepError, match="start 12 and runs 94 do not fit a table of 91 runs"):
-        replay(scaled(large=4), runs=94, start=12)
-    assert replay(scaled(large=4), runs=91, start=91, policy="random")[0].num_judged == JUDGED
+        replay(scaled(large=3), trials=20)
+    with pytest.raises(SweepError, match="start 12 and trials 94 do not fit a table of 91 runs"):
+        replay(scaled(large=4), trials=94, start=12)
+    assert replay(scaled(large=4), trials=91, start=91, policy="random")[0].num_judged == JUDGED
 
 
 @pytest.mark.parametrize(
@@ -249,12 +249,12 @@ def test_runs_cut_short_are_no_scale_and_nothing_is_judged_on_them_nor_at_the_en
     assert {*judged.steps} == {800.0}
     assert len(judged) == 28
     assert pool.cost([0, 5]) == 100 / 800 + 1
-    rows = replay(table, runs=26, start=20, slots=6)
+    rows = replay(table, trials=26, start=20, slots=6)
     assert rows[-1].num_judged >= JUDGED
     assert rows[-1].spearman > 0.9
     few = table.select(np.flatnonzero(np.isin(table.trials, list("01345"))))
     with pytest.raises(SweepError, match=f"^3 runs have last step 800; need more than {JUDGED}"):
-        replay(few, runs=4)
+        replay(few, trials=4)
 
 
 @pytest.mark.parametrize(
@@ -263,4 +263,4 @@ def test_runs_cut_short_are_no_scale_and_nothing_is_judged_on_them_nor_at_the_en
 def test_runs_with_and_without_a_size_are_not_judged_on_each_other(runs, heldout):
     tables = {runs: scaled(), heldout: replace(scaled(), sizes=np.full(len(scaled()), np.nan))}
     with pytest.raises(SweepError, match=f"{runs} have a size and {heldout} have none"):
-        replay(tables["the runs"], runs=20, heldout=tables["the held-out runs"])
+        replay(tables["the runs"], trials=20, heldout=tables["the held-out runs"])

@@ -7,7 +7,8 @@ import pytest
 
 from bimix_sweep.design.confirmation import compare_confirmation_trials
 from bimix_sweep.errors import ExportError
-from bimix_sweep.export.recipe import Recipe, build_recipe
+from bimix_sweep.export.build_recipe import build_recipe
+from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.law.optimum.optimal_mixture import optimal_mixture
 from bimix_sweep.law.posterior.problem_statement import FinalRun, ProblemStatement
@@ -71,7 +72,9 @@ def test_a_recipe_says_everything_about_its_optimum_and_reads_back_alike(
     assert all(sum(mixture.values()) == 1 for mixture in content["alternatives"])
     assert Recipe.read(tmp_path / "RECIPE.json") == recipe
     assert recipe.proportions == pytest.approx(optimum.mixture.as_dict(), abs=1e-6)
-    assert recipe.tokens == {name: share * 4e11 for name, share in recipe.proportions.items()}
+    assert recipe.tokens == {
+        name: proportion * 4e11 for name, proportion in recipe.proportions.items()
+    }
     assert recipe.epochs == {
         "web": recipe.tokens["web"] / 1e12,
         "code": recipe.tokens["code"] / 1e11,
@@ -82,9 +85,9 @@ def test_a_recipe_says_everything_about_its_optimum_and_reads_back_alike(
     assert recipe.law["digest"] == law.digest
     assert recipe.excluded == {"t9": "diverged"}
     assert recipe.comparison is None
-    for name, share in recipe.proportions.items():
+    for name, proportion in recipe.proportions.items():
         low, high = recipe.region[name]
-        assert low - 1e-6 <= share <= high + 1e-6
+        assert low - 1e-6 <= proportion <= high + 1e-6
 
 
 def test_without_a_budget_there_are_no_tokens(law, problem, optimum):
@@ -112,7 +115,7 @@ def test_the_mixture_that_was_measured_better_is_the_recommended_one(
     assert [one["role"] for one in recipe.comparison["mixtures"]] == ["uniform", "predicted"]
 
 
-def test_finals_that_do_not_differ_are_said_not_to(law, domains, problem, optimum):
+def test_confirmation_trials_that_do_not_differ_are_said_not_to(law, domains, problem, optimum):
     confirmations = {"predicted": optimum.mixture, "uniform": domains.uniform()}
     losses = {
         role: {1: dict.fromkeys(NAMES, 3.1), 2: dict.fromkeys(NAMES, 3.0)} for role in confirmations

@@ -11,7 +11,7 @@ from tests.support.trainers import run_with
 
 PROPORTIONS = {"web": 0.5, "yes": 0.3, "books & <more>": 0.199999, "legal": 0.0, "rare": 0.000001}
 PATHS = {name: f"/data/sets/{name.split()[0]}" for name in PROPORTIONS}
-POSITIVE = {name: share for name, share in PROPORTIONS.items() if share > 0}
+POSITIVE = {name: proportion for name, proportion in PROPORTIONS.items() if proportion > 0}
 WITHOUT_ROOM = {
     "megatron-lm.txt",  # nothing but weights and prefixes may stand in these
     "megatron-lm.json",
@@ -47,7 +47,7 @@ def test_energon_blends_positive_weights(written):
     assert (content["__module__"], content["__class__"]) == ("megatron.energon", "MetadatasetV2")
     blend = content["splits"]["train"]["blend"]
     assert {entry["path"]: entry["weight"] for entry in blend} == {
-        PATHS[n]: share for n, share in POSITIVE.items()
+        PATHS[n]: proportion for n, proportion in POSITIVE.items()
     }
     assert total(entry["weight"] for entry in blend) == 1
 
@@ -153,7 +153,7 @@ def test_lingua_sources_are_folders_under_the_root(written):
     assert data["root_dir"] == "/data/sets"
     assert {
         f"{data['root_dir']}/{name}": weight / 100 for name, weight in data["sources"].items()
-    } == pytest.approx({PATHS[name]: share for name, share in POSITIVE.items()})
+    } == pytest.approx({PATHS[name]: proportion for name, proportion in POSITIVE.items()})
     assert sum(data["sources"].values()) == pytest.approx(100, abs=1e-9)
 
 
@@ -174,7 +174,7 @@ def test_unit_version_and_what_was_not_checked_are_in_every_file_that_has_room(w
         return
     text = written(form.name, form.ending).read_text()
     drawn = form.name.startswith(("hf-datasets", "lingua")) or form.name.endswith("documents")
-    assert f"Unit of the weights: {'documents' if drawn else 'share of tokens'}" in text
+    assert f"Unit of the weights: {'documents' if drawn else 'proportion of tokens'}" in text
     assert ("tokens_per_document was counted with the trainer's tokenizer" in text) == drawn
     assert ("Not checked: your version" in text) == (form.trainer != "json")
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from bimix_sweep.errors import ExportError
-from bimix_sweep.export.recipe import Certificate, Recipe, rounded
+from bimix_sweep.export.recipe import Certificate, Recipe
+from bimix_sweep.export.rounding import rounded
 
 WHOLE = {
     "proportions": {"web": 0.5, "code": 0.3, "math": 0.2},
@@ -166,12 +167,15 @@ def test_writing_replaces_the_old_file_and_leaves_nothing_beside_it(tmp_path):
 @pytest.mark.parametrize("num_domains", [1, 3, 7, 40, 999])
 def test_rounded_proportions_sum_to_one_exactly_as_written(num_domains):
     generator = np.random.default_rng(num_domains)
-    for shares in generator.dirichlet(np.full(num_domains, 0.3), size=20):
+    for proportions in generator.dirichlet(np.full(num_domains, 0.3), size=20):
         names = [f"d{i}" for i in range(num_domains)]
-        written = rounded(dict(zip(names, shares, strict=True)))
+        written = rounded(dict(zip(names, proportions, strict=True)))
         assert sum(Decimal(repr(value)) for value in written.values()) == 1
         assert (
-            max(abs(written[name] - share) for name, share in zip(names, shares, strict=True))
+            max(
+                abs(written[name] - proportion)
+                for name, proportion in zip(names, proportions, strict=True)
+            )
             < 1e-6
         )
 

@@ -80,7 +80,7 @@ def test_document_probabilities_need_the_mean_length_of_documents(recipe, tmp_pa
 def test_plain_json_keeps_domains_at_zero_and_states_its_unit(recipe, domains_file, tmp_path):
     export_recipe(recipe, "json", tmp_path / "mix.json", domains_file)
     content = json.loads((tmp_path / "mix.json").read_text())
-    assert content["unit"] == "share of tokens"
+    assert content["unit"] == "proportion of tokens"
     assert content["seed"] == 11
     assert {n: d["proportion"] for n, d in content["domains"].items()} == PROPORTIONS
     assert content["domains"]["web"]["path"] == "/data/web_text_document"
@@ -97,7 +97,10 @@ def test_an_unknown_trainer_is_answered_with_the_list(recipe, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("web: {path: a}\n", "no domain code; need an entry for every domain with a share above 0"),
+        (
+            "web: {path: a}\n",
+            "no domain code; need an entry for every domain with a proportion above 0",
+        ),
         ("webb: {path: a}\n", "domain webb is not in the recipe"),
         (
             "web: {tokens_per_document: 0}\n",

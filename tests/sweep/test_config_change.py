@@ -516,5 +516,5 @@ def test_a_change_event_of_wrong_kind_is_refused(finished):
 
 def test_extending_adds_to_the_budget_and_refuses_more_than_there_can_be():
     assert extended(config(8), 5).budget.trials == 13
-    with pytest.raises(ConfigError, match=r"--runs 1000000: budget\.trials is 1000008"):
+    with pytest.raises(ConfigError, match=r"--trials 1000000: budget\.trials is 1000008"):
         extended(config(8), 10**6)

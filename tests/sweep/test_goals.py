@@ -246,7 +246,7 @@ def test_columns_that_are_no_targets_are_named_and_fail_no_training(tmp_path):
     said = call("record", folder, table)
     assert "not used, no targets of the sweep: loss_other" in said
     assert "not used: seconds" in said
-    assert "1 new points; 1 trainings are finished" in said
+    assert "1 new points; newly finished trials: 1" in said
     assert "failed" not in said
 
 

@@ -194,11 +194,11 @@ def test_plan_says_what_is_trained(tmp_path):
     path = tmp_path / "sweep.yaml"
     path.write_text(given(trainer={"command": ["train", "{job}"]}).to_yaml())
     said = call("plan", path, "--hours", 0.5, "--seconds", 0, "--slots", 1)
-    assert "each 200 or 400 steps" in said
-    assert "one training for the most steps 30 min 0 s (as told)" in said
+    assert "each trial: 200 or 400 steps" in said
+    assert "one trial for the most steps takes 30 min 0 s (as --hours says)" in said
     assert (
-        "the 12 trainings cost as much as 9.5 for the most steps, most of them taken to be such"
-        in said
+        "the 12 trials cost as much as 9.5 for the most steps, if all trials after the first mixtures "
+        "are of that kind" in said
     )
 
 

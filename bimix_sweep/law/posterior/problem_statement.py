@@ -252,7 +252,7 @@ def changed(
     whole = replace(problem.final or FinalRun(), **run) if run else problem.final
     if whole is None or whole.tokens is None:
         if available:
-            raise OptimumError("--available is given without --final-tokens; give both")
+            raise OptimumError("--domain-tokens is given without --final-tokens; give both")
         if "max_epochs" in run:
             raise OptimumError("--max-epochs is given without --final-tokens; give both")
     if (prior is None) != (kl is None):

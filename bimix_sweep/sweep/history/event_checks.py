@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bimix_sweep.config import MAX_SIZES
 from bimix_sweep.design.trial import Cause
 from bimix_sweep.errors import JournalError
-from bimix_sweep.export.recipe import explain
+from bimix_sweep.export.validation_error import explain
 from bimix_sweep.journal.codec import Event
 from bimix_sweep.mixture.domains import MAX_DOMAINS
 

@@ -92,9 +92,9 @@ def advice(history: SweepHistory, folder: str) -> str:
         said.append(
             f"{_counted(diverged)} diverged: lower your trainer's learning rate and go on "
             f"with: bimix-sweep resume {quoted} --retry-failed all, or train other mixtures "
-            f"with: bimix-sweep extend {quoted} --runs {len(diverged)}"
+            f"with: bimix-sweep extend {quoted} --trials {len(diverged)}"
         )
-    return "; ".join(said) or f"raise the budget with: bimix-sweep extend {quoted} --runs N"
+    return "; ".join(said) or f"raise the budget with: bimix-sweep extend {quoted} --trials N"
 
 
 def _failed(history: SweepHistory, causes: Iterable[str]) -> list[tuple[str, TrialRecord]]:

@@ -58,7 +58,7 @@ def test_a_change_keeps_every_other_part():
     ("parts", "error", "message"),
     [
         ({"upper": {"wbe": 0.1}}, OptimumError, "wbe is not a domain of the law"),
-        ({"available": {"web": 1e9}}, OptimumError, "--available is given without"),
+        ({"available": {"web": 1e9}}, OptimumError, "--domain-tokens is given without"),
         ({"kl": 0.1}, OptimumError, "--prior and --kl go together"),
         ({"kl": -1.0, "prior": {"web": 1.0}}, OptimumError, "--kl is -1; need a number from 0"),
         ({"step": 0.0}, OptimumError, "step is 0; need a number above 0"),

@@ -113,7 +113,7 @@ def test_right_after_the_first_line(tmp_path):
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 130
-    assert said.endswith("stopped before anything was begun; start it again as before\n")
+    assert said.endswith("stopped before the sweep began; start it again with the same command\n")
     assert not (tmp_path / "runs").exists()
 
 

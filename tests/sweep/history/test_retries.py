@@ -262,7 +262,7 @@ def test_a_result_replaces_the_nan_that_was_recorded_before_and_points_of_the_fa
     assert states(replay(begun.folder))["t0001"] == "failed"
     good = table(begun, tmp_path / "good.csv", ["t0000", "t0001"])
     said = call("record", begun.folder, good)
-    assert "6 new points; 2 trainings are finished by them" in said
+    assert "6 new points; newly finished trials: 2" in said
     assert "recorded as failed before, replaced by these losses: t0001" in said
     history = replay(begun.folder)
     assert states(history) == {"t0000": "finished", "t0001": "finished", "t0002": "failed"}

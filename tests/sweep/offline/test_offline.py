@@ -108,7 +108,7 @@ def test_the_loop_without_ray_proposes_what_a_sweep_in_one_process_does_and_ends
     )
     found = sum(losses(Mixture.from_mapping(recipe.proportions), 0, 400, noise=0).values())
     assert found < sum(losses(best, 0, 400, noise=0).values()) * 1.003
-    assert "the sweep is over" in call("propose", folder, "--count", 3, "-o", mixtures)
+    assert "the sweep is complete" in call("propose", folder, "--count", 3, "-o", mixtures)
 
 
 def test_open_mixtures_are_listed_again_and_a_table_recorded_twice_changes_nothing(
@@ -118,11 +118,11 @@ def test_open_mixtures_are_listed_again_and_a_table_recorded_twice_changes_nothi
     call("propose", sweep_yaml, "--count", 3, "-o", mixtures)
     first = MixtureFile.read(mixtures).proportions
     train(mixtures, table, only=["t0001"])
-    assert "3 new points; 1 trainings are finished" in call("record", folder, table)
+    assert "3 new points; newly finished trials: 1" in call("record", folder, table)
     before = [
         event for event in read(folder / "journal").events if event["kind"] in ("point", "end")
     ]
-    assert "0 new points; 0 trainings are finished" in call("record", folder, table)
+    assert "0 new points; newly finished trials: 0" in call("record", folder, table)
     assert [
         event for event in read(folder / "journal").events if event["kind"] in ("point", "end")
     ] == before
@@ -253,7 +253,7 @@ def test_a_larger_budget_in_the_folder_s_configuration_goes_on_after_the_results
     (folder / "config.yaml").write_text(yaml.safe_dump(edited))
     said = call("propose", folder, "--count", 100, "-o", mixtures)
     assert "changed: budget.trials 7 -> 9" in said
-    assert "2 new trainings" in said
+    assert "2 new trials" in said
 
 
 def test_propose_says_that_the_final_trainings_are_handed_out_and_only_then_that_the_sweep_is_over(
@@ -261,17 +261,19 @@ def test_propose_says_that_the_final_trainings_are_handed_out_and_only_then_that
 ):
     folder, mixtures, table = tmp_path / "sweep", tmp_path / "m.csv", tmp_path / "l.csv"
     said = call("propose", sweep_yaml, "--count", 100, "-o", mixtures)
-    assert "nothing more until these are recorded" in said
-    assert "the sweep is over" not in said
+    assert "there are no more trials until these are recorded" in said
+    assert "the sweep is complete" not in said
     call("record", folder, train(mixtures, table))
     said = call("propose", folder, "--count", 100, "-o", mixtures)
-    assert "these are the final trainings; record them to get RECIPE.json" in said
-    assert "the sweep is over" not in said
-    assert "these are the final trainings" in call("propose", folder, "--count", 0, "-o", mixtures)
+    assert "these are the confirmation trials; record them to get RECIPE.json" in said
+    assert "the sweep is complete" not in said
+    assert "these are the confirmation trials" in call(
+        "propose", folder, "--count", 0, "-o", mixtures
+    )
     assert json.loads(call("record", folder, train(mixtures, table), "--json"))["recipe"]
     said = call("propose", folder, "--count", 1, "-o", mixtures)
-    assert "the sweep is over; its results are written" in said
-    assert "these are the final trainings" not in said
+    assert "the sweep is complete; its results are written" in said
+    assert "these are the confirmation trials" not in said
 
 
 def test_an_optimum_that_was_trained_before_it_was_known_to_be_one_ends_the_sweep_with_its_results(

@@ -1,0 +1,73 @@
+"""Command that writes a recipe in the format of a trainer."""
+
+from typing import Annotated
+
+import typer
+
+from bimix_sweep.commands.options import JsonFlag
+from bimix_sweep.commands.printing import print_json, print_notes
+
+RecipeSource = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE.json|DIR", help="A recipe, or the folder or URI of a finished sweep."
+    ),
+]
+TrainerId = Annotated[str, typer.Option(help="A trainer's id (they are listed below), or all.")]
+ExportOut = Annotated[
+    str,
+    typer.Option(
+        "-o",
+        "--out",
+        help="File to write, whose ending chooses among a trainer's forms; with --to all a folder.",
+    ),
+]
+DomainsFile = Annotated[
+    str | None,
+    typer.Option(
+        help="YAML {domain: {path:, tokens_per_document:, valid:}} with the trainer's own paths."
+    ),
+]
+NamesFlag = Annotated[
+    bool,
+    typer.Option("--names", help="Write a domain's name where the domains file gives it no path."),
+]
+
+
+def export(
+    recipe: RecipeSource,
+    to: TrainerId,
+    out: ExportOut,
+    domains: DomainsFile = None,
+    names: NamesFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the mixture in the format of a large-scale trainer.
+
+    The unit of the weights and what was not checked are written into the file where its format has
+    room for notes, else they are printed.
+    """
+    from bimix_sweep.export.recipe import Recipe
+    from bimix_sweep.export.registry import export_all, export_recipe
+    from bimix_sweep.sweep.stored_law import finished_recipe, is_sweep
+
+    read = Recipe.read(finished_recipe(recipe) if is_sweep(recipe) else recipe)
+    written, skipped = (
+        export_all(read, out, domains, names=names)
+        if to == "all"
+        else ([export_recipe(read, to, out, domains, names=names)], {})
+    )
+    if as_json:
+        print_json(
+            {
+                "written": [one.path for one in written],
+                "skipped": skipped,
+                "notes": {one.path: [*one.notes, *one.warnings] for one in written},
+            }
+        )
+        return
+    for one in written:
+        typer.echo(f"wrote {one.path} ({one.form.name}; unit: {one.form.unit.value})")
+        print_notes([*(() if one.form.has_room else one.notes[1:]), *one.warnings])
+    for name, reason in skipped.items():
+        typer.echo(f"skipped {name}: {reason}")

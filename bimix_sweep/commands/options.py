@@ -1,0 +1,195 @@
+"""Options that several commands share, and functions that parse the texts given to options."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from bimix_sweep.errors import ConfigError
+from bimix_sweep.parsing import parse_json
+
+if TYPE_CHECKING:
+    from bimix_sweep.mixture.goals import Goals
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+ConfigFile = Annotated[str, typer.Argument(metavar="CONFIG", help="The sweep's sweep.yaml.")]
+SweepFolder = Annotated[str, typer.Argument(metavar="DIR", help="The sweep's folder or URI.")]
+OutFolder = Annotated[
+    str | None,
+    typer.Option("--out", help="Folder or URI of the sweep, instead of the file's `out`."),
+]
+ChangedConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="Changed configuration to go on with; default: DIR/config.yaml, edited or not.",
+    ),
+]
+VersionChange = Annotated[
+    Literal["keep", "drop"],
+    typer.Option(
+        "--version-change",
+        help="What to do with trials on a domain's old version: keep them as evidence about a "
+        "domain of its own, or drop them.",
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Ray cluster to run on (host:port or ray://host:port); default: embedded Ray on this "
+        "machine."
+    ),
+]
+Slots = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=100_000,
+        help="Number of trials at a time; default: the configuration's, or what this machine "
+        "holds.",
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=2**63 - 1,
+        help="Seed of everything random; the same seed gives the same result.",
+    ),
+]
+GoalOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--goal",
+        metavar="TARGET=GOAL",
+        help="Direction of a target: min (a loss, the default), or with its smallest and largest "
+        "possible value max:LOW:HIGH or min:LOW:HIGH; --goal arc=max:0:1 for an accuracy. Values "
+        "are given and shown in the target's own unit.",
+    ),
+]
+MaxOption = Annotated[
+    list[str] | None,
+    typer.Option("--max", metavar="DOMAIN=X", help="Largest proportion of a domain."),
+]
+MinOption = Annotated[
+    list[str] | None,
+    typer.Option("--min", metavar="DOMAIN=X", help="Smallest proportion of a domain."),
+]
+LawSource = Annotated[
+    str,
+    typer.Argument(
+        metavar="LAW.json|DIR", help="A law that fit wrote, or the folder or URI of a sweep."
+    ),
+]
+RunsTable = Annotated[
+    str,
+    typer.Argument(
+        metavar="TABLE",
+        help="Finished runs: CSV or Parquet with trial, step, r_<domain>, loss_<target>.",
+    ),
+]
+
+
+def parse_retry_failed(text: str) -> int | Literal["all"]:
+    """Value of the option `--retry-failed`: a number of trials, or "all".
+
+    Raises:
+        typer.BadParameter: the text is neither a number nor `all`.
+    """
+    if text == "all":
+        return "all"
+    if text.isascii() and text.isdigit() and len(text) < 7:
+        return int(text)
+    raise typer.BadParameter(f"{text} is neither a number of trials nor all")
+
+
+RetryFailed = Annotated[
+    Any,
+    typer.Option(
+        "--retry-failed",
+        parser=parse_retry_failed,
+        metavar="N|all",
+        help="Try again at most N trials that failed for a cause outside their mixture, 0 for "
+        "none; all: diverged ones too. Default: every trial of that kind, unless the sweep is "
+        "complete.",
+    ),
+]
+
+
+def pairs(options: list[str] | None) -> dict[str, str]:
+    """{name: text} of options NAME=TEXT.
+
+    Raises:
+        ConfigError: an option is not NAME=TEXT.
+    """
+    texts = {}
+    for option in options or []:
+        name, equals, value = option.rpartition("=")
+        if not equals or not name or not value:
+            raise ConfigError(f"{option!r} is not NAME=VALUE")
+        texts[name] = value
+    return texts
+
+
+def bounds(flag: str, options: list[str] | None) -> dict[str, float]:
+    """{domain: bound of its proportion} of options DOMAIN=X.
+
+    Args:
+        flag: name of the option, for the message of an error.
+        options: texts given to the option.
+
+    Raises:
+        ConfigError: an option is not DOMAIN=X, or X is no number.
+    """
+    numbers = {}
+    for name, text in pairs(options).items():
+        try:
+            numbers[name] = float(text)
+        except ValueError:
+            raise ConfigError(f"{flag} {name}={text} is not a number") from None
+    return numbers
+
+
+def goals_of(options: list[str] | None) -> "Goals":
+    """{target: goal} of options TARGET=GOAL.
+
+    Raises:
+        ConfigError: an option is not TARGET=GOAL, or its goal cannot be parsed.
+    """
+    from bimix_sweep.mixture.goals import Goal
+
+    goals = {}
+    for name, text in pairs(options).items():
+        try:
+            goals[name] = Goal.parse(text)
+        except ConfigError as error:
+            raise ConfigError(f"--goal {name}={text}: {error}") from None
+    return goals
+
+
+def numbers_in(path: Path | None) -> dict[str, float] | None:
+    """{name: number} of a JSON file; None without a path.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds something else.
+    """
+    if path is None:
+        return None
+    from bimix_sweep import files
+
+    try:
+        content = parse_json(files.read_text(path))
+    except OSError as error:
+        raise ConfigError(
+            f'{path} cannot be read ({error.strerror}); need JSON like {{"web": 1.5}}'
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is {error}") from error
+    if not isinstance(content, dict) or not all(
+        isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e300
+        for v in content.values()
+    ):
+        raise ConfigError(
+            f'{path} needs to hold JSON like {{"web": 1.5, "code": 2}}: names and numbers'
+        )
+    return {name: float(value) for name, value in content.items()}

@@ -1,0 +1,181 @@
+"""Makes the recipe of a sweep or of a law from the optimum."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from pydantic import JsonValue, ValidationError
+
+from bimix_sweep.design.confirmation import Comparison
+from bimix_sweep.errors import ExportError
+from bimix_sweep.export.recipe import Binding, Certificate, Interval, Recipe, RecipeGoal
+from bimix_sweep.export.rounding import rounded
+from bimix_sweep.export.validation_error import explain
+from bimix_sweep.law.optimum.answer import not_tested
+from bimix_sweep.law.optimum.optimal_mixture import Optimum
+from bimix_sweep.law.posterior.fitted_law import FittedLaw
+from bimix_sweep.law.posterior.problem_statement import ProblemStatement
+from bimix_sweep.mixture.domains import Mixture
+
+
+def build_recipe(
+    optimum: Optimum,
+    law: FittedLaw,
+    problem: ProblemStatement,
+    *,
+    comparison: Comparison | None = None,
+    excluded: Mapping[str, str] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """Make the recipe of a sweep or of a law.
+
+    The mixture is the law's optimum, or the mixture that the confirmation trials showed to be
+    better.
+
+    Args:
+        optimum: the law's optimum.
+        law: the fitted law.
+        problem: the problem that the optimum answers. If it does not state the tokens of the
+            final run, `tokens` and `epochs` stay empty.
+        comparison: result of the confirmation trials; None if there were none.
+        excluded: {trial: reason why it was left out}.
+        provenance: JSON values; the problem is added to them.
+
+    Raises:
+        ExportError: provenance holds a value that JSON cannot represent.
+    """
+    mixture, losses = _recommended(optimum, law, comparison)
+    proportions = rounded(
+        {name: mixture.as_dict().get(name, 0.0) for name in problem.domains.names}
+    )
+    beyond = not_tested(optimum, law, problem, compared=comparison is not None)
+    try:
+        return Recipe(
+            proportions=proportions,
+            predicted_losses=losses,
+            goals={
+                name: RecipeGoal(goal=goal.direction, range=goal.range)
+                for name, goal in law.goals.items()
+            },
+            **_optimum(optimum),
+            extrapolation=dict(beyond.extrapolation),
+            not_tested=list(beyond.sentences),
+            **_final_run(proportions, problem),
+            law=_law(law),
+            comparison=None if comparison is None else _compared(comparison),
+            excluded=dict(excluded or {}),
+            provenance={**(provenance or {}), "problem": problem.to_json()},
+        )
+    except ValidationError as error:
+        raise ExportError(f"the recipe cannot be written: {explain(error)}") from None
+
+
+def _recommended(
+    optimum: Optimum, law: FittedLaw, comparison: Comparison | None
+) -> tuple[Mixture, dict[str, float]]:
+    """The recommended mixture, and {target: loss that the law predicts for it}."""
+    if comparison is None:
+        return optimum.mixture, dict(optimum.predicted_losses)
+    mixture = next(one.mixture for one in comparison.mixtures if one.role == comparison.recommended)
+    if mixture == optimum.mixture:
+        return mixture, dict(optimum.predicted_losses)
+    predicted = law.predict(
+        mixture.as_array(law.domains)[None], np.array([optimum.step]), _one(optimum.size)
+    )[0]
+    return mixture, dict(zip(law.targets, map(float, predicted), strict=True))
+
+
+def _optimum(optimum: Optimum) -> dict[str, Any]:
+    """Fields of the recipe that describe the law's optimum."""
+    return {
+        "region": _intervals(optimum.region),
+        "interval": _intervals(optimum.interval),
+        "within": optimum.within,
+        "alternatives": [rounded(mixture.as_dict()) for mixture in optimum.alternatives],
+        "regret": {
+            "expected": max(optimum.regret.expected, 0.0),
+            "upper95": max(optimum.regret.upper95, 0.0),
+        },
+        "certificate": Certificate(
+            gap=max(optimum.gap, 0.0),
+            scope=optimum.scope,  # type: ignore[arg-type]
+        ),
+        "step": optimum.step,
+        "size": optimum.size,
+        "binding": [
+            Binding(domain=one.domain, bound=one.bound, cost=one.cost)  # type: ignore[arg-type]
+            for one in optimum.binding
+        ],
+    }
+
+
+def _final_run(proportions: Mapping[str, float], problem: ProblemStatement) -> dict[str, Any]:
+    """Fields of the recipe that describe the final run; empty where its tokens are not stated."""
+    token_budget = problem.final and problem.final.tokens
+    if not token_budget:
+        return {}
+    tokens = {name: proportion * token_budget for name, proportion in proportions.items()}
+    available = dict(zip(problem.domains.names, problem.domains.tokens, strict=True))
+    return {
+        "tokens": tokens,
+        "epochs": {
+            name: count / available[name] if math.isfinite(available[name]) else None
+            for name, count in tokens.items()
+        },
+    }
+
+
+def _one(size: float | None) -> np.ndarray | None:
+    """(1,) array of the size; None if there is no size."""
+    return None if size is None else np.array([size])
+
+
+def _intervals(ends: Mapping[str, tuple[float, float]]) -> dict[str, Interval]:
+    """Intervals clipped to [0, 1].
+
+    The ends come from a projection and may be outside by rounding.
+    """
+    return {
+        name: (min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0))
+        for name, (low, high) in ends.items()
+    }
+
+
+def _law(law: FittedLaw) -> dict[str, JsonValue]:
+    """Facts about the law for the recipe, JSON-able."""
+    return {
+        "choice": dict(law.choice),
+        "cross_validation": json.loads(json.dumps(law.cross_validation)),
+        "discrepancy": law.has_process,
+        "num_trials": law.num_trials,
+        "num_mixtures": law.num_mixtures,
+        "steps": list(law.steps),
+        "sizes": None if law.sizes is None else list(law.sizes),
+        "notes": list(law.notes),
+        "digest": law.digest,
+    }
+
+
+def _compared(comparison: Comparison) -> dict[str, JsonValue]:
+    """Result of the confirmation trials for the recipe, JSON-able."""
+    return {
+        "sentence": comparison.reason,
+        "recommended": comparison.recommended,
+        "differ": comparison.differ,
+        "seeds": list(comparison.seeds),
+        "noise": comparison.noise,
+        "mixtures": [
+            {
+                "role": one.role,
+                "proportions": dict(rounded(one.mixture.as_dict())),
+                "losses": dict(one.losses),
+                "objective": one.objective,
+                "difference": one.difference,
+                "noise95": one.noise95,
+                "differs": one.differs,
+            }
+            for one in comparison.mixtures
+        ],
+    }
