@@ -77,7 +77,7 @@ def _cost_lines(plan: "Plan") -> list[str]:
     from bimix_sweep.sweep.history.snapshot import duration
 
     lines = [
-        f"at most {plan.trials} trials and {plan.confirmation_result} confirmation trials; "
+        f"at most {plan.trials} trials and {plan.confirmation_trials} confirmation trials; "
         f"{plan.slots} at a time"
     ]
     steps = " or ".join(f"{number:,}" for number in (*plan.shorter, plan.steps))

@@ -3,7 +3,7 @@
 One law is fitted to the three sizes together, five deals of the mixtures into 4 folds; a mixture left out is left out of every size. The same law
 fitted to each size alone, as in earlier versions of this page, stands beside it. The law's hyper-parameters were chosen on half of the 70M
 mixtures (law/model/priors.py); where that could not tell, near-equal variants were compared by folds of all 70M and 160M mixtures and partly of 305M,
-so no size here is fully untouched: how slopes and transfer_weights move with size was chosen by curves of a size predicted from a smaller one and few of their own. 16 variants (process,
+so no size here is fully untouched: how slopes and transfer weights move with size was chosen by curves of a size predicted from a smaller one and few of their own. 16 variants (process,
 curvature, floor, slope, how slopes move with size and step), compared by three folds inside each of four training sets, lowered the error there by
 .003 % at most; none was taken.
 

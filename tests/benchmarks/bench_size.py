@@ -1,6 +1,6 @@
 """Claim: curves at 70M and 160M predict every checkpoint at 305M, with intervals that know two sizes leave the size law open.
 
-The size term's prior is a published one (arXiv:2203.15556), not fitted here; what is expected of slopes and transfer_weights at other sizes was chosen on these
+The size term's prior is a published one (arXiv:2203.15556), not fitted here; what is expected of slopes and transfer weights at other sizes was chosen on these
 curves, larger ones predicted from smaller ones and four of their own (law/model/priors.py). For scale: the rank correlation of the measured losses of the
 same mixtures between 160M and 305M, what a person would have who trained all of them at 160M and carried the order over; that of the same 305M
 runs between the checkpoint before the last and the last; and that of the law fitted to the 305M runs themselves.

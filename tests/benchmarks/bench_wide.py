@@ -88,7 +88,7 @@ def solve_seconds(problem: DecisionProblem) -> float:
     """CPU time of the certified minimum of the parametric law."""
     open_to = (problem.upper > 0) / (problem.upper > 0).sum()
     start = time.process_time()
-    minimise(problem.aim(parametric=True), problem.lower, problem.upper, open_to)
+    minimise(problem.objective_function(parametric=True), problem.lower, problem.upper, open_to)
     return time.process_time() - start
 
 

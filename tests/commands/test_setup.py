@@ -312,7 +312,7 @@ def test_plan_multiplies_what_a_training_takes(texts, monkeypatch):
     raw |= {"budget": {"trials": 20, "core_hours": 7}, "resources": {"cpu": 2, "slots": 4}}
     (texts / "sweep.yaml").write_text(yaml.safe_dump(raw, allow_unicode=True))
     plan = json.loads(bimix("plan", "sweep.yaml", "--hours", 0.5, "--seconds", 0, "--json"))
-    assert (plan["trials"], plan["confirmation_result"], plan["slots"]) == (20, 8, 4)
+    assert (plan["trials"], plan["confirmation_trials"], plan["slots"]) == (20, 8, 4)
     assert (plan["core_hours"], plan["gpu_hours"], plan["wall_hours"]) == (
         28 * 0.5 * 2,
         0,

@@ -31,7 +31,7 @@ class Plan:
 
     trials: int
     """Maximum number of proxy trials."""
-    confirmation_result: int
+    confirmation_trials: int
     """Maximum number of confirmation trials."""
     steps: int
     """Optimizer steps of each trial; of the longest where there are several numbers."""
@@ -169,7 +169,7 @@ def make_plan(
     rounds = _rounds(spec, cost) + math.ceil(MAX_CONFIRMATION_TRIALS / at_once)
     return Plan(
         trials=config.budget.trials,
-        confirmation_result=MAX_CONFIRMATION_TRIALS,
+        confirmation_trials=MAX_CONFIRMATION_TRIALS,
         steps=steps,
         shorter=tuple(shorter),
         tokens=float(config.proxy.tokens),
