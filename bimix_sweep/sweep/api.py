@@ -13,7 +13,9 @@ from bimix_sweep.sweep.cluster.driver import drive
 from bimix_sweep.sweep.cluster.signals import stoppable
 from bimix_sweep.sweep.config_change import VersionChange, extended
 from bimix_sweep.sweep.config_staging import check_change, stage, stage_store, take_up
-from bimix_sweep.sweep.history.history import SweepHistory, judged_again, replay
+from bimix_sweep.sweep.history.history import SweepHistory
+from bimix_sweep.sweep.history.rebuilding import replay
+from bimix_sweep.sweep.history.refits import judged_again
 from bimix_sweep.sweep.history.retries import RetryFailed, retriable
 from bimix_sweep.sweep.history.spec import sweep_spec
 from bimix_sweep.sweep.jobs.job_file import check_shared
@@ -138,7 +140,7 @@ def resume_sweep(
         history = replay(folder)
         if history.elsewhere:
             raise SweepError(
-                f"{folder}: this sweep's trainings run elsewhere; go on with: bimix-sweep "
+                f"{folder}: this sweep's trials run elsewhere; go on with: bimix-sweep "
                 f"propose {folder}"
             )
         change = take_up(folder, history, config, versions)
@@ -146,7 +148,7 @@ def resume_sweep(
         if history.complete and not change.what and not asked:
             return write_results(folder, change.config)
         check_address(address)
-        if history.first["data"].get("store") is not None:
+        if history.first.data.get("store") is not None:
             restore_store(folder, history, shown.say)
             check_texts(folder, change.config, change.added, shown.say)
         stage_store(folder, change, shown.say)
@@ -162,18 +164,18 @@ def resume_sweep(
 
 def extend_sweep(
     folder: str | Path,
-    runs: int,
+    trials: int,
     *,
     retry_failed: RetryFailed = None,
     address: str | None = None,
     prepare: Prepare = prepare_trainer,
     progress: Progress | None = None,
 ) -> Recipe:
-    """Continues a sweep, finished or not, with a budget of `runs` more trials.
+    """Continues a sweep, finished or not, with a budget of `trials` more trials.
 
     Args:
         folder: path or URI of the sweep.
-        runs: number of additional trials.
+        trials: number of additional trials.
         retry_failed, address, prepare, progress: the arguments of `resume_sweep`.
 
     Returns:
@@ -185,7 +187,7 @@ def extend_sweep(
     folder = sweep_folder(folder)
     return resume_sweep(
         folder,
-        config=extension(folder, runs),
+        config=extension(folder, trials),
         retry_failed=retry_failed,
         address=address,
         prepare=prepare,
@@ -193,8 +195,8 @@ def extend_sweep(
     )
 
 
-def extension(folder: str, runs: int) -> SweepConfig:
-    """The folder's configuration with a budget of `runs` more trials than the journal's.
+def extension(folder: str, trials: int) -> SweepConfig:
+    """The folder's configuration with a budget of `trials` more trials than the journal's.
 
     The configuration may have been edited.
 
@@ -205,21 +207,21 @@ def extension(folder: str, runs: int) -> SweepConfig:
     if not begun(folder):
         raise SweepError(f"{folder} holds no sweep that has begun; start one with: bimix-sweep run")
     history = replay(folder)
-    if not history.first.get("config"):
+    if not history.first.config:
         raise SweepError(
             f"{folder}: its journal does not hold its configuration; raise budget.trials in "
             f"{CONFIG} and resume"
         )
     current = SweepConfig.load(locations.join(folder, CONFIG))
     budget = current.budget.model_copy(update={"trials": history.spec.max_trials})
-    wanted = extended(current.model_copy(update={"budget": budget}), runs)
+    wanted = extended(current.model_copy(update={"budget": budget}), trials)
     if (settled := _settled(history, wanted)) is not None:
         reached = (
             "that regret" if settled.regret_expected is None else f"{settled.regret_expected:.2g}"
         )
         raise SweepError(
-            f"{folder}: the sweep is settled ({settled.reason}), so more trainings would not "
-            f"be run; to go on, lower stop.tolerance in {CONFIG} below {reached} and extend "
+            f"{folder}: the sweep is settled ({settled.reason}), so more trials would not "
+            f"run; to go on, lower stop.tolerance in {CONFIG} below {reached} and extend "
             "again"
         )
     return wanted
@@ -231,7 +233,7 @@ def _settled(history: SweepHistory, wanted: SweepConfig) -> Decision | None:
     None if the sweep would continue, or if more than budget and stopping differ from the journal's
     configuration.
     """
-    began = SweepConfig.parse(history.first["config"], where="the configuration in the journal")
+    began = SweepConfig.parse(history.first.config, where="the configuration in the journal")
     if (
         history.decision is None
         or wanted.model_copy(update={"budget": began.budget, "stop": began.stop}).digest
@@ -245,7 +247,7 @@ def _settled(history: SweepHistory, wanted: SweepConfig) -> Decision | None:
         max_trials=wanted.budget.trials,
     )
     judged = judged_again(history.refits, rule)
-    last = Decision(**judged[-1]["decision"]) if judged else None
+    last = judged[-1].decision if judged else None
     return last if last is not None and last.streak >= rule.patience else None
 
 

@@ -14,7 +14,7 @@ from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.api import extension
 from bimix_sweep.sweep.config_change import compare, extended
 from bimix_sweep.sweep.config_staging import NEXT_CONFIG
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.results import decided
 from tests.support.in_process import Planted, config, first, losses, open_sweep, run, train, whole
 
@@ -56,11 +56,11 @@ def test_a_larger_budget_runs_the_rest_and_keeps_every_training_of_before(finish
     after = replay(finished)
     assert len(sweep_trainings(ran)) == 3
     assert shown.num_confirmation_trials == sum(
-        shown.counts["final"].values()
+        shown.counts["confirmation"].values()
     )  # all there will be are there, those of before counted
     assert not set(ran) & set(before.proposals)
     assert after.complete
-    assert after.changes[0]["what"] == ["budget.trials 8 -> 11"]
+    assert after.changes[0].what == ["budget.trials 8 -> 11"]
     for name, record in before.state.trials.items():
         assert after.state.trials[name].points == record.points
     assert {record.trial for record in after.state.evidence()} == set(
@@ -77,7 +77,7 @@ def test_editing_the_folder_s_own_configuration_is_the_same_change(finished):
     (finished / "config.yaml").write_text(yaml.safe_dump(content))
     ran, after = whole(finished)
     assert len(sweep_trainings(ran)) == 1
-    assert after.changes[0]["what"] == ["budget.trials 8 -> 9"]
+    assert after.changes[0].what == ["budget.trials 8 -> 9"]
     assert whole(finished)[0] == []
 
 
@@ -94,7 +94,7 @@ def test_a_changed_sweep_restarts_anywhere_into_the_same_state(finished, tmp_pat
     assert {n: r.points for n, r in found.state.trials.items()} == {
         n: r.points for n, r in expected.state.trials.items()
     }
-    assert found.confirmation["mixtures"] == expected.confirmation["mixtures"]
+    assert found.confirmation.mixtures == expected.confirmation.mixtures
 
 
 @pytest.mark.parametrize("crash", ["before", "after"])
@@ -149,21 +149,19 @@ def test_a_recipe_whose_optimum_moved_since_it_was_trained_recommends_the_traine
     changed = config(8, tolerance=1e-8)
     ran, after = whole(finished, changed)
     assert not ran
-    [entry] = [entry for entry in after.confirmation["mixtures"] if "predicted" in entry["labels"]]
+    [entry] = [entry for entry in after.confirmation.mixtures if "predicted" in entry.labels]
     trained = next(
         before.state.trials[name].mixture for name in confirmations(before) if "predicted" in name
     )
     moved = {
         name: share + change
-        for (name, share), change in zip(
-            entry["mixture"].items(), (0.003, -0.003, 0.0), strict=True
-        )
+        for (name, share), change in zip(entry.mixture.items(), (0.003, -0.003, 0.0), strict=True)
     }
     for name, record in after.state.trials.items():
         if "predicted" in name:
             record.mixture = Mixture.from_mapping(moved)
     _, _, comparison = decided(after)
-    assert trained.as_dict() == entry["mixture"]
+    assert trained.as_dict() == entry.mixture
     assert (
         "the mixture trained in place of the predicted optimum lies 0.003 from it"
         in comparison.reason
@@ -205,9 +203,9 @@ def test_a_tolerance_that_is_met_already_stops_at_once_and_a_smaller_one_reopens
     actor.close()
     assert replay(folder).decision is None
     regrets = [
-        e["decision"]["regret_expected"]
+        e.decision.regret_expected
         for e in replay(folder).refits
-        if e["num_over"] > 8 and e["by"] == "proposal"
+        if e.num_over > 8 and not e.watching
     ]
     loose = 1.01 * max(regrets)
     ran, stopped = whole(folder, config(20, tolerance=loose))
@@ -235,7 +233,7 @@ def test_a_domain_that_joins_is_at_zero_in_old_trainings_held_by_four_new_ones_a
     )
     assert (
         "math joins: the 8 trainings so far count as ones at 0 there, the next 4 hold it"
-        in after.changes[0]["what"]
+        in after.changes[0].what
     )
     assert after.spec.targets == (
         "web",
@@ -244,9 +242,7 @@ def test_a_domain_that_joins_is_at_zero_in_old_trainings_held_by_four_new_ones_a
     )  # its own validation text was never measured
     # in the planted law math helps code and books a little, and no other domain is worth less
     found = next(
-        entry["mixture"]
-        for entry in after.confirmation["mixtures"]
-        if "predicted" in entry["labels"]
+        entry.mixture for entry in after.confirmation.mixtures if "predicted" in entry.labels
     )
     draws = np.random.default_rng(0).dirichlet([1] * 4, 4000)
     best = min(
@@ -293,7 +289,7 @@ def test_the_old_version_of_a_domain_is_kept_as_a_domain_that_nothing_new_holds_
     assert after.spec.own["web"] == "web@first"  # losses stay those of one validation text
     assert (
         f"the {len(before) - len(kept) if versions == 'drop' else 8} trainings on the old one"
-        in " ".join(after.changes[0]["what"])
+        in " ".join(after.changes[0].what)
     )
     # the user's own file, which names neither the old version nor targets, is the same
     # configuration from now on
@@ -333,27 +329,21 @@ def test_the_weights_bounds_and_the_final_run_may_change_and_the_optimum_follows
     }
     ran, after = whole(finished, config(10, targets=targets))
     best = next(
-        entry["mixture"]
-        for entry in after.confirmation["mixtures"]
-        if "predicted" in entry["labels"]
+        entry.mixture for entry in after.confirmation.mixtures if "predicted" in entry.labels
     )
     assert best["code"] > 0.8  # nothing else helps code in the planted law
     assert after.complete
     assert len(sweep_trainings(ran)) == 2
     ran, after = whole(finished, config(10, targets=targets, domains__code__max=0.3))
     best = next(
-        entry["mixture"]
-        for entry in after.confirmation["mixtures"]
-        if "predicted" in entry["labels"]
+        entry.mixture for entry in after.confirmation.mixtures if "predicted" in entry.labels
     )
     assert best["code"] == pytest.approx(0.3, abs=1e-6)
     assert len(after.changes) == 2
-    assert set(after.changes[1]["what"]) == {"domains.code.max 1 -> 0.3"}
+    assert set(after.changes[1].what) == {"domains.code.max 1 -> 0.3"}
     # best measured: of the trainings inside the new bound
     measured = [
-        entry["mixture"]
-        for entry in after.confirmation["mixtures"]
-        if "measured" in entry["labels"]
+        entry.mixture for entry in after.confirmation.mixtures if "measured" in entry.labels
     ]
     assert all(mixture["code"] <= 0.3 + 1e-6 for mixture in measured)
 
@@ -481,7 +471,7 @@ def test_another_share_of_the_text_is_told(tmp_path):
     actor.propose("t0001")
     actor.close()
     actor = open_sweep(folder, config(8, final={"tokens": 2e9}, **tokens), trainer=trainer)
-    what = " ".join(replay(folder).changes[0]["what"])
+    what = " ".join(replay(folder).changes[0].what)
     assert "final.tokens 1e+09 -> 2e+09" in what
     assert "proxies read another part of web, code, books from now on" in what
     assert (
@@ -497,7 +487,7 @@ def test_a_change_event_of_wrong_kind_is_refused(finished):
     from bimix_sweep.journal.writer import Journal
 
     history = replay(finished)
-    event = compare(history, config(9)).event(first(config(9), Planted()))
+    event = compare(history, config(9)).event(first(config(9), Planted())).to_json()
     for damage, message in (
         ({"ended": {"t9999": "x"}}, r"\(change\) cannot be used: trial t9999 is not known"),
         ({"what": []}, r"\(change\) cannot be used: what"),
@@ -516,5 +506,5 @@ def test_a_change_event_of_wrong_kind_is_refused(finished):
 
 def test_extending_adds_to_the_budget_and_refuses_more_than_there_can_be():
     assert extended(config(8), 5).budget.trials == 13
-    with pytest.raises(ConfigError, match=r"--runs 1000000: budget\.trials is 1000008"):
+    with pytest.raises(ConfigError, match=r"--trials 1000000: budget\.trials is 1000008"):
         extended(config(8), 10**6)

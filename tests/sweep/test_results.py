@@ -15,7 +15,8 @@ from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.export.registry import export_all, export_recipe
 from bimix_sweep.journal.segments import LAST
 from bimix_sweep.sweep.coordinator.actor import LawActor
-from bimix_sweep.sweep.history.events import sweep_event
+from bimix_sweep.sweep.history.events import SweepEvent
+from bimix_sweep.sweep.history.stored_spec import StoredSpec
 from bimix_sweep.sweep.results import _write_domains, write_page, write_results
 
 NAMES = ("web", "code", "books")
@@ -64,8 +65,12 @@ def swept(folder, trials=7, digest=""):
         max_trials=trials or 7,
         tolerance=1e-7,
     )
-    first = sweep_event(
-        name="s", config_digest=config.digest, data={"store": digest}, spec=spec, versions={}
+    first = SweepEvent(
+        name="s",
+        config_digest=config.digest,
+        data={"store": digest},
+        spec=StoredSpec.of(spec),
+        versions={},
     )
     actor = LawActor(str(folder), first, lock_seconds=0)
     actor.ready()

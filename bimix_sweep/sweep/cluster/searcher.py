@@ -23,7 +23,7 @@ from ray.tune.search import Searcher
 
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import BimixSweepError
-from bimix_sweep.sweep.history.history import PastTrial
+from bimix_sweep.sweep.coordinator.past_trials import PastTrial
 from bimix_sweep.sweep.sampler import SHARE, MixtureSampler, Planner, suggest_mixture, trial_name
 from bimix_sweep.sweep.workspace.redaction import masked
 

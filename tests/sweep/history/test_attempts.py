@@ -7,7 +7,7 @@ import pytest
 from bimix_sweep.errors import TrainingError
 from bimix_sweep.sweep.coordinator.actor import LawActor
 from bimix_sweep.sweep.history.attempts import AttemptLimits
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 from tests.support.in_process import STEPS, Planted, config, first, losses
 
 POINT_SECONDS = 90.0
@@ -273,7 +273,7 @@ def test_a_step_of_the_wall_clock_changes_no_hours_and_ends_no_trial(
     for hours in (2, -3):
         # the clock of this round is used before the next round sets another
         monkeypatch.setattr("time.time", lambda: wall() + 3600 * hours)  # noqa: B023
-        actor.enforce()
+        actor._recorder.enforce()
         assert actor.overdue([first_trial.trial, second.trial]) == []
         report(actor, second, 100 + hours)
         assert actor.alive(first_trial.trial)

@@ -4,7 +4,7 @@ import pytest
 
 from bimix_sweep.errors import SweepError, TrainingError
 from bimix_sweep.sweep.history.budget import bills
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.history.snapshot import snapshot_of
 from bimix_sweep.sweep.results import write_results
 from tests.support.in_process import STEPS, Planted, config, losses, open_sweep, run
@@ -137,10 +137,10 @@ def test_a_training_that_runs_into_the_limit_is_ended_and_the_sweep_ends_with_wh
     stuck = actor.propose("t0007")
     actor.start(stuck.trial, "here", 1.0, 0.0)
     clock.pass_hours(29.2)
-    actor.enforce()
+    actor._recorder.enforce()
     assert actor.alive(stuck.trial)
     clock.pass_hours(0.2)
-    actor.enforce()
+    actor._recorder.enforce()
     assert not actor.alive(stuck.trial)
     reason = "the budget of 30 core-hours is spent"
     with pytest.raises(
@@ -290,7 +290,7 @@ def test_time_in_which_nobody_drove_is_not_spent(tmp_path, clock):
     actor.close()
     clock.pass_hours(50)
     actor = open_sweep(tmp_path / "sweep")
-    actor.enforce()
+    actor._recorder.enforce()
     assert actor.alive(proposal.trial)
     assert [bill.spent for bill in bills(actor._replicas.write_replica, clock())] == [
         pytest.approx(1.0, abs=1e-3)

@@ -20,7 +20,7 @@ from bimix_sweep.journal.segments import read
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.table import LossTable, MixtureFile, write_columns
 from bimix_sweep.sweep.api import resume_sweep
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.offline import offline
 from tests.support.in_process import STEPS, Planted, losses, whole
 from tests.support.in_process import config as planted_config
