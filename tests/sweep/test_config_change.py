@@ -11,9 +11,9 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.journal.segments import read
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.sweep.api import extension
 from bimix_sweep.sweep.config_change import compare, extended
 from bimix_sweep.sweep.config_staging import NEXT_CONFIG
+from bimix_sweep.sweep.extension import extension
 from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.results import decided
 from tests.support.in_process import Planted, config, first, losses, open_sweep, run, train, whole
@@ -137,7 +137,8 @@ def test_final_trainings_of_before_that_are_near_enough_stand_for_the_optimum_an
     actor.close()
     assert not ran
     assert any(
-        "is not trained anew: earlier final trainings stand for it, distance 0.000" in line
+        "is not trained again: earlier confirmation trials are reused for it, distance 0.000"
+        in line
         for line in lines
     )
 

@@ -8,8 +8,9 @@ driver ──propose─▶ planning replica (catches up, fits, decides) ─▶ j
 A call returns when its events are on the disk. A slow disk therefore delays the calls that write,
 but neither fits nor reads. Two replicas hold the state (`replicas`). The write replica
 (`write_replica`) answers in microseconds, so trials never wait for a fit. The planning replica
-(`planning_replica`) computes the decisions (`decisions`). If this process dies, another one starts from the end of the journal:
-acknowledged events are in it, and Ray repeats a call that was not acknowledged.
+(`planning_replica`) computes the decisions (`decisions`). If this process dies, another one starts
+from the end of the journal: acknowledged events are in it, and Ray repeats a call that was not
+acknowledged.
 
 The class does not use Ray; `driver` makes an actor of it. The file imports no torch.
 """
@@ -22,11 +23,7 @@ from typing import Any
 from bimix_sweep.design.stopping import Decision
 from bimix_sweep.design.trial import Cause, Proposal
 from bimix_sweep.errors import BimixSweepError, SweepError
-from bimix_sweep.sweep.coordinator.background import (
-    enforce_forever,
-    publish_forever,
-    refit_forever,
-)
+from bimix_sweep.sweep.coordinator import background
 from bimix_sweep.sweep.coordinator.decisions import Decisions
 from bimix_sweep.sweep.coordinator.past_trials import PastTrial, past_trials
 from bimix_sweep.sweep.coordinator.progress_log import SweepLog
@@ -89,11 +86,11 @@ class LawActor:
             self._log.say(note)
         self._decisions = Decisions(self._replicas, self._log, folder)
         self._recorder = TrialRecorder(self._replicas, self._log, self._decisions, limits)
-        refit_forever(self._changed, self._decisions.refit_between)
+        background.refit_forever(self._changed, self._decisions.refit_between)
         if self._replicas.write_replica.spec.limited:
-            enforce_forever(self._closed, self._recorder.enforce)
+            background.enforce_forever(self._closed, self._recorder.enforce)
         if publish is not None:
-            publish_forever(self.statistics, publish)
+            background.publish_forever(self.statistics, publish)
 
     def ready(self) -> None:
         """Returns when other methods can be called.

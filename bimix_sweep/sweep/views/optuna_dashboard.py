@@ -26,7 +26,7 @@ from bimix_sweep.mixture.objective import weighted_loss
 from bimix_sweep.sweep.history.history import SweepHistory
 from bimix_sweep.sweep.history.refits import last_with_optimum
 from bimix_sweep.sweep.history.snapshot import phase_of
-from bimix_sweep.sweep.sampler import SHARE
+from bimix_sweep.sweep.sampler import PROPORTION
 from bimix_sweep.sweep.views.follower import Follower
 from bimix_sweep.sweep.views.web import LOOPBACK
 
@@ -127,7 +127,7 @@ def _trial(history: SweepHistory, name: str, record: TrialRecord) -> FrozenTrial
         state=state,
         value=value,
         params=dict(zip(domains, record.mixture.as_array(domains).tolist(), strict=True)),
-        distributions=dict.fromkeys(domains, SHARE),
+        distributions=dict.fromkeys(domains, PROPORTION),
         user_attrs=_attributes(history, name, record),
         intermediate_values=_curve(history, record),
     )

@@ -26,8 +26,8 @@ from bimix_sweep.sweep.workspace.paths import STORE, cache_folder, local_part
 
 WHOLE = ".whole"
 """Name of the empty last member, which marks a complete archive."""
-UPLOAD_SHARE = 0.25
-"""Largest proportion of a trial's time during which its checkpoint is being uploaded."""
+UPLOAD_FRACTION = 0.25
+"""Largest fraction of a trial's time during which its checkpoint is being uploaded."""
 
 
 def send(folder: Path, uri: str) -> None:
@@ -225,7 +225,7 @@ class Checkpoint:
         if self._thread is not None:
             self._thread.join()
         now = sorted(
-            (str(path), (found := path.stat()).st_mtime_ns, found.st_size)
+            (str(path), (status := path.stat()).st_mtime_ns, status.st_size)
             for path in self.folder.rglob("*")
             if path.exists()
         )
@@ -270,4 +270,4 @@ class Checkpoint:
             uri_storage.upload(packed, str(self._uri))
             self._sent = state
             packed.unlink()
-        self._next = time.monotonic() + (time.monotonic() - began) / UPLOAD_SHARE
+        self._next = time.monotonic() + (time.monotonic() - began) / UPLOAD_FRACTION
