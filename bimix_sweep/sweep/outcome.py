@@ -36,7 +36,7 @@ def decided(history: SweepHistory) -> tuple[FittedLaw, Optimum, Comparison | Non
         return law, optimum, None
     comparison = _comparison(history, law, optimum)
     if comparison is not None:
-        result = _confirmation_result(problem.sweep, comparison, optimum)
+        result = confirmation_result(problem.sweep, comparison, optimum)
         law = replace(law, problem=replace(problem, confirmation_result=result))
     return law, optimum, comparison
 
@@ -61,7 +61,7 @@ def answer_of(law: FittedLaw) -> Optimum:
     return answer(law, law.problem)
 
 
-def _confirmation_result(sweep: str, comparison: Comparison, optimum: Optimum) -> str:
+def confirmation_result(sweep: str, comparison: Comparison, optimum: Optimum) -> str:
     """Sentence about the confirmation trials, for users who have only the law."""
     taken = next(one.mixture for one in comparison.mixtures if one.role == comparison.recommended)
     other = ""

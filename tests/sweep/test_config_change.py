@@ -39,7 +39,7 @@ def finished(template, tmp_path):
     return folder
 
 
-def sweep_trainings(names):
+def sweep_trials(names):
     return [name for name in names if name.startswith("t")]
 
 
@@ -47,14 +47,14 @@ def confirmations(history):
     return {name for name, record in history.state.trials.items() if record.role == "confirmation"}
 
 
-def test_a_larger_budget_runs_the_rest_and_keeps_every_training_of_before(finished):
+def test_a_larger_budget_runs_the_rest_and_keeps_every_trial_of_before(finished):
     before = replay(finished)
     actor = open_sweep(finished, config(11))
     ran = run(actor)
     shown = actor.snapshot()
     actor.close()
     after = replay(finished)
-    assert len(sweep_trainings(ran)) == 3
+    assert len(sweep_trials(ran)) == 3
     assert shown.num_confirmation_trials == sum(
         shown.counts["confirmation"].values()
     )  # all there will be are there, those of before counted
@@ -63,9 +63,7 @@ def test_a_larger_budget_runs_the_rest_and_keeps_every_training_of_before(finish
     assert after.changes[0].what == ["budget.trials 8 -> 11"]
     for name, record in before.state.trials.items():
         assert after.state.trials[name].points == record.points
-    assert {record.trial for record in after.state.evidence()} == set(
-        sweep_trainings(after.proposals)
-    )
+    assert {record.trial for record in after.state.evidence()} == set(sweep_trials(after.proposals))
     assert SweepConfig.load(finished / "config.yaml").budget.trials == 11
     # uniform mixtures of equal seed are the same training: they are not run again
     assert not any("uniform" in name for name in ran)
@@ -76,7 +74,7 @@ def test_editing_the_folder_s_own_configuration_is_the_same_change(finished):
     content["budget"]["trials"] = 9
     (finished / "config.yaml").write_text(yaml.safe_dump(content))
     ran, after = whole(finished)
-    assert len(sweep_trainings(ran)) == 1
+    assert len(sweep_trials(ran)) == 1
     assert after.changes[0].what == ["budget.trials 8 -> 9"]
     assert whole(finished)[0] == []
 
@@ -103,14 +101,14 @@ def test_a_crash_before_or_after_the_event_leaves_a_sweep_that_goes_on(finished,
     assert (finished / NEXT_CONFIG).exists()
     ran, after = whole(finished)
     assert not (finished / NEXT_CONFIG).exists()
-    assert len(sweep_trainings(ran)) == {"before": 0, "after": 1}[crash]
+    assert len(sweep_trials(ran)) == {"before": 0, "after": 1}[crash]
     assert len(after.changes) == {"before": 0, "after": 1}[crash]
     assert (
         SweepConfig.load(finished / "config.yaml").budget.trials == {"before": 8, "after": 9}[crash]
     )
     ran, after = whole(finished, config(9))
     assert len(after.changes) == 1
-    assert len(sweep_trainings(after.proposals)) == 9
+    assert len(sweep_trials(after.proposals)) == 9
 
 
 def test_an_actor_that_starts_again_after_the_event_does_not_write_it_twice(finished):
@@ -128,7 +126,7 @@ def test_an_actor_that_starts_again_after_the_event_does_not_write_it_twice(fini
     assert [e["kind"] for e in read(finished / "journal").events].count("change") == 1
 
 
-def test_final_trainings_of_before_that_are_near_enough_stand_for_the_optimum_and_that_is_said(
+def test_confirmation_trials_of_before_that_are_near_enough_stand_for_the_optimum_and_that_is_said(
     finished,
 ):
     actor = open_sweep(finished, config(8, tolerance=1e-8))
@@ -191,9 +189,9 @@ def test_a_settled_sweep_is_extended_only_with_a_tolerance_that_opens_it(tmp_pat
     (folder / "config.yaml").write_text(text.replace("tolerance: 0.5", "tolerance: 1.0e-7"))
     wanted = extension(str(folder), 5)
     assert wanted.budget.trials == 25
-    settled_after = len(sweep_trainings(replay(folder).proposals))
+    settled_after = len(sweep_trials(replay(folder).proposals))
     ran, after = whole(folder, wanted)
-    assert len(sweep_trainings(ran)) == 25 - settled_after > 0
+    assert len(sweep_trials(ran)) == 25 - settled_after > 0
     assert after.complete
 
 
@@ -210,20 +208,20 @@ def test_a_tolerance_that_is_met_already_stops_at_once_and_a_smaller_one_reopens
     ]
     loose = 1.01 * max(regrets)
     ran, stopped = whole(folder, config(20, tolerance=loose))
-    assert sweep_trainings(ran) == []
+    assert sweep_trials(ran) == []
     assert stopped.decision.stop
     assert "refits in a row" in stopped.decision.reason
     ran, after = whole(folder, config(14, tolerance=1e-7))
-    assert len(sweep_trainings(ran)) == 14 - len(sweep_trainings(stopped.proposals))
+    assert len(sweep_trials(ran)) == 14 - len(sweep_trials(stopped.proposals))
     assert after.decision.reason.startswith("the budget of 14 trainings is spent")
     assert confirmations(stopped) <= confirmations(after)
 
 
-def test_a_domain_that_joins_is_at_zero_in_old_trainings_held_by_four_new_ones_and_used_where_it_helps(
+def test_a_domain_that_joins_is_at_zero_in_old_trials_held_by_four_new_ones_and_used_where_it_helps(
     finished,
 ):
     ran, after = whole(finished, config(14, domains=FOUR))
-    new = sweep_trainings(ran)
+    new = sweep_trials(ran)
     assert len(new) == 6
     assert [after.proposals[name].reason for name in new[:4]] == ["added: holds math"] * 4
     assert all(after.proposals[name].mixture.as_dict()["math"] >= 0.124 for name in new[:4])
@@ -261,7 +259,7 @@ def test_a_sweep_is_not_settled_before_what_joined_was_measured(tmp_path):
     assert actor.decide().reason == "math added and is held by 1 of 4 finished trainings"
     ran += run(actor)
     actor.close()
-    assert len(sweep_trainings(ran)) == 4
+    assert len(sweep_trials(ran)) == 4
 
 
 @pytest.mark.parametrize("versions", ["keep", "drop"])
@@ -285,11 +283,11 @@ def test_the_old_version_of_a_domain_is_kept_as_a_domain_that_nothing_new_holds_
         "keep": set(before),
         "drop": {name for name in before if old.proposals[name].mixture.as_dict()["web"] == 0},
     }[versions]
-    assert {record.trial for record in after.state.evidence()} == kept | set(sweep_trainings(ran))
-    assert len(sweep_trainings(ran)) == 13 - len(kept)  # dropped ones do not count in the budget
+    assert {record.trial for record in after.state.evidence()} == kept | set(sweep_trials(ran))
+    assert len(sweep_trials(ran)) == 13 - len(kept)  # dropped ones do not count in the budget
     assert after.spec.own["web"] == "web@first"  # losses stay those of one validation text
     assert (
-        f"the {len(before) - len(kept) if versions == 'drop' else 8} trainings on the old one"
+        f"the {len(before) - len(kept) if versions == 'drop' else 8} trials on the old one"
         in " ".join(after.changes[0].what)
     )
     # the user's own file, which names neither the old version nor targets, is the same
@@ -298,7 +296,7 @@ def test_the_old_version_of_a_domain_is_kept_as_a_domain_that_nothing_new_holds_
     assert not compare(after, SweepConfig.load(finished / "config.yaml")).what
 
 
-def test_running_trainings_go_on_unless_the_change_takes_their_text_away(tmp_path):
+def test_running_trials_go_on_unless_the_change_takes_their_text_away(tmp_path):
     folder = tmp_path / "sweep"
     actor = open_sweep(folder, config(8))
     proposals = [actor.propose(f"t{number:04d}") for number in range(4)]
@@ -334,7 +332,7 @@ def test_the_weights_bounds_and_the_final_run_may_change_and_the_optimum_follows
     )
     assert best["code"] > 0.8  # nothing else helps code in the planted law
     assert after.complete
-    assert len(sweep_trainings(ran)) == 2
+    assert len(sweep_trials(ran)) == 2
     ran, after = whole(finished, config(10, targets=targets, domains__code__max=0.3))
     best = next(
         entry.mixture for entry in after.confirmation.mixtures if "predicted" in entry.labels

@@ -195,7 +195,7 @@ def test_a_sweep_that_has_just_begun_has_a_page_without_a_law(tmp_path, points):
     assert Path(write_page(str(tmp_path), config)).stat().st_size > 1000
 
 
-def test_a_sweep_whose_only_training_failed_has_a_page(tmp_path):
+def test_a_sweep_whose_only_trial_failed_has_a_page(tmp_path):
     config = swept(tmp_path, trials=0)
     actor = LawActor(
         str(tmp_path),

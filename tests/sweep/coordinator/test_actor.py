@@ -189,7 +189,7 @@ def test_bad_points_are_refused_and_leave_no_trace(open_actor, tmp_path):
 
 
 @pytest.mark.parametrize("loss", [1e200, 1e100, 5e-324])
-def test_a_training_with_an_extreme_loss_has_failed_also_in_a_journal_that_took_it_and_the_sweep_goes_on(
+def test_a_trial_with_an_extreme_loss_has_failed_also_in_a_journal_that_took_it_and_the_sweep_goes_on(
     open_actor, tmp_path, loss
 ):
     actor = open_actor()

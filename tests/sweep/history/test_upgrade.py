@@ -114,7 +114,7 @@ def train(trainer, folder, mixture):
     return points
 
 
-def test_a_domain_that_joins_is_tokenised_with_the_sweep_s_tokenizer_and_old_trainings_come_out_the_same(
+def test_a_domain_that_joins_is_tokenised_with_the_sweep_s_tokenizer_and_old_trials_come_out_the_same(
     text, tmp_path
 ):
     folder = tmp_path / "sweep"
