@@ -231,7 +231,7 @@ def test_a_domain_that_joins_is_at_zero_in_old_trials_held_by_four_new_ones_and_
         if name not in ran
     )
     assert (
-        "math joins: the 8 trainings so far count as ones at 0 there, the next 4 hold it"
+        "math joins: the 8 trials so far count as ones at 0 there, the next 4 hold it"
         in after.changes[0].what
     )
     assert after.spec.targets == (
@@ -348,7 +348,7 @@ def test_the_weights_bounds_and_the_final_run_may_change_and_the_optimum_follows
 
 
 REFUSED = [
-    ({"seed": 1}, r"seed was 0 and is now 1; proposals and trainings follow from it"),
+    ({"seed": 1}, r"seed was 0 and is now 1; proposals and trials follow from it"),
     (
         {"proxy__vocabulary": 512},
         r"proxy\.vocabulary was 2048 and is now 512; another tokenizer gives a loss another "
@@ -356,7 +356,7 @@ REFUSED = [
     ),
     (
         {"proxy__steps": 800},
-        r"proxy\.steps was 400 and is now 800; a sweep keeps the numbers of steps of its trainings",
+        r"proxy\.steps was 400 and is now 800; a sweep keeps the numbers of steps of its trials",
     ),
     (
         {"trainer": "train:main"},
@@ -364,7 +364,7 @@ REFUSED = [
     ),
     (
         {"domains": ("web", "code")},
-        r"domains\.books is gone; trainings hold it, so keep it, with max: 0",
+        r"domains\.books is gone; trials hold it, so keep it, with max: 0",
     ),
     (
         {"domains__web__path": "/other"},
@@ -399,7 +399,7 @@ REFUSED = [
     ),
     (
         {"domains": FOUR},
-        r"budget\.trials is 8 and 8 trainings count in it; math needs 4 that hold it, so raise "
+        r"budget\.trials is 8 and 8 trials count in it; math needs 4 that hold it, so raise "
         r"budget\.trials to at least 12",
     ),
     (

@@ -335,7 +335,7 @@ def test_losses_recorded_before_the_failure_do_not_replace_it_and_a_complete_swe
     assert states(history)["t0003"] == "failed"
 
 
-def test_trials_tried_again_reopen_the_end_and_the_final_trials_it_ends_are_named(tmp_path):
+def test_trials_tried_again_reopen_the_end_and_the_confirmation_trials_it_ends_are_named(tmp_path):
     folder = tmp_path / "sweep"
     actor = open_sweep(folder, config(8))
     for number in range(8):
@@ -350,7 +350,9 @@ def test_trials_tried_again_reopen_the_end_and_the_final_trials_it_ends_are_name
     wanted = actor.retriable("all")
     assert wanted == ["t0004", lost]
     assert actor.retry([lost, "t0004"]) == ["t0004"]
-    assert any(f"final trials {running} are ended" in line for line in actor.snapshot().lines)
+    assert any(
+        f"confirmation trials {running} are ended" in line for line in actor.snapshot().lines
+    )
     run(actor)
     actor.close()
     history = replay(folder)
