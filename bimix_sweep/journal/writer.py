@@ -64,18 +64,16 @@ acknowledged results would be missing.
 """
 
 import contextlib
-import fcntl
 import os
 import secrets
-import socket
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from bimix_sweep import files, locations, uri_storage
 from bimix_sweep.errors import JournalError, SweepError
+from bimix_sweep.file_lock import LockedError, lock
 from bimix_sweep.journal.backends import (
     RETRY_SECONDS,
     DiskSegments,
@@ -325,23 +323,10 @@ class Journal:
 
 def _lock(folder: Path, wait_seconds: float) -> int:
     """Locks `folder/lock`; the kernel releases the lock when this process ends, however it ends."""
-    lock_file = files.open_lock(folder / "lock")
-    until = time.monotonic() + wait_seconds
-    while True:
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if time.monotonic() > until:
-                holder = (
-                    os.read(lock_file, 200).decode(errors="replace").strip() or "another process"
-                )
-                os.close(lock_file)
-                raise JournalError(
-                    f"{folder} is being written by {holder}; a sweep has one driver, so stop "
-                    "that one first"
-                ) from None
-            time.sleep(0.1)
-    os.ftruncate(lock_file, 0)
-    os.pwrite(lock_file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-    return lock_file
+    try:
+        return lock(folder / "lock", wait_seconds)
+    except LockedError as error:
+        raise JournalError(
+            f"{folder} is being written by {error.holder}; a sweep has one driver, so stop "
+            "that one first"
+        ) from None

@@ -1,19 +1,22 @@
 """Python API of sweeps: run, resume, extend and report; `cluster.driver` does the work."""
 
+import contextlib
 import shlex
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.design.stopping import Decision
 from bimix_sweep.errors import SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.sweep.cluster.driver import drive
-from bimix_sweep.sweep.cluster.signals import stoppable
-from bimix_sweep.sweep.config_change import VersionChange, extended
+from bimix_sweep.sweep.cluster.signals import Interrupt, stoppable
+from bimix_sweep.sweep.config_change import Change, VersionChange
 from bimix_sweep.sweep.config_staging import check_change, stage, stage_store, take_up
-from bimix_sweep.sweep.history.history import SweepHistory, judged_again, replay
+from bimix_sweep.sweep.extension import extension
+from bimix_sweep.sweep.history.history import SweepHistory
+from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.history.retries import RetryFailed, retriable
 from bimix_sweep.sweep.history.spec import sweep_spec
 from bimix_sweep.sweep.jobs.job_file import check_shared
@@ -51,29 +54,18 @@ def run_sweep(
         DataError: the text cannot be used; in this case nothing is left behind.
         KeyboardInterrupt: the sweep was stopped by Ctrl-C or SIGTERM; `resume_sweep` continues it.
     """
-    from bimix_sweep.sweep.cluster.connection import check_address
 
     folder = sweep_folder(out or config.out)
-    check_address(address)
+    _check_address(address)
     config = config.anchored(Path.cwd())
-    with (
-        progress or Progress() as shown,
-        stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt,
-        held(folder, shown.say),
-    ):
-        check_shared(folder, shown.say)
+    with _session(folder, address, prepare, progress) as session:
         if begun(folder):
             raise SweepError(
                 f"{folder} holds a sweep already; go on with: bimix-sweep resume "
                 f"{shlex.quote(folder)}"
             )
         check_foreign(folder)
-        trainer = prepare(config, folder, shown.say)
-        spec = sweep_spec(config, trainer)
-        files.write_text(
-            locations.join(folder, CONFIG), config.model_copy(update={"out": folder}).to_yaml()
-        )
-        return drive(config, folder, trainer, spec, address, shown, interrupt)
+        return session.begin(config)
 
 
 def resume_sweep(
@@ -114,50 +106,26 @@ def resume_sweep(
         DataError: the text of an added domain cannot be used; in this case nothing has changed.
         KeyboardInterrupt: the sweep was stopped by Ctrl-C or SIGTERM; `resume_sweep` continues it.
     """
-    from bimix_sweep.sweep.cluster.connection import check_address
-
     folder = sweep_folder(folder)
     if not files.exists(locations.join(folder, CONFIG)):
         raise SweepError(f"{folder} holds no sweep (no {CONFIG}); start one with: bimix-sweep run")
-    with (
-        progress or Progress() as shown,
-        stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt,
-        held(folder, shown.say),
-    ):
-        check_shared(folder, shown.say)
+    with _session(folder, address, prepare, progress) as session:
         if not begun(folder):
             config = config or SweepConfig.load(locations.join(folder, CONFIG))
-            check_address(address)
-            trainer = prepare(config, folder, shown.say)
-            files.write_text(
-                locations.join(folder, CONFIG), config.model_copy(update={"out": folder}).to_yaml()
-            )
-            return drive(
-                config, folder, trainer, sweep_spec(config, trainer), address, shown, interrupt
-            )
+            _check_address(address)
+            return session.begin(config)
         history = replay(folder)
         if history.elsewhere:
             raise SweepError(
-                f"{folder}: this sweep's trainings run elsewhere; go on with: bimix-sweep "
+                f"{folder}: this sweep's trials run elsewhere; go on with: bimix-sweep "
                 f"propose {folder}"
             )
         change = take_up(folder, history, config, versions)
-        asked = retry_failed is not None and retriable(history, retry_failed)
-        if history.complete and not change.what and not asked:
+        retries = retry_failed is not None and retriable(history, retry_failed)
+        if history.complete and not change.what and not retries:
             return write_results(folder, change.config)
-        check_address(address)
-        if history.first["data"].get("store") is not None:
-            restore_store(folder, history, shown.say)
-            check_texts(folder, change.config, change.added, shown.say)
-        stage_store(folder, change, shown.say)
-        trainer = prepare(change.config, folder, shown.say)
-        spec = sweep_spec(change.config, trainer)
-        if change.what:
-            check_change(history, change, spec, trainer.data)
-            stage(folder, change)
-        return drive(
-            change.config, folder, trainer, spec, address, shown, interrupt, change, retry_failed
-        )
+        _check_address(address)
+        return session.go_on(history, change, retry_failed)
 
 
 def extend_sweep(
@@ -193,62 +161,6 @@ def extend_sweep(
     )
 
 
-def extension(folder: str, trials: int) -> SweepConfig:
-    """The folder's configuration with a budget of `trials` more trials than the journal's.
-
-    The configuration may have been edited.
-
-    Raises:
-        SweepError: no sweep has begun in the folder, or the sweep is settled under the new
-            configuration too, so that more trials would not run.
-    """
-    if not begun(folder):
-        raise SweepError(f"{folder} holds no sweep that has begun; start one with: bimix-sweep run")
-    history = replay(folder)
-    if not history.first.get("config"):
-        raise SweepError(
-            f"{folder}: its journal does not hold its configuration; raise budget.trials in "
-            f"{CONFIG} and resume"
-        )
-    current = SweepConfig.load(locations.join(folder, CONFIG))
-    budget = current.budget.model_copy(update={"trials": history.spec.max_trials})
-    wanted = extended(current.model_copy(update={"budget": budget}), trials)
-    if (settled := _settled(history, wanted)) is not None:
-        reached = (
-            "that regret" if settled.regret_expected is None else f"{settled.regret_expected:.2g}"
-        )
-        raise SweepError(
-            f"{folder}: the sweep is settled ({settled.reason}), so more trainings would not "
-            f"be run; to go on, lower stop.tolerance in {CONFIG} below {reached} and extend "
-            "again"
-        )
-    return wanted
-
-
-def _settled(history: SweepHistory, wanted: SweepConfig) -> Decision | None:
-    """The decision by which the sweep would end at once under the configuration `wanted`.
-
-    None if the sweep would continue, or if more than budget and stopping differ from the journal's
-    configuration.
-    """
-    began = SweepConfig.parse(history.first["config"], where="the configuration in the journal")
-    if (
-        history.decision is None
-        or wanted.model_copy(update={"budget": began.budget, "stop": began.stop}).digest
-        != began.digest
-    ):
-        return None
-    rule = replace(
-        history.spec.rule,
-        tolerance=wanted.stop.tolerance,
-        patience=wanted.stop.patience,
-        max_trials=wanted.budget.trials,
-    )
-    judged = judged_again(history.refits, rule)
-    last = Decision(**judged[-1]["decision"]) if judged else None
-    return last if last is not None and last.streak >= rule.patience else None
-
-
 def holds_sweep(folder: str | Path) -> bool:
     """Whether a sweep has begun in the folder.
 
@@ -271,6 +183,73 @@ def write_sweep_report(folder: str | Path) -> str:
     if not files.exists(locations.join(folder, CONFIG)):
         raise SweepError(f"{folder} holds no sweep (no {CONFIG})")
     return write_page(folder, SweepConfig.load(locations.join(folder, CONFIG)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Session:
+    """What one call drives a sweep with; the call holds the sweep's folder."""
+
+    folder: str
+    address: str | None
+    prepare: Prepare
+    shown: Progress
+    interrupt: Interrupt
+
+    def begin(self, config: SweepConfig) -> Recipe:
+        """Prepares the trainer, writes the configuration and runs a sweep from its beginning."""
+        trainer = self.prepare(config, self.folder, self.shown.say)
+        spec = sweep_spec(config, trainer)
+        files.write_text(
+            locations.join(self.folder, CONFIG),
+            config.model_copy(update={"out": self.folder}).to_yaml(),
+        )
+        return drive(config, self.folder, trainer, spec, self.address, self.shown, self.interrupt)
+
+    def go_on(self, history: SweepHistory, change: Change, retry_failed: RetryFailed) -> Recipe:
+        """Prepares a change and the trainer, and continues a sweep that has begun."""
+        folder, config, say = self.folder, change.config, self.shown.say
+        if history.first.data.get("store") is not None:
+            restore_store(folder, history, say)
+            check_texts(folder, config, change.added, say)
+        stage_store(folder, change, say)
+        trainer = self.prepare(config, folder, say)
+        spec = sweep_spec(config, trainer)
+        if change.what:
+            check_change(history, change, spec, trainer.data)
+            stage(folder, change)
+        return drive(
+            config,
+            folder,
+            trainer,
+            spec,
+            self.address,
+            self.shown,
+            self.interrupt,
+            change,
+            retry_failed,
+        )
+
+
+@contextlib.contextmanager
+def _session(
+    folder: str, address: str | None, prepare: Prepare, progress: Progress | None
+) -> Iterator[_Session]:
+    """Shows the progress, handles signals and holds the folder for one call."""
+    with (
+        progress or Progress() as shown,
+        stoppable(shown, lambda: _how_to_go_on(folder)) as interrupt,
+        held(folder, shown.say),
+    ):
+        check_shared(folder, shown.say)
+        yield _Session(
+            folder=folder, address=address, prepare=prepare, shown=shown, interrupt=interrupt
+        )
+
+
+def _check_address(address: str | None) -> None:
+    from bimix_sweep.sweep.cluster.connection import check_address
+
+    check_address(address)
 
 
 def _how_to_go_on(folder: str) -> str:

@@ -17,8 +17,8 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.errors import ConfigError, DataError, SweepError
-from bimix_sweep.journal.codec import Event
 from bimix_sweep.sweep.config_change import Change, VersionChange, compare
+from bimix_sweep.sweep.history.events import ChangeEvent, SweepEvent
 from bimix_sweep.sweep.history.history import SweepHistory
 from bimix_sweep.sweep.workspace.archive import bring_store
 from bimix_sweep.sweep.workspace.paths import CONFIG, NEXT_STORE, STORE, local_part
@@ -74,7 +74,7 @@ def check_change(
                 "comparable, so start a new sweep"
             )
     history.state.check_goals(spec)
-    if not change.added and dict(data) != history.first["data"]:
+    if not change.added and dict(data) != history.first.data:
         raise SweepError(
             "the data are not those this sweep began with, and no domain's version changed; "
             "bring them back, or state the version"
@@ -118,12 +118,12 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
         raise
 
 
-def settle(folder: str, first: Event) -> None:
+def settle(folder: str, first: SweepEvent | ChangeEvent) -> None:
     """Finishes a change whose event was written; undoes a change whose event was not.
 
     Args:
         folder: path or URI of the sweep.
-        first: the `sweep` event, updated by every `change` event.
+        first: the `sweep` event, updated by every `change` event, or the last `change` event.
 
     Raises:
         OSError: the folder cannot be written.
@@ -131,7 +131,7 @@ def settle(folder: str, first: Event) -> None:
     from bimix_sweep.sweep.trainers.texts import settle_texts
 
     ready = locations.join(folder, NEXT_CONFIG)
-    if (digest := first["data"].get("store")) is not None:
+    if (digest := first.data.get("store")) is not None:
         settle_texts(folder, came=_settle_store(local_part(folder), digest))
         if locations.is_uri(folder):
             with contextlib.suppress(FileNotFoundError):  # `restore_store` makes a lost store again
@@ -139,7 +139,7 @@ def settle(folder: str, first: Event) -> None:
     if files.exists(ready):
         with contextlib.suppress(ConfigError):
             config = SweepConfig.load(ready)
-            if config.digest == first["config_digest"]:
+            if config.digest == first.config_digest:
                 files.write_text(locations.join(folder, CONFIG), config.to_yaml())
         files.delete(ready)
 

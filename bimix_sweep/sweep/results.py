@@ -4,38 +4,30 @@ The files are runs.csv, LAW.json, RECIPE.json, domains.yaml and report.html.
 """
 
 import contextlib
+import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.data.stream import badly_realised
-from bimix_sweep.design.confirmation import Comparison, compare_confirmation_trials, objective_noise
-from bimix_sweep.design.initial_design import moved_references
+from bimix_sweep.design.confirmation import Comparison
 from bimix_sweep.errors import DataError, LawError, SweepError, TableError
 from bimix_sweep.export.build_recipe import build_recipe
 from bimix_sweep.export.provenance import commit
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.export.writing import as_yaml
-from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
-from bimix_sweep.law.optimum.answer import answer, not_tested
-from bimix_sweep.law.optimum.optimal_mixture import Optimum, ask
-from bimix_sweep.law.posterior.problem_statement import ProblemStatement
+from bimix_sweep.law.fitting.fit_law import FittedLaw
+from bimix_sweep.law.optimum.answer import not_tested
+from bimix_sweep.law.optimum.optimal_mixture import Optimum
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.mixture.simplex import total_variation
 from bimix_sweep.report.data import PathPoint, ReportData
 from bimix_sweep.report.page import render
-from bimix_sweep.sweep.history.confirmation_trials import confirmation_trials
-from bimix_sweep.sweep.history.history import SweepHistory, replay
+from bimix_sweep.sweep.history.history import SweepHistory
+from bimix_sweep.sweep.history.rebuilding import replay
+from bimix_sweep.sweep.outcome import answer_of, decided, law_so_far
 from bimix_sweep.sweep.workspace.paths import CONFIG, STORE, local_part
-
-MOVED = 5e-4
-"""Smallest distance between the predicted optimum and its confirmation mixture that is reported.
-
-Total variation, in [0, 1].
-"""
 
 
 def write_results(folder: str, config: SweepConfig) -> Recipe:
@@ -55,7 +47,7 @@ def write_results(folder: str, config: SweepConfig) -> Recipe:
     history = _replay(folder, config)
     if history.confirmation is None:
         raise SweepError(
-            f"{folder}: the sweep has not reached its final trainings; go on with resume"
+            f"{folder}: the sweep has not reached its confirmation trials; go on with resume"
         )
     law, optimum, comparison = decided(history)
     history.state.table().write(locations.join(folder, "runs.csv"))
@@ -65,7 +57,7 @@ def write_results(folder: str, config: SweepConfig) -> Recipe:
         update={"provenance": recipe.provenance | _text_read(folder, history)}
     )
     recipe.write(locations.join(folder, "RECIPE.json"))
-    _write_domains(folder, config, history.first["data"].get("store"))
+    _write_domains(folder, config, history.first.data.get("store"))
     files.write_text(
         locations.join(folder, "report.html"), _page(config, history, law, optimum, comparison)
     )
@@ -121,7 +113,7 @@ def page(history: SweepHistory, config: SweepConfig) -> str:
         law = law_so_far(history)
     except (LawError, TableError):  # too few points for a law, or none
         return _page(config, history, None, None, None)
-    return _page(config, history, law, _answer(law), None)
+    return _page(config, history, law, answer_of(law), None)
 
 
 def _replay(folder: str, config: SweepConfig) -> SweepHistory:
@@ -130,7 +122,7 @@ def _replay(folder: str, config: SweepConfig) -> SweepHistory:
     The results name that configuration in their provenance.
     """
     history = replay(folder)
-    if history.first["config_digest"] != config.digest:
+    if history.first.config_digest != config.digest:
         raise SweepError(
             f"{folder}: {CONFIG} was changed since the sweep last ran; resume it to go on "
             "with that, or bring it back"
@@ -166,105 +158,6 @@ def _write_domains(folder: str, config: SweepConfig, digest: str | None) -> None
         "valid: is a domain's held-out data, for the trainers that need some.",
     )
     files.write_text(locations.join(folder, "domains.yaml"), text)
-
-
-def decided(history: SweepHistory) -> tuple[FittedLaw, Optimum, Comparison | None]:
-    """The law that the confirmation trials test, its optimum, and the comparison of the trials.
-
-    Returns:
-        The law with the sweep's problem, the optimum, and the comparison. The comparison is None
-        before all confirmation trials ended, and if too many of them failed.
-    """
-    assert history.confirmation is not None  # noqa: S101
-    problem = _problem(history, history.confirmation["num_points"])
-    law = replace(FittedLaw.from_json(history.confirmation["law"]), problem=problem)
-    optimum = _answer(law)
-    if history.running():
-        return law, optimum, None
-    comparison = _comparison(history, law, optimum)
-    if comparison is not None:
-        said = _confirmation_result(problem.sweep, comparison, optimum)
-        law = replace(law, problem=replace(problem, confirmation_result=said))
-    return law, optimum, comparison
-
-
-def law_so_far(history: SweepHistory) -> FittedLaw:
-    """Fits a law to all points recorded so far, with the sweep's problem.
-
-    Raises:
-        LawError, TableError: the points determine no law.
-    """
-    law = fit_law(history.state.counted(history.state.evidence()), own=history.spec.own)
-    return replace(law, problem=_problem(history, history.num_points))
-
-
-def _problem(history: SweepHistory, num_points: int) -> ProblemStatement:
-    return history.spec.problem(history.first["name"], num_points)
-
-
-def _answer(law: FittedLaw) -> Optimum:
-    """Answer to the problem that the law carries."""
-    assert law.problem is not None  # noqa: S101
-    return answer(law, law.problem)
-
-
-def _confirmation_result(sweep: str, comparison: Comparison, optimum: Optimum) -> str:
-    """Sentence about the confirmation trials, for users who have only the law."""
-    taken = next(one.mixture for one in comparison.mixtures if one.role == comparison.recommended)
-    other = ""
-    if taken != optimum.mixture:
-        proportions = ", ".join(f"{name} {share:.4f}" for name, share in taken.as_dict().items())
-        other = f" recommend another mixture than this optimum of the law ({proportions})"
-    return f"The final trials of the sweep {sweep}{other}: {comparison.reason}."
-
-
-def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comparison | None:
-    """Compares the confirmation trials; None if too many of them failed."""
-    assert history.confirmation is not None  # noqa: S101
-    spec, predicted = history.spec, ""
-    mixtures: dict[str, Mixture] = {}
-    losses: dict[str, dict[int, dict[str, float]]] = {}
-    for trial, _, entry in confirmation_trials(history, history.confirmation["mixtures"]):
-        role = " = ".join(sorted(entry["labels"], key=lambda label: label != "predicted"))
-        record = history.state.trials.get(trial)
-        if record is not None and record.state == "finished" and record.points:
-            mixtures[role] = record.mixture
-            losses.setdefault(role, {})[record.seed] = record.points[max(record.points)]
-            predicted = role if "predicted" in entry["labels"] else predicted
-    problem = ask(
-        law,
-        spec.domains,
-        weights=spec.weights,
-        objective=spec.objective,
-        step=spec.steps,
-        size=spec.size,
-    )
-    noise = objective_noise(law, problem, optimum.mixture.as_array(law.domains))
-    try:
-        comparison = compare_confirmation_trials(
-            losses,
-            mixtures,
-            weights=spec.weights,
-            objective=spec.objective,
-            goals=spec.goals,
-            predicted=predicted,
-            noise=noise,
-            regret=optimum.regret.expected,
-        )
-    except SweepError:
-        return None
-    if outside := moved_references(spec.domains):
-        comparison = replace(comparison, reason=f"{comparison.reason}; {outside}")
-    moved = total_variation(
-        mixtures[predicted].as_array(law.domains), optimum.mixture.as_array(law.domains)
-    )
-    if moved < MOVED:
-        return comparison
-    return replace(
-        comparison,
-        reason=f"{comparison.reason}; the mixture trained in place of the predicted optimum lies "
-        f"{moved:.3f} from it",
-    )
 
 
 def _page(
@@ -307,20 +200,24 @@ def _page(
 def _path(history: SweepHistory) -> list[PathPoint]:
     """The predicted optimum after each trial that ended."""
     last: dict[int, PathPoint] = {}
-    for event in history.refits:
-        if event["optimum"] is not None:
-            decision = event["decision"]
-            last[event["num_over"]] = PathPoint(
-                num_trials=event["num_trials"],
-                mixture=Mixture.from_mapping(event["optimum"]["mixture"]),
+    for refit in history.refits:
+        if refit.optimum is not None:
+            last[refit.num_over] = PathPoint(
+                num_trials=refit.num_trials,
+                mixture=Mixture.from_mapping(refit.optimum.mixture),
                 interval={
-                    name: (low, high) for name, (low, high) in event["optimum"]["interval"].items()
+                    name: (low, high) for name, (low, high) in refit.optimum.interval.items()
                 },
-                regret_expected=decision["regret_expected"],
-                regret_upper95=decision["regret_upper95"],
-                movement_tv=decision["movement_tv"],
+                regret_expected=_or_nan(refit.decision.regret_expected),
+                regret_upper95=_or_nan(refit.decision.regret_upper95),
+                movement_tv=refit.decision.movement_tv,
             )
     return list(last.values())
+
+
+def _or_nan(value: float | None) -> float:
+    """The number, or nan if it is not known."""
+    return math.nan if value is None else value
 
 
 def _failed(history: SweepHistory) -> dict[str, str]:
@@ -336,13 +233,13 @@ def _provenance(
 ) -> dict[str, Any]:
     return {
         "config": dict(config),
-        "config_digest": history.first["config_digest"],
+        "config_digest": history.first.config_digest,
         "seed": history.spec.seed,
-        "data": history.first["data"],
+        "data": history.first.data,
         "precision": history.precision,
         **_realised(history, config),
         "law_digest": law.digest if law else None,
-        "versions": history.first["versions"],
+        "versions": history.first.versions,
         **commit(),
     }
 
@@ -351,7 +248,7 @@ def _text_read(folder: str, history: SweepHistory) -> dict[str, Any]:
     """{"text": what was read of each domain and target}; empty if the sweep's store is missing."""
     with contextlib.suppress(DataError):
         store = TokenStore.open(local_part(folder) / STORE)
-        if store.digest == history.first["data"].get("store"):
+        if store.digest == history.first.data.get("store"):
             kinds = ("domains", "targets", "shared_documents")
             return {"text": {kind: store.manifest["notes"].get(kind, {}) for kind in kinds}}
     return {}
@@ -365,9 +262,9 @@ def _realised(history: SweepHistory, config: Mapping[str, Any]) -> dict[str, Any
     """
     if config["trainer"] != "builtin" or history.elsewhere:
         return {}
-    found = {
+    realised = {
         name: {domain: [*pair] for domain, pair in off.items()}
         for name, record in history.state.trials.items()
         if (off := badly_realised(record.mixture, record.steps * config["proxy"]["batch"]))
     }
-    return {"realised": found} if found else {}
+    return {"realised": realised} if realised else {}

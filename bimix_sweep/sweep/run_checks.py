@@ -144,9 +144,9 @@ def _different_documents(source: Source, most: int) -> int:
     """
     from bimix_sweep.data.sample import identify  # imports the tokenizer's library
 
-    found: set[bytes] = set()
+    different: set[bytes] = set()
     for number, text in enumerate(source.texts()):
-        if len(found) == most or number == MAX_LOOKED_AT:
+        if len(different) == most or number == MAX_LOOKED_AT:
             return most
-        found.add(identify(text)[0])
-    return len(found)
+        different.add(identify(text)[0])
+    return len(different)

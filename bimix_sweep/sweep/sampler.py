@@ -20,7 +20,7 @@ from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
 from bimix_sweep.mixture.domains import Mixture
 
-SHARE = FloatDistribution(0.0, 1.0)
+PROPORTION = FloatDistribution(0.0, 1.0)
 
 
 class Planner(Protocol):
@@ -74,7 +74,7 @@ class MixtureSampler(optuna.samplers.BaseSampler):
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """The search space: a float in [0, 1] for each domain."""
-        return dict.fromkeys(self.domains, SHARE)
+        return dict.fromkeys(self.domains, PROPORTION)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -126,7 +126,7 @@ class MixtureSampler(optuna.samplers.BaseSampler):
         if state == TrialState.COMPLETE:
             self.planner.finish(name)
         else:
-            self.planner.abandon(name, str(trial.user_attrs.get("failed", "the training failed")))
+            self.planner.abandon(name, str(trial.user_attrs.get("failed", "the trial failed")))
 
     def stop_when_settled(self, study: Study, trial: FrozenTrial) -> None:
         """Callback for `study.optimize` that ends the study when the planner decides to stop."""

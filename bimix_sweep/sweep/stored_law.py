@@ -20,8 +20,10 @@ from bimix_sweep.law.optimum.answer import answer
 from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.parsing import parse_json
-from bimix_sweep.sweep.history.history import SweepHistory, replay
-from bimix_sweep.sweep.results import decided, law_so_far, recipe_of
+from bimix_sweep.sweep.history.history import SweepHistory
+from bimix_sweep.sweep.history.rebuilding import replay
+from bimix_sweep.sweep.outcome import decided, law_so_far
+from bimix_sweep.sweep.results import recipe_of
 from bimix_sweep.sweep.workspace.paths import CONFIG, begun, sweep_folder
 
 
@@ -62,7 +64,7 @@ class StoredLaw:
         """
         best = answer(self.law, problem, within=within)
         if self.history is not None and problem == self.law.problem:
-            config = self.history.first["config"]
+            config = self.history.first.config
             return recipe_of(self.history, self.law, best, self.comparison, config)
         return build_recipe(best, self.law, problem, provenance=source)
 
@@ -135,7 +137,7 @@ def law_of_sweep(folder: str) -> StoredLaw:
         law, _, comparison = decided(history)
         if not history.complete:
             notes.append(
-                f"{folder}: the final trials are not all over ({len(history.running())} of them "
+                f"{folder}: the confirmation trials have not all ended ({len(history.running())} of them "
                 "run), so the recipe may still change; this is the law that they test"
             )
         return StoredLaw(law=law, notes=notes, history=history, comparison=comparison)
@@ -149,7 +151,7 @@ def law_of_sweep(folder: str) -> StoredLaw:
             f"{folder}: the sweep has no law yet ({state}): {error}; wait for more trials"
         ) from error
     notes.append(
-        f"{folder}: the sweep is not over ({state}); the law is fitted to what they told so far"
+        f"{folder}: the sweep has not ended ({state}); the law is fitted to the losses so far"
     )
     return StoredLaw(law=law, notes=notes, history=history)
 
@@ -160,7 +162,7 @@ def _edited(folder: str, history: SweepHistory) -> list[str]:
         config = SweepConfig.load(locations.join(sweep_folder(folder), CONFIG))
     except ConfigError:  # the journal holds the sweep's own configuration
         return []
-    if config.digest == history.first["config_digest"]:
+    if config.digest == history.first.config_digest:
         return []
     return [
         f"{folder}: {CONFIG} was changed since the sweep last ran; this answers the problem that "

@@ -80,12 +80,17 @@ def measure(address: str, folder: Path) -> tuple[list[tuple[float, float]], floa
 
     from bimix_sweep.sweep.cluster.actor_client import NAMESPACE, ask
     from bimix_sweep.sweep.cluster.driver import _start_actor
-    from bimix_sweep.sweep.history.events import sweep_event
+    from bimix_sweep.sweep.history.events import SweepEvent
+    from bimix_sweep.sweep.history.stored_spec import StoredSpec
 
     ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
     try:
-        first = sweep_event(
-            name="ingest", config_digest="c", data={"planted": True}, spec=spec(), versions={}
+        first = SweepEvent(
+            name="ingest",
+            config_digest="c",
+            data={"planted": True},
+            spec=StoredSpec.of(spec()),
+            versions={},
         )
         actor = _start_actor("ingest", folder, first, None)
         clients = [
@@ -133,11 +138,11 @@ def main() -> None:
         folder = Path(base) / "sweep"
         folder.mkdir()
         points, began, until = measure(address, folder)
-        from bimix_sweep.sweep.history.history import replay
+        from bimix_sweep.sweep.history.rebuilding import replay
 
         history = replay(str(folder))
         kept = sum(len(trial.points) for trial in history.state.trials.values())
-        refits, seconds = len(history.refits), sum(event["seconds"] for event in history.refits)
+        refits, seconds = len(history.refits), sum(refit.seconds for refit in history.refits)
     rate = sum(at <= until for at, _ in points) / (until - began)
     each = sum(
         np.histogram([at for at, _ in points], bins=np.linspace(began, until, 7))[0].reshape(3, 2).T

@@ -58,7 +58,7 @@ def plain(folder: str) -> None:
     """Train what the sweep in `folder` trained, one after another; print the seconds, imports and model set-up included."""
     start = time.perf_counter()
     from bimix_sweep.config import SweepConfig
-    from bimix_sweep.sweep.history.history import replay
+    from bimix_sweep.sweep.history.rebuilding import replay
     from bimix_sweep.sweep.trainers.base import TrialJob
     from bimix_sweep.sweep.trainers.builtin import prepare_builtin
 

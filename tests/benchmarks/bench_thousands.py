@@ -186,14 +186,14 @@ def main(trials: int = TRIALS, slots: int = SLOTS) -> None:
             sys.exit(
                 f"the resumed driver ended with {failed}: {(Path(base) / 'resume.log').read_text()[-3000:]}"
             )
-        from bimix_sweep.sweep.history.history import replay
+        from bimix_sweep.sweep.history.rebuilding import replay
 
         history = replay(str(folder))
         finished = sum(
             record.state == "finished" and record.role == "sweep"
             for record in history.state.trials.values()
         )
-        seconds = sum(event["seconds"] for event in history.refits)
+        seconds = sum(refit.seconds for refit in history.refits)
         size = sum(path.stat().st_size for path in (folder / "journal").iterdir())
     growth = {}
     for column, name in ((1, "driver"), (2, "actor")):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 
 SCRIPT = Path(__file__).resolve().parents[2] / "cluster_configs" / "slurm.sbatch"
 JOB = 100_000 + os.getpid()

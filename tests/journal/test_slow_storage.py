@@ -11,7 +11,8 @@ from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.journal.segments import read
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.sweep.coordinator.actor import LawActor
-from bimix_sweep.sweep.history.events import sweep_event
+from bimix_sweep.sweep.history.events import SweepEvent
+from bimix_sweep.sweep.history.stored_spec import StoredSpec
 
 NAMES = ("web", "code", "books")
 STEPS = (100, 200, 400)
@@ -65,7 +66,7 @@ def actor(disk, tmp_path):
     )
     actor = LawActor(
         str(tmp_path),
-        sweep_event(name="s", config_digest="c", data={}, spec=spec, versions={}),
+        SweepEvent(name="s", config_digest="c", data={}, spec=StoredSpec.of(spec), versions={}),
         lock_seconds=0,
     )
     actor.ready()
@@ -114,7 +115,7 @@ def test_a_stalled_disk_holds_up_neither_fits_nor_reads_and_answers_come_when_it
         waiting.append(in_thread(actor.propose, name))
         until(lambda name=name: any(row.trial == name for row in actor.snapshot().trials))
     assert [past.state for past in actor.past()] == ["finished"] * 6 + ["running"] * 3
-    assert actor.figures().trials == {"running": 3, "finished": 6, "failed": 0}
+    assert actor.statistics().trials == {"running": 3, "finished": 6, "failed": 0}
     assert not any(answers for _, answers in waiting)
     kept = {event.get("trial") for event in read(tmp_path / "journal").events}
     disk.go_on()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.sweep.history.history import rebuild
+from bimix_sweep.sweep.history.rebuilding import rebuild
 from tests.support.planted_sweep import planted_losses
 
 

@@ -11,9 +11,11 @@ from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.sweep.config_staging import check_change, settle, stage, take_up
 from bimix_sweep.sweep.coordinator.actor import LawActor
-from bimix_sweep.sweep.history.events import sweep_event
-from bimix_sweep.sweep.history.history import SweepHistory, replay
+from bimix_sweep.sweep.history.events import SweepEvent, read_event
+from bimix_sweep.sweep.history.history import SweepHistory
+from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.history.spec import sweep_spec
+from bimix_sweep.sweep.history.stored_spec import StoredSpec
 from bimix_sweep.sweep.workspace.paths import CONFIG, begun
 
 STEPS = (100, 200, 400)
@@ -116,11 +118,11 @@ def open_sweep(folder, given=None, versions="keep", trainer=None, crash=None):
 
 
 def first(given, trainer):
-    return sweep_event(
+    return SweepEvent(
         name=given.name,
         config_digest=given.digest,
         data=trainer.data,
-        spec=sweep_spec(given, trainer),
+        spec=StoredSpec.of(sweep_spec(given, trainer)),
         versions={},
         config=given.public(),
     )
@@ -173,7 +175,7 @@ def measured_at(cheap, dear, **scales):
         **scales,
     )
     history = SweepHistory.begin(
-        sweep_event(name="s", config_digest="", data={}, spec=spec, versions={})
+        SweepEvent(name="s", config_digest="", data={}, spec=StoredSpec.of(spec), versions={})
     )
     trainings = {
         "a": (cheap, [0.6, 0.2, 0.2], 1.0, 90),
@@ -220,5 +222,5 @@ def measured_at(cheap, dear, **scales):
                 "epoch": 1,
             },
         ):
-            history.apply(event)
+            history.apply(read_event(event))
     return history

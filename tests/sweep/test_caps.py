@@ -8,7 +8,7 @@ import pytest
 from bimix_sweep.data.store import Split, write_store
 from bimix_sweep.data.stream import MixtureStream
 from bimix_sweep.errors import MixtureError
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.history.spec import sweep_spec
 from bimix_sweep.sweep.offline import offline
 from bimix_sweep.sweep.preflight.plan import make_plan
@@ -42,7 +42,7 @@ def test_first_mixtures_proposals_and_confirmation_trials_keep_to_the_caps(finis
     for name, cap in CAPS.items():
         assert (shares(history, ran, name) <= cap + 1e-9).all()
     assert shares(history, ran).max() == pytest.approx(0.08)  # it is wanted up to the cap
-    labels = {label for entry in history.confirmation["mixtures"] for label in entry["labels"]}
+    labels = {label for entry in history.confirmation.mixtures for label in entry.labels}
     assert {"uniform", "natural", "predicted"} <= labels
     first = history.proposals["t0000"]
     assert first.reason == "initial: uniform, moved into the bounds"

@@ -11,10 +11,10 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError, SweepError
 from bimix_sweep.journal.segments import read
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.sweep.api import extension
 from bimix_sweep.sweep.config_change import compare, extended
 from bimix_sweep.sweep.config_staging import NEXT_CONFIG
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.extension import extension
+from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.results import decided
 from tests.support.in_process import Planted, config, first, losses, open_sweep, run, train, whole
 
@@ -39,7 +39,7 @@ def finished(template, tmp_path):
     return folder
 
 
-def sweep_trainings(names):
+def sweep_trials(names):
     return [name for name in names if name.startswith("t")]
 
 
@@ -47,25 +47,23 @@ def confirmations(history):
     return {name for name, record in history.state.trials.items() if record.role == "confirmation"}
 
 
-def test_a_larger_budget_runs_the_rest_and_keeps_every_training_of_before(finished):
+def test_a_larger_budget_runs_the_rest_and_keeps_every_trial_of_before(finished):
     before = replay(finished)
     actor = open_sweep(finished, config(11))
     ran = run(actor)
     shown = actor.snapshot()
     actor.close()
     after = replay(finished)
-    assert len(sweep_trainings(ran)) == 3
+    assert len(sweep_trials(ran)) == 3
     assert shown.num_confirmation_trials == sum(
-        shown.counts["final"].values()
+        shown.counts["confirmation"].values()
     )  # all there will be are there, those of before counted
     assert not set(ran) & set(before.proposals)
     assert after.complete
-    assert after.changes[0]["what"] == ["budget.trials 8 -> 11"]
+    assert after.changes[0].what == ["budget.trials 8 -> 11"]
     for name, record in before.state.trials.items():
         assert after.state.trials[name].points == record.points
-    assert {record.trial for record in after.state.evidence()} == set(
-        sweep_trainings(after.proposals)
-    )
+    assert {record.trial for record in after.state.evidence()} == set(sweep_trials(after.proposals))
     assert SweepConfig.load(finished / "config.yaml").budget.trials == 11
     # uniform mixtures of equal seed are the same training: they are not run again
     assert not any("uniform" in name for name in ran)
@@ -76,8 +74,8 @@ def test_editing_the_folder_s_own_configuration_is_the_same_change(finished):
     content["budget"]["trials"] = 9
     (finished / "config.yaml").write_text(yaml.safe_dump(content))
     ran, after = whole(finished)
-    assert len(sweep_trainings(ran)) == 1
-    assert after.changes[0]["what"] == ["budget.trials 8 -> 9"]
+    assert len(sweep_trials(ran)) == 1
+    assert after.changes[0].what == ["budget.trials 8 -> 9"]
     assert whole(finished)[0] == []
 
 
@@ -94,7 +92,7 @@ def test_a_changed_sweep_restarts_anywhere_into_the_same_state(finished, tmp_pat
     assert {n: r.points for n, r in found.state.trials.items()} == {
         n: r.points for n, r in expected.state.trials.items()
     }
-    assert found.confirmation["mixtures"] == expected.confirmation["mixtures"]
+    assert found.confirmation.mixtures == expected.confirmation.mixtures
 
 
 @pytest.mark.parametrize("crash", ["before", "after"])
@@ -103,14 +101,14 @@ def test_a_crash_before_or_after_the_event_leaves_a_sweep_that_goes_on(finished,
     assert (finished / NEXT_CONFIG).exists()
     ran, after = whole(finished)
     assert not (finished / NEXT_CONFIG).exists()
-    assert len(sweep_trainings(ran)) == {"before": 0, "after": 1}[crash]
+    assert len(sweep_trials(ran)) == {"before": 0, "after": 1}[crash]
     assert len(after.changes) == {"before": 0, "after": 1}[crash]
     assert (
         SweepConfig.load(finished / "config.yaml").budget.trials == {"before": 8, "after": 9}[crash]
     )
     ran, after = whole(finished, config(9))
     assert len(after.changes) == 1
-    assert len(sweep_trainings(after.proposals)) == 9
+    assert len(sweep_trials(after.proposals)) == 9
 
 
 def test_an_actor_that_starts_again_after_the_event_does_not_write_it_twice(finished):
@@ -128,7 +126,7 @@ def test_an_actor_that_starts_again_after_the_event_does_not_write_it_twice(fini
     assert [e["kind"] for e in read(finished / "journal").events].count("change") == 1
 
 
-def test_final_trainings_of_before_that_are_near_enough_stand_for_the_optimum_and_that_is_said(
+def test_confirmation_trials_of_before_that_are_near_enough_stand_for_the_optimum_and_that_is_said(
     finished,
 ):
     actor = open_sweep(finished, config(8, tolerance=1e-8))
@@ -137,7 +135,8 @@ def test_final_trainings_of_before_that_are_near_enough_stand_for_the_optimum_an
     actor.close()
     assert not ran
     assert any(
-        "is not trained anew: earlier final trainings stand for it, distance 0.000" in line
+        "is not trained again: earlier confirmation trials are reused for it, distance 0.000"
+        in line
         for line in lines
     )
 
@@ -149,21 +148,19 @@ def test_a_recipe_whose_optimum_moved_since_it_was_trained_recommends_the_traine
     changed = config(8, tolerance=1e-8)
     ran, after = whole(finished, changed)
     assert not ran
-    [entry] = [entry for entry in after.confirmation["mixtures"] if "predicted" in entry["labels"]]
+    [entry] = [entry for entry in after.confirmation.mixtures if "predicted" in entry.labels]
     trained = next(
         before.state.trials[name].mixture for name in confirmations(before) if "predicted" in name
     )
     moved = {
         name: share + change
-        for (name, share), change in zip(
-            entry["mixture"].items(), (0.003, -0.003, 0.0), strict=True
-        )
+        for (name, share), change in zip(entry.mixture.items(), (0.003, -0.003, 0.0), strict=True)
     }
     for name, record in after.state.trials.items():
         if "predicted" in name:
             record.mixture = Mixture.from_mapping(moved)
     _, _, comparison = decided(after)
-    assert trained.as_dict() == entry["mixture"]
+    assert trained.as_dict() == entry.mixture
     assert (
         "the mixture trained in place of the predicted optimum lies 0.003 from it"
         in comparison.reason
@@ -192,9 +189,9 @@ def test_a_settled_sweep_is_extended_only_with_a_tolerance_that_opens_it(tmp_pat
     (folder / "config.yaml").write_text(text.replace("tolerance: 0.5", "tolerance: 1.0e-7"))
     wanted = extension(str(folder), 5)
     assert wanted.budget.trials == 25
-    settled_after = len(sweep_trainings(replay(folder).proposals))
+    settled_after = len(sweep_trials(replay(folder).proposals))
     ran, after = whole(folder, wanted)
-    assert len(sweep_trainings(ran)) == 25 - settled_after > 0
+    assert len(sweep_trials(ran)) == 25 - settled_after > 0
     assert after.complete
 
 
@@ -205,26 +202,26 @@ def test_a_tolerance_that_is_met_already_stops_at_once_and_a_smaller_one_reopens
     actor.close()
     assert replay(folder).decision is None
     regrets = [
-        e["decision"]["regret_expected"]
+        e.decision.regret_expected
         for e in replay(folder).refits
-        if e["num_over"] > 8 and e["by"] == "proposal"
+        if e.num_over > 8 and not e.watching
     ]
     loose = 1.01 * max(regrets)
     ran, stopped = whole(folder, config(20, tolerance=loose))
-    assert sweep_trainings(ran) == []
+    assert sweep_trials(ran) == []
     assert stopped.decision.stop
     assert "refits in a row" in stopped.decision.reason
     ran, after = whole(folder, config(14, tolerance=1e-7))
-    assert len(sweep_trainings(ran)) == 14 - len(sweep_trainings(stopped.proposals))
+    assert len(sweep_trials(ran)) == 14 - len(sweep_trials(stopped.proposals))
     assert after.decision.reason.startswith("the budget of 14 trainings is spent")
     assert confirmations(stopped) <= confirmations(after)
 
 
-def test_a_domain_that_joins_is_at_zero_in_old_trainings_held_by_four_new_ones_and_used_where_it_helps(
+def test_a_domain_that_joins_is_at_zero_in_old_trials_held_by_four_new_ones_and_used_where_it_helps(
     finished,
 ):
     ran, after = whole(finished, config(14, domains=FOUR))
-    new = sweep_trainings(ran)
+    new = sweep_trials(ran)
     assert len(new) == 6
     assert [after.proposals[name].reason for name in new[:4]] == ["added: holds math"] * 4
     assert all(after.proposals[name].mixture.as_dict()["math"] >= 0.124 for name in new[:4])
@@ -234,8 +231,8 @@ def test_a_domain_that_joins_is_at_zero_in_old_trainings_held_by_four_new_ones_a
         if name not in ran
     )
     assert (
-        "math joins: the 8 trainings so far count as ones at 0 there, the next 4 hold it"
-        in after.changes[0]["what"]
+        "math joins: the 8 trials so far count as ones at 0 there, the next 4 hold it"
+        in after.changes[0].what
     )
     assert after.spec.targets == (
         "web",
@@ -244,9 +241,7 @@ def test_a_domain_that_joins_is_at_zero_in_old_trainings_held_by_four_new_ones_a
     )  # its own validation text was never measured
     # in the planted law math helps code and books a little, and no other domain is worth less
     found = next(
-        entry["mixture"]
-        for entry in after.confirmation["mixtures"]
-        if "predicted" in entry["labels"]
+        entry.mixture for entry in after.confirmation.mixtures if "predicted" in entry.labels
     )
     draws = np.random.default_rng(0).dirichlet([1] * 4, 4000)
     best = min(
@@ -264,7 +259,7 @@ def test_a_sweep_is_not_settled_before_what_joined_was_measured(tmp_path):
     assert actor.decide().reason == "math added and is held by 1 of 4 finished trainings"
     ran += run(actor)
     actor.close()
-    assert len(sweep_trainings(ran)) == 4
+    assert len(sweep_trials(ran)) == 4
 
 
 @pytest.mark.parametrize("versions", ["keep", "drop"])
@@ -288,12 +283,12 @@ def test_the_old_version_of_a_domain_is_kept_as_a_domain_that_nothing_new_holds_
         "keep": set(before),
         "drop": {name for name in before if old.proposals[name].mixture.as_dict()["web"] == 0},
     }[versions]
-    assert {record.trial for record in after.state.evidence()} == kept | set(sweep_trainings(ran))
-    assert len(sweep_trainings(ran)) == 13 - len(kept)  # dropped ones do not count in the budget
+    assert {record.trial for record in after.state.evidence()} == kept | set(sweep_trials(ran))
+    assert len(sweep_trials(ran)) == 13 - len(kept)  # dropped ones do not count in the budget
     assert after.spec.own["web"] == "web@first"  # losses stay those of one validation text
     assert (
-        f"the {len(before) - len(kept) if versions == 'drop' else 8} trainings on the old one"
-        in " ".join(after.changes[0]["what"])
+        f"the {len(before) - len(kept) if versions == 'drop' else 8} trials on the old one"
+        in " ".join(after.changes[0].what)
     )
     # the user's own file, which names neither the old version nor targets, is the same
     # configuration from now on
@@ -301,7 +296,7 @@ def test_the_old_version_of_a_domain_is_kept_as_a_domain_that_nothing_new_holds_
     assert not compare(after, SweepConfig.load(finished / "config.yaml")).what
 
 
-def test_running_trainings_go_on_unless_the_change_takes_their_text_away(tmp_path):
+def test_running_trials_go_on_unless_the_change_takes_their_text_away(tmp_path):
     folder = tmp_path / "sweep"
     actor = open_sweep(folder, config(8))
     proposals = [actor.propose(f"t{number:04d}") for number in range(4)]
@@ -333,33 +328,27 @@ def test_the_weights_bounds_and_the_final_run_may_change_and_the_optimum_follows
     }
     ran, after = whole(finished, config(10, targets=targets))
     best = next(
-        entry["mixture"]
-        for entry in after.confirmation["mixtures"]
-        if "predicted" in entry["labels"]
+        entry.mixture for entry in after.confirmation.mixtures if "predicted" in entry.labels
     )
     assert best["code"] > 0.8  # nothing else helps code in the planted law
     assert after.complete
-    assert len(sweep_trainings(ran)) == 2
+    assert len(sweep_trials(ran)) == 2
     ran, after = whole(finished, config(10, targets=targets, domains__code__max=0.3))
     best = next(
-        entry["mixture"]
-        for entry in after.confirmation["mixtures"]
-        if "predicted" in entry["labels"]
+        entry.mixture for entry in after.confirmation.mixtures if "predicted" in entry.labels
     )
     assert best["code"] == pytest.approx(0.3, abs=1e-6)
     assert len(after.changes) == 2
-    assert set(after.changes[1]["what"]) == {"domains.code.max 1 -> 0.3"}
+    assert set(after.changes[1].what) == {"domains.code.max 1 -> 0.3"}
     # best measured: of the trainings inside the new bound
     measured = [
-        entry["mixture"]
-        for entry in after.confirmation["mixtures"]
-        if "measured" in entry["labels"]
+        entry.mixture for entry in after.confirmation.mixtures if "measured" in entry.labels
     ]
     assert all(mixture["code"] <= 0.3 + 1e-6 for mixture in measured)
 
 
 REFUSED = [
-    ({"seed": 1}, r"seed was 0 and is now 1; proposals and trainings follow from it"),
+    ({"seed": 1}, r"seed was 0 and is now 1; proposals and trials follow from it"),
     (
         {"proxy__vocabulary": 512},
         r"proxy\.vocabulary was 2048 and is now 512; another tokenizer gives a loss another "
@@ -367,7 +356,7 @@ REFUSED = [
     ),
     (
         {"proxy__steps": 800},
-        r"proxy\.steps was 400 and is now 800; a sweep keeps the numbers of steps of its trainings",
+        r"proxy\.steps was 400 and is now 800; a sweep keeps the numbers of steps of its trials",
     ),
     (
         {"trainer": "train:main"},
@@ -375,7 +364,7 @@ REFUSED = [
     ),
     (
         {"domains": ("web", "code")},
-        r"domains\.books is gone; trainings hold it, so keep it, with max: 0",
+        r"domains\.books is gone; trials hold it, so keep it, with max: 0",
     ),
     (
         {"domains__web__path": "/other"},
@@ -410,7 +399,7 @@ REFUSED = [
     ),
     (
         {"domains": FOUR},
-        r"budget\.trials is 8 and 8 trainings count in it; math needs 4 that hold it, so raise "
+        r"budget\.trials is 8 and 8 trials count in it; math needs 4 that hold it, so raise "
         r"budget\.trials to at least 12",
     ),
     (
@@ -481,7 +470,7 @@ def test_another_share_of_the_text_is_told(tmp_path):
     actor.propose("t0001")
     actor.close()
     actor = open_sweep(folder, config(8, final={"tokens": 2e9}, **tokens), trainer=trainer)
-    what = " ".join(replay(folder).changes[0]["what"])
+    what = " ".join(replay(folder).changes[0].what)
     assert "final.tokens 1e+09 -> 2e+09" in what
     assert "proxies read another part of web, code, books from now on" in what
     assert (
@@ -497,7 +486,7 @@ def test_a_change_event_of_wrong_kind_is_refused(finished):
     from bimix_sweep.journal.writer import Journal
 
     history = replay(finished)
-    event = compare(history, config(9)).event(first(config(9), Planted()))
+    event = compare(history, config(9)).event(first(config(9), Planted())).to_json()
     for damage, message in (
         ({"ended": {"t9999": "x"}}, r"\(change\) cannot be used: trial t9999 is not known"),
         ({"what": []}, r"\(change\) cannot be used: what"),

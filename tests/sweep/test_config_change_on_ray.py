@@ -15,7 +15,7 @@ import yaml
 from bimix_sweep.errors import JournalError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.journal.segments import read
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 
 pytestmark = pytest.mark.cluster
 SCRIPT = Path(__file__).resolve().parents[1] / "support" / "planted_sweep.py"
@@ -97,7 +97,7 @@ def test_a_finished_sweep_goes_on_with_a_larger_budget_and_other_slots_even_over
     end(driver("resume", folder))
     history = replay(folder)
     assert history.complete
-    assert [change["what"] for change in history.changes] == [["budget.trials 6 -> 9"]]
+    assert [change.what for change in history.changes] == [["budget.trials 6 -> 9"]]
     assert len(names(folder)) == 9
     after = trained(folder)
     assert {

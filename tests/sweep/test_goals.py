@@ -16,7 +16,7 @@ from bimix_sweep.errors import BimixSweepError, ConfigError, DivergedError, Swee
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.mixture.table import LossTable, MixtureFile
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.history.spec import sweep_spec
 from bimix_sweep.sweep.trainers.base import TrialJob
 from bimix_sweep.sweep.trainers.user_trainer import Points, UserTrainer, brought
@@ -118,7 +118,7 @@ def test_a_goal_that_was_forgotten_is_asked_about_and_may_be_stated_later(tmp_pa
     (tmp_path / "stated.yaml").write_text(yaml.safe_dump(stated, sort_keys=False))
     mixtures = tmp_path / "m.csv"
     call("propose", folder, "--config", tmp_path / "stated.yaml", "--count", 3, "-o", mixtures)
-    what = replay(folder).changes[-1]["what"]
+    what = replay(folder).changes[-1].what
     assert "targets.exam.goal absent -> max" in what
     for _ in range(20):
         said = json.loads(call("record", folder, train(mixtures, tmp_path / "l.csv"), "--json"))

@@ -15,7 +15,8 @@ from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.export.registry import export_all, export_recipe
 from bimix_sweep.journal.segments import LAST
 from bimix_sweep.sweep.coordinator.actor import LawActor
-from bimix_sweep.sweep.history.events import sweep_event
+from bimix_sweep.sweep.history.events import SweepEvent
+from bimix_sweep.sweep.history.stored_spec import StoredSpec
 from bimix_sweep.sweep.results import _write_domains, write_page, write_results
 
 NAMES = ("web", "code", "books")
@@ -64,8 +65,12 @@ def swept(folder, trials=7, digest=""):
         max_trials=trials or 7,
         tolerance=1e-7,
     )
-    first = sweep_event(
-        name="s", config_digest=config.digest, data={"store": digest}, spec=spec, versions={}
+    first = SweepEvent(
+        name="s",
+        config_digest=config.digest,
+        data={"store": digest},
+        spec=StoredSpec.of(spec),
+        versions={},
     )
     actor = LawActor(str(folder), first, lock_seconds=0)
     actor.ready()
@@ -190,7 +195,7 @@ def test_a_sweep_that_has_just_begun_has_a_page_without_a_law(tmp_path, points):
     assert Path(write_page(str(tmp_path), config)).stat().st_size > 1000
 
 
-def test_a_sweep_whose_only_training_failed_has_a_page(tmp_path):
+def test_a_sweep_whose_only_trial_failed_has_a_page(tmp_path):
     config = swept(tmp_path, trials=0)
     actor = LawActor(
         str(tmp_path),

@@ -21,7 +21,7 @@ from bimix_sweep.mixture.table import LossTable, MixtureFile, write_columns
 from bimix_sweep.sweep.coordinator.progress_log import done_line
 from bimix_sweep.sweep.history.budget import bills
 from bimix_sweep.sweep.history.confirmation_trials import confirmation_mixtures
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.history.snapshot import snapshot_of
 from bimix_sweep.sweep.history.statistics import StatisticsCollector
 from bimix_sweep.sweep.preflight.plan import make_plan
@@ -157,7 +157,7 @@ def measured():
 def test_best_measured_is_the_best_of_the_most_steps(measured):
     assert StatisticsCollector().take(measured).objective_best == 2.0
     mixtures = confirmation_mixtures(measured, Mixture.from_array(NAMES, [0.34, 0.33, 0.33]))
-    best = next(entry["mixture"] for entry in mixtures if "measured" in entry["labels"])
+    best = next(entry.mixture for entry in mixtures if "measured" in entry.labels)
     assert best["code"] == 0.6
 
 

@@ -1,7 +1,6 @@
 """Connection to Ray: embedded Ray in this process by default, or a cluster at an address."""
 
 import contextlib
-import fcntl
 import logging
 import math
 import os
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from bimix_sweep.config import ResourcesConfig
 from bimix_sweep.errors import SweepError
+from bimix_sweep.file_lock import lock
 from bimix_sweep.sweep.cluster.actor_client import NAMESPACE
 from bimix_sweep.sweep.cluster.slots import Slots, ray_slots
 
@@ -195,17 +195,15 @@ def _own_folder() -> Iterator[Path]:
     place = _place()
     for left in Path(place).glob(f"{EMBEDDED}*/{LOCK}"):
         with contextlib.suppress(OSError):
-            lock_file = os.open(left, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            lock_file = lock(left)
             try:
-                fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.fstat(lock_file).st_uid == os.getuid():
                     shutil.rmtree(left.parent, ignore_errors=True)
             finally:
                 os.close(lock_file)
     folder = Path(tempfile.mkdtemp(prefix=EMBEDDED, dir=place))
-    lock_file = os.open(folder / "making", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock_file = lock(folder / "making")
     try:
-        fcntl.flock(lock_file, fcntl.LOCK_EX)
         (folder / "making").rename(folder / LOCK)  # no other process finds it unlocked
         yield folder
     finally:

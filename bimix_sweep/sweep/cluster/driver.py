@@ -23,13 +23,13 @@ from bimix_sweep.design.initial_design import moved_references, too_few
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.export.recipe import Recipe
-from bimix_sweep.journal.codec import Event
 from bimix_sweep.sweep.cluster.signals import Interrupt
 from bimix_sweep.sweep.cluster.slots import Slots
 from bimix_sweep.sweep.config_change import Change
 from bimix_sweep.sweep.config_staging import settle
 from bimix_sweep.sweep.history.attempts import AttemptLimits
 from bimix_sweep.sweep.history.confirmation_trials import MAX_CONFIRMATION_TRIALS
+from bimix_sweep.sweep.history.events import ChangeEvent, SweepEvent
 from bimix_sweep.sweep.history.retries import RetryFailed
 from bimix_sweep.sweep.history.spec import first_event
 from bimix_sweep.sweep.results import write_results
@@ -259,7 +259,7 @@ def _ray_told(folder: str, line: "Lifeline", interrupt: Interrupt) -> Iterator[N
 
 
 def _start_actor(
-    name: str, folder: str, first: Event, change: Event | None, limits: AttemptLimits
+    name: str, folder: str, first: SweepEvent, change: ChangeEvent | None, limits: AttemptLimits
 ) -> Any:
     """Starts the LawActor of the sweep on this node, and waits until it is ready.
 

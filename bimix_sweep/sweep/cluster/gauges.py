@@ -9,7 +9,8 @@ arrives as `ray_bimix_x`. A value that is not known yet has no series.
 from collections.abc import Iterator
 from typing import Any
 
-from bimix_sweep.sweep.history.statistics import PHASES, Statistics
+from bimix_sweep.sweep.history.snapshot import PHASES
+from bimix_sweep.sweep.history.statistics import Statistics
 
 GAUGES: dict[str, tuple[str, str | None]] = {
     "bimix_optimum_proportion": ("Predicted best proportion of a domain", "domain"),

@@ -23,8 +23,14 @@ from ray.tune.search import Searcher
 
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import BimixSweepError
-from bimix_sweep.sweep.history.history import PastTrial
-from bimix_sweep.sweep.sampler import SHARE, MixtureSampler, Planner, suggest_mixture, trial_name
+from bimix_sweep.sweep.coordinator.past_trials import PastTrial
+from bimix_sweep.sweep.sampler import (
+    PROPORTION,
+    MixtureSampler,
+    Planner,
+    suggest_mixture,
+    trial_name,
+)
 from bimix_sweep.sweep.workspace.redaction import masked
 
 FINISHED = "FINISHED"
@@ -264,7 +270,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             state=TrialState.COMPLETE if finished else TrialState.FAIL,
             value=past.objective if finished else None,
             params=dict(zip(self._domains, shares, strict=True)),
-            distributions=dict.fromkeys(self._domains, SHARE),
+            distributions=dict.fromkeys(self._domains, PROPORTION),
             user_attrs={
                 "trial": past.proposal.trial,
                 "role": past.role,

@@ -6,15 +6,15 @@ driver ──propose─▶ planning replica (catches up, fits, decides) ─▶ j
                    background refits for viewers
 ```
 A call returns when its events are on the disk. A slow disk therefore delays the calls that write,
-but neither fits nor reads. Two replicas hold the state (`replicas`). The write replica (`write_replica`)
-answers in microseconds, so trials never wait for a fit. The planning replica (`planning_replica`) computes the
-decisions (`decisions`). If this process dies, another one starts from the end of the journal:
-acknowledged events are in it, and Ray repeats a call that was not acknowledged.
+but neither fits nor reads. Two replicas hold the state (`replicas`). The write replica
+(`write_replica`) answers in microseconds, so trials never wait for a fit. The planning replica
+(`planning_replica`) computes the decisions (`decisions`). If this process dies, another one starts
+from the end of the journal: acknowledged events are in it, and Ray repeats a call that was not
+acknowledged.
 
 The class does not use Ray; `driver` makes an actor of it. The file imports no torch.
 """
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,27 +22,19 @@ from typing import Any
 
 from bimix_sweep.design.stopping import Decision
 from bimix_sweep.design.trial import Cause, Proposal
-from bimix_sweep.errors import BimixSweepError, SweepError, TrainingError
-from bimix_sweep.journal.codec import Event
+from bimix_sweep.errors import BimixSweepError, SweepError
+from bimix_sweep.sweep.coordinator import background
 from bimix_sweep.sweep.coordinator.decisions import Decisions
+from bimix_sweep.sweep.coordinator.past_trials import PastTrial, past_trials
 from bimix_sweep.sweep.coordinator.progress_log import SweepLog
 from bimix_sweep.sweep.coordinator.replicas import Replicas
-from bimix_sweep.sweep.history.attempts import AttemptLimits, Attempts, wait_seconds
-from bimix_sweep.sweep.history.budget import overspent
-from bimix_sweep.sweep.history.confirmation_trials import confirmation_trials
-from bimix_sweep.sweep.history.history import PastTrial, SweepHistory
+from bimix_sweep.sweep.coordinator.trial_recorder import TrialRecorder
+from bimix_sweep.sweep.history.attempts import AttemptLimits
+from bimix_sweep.sweep.history.confirmation_trials import all_proposed
+from bimix_sweep.sweep.history.events import ChangeEvent, CompleteEvent, SweepEvent
 from bimix_sweep.sweep.history.retries import RetryFailed, left_out, retriable
 from bimix_sweep.sweep.history.snapshot import Snapshot, snapshot_of
 from bimix_sweep.sweep.history.statistics import Statistics, StatisticsCollector
-
-PUBLISH_SECONDS = 5.0
-"""Seconds between two published statistics; Ray drops a gauge that is not set for 20 s."""
-ENFORCE_SECONDS = 1.0
-"""Seconds between two checks of a budget in hours."""
-ASKED_FROM = 3
-"""Number of ended trials from which the log says that a target may be an accuracy."""
-REFIT_SHARE = 0.02
-"""Largest proportion of one core's time that background refits may take."""
 
 
 class LawActor:
@@ -51,10 +43,10 @@ class LawActor:
     def __init__(
         self,
         folder: str,
-        first: Event,
+        first: SweepEvent,
         lock_seconds: float = 20.0,
         publish: Callable[[Statistics], None] | None = None,
-        change: Event | None = None,
+        change: ChangeEvent | None = None,
         limits: AttemptLimits = AttemptLimits(),  # noqa: B008 - a frozen value
     ) -> None:
         """Opens or begins the journal in `folder/journal` and rebuilds the state.
@@ -72,12 +64,11 @@ class LawActor:
             limits: limits on the silence of attempts and the duration of trials; `overdue` enforces
                 them.
         """
-        self._name, self._folder = first["name"], folder
+        self._name, self._folder = first.name, folder
         self._refused: BimixSweepError | None = None
         self._began = time.monotonic()
         self._log = SweepLog()
-        self._figurer = StatisticsCollector()
-        self._attempts = Attempts(limits)
+        self._statistics = StatisticsCollector()
         self._halted: str | None = None  # reason of the halt, until the user acts
         self._changed = threading.Event()
         self._closed = threading.Event()
@@ -93,15 +84,13 @@ class LawActor:
             return
         for note in self._replicas.notes:
             self._log.say(note)
-        self._ask_directions(self._replicas.write_replica)
-        self._decider = Decisions(self._replicas, self._log, folder)
-        threading.Thread(target=self._refit_forever, name="refits", daemon=True).start()
+        self._decisions = Decisions(self._replicas, self._log, folder)
+        self._recorder = TrialRecorder(self._replicas, self._log, self._decisions, limits)
+        background.refit_forever(self._changed, self._decisions.refit_between)
         if self._replicas.write_replica.spec.limited:
-            threading.Thread(target=self._enforce_forever, name="budget", daemon=True).start()
+            background.enforce_forever(self._closed, self._recorder.enforce)
         if publish is not None:
-            threading.Thread(
-                target=self._publish_forever, args=(publish,), name="figures", daemon=True
-            ).start()
+            background.publish_forever(self.statistics, publish)
 
     def ready(self) -> None:
         """Returns when other methods can be called.
@@ -147,28 +136,7 @@ class LawActor:
         """
         if self._halted is not None:
             return {"state": "halted", "result": {"step": 0, "failed": self._halted}}
-        self._replicas.commit(
-            {"kind": "start", "trial": trial, "where": where, "cores": cores, "gpus": gpus}
-        )
-        write_replica = self._replicas.write_replica
-        fruitless = write_replica.fruitless.get(trial, 0)
-        self._attempts.begin(trial, write_replica.clock.now() + wait_seconds(fruitless))
-        self._log.start(trial, where, len(write_replica.starts[trial]))
-        record = write_replica.state.trials[trial]
-        result = {
-            "step": max(record.points, default=0),
-            "objective": write_replica.objective(trial),
-        }
-        return {
-            "state": record.state,
-            "precision": write_replica.precision,
-            "recorded": sorted(record.points),
-            "begun_anew": write_replica.begun_anew.get(trial, 0),
-            "fruitless": fruitless,
-            "result": result
-            if record.state == "finished"
-            else {"step": 0, "failed": record.failure},
-        }
+        return self._recorder.start(trial, where, cores, gpus)
 
     def settle_precision(self, precision: dict[str, Any]) -> dict[str, Any]:
         """Stores the sweep's number format, unless one is stored already.
@@ -176,12 +144,7 @@ class LawActor:
         Returns:
             The stored number format, which all trials use.
         """
-        with self._replicas.recording() as write_replica:
-            if write_replica.precision is None:
-                self._replicas.append({"kind": "precision", "precision": precision})
-            settled = write_replica.precision
-        assert settled is not None  # noqa: S101
-        return settled
+        return self._recorder.settle_precision(precision)
 
     def record(self, trial: str, step: int, losses: Mapping[str, float]) -> bool:
         """Records a point; it is on the disk when this method returns.
@@ -199,23 +162,7 @@ class LawActor:
             SweepError: the trial or the targets are unknown.
             TrainingError: the trial was ended.
         """
-        with self._replicas.recording() as write_replica:
-            record = write_replica.state.trials.get(trial)
-            new = record is None or step not in record.points
-            if new and record is not None and record.state == "failed":
-                raise TrainingError(record.failure)
-            if new:
-                self._replicas.append(
-                    {
-                        "kind": "point",
-                        "trial": trial,
-                        "step": int(step),
-                        "losses": {t: float(v) for t, v in losses.items()},
-                    }
-                )
-                self._attempts.point(trial, write_replica.clock.now())
-            else:
-                self._attempts.repeated(trial, write_replica.clock.now())
+        new = self._recorder.record(trial, step, losses)
         self._changed.set()
         return new
 
@@ -226,7 +173,8 @@ class LawActor:
 
     def finish(self, trial: str) -> None:
         """Records that a trial finished."""
-        self._end(trial, "finished", "")
+        self._recorder.finish(trial)
+        self._changed.set()
 
     def abandon(self, trial: str, reason: str, cause: Cause = "outside") -> None:
         """Records that a trial failed.
@@ -237,7 +185,8 @@ class LawActor:
             SweepError: the sweep was halted, so the failure is not the trial's fault.
         """
         self._check_halted()
-        self._end(trial, "failed", reason, cause)
+        self._recorder.abandon(trial, reason, cause)
+        self._changed.set()
 
     def halt(self, reason: str) -> None:
         """Halts the sweep: nothing new begins, and the driver gets the reason.
@@ -260,11 +209,11 @@ class LawActor:
             SweepError: too many consecutive trials failed, or the sweep was halted.
         """
         self._check_halted()
-        return self._decider.propose(trial)
+        return self._decisions.propose(trial)
 
     def decide(self) -> Decision:
         """Decides from all recorded points whether to stop."""
-        return self._decider.decide()
+        return self._decisions.decide()
 
     def final(self, started: Collection[str]) -> Proposal | None:
         """The next confirmation trial that is not in `started`; see `Decisions.final`.
@@ -273,16 +222,12 @@ class LawActor:
             SweepError: no law could be fitted, or the sweep was halted.
         """
         self._check_halted()
-        return self._decider.final(started)
+        return self._decisions.final(started)
 
     def over(self) -> bool:
         """Whether every confirmation trial was decided; some may still run."""
         with self._replicas.reading() as write_replica:
-            confirmations = write_replica.confirmation
-            return confirmations is not None and all(
-                trial in write_replica.proposals
-                for trial, _, _ in confirmation_trials(write_replica, confirmations["mixtures"])
-            )
+            return all_proposed(write_replica)
 
     def overdue(self, living: Collection[str]) -> list[str]:
         """Names of the trials whose workers must be killed; each attempt is named once.
@@ -292,22 +237,14 @@ class LawActor:
         Args:
             living: trials that have a worker now.
         """
-        kill = []
-        with self._replicas.recording() as write_replica:
-            for found in self._attempts.overdue(living, write_replica, write_replica.clock.now()):
-                if found.fails:
-                    self._fail(found.trial, found.said)
-                else:
-                    self._log.say(found.said)
-                if found.kill:
-                    kill.append(found.trial)
+        kill = self._recorder.overdue(living)
         self._changed.set()
         return kill
 
     def past(self) -> list[PastTrial]:
         """All trials so far, for a driver that starts."""
         with self._replicas.reading() as write_replica:
-            return write_replica.past()
+            return past_trials(write_replica)
 
     def retriable(self, wanted: RetryFailed) -> list[str]:
         """Names of the failed trials to run again, from `retries.retriable`."""
@@ -319,7 +256,7 @@ class LawActor:
 
         A second call for the same trials changes nothing.
         """
-        tried = self._decider.retry(trials, reopens=reopens)
+        tried = self._decisions.retry(trials, reopens=reopens)
         if tried:
             self._log.say(f"tried again from their beginning: {', '.join(tried)}")
         return tried
@@ -331,7 +268,7 @@ class LawActor:
 
     def complete(self) -> None:
         """Records that the results are written."""
-        self._replicas.commit({"kind": "complete"})
+        self._replicas.commit(CompleteEvent())
 
     def snapshot(self) -> Snapshot:
         """The state of the sweep now, for viewers."""
@@ -345,10 +282,10 @@ class LawActor:
                 epoch=self._replicas.epoch,
             )
 
-    def figures(self) -> Statistics:
+    def statistics(self) -> Statistics:
         """The statistics of the sweep now."""
         with self._replicas.reading() as write_replica:
-            return self._figurer.take(write_replica)
+            return self._statistics.take(write_replica)
 
     def close(self) -> None:
         """Flushes the journal and closes it."""
@@ -361,59 +298,3 @@ class LawActor:
     def _check_halted(self) -> None:
         if self._halted is not None:
             raise SweepError(self._halted)
-
-    def _end(self, trial: str, state: str, reason: str, cause: Cause = "") -> None:
-        with self._replicas.recording() as write_replica:
-            record = write_replica.state.trials.get(trial)
-            if record is None or record.state == "running":
-                if state == "finished":
-                    ended = {"state": state, "reason": reason, "cause": cause}
-                    self._replicas.append({"kind": "end", "trial": trial, **ended})
-                    self._decider.failures.clear()
-                    self._log.finish(write_replica.proposals[trial], write_replica.objective(trial))
-                    if write_replica.num_over == ASKED_FROM:
-                        self._ask_directions(write_replica)
-                else:
-                    self._fail(trial, reason, cause)
-        self._changed.set()
-
-    def _ask_directions(self, write_replica: SweepHistory) -> None:
-        if write_replica.num_over >= ASKED_FROM:
-            for note in write_replica.state.open_directions():
-                self._log.say(note)
-
-    def _fail(self, trial: str, reason: str, cause: Cause = "outside") -> None:
-        """Records that a trial has failed; called inside `recording`."""
-        ended = {"state": "failed", "reason": reason, "cause": cause}
-        self._replicas.append({"kind": "end", "trial": trial, **ended})
-        self._decider.failures.append(reason)
-        self._log.fail(trial, reason)
-
-    def enforce(self) -> None:
-        """Ends the running trials if a limit of the budget is reached."""
-        with self._replicas.recording() as write_replica:
-            reason = (
-                overspent(write_replica, write_replica.clock.now())
-                if write_replica.spec.limited
-                else None
-            )
-            for trial in write_replica.running() if reason else ():
-                ended = {"state": "failed", "reason": str(reason), "cause": "budget"}
-                self._replicas.append({"kind": "end", "trial": trial, **ended})
-                self._log.fail(trial, str(reason))
-
-    def _enforce_forever(self) -> None:
-        with contextlib.suppress(BimixSweepError):  # the journal is broken; calls raise the reason
-            while not self._closed.wait(ENFORCE_SECONDS):
-                self.enforce()
-
-    def _refit_forever(self) -> None:
-        while True:
-            self._changed.wait()
-            self._changed.clear()
-            time.sleep(max(1.0, self._decider.refit_between() / REFIT_SHARE))
-
-    def _publish_forever(self, publish: Callable[[Statistics], None]) -> None:
-        while True:
-            publish(self.figures())
-            time.sleep(PUBLISH_SECONDS)

@@ -6,7 +6,7 @@ the caller gets it.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from bimix_sweep.design.stopping import Decision
 from bimix_sweep.design.trial import CONFIRMATION, Proposal
@@ -20,9 +20,17 @@ from bimix_sweep.sweep.history.confirmation_trials import (
     confirmation_mixtures,
     confirmation_trials,
     nearest_confirmation,
-    reference_mixtures,
+    planned_mixtures,
 )
-from bimix_sweep.sweep.history.events import proposal_event, refit_event
+from bimix_sweep.sweep.history.event_fields import ConfirmationMixture, RefitPurpose, StoredDecision
+from bimix_sweep.sweep.history.events import (
+    ConfirmationEvent,
+    DecisionEvent,
+    EndEvent,
+    ProposalEvent,
+    RefitEvent,
+    RetryEvent,
+)
 from bimix_sweep.sweep.history.history import SweepHistory
 from bimix_sweep.sweep.history.retries import advice
 from bimix_sweep.sweep.history.snapshot import describe
@@ -34,9 +42,10 @@ REFIT_GROWTH = 0.01
 class Decisions:
     """Makes the decisions of one sweep."""
 
-    def __init__(self, copies: Replicas, log: SweepLog, folder: str) -> None:
-        self._replicas, self._log, self._folder = copies, log, folder
-        self._told = len(copies.planning_replica.state.history)  # number of refits in the journal
+    def __init__(self, replicas: Replicas, log: SweepLog, folder: str) -> None:
+        self._replicas, self._log, self._folder = replicas, log, folder
+        # number of refits that are in the journal
+        self._num_recorded = len(replicas.planning_replica.state.history)
         self.failures: list[str] = []
         """Reasons of the failures since the last trial that finished."""
 
@@ -61,16 +70,16 @@ class Decisions:
                     f"{self.failures[-1].rstrip('.')}; {advice(planning_replica, self._folder)}"
                 )
             decision = planning_replica.state.decide()
-            self._tell_refits("proposal")
-            if not decision.stop and (reason := self._told_of_budget(no_more)):
+            self._record_refits("proposal")
+            if not decision.stop and (reason := self._over_budget(no_more)):
                 decision = replace(decision, stop=True, reason=f"{reason}; {decision.reason}")
                 planning_replica.state.restore_decision(decision)
             if decision.stop and planning_replica.decision is None:
-                self._replicas.enter({"kind": "decision", "decision": asdict(decision)})
+                self._replicas.enter(DecisionEvent(decision=StoredDecision.of(decision)))
                 self._log.say(f"no more mixtures: {decision.reason}")
             proposal = planning_replica.state.propose(trial)
             if proposal is not None:
-                self._replicas.enter(proposal_event(proposal, "sweep"))
+                self._replicas.enter(ProposalEvent.of(proposal, "sweep"))
             return proposal
 
     def retry(self, trials: Sequence[str], *, reopens: bool) -> list[str]:
@@ -97,18 +106,18 @@ class Decisions:
                 reopened = decided and planning_replica.confirmation is None
                 if record.state != "failed" or (reopened and record.role == CONFIRMATION):
                     continue
-                if reason := self._told_of_budget(
+                if reason := self._over_budget(
                     no_final if record.role == CONFIRMATION else no_more
                 ):
                     self._log.say(f"{trial} is not tried again: {reason}")
                     continue
-                self._replicas.enter({"kind": "retry", "trial": trial, "reopens": reopens})
+                self._replicas.enter(RetryEvent(trial=trial, reopens=reopens))
                 self._replicas.catch_up()
                 tried.append(trial)
             if decided and planning_replica.confirmation is None and ran:
                 self._log.say(
-                    "the end of the sweep is decided anew, so the final trials "
-                    f"{', '.join(ran)} are ended; losses of them are not taken any more"
+                    "the end of the sweep is decided again, so the confirmation trials "
+                    f"{', '.join(ran)} are ended; their losses are no longer recorded"
                 )
         return tried
 
@@ -116,7 +125,7 @@ class Decisions:
         """Decides from all recorded points whether to stop."""
         with self._replicas.planning() as planning_replica:
             decision = planning_replica.state.decide()
-            self._tell_refits("proposal")
+            self._record_refits("proposal")
             return decision
 
     def final(self, started: Collection[str]) -> Proposal | None:
@@ -138,32 +147,12 @@ class Decisions:
         with self._replicas.planning() as planning_replica:
             if planning_replica.confirmation is None and not planning_replica.running("sweep"):
                 self._record_confirmation()
-            planned = (
-                reference_mixtures(planning_replica.spec)
-                if planning_replica.confirmation is None
-                else planning_replica.confirmation["mixtures"]
-            )
+            planned = planned_mixtures(planning_replica)
             for trial, seed, entry in confirmation_trials(planning_replica, planned):
                 if trial in started:
                     continue
-                if trial not in planning_replica.proposals:
-                    proposal = Proposal(
-                        trial=trial,
-                        mixture=Mixture.from_mapping(entry["mixture"]),
-                        reason=f"confirmation: {', '.join(entry['labels'])}",
-                        seed=seed,
-                        num_points=planning_replica.num_points,
-                    )
-                    reason = self._told_of_budget(no_final)
-                    self._replicas.enter(proposal_event(proposal, "confirmation"))
-                    if reason is not None:
-                        ended = {"state": "failed", "reason": reason, "cause": "budget"}
-                        self._replicas.enter({"kind": "end", "trial": trial, **ended})
-                        self._log.fail(trial, reason)
-                    self._replicas.catch_up()
-                    if reason is not None:
-                        continue
-                return planning_replica.proposals[trial]
+                if trial in planning_replica.proposals or self._record_trial(trial, seed, entry):
+                    return planning_replica.proposals[trial]
             return None
 
     def refit_between(self) -> float:
@@ -182,40 +171,62 @@ class Decisions:
                 )
                 if (
                     planning_replica.confirmation is None
-                    and planning_replica.num_points >= seen + max(1.0, REFIT_GROWTH * seen)
+                    and planning_replica.state.num_points >= seen + max(1.0, REFIT_GROWTH * seen)
                 ):
                     seconds = planning_replica.state.refit(watching=True).seconds
-                    self._tell_refits("watch")
+                    self._record_refits("watch")
         except BimixSweepError as error:  # the next proposal raises the same error
             self._log.say(f"no refit: {error}")
         return seconds
 
     # internal parts
 
-    def _told_of_budget(self, words: Callable[[SweepHistory, float], str | None]) -> str | None:
+    def _record_trial(self, trial: str, seed: int, entry: ConfirmationMixture) -> bool:
+        """Records a confirmation trial; False if the budget ends it at once.
+
+        Called inside `planning`.
+        """
+        proposal = Proposal(
+            trial=trial,
+            mixture=Mixture.from_mapping(entry.mixture),
+            reason=f"confirmation: {', '.join(entry.labels)}",
+            seed=seed,
+            num_points=self._replicas.planning_replica.state.num_points,
+        )
+        reason = self._over_budget(no_final)
+        self._replicas.enter(ProposalEvent.of(proposal, "confirmation"))
+        if reason is not None:
+            self._replicas.enter(
+                EndEvent(trial=trial, state="failed", reason=reason, cause="budget")
+            )
+            self._log.fail(trial, reason)
+        self._replicas.catch_up()
+        return reason is None
+
+    def _over_budget(self, judge: Callable[[SweepHistory, float], str | None]) -> str | None:
         """Answer of a function of `budget` for the present state; None without limits in hours."""
         with self._replicas.reading() as write_replica:
             return (
-                words(write_replica, write_replica.clock.now())
+                judge(write_replica, write_replica.clock.now())
                 if write_replica.spec.limited
                 else None
             )
 
-    def _tell_refits(self, by: str) -> None:
+    def _record_refits(self, by: RefitPurpose) -> None:
         """Journals and logs the refits of `planning_replica` that were not yet; called inside `planning`."""
         history = self._replicas.planning_replica.state.history
-        for number in range(self._told, len(history)):
+        for number in range(self._num_recorded, len(history)):
             self._log.refit(number + 1, history[number])
             self._replicas.enter(
-                refit_event(history[number], self._replicas.planning_replica.num_over, by)
+                RefitEvent.of(history[number], self._replicas.planning_replica.state.num_over, by)
             )
-        self._told = len(history)
+        self._num_recorded = len(history)
 
     def _record_confirmation(self) -> None:
         planning_replica = self._replicas.planning_replica
         # a fit from scratch gives the same law for the same points, whatever happened before
         refit = planning_replica.state.refit(anew=True)
-        self._tell_refits("end")
+        self._record_refits("end")
         law, optimum = refit.law, refit.optimum
         if law is None or optimum is None:
             trials = [r for r in planning_replica.state.trials.values() if r.role == "sweep"]
@@ -225,20 +236,15 @@ class Decisions:
                 f"{advice(planning_replica, self._folder)}"
             )
         mixtures = confirmation_mixtures(planning_replica, optimum.mixture)
-        optimum_said = f"the predicted optimum {describe(optimum.mixture.as_dict())}"
+        what = f"the predicted optimum {describe(optimum.mixture.as_dict())}"
         if (distance := nearest_confirmation(planning_replica, mixtures, optimum.mixture)) is None:
-            self._log.say(f"{optimum_said} is trained beside the others, {PAIRS} seeds each")
+            self._log.say(f"{what} is trained beside the others, {PAIRS} seeds each")
         else:
             self._log.say(
-                f"{optimum_said} is not trained anew: earlier final trainings stand for it, "
+                f"{what} is not trained again: earlier confirmation trials are reused for it, "
                 f"distance {distance:.3f}"
             )
         self._replicas.enter(
-            {
-                "kind": "confirmation",
-                "law": law.to_json(),
-                "num_points": refit.num_points,
-                "mixtures": mixtures,
-            }
+            ConfirmationEvent(law=law.to_json(), num_points=refit.num_points, mixtures=mixtures)
         )
         self._replicas.catch_up()

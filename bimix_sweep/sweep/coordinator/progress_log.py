@@ -63,15 +63,15 @@ class SweepLog:
         if refit.law is None:
             return
         mixture = None if refit.optimum is None else refit.optimum.mixture.as_dict()
-        told = refit.decision
+        decision = refit.decision
         self.say(
             refit_line(
                 number,
                 refit.num_trials,
                 mixture,
-                told.regret_expected,
-                told.regret_upper95,
-                told.movement_tv,
+                decision.regret_expected,
+                decision.regret_upper95,
+                decision.movement_tv,
             )
         )
 
@@ -82,9 +82,9 @@ def done_line(proposal: Proposal, seconds: float, loss: float | None) -> str:
         f"{name} {value:.3g}" if name == "size" else f"{value} {name}"
         for name, value in proposal.at.items()
     )
-    said = f"loss {loss:.4f}" if loss is not None else "no point"
+    result = f"loss {loss:.4f}" if loss is not None else "no point"
     return (
-        f"{proposal.trial}{f' ({of})' if of else ''} done in {duration(seconds)}: {said}, "
+        f"{proposal.trial}{f' ({of})' if of else ''} done in {duration(seconds)}: {result}, "
         f"{describe(proposal.mixture.as_dict())}"
     )
 
@@ -98,7 +98,7 @@ def refit_line(
     moved: float | None,
 ) -> str:
     """Line for a refit: its optimum, the regret of the optimum, and how far the optimum moved."""
-    text = f"refit {number}: {num_trials} trainings"
+    text = f"refit {number}: {num_trials} trials"
     if mixture is not None:
         text += f", optimum {describe(mixture)}"
     if expected is not None and upper95 is not None:

@@ -1,8 +1,8 @@
 """Two replicas of the sweep state, rebuilt from the same journal.
 
-The write replica (`write_replica`) validates and appends events, in microseconds. The planning replica
-(`planning_replica`) is locked while a law is fitted, for seconds. Both are rebuilt from the journal's events
-and from nothing else. A call that waits until its events are on the disk holds no lock meanwhile.
+The write replica (`write_replica`) validates and appends events, in microseconds. The planning
+replica (`planning_replica`) is locked while a law is fitted, for seconds. Both are rebuilt from the
+journal's events and from nothing else. A call that waits until its events are on the disk holds no lock meanwhile.
 """
 
 import contextlib
@@ -13,14 +13,16 @@ from bimix_sweep import locations
 from bimix_sweep.errors import SweepError
 from bimix_sweep.journal.codec import Event, decode, encode
 from bimix_sweep.journal.writer import Journal
-from bimix_sweep.sweep.history.history import SweepHistory, rebuild
+from bimix_sweep.sweep.history.events import AnyEvent, ChangeEvent, SweepEvent
+from bimix_sweep.sweep.history.history import SweepHistory
+from bimix_sweep.sweep.history.rebuilding import rebuild
 
 
 class Replicas:
     """The write replica, the planning replica and the journal of one sweep, for many threads."""
 
     def __init__(
-        self, folder: str, first: Event, change: Event | None, lock_seconds: float
+        self, folder: str, first: SweepEvent, change: ChangeEvent | None, lock_seconds: float
     ) -> None:
         """Opens or begins the journal in `folder/journal` and rebuilds both replicas.
 
@@ -33,49 +35,50 @@ class Replicas:
             SweepError: the configuration or the data are not those with which the sweep began.
         """
         self._lock = threading.Lock()  # protects the journal's order and the write replica
-        self._thinking = threading.Lock()  # protects the planning replica
-        self._pending: list[Event] = []  # not yet applied to `planning_replica`
-        self._journal, events = Journal.open(
+        self._planning = threading.Lock()  # protects the planning replica
+        self._pending: list[AnyEvent] = []  # not yet applied to `planning_replica`
+        self._journal, stored = Journal.open(
             locations.join(folder, "journal"), wait_seconds=lock_seconds
         )
         try:
-            said = self._restore(folder, first, events, change)
+            changes = self._restore(folder, first, stored, change)
         except BaseException:
             self._journal.close()
             raise
-        self.notes: tuple[str, ...] = (*said, *self._journal.notes)
+        self.notes: tuple[str, ...] = (*changes, *self._journal.notes)
         """Messages for the user about what the start changed and skipped."""
 
     def _restore(
-        self, folder: str, first: Event, events: list[Event], change: Event | None
+        self, folder: str, first: SweepEvent, stored: list[Event], change: ChangeEvent | None
     ) -> list[str]:
-        said: list[str] = []
-        if not events:
+        """Rebuilds both replicas from the stored events; returns what a change changed."""
+        notes: list[str] = []
+        if not stored:
             # an event that could not be read again is refused before it is written
-            rebuild([decode(encode(first)[:-1])], folder)
-            self._journal.write(first)
-            events = [first]
-        self.write_replica = rebuild(events, folder)
-        if (
-            change is not None
-            and self.write_replica.first["config_digest"] != first["config_digest"]
-        ):
+            rebuild([decode(encode(first.to_json())[:-1])], folder)
+            self._journal.write(first.to_json())
+            stored = [first.to_json()]
+        self.write_replica = rebuild(stored, folder)
+        if change is not None and self.write_replica.first.config_digest != first.config_digest:
             # a change that could not be replayed is refused before it is written
-            self.write_replica = rebuild([*events, change], folder)
-            self._journal.write(change)
-            events = [*events, change]
-            said = [f"changed: {line}" for line in change["what"]]
-        self.planning_replica = rebuild(events, folder)
+            self.write_replica = rebuild([*stored, change.to_json()], folder)
+            self._journal.write(change.to_json())
+            stored = [*stored, change.to_json()]
+            notes = [f"changed: {line}" for line in change.what]
+        self.planning_replica = rebuild(stored, folder)
         began = self.write_replica.first
-        for key, what in (("config_digest", "configuration"), ("data", "data")):
-            if began.get(key) != first[key]:
+        for before, now, what in (
+            (began.config_digest, first.config_digest, "configuration"),
+            (began.data, first.data, "data"),
+        ):
+            if before != now:
                 raise SweepError(
                     f"{folder}: the {what} is not what this sweep began with; start a new "
                     "sweep, or bring it back"
                 )
         self.planning_replica.restore_refits()
-        self._last_number = len(events)
-        return said
+        self._last_number = len(stored)
+        return notes
 
     @property
     def epoch(self) -> int:
@@ -99,18 +102,18 @@ class Replicas:
             number = self._last_number
         self._journal.sync(number)
 
-    def append(self, event: Event) -> None:
+    def append(self, event: AnyEvent) -> None:
         """Validates an event on the write replica, then queues it; called inside `recording`."""
         self.write_replica.apply(event)
-        self._last_number = self._journal.append(event)
+        self._last_number = self._journal.append(event.to_json())
         self._pending.append(event)
 
-    def commit(self, event: Event) -> None:
+    def commit(self, event: AnyEvent) -> None:
         """Records an event and waits until it is on the disk."""
         with self.recording():
             self.append(event)
 
-    def enter(self, event: Event) -> None:
+    def enter(self, event: AnyEvent) -> None:
         """Records an event without waiting; it reaches the disk some time later."""
         with self._lock:
             self.append(event)
@@ -121,7 +124,7 @@ class Replicas:
 
         On exit, events that were entered inside are on the disk; only the caller waits.
         """
-        with self._thinking:
+        with self._planning:
             self.catch_up()
             yield self.planning_replica
             with self._lock:
@@ -137,5 +140,5 @@ class Replicas:
 
     def close(self) -> None:
         """Flushes the journal and closes it, after a computation in progress has ended."""
-        with self._thinking, self._lock:
+        with self._planning, self._lock:
             self._journal.close()

@@ -54,7 +54,7 @@ class Overdue:
     """A trial whose worker must be killed, or which must fail."""
 
     trial: str
-    said: str
+    reason: str
     """Message for the user with the reason."""
     kill: bool
     fails: bool
@@ -98,10 +98,10 @@ class Attempts:
             if history.state.trials[name].state != "running":
                 if now - self._ended.setdefault(name, now) > END_SECONDS:
                     del self._ended[name]
-                    said = f"the worker of {name}, which has ended, did not end by itself: killed"
-                    yield Overdue(trial=name, said=said, kill=True, fails=False)
+                    reason = f"the worker of {name}, which has ended, did not end by itself: killed"
+                    yield Overdue(trial=name, reason=reason, kill=True, fails=False)
             elif (late := self._too_long(name, history)) is not None:
-                yield Overdue(trial=name, said=late, kill=False, fails=True)
+                yield Overdue(trial=name, reason=late, kill=False, fails=True)
             elif now - self._signs[name] > (limit := self.max_silence(name, history)):
                 yield self._too_silent(name, limit, now)
 
@@ -126,10 +126,10 @@ class Attempts:
         count = self._silent[trial] = self._silent.get(trial, 0) + 1
         what = f"reported nothing for {limit:.0f} s (resources.max_silence)"
         if count < SILENT_ATTEMPTS:
-            said = f"{trial} {what}; its worker is killed and it is tried again"
-            return Overdue(trial=trial, said=said, kill=True, fails=False)
-        said = f"{count} attempts in a row {what}"
-        return Overdue(trial=trial, said=said, kill=True, fails=True)
+            reason = f"{trial} {what}; its worker is killed and it is tried again"
+            return Overdue(trial=trial, reason=reason, kill=True, fails=False)
+        reason = f"{count} attempts in a row {what}"
+        return Overdue(trial=trial, reason=reason, kill=True, fails=True)
 
     def _too_long(self, trial: str, history: "SweepHistory") -> str | None:
         limit = self._limits.max_hours

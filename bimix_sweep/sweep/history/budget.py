@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from bimix_sweep.sweep.history.confirmation_trials import (
     MAX_CONFIRMATION_TRIALS,
     confirmation_trials,
-    reference_mixtures,
+    planned_mixtures,
 )
 from bimix_sweep.sweep.history.cost_model import Prices
 from bimix_sweep.sweep.history.history import SweepHistory
@@ -66,8 +66,8 @@ class Bill:
             )
         return self._refusal(
             self.expected_next + self.expected * self.num_confirmation_trials,
-            f"1 more of about {self.expected_next:.3g} and {self.num_confirmation_trials} final ones of "
-            f"about {self.expected:.3g} each",
+            f"1 more of about {self.expected_next:.3g} and {self.num_confirmation_trials} "
+            f"confirmation trials of about {self.expected:.3g} each",
         )
 
     def no_final(self) -> str | None:
@@ -79,7 +79,7 @@ class Bill:
             return self.over
         if not self.measured or self.spent + self.promised + needed <= self.limit:
             return None
-        promised = f", {self.promised:.3g} promised to running trainings" if self.promised else ""
+        promised = f", {self.promised:.3g} promised to running trials" if self.promised else ""
         return (
             f"the budget of {self.limit:g} {self.unit}-hours is spent: {self.spent:.3g} "
             f"used{promised}, and {what} do not fit"
@@ -98,11 +98,7 @@ def bills(history: SweepHistory, now: float) -> Iterator[Bill]:
     limits = (history.spec.core_hours, history.spec.gpu_hours)
     records, running = history.state.trials, history.running()
     since = history.hours.since_last_sign(now)
-    planned = (
-        reference_mixtures(history.spec)
-        if history.confirmation is None
-        else history.confirmation["mixtures"]
-    )
+    planned = planned_mixtures(history)
     decided = [trial for trial, _, _ in confirmation_trials(history, planned) if trial in records]
     num_confirmation_trials = (
         MAX_CONFIRMATION_TRIALS

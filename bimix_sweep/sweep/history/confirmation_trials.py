@@ -7,12 +7,12 @@ confirmation trials; an earlier confirmation trial with the same mixture and see
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.simplex import total_variation
 from bimix_sweep.seeding import seed_for
+from bimix_sweep.sweep.history.event_fields import ConfirmationMixture
 from bimix_sweep.sweep.history.history import SweepHistory
 
 PAIRS = 2
@@ -22,9 +22,6 @@ MAX_CONFIRMATION_TRIALS = 4 * PAIRS
 SAME_MIXTURE = 0.005
 """Total variation distance below which two confirmation mixtures are trained once."""
 
-ConfirmationMixture = dict[str, Any]
-"""One confirmation mixture: `labels` and `mixture`, as the journal stores them."""
-
 
 def reference_mixtures(spec: SweepSpec) -> list[ConfirmationMixture]:
     """The uniform and the natural mixture, which are known before the sweep's outcome."""
@@ -32,6 +29,13 @@ def reference_mixtures(spec: SweepSpec) -> list[ConfirmationMixture]:
     _merge(mixtures, "uniform", spec.domains.uniform())
     _merge(mixtures, "natural", spec.domains.natural())
     return mixtures
+
+
+def planned_mixtures(history: SweepHistory) -> Sequence[ConfirmationMixture]:
+    """The decided confirmation mixtures, or before that decision the reference mixtures."""
+    if history.confirmation is None:
+        return reference_mixtures(history.spec)
+    return history.confirmation.mixtures
 
 
 def confirmation_mixtures(history: SweepHistory, predicted: Mixture) -> list[ConfirmationMixture]:
@@ -51,12 +55,12 @@ def confirmation_mixtures(history: SweepHistory, predicted: Mixture) -> list[Con
 def confirmation_trials(
     history: SweepHistory, mixtures: Sequence[ConfirmationMixture]
 ) -> Iterator[tuple[str, int, ConfirmationMixture]]:
-    """Name, seed and mixture (`labels`, `mixture`) of each confirmation trial, in their order.
+    """Name, seed and mixture of each confirmation trial, in their order.
 
     All trials with the first seed come before those with the second seed.
     """
     names = history.spec.domains.names
-    there = {
+    earlier = {
         name: record
         for name, record in history.state.trials.items()
         if record.role == "confirmation"
@@ -65,27 +69,36 @@ def confirmation_trials(
         seed = seed_for(history.spec.seed, "final", pair)
         usable = {
             n: r.mixture.as_array(names)
-            for n, r in there.items()
+            for n, r in earlier.items()
             if r.seed == seed and n not in history.retired
         }
         taken: set[str] = set()
         for entry in mixtures:
-            shares = Mixture.from_mapping(entry["mixture"]).as_array(names)
+            proportions = Mixture.from_mapping(entry.mixture).as_array(names)
             near = {
-                name: total_variation(shares, other)
+                name: total_variation(proportions, other)
                 for name, other in usable.items()
                 if name not in taken
             }
             trial = min(near, key=lambda name: near[name]) if near else ""
             if not near or near[trial] >= SAME_MIXTURE:
-                kinds = ("confirm", *(f"confirm{number}" for number in range(2, len(there) + 2)))
+                kinds = ("confirm", *(f"confirm{number}" for number in range(2, len(earlier) + 2)))
                 trial = next(
                     n
                     for kind in kinds
-                    if (n := f"{kind}-{entry['labels'][0]}-{pair}") not in there and n not in taken
+                    if (n := f"{kind}-{entry.labels[0]}-{pair}") not in earlier and n not in taken
                 )
             taken.add(trial)
             yield trial, seed, entry
+
+
+def all_proposed(history: SweepHistory) -> bool:
+    """Whether the confirmation mixtures are decided and every trial of them is proposed."""
+    confirmation = history.confirmation
+    return confirmation is not None and all(
+        trial in history.proposals
+        for trial, _, _ in confirmation_trials(history, confirmation.mixtures)
+    )
 
 
 def nearest_confirmation(
@@ -98,10 +111,7 @@ def nearest_confirmation(
     """
     names = history.spec.domains.names
     for trial, _, entry in confirmation_trials(history, mixtures):
-        if (
-            "predicted" in entry["labels"]
-            and (record := history.state.trials.get(trial)) is not None
-        ):
+        if "predicted" in entry.labels and (record := history.state.trials.get(trial)) is not None:
             return total_variation(predicted.as_array(names), record.mixture.as_array(names))
     return None
 
@@ -113,24 +123,23 @@ def _best_measured(history: SweepHistory) -> Mixture | None:
     compared. Only trials of the largest size count, and among these only trials of the most steps.
     """
     domains = history.spec.domains
-    found: list[tuple[float, int, float, Mixture]] = []
+    candidates: list[tuple[float, int, float, Mixture]] = []
     for name, record in history.state.trials.items():
-        shares = record.mixture.as_array(domains.names)
-        inside = domains.holds(shares)
+        inside = domains.holds(record.mixture.as_array(domains.names))
         loss = history.objective(name)
         if record.role == "sweep" and record.state == "finished" and inside and loss is not None:
-            found.append((-record.size, -record.steps, loss, record.mixture))
-    return min(found, key=lambda one: one[:3])[3] if found else None
+            candidates.append((-record.size, -record.steps, loss, record.mixture))
+    return min(candidates, key=lambda one: one[:3])[3] if candidates else None
 
 
 def _merge(mixtures: list[ConfirmationMixture], label: str, mixture: Mixture) -> None:
     """Adds a mixture, or adds a label if the mixture is already in the list."""
-    shares = mixture.as_array()
-    for entry in mixtures:
-        if (
-            total_variation(shares, Mixture.from_mapping(entry["mixture"]).as_array(mixture.names))
-            < SAME_MIXTURE
-        ):
-            entry["labels"].append(label)
+    proportions = mixture.as_array()
+    for place, entry in enumerate(mixtures):
+        known = Mixture.from_mapping(entry.mixture).as_array(mixture.names)
+        if total_variation(proportions, known) < SAME_MIXTURE:
+            mixtures[place] = ConfirmationMixture(
+                labels=[*entry.labels, label], mixture=entry.mixture
+            )
             return
-    mixtures.append({"labels": [label], "mixture": mixture.as_dict()})
+    mixtures.append(ConfirmationMixture(labels=[label], mixture=mixture.as_dict()))

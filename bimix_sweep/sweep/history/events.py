@@ -1,4 +1,9 @@
-"""Makes the events of a sweep as the journal stores them.
+"""The events of a sweep, one model for each kind, for writing and for reading.
+
+A writer makes an event, such as `PointEvent(trial="t0000", step=100, losses={"web": 3.1})`, and the
+journal stores `event.to_json()`. A reader gets the same event from `read_event`, which checks types
+and ranges of values, because a correct checksum does not show who wrote a line. Whether an event
+fits the events before it is checked by `history`.
 
 The kinds of events:
 
@@ -19,209 +24,265 @@ The kinds of events:
 * `complete`: the comparison was made and the results were written.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import Field, ValidationError
 
 from bimix_sweep.design.planner import Refit
-from bimix_sweep.design.problem import SweepSpec
-from bimix_sweep.design.trial import Proposal
-from bimix_sweep.errors import SweepError
+from bimix_sweep.design.trial import Cause, Proposal
+from bimix_sweep.errors import JournalError, SweepError
+from bimix_sweep.export.validation_error import explain
 from bimix_sweep.journal.codec import Event
-from bimix_sweep.law.posterior.fitted_law import FittedLaw
-from bimix_sweep.law.posterior.problem_statement import FinalRun
-from bimix_sweep.mixture.domains import MAX_DOMAINS, DomainSet
-from bimix_sweep.mixture.goals import Goal
+from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.sweep.history.event_fields import (
+    ConfirmationMixture,
+    Count,
+    Number,
+    Numbers,
+    Positive,
+    PositiveNumber,
+    RefitPurpose,
+    Role,
+    StoredDecision,
+    StoredLawSummary,
+    StoredOptimum,
+    TrialName,
+    TypedEvent,
+)
+from bimix_sweep.sweep.history.stored_spec import StoredSpec
 
-CHANGED = ("name", "config", "config_digest", "data", "spec")
-"""Fields of the `sweep` event that a `change` event replaces."""
-ELSEWHERE = {"trainings": "elsewhere"}
+ELSEWHERE = {"trials": "elsewhere"}
 """Identity of the data of a sweep whose trials another program runs.
 
 Such trials do not mix with trials of this program in one sweep.
 """
+CHANGED = ("name", "config", "config_digest", "data", "spec")
+"""Fields of the `sweep` event that a `change` event replaces."""
 
 
-def sweep_event(
-    *,
-    name: str,
-    config_digest: str,
-    data: Mapping[str, Any],
-    spec: SweepSpec,
-    versions: Mapping[str, str],
-    config: Mapping[str, Any] | None = None,
-) -> Event:
-    """The first event of a sweep.
+class SweepEvent(TypedEvent):
+    """The first event of a sweep."""
 
-    Args:
-        name: name of the sweep.
-        config_digest: digest of the configuration.
-        data: identity of the data.
-        spec: what the sweep optimises.
-        versions: {library: version}.
-        config: `SweepConfig.public`, with which a later change is compared.
-    """
-    return {
-        "kind": "sweep",
-        "name": name,
-        "config": dict(config or {}),
-        "config_digest": config_digest,
-        "data": dict(data),
-        "spec": _spec_to_json(spec),
-        "versions": dict(versions),
-    }
+    kind: Literal["sweep"] = "sweep"
+    name: str
+    config: dict[str, Any] = Field(default_factory=dict)
+    """`SweepConfig.public`, with which a later change is compared; empty if it is not known."""
+    config_digest: str
+    data: dict[str, Any]
+    """Identity of the data."""
+    spec: StoredSpec
+    versions: dict[str, str]
+    """{library: version}."""
 
 
-def change_event(
-    first: Event,
-    *,
-    what: Sequence[str],
-    renamed: Mapping[str, str],
-    dropped: Sequence[str],
-    ended: Mapping[str, str],
-) -> Event:
-    """The event that makes a sweep continue as `first`, a `sweep` event, says.
+class ChangeEvent(TypedEvent):
+    """The sweep continues with another configuration."""
 
-    Args:
-        first: the `sweep` event of the new configuration.
-        what: the change in words, one line each.
-        renamed, dropped, ended: the arguments of `SweepState.change`.
-    """
-    return {
-        "kind": "change",
-        "what": list(what),
-        **{key: first[key] for key in CHANGED},
-        "renamed": dict(renamed),
-        "dropped": list(dropped),
-        "ended": dict(ended),
-    }
+    kind: Literal["change"] = "change"
+    what: Annotated[list[str], Field(min_length=1)]
+    """The change in words, one line each."""
+    name: str
+    config: dict[str, Any]
+    config_digest: str
+    data: dict[str, Any]
+    spec: StoredSpec
+    renamed: dict[str, str]
+    """{domain: new name}."""
+    dropped: list[str]
+    """Trials that are no longer evidence."""
+    ended: dict[str, str]
+    """{running trial: why it cannot continue}."""
 
 
-def proposal_event(proposal: Proposal, role: str) -> Event:
-    """The event that a trial was decided.
+class PrecisionEvent(TypedEvent):
+    """The number format of all trials was chosen."""
+
+    kind: Literal["precision"] = "precision"
+    precision: dict[str, Any]
+
+
+class ProposalEvent(TypedEvent):
+    """A trial was decided.
 
     The event holds the trial's size if the sweep has several sizes, and its steps if the sweep has
     several numbers of steps.
     """
-    return {
-        "kind": "proposal",
-        "trial": proposal.trial,
-        "role": role,
-        "mixture": proposal.mixture.as_dict(),
-        "reason": proposal.reason,
-        "seed": proposal.seed,
-        "num_points": proposal.num_points,
-        "fit": dict(proposal.fit),
-        **proposal.at,
-    }
 
+    left_out = ("size", "steps")
 
-def refit_event(refit: Refit, num_over: int, by: str) -> Event:
-    """The event that holds the result of a refit.
+    kind: Literal["proposal"] = "proposal"
+    trial: TrialName
+    role: Role
+    mixture: Numbers
+    reason: str
+    seed: Count
+    num_points: Count
+    fit: dict[str, Any]
+    size: PositiveNumber | None = None
+    steps: Positive | None = None
 
-    Args:
-        refit: the result.
-        num_over: number of trials that had ended.
-        by: what the refit was for: "proposal", "watch" (a background refit) or "end".
-    """
-    event: Event = {
-        "kind": "refit",
-        "by": by,
-        "num_points": refit.num_points,
-        "num_trials": refit.num_trials,
-        "num_over": num_over,
-        "seconds": round(refit.seconds, 4),
-        "decision": asdict(refit.decision),
-        "optimum": None,
-    }
-    if refit.optimum is not None and refit.law is not None:
-        event["law"] = {
-            "choice": dict(refit.law.choice),
-            "digest": refit.law.digest,
-            "error": _held_out_errors(refit.law),
-        }
-        event["optimum"] = {
-            "mixture": refit.optimum.mixture.as_dict(),
-            "objective": refit.optimum.objective,
-            "region": {name: list(ends) for name, ends in refit.optimum.region.items()},
-            "interval": {name: list(ends) for name, ends in refit.optimum.interval.items()},
-        }
-    return event
-
-
-def _held_out_errors(law: FittedLaw) -> dict[str, float]:
-    """{target: mean relative error of the chosen law on held-out mixtures}.
-
-    Only targets that were cross-validated are included.
-    """
-    errors = law.cross_validation.get("by_target", {})
-    found = {
-        target: errors[target][name]["mean_relative_error"]
-        for target, name in law.choice.items()
-        if name in errors.get(target, {})
-    }
-    return {target: error for target, error in found.items() if math.isfinite(error)}
-
-
-def _spec_to_json(spec: SweepSpec) -> dict[str, Any]:
-    content: dict[str, Any] = {
-        "targets": list(spec.targets),
-        "weights": dict(spec.weights),
-        "own": dict(spec.own),
-        "goals": {target: goal.to_json() for target, goal in spec.goals.items()},
-        "objective": spec.objective,
-        "steps": spec.steps,
-        "size": spec.size,
-        "eval_steps": list(spec.eval_steps),
-        "min_step": spec.min_step,
-        "seed": spec.seed,
-        "max_trials": spec.max_trials,
-        "slots": spec.slots,
-        "tolerance": spec.tolerance,
-        "patience": spec.patience,
-        "core_hours": spec.core_hours,
-        "gpu_hours": spec.gpu_hours,
-        "max_before_caps": list(spec.max_before_caps),
-        "final": None if spec.final is None else asdict(spec.final),
-        "tokens_per_step": spec.tokens_per_step,
-        "as_configured": spec.as_configured,
-        **({"smaller": list(spec.smaller)} if spec.smaller else {}),
-        **({"shorter": list(spec.shorter)} if spec.shorter else {}),
-    }
-    domains = spec.domains
-    content["domains"] = {
-        name: {"tokens": tokens if math.isfinite(tokens) else None, "min": low, "max": high}
-        for name, tokens, low, high in zip(
-            domains.names, domains.tokens, domains.lower, domains.upper, strict=True
+    @classmethod
+    def of(cls, proposal: Proposal, role: Role) -> Self:
+        """Makes the event of a proposal."""
+        return cls(
+            trial=proposal.trial,
+            role=role,
+            mixture=proposal.mixture.as_dict(),
+            reason=proposal.reason,
+            seed=proposal.seed,
+            num_points=proposal.num_points,
+            fit=dict(proposal.fit),
+            size=proposal.size,
+            steps=proposal.steps,
         )
-    }
-    return content
+
+    def proposal(self) -> Proposal:
+        """The proposal itself.
+
+        Raises:
+            MixtureError: the proportions are none of a mixture.
+        """
+        return Proposal(
+            trial=self.trial,
+            mixture=Mixture.from_mapping(self.mixture),
+            reason=self.reason,
+            seed=self.seed,
+            num_points=self.num_points,
+            fit=self.fit,
+            size=self.size,
+            steps=self.steps,
+        )
 
 
-def spec_from_json(content: Mapping[str, Any]) -> SweepSpec:
-    """Reads a `SweepSpec` from the `spec` field of an event.
+class StartEvent(TypedEvent):
+    """An attempt at a trial began."""
+
+    kind: Literal["start"] = "start"
+    trial: str
+    where: str
+    cores: Annotated[Number, Field(ge=0, le=1e9)] = 1.0
+    gpus: Annotated[Number, Field(ge=0, le=1e9)] = 0.0
+
+
+class PointEvent(TypedEvent):
+    """A trial measured its losses at a step.
+
+    Step and losses are checked where the point is recorded (`SweepRecord.record`).
+    """
+
+    kind: Literal["point"] = "point"
+    trial: str
+    step: int
+    losses: dict[str, Annotated[float, Field(allow_inf_nan=True)]]
+
+
+class EndEvent(TypedEvent):
+    """A trial finished or failed."""
+
+    kind: Literal["end"] = "end"
+    trial: str
+    state: Literal["finished", "failed"]
+    reason: str
+    cause: Cause = "outside"
+
+
+class RetryEvent(TypedEvent):
+    """A failed trial runs again from its beginning."""
+
+    kind: Literal["retry"] = "retry"
+    trial: str
+    reopens: bool
+    """Whether the decision to stop and the confirmation trials are open again."""
+
+
+class RefitEvent(TypedEvent):
+    """A law was fitted."""
+
+    left_out = ("law",)
+
+    kind: Literal["refit"] = "refit"
+    by: RefitPurpose = "proposal"
+    num_points: Count
+    num_trials: Count
+    num_over: Count
+    """Number of trials that had ended."""
+    seconds: Number
+    decision: StoredDecision
+    optimum: StoredOptimum | None
+    law: StoredLawSummary | None = None
+
+    @classmethod
+    def of(cls, refit: Refit, num_over: int, by: RefitPurpose) -> Self:
+        """Makes the event of a refit."""
+        optimum, law = refit.optimum, refit.law
+        return cls(
+            by=by,
+            num_points=refit.num_points,
+            num_trials=refit.num_trials,
+            num_over=num_over,
+            seconds=round(refit.seconds, 4),
+            decision=StoredDecision.of(refit.decision),
+            optimum=StoredOptimum.of(optimum) if optimum is not None else None,
+            law=StoredLawSummary.of(law) if optimum is not None and law is not None else None,
+        )
+
+
+class DecisionEvent(TypedEvent):
+    """The sweep stopped proposing."""
+
+    kind: Literal["decision"] = "decision"
+    decision: StoredDecision
+
+
+class ConfirmationEvent(TypedEvent):
+    """The confirmation trials were decided."""
+
+    kind: Literal["confirmation"] = "confirmation"
+    law: dict[str, Any]
+    """`FittedLaw.to_json` of the law that they test."""
+    num_points: Count
+    mixtures: list[ConfirmationMixture]
+
+
+class CompleteEvent(TypedEvent):
+    """The results were written."""
+
+    kind: Literal["complete"] = "complete"
+
+
+AnyEvent = (
+    SweepEvent
+    | ChangeEvent
+    | PrecisionEvent
+    | ProposalEvent
+    | StartEvent
+    | PointEvent
+    | EndEvent
+    | RetryEvent
+    | RefitEvent
+    | DecisionEvent
+    | ConfirmationEvent
+    | CompleteEvent
+)
+_MODELS: dict[str, type[AnyEvent]] = {
+    model.model_fields["kind"].default: model for model in get_args(AnyEvent)
+}
+
+
+def read_event(content: Event) -> AnyEvent:
+    """Reads an event that the journal stored.
 
     Raises:
-        BimixSweepError: the fields do not fit together.
+        SweepError: the kind of the event is not known.
+        JournalError: a field is missing or wrong; the message says what is needed.
     """
-    fields = dict(content)
-    entries = fields["domains"]
-    if not 1 <= len(entries) <= MAX_DOMAINS:
-        raise SweepError(f"domains has {len(entries)} entries; need 1 to {MAX_DOMAINS}")
-    fields["domains"] = DomainSet(
-        names=tuple(entries),
-        tokens=tuple(
-            math.inf if e["tokens"] is None else float(e["tokens"]) for e in entries.values()
-        ),
-        lower=tuple(float(e["min"]) for e in entries.values()),
-        upper=tuple(float(e["max"]) for e in entries.values()),
-    )
-    fields["goals"] = {target: Goal.from_json(goal) for target, goal in fields["goals"].items()}
-    fields |= {
-        key: tuple(fields[key])
-        for key in ("targets", "eval_steps", "smaller", "shorter", "max_before_caps")
-        if key in fields
-    }
-    final = fields["final"]
-    return SweepSpec(**fields | {"final": final and FinalRun(**final)})
+    model = _MODELS.get(content["kind"])
+    if model is None:
+        raise SweepError(
+            f"a {content['kind']} event is not known; this journal is of a newer program, so "
+            "update bimix-sweep"
+        )
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise JournalError(explain(error)) from None

@@ -34,10 +34,10 @@ def retriable(history: SweepHistory, wanted: RetryFailed) -> list[str]:
     while the sweep is not complete, and other trials until the sweep is settled or the confirmation
     trials are decided.
     """
-    found = _failed(history, ("outside", "budget", *(("diverged",) if wanted == "all" else ())))
+    failed = _failed(history, ("outside", "budget", *(("diverged",) if wanted == "all" else ())))
     if wanted is None:
-        found = [(name, record) for name, record in found if _needed(history, record)]
-    names = [name for name, _ in found]
+        failed = [(name, record) for name, record in failed if _needed(history, record)]
+    names = [name for name, _ in failed]
     return names[:wanted] if isinstance(wanted, int) else names
 
 
@@ -71,9 +71,9 @@ def advice(history: SweepHistory, folder: str) -> str:
     outside = [name for name, _ in _failed(history, ("outside",))]
     spent = [name for name, _ in _failed(history, ("budget",))]
     diverged = [name for name, _ in _failed(history, ("diverged",))]
-    said = []
+    steps = []
     if outside:
-        said.append(
+        steps.append(
             f"mend the cause and go on with: bimix-sweep resume {quoted} (or submit again), "
             f"which tries {_counted(outside)} again; --retry-failed 0 goes on without "
             f"{_them(outside)}"
@@ -84,17 +84,17 @@ def advice(history: SweepHistory, folder: str) -> str:
         and history.state.num_proposed < history.spec.max_trials
     )
     if spent or stopped_by_hours:
-        said.append(
+        steps.append(
             f"raise the hours of budget in {quoted}/config.yaml and go on with: bimix-sweep "
             f"resume {quoted}" + (f", which tries {_counted(spent)} again" if spent else "")
         )
     if diverged:
-        said.append(
+        steps.append(
             f"{_counted(diverged)} diverged: lower your trainer's learning rate and go on "
             f"with: bimix-sweep resume {quoted} --retry-failed all, or train other mixtures "
             f"with: bimix-sweep extend {quoted} --trials {len(diverged)}"
         )
-    return "; ".join(said) or f"raise the budget with: bimix-sweep extend {quoted} --trials N"
+    return "; ".join(steps) or f"raise the budget with: bimix-sweep extend {quoted} --trials N"
 
 
 def _failed(history: SweepHistory, causes: Iterable[str]) -> list[tuple[str, TrialRecord]]:
@@ -102,9 +102,9 @@ def _failed(history: SweepHistory, causes: Iterable[str]) -> list[tuple[str, Tri
     domains, causes = history.spec.domains, tuple(causes)
 
     def inside(record: TrialRecord) -> bool:
-        shares = record.mixture.as_array(domains.names)
+        proportions = record.mixture.as_array(domains.names)
         low, high = domains.lower_array - SUM_TOLERANCE, domains.upper_array + SUM_TOLERANCE
-        return bool(((shares >= low) & (shares <= high)).all())
+        return bool(((proportions >= low) & (proportions <= high)).all())
 
     return [
         (name, record)

@@ -13,13 +13,15 @@ from bimix_sweep.sweep.history.confirmation_trials import (
     MAX_CONFIRMATION_TRIALS,
     PAIRS,
     confirmation_trials,
-    reference_mixtures,
+    planned_mixtures,
 )
 from bimix_sweep.sweep.history.cost_model import Prices
 from bimix_sweep.sweep.history.history import SweepHistory
+from bimix_sweep.sweep.history.refits import last_with_optimum
 from bimix_sweep.text import printable
 
 STATES = ("running", "finished", "failed")
+PHASES = ("sweep", "confirmation trials", "done")
 RECENT = 20
 """Number of latest trials that a snapshot holds whether or not they run."""
 
@@ -52,7 +54,7 @@ class Snapshot:
 
     name: str
     phase: str
-    """Phase in words: `sweep`, `final trainings` or `done`."""
+    """One of `PHASES`."""
     steps: int
     """Optimizer steps of a trial; the largest number if there are several."""
     trials: Sequence[TrialRow]
@@ -105,12 +107,14 @@ class Snapshot:
 
 def describe(mixture: Mapping[str, float]) -> str:
     """Formats a mixture as `python .41 cpp .33 docs .26`."""
-    return " ".join(f"{name} {share:.2f}".replace(" 0.", " .") for name, share in mixture.items())
+    return " ".join(
+        f"{name} {proportion:.2f}".replace(" 0.", " .") for name, proportion in mixture.items()
+    )
 
 
-def percent(share: float) -> str:
+def percent(proportion: float) -> str:
     """Formats a proportion as `0.12%`; a value that would read as 0 is `<0.01%`."""
-    return "<0.01%" if 0 <= share < 5e-5 else f"{share:.2%}"
+    return "<0.01%" if 0 <= proportion < 5e-5 else f"{proportion:.2%}"
 
 
 def duration(seconds: float) -> str:
@@ -121,6 +125,14 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def phase_of(history: SweepHistory) -> str:
+    """Phase of a sweep, one of `PHASES`."""
+    search, confirmation, done = PHASES
+    if history.complete:
+        return done
+    return search if history.confirmation is None else confirmation
 
 
 def snapshot_of(
@@ -138,13 +150,42 @@ def snapshot_of(
         history: history of the sweep.
         elapsed_seconds, training_seconds, lines, num_lines, epoch: the fields of `Snapshot`.
     """
+    spec, beyond = history.spec, history.spec.beyond
+    num_confirmation_trials = _num_confirmation_trials(history)
+    last = last_with_optimum(history.refits)
+    optimum = None if last is None else last.optimum
+    decision = history.decision or (history.refits[-1].decision if history.refits else None)
+    return Snapshot(
+        name=printable(history.first.name),
+        phase=phase_of(history),
+        steps=spec.steps,
+        trials=_rows(history),
+        counts=_counts(history),
+        max_trials=spec.max_trials,
+        num_confirmation_trials=num_confirmation_trials,
+        decision=printable(decision.reason) if decision else "",
+        optimum=optimum.mixture if optimum else None,
+        region=optimum.region if optimum else {},
+        regret_expected=last.decision.regret_expected if last else None,
+        regret_upper95=last.decision.regret_upper95 if last else None,
+        movement_tv=last.decision.movement_tv if last else None,
+        elapsed_seconds=elapsed_seconds,
+        training_seconds=training_seconds,
+        slots=spec.slots,
+        lines=[*map(printable, lines)],
+        num_lines=num_lines,
+        epoch=epoch,
+        extrapolation=beyond.extrapolation,
+        not_tested=beyond.sentences,
+        seconds_to_do=_seconds_to_do(history, num_confirmation_trials, training_seconds),
+    )
+
+
+def _rows(history: SweepHistory) -> list[TrialRow]:
+    """The running trials and the latest `RECENT` trials, in order."""
     records = history.state.trials
-    counts: dict[str, dict[str, int]] = {}
-    for record in records.values():
-        states = counts.setdefault(record.role, dict.fromkeys(STATES, 0))
-        states[record.state] += 1
     recent = set(itertools.islice(reversed(records), RECENT))
-    rows = [
+    return [
         TrialRow(
             trial=name,
             role=record.role,
@@ -159,47 +200,15 @@ def snapshot_of(
         for name, record in records.items()
         if record.state == "running" or name in recent
     ]
-    confirmations = history.confirmation["mixtures"] if history.confirmation else None
-    num_confirmation_trials = (
-        MAX_CONFIRMATION_TRIALS if confirmations is None else PAIRS * len(confirmations)
-    ) + _earlier_confirmation_trials(history)
-    last = next((event for event in reversed(history.refits) if event["optimum"]), None)
-    decision = (
-        history.decision.reason
-        if history.decision
-        else history.refits[-1]["decision"]["reason"]
-        if history.refits
-        else ""
-    )
-    beyond = history.spec.beyond
-    return Snapshot(
-        name=printable(history.first["name"]),
-        phase="done"
-        if history.complete
-        else "sweep"
-        if confirmations is None
-        else "final trainings",
-        steps=history.spec.steps,
-        trials=rows,
-        counts=counts,
-        max_trials=history.spec.max_trials,
-        num_confirmation_trials=num_confirmation_trials,
-        decision=printable(decision),
-        optimum=last["optimum"]["mixture"] if last else None,
-        region=last["optimum"]["region"] if last else {},
-        regret_expected=last["decision"]["regret_expected"] if last else None,
-        regret_upper95=last["decision"]["regret_upper95"] if last else None,
-        movement_tv=last["decision"]["movement_tv"] if last else None,
-        elapsed_seconds=elapsed_seconds,
-        training_seconds=training_seconds,
-        slots=history.spec.slots,
-        lines=[*map(printable, lines)],
-        num_lines=num_lines,
-        epoch=epoch,
-        extrapolation=beyond.extrapolation,
-        not_tested=beyond.sentences,
-        seconds_to_do=_seconds_to_do(history, num_confirmation_trials, training_seconds),
-    )
+
+
+def _counts(history: SweepHistory) -> dict[str, dict[str, int]]:
+    """{role: {state: number of trials}}."""
+    counts: dict[str, dict[str, int]] = {}
+    for record in history.state.trials.values():
+        states = counts.setdefault(record.role, dict.fromkeys(STATES, 0))
+        states[record.state] += 1
+    return counts
 
 
 def _seconds_to_do(
@@ -242,17 +251,16 @@ def _seconds_to_do(
     )
 
 
-def _earlier_confirmation_trials(history: SweepHistory) -> int:
-    """Number of confirmation trials from before a change that are not reused."""
-    if not history.changes:
-        return 0
-    planned = (
-        history.confirmation["mixtures"]
-        if history.confirmation
-        else reference_mixtures(history.spec)
+def _num_confirmation_trials(history: SweepHistory) -> int:
+    """Number of confirmation trials in total, including those from before a change."""
+    confirmation = history.confirmation
+    current = (
+        MAX_CONFIRMATION_TRIALS if confirmation is None else PAIRS * len(confirmation.mixtures)
     )
-    counted = {trial for trial, _, _ in confirmation_trials(history, planned)}
-    return sum(
-        record.role == "confirmation" and name not in counted
+    if not history.changes:
+        return current
+    reused = {trial for trial, _, _ in confirmation_trials(history, planned_mixtures(history))}
+    return current + sum(
+        record.role == "confirmation" and name not in reused
         for name, record in history.state.trials.items()
     )

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.problem import SweepSpec
-from bimix_sweep.journal.codec import Event
 from bimix_sweep.law.posterior.problem_statement import FinalRun
-from bimix_sweep.sweep.history.events import sweep_event
+from bimix_sweep.sweep.history.events import SweepEvent
+from bimix_sweep.sweep.history.stored_spec import StoredSpec
 
 
 class Proxies(Protocol):
@@ -73,7 +73,9 @@ def sweep_spec(config: SweepConfig, trainer: Proxies) -> SweepSpec:
     )
 
 
-def first_event(config: SweepConfig, data: Mapping[str, Any], spec: SweepSpec, slots: int) -> Event:
+def first_event(
+    config: SweepConfig, data: Mapping[str, Any], spec: SweepSpec, slots: int
+) -> SweepEvent:
     """The `sweep` event of a configuration.
 
     Args:
@@ -85,11 +87,11 @@ def first_event(config: SweepConfig, data: Mapping[str, Any], spec: SweepSpec, s
     versions = {"python": platform.python_version()} | {
         name: version(name) for name in ("bimix-sweep", "ray", "optuna", "torch", "numpy", "scipy")
     }
-    return sweep_event(
+    return SweepEvent(
         name=config.name,
-        config_digest=config.digest,
-        data=data,
-        spec=replace(spec, slots=slots),
-        versions=versions,
         config=config.public(),
+        config_digest=config.digest,
+        data=dict(data),
+        spec=StoredSpec.of(replace(spec, slots=slots)),
+        versions=versions,
     )

@@ -5,15 +5,15 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.sweep.history.history import SweepHistory
-from bimix_sweep.sweep.history.snapshot import STATES
+from bimix_sweep.sweep.history.refits import PastRefit, last_with_optimum
+from bimix_sweep.sweep.history.snapshot import STATES, phase_of
+from bimix_sweep.sweep.history.usage import Hours
 
-PHASES = ("sweep", "final trainings", "done")
 RATE_SECONDS = 60.0
 """Window in seconds over which points per second are counted."""
 
@@ -28,7 +28,7 @@ class Statistics:
     name: str
     """Name of the sweep."""
     phase: str
-    """One of `PHASES`."""
+    """One of `snapshot.PHASES`."""
     trials: Mapping[str, int]
     """{state: number of trials}, including the confirmation trials."""
     points: int
@@ -76,11 +76,7 @@ class StatisticsCollector:
 
     def take(self, history: SweepHistory) -> Statistics:
         """The statistics of a sweep now."""
-        spec, core_hours, gpu_hours = (
-            history.spec,
-            history.hours.core_hours,
-            history.hours.gpu_hours,
-        )
+        spec, hours = history.spec, history.hours
         if self._spec is not spec:  # a changed spec: other weights or domains
             self._spec, self._objectives = spec, {}
         trials = dict.fromkeys(STATES, 0)
@@ -97,38 +93,29 @@ class StatisticsCollector:
                 and name not in self._objectives
             ):
                 self._objectives[name] = history.objective(name)
-        last = next((event for event in reversed(history.refits) if event["optimum"]), None)
-        optimum, decision = (last["optimum"], last["decision"]) if last else ({}, {})
-        limits = {
-            "core_hours": (spec.core_hours, core_hours),
-            "gpu_hours": (spec.gpu_hours, gpu_hours),
-        }
+        last = last_with_optimum(history.refits)
+        optimum, decision = (last.optimum, last.decision) if last else (None, None)
         return Statistics(
-            name=history.first["name"],
-            phase=phase(history),
+            name=history.first.name,
+            phase=phase_of(history),
             trials=trials,
             points=points,
             points_per_second=self._rate(points),
-            optimum=optimum.get("mixture", {}),
-            interval=optimum.get("interval", {}),
-            objective_predicted=optimum.get("objective"),
+            optimum=optimum.mixture if optimum else {},
+            interval=optimum.interval if optimum else {},
+            objective_predicted=optimum.objective if optimum else None,
             objective_best=min(
                 (value for value in self._objectives.values() if value is not None), default=None
             ),
-            regret_expected=decision.get("regret_expected"),
-            regret_upper95=decision.get("regret_upper95"),
+            regret_expected=decision.regret_expected if decision else None,
+            regret_upper95=decision.regret_upper95 if decision else None,
             tolerance=spec.tolerance,
-            law_error=last["law"].get("error", {}) if last else {},
-            refit_seconds=history.refits[-1]["seconds"] if history.refits else None,
-            core_hours=core_hours,
-            gpu_hours=gpu_hours,
-            budget_left={"trials": spec.max_trials - proposed}
-            | {
-                unit: max(0.0, most - spent)
-                for unit, (most, spent) in limits.items()
-                if most is not None
-            },
-            information_per_core_hour=information_rate(history.refits, points, core_hours),
+            law_error=last.law.error if last and last.law else {},
+            refit_seconds=history.refits[-1].seconds if history.refits else None,
+            core_hours=hours.core_hours,
+            gpu_hours=hours.gpu_hours,
+            budget_left=_budget_left(spec, proposed, hours),
+            information_per_core_hour=information_rate(history.refits, points, hours.core_hours),
         )
 
     def _rate(self, points: int) -> float:
@@ -140,20 +127,20 @@ class StatisticsCollector:
         return max(0, points - before) / (now - since) if now > since else 0.0
 
 
-def phase(history: SweepHistory) -> str:
-    """Phase of a sweep, one of `PHASES`."""
-    return (
-        "done"
-        if history.complete
-        else "sweep"
-        if history.confirmation is None
-        else "final trainings"
-    )
+def _budget_left(spec: SweepSpec, proposed: int, hours: Hours) -> dict[str, float]:
+    """Computes `Statistics.budget_left`, after `proposed` trials."""
+    limits = {
+        "core_hours": (spec.core_hours, hours.core_hours),
+        "gpu_hours": (spec.gpu_hours, hours.gpu_hours),
+    }
+    return {"trials": spec.max_trials - proposed} | {
+        unit: max(0.0, limit - spent)
+        for unit, (limit, spent) in limits.items()
+        if limit is not None
+    }
 
 
-def information_rate(
-    refits: Sequence[Mapping[str, Any]], points: int, core_hours: float
-) -> float | None:
+def information_rate(refits: Sequence[PastRefit], points: int, core_hours: float) -> float | None:
     """Nats by which the log of the expected regret falls per core-hour of trials.
 
     A value of 0.69 means that each core-hour halves the regret. The value is the slope of a
@@ -163,7 +150,7 @@ def information_rate(
     the law was overconfident.
 
     Args:
-        refits: `refit` events in order.
+        refits: the refits in order.
         points: number of points recorded so far.
         core_hours: core-hours used so far.
 
@@ -171,12 +158,12 @@ def information_rate(
         None while fewer than two such refits have different numbers of points.
     """
     xs, ys = [], []
-    for event in reversed(refits):
-        if event["num_points"] < points / 2:
+    for refit in reversed(refits):
+        if refit.num_points < points / 2:
             break
-        regret = event["decision"].get("regret_expected")
+        regret = refit.decision.regret_expected
         if regret is not None and regret > 0:
-            xs.append(event["num_points"])
+            xs.append(refit.num_points)
             ys.append(-math.log(regret))
     if core_hours <= 0 or len(set(xs)) < 2:
         return None

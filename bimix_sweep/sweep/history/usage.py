@@ -1,6 +1,12 @@
 """Counts the hours of compute that trials have used, from the journal's events."""
 
-from bimix_sweep.journal.codec import Event
+from bimix_sweep.sweep.history.events import (
+    AnyEvent,
+    EndEvent,
+    PointEvent,
+    RetryEvent,
+    StartEvent,
+)
 
 
 class Hours:
@@ -38,41 +44,45 @@ class Hours:
         self._reached: dict[str, int] = {}  # step of the last point of the attempt
         self._alive: set[str] = set()  # trials whose last sign this process saw come
 
-    def take(self, event: Event, at: float) -> None:
+    def take(self, event: AnyEvent, at: float) -> None:
         """Adds an event that happened at `at`, in seconds since 1970."""
-        if event["kind"] == "retry":
-            before = self.trials.pop(event["trial"], (0.0, 0.0))
-            self.lost = (self.lost[0] + before[0], self.lost[1] + before[1])
-            self.seconds.pop(event["trial"], None)
-            self.steady.pop(event["trial"], None)
-            self.longest.pop(event["trial"], None)
+        if isinstance(event, RetryEvent):
+            self._forget(event.trial)
             return
-        if event["kind"] not in ("start", "point", "end"):
+        if not isinstance(event, StartEvent | PointEvent | EndEvent):
             return
+        trial = event.trial
         # an event with a time was read from the journal
-        (self._alive.discard if "at" in event else self._alive.add)(event["trial"])
-        reached = self._reached.pop(event["trial"], None)
-        if event["kind"] == "start":
-            self._attempts[event["trial"]] = (at, event.get("cores", 1.0), event.get("gpus", 0.0))
-        elif attempt := self._attempts.pop(event["trial"], None):
+        (self._alive.add if event.at is None else self._alive.discard)(trial)
+        reached = self._reached.pop(trial, None)
+        if isinstance(event, StartEvent):
+            self._attempts[trial] = (at, event.cores, event.gpus)
+        elif attempt := self._attempts.pop(trial, None):
             since, cores, gpus = attempt
             hours = max(0.0, at - since) / 3600
-            longest = max(self.longest.get(event["trial"], 0.0), hours * 3600)
-            self.longest[event["trial"]] = longest
-            self.core_hours += hours * cores
-            self.gpu_hours += hours * gpus
-            before = self.trials.get(event["trial"], (0.0, 0.0))
-            self.trials[event["trial"]] = (before[0] + hours * cores, before[1] + hours * gpus)
-            self.seconds[event["trial"]] = self.seconds.get(event["trial"], 0.0) + hours * 3600
-            if event["kind"] == "point":
-                self._attempts[event["trial"]] = (at, cores, gpus)
-                self._reached[event["trial"]] = event["step"]
-                if reached is not None and event["step"] > reached:
-                    seconds, steps = self.steady.get(event["trial"], (0.0, 0))
-                    self.steady[event["trial"]] = (
-                        seconds + hours * 3600,
-                        steps + event["step"] - reached,
-                    )
+            self._add(trial, hours, cores, gpus)
+            if isinstance(event, PointEvent):
+                self._attempts[trial] = (at, cores, gpus)
+                self._reached[trial] = event.step
+                if reached is not None and event.step > reached:
+                    seconds, steps = self.steady.get(trial, (0.0, 0))
+                    self.steady[trial] = (seconds + hours * 3600, steps + event.step - reached)
+
+    def _forget(self, trial: str) -> None:
+        """Counts the hours of a trial that begins anew as lost."""
+        before = self.trials.pop(trial, (0.0, 0.0))
+        self.lost = (self.lost[0] + before[0], self.lost[1] + before[1])
+        for numbers in (self.seconds, self.steady, self.longest):
+            numbers.pop(trial, None)
+
+    def _add(self, trial: str, hours: float, cores: float, gpus: float) -> None:
+        """Adds the wall time, in hours, between two signs of life of an attempt."""
+        self.longest[trial] = max(self.longest.get(trial, 0.0), hours * 3600)
+        self.core_hours += hours * cores
+        self.gpu_hours += hours * gpus
+        before = self.trials.get(trial, (0.0, 0.0))
+        self.trials[trial] = (before[0] + hours * cores, before[1] + hours * gpus)
+        self.seconds[trial] = self.seconds.get(trial, 0.0) + hours * 3600
 
     def lasted(self, trial: str, now: float) -> float:
         """Wall seconds of all attempts at a trial, until its last sign of life.

@@ -11,7 +11,7 @@ from bimix_sweep.design.acquisition import Fidelities, next_mixture, target_fide
 from bimix_sweep.design.fidelity import Fidelity, fidelities_of, kinds_of
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import TableError
-from bimix_sweep.law.fitting.fit_law import fit_law
+from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
 from bimix_sweep.law.optimum.optimal_mixture import ask
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.table import LossTable
@@ -44,75 +44,93 @@ def propose_from_table(
         LawError: the table determines no law.
         MixtureError: the bounds leave no mixture.
     """
-    runs = table
     for name in (*(lower or {}), *(upper or {})):
-        if name not in runs.domains:
-            raise TableError(f"the table has no domain {name}; it has {', '.join(runs.domains)}")
-    own = {target: target for target in runs.targets if target in runs.domains}
-    law = fit_law(runs, own=own, generator=rng(seed, "proposal fit", 0))
+        if name not in table.domains:
+            raise TableError(f"the table has no domain {name}; it has {', '.join(table.domains)}")
+    own = {target: target for target in table.targets if target in table.domains}
+    law = fit_law(table, own=own, generator=rng(seed, "proposal fit", 0))
     domains = DomainSet(
-        names=runs.domains,
-        lower=tuple((lower or {}).get(name, 0.0) for name in runs.domains),
-        upper=tuple((upper or {}).get(name, 1.0) for name in runs.domains),
+        names=table.domains,
+        lower=tuple((lower or {}).get(name, 0.0) for name in table.domains),
+        upper=tuple((upper or {}).get(name, 1.0) for name in table.domains),
     )
-    measured, finished = runs.proportions[runs.last_rows()], fidelities_of(runs)
-    *others, target = kinds_of(finished)
-    sizes, lengths = (
-        {*found}
-        for found in zip(
-            *((fidelity.size, round(fidelity.steps)) for fidelity in (*others, target)), strict=True
-        )
-    )
-    problem = ask(law, domains, step=target.steps, size=None if law.sizes is None else target.size)
-    new: list[Proposal] = []
-    running: list[Fidelity] = []
-    names = (name for number in range(10**9) if (name := f"p{number:04d}") not in runs.trials)
-    while len(new) < count:
-        chosen = np.reshape(
-            [proposal.mixture.as_array(runs.domains) for proposal in new], (-1, len(runs.domains))
-        )
-        choices = (
-            (target,)
-            if target_fidelity_due([*finished, *running], target)
-            else (target, *others[::-1])
-        )
-        mixture, reason, fidelity = next_mixture(
-            problem,
-            domains,
-            generator=rng(seed, "proposal", len(new)),
-            finished=measured,
-            running=chosen,
-            failed=np.zeros((0, len(runs.domains))),
-            fidelities=Fidelities(choices=choices, finished=finished, running=running),
-        )
-        same = domains.same(np.concatenate([measured, chosen]), mixture.as_array(runs.domains))
-        earlier = sum(
-            bool(is_same) and other == fidelity
-            for is_same, other in zip(same, [*finished, *running], strict=True)
-        )
-        new.append(
-            Proposal(
-                trial=next(names),
-                mixture=mixture,
-                reason=reason,
-                seed=seed_for(seed, "training", earlier),
-                size=fidelity.size if len(sizes) > 1 else None,
-                steps=round(fidelity.steps) if len(lengths) > 1 else None,
-            )
-        )
-        running.append(fidelity)
+    proposer = _Proposer(table, law, domains, seed)
     return TrialTable(
         open=[],
-        new=new,
-        domains=runs.domains,
-        lengths=tuple(sorted(lengths)),
-        sizes=tuple(sorted(sizes)),
+        new=[proposer.next() for _ in range(count)],
+        domains=table.domains,
+        lengths=proposer.lengths,
+        sizes=proposer.sizes,
         notes=[
             *law.notes,
             "every target counts alike, and no final run caps a domain; for weights and caps of "
             "your own begin a sweep with a configuration",
         ],
     )
+
+
+class _Proposer:
+    """Proposes mixtures one after another, each as if the ones before it were running."""
+
+    def __init__(self, table: LossTable, law: FittedLaw, domains: DomainSet, seed: int) -> None:
+        self._domains, self._seed = domains, seed
+        self._measured = table.proportions[table.last_rows()]
+        self._finished = fidelities_of(table)
+        *self._others, self._target = kinds_of(self._finished)
+        kinds = (*self._others, self._target)
+        self.sizes = tuple(sorted({fidelity.size for fidelity in kinds}))
+        """Sizes of the finished runs, rising."""
+        self.lengths = tuple(sorted({round(fidelity.steps) for fidelity in kinds}))
+        """Last steps of the finished runs, rising."""
+        self._problem = ask(
+            law,
+            domains,
+            step=self._target.steps,
+            size=None if law.sizes is None else self._target.size,
+        )
+        self._names = (
+            name for number in range(10**9) if (name := f"p{number:04d}") not in table.trials
+        )
+        self._new: list[Proposal] = []
+        self._running: list[Fidelity] = []
+
+    def next(self) -> Proposal:
+        """Proposes one more mixture."""
+        names = self._domains.names
+        chosen = np.reshape(
+            [proposal.mixture.as_array(names) for proposal in self._new], (-1, len(names))
+        )
+        fidelities = [*self._finished, *self._running]
+        choices = (
+            (self._target,)
+            if target_fidelity_due(fidelities, self._target)
+            else (self._target, *self._others[::-1])
+        )
+        mixture, reason, fidelity = next_mixture(
+            self._problem,
+            self._domains,
+            generator=rng(self._seed, "proposal", len(self._new)),
+            finished=self._measured,
+            running=chosen,
+            failed=np.zeros((0, len(names))),
+            fidelities=Fidelities(choices=choices, finished=self._finished, running=self._running),
+        )
+        same = self._domains.same(np.concatenate([self._measured, chosen]), mixture.as_array(names))
+        earlier = sum(
+            bool(is_same) and other == fidelity
+            for is_same, other in zip(same, fidelities, strict=True)
+        )
+        proposal = Proposal(
+            trial=next(self._names),
+            mixture=mixture,
+            reason=reason,
+            seed=seed_for(self._seed, "training", earlier),
+            size=fidelity.size if len(self.sizes) > 1 else None,
+            steps=round(fidelity.steps) if len(self.lengths) > 1 else None,
+        )
+        self._new.append(proposal)
+        self._running.append(fidelity)
+        return proposal
 
 
 def propose(

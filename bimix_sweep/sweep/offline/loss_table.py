@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.design.trial import TrialRecord
 from bimix_sweep.errors import TableError
 from bimix_sweep.mixture.goals import Goals
@@ -15,9 +16,9 @@ from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable, read_columns
 from bimix_sweep.sweep.history.history import SweepHistory
 
-SAME_SHARES = 1e-3
-"""Largest difference between recorded and proposed proportions (rounding to three decimals), and
-largest relative difference of sizes.
+MAX_DIFFERENCE = 1e-3
+"""Largest difference between recorded and proposed proportions, and largest relative difference of
+sizes; proportions may be rounded to three decimals.
 """
 
 
@@ -58,8 +59,8 @@ def read_returned(
         columns[name] = pa.array(values, columns[name].type)
     table = LossTable.from_columns(path, columns, goals)
     if others:
-        said = f"{path}: not used, no targets of the sweep: {', '.join(others[:20])}"
-        table = replace(table, notes=(*table.notes, said))
+        note = f"{path}: not used, no targets of the sweep: {', '.join(others[:20])}"
+        table = replace(table, notes=(*table.notes, note))
     return table, failed
 
 
@@ -71,7 +72,7 @@ def check_returned(
     Raises:
         TableError: a row does not agree; the message gives the number of the first one.
     """
-    targets, records = history.spec.targets, history.state.trials
+    records = history.state.trials
     rows: dict[tuple[str, float], int] = {}
     for row, trial in enumerate(table.trials):
         where = f"{path}: row {row + 1}"
@@ -85,28 +86,8 @@ def check_returned(
                 f"{where} is trial {trial}, which this sweep has not proposed; open are "
                 f"{', '.join(history.running()[:8]) or 'none'}"
             )
-        record, step = records[trial], table.steps[row]
-        _check_mixture(where, record, table.domains, table.proportions[row])
-        if not np.isnan(table.seeds[row]) and int(table.seeds[row]) != record.seed:
-            raise TableError(
-                f"{where} has seed {table.seeds[row]:.0f}, trial {trial} was proposed with "
-                f"{record.seed}"
-            )
-        size = table.sizes[row]
-        if (
-            history.spec.smaller
-            and not np.isnan(size)
-            and not math.isclose(size, record.size, rel_tol=SAME_SHARES)
-        ):
-            raise TableError(
-                f"{where} has size {size:g}, trial {trial} was proposed with {record.size:g}; "
-                "record what was trained as proposed"
-            )
-        if step != int(step) or step > record.steps:
-            raise TableError(
-                f"{where} has step {step:g}; need a whole number up to {record.steps}, the steps "
-                f"of trial {trial}"
-            )
+        record = records[trial]
+        _check_proposed(where, table, row, record, history.spec)
         if record.state == "finished" and trial in failed:
             raise TableError(
                 f"{path}: row {failed[trial] + 1} has nan for trial {trial}, which is recorded as "
@@ -118,13 +99,35 @@ def check_returned(
                     f"{where} has losses for trial {trial}, which does not count any more: "
                     f"{record.failure}; leave it out"
                 )
-            _check_losses(
-                where,
-                record,
-                int(step),
-                dict(zip(table.targets, table.losses[row].tolist(), strict=True)),
-                targets,
-            )
+            losses = dict(zip(table.targets, table.losses[row].tolist(), strict=True))
+            _check_losses(where, record, int(table.steps[row]), losses, history.spec.targets)
+
+
+def _check_proposed(
+    where: str, table: LossTable, row: int, record: TrialRecord, spec: SweepSpec
+) -> None:
+    """Refuses a row whose mixture, seed, size or step is not as proposed."""
+    trial, step, size = record.trial, table.steps[row], table.sizes[row]
+    _check_mixture(where, record, table.domains, table.proportions[row])
+    if not np.isnan(table.seeds[row]) and int(table.seeds[row]) != record.seed:
+        raise TableError(
+            f"{where} has seed {table.seeds[row]:.0f}, trial {trial} was proposed with "
+            f"{record.seed}"
+        )
+    if (
+        spec.smaller
+        and not np.isnan(size)
+        and not math.isclose(size, record.size, rel_tol=MAX_DIFFERENCE)
+    ):
+        raise TableError(
+            f"{where} has size {size:g}, trial {trial} was proposed with {record.size:g}; "
+            "record what was trained as proposed"
+        )
+    if step != int(step) or step > record.steps:
+        raise TableError(
+            f"{where} has step {step:g}; need a whole number up to {record.steps}, the steps "
+            f"of trial {trial}"
+        )
 
 
 def replacing(table: LossTable, history: SweepHistory) -> list[str]:
@@ -133,7 +136,7 @@ def replacing(table: LossTable, history: SweepHistory) -> list[str]:
     New information is the last step of the trial, or a point that was not recorded, or a point that
     differs from the recorded one.
     """
-    found: dict[str, None] = {}
+    replaced: dict[str, None] = {}
     for row, trial in enumerate(table.trials):
         record, step = history.state.trials[trial], int(table.steps[row])
         losses = dict(zip(table.targets, table.losses[row].tolist(), strict=True))
@@ -142,8 +145,8 @@ def replacing(table: LossTable, history: SweepHistory) -> list[str]:
             math.isclose(loss, losses[target], rel_tol=1e-9) for target, loss in known.items()
         )
         if record.state == "failed" and (step == record.steps or not same):
-            found[trial] = None
-    return [*found]
+            replaced[trial] = None
+    return [*replaced]
 
 
 def _check_losses(
@@ -152,7 +155,7 @@ def _check_losses(
     if empty := [target for target in targets if math.isnan(losses[target])]:
         raise TableError(
             f"{where} has no loss_{empty[0]}; need all of {', '.join(targets)}, or nan for a "
-            "training that failed"
+            "trial that failed"
         )
     known = {} if record.state == "failed" else record.points.get(step, {})
     if other := [
@@ -166,12 +169,14 @@ def _check_losses(
         )
 
 
-def _check_mixture(where: str, record: TrialRecord, domains: Sequence[str], shares: Array) -> None:
-    wanted = record.mixture.as_dict()
-    found = dict(zip(domains, shares.tolist(), strict=True))
-    for name in dict.fromkeys((*wanted, *found)):
-        if abs(wanted.get(name, 0.0) - found.get(name, 0.0)) > SAME_SHARES:
+def _check_mixture(
+    where: str, record: TrialRecord, domains: Sequence[str], proportions: Array
+) -> None:
+    proposed = record.mixture.as_dict()
+    recorded = dict(zip(domains, proportions.tolist(), strict=True))
+    for name in dict.fromkeys((*proposed, *recorded)):
+        if abs(proposed.get(name, 0.0) - recorded.get(name, 0.0)) > MAX_DIFFERENCE:
             raise TableError(
-                f"{where} has r_{name} = {found.get(name, 0.0):g}, trial {record.trial} was "
-                f"proposed with {wanted.get(name, 0.0):.6g}; record what was trained as proposed"
+                f"{where} has r_{name} = {recorded.get(name, 0.0):g}, trial {record.trial} was "
+                f"proposed with {proposed.get(name, 0.0):.6g}; record what was trained as proposed"
             )

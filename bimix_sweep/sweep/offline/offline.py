@@ -7,53 +7,28 @@ results are written after the last of them. No text is tokenised: only names, bo
 the steps of the proxies are read from the configuration.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.initial_design import moved_references, too_few
-from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.sweep.config_change import VersionChange
-from bimix_sweep.sweep.config_staging import check_change, settle, stage, take_up
 from bimix_sweep.sweep.coordinator.actor import LawActor
-from bimix_sweep.sweep.history.events import ELSEWHERE
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.history.retries import RetryFailed
 from bimix_sweep.sweep.history.snapshot import Snapshot
-from bimix_sweep.sweep.history.spec import first_event, sweep_spec
 from bimix_sweep.sweep.offline.loss_table import check_returned, read_returned, replacing
+from bimix_sweep.sweep.offline.opening import WAIT_SECONDS, actor_of, opened
 from bimix_sweep.sweep.offline.trial_table import TrialTable
 from bimix_sweep.sweep.results import write_results
 from bimix_sweep.sweep.workspace.paths import CONFIG, begun, held, sweep_folder
-
-WAIT_SECONDS = 600.0
-"""Seconds that a call waits for other processes in the same folder: the tasks of a job array end at
-about the same time, and each task needs the sweep for seconds.
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Elsewhere:
-    """Trainer description that `sweep_spec` needs, for trials that are trained elsewhere."""
-
-    steps: int
-    sizes: tuple[float, ...]
-    data: Mapping[str, Any] = field(default_factory=lambda: dict(ELSEWHERE))
-    domain_tokens: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def eval_steps(self) -> tuple[int, ...]:
-        """Last step alone, where mixtures are compared; recorded tables may have other steps."""
-        return (self.steps,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +74,7 @@ def begin(
             )
         check_foreign(folder)
         files.write_text(locations.join(folder, CONFIG), config.to_yaml())
-        with _acting(folder, config):
+        with actor_of(folder, config):
             pass
     return folder
 
@@ -131,7 +106,7 @@ def propose(
         SweepError: no sweep has begun there, the sweep runs on Ray, another process uses it for too
             long, or the configuration has a change that is not allowed.
     """
-    with _taken_up(folder, config, versions, say) as (actor, current):
+    with opened(folder, config, versions, say) as (actor, current):
         if retry_failed is not None:
             actor.retry(actor.retriable(retry_failed))
         pending = [past.proposal for past in actor.past() if past.state == "running"]
@@ -143,7 +118,7 @@ def propose(
                 break
             new.append(proposal)
         if actor.snapshot().phase != "done":
-            _conclude(actor, current, _path(folder))
+            _conclude(actor, current, sweep_folder(folder))
         return TrialTable(
             open=pending,
             new=new,
@@ -175,8 +150,9 @@ def record(
             recorded; the message gives its number.
         SweepError: same conditions as for `propose`.
     """
-    with _taken_up(folder, None, "keep", say) as (actor, config):
-        history = replay(_path(folder))
+    path = sweep_folder(folder)
+    with opened(folder, None, "keep", say) as (actor, config):
+        history = replay(path)
         rows, failed = read_returned(table, history.spec.targets, history.spec.goals)
         check_returned(table, rows, failed, history)
         states = {name: record.state for name, record in history.state.trials.items()}
@@ -198,10 +174,10 @@ def record(
         newly = [trial for trial in failed if states[trial] == "running"]
         for trial in newly:
             actor.abandon(trial, f"{Path(str(table)).name} gives its loss as nan")
-        recipe = _conclude(actor, config, _path(folder))
+        recipe = _conclude(actor, config, path)
         if recipe is None:
             actor.decide()
-        asked = replay(_path(folder)).state.open_directions()
+        directions = replay(path).state.open_directions()
         return Standing(
             points=points,
             finished=finished,
@@ -209,7 +185,7 @@ def record(
             replaced=replaced,
             snapshot=actor.snapshot(),
             recipe=recipe,
-            notes=(*rows.notes, *asked),
+            notes=(*rows.notes, *directions),
         )
 
 
@@ -226,82 +202,22 @@ def _conclude(actor: LawActor, config: SweepConfig, folder: str) -> Recipe | Non
     return recipe
 
 
-@contextlib.contextmanager
-def _taken_up(
-    folder: str, given: SweepConfig | None, versions: VersionChange, say: Callable[[str], None]
-) -> Iterator[tuple[LawActor, SweepConfig]]:
-    """Yields the actor and the configuration of a sweep that has begun; first applies a change."""
-    path = _path(folder)
-    if not begun(path):
-        raise SweepError(
-            f"{folder} holds no sweep that has begun; begin one with: bimix-sweep propose CONFIG "
-            "--count K -o MIXTURES.csv"
-        )
-    with held(path, say, wait_seconds=WAIT_SECONDS):
-        history = replay(path)
-        if not history.elsewhere:
-            raise SweepError(
-                f"{folder}: this sweep's trainings run on Ray; go on with: bimix-sweep resume "
-                f"{folder}"
-            )
-        change = take_up(str(path), history, given, versions)
-        trainer = _elsewhere(change.config)
-        spec = replace(_spec(change.config, trainer), slots=history.spec.slots)
-        event = change.event(first_event(change.config, trainer.data, spec, spec.slots))
-        if event is not None:
-            check_change(history, change, spec, trainer.data)
-            stage(str(path), change)
-        with _acting(path, change.config, event) as actor:
-            if event is not None:
-                settle(str(path), event)
-            yield actor, change.config
-
-
-@contextlib.contextmanager
-def _acting(
-    folder: str, config: SweepConfig, change: dict[str, Any] | None = None
-) -> Iterator[LawActor]:
-    trainer = _elsewhere(config)
-    spec = _spec(config, trainer)
-    actor = LawActor(
-        folder, first_event(config, trainer.data, spec, spec.slots), lock_seconds=0, change=change
-    )
-    actor.ready()
-    try:
-        yield actor
-    finally:
-        actor.close()
-
-
-def _elsewhere(config: SweepConfig) -> Elsewhere:
-    return Elsewhere(steps=config.proxy.lengths[-1], sizes=config.proxy.sizes)
-
-
-def _spec(config: SweepConfig, trainer: Elsewhere) -> SweepSpec:
-    """Returns the specification; the configuration alone describes trials trained elsewhere."""
-    return replace(sweep_spec(config, trainer), min_step=0, as_configured=True)
-
-
-def _path(folder: str) -> str:
-    return sweep_folder(folder)
-
-
 def _notes(config: SweepConfig) -> Iterator[str]:
-    if said := too_few(
+    if note := too_few(
         len(config.domains),
         len(config.proxy.sizes) * len(config.proxy.lengths),
         config.budget.trials,
     ):
-        yield said
-    if said := moved_references(config.domain_set()):
-        yield said
+        yield note
+    if note := moved_references(config.domain_set()):
+        yield note
     for name, tokens in (config.subsample() or {}).items():
         yield (
-            f"final.match_epochs: let every training read the same {tokens} tokens of {name}, so "
+            f"final.match_epochs: let every trial read the same {tokens} tokens of {name}, so "
             "that it repeats them as the final run would"
         )
     if config.budget.core_hours is not None or config.budget.gpu_hours is not None:
         yield (
             "budget.core_hours and budget.gpu_hours are not watched: this program does not see how "
-            "long trainings take elsewhere"
+            "long trials take elsewhere"
         )

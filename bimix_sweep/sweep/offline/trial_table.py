@@ -43,7 +43,7 @@ class TrialTable:
         Columns: trial, seed, steps, size (where the sweep has several sizes), r_<domain>, reason.
         """
         proposals = [*self.open, *self.new]
-        shares = np.reshape(
+        proportions = np.reshape(
             [proposal.mixture.as_array(self.domains) for proposal in proposals],
             (-1, len(self.domains)),
         )
@@ -56,7 +56,10 @@ class TrialTable:
                 if len(self.sizes) > 1
                 else {}
             ),
-            **{f"r_{name}": pa.array(shares[:, index]) for index, name in enumerate(self.domains)},
+            **{
+                f"r_{name}": pa.array(proportions[:, index])
+                for index, name in enumerate(self.domains)
+            },
             "reason": pa.array([proposal.reason for proposal in proposals], pa.string()),
         }
         write_columns(path, columns)

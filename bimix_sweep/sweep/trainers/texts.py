@@ -152,13 +152,13 @@ def restore_store(folder: str, history: SweepHistory, say: Say) -> None:
         SweepError: the store cannot be made again, or the text gives another store; nothing has
             changed then.
     """
-    place, digest = local_part(folder), history.first["data"]["store"]
+    place, digest = local_part(folder), history.first.data["store"]
     store = place / STORE
     if (store / "manifest.json").exists():
         return
     first = read(locations.join(folder, "journal")).events[0]
     advice = f"bring a copy of {store} back, or start a new sweep with run --out"
-    if first["data"] != history.first["data"] or not first.get("config"):
+    if first["data"] != history.first.data or not first.get("config"):
         raise SweepError(
             f"{folder}: its token store is lost, and text was added or replaced since the sweep "
             f"began, so it cannot be made again; {advice}"

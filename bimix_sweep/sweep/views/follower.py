@@ -20,7 +20,14 @@ from bimix_sweep.errors import BimixSweepError, JournalError
 from bimix_sweep.journal.codec import Event, decode
 from bimix_sweep.journal.segments import read, writers
 from bimix_sweep.sweep.coordinator.progress_log import MAX_LINES, done_line, refit_line
-from bimix_sweep.sweep.history.event_checks import check_shape
+from bimix_sweep.sweep.history.events import (
+    AnyEvent,
+    EndEvent,
+    RefitEvent,
+    RetryEvent,
+    StartEvent,
+    read_event,
+)
 from bimix_sweep.sweep.history.history import SweepHistory
 from bimix_sweep.sweep.history.snapshot import Snapshot, duration, snapshot_of
 from bimix_sweep.sweep.jobs.job_file import JobState
@@ -120,8 +127,7 @@ class Follower:
         try:
             if event["seq"] != self.num_events + 1:
                 raise ValueError(f"need number {self.num_events + 1}, so lines are missing")
-            check_shape(event)
-            self._apply(event)
+            self._apply(read_event(event), event["seq"], event["at"])
         except (
             BimixSweepError,
             ValueError,
@@ -135,39 +141,39 @@ class Follower:
                 f"{error}"
             ) from error
 
-    def _apply(self, event: Event) -> None:
+    def _apply(self, event: AnyEvent, number: int, at: float) -> None:
+        """Takes event `number`, which was written at `at`, seconds since 1970."""
         if self.history is None:
             self.history = SweepHistory.begin(event)
         else:
             self.history.replay(event)
-        self.num_events, self.last_at = event["seq"], event["at"]
-        if event["kind"] == "start":
-            self._began.setdefault(event["trial"], event["at"])
-        elif event["kind"] == "end":
-            seconds = event["at"] - self._began.pop(event["trial"], event["at"])
-            if event["state"] == "finished":
+        self.num_events, self.last_at = number, at
+        if isinstance(event, StartEvent):
+            self._began.setdefault(event.trial, at)
+        elif isinstance(event, EndEvent):
+            seconds = at - self._began.pop(event.trial, at)
+            if event.state == "finished":
                 self._seconds.append(seconds)
                 proposal, loss = (
-                    self.history.proposals[event["trial"]],
-                    self.history.objective(event["trial"]),
+                    self.history.proposals[event.trial],
+                    self.history.objective(event.trial),
                 )
                 self._say(done_line(proposal, seconds, loss))
             else:
-                self._say(f"{event['trial']} failed: {event['reason']}")
-        elif event["kind"] == "retry":
+                self._say(f"{event.trial} failed: {event.reason}")
+        elif isinstance(event, RetryEvent):
             # A worker may have asked to start the trial after the trial had failed.
-            self._began.pop(event["trial"], None)
-            self._say(f"{event['trial']} is tried again from its beginning")
-        elif event["kind"] == "refit" and event["optimum"] is not None:
-            decision = event["decision"]
+            self._began.pop(event.trial, None)
+            self._say(f"{event.trial} is tried again from its beginning")
+        elif isinstance(event, RefitEvent) and event.optimum is not None:
             self._say(
                 refit_line(
                     len(self.history.refits),
-                    event["num_trials"],
-                    event["optimum"]["mixture"],
-                    decision.get("regret_expected"),
-                    decision.get("regret_upper95"),
-                    decision.get("movement_tv"),
+                    event.num_trials,
+                    event.optimum.mixture,
+                    event.decision.regret_expected,
+                    event.decision.regret_upper95,
+                    event.decision.movement_tv,
                 )
             )
 

@@ -24,8 +24,9 @@ from bimix_sweep.design.trial import TrialRecord
 from bimix_sweep.errors import BimixSweepError, SweepError
 from bimix_sweep.mixture.objective import weighted_loss
 from bimix_sweep.sweep.history.history import SweepHistory
-from bimix_sweep.sweep.history.statistics import phase
-from bimix_sweep.sweep.sampler import SHARE
+from bimix_sweep.sweep.history.refits import last_with_optimum
+from bimix_sweep.sweep.history.snapshot import phase_of
+from bimix_sweep.sweep.sampler import PROPORTION
 from bimix_sweep.sweep.views.follower import Follower
 from bimix_sweep.sweep.views.web import LOOPBACK
 
@@ -72,7 +73,7 @@ class OptunaView:
                 self.storage.delete_study(self._study)
             self._spec = history.spec
             self._study = self.storage.create_new_study(
-                [StudyDirection.MINIMIZE], study_name=history.first["name"]
+                [StudyDirection.MINIMIZE], study_name=history.first.name
             )
             self._ids, self._shown, self._points = {}, {}, {}
         for name, record in history.state.trials.items():
@@ -88,18 +89,18 @@ class OptunaView:
                     self._ids[name], self._points[name] = trial, len(record.points)
             elif name in self._ids:
                 self._go_on(history, name, record)
-        last = next((event for event in reversed(history.refits) if event["optimum"]), None)
-        found = {
-            "phase": phase(history),
+        last = last_with_optimum(history.refits)
+        found: dict[str, Any] = {
+            "phase": phase_of(history),
             "stop": history.decision.reason if history.decision else "",
         }
-        if last:
+        if last is not None and last.optimum is not None:
             found |= {
-                "predicted optimum": last["optimum"]["mixture"],
-                "predicted loss": last["optimum"]["objective"],
+                "predicted optimum": last.optimum.mixture,
+                "predicted loss": last.optimum.objective,
             }
             found |= {
-                key.replace("_", " "): last["decision"][key]
+                key.replace("_", " "): getattr(last.decision, key)
                 for key in ("regret_expected", "regret_upper95")
             }
         for key, value in found.items():
@@ -126,7 +127,7 @@ def _trial(history: SweepHistory, name: str, record: TrialRecord) -> FrozenTrial
         state=state,
         value=value,
         params=dict(zip(domains, record.mixture.as_array(domains).tolist(), strict=True)),
-        distributions=dict.fromkeys(domains, SHARE),
+        distributions=dict.fromkeys(domains, PROPORTION),
         user_attrs=_attributes(history, name, record),
         intermediate_values=_curve(history, record),
     )

@@ -7,7 +7,7 @@ nothing is unpickled here.
 """
 
 import contextlib
-import fcntl
+import math
 import os
 import secrets
 import shutil
@@ -21,12 +21,13 @@ from pathlib import Path
 from bimix_sweep import disk, files, locations, uri_storage
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.errors import DataError
+from bimix_sweep.file_lock import lock
 from bimix_sweep.sweep.workspace.paths import STORE, cache_folder, local_part
 
 WHOLE = ".whole"
 """Name of the empty last member, which marks a complete archive."""
-UPLOAD_SHARE = 0.25
-"""Largest proportion of a trial's time during which its checkpoint is being uploaded."""
+UPLOAD_FRACTION = 0.25
+"""Largest fraction of a trial's time during which its checkpoint is being uploaded."""
 
 
 def send(folder: Path, uri: str) -> None:
@@ -36,7 +37,7 @@ def send(folder: Path, uri: str) -> None:
         OSError: the folder cannot be read, or the object cannot be written.
     """
     with tempfile.TemporaryDirectory(dir=cache_folder()) as scratch:
-        packed = Path(scratch) / "parcel"
+        packed = Path(scratch) / "archive.tar"
         pack(folder, packed)
         uri_storage.upload(packed, uri)
 
@@ -100,13 +101,10 @@ def at_hand(place: str) -> Path:
     if not locations.is_uri(place):
         return Path(place)
     name = place.partition("?")[0].rpartition("/")[2].removesuffix(".tar")
-    target = cache_folder() / "parcels" / name
+    target = cache_folder() / "archives" / name
     target.parent.mkdir(parents=True, exist_ok=True)
-    lock_file = os.open(
-        target.with_name(f".{name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-    )
+    lock_file = lock(target.with_name(f".{name}.lock"), math.inf)
     try:
-        fcntl.flock(lock_file, fcntl.LOCK_EX)
         if not target.exists():
             fetch(place, target)
     finally:
@@ -125,15 +123,15 @@ def keep_store(folder: str, store: Path, digest: str) -> str:
     """
     if not locations.is_uri(folder):
         return str(local_part(folder) / STORE)
-    parcel = locations.join(folder, "stores", f"{digest}.tar")
+    archive = locations.join(folder, "stores", f"{digest}.tar")
     try:
-        if not files.exists(parcel):
-            send(store, parcel)
+        if not files.exists(archive):
+            send(store, archive)
     except OSError as error:
         raise DataError(
-            f"{parcel} cannot be written ({error.strerror or error}); need a place for the tokens"
+            f"{archive} cannot be written ({error.strerror or error}); need a place for the tokens"
         ) from error
-    return parcel
+    return archive
 
 
 def bring_store(folder: str, digest: str) -> None:
@@ -183,7 +181,7 @@ class Checkpoint:
         """
         self._checkpoints = checkpoints
         self._names = [trial, *(f"{trial}.{number}" for number in range(1, begun_anew + 1))]
-        self._uri = self._parcel(self._names[-1]) if locations.is_uri(checkpoints) else None
+        self._uri = self._archive(self._names[-1]) if locations.is_uri(checkpoints) else None
         place = local_part(checkpoints) if locations.is_uri(checkpoints) else Path(checkpoints)
         self.folder = place / self._names[-1]
         """Folder where the trial finds and writes its checkpoint; the folder may not exist yet."""
@@ -207,7 +205,7 @@ class Checkpoint:
             _remove(self.folder)
         except DataError as error:
             _remove(self.folder)
-            say(f"{error}; the training begins anew")
+            say(f"{error}; the trial begins anew")
 
     def keep(self, *, last: bool = False) -> None:
         """Uploads the current content of the folder if it changed.
@@ -227,7 +225,7 @@ class Checkpoint:
         if self._thread is not None:
             self._thread.join()
         now = sorted(
-            (str(path), (found := path.stat()).st_mtime_ns, found.st_size)
+            (str(path), (status := path.stat()).st_mtime_ns, status.st_size)
             for path in self.folder.rglob("*")
             if path.exists()
         )
@@ -256,14 +254,14 @@ class Checkpoint:
             _remove(self.folder.with_name(name))
             if self._uri is not None:
                 with contextlib.suppress(OSError):
-                    files.delete(self._parcel(name))
+                    files.delete(self._archive(name))
 
     def close(self) -> None:
         """Returns when no upload is in progress any more."""
         if self._thread is not None:
             self._thread.join()
 
-    def _parcel(self, name: str) -> str:
+    def _archive(self, name: str) -> str:
         return locations.join(self._checkpoints, f"{name}.tar")
 
     def _upload(self, packed: Path, state: object) -> None:
@@ -272,4 +270,4 @@ class Checkpoint:
             uri_storage.upload(packed, str(self._uri))
             self._sent = state
             packed.unlink()
-        self._next = time.monotonic() + (time.monotonic() - began) / UPLOAD_SHARE
+        self._next = time.monotonic() + (time.monotonic() - began) / UPLOAD_FRACTION

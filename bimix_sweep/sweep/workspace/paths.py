@@ -6,13 +6,11 @@ A sweep has begun when its journal holds an event. Before the first event nothin
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import re
 import secrets
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError, SweepError
+from bimix_sweep.file_lock import LockedError, lock
 from bimix_sweep.journal.lease import Lease
 from bimix_sweep.journal.segments import holds_events
 
@@ -35,16 +34,14 @@ LOCK = "driver.lock"
 """Lock file in a sweep's local folder while a driver works there."""
 LEASE = "driver.lease"
 """Lease object in a sweep's URI while a driver works there."""
-DRIVER = re.compile(r"pid [1-9][0-9]{0,9} on [\x21-\x7e]{1,255}")
-"""Content that a driver writes into its lock file."""
+DRIVER = re.compile(r"process [1-9][0-9]{0,9} on [\x21-\x7e]{1,255}")
+"""Content that `file_lock` writes into the lock file of a driver."""
 CHECKPOINTS = "checkpoints"
 """Folder in a sweep's folder for checkpoints of trials that have not ended; a checkpoint is removed
 when its trial ends.
 """
 ATTEMPTS = 10
 """Maximum attempts at a folder or lock that other processes remove at the same time."""
-LOOK_SECONDS = 0.1
-"""Seconds between attempts at a lock that another driver holds."""
 
 
 def sweep_folder(folder: str | Path) -> str:
@@ -143,7 +140,7 @@ def held(
 @contextlib.contextmanager
 def _held_here(folder: Path, say: Callable[[str], None], wait_seconds: float) -> Iterator[None]:
     for name, harm in (
-        (CHECKPOINTS, "what lies there would be removed as trainings end"),
+        (CHECKPOINTS, "what lies there would be removed as trials end"),
         ("journal", "what lies there would be written to"),
     ):
         if (folder / name).is_symlink():
@@ -171,58 +168,44 @@ def _held_here(folder: Path, say: Callable[[str], None], wait_seconds: float) ->
 
 
 def driver(folder: str) -> str:
-    """Returns the description of the driver in a local folder, for example `pid 4711 on node7`.
+    """Returns the description of the driver in a local folder, for example `process 4711 on node7`.
 
     A lock file with any other content is refused.
 
     Raises:
         OSError: no driver works there.
     """
-    said = files.peek(Path(folder, LOCK), 400).strip()
-    if not DRIVER.fullmatch(said):
-        raise OSError(errno.EINVAL, "says nothing of a driver", str(Path(folder, LOCK)))
-    return said
+    content = files.peek(Path(folder, LOCK), 400).strip()
+    if not DRIVER.fullmatch(content):
+        raise OSError(errno.EINVAL, "does not describe a driver", str(Path(folder, LOCK)))
+    return content
 
 
 def _lock(folder: Path, say: Callable[[str], None], wait_seconds: float) -> tuple[int, bool]:
     """Locks the folder; returns the lock file's descriptor, and whether the folder is new."""
-    made, told, until, attempts = False, False, time.monotonic() + wait_seconds, 0
+    made, waiting, until, attempts = False, False, time.monotonic() + wait_seconds, 0
+
+    def on_wait(holder: str) -> None:
+        nonlocal waiting
+        if not waiting:
+            say(f"waiting for another process that uses {folder} ({holder})")
+            waiting = True
+
     while attempts < ATTEMPTS:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(parents=True)
             made = True
         try:
-            lock_file = files.open_lock(folder / LOCK)
+            left = max(0.0, until - time.monotonic())
+            return lock(folder / LOCK, left, on_wait=on_wait), made
         except FileNotFoundError:
-            # Another driver gave up and removed the folder that it had made.
-            attempts += 1
-            continue
-        taken = False
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(lock_file), (folder / LOCK).stat()):
-                os.ftruncate(lock_file, 0)
-                os.pwrite(lock_file, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-                taken = True
-                return lock_file, made
-            attempts += time.monotonic() > until
-        except FileNotFoundError:
-            # The other driver ended and removed its lock file after this process opened the file.
-            attempts += time.monotonic() > until
-        except BlockingIOError:
-            holder = os.read(lock_file, 200).decode(errors="replace").strip() or "just starting"
-            if time.monotonic() >= until:
-                raise SweepError(
-                    f"{folder} is used by another driver ({holder}); stop that one first, or take "
-                    "another folder"
-                ) from None
-            if not told:
-                say(f"waiting for another process that uses {folder} ({holder})")
-                told = True
-            time.sleep(LOOK_SECONDS)
-        finally:
-            if not taken:
-                os.close(lock_file)
+            # The other driver ended and removed its lock file, or the folder that it had made.
+            attempts += not folder.exists() or time.monotonic() > until
+        except LockedError as error:
+            raise SweepError(
+                f"{folder} is used by another driver ({error.holder}); stop that one first, or "
+                "take another folder"
+            ) from None
     raise SweepError(
         f"{folder} cannot be locked: it comes and goes; see who else removes it, or take another "
         "folder"

@@ -43,11 +43,11 @@ def _secrets(environment: tuple[tuple[str, str], ...]) -> list[str]:
 
     The result is cached, because an environment hardly ever changes and a log has many lines.
     """
-    found: set[str] = set()
+    values: set[str] = set()
     for name, value in environment:
         if SECRET_NAME.search(name) and not PLACE_NAME.search(name):
             # Text is kept line by line, and a value looks different as JSON and in URLs.
             for line in (value, *value.splitlines()):
                 if len(plain := line.strip()) >= SHORTEST:
-                    found |= {plain, json.dumps(plain)[1:-1], quote(plain, safe="")}
-    return sorted(found, key=len, reverse=True)
+                    values |= {plain, json.dumps(plain)[1:-1], quote(plain, safe="")}
+    return sorted(values, key=len, reverse=True)

@@ -60,8 +60,8 @@ class TrialLog:
 
     def last_words(self) -> str:
         """Returns the last lines that hold a word, as one line."""
-        said = " | ".join(self._last)
-        return said if len(said) <= MAX_QUOTED else f"...{said[-MAX_QUOTED:]}"
+        quoted = " | ".join(self._last)
+        return quoted if len(quoted) <= MAX_QUOTED else f"...{quoted[-MAX_QUOTED:]}"
 
     def close(self) -> None:
         """Completes the log.

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 
 pytestmark = pytest.mark.cluster
 PATIENCE = 400

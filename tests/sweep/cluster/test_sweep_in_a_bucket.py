@@ -15,7 +15,7 @@ from bimix_sweep.errors import JournalError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.journal.segments import read
 from bimix_sweep.mixture.table import LossTable
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 
 pytestmark = pytest.mark.cluster
 SCRIPT = Path(__file__).resolve().parents[2] / "support" / "planted_sweep.py"

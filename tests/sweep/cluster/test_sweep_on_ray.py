@@ -13,7 +13,7 @@ from bimix_sweep.errors import JournalError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.journal.segments import read
 from bimix_sweep.mixture.table import LossTable
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 
 pytestmark = pytest.mark.cluster
 SCRIPT = Path(__file__).resolve().parents[2] / "support" / "planted_sweep.py"
@@ -154,7 +154,7 @@ def test_no_training_is_lost_where_workers_die_between_two_of_them(tmp_path, dri
     history, _ = check_complete(folder, trials=5)
     assert {record.state for record in history.state.trials.values()} == {"finished"}
     assert (
-        len({start["where"] for starts in history.starts.values() for start in starts}) >= 5
+        len({start.where for starts in history.starts.values() for start in starts}) >= 5
     )  # each worker died
     assert "failed" not in said
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 from tests.support import faults
 
 pytestmark = pytest.mark.cluster

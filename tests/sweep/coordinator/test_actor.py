@@ -16,8 +16,9 @@ from bimix_sweep.journal.writer import Journal
 from bimix_sweep.law.optimum.optimal_mixture import optimal_mixture
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.sweep.coordinator.actor import LawActor
-from bimix_sweep.sweep.history.events import sweep_event
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.events import SweepEvent
+from bimix_sweep.sweep.history.rebuilding import replay
+from bimix_sweep.sweep.history.stored_spec import StoredSpec
 from bimix_sweep.sweep.views.follower import Follower
 from bimix_sweep.sweep.workspace.paths import begun
 
@@ -40,11 +41,11 @@ def first_event(**changes):
         "max_trials": 8,
         "tolerance": 1e-7,
     }
-    return sweep_event(
+    return SweepEvent(
         name="s",
         config_digest="c",
         data={"store": "d"},
-        spec=SweepSpec(**(fields | changes)),
+        spec=StoredSpec.of(SweepSpec(**(fields | changes))),
         versions={},
     )
 
@@ -126,8 +127,8 @@ def test_a_restart_anywhere_changes_neither_proposals_nor_finals(
         name: record.points for name, record in expected.state.trials.items()
     }
     assert found.decision.reason == expected.decision.reason
-    assert found.confirmation["mixtures"] == expected.confirmation["mixtures"]
-    assert found.confirmation["law"] == expected.confirmation["law"]
+    assert found.confirmation.mixtures == expected.confirmation.mixtures
+    assert found.confirmation.law == expected.confirmation.law
 
 
 def test_asking_again_for_a_trial_gives_the_same_proposal_once(open_actor, tmp_path):
@@ -188,7 +189,7 @@ def test_bad_points_are_refused_and_leave_no_trace(open_actor, tmp_path):
 
 
 @pytest.mark.parametrize("loss", [1e200, 1e100, 5e-324])
-def test_a_training_with_an_extreme_loss_has_failed_also_in_a_journal_that_took_it_and_the_sweep_goes_on(
+def test_a_trial_with_an_extreme_loss_has_failed_also_in_a_journal_that_took_it_and_the_sweep_goes_on(
     open_actor, tmp_path, loss
 ):
     actor = open_actor()
@@ -237,7 +238,7 @@ def _overflowed(optimum):
 @pytest.mark.parametrize("changes", [{"patience": 10**23}, {"weights": {"nobody": 1.0}}])
 def test_a_sweep_whose_journal_could_not_be_read_again_does_not_begin(tmp_path, changes):
     first = first_event()
-    first["spec"] |= changes
+    first = first.model_copy(update={"spec": first.spec.model_copy(update=changes)})
     with pytest.raises(BimixSweepError):
         LawActor(str(tmp_path), first, lock_seconds=0).ready()
     assert not begun(tmp_path)
@@ -269,7 +270,7 @@ def test_a_second_writer_other_data_or_another_configuration_is_refused(open_act
         LawActor(str(tmp_path), first_event(), lock_seconds=0).ready()
     for change in ({"config_digest": "other"}, {"data": {"store": "other"}}):
         with pytest.raises(SweepError, match="is not what this sweep began with"):
-            open_actor(first_event() | change)
+            open_actor(first_event().model_copy(update=change))
     open_actor()
 
 
@@ -420,7 +421,7 @@ def written(folder, *events):
     ],
 )
 def test_an_event_that_does_not_fit_is_named(tmp_path, event, reason):
-    written(tmp_path, first_event(), event)
+    written(tmp_path, first_event().to_json(), event)
     with pytest.raises(JournalError, match=reason):
         replay(tmp_path)
 
@@ -430,14 +431,14 @@ def test_an_event_that_does_not_fit_is_named(tmp_path, event, reason):
     [("seed", "x"), ("steps", 0), ("eval_steps", 3), ("weights", [1]), ("objective", "best")],
 )
 def test_a_spec_of_wrong_kind_is_named(tmp_path, key, value):
-    first = first_event()
+    first = first_event().to_json()
     written(tmp_path, first | {"spec": first["spec"] | {key: value}})
     with pytest.raises(JournalError, match=rf"event 1 \(sweep\) cannot be used: spec\.{key} is "):
         replay(tmp_path)
 
 
 def test_a_journal_of_too_many_domains_or_without_a_beginning_is_refused(tmp_path):
-    first = json.loads(json.dumps(first_event()))
+    first = json.loads(json.dumps(first_event().to_json()))
     first["spec"]["domains"] = {
         f"d{i}": {"tokens": None, "min": 0, "max": 1} for i in range(10_001)
     }

@@ -7,7 +7,7 @@ import pytest
 from bimix_sweep.errors import TrainingError
 from bimix_sweep.sweep.coordinator.actor import LawActor
 from bimix_sweep.sweep.history.attempts import AttemptLimits
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 from tests.support.in_process import STEPS, Planted, config, first, losses
 
 POINT_SECONDS = 90.0
@@ -166,8 +166,8 @@ def test_auto_is_ten_times_the_longest_silence_of_a_trial_that_finished(open_act
 
 
 def limit_of(actor, trial):
-    with actor._replicas.reading() as front:
-        return actor._attempts.max_silence(trial, front)
+    with actor._replicas.reading() as write_replica:
+        return actor._recorder._attempts.max_silence(trial, write_replica)
 
 
 def test_auto_counts_the_time_after_the_last_point_of_a_trial_that_finished(open_actor, clock):
@@ -219,8 +219,10 @@ def test_auto_gives_a_trial_of_more_steps_as_much_longer(open_actor, clock):
         if not limits:
             actor.finish(proposal.trial)
             finished = proposal.steps
-        with actor._replicas.reading() as front:
-            limits[proposal.steps] = actor._attempts.max_silence(proposal.trial, front)
+        with actor._replicas.reading() as write_replica:
+            limits[proposal.steps] = actor._recorder._attempts.max_silence(
+                proposal.trial, write_replica
+            )
     assert finished == 200
     assert limits == {200: 10 * POINT_SECONDS, 400: 20 * POINT_SECONDS}
 
@@ -273,7 +275,7 @@ def test_a_step_of_the_wall_clock_changes_no_hours_and_ends_no_trial(
     for hours in (2, -3):
         # the clock of this round is used before the next round sets another
         monkeypatch.setattr("time.time", lambda: wall() + 3600 * hours)  # noqa: B023
-        actor.enforce()
+        actor._recorder.enforce()
         assert actor.overdue([first_trial.trial, second.trial]) == []
         report(actor, second, 100 + hours)
         assert actor.alive(first_trial.trial)

@@ -4,7 +4,7 @@ import pytest
 
 from bimix_sweep.errors import SweepError, TrainingError
 from bimix_sweep.sweep.history.budget import bills
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.history.snapshot import snapshot_of
 from bimix_sweep.sweep.results import write_results
 from tests.support.in_process import STEPS, Planted, config, losses, open_sweep, run
@@ -66,7 +66,7 @@ def to_the_end(actor, clock, **options):
     ("key", "resources"),
     [("core_hours", {"cores": 2.0}), ("gpu_hours", {"cores": 1.0, "gpus": 2.0})],
 )
-def test_trainings_and_the_final_ones_stay_under_the_limit_and_the_decision_says_so(
+def test_trials_and_the_final_ones_stay_under_the_limit_and_the_decision_says_so(
     tmp_path, clock, key, resources
 ):
     given = config(40, **{f"budget__{key}": 16.0})
@@ -127,7 +127,7 @@ def test_before_anything_finished_the_cost_is_what_the_running_ones_come_to(tmp_
     actor.close()
 
 
-def test_a_training_that_runs_into_the_limit_is_ended_and_the_sweep_ends_with_what_it_has(
+def test_a_trial_that_runs_into_the_limit_is_ended_and_the_sweep_ends_with_what_it_has(
     tmp_path, clock
 ):
     given = config(40, budget__core_hours=30.0)
@@ -137,10 +137,10 @@ def test_a_training_that_runs_into_the_limit_is_ended_and_the_sweep_ends_with_wh
     stuck = actor.propose("t0007")
     actor.start(stuck.trial, "here", 1.0, 0.0)
     clock.pass_hours(29.2)
-    actor.enforce()
+    actor._recorder.enforce()
     assert actor.alive(stuck.trial)
     clock.pass_hours(0.2)
-    actor.enforce()
+    actor._recorder.enforce()
     assert not actor.alive(stuck.trial)
     reason = "the budget of 30 core-hours is spent"
     with pytest.raises(
@@ -173,7 +173,7 @@ def test_a_training_that_runs_into_the_limit_is_ended_and_the_sweep_ends_with_wh
 
 
 @pytest.mark.parametrize("points", [STEPS, STEPS[-1:]])
-def test_start_up_of_cheap_trainings_is_not_taken_to_grow_with_size(tmp_path, clock, points):
+def test_start_up_of_cheap_trials_is_not_taken_to_grow_with_size(tmp_path, clock, points):
     def confirmations(record):
         return record.role == "confirmation"
 
@@ -211,7 +211,7 @@ def test_too_few_hours_for_the_dearest_end_a_search_once_one_of_them_shows_it(tm
     actor.close()
 
 
-def test_the_time_left_is_that_of_the_trainings_to_come_and_of_the_rest_of_those_that_run(
+def test_the_time_left_is_that_of_the_trials_to_come_and_of_the_rest_of_those_that_run(
     tmp_path, clock
 ):
     actor = open_sweep(tmp_path / "sweep", config(6))
@@ -267,7 +267,7 @@ def test_the_time_left_is_that_of_the_scales_to_come(tmp_path, clock):
     actor.close()
 
 
-def test_a_running_training_goes_on_as_between_its_points_whatever_its_start_up(tmp_path, clock):
+def test_a_running_trial_goes_on_as_between_its_points_whatever_its_start_up(tmp_path, clock):
     actor = open_sweep(tmp_path / "sweep", config(40, budget__core_hours=30.0))
     first = actor.propose("t0000")
     actor.start(first.trial, "here", 1.0, 0.0)
@@ -290,7 +290,7 @@ def test_time_in_which_nobody_drove_is_not_spent(tmp_path, clock):
     actor.close()
     clock.pass_hours(50)
     actor = open_sweep(tmp_path / "sweep")
-    actor.enforce()
+    actor._recorder.enforce()
     assert actor.alive(proposal.trial)
     assert [bill.spent for bill in bills(actor._replicas.write_replica, clock())] == [
         pytest.approx(1.0, abs=1e-3)

@@ -18,7 +18,8 @@ from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.table import MixtureFile, write_columns
 from bimix_sweep.sweep.history.budget import bills
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.events import read_event
+from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.history.retries import left_out, retriable
 from bimix_sweep.sweep.history.usage import Hours
 from bimix_sweep.sweep.offline import offline
@@ -118,9 +119,9 @@ def test_proposals_after_a_retry_are_those_of_the_journal_whenever_it_is_read_ag
         run(actor)
         actor.close()
         history = replay(folder)
-        decision = history.refits[-1]["decision"]
-        told = (history.refits[-1]["num_over"], decision["regret_expected"], decision["streak"])
-        found[restarts] = [*history.proposals.values()], history.confirmation["law"], told
+        decision = history.refits[-1].decision
+        told = (history.refits[-1].num_over, decision.regret_expected, decision.streak)
+        found[restarts] = [*history.proposals.values()], history.confirmation.law, told
         assert states(history) == {f"t{number:04d}": "finished" for number in range(12)}
     assert found[False] == found[True]
 
@@ -133,7 +134,7 @@ def test_a_diverged_trial_and_one_that_a_change_ended_are_left_alone(tmp_path):
             train(actor, actor.propose("t0002"))
             continue
         start_and_fail(actor, number, cause)
-        actor._decider.failures.clear()
+        actor._decisions.failures.clear()
     actor.close()
     history = replay(folder)
     assert retriable(history, None) == ["t0000", "t0003", "t0004"]
@@ -168,8 +169,8 @@ def test_a_complete_sweep_takes_failed_trials_up_only_when_told_and_decides_its_
     history = replay(folder)
     assert history.complete
     assert set(states(history).values()) == {"finished"}
-    assert before.confirmation["num_points"] == 8 * len(STEPS) + 1
-    assert history.confirmation["num_points"] == 9 * len(STEPS)
+    assert before.confirmation.num_points == 8 * len(STEPS) + 1
+    assert history.confirmation.num_points == 9 * len(STEPS)
 
 
 def test_failed_attempts_are_paid_for_but_are_no_measure_of_what_a_trial_costs(tmp_path):
@@ -180,16 +181,17 @@ def test_failed_attempts_are_paid_for_but_are_no_measure_of_what_a_trial_costs(t
     at = 1_000_000.0
 
     def take(kind, seconds, **fields):
-        hours.take({"kind": kind, "trial": "a", "at": at + seconds, **fields}, at + seconds)
+        event = {"kind": kind, "trial": "a", "at": at + seconds, **fields}
+        hours.take(read_event(event), at + seconds)
 
-    take("start", 0, cores=1.0)
-    take("point", 36_000, step=100)
-    take("end", 36_000)
-    take("retry", 40_000)
-    take("start", 50_000, cores=1.0)
-    take("point", 51_800, step=200)
-    take("point", 53_600, step=400)
-    take("end", 53_600)
+    take("start", 0, where="here", cores=1.0)
+    take("point", 36_000, step=100, losses={})
+    take("end", 36_000, state="failed", reason="")
+    take("retry", 40_000, reopens=True)
+    take("start", 50_000, where="here", cores=1.0)
+    take("point", 51_800, step=200, losses={})
+    take("point", 53_600, step=400, losses={})
+    take("end", 53_600, state="finished", reason="")
     history = replay_with_hours(tmp_path, hours)
     (bill,) = bills(history, at + 60_000)
     assert bill.spent == pytest.approx(11.0)
@@ -333,7 +335,7 @@ def test_losses_recorded_before_the_failure_do_not_replace_it_and_a_complete_swe
     assert states(history)["t0003"] == "failed"
 
 
-def test_trials_tried_again_reopen_the_end_and_the_final_trials_it_ends_are_named(tmp_path):
+def test_trials_tried_again_reopen_the_end_and_the_confirmation_trials_it_ends_are_named(tmp_path):
     folder = tmp_path / "sweep"
     actor = open_sweep(folder, config(8))
     for number in range(8):
@@ -348,7 +350,9 @@ def test_trials_tried_again_reopen_the_end_and_the_final_trials_it_ends_are_name
     wanted = actor.retriable("all")
     assert wanted == ["t0004", lost]
     assert actor.retry([lost, "t0004"]) == ["t0004"]
-    assert any(f"final trials {running} are ended" in line for line in actor.snapshot().lines)
+    assert any(
+        f"confirmation trials {running} are ended" in line for line in actor.snapshot().lines
+    )
     run(actor)
     actor.close()
     history = replay(folder)

@@ -7,9 +7,12 @@ import pytest
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.sweep.cluster.gauges import GAUGES, readings
-from bimix_sweep.sweep.history.events import sweep_event
-from bimix_sweep.sweep.history.history import SweepHistory, rebuild
+from bimix_sweep.sweep.history.events import SweepEvent, read_event
+from bimix_sweep.sweep.history.history import SweepHistory
+from bimix_sweep.sweep.history.rebuilding import rebuild
+from bimix_sweep.sweep.history.refits import PastRefit
 from bimix_sweep.sweep.history.statistics import StatisticsCollector, information_rate
+from bimix_sweep.sweep.history.stored_spec import StoredSpec
 from bimix_sweep.sweep.history.usage import Hours
 
 
@@ -25,8 +28,12 @@ def begun(**changes):
         "max_trials": 10,
         "tolerance": 0.004,
     }
-    return sweep_event(
-        name="s", config_digest="c", data={}, spec=SweepSpec(**(fields | changes)), versions={}
+    return SweepEvent(
+        name="s",
+        config_digest="c",
+        data={},
+        spec=StoredSpec.of(SweepSpec(**(fields | changes))),
+        versions={},
     )
 
 
@@ -78,9 +85,13 @@ def refit(points, regret, optimum=True):
     }
 
 
+def past_refit(points, regret):
+    return PastRefit.of(read_event(refit(points, regret)), num_failed=0)
+
+
 def test_the_figures_are_those_of_the_record():
     events = [
-        begun(core_hours=5.0),
+        begun(core_hours=5.0).to_json(),
         proposal("t0000"),
         proposal("t0001"),
         proposal("t0002"),
@@ -161,12 +172,15 @@ def test_a_sweep_without_a_point_has_no_optimum_and_no_error():
 
 def test_a_look_again_sees_what_came_since():
     history, figurer = (
-        rebuild([begun(), proposal("t0000"), point("t0000", 400, 3.0, 3.0), end("t0000")], "here"),
+        rebuild(
+            [begun().to_json(), proposal("t0000"), point("t0000", 400, 3.0, 3.0), end("t0000")],
+            "here",
+        ),
         StatisticsCollector(),
     )
     assert figurer.take(history).objective_best == 3.0
     for event in (proposal("t0001"), point("t0001", 400, 2.0, 2.0), end("t0001")):
-        history.apply(event)
+        history.apply(read_event(event))
     figures = figurer.take(history)
     assert (figures.objective_best, figures.points) == (2.0, 2)
     assert figures.points_per_second > 0
@@ -174,19 +188,21 @@ def test_a_look_again_sees_what_came_since():
 
 @pytest.mark.parametrize("regret", [0.1, 1e-5])
 def test_information_of_a_regret_halved_every_hour_is_ln_2(regret):
-    refits = [refit(100 * hour, regret * 0.5**hour) for hour in range(1, 11)]
+    refits = [past_refit(100 * hour, regret * 0.5**hour) for hour in range(1, 11)]
     assert information_rate(refits, points=1000, core_hours=10.0) == pytest.approx(math.log(2))
     assert information_rate(refits, points=1000, core_hours=20.0) == pytest.approx(math.log(2) / 2)
 
 
 def test_information_is_of_the_later_half_of_the_points_and_needs_two_refits():
-    early = [refit(10 * place, 0.5**place) for place in range(1, 40)]
-    late = [refit(600, 0.01), refit(800, 0.01), refit(1000, 0.01)]
+    early = [past_refit(10 * place, 0.5**place) for place in range(1, 40)]
+    late = [past_refit(600, 0.01), past_refit(800, 0.01), past_refit(1000, 0.01)]
     assert information_rate([*early, *late], points=1000, core_hours=1.0) == pytest.approx(0)
     assert information_rate(late[:1], points=1000, core_hours=1.0) is None
     assert (
         information_rate(
-            [refit(600, None), refit(800, 0.0), refit(900, 0.1)], points=1000, core_hours=1.0
+            [past_refit(600, None), past_refit(800, 0.0), past_refit(900, 0.1)],
+            points=1000,
+            core_hours=1.0,
         )
         is None
     )
@@ -194,7 +210,7 @@ def test_information_is_of_the_later_half_of_the_points_and_needs_two_refits():
 
 def test_hours_run_from_a_start_to_the_last_sign_of_every_attempt():
     hours = Hours()
-    start = {"kind": "start", "trial": "t0000", "cores": 4.0, "gpus": 8.0}
+    start = {"kind": "start", "trial": "t0000", "where": "here", "cores": 4.0, "gpus": 8.0}
     for event, at in (
         (start, 0),
         (point("t0000", 100, 1, 1), 1800),  # killed after half an hour; a night passes
@@ -203,9 +219,9 @@ def test_hours_run_from_a_start_to_the_last_sign_of_every_attempt():
         (end("t0000"), 51_800),
         (end("t0000"), 90_000),
     ):
-        hours.take(event, float(at))
+        hours.take(read_event(event), float(at))
     assert (hours.core_hours, hours.gpu_hours) == (4.0, 8.0)
     older = Hours()  # a start without cores, as older journals have it
-    older.take({"kind": "start", "trial": "t"}, 0.0)
-    older.take(end("t"), 3600.0)
+    older.take(read_event({"kind": "start", "trial": "t", "where": "here"}), 0.0)
+    older.take(read_event(end("t")), 3600.0)
     assert (older.core_hours, older.gpu_hours) == (1.0, 0.0)

@@ -17,7 +17,7 @@ from bimix_sweep.errors import DataError, SweepError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.config_staging import check_change, settle, stage, stage_store, take_up
 from bimix_sweep.sweep.coordinator.actor import LawActor
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.history.spec import first_event, sweep_spec
 from bimix_sweep.sweep.trainers.base import TrialJob
 from bimix_sweep.sweep.trainers.builtin import prepare_builtin
@@ -114,7 +114,7 @@ def train(trainer, folder, mixture):
     return points
 
 
-def test_a_domain_that_joins_is_tokenised_with_the_sweep_s_tokenizer_and_old_trainings_come_out_the_same(
+def test_a_domain_that_joins_is_tokenised_with_the_sweep_s_tokenizer_and_old_trials_come_out_the_same(
     text, tmp_path
 ):
     folder = tmp_path / "sweep"
@@ -129,7 +129,7 @@ def test_a_domain_that_joins_is_tokenised_with_the_sweep_s_tokenizer_and_old_tra
     assert new.domains == ("latin", "digits", "tones")
     assert (folder / "store" / "tokenizer.json").read_bytes() == tokenizer
     assert new.digest != old.digest
-    assert replay(folder).first["data"]["store"] == new.digest
+    assert replay(folder).first.data["store"] == new.digest
     assert not (folder / "store.next").exists()
     after = train(trainer, tmp_path / "b", {"latin": 0.7, "digits": 0.3})
     assert after == before  # targets and batches are those of before

@@ -20,7 +20,7 @@ from bimix_sweep.journal.segments import read
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.table import LossTable, MixtureFile, write_columns
 from bimix_sweep.sweep.api import resume_sweep
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.offline import offline
 from tests.support.in_process import STEPS, Planted, losses, whole
 from tests.support.in_process import config as planted_config
@@ -155,7 +155,7 @@ def test_a_table_with_an_extreme_loss_is_refused_and_the_sweep_goes_on(tmp_path,
         call("propose", folder, "--count", 1, "-o", mixtures)
 
 
-def test_a_curve_may_come_in_parts_and_nan_is_a_training_that_failed(tmp_path, sweep_yaml):
+def test_a_curve_may_come_in_parts_and_nan_is_a_trial_that_failed(tmp_path, sweep_yaml):
     folder, mixtures, table = tmp_path / "sweep", tmp_path / "m.csv", tmp_path / "l.csv"
     call("propose", sweep_yaml, "--count", 3, "-o", mixtures)
     call("record", folder, train(mixtures, table, steps=STEPS[:2], only=["t0000"]))
@@ -221,7 +221,7 @@ def test_a_sweep_that_trains_elsewhere_and_one_on_ray_do_not_mix(tmp_path, sweep
     folder = tmp_path / "sweep"
     call("propose", sweep_yaml, "--count", 1, "-o", tmp_path / "m.csv")
     with pytest.raises(
-        SweepError, match="this sweep's trainings run elsewhere; go on with: bimix-sweep propose"
+        SweepError, match="this sweep's trials run elsewhere; go on with: bimix-sweep propose"
     ):
         resume_sweep(folder)
     assert f"its trainings run elsewhere; mixtures to run: bimix-sweep propose {folder}" in call(
@@ -232,7 +232,7 @@ def test_a_sweep_that_trains_elsewhere_and_one_on_ray_do_not_mix(tmp_path, sweep
     )
     whole(tmp_path / "ray", planted_config(5))
     with pytest.raises(
-        SweepError, match="this sweep's trainings run on Ray; go on with: bimix-sweep resume"
+        SweepError, match="this sweep's trials run on Ray; go on with: bimix-sweep resume"
     ):
         offline.propose(str(tmp_path / "ray"), 1)
     with pytest.raises(SweepError, match="holds no sweep that has begun"):
@@ -256,7 +256,7 @@ def test_a_larger_budget_in_the_folder_s_configuration_goes_on_after_the_results
     assert "2 new trials" in said
 
 
-def test_propose_says_that_the_final_trainings_are_handed_out_and_only_then_that_the_sweep_is_over(
+def test_propose_says_that_the_confirmation_trials_are_handed_out_and_only_then_that_the_sweep_is_over(
     tmp_path, sweep_yaml
 ):
     folder, mixtures, table = tmp_path / "sweep", tmp_path / "m.csv", tmp_path / "l.csv"
@@ -317,7 +317,7 @@ def test_an_optimum_that_was_trained_before_it_was_known_to_be_one_ends_the_swee
     )
 
 
-def test_two_rows_of_one_training_at_one_step_are_refused_whatever_their_size_or_seed(
+def test_two_rows_of_one_trial_at_one_step_are_refused_whatever_their_size_or_seed(
     tmp_path, sweep_yaml
 ):
     folder, mixtures, table = tmp_path / "sweep", tmp_path / "m.csv", tmp_path / "l.csv"

@@ -13,7 +13,7 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import SweepError
 from bimix_sweep.sweep.api import resume_sweep
 from bimix_sweep.sweep.coordinator.actor import LawActor
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.history.spec import first_event, sweep_spec
 from bimix_sweep.sweep.trainers.builtin import prepare_builtin
 from bimix_sweep.sweep.trainers.texts import check_texts, restore_store
@@ -117,7 +117,7 @@ def test_text_that_is_gone_is_said(sweep):
 
 
 def test_a_lost_store_is_made_again_from_the_same_text(sweep):
-    digest = replay(sweep).first["data"]["store"]
+    digest = replay(sweep).first.data["store"]
     shutil.rmtree(sweep / "store")
     restore_store(str(sweep), replay(sweep), lambda line: None)
     assert json.loads((sweep / "store" / "manifest.json").read_text())["digest"] == digest

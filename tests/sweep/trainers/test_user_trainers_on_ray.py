@@ -17,7 +17,7 @@ import yaml
 
 from bimix_sweep.errors import JournalError
 from bimix_sweep.journal.segments import read
-from bimix_sweep.sweep.history.history import replay
+from bimix_sweep.sweep.history.rebuilding import replay
 
 pytestmark = pytest.mark.cluster
 PATIENCE = 240

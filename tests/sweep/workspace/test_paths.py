@@ -71,7 +71,9 @@ def test_a_second_driver_is_refused_at_once_and_takes_nothing_away(tmp_path):
     folder = tmp_path / "sweep"
     with held(folder):
         left = sorted(folder.iterdir())
-        said = rf"sweep is used by another driver \(pid {os.getpid()} on {socket.gethostname()}\)"
+        said = (
+            rf"sweep is used by another driver \(process {os.getpid()} on {socket.gethostname()}\)"
+        )
         with pytest.raises(SweepError, match=said):
             run(folder, no_text)
         (folder / "config.yaml").write_text(config().to_yaml())
@@ -146,10 +148,10 @@ def test_checkpoints_and_a_journal_behind_a_link_are_refused_and_never_removed(t
     "said",
     [
         b"\xff\xfe\0",
-        "pid \u00b2 on HOST".encode(),
-        b"pid " + b"9" * 5000 + b" on HOST",
-        b"pid 0 on HOST",
-        b"pid 1 on \x1b[2J",
+        "process \u00b2 on HOST".encode(),
+        b"process " + b"9" * 5000 + b" on HOST",
+        b"process 0 on HOST",
+        b"process 1 on \x1b[2J",
     ],
 )
 def test_a_lock_that_says_nothing_of_a_driver_is_no_driver(tmp_path, said):

@@ -1,0 +1,139 @@
+"""The outcome of a sweep: its law, the predicted optimum, and what the confirmation trials say."""
+
+from dataclasses import dataclass, replace
+
+from bimix_sweep.design.confirmation import Comparison, compare_confirmation_trials, objective_noise
+from bimix_sweep.design.initial_design import moved_references
+from bimix_sweep.errors import SweepError
+from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
+from bimix_sweep.law.optimum.answer import answer
+from bimix_sweep.law.optimum.optimal_mixture import Optimum, ask
+from bimix_sweep.law.posterior.problem_statement import ProblemStatement
+from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.mixture.simplex import total_variation
+from bimix_sweep.sweep.history.confirmation_trials import confirmation_trials
+from bimix_sweep.sweep.history.history import SweepHistory
+
+MOVED = 5e-4
+"""Smallest distance between the predicted optimum and its confirmation mixture that is reported.
+
+Total variation, in [0, 1].
+"""
+
+
+def decided(history: SweepHistory) -> tuple[FittedLaw, Optimum, Comparison | None]:
+    """The law that the confirmation trials test, its optimum, and the comparison of the trials.
+
+    Returns:
+        The law with the sweep's problem, the optimum, and the comparison. The comparison is None
+        before all confirmation trials ended, and if too many of them failed.
+    """
+    assert history.confirmation is not None  # noqa: S101
+    problem = _problem(history, history.confirmation.num_points)
+    law = replace(FittedLaw.from_json(history.confirmation.law), problem=problem)
+    optimum = answer_of(law)
+    if history.running():
+        return law, optimum, None
+    comparison = _comparison(history, law, optimum)
+    if comparison is not None:
+        result = confirmation_result(problem.sweep, comparison, optimum)
+        law = replace(law, problem=replace(problem, confirmation_result=result))
+    return law, optimum, comparison
+
+
+def law_so_far(history: SweepHistory) -> FittedLaw:
+    """Fits a law to all points recorded so far, with the sweep's problem.
+
+    Raises:
+        LawError, TableError: the points determine no law.
+    """
+    law = fit_law(history.state.counted(history.state.evidence()), own=history.spec.own)
+    return replace(law, problem=_problem(history, history.state.num_points))
+
+
+def _problem(history: SweepHistory, num_points: int) -> ProblemStatement:
+    return history.spec.problem(history.first.name, num_points)
+
+
+def answer_of(law: FittedLaw) -> Optimum:
+    """The optimum that answers the problem that the law carries."""
+    assert law.problem is not None  # noqa: S101
+    return answer(law, law.problem)
+
+
+def confirmation_result(sweep: str, comparison: Comparison, optimum: Optimum) -> str:
+    """Sentence about the confirmation trials, for users who have only the law."""
+    taken = next(one.mixture for one in comparison.mixtures if one.role == comparison.recommended)
+    other = ""
+    if taken != optimum.mixture:
+        proportions = ", ".join(
+            f"{name} {proportion:.4f}" for name, proportion in taken.as_dict().items()
+        )
+        other = f" recommend another mixture than this optimum of the law ({proportions})"
+    return f"The confirmation trials of the sweep {sweep}{other}: {comparison.reason}."
+
+
+def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comparison | None:
+    """Compares the confirmation trials; None if too many of them failed."""
+    spec, measured = history.spec, _measured(history)
+    problem = ask(
+        law,
+        spec.domains,
+        weights=spec.weights,
+        objective=spec.objective,
+        step=spec.steps,
+        size=spec.size,
+    )
+    noise = objective_noise(law, problem, optimum.mixture.as_array(law.domains))
+    try:
+        comparison = compare_confirmation_trials(
+            measured.losses,
+            measured.mixtures,
+            weights=spec.weights,
+            objective=spec.objective,
+            goals=spec.goals,
+            predicted=measured.predicted,
+            noise=noise,
+            regret=optimum.regret.expected,
+        )
+    except SweepError:
+        return None
+    if outside := moved_references(spec.domains):
+        comparison = replace(comparison, reason=f"{comparison.reason}; {outside}")
+    moved = total_variation(
+        measured.mixtures[measured.predicted].as_array(law.domains),
+        optimum.mixture.as_array(law.domains),
+    )
+    if moved < MOVED:
+        return comparison
+    return replace(
+        comparison,
+        reason=f"{comparison.reason}; the mixture trained in place of the predicted optimum lies "
+        f"{moved:.3f} from it",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measured:
+    """What the finished confirmation trials measured, by the role of their mixture."""
+
+    mixtures: dict[str, Mixture]
+    losses: dict[str, dict[int, dict[str, float]]]
+    """{role: {seed: {target: loss at the last step}}}."""
+    predicted: str
+    """Role of the predicted optimum; empty if no trial of it finished."""
+
+
+def _measured(history: SweepHistory) -> _Measured:
+    assert history.confirmation is not None  # noqa: S101
+    predicted = ""
+    mixtures: dict[str, Mixture] = {}
+    losses: dict[str, dict[int, dict[str, float]]] = {}
+    for trial, _, entry in confirmation_trials(history, history.confirmation.mixtures):
+        role = " = ".join(sorted(entry.labels, key=lambda label: label != "predicted"))
+        record = history.state.trials.get(trial)
+        if record is not None and record.state == "finished" and record.points:
+            mixtures[role] = record.mixture
+            losses.setdefault(role, {})[record.seed] = record.points[max(record.points)]
+            predicted = role if "predicted" in entry.labels else predicted
+    return _Measured(mixtures=mixtures, losses=losses, predicted=predicted)
