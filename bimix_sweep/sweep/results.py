@@ -20,7 +20,8 @@ from bimix_sweep.export.recipe import Recipe, build_recipe
 from bimix_sweep.export.writing import as_yaml
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
 from bimix_sweep.law.optimum.answer import answer, not_tested
-from bimix_sweep.law.optimum.optimal_mixture import Optimum, ask
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem
+from bimix_sweep.law.optimum.optimal_mixture import Optimum
 from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.simplex import total_variation
@@ -230,7 +231,7 @@ def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comp
             mixtures[role] = record.mixture
             losses.setdefault(role, {})[record.seed] = record.points[max(record.points)]
             predicted = role if "predicted" in entry["labels"] else predicted
-    problem = ask(
+    problem = DecisionProblem.of(
         law,
         spec.domains,
         weights=spec.weights,

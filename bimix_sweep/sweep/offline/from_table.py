@@ -12,7 +12,7 @@ from bimix_sweep.design.fidelity import Fidelity, fidelities_of, kinds_of
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import TableError
 from bimix_sweep.law.fitting.fit_law import fit_law
-from bimix_sweep.law.optimum.optimal_mixture import ask
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng, seed_for
@@ -63,7 +63,9 @@ def propose_from_table(
             *((fidelity.size, round(fidelity.steps)) for fidelity in (*others, target)), strict=True
         )
     )
-    problem = ask(law, domains, step=target.steps, size=None if law.sizes is None else target.size)
+    problem = DecisionProblem.of(
+        law, domains, step=target.steps, size=None if law.sizes is None else target.size
+    )
     new: list[Proposal] = []
     running: list[Fidelity] = []
     names = (name for number in range(10**9) if (name := f"p{number:04d}") not in runs.trials)

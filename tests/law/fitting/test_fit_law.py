@@ -7,13 +7,14 @@ import pytest
 from scipy.stats import spearmanr
 
 from bimix_sweep.errors import LawError, MixtureError
+from bimix_sweep.law.fitting import discrepancy_fit
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
 from bimix_sweep.law.fitting.warm_start import WarmStart
-from bimix_sweep.law.model import discrepancy
 from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.priors import Problems
 from bimix_sweep.law.posterior import bimix
 from bimix_sweep.mixture.table import LossTable
+from tests.support.parametric import parametric_losses
 
 DOMAINS = ("web", "code", "books", "math")
 STEPS = np.array([200.0, 400.0, 700.0, 1000.0])
@@ -102,7 +103,7 @@ def test_bimix_coefficients_are_found_again():
     assert [f.c for f in found] == pytest.approx([2.5, 1.5, 2.8, 2.0], rel=0.01)
     r = mixtures_of(3, seed=9, concentration=3.0)
     own = bimix.predict(found[1], r[:, 1], np.full(3, 1500.0))
-    assert own == pytest.approx(law.law_only(r, np.full(3, 1500.0))[:, 1], rel=1e-12)
+    assert own == pytest.approx(parametric_losses(law, r, np.full(3, 1500.0))[:, 1], rel=1e-12)
 
 
 def test_bimix_is_infinite_at_zero_and_says_so():
@@ -347,9 +348,9 @@ GOOD = table_of(transfer_truth, mixtures_of(6))
         (
             table_of(transfer_truth, [mixtures_of(1)[0]] * 5),
             {},
-            "all 5 trainings have the same mixture",
+            "all 5 trials have the same mixture",
         ),
-        (GOOD.select(np.arange(4)), {}, "all 1 trainings have the same mixture; need at least 2"),
+        (GOOD.select(np.arange(4)), {}, "all 1 trials have the same mixture; need at least 2"),
         (_changed(GOOD, domains=("web",), proportions=np.ones((24, 1))), {}, "1 domain"),
         (_changed(GOOD, losses=np.full((24, 4), np.nan)), {}, "no measured loss"),
         (_changed(GOOD, losses=np.where(GOOD.losses > 3, np.inf, GOOD.losses)), {}, "has loss inf"),
@@ -394,11 +395,11 @@ def missed(r, wave):
     )
 
 
-def own_misfit(r, s, size):
+def own_discrepancy(r, s, size):
     return transfer_truth(r, s) + 0.1 * (size / 4e7) ** -0.3 + missed(r, 0.0 if size > 1e7 else 2.0)
 
 
-def same_misfit(r, s, size):
+def same_discrepancy(r, s, size):
     return transfer_truth(r, s) + 0.1 * (size / 4e7) ** -0.3 + missed(r, 0.0)
 
 
@@ -406,14 +407,14 @@ def test_what_the_law_misses_is_carried_over_to_another_size_only_where_the_size
     mixtures, sizes = mixtures_of(40), (4e6, 4e7)
     same, own = (
         fit_law(table_of(truth, mixtures, STEPS[2:], sizes=sizes))
-        for truth in (same_misfit, own_misfit)
+        for truth in (same_discrepancy, own_discrepancy)
     )
-    assert same.shape.reach == np.inf
-    assert own.shape.reach < 1
+    assert same.conditioned.kernel.size_lengthscale == np.inf
+    assert own.conditioned.kernel.size_lengthscale < 1
 
     asked = mixtures_of(60, seed=5)
     few = np.array([number < 6 for number in range(40)])
-    for truth, small_helps in ((same_misfit, True), (own_misfit, False)):
+    for truth, small_helps in ((same_discrepancy, True), (own_discrepancy, False)):
         table = table_of(truth, mixtures, STEPS[2:], sizes=sizes)
         kept = np.array(
             [
@@ -440,23 +441,23 @@ def test_what_the_law_misses_is_carried_over_to_another_size_only_where_the_size
             )
 
 
-def test_a_law_whose_process_forgets_over_sizes_is_the_same_from_its_json():
-    law = fit_law(table_of(own_misfit, mixtures_of(30), STEPS[2:], sizes=(4e6, 4e7)))
+def test_a_law_whose_discrepancy_forgets_over_sizes_is_the_same_from_its_json():
+    law = fit_law(table_of(own_discrepancy, mixtures_of(30), STEPS[2:], sizes=(4e6, 4e7)))
     again = FittedLaw.from_json(json.loads(json.dumps(law.to_json())))
     assert again.digest == law.digest
-    assert again.shape == law.shape
-    data = law.to_json() | {"shape": {"length": 0.5, "reach": -1.0}}
-    with pytest.raises(LawError, match="reach of the process is -1"):
+    assert again.conditioned.kernel == law.conditioned.kernel
+    data = law.to_json() | {"kernel": {"lengthscale": 0.5, "size_lengthscale": -1.0}}
+    with pytest.raises(LawError, match="size_lengthscale of the discrepancy is -1"):
         FittedLaw.from_json(data)
 
 
-def drifting_misfit(r, s, size=NAN):
+def drifting_discrepancy(r, s, size=NAN):
     """What is missed of a mixture is another wave early than late."""
     late = np.clip(np.log(s / 200) / np.log(5), 0, 1)
     return transfer_truth(r, s) + (1 - late) * missed(r, 2.0) + late * missed(r, 0.0)
 
 
-def lasting_misfit(r, s, size=NAN):
+def lasting_discrepancy(r, s, size=NAN):
     return transfer_truth(r, s) + missed(r, 0.0)
 
 
@@ -466,16 +467,16 @@ CURVE = np.geomspace(200, 1000, 8)
 def test_what_the_law_misses_of_a_curve_is_told_by_the_steps_nearby_where_it_drifts(monkeypatch):
     lasting, drifting = (
         fit_law(table_of(truth, mixtures_of(40), CURVE))
-        for truth in (lasting_misfit, drifting_misfit)
+        for truth in (lasting_discrepancy, drifting_discrepancy)
     )
-    assert lasting.shape.lasting == np.inf
-    assert drifting.shape.lasting < np.inf
+    assert lasting.conditioned.kernel.step_lengthscale == np.inf
+    assert drifting.conditioned.kernel.step_lengthscale < np.inf
 
     asked = mixtures_of(60, seed=5)
-    monkeypatch.setattr(discrepancy, "REACH_GAIN", np.inf)
-    blind = fit_law(table_of(drifting_misfit, mixtures_of(40), CURVE))
+    monkeypatch.setattr(discrepancy_fit, "MIN_GAIN", np.inf)
+    blind = fit_law(table_of(drifting_discrepancy, mixtures_of(40), CURVE))
     for step in (CURVE[0], CURVE[-1]):
-        truth = [drifting_misfit(r, step) for r in asked]
+        truth = [drifting_discrepancy(r, step) for r in asked]
         errors = [
             np.abs(np.log(law.predict(asked, np.full(60, step))) - truth).mean()
             for law in (drifting, blind)
@@ -486,9 +487,9 @@ def test_what_the_law_misses_of_a_curve_is_told_by_the_steps_nearby_where_it_dri
     assert again.digest == drifting.digest
 
 
-def test_curves_that_end_early_tell_less_of_the_end_where_the_misfit_drifts():
+def test_curves_that_end_early_tell_less_of_the_end_where_the_discrepancy_drifts():
     mixtures = mixtures_of(40)
-    for truth, drifts in ((drifting_misfit, True), (lasting_misfit, False)):
+    for truth, drifts in ((drifting_discrepancy, True), (lasting_discrepancy, False)):
         table = table_of(truth, mixtures, CURVE)
         short = np.array([int(trial[1:]) >= 6 for trial in table.trials])
         law = fit_law(table.select(~short | (table.steps < 400)))
@@ -502,7 +503,7 @@ def test_curves_that_end_early_tell_less_of_the_end_where_the_misfit_drifts():
 
 
 @pytest.mark.parametrize(("points", "noise"), [(8, 1e-5), (8, 1e-3), (80, 1e-3)])
-def test_curves_that_wander_each_for_itself_are_noise_of_the_looks_and_not_of_the_trainings(
+def test_curves_that_wander_each_for_itself_are_noise_of_the_segments_and_not_of_the_trials(
     points, noise
 ):
     def wandering(r, s, size=NAN):
@@ -518,7 +519,7 @@ def test_curves_that_wander_each_for_itself_are_noise_of_the_looks_and_not_of_th
             wandering, mixtures_of(30), np.geomspace(200, 1000, points), offset=0.0, point=noise
         )
     )
-    assert (np.sqrt(law.offset2) < 0.008).all()
+    assert (np.sqrt(law.conditioned.variances.trial) < 0.008).all()
     asked = mixtures_of(60, seed=5)
     loss, sd = law.predict_with_sd(asked, np.full(60, 1000.0))
     miss = (np.log(loss) - [transfer_truth(r, 1000.0) for r in asked]) / (sd / loss)
@@ -543,7 +544,7 @@ def test_smooth_curves_far_apart_and_wild_losses_give_a_law_that_can_be_read_aga
         else:
             assert FittedLaw.from_json(law.to_json()).digest == law.digest
     assert len(refused) < 10
-    assert all("look for trainings that diverged" in said for said in refused)
+    assert all("look for trials that diverged" in said for said in refused)
 
 
 def test_a_refit_to_one_of_two_sizes_is_as_sure_at_that_size_as_a_cold_fit():
@@ -557,7 +558,7 @@ def test_a_refit_to_one_of_two_sizes_is_as_sure_at_that_size_as_a_cold_fit():
     assert warm == pytest.approx(cold, rel=0.5)
 
 
-def test_few_runs_do_not_overstate_how_much_mixtures_matter(monkeypatch):
+def test_few_trials_do_not_overstate_how_much_mixtures_matter(monkeypatch):
     """The mode of slope and log t together is at a steeper slope than the data say; integrated over
     log t it is not.
     """
