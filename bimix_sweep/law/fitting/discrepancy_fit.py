@@ -98,15 +98,17 @@ def fit_discrepancy(
         previous: kernel of an earlier fit, which a warm refit keeps; None for a cold fit.
     """
     if previous is not None:
-        return previous, _judged(residuals, [previous])[previous].variances
-    judged = _judged(residuals, [KernelParams(lengthscale=value) for value in LENGTHSCALES])
-    best = min(judged, key=lambda kernel: judged[kernel].cost)
+        return previous, _evidence_of(residuals, [previous])[previous].variances
+    candidates = _evidence_of(
+        residuals, [KernelParams(lengthscale=value) for value in LENGTHSCALES]
+    )
+    best = min(candidates, key=lambda kernel: candidates[kernel].cost)
     for changes in _finite_lengthscales(residuals):
-        finite = _judged(residuals, [replace(best, **change) for change in changes])
+        finite = _evidence_of(residuals, [replace(best, **change) for change in changes])
         best_finite = min(finite, key=lambda kernel: finite[kernel].cost)
-        if finite[best_finite].cost < judged[best].cost - MIN_GAIN:
-            judged, best = finite, best_finite
-    return best, judged[best].variances
+        if finite[best_finite].cost < candidates[best].cost - MIN_GAIN:
+            candidates, best = finite, best_finite
+    return best, candidates[best].variances
 
 
 def _finite_lengthscales(residuals: SegmentResiduals) -> Iterator[list[dict[str, float]]]:
@@ -123,7 +125,7 @@ def _finite_lengthscales(residuals: SegmentResiduals) -> Iterator[list[dict[str,
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Judged:
+class _KernelEvidence:
     """Evidence of one kernel over all targets."""
 
     cost: float
@@ -132,9 +134,9 @@ class _Judged:
     """(targets,) variance components estimated under the kernel."""
 
 
-def _judged(
+def _evidence_of(
     residuals: SegmentResiduals, kernels: Sequence[KernelParams]
-) -> dict[KernelParams, _Judged]:
+) -> dict[KernelParams, _KernelEvidence]:
     """Computes the evidence of each kernel."""
     information, noise = residuals.information, residuals.noise
     known = (
@@ -155,7 +157,7 @@ def _judged(
         }
         for kernel in kernels:
             covariance = covariances[kernel.noise_fraction]
-            judged = evidence(
+            estimate = evidence(
                 Spectrum.of(residuals.inputs.of(measured), kernel, covariance),
                 residuals.mean[targets][:, measured],
                 information.mean_jacobian[targets][:, measured],
@@ -163,10 +165,13 @@ def _judged(
                 covariance.log_det,
                 residuals.used[targets],
             )
-            cost[kernel] += float(judged.cost.sum())
-            discrepancy[kernel][targets], trial[kernel][targets] = judged.discrepancy, judged.trial
+            cost[kernel] += float(estimate.cost.sum())
+            discrepancy[kernel][targets], trial[kernel][targets] = (
+                estimate.discrepancy,
+                estimate.trial,
+            )
     return {
-        kernel: _Judged(
+        kernel: _KernelEvidence(
             cost=cost[kernel],
             variances=VarianceComponents(
                 trial=trial[kernel],

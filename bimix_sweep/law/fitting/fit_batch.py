@@ -76,18 +76,7 @@ def fit_batch(
     Raises:
         LawError: BiMix is wanted for a target without an own domain.
     """
-    if law == "bimix" and (missing := [t for t in targets if t not in own]):
-        raise LawError(
-            f"target {missing[0]} has no own domain, which BiMix needs; name it with "
-            f"own={{{missing[0]!r}: domain}}"
-        )
-    pairs = [
-        (t, b)
-        for t, name in enumerate(targets)
-        for b in (False, True)
-        if (law != "bimix" if not b else law != "transfer" and name in own)
-    ]
-    target, bimix = np.array([t for t, _ in pairs]), np.array([b for _, b in pairs])
+    target, bimix = _pairs(targets, own, law)
     own_index = np.array([domains.index(own[name]) if name in own else -1 for name in targets])
     reference = _reference(trials, previous)
     lacking = _lacking(trials, own_index)
@@ -99,7 +88,9 @@ def fit_batch(
     problems, start = recentred(problems, problems.prior(shared).mean, inputs)
     noise = None
     if previous is not None:
-        names = [(targets[t], "bimix" if b else "transfer") for t, b in pairs]
+        names = [
+            (targets[t], "bimix" if b else "transfer") for t, b in zip(target, bimix, strict=True)
+        ]
         problems, start, noise = _warm(problems, start, shared, names, domains, previous)
     return FitBatch(
         data=FitData(
@@ -123,6 +114,28 @@ def fit_batch(
             problems.num_sizes,
         ),
     )
+
+
+def _pairs(
+    targets: tuple[str, ...], own: Mapping[str, str], law: str
+) -> tuple[Index, npt.NDArray[np.bool_]]:
+    """Lists the (target, law) pairs to be fitted.
+
+    Returns:
+        (problems,) index of the target, and (problems,) True for BiMix.
+    """
+    if law == "bimix" and (missing := [t for t in targets if t not in own]):
+        raise LawError(
+            f"target {missing[0]} has no own domain, which BiMix needs; name it with "
+            f"own={{{missing[0]!r}: domain}}"
+        )
+    pairs = [
+        (t, b)
+        for t, name in enumerate(targets)
+        for b in (False, True)
+        if (law != "bimix" if not b else law != "transfer" and name in own)
+    ]
+    return np.array([t for t, _ in pairs]), np.array([b for _, b in pairs])
 
 
 def _reference(trials: Trials, previous: WarmStart | None) -> tuple[float, float]:

@@ -147,8 +147,8 @@ def _interpolated(trials: Trials, y: Array) -> Array:
     """(targets, rows) log losses; missing ones are interpolated in log steps within their trial."""
     out, log_step = y.copy(), np.log(trials.steps[trials.stage])
     for rows in np.split(np.arange(len(trials.trial)), trials.starts[1:]):
-        seen = trials.present[:, rows]
-        for target in np.flatnonzero(seen.any(axis=1) & ~seen.all(axis=1)):
-            there = rows[seen[target]]
-            out[target, rows] = np.interp(log_step[rows], log_step[there], y[target, there])
+        measured = trials.present[:, rows]
+        for target in np.flatnonzero(measured.any(axis=1) & ~measured.all(axis=1)):
+            known = rows[measured[target]]
+            out[target, rows] = np.interp(log_step[rows], log_step[known], y[target, known])
     return out

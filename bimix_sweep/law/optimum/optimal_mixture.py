@@ -82,8 +82,7 @@ def optimal_mixture(
 
     Args:
         law: fitted losses.
-        domains: names that the law knows, with bounds; include token caps in the upper bounds first
-            (`DomainSet.capped`).
+        domains: names that the law knows, with bounds that include token caps (`capped`).
         weights: {target: importance >= 0}, a missing target counts 0; None weighs all targets
             equally.
         objective: "mean", the weighted mean loss, or "worst", the largest loss (each times its
@@ -117,23 +116,14 @@ def optimal_mixture(
         gap=best.gap,
         scope=scope,
         binding=binding_bounds(problem, minimised, best),
-        region={
-            name: (float(extremes[:, column].min()), float(extremes[:, column].max()))
-            for name, column in columns.items()
-        },
+        region=_ranges(columns, extremes.min(axis=0), extremes.max(axis=0)),
         alternatives=tuple(_mixture(columns, row) for row in _far_apart(extremes, best.point)),
-        interval={
-            name: (float(ends[0, column]), float(ends[1, column]))
-            for name, column in columns.items()
-        },
+        interval=_ranges(columns, ends[0], ends[1]),
         regret=expected_regret,
         step=problem.step,
         size=problem.size,
         within=within,
-        extrapolation={
-            "step": beyond(problem.step, law.steps) or 1.0,
-            "size": beyond(problem.size, law.sizes) or 1.0,
-        },
+        extrapolation=_extrapolation(problem),
     )
 
 
@@ -165,6 +155,18 @@ def solve(
         )
     solutions = [minimise(full, problem.lower, problem.upper, start, 1e-7) for start in starts]
     return min(solutions, key=lambda solution: solution.value), "local"
+
+
+def _extrapolation(problem: DecisionProblem) -> dict[str, float]:
+    return {
+        "step": beyond(problem.step, problem.law.steps) or 1.0,
+        "size": beyond(problem.size, problem.law.sizes) or 1.0,
+    }
+
+
+def _ranges(columns: Mapping[str, int], low: Array, high: Array) -> dict[str, tuple[float, float]]:
+    """{domain: (low, high)} from arrays of (law's domains,)."""
+    return {name: (float(low[column]), float(high[column])) for name, column in columns.items()}
 
 
 def _far_apart(members: Array, centre: Array) -> list[Array]:

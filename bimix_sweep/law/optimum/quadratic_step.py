@@ -35,8 +35,8 @@ def quadratic_step(
         if len(free):
             system = np.ones((len(free) + 1, len(free) + 1))
             system[:-1, :-1], system[-1, -1] = hessian[np.ix_(free, free)], 0.0
-            answer = np.linalg.solve(system, np.append(-slope[free], 0.0))
-            move[free], multiplier = answer[:-1], -float(answer[-1])
+            solved = np.linalg.solve(system, np.append(-slope[free], 0.0))
+            move[free], multiplier = solved[:-1], -float(solved[-1])
         room = np.full(count, np.inf)
         np.divide(upper - x, move, out=room, where=move > 1e-15)
         np.divide(lower - x, move, out=room, where=move < -1e-15)

@@ -65,8 +65,10 @@ def read_fields(data: Any) -> dict[str, Any]:
         LawError: the data are not a law that this version wrote, or the values do not fit together.
     """
     if not isinstance(data, Mapping) or data.get("format") != FORMAT:
-        found = data.get("format") if isinstance(data, Mapping) else type(data).__name__
-        raise LawError(f"not a law file (format {shown(found)}); need {FORMAT!r}, as fit writes it")
+        written = data.get("format") if isinstance(data, Mapping) else type(data).__name__
+        raise LawError(
+            f"not a law file (format {shown(written)}); need {FORMAT!r}, as fit writes it"
+        )
     try:
         return _fields(data)
     except (
