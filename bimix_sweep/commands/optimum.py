@@ -79,14 +79,13 @@ def optimum(
     option replaces one of these defaults, and the recipe records the change.
     """
     from bimix_sweep.export.provenance import commit, versions
-    from bimix_sweep.law.posterior.problem_statement import changed
+    from bimix_sweep.law.posterior.problem_change import ProblemChange
     from bimix_sweep.sweep.stored_law import stored_law
 
     if not 0 < within < 1:
         raise ConfigError(f"--within is {within:g}; need a fraction above 0 and below 1")
     stored = stored_law(law)
-    problem = changed(
-        stored.problem,
+    problem = ProblemChange(
         step=step,
         size=size,
         weights=numbers_in(weights),
@@ -97,7 +96,7 @@ def optimum(
         final={"tokens": final_tokens, "size": final_size, "max_epochs": max_epochs},
         prior=numbers_in(prior),
         kl=kl,
-    )
+    ).applied_to(stored.problem)
     provenance = {
         "law_file": law,
         "law_digest": stored.law.digest,

@@ -46,7 +46,8 @@ import numpy.typing as npt
 from bimix_sweep.design.fidelity import Fidelity
 from bimix_sweep.design.initial_design import random_mixtures
 from bimix_sweep.design.optimality import OptimalityCriterion, optimality_criterion
-from bimix_sweep.law.optimum.decision_problem import DecisionProblem, scattered
+from bimix_sweep.law.optimum.candidates import scattered
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.law.posterior.gaussian import Posterior
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import Array, project
@@ -308,7 +309,7 @@ def scores(
     variance = np.einsum("tmm->tm", posterior.covariance)
     moves = (
         posterior.covariance[:, :, there]
-        / np.sqrt(variance[:, there] + np.diag(posterior.run_noise)[:, None])[:, None, :]
+        / np.sqrt(variance[:, there] + np.diag(posterior.trial_noise)[:, None])[:, None, :]
     )
     slopes = criterion.quadratic.slopes(
         moves[:, here] * problem.sensitivity(posterior.mean[here]).T[:, :, None]

@@ -173,7 +173,7 @@ def objective_noise(law: FittedLaw, problem: DecisionProblem, point: Array) -> f
     mixture `point` (law's domains,)."""
     posterior = law.posterior(point[None], problem.step, problem.size)
     slope = problem.sensitivity(posterior.mean)[0]
-    return float(np.sqrt(slope @ posterior.run_noise @ slope))
+    return float(np.sqrt(slope @ posterior.trial_noise @ slope))
 
 
 ROLES = {"predicted": "predicted optimum", "measured": "best measured"}

@@ -14,14 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bimix_sweep.law.optimum.decision_problem import (
-    DecisionProblem,
-    QuadraticModel,
-    drawn_optima,
-    scattered,
-)
+from bimix_sweep.law.optimum.candidates import QuadraticModel, drawn_optima, scattered
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.law.optimum.optimal_mixture import solve
-from bimix_sweep.law.optimum.solver import convex
+from bimix_sweep.law.optimum.quadratic_step import convex
 from bimix_sweep.law.posterior.gaussian import Posterior
 from bimix_sweep.mixture.simplex import Array
 

@@ -16,7 +16,6 @@ from bimix_sweep.design.refit_schedule import RecordPosition, RefitSchedule, due
 from bimix_sweep.design.trial_record import SweepRecord
 from bimix_sweep.law.fitting.warm_start import WarmStart
 from bimix_sweep.law.optimum.decision_problem import DecisionProblem
-from bimix_sweep.law.optimum.optimal_mixture import ask
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.seeding import rng
@@ -72,7 +71,7 @@ class ProposalPolicy:
         """Returns the decision problem of this law."""
         if self._asked is None or self._asked[0] != position:
             spec = self._record.spec
-            problem = ask(
+            problem = DecisionProblem.of(
                 law,
                 spec.domains,
                 weights=spec.weights,

@@ -25,7 +25,7 @@ from bimix_sweep.design.initial_design import REPEATED, initial_fidelities, most
 from bimix_sweep.design.optimality import optimality_criterion
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
-from bimix_sweep.law.optimum.optimal_mixture import ask
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.goals import losses_of
 from bimix_sweep.mixture.simplex import Array
@@ -248,7 +248,9 @@ class _Pool:
     ) -> list[int]:
         """Returns `count` further runs, chosen as in a sweep."""
         size = None if law.sizes is None else self.target_fidelity.size
-        problem = ask(law, DomainSet(names=law.domains), step=self.target_fidelity.steps, size=size)
+        problem = DecisionProblem.of(
+            law, DomainSet(names=law.domains), step=self.target_fidelity.steps, size=size
+        )
         criterion = optimality_criterion(problem, generator)
         picked: list[int] = []
         for _ in range(count):

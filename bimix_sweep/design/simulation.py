@@ -21,9 +21,12 @@ from bimix_sweep.design.fidelity import Fidelity
 from bimix_sweep.design.initial_design import random_mixtures
 from bimix_sweep.design.planner import SweepState
 from bimix_sweep.design.problem import SweepSpec
-from bimix_sweep.law.model import discrepancy
+from bimix_sweep.law.fitting.discrepancy_fit import LENGTHSCALES
+from bimix_sweep.law.fitting.marginal_likelihood import FRACTION_PENALTY, GP_FRACTIONS
 from bimix_sweep.law.model import transfer as tl
-from bimix_sweep.law.model.priors import Problems, expected
+from bimix_sweep.law.model.law_inputs import LawInputs, log_proportions
+from bimix_sweep.law.model.priors import Problems
+from bimix_sweep.law.model.shared_values import expected
 from bimix_sweep.mixture.goals import PLAIN
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.seeding import rng
@@ -138,7 +141,7 @@ class World:
             columns=common.columns
             + common.columns_sd * generator.standard_normal(common.columns.shape[1]),
             transfer_weights=common.transfer_weights
-            + common.usefulness_sd * generator.standard_normal(len(names)),
+            + common.transfer_weights_sd * generator.standard_normal(len(names)),
         )
         prior = Problems(
             level=np.zeros(count),
@@ -154,13 +157,13 @@ class World:
         ).prior(drawn)
         params = prior.mean + prior.sd * generator.standard_normal(prior.mean.shape)
         params[:, tl.LEVEL] = 0.0
-        params[:, tl.PIVOT] = tl.transfer_weights(
-            params, tl.log_proportions(spec.domains.uniform().as_array()[None]), np.zeros(1)
+        params[:, tl.PIVOT] = tl.effective_proportion(
+            params, log_proportions(spec.domains.uniform().as_array()[None]), np.zeros(1)
         )[1][:, 0]
         weights = np.array([spec.weights.get(target, 0.0) for target in targets])
-        belief = np.exp(-discrepancy.SHARE_PENALTY * discrepancy.SHARES)
-        share = generator.choice(discrepancy.SHARES, size=count, p=belief / belief.sum())
-        length = generator.choice(discrepancy.LENGTHS)
+        belief = np.exp(-FRACTION_PENALTY * GP_FRACTIONS)
+        share = generator.choice(GP_FRACTIONS, size=count, p=belief / belief.sum())
+        length = generator.choice(LENGTHSCALES)
         return cls(
             params=params,
             target_fidelity=spec.target_fidelity,
@@ -176,8 +179,8 @@ class World:
         """Computes (n, domains) -> (n, targets) losses without noise, by default at the target
         fidelity."""
         n, fidelity = len(proportions), fidelity or self.target_fidelity
-        design = tl.Design(
-            log_proportions=tl.log_proportions(proportions),
+        design = LawInputs(
+            log_proportions=log_proportions(proportions),
             mixture=np.arange(n),
             stage=np.zeros(n, dtype=np.int64),
             log_step=np.log([fidelity.steps]) - self.log_step,

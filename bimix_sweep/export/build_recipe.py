@@ -148,7 +148,7 @@ def _law(law: FittedLaw) -> dict[str, JsonValue]:
     return {
         "choice": dict(law.choice),
         "cross_validation": json.loads(json.dumps(law.cross_validation)),
-        "discrepancy": law.has_process,
+        "discrepancy": law.has_discrepancy,
         "num_trials": law.num_trials,
         "num_mixtures": law.num_mixtures,
         "steps": list(law.steps),

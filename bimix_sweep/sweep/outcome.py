@@ -7,7 +7,8 @@ from bimix_sweep.design.initial_design import moved_references
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
 from bimix_sweep.law.optimum.answer import answer
-from bimix_sweep.law.optimum.optimal_mixture import Optimum, ask
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem
+from bimix_sweep.law.optimum.optimal_mixture import Optimum
 from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.simplex import total_variation
@@ -76,7 +77,7 @@ def confirmation_result(sweep: str, comparison: Comparison, optimum: Optimum) ->
 def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comparison | None:
     """Compares the confirmation trials; None if too many of them failed."""
     spec, measured = history.spec, _measured(history)
-    problem = ask(
+    problem = DecisionProblem.of(
         law,
         spec.domains,
         weights=spec.weights,

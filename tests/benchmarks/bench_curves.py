@@ -72,10 +72,14 @@ def planted(table: LossTable, law: FittedLaw, seed: int) -> tuple[np.ndarray, Lo
     training = np.array([number[trial] for trial in table.trials])
     root = np.linalg.cholesky(law.correlation + 1e-9 * np.eye(len(law.targets)))
     offset = (
-        generator.standard_normal((len(number), len(law.targets))) @ root.T * np.sqrt(law.offset2)
+        generator.standard_normal((len(number), len(law.targets)))
+        @ root.T
+        * np.sqrt(law.conditioned.variances.trial)
     )
     truth = law.predict(table.proportions, table.steps, table.sizes)
-    noise = offset[training] + generator.standard_normal(truth.shape) * np.sqrt(law.point2)
+    noise = offset[training] + generator.standard_normal(truth.shape) * np.sqrt(
+        law.conditioned.variances.point
+    )
     return truth, changed(table, losses=truth * np.exp(noise))
 
 

@@ -8,7 +8,8 @@ import time
 import numpy as np
 from scipy import optimize
 
-from bimix_sweep.law.optimum.solver import Objective, minimise
+from bimix_sweep.law.optimum.objective import Objective
+from bimix_sweep.law.optimum.solver import minimise
 from bimix_sweep.mixture.simplex import Array, project
 from tests.benchmarks.recording import Claim, record
 

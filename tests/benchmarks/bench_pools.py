@@ -13,8 +13,7 @@ from functools import cache
 import numpy as np
 
 from bimix_sweep.law.fitting.fit_law import fit_law
-from bimix_sweep.law.optimum.decision_problem import correlated_draws
-from bimix_sweep.law.optimum.optimal_mixture import ask
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng
@@ -48,14 +47,14 @@ def decide(table: LossTable, kind: str, seed: int) -> dict[str, float]:
         np.ones(len(table.targets)) if equal else generator.dirichlet(np.ones(len(table.targets)))
     )
     law = fit_law(table.select(known), generator=generator)
-    problem = ask(
+    problem = DecisionProblem.of(
         law, DomainSet(names=law.domains), weights=dict(zip(table.targets, weights, strict=True))
     )
     posterior = problem.posterior(table.proportions[rest])
     pick = int(problem.objective(np.exp(posterior.mean)).argmin())
-    root = np.linalg.cholesky(posterior.run_noise + 1e-15 * np.eye(len(law.targets)))
+    root = np.linalg.cholesky(posterior.trial_noise + 1e-15 * np.eye(len(law.targets)))
     noise = generator.standard_normal((DRAWS, len(rest), len(law.targets))) @ root.T
-    values = problem.objective(np.exp(correlated_draws(posterior, generator, DRAWS) + noise))
+    values = problem.objective(np.exp(posterior.draws(generator, DRAWS) + noise))
     regrets = values[:, pick] / values.min(axis=1) - 1
     measured = problem.objective(table.losses[rest])
     return {

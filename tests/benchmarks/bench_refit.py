@@ -13,7 +13,7 @@ from scipy.optimize import least_squares
 from bimix_sweep.design.acquisition import Fidelities, next_mixture
 from bimix_sweep.design.fidelity import Fidelity
 from bimix_sweep.law.fitting.fit_law import fit_law
-from bimix_sweep.law.optimum.optimal_mixture import ask
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng
@@ -94,7 +94,7 @@ def main() -> None:
         again = fit_law(table, previous=law)
         warm.append(time.process_time() - clock)
         clock = time.process_time()
-        problem = ask(again, space, step=float(one.steps))
+        problem = DecisionProblem.of(again, space, step=float(one.steps))
         next_mixture(
             problem,
             space,

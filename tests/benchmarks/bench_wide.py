@@ -12,7 +12,7 @@ from scipy import optimize
 
 from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.law.optimum.decision_problem import DecisionProblem
-from bimix_sweep.law.optimum.optimal_mixture import ask, optimal_mixture
+from bimix_sweep.law.optimum.optimal_mixture import optimal_mixture
 from bimix_sweep.law.optimum.solver import minimise
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.simplex import Array, project
@@ -105,7 +105,7 @@ def main() -> None:
         lowest = world.lowest()
         regrets.append(world.objective(optimum.mixture.as_array()) / lowest - 1)
         bounds.append(optimum.regret.upper95)
-        seconds.append(min(solve_seconds(ask(law, domains)) for _ in range(3)))
+        seconds.append(min(solve_seconds(DecisionProblem.of(law, domains)) for _ in range(3)))
         members = np.stack(
             [mixture.as_array() for mixture in (optimum.mixture, *optimum.alternatives)]
         )

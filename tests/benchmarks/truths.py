@@ -19,7 +19,8 @@ from scipy import linalg, optimize
 from bimix_sweep.design.planner import SweepState
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.law.fitting.fit_law import fit_law
-from bimix_sweep.law.optimum.solver import Objective, minimise
+from bimix_sweep.law.optimum.objective import Objective
+from bimix_sweep.law.optimum.solver import minimise
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable

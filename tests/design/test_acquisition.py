@@ -9,9 +9,11 @@ from bimix_sweep.design.acquisition import Fidelities, choose, next_mixture, sco
 from bimix_sweep.design.fidelity import Fidelity
 from bimix_sweep.design.optimality import OptimalityCriterion, optimality_criterion
 from bimix_sweep.law.fitting.fit_law import fit_law
-from bimix_sweep.law.optimum.decision_problem import QuadraticModel
-from bimix_sweep.law.optimum.optimal_mixture import ask, solve
-from bimix_sweep.law.optimum.solver import Objective, minimise
+from bimix_sweep.law.optimum.candidates import QuadraticModel
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem
+from bimix_sweep.law.optimum.objective import Objective
+from bimix_sweep.law.optimum.optimal_mixture import solve
+from bimix_sweep.law.optimum.solver import minimise
 from bimix_sweep.law.posterior.gaussian import Posterior
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.table import LossTable
@@ -66,7 +68,7 @@ def proposed(**changes):
         running=[ONE] * len(given["running"]),
     )
     return next_mixture(
-        ask(law(), DOMAINS, step=500),
+        DecisionProblem.of(law(), DOMAINS, step=500),
         DOMAINS,
         generator=np.random.default_rng(1),
         fidelities=fidelities,
@@ -90,7 +92,7 @@ def test_a_mixture_that_failed_is_not_proposed_again():
 
 
 def test_among_copies_of_a_candidate_a_running_one_makes_the_others_worth_less():
-    problem = ask(law(), DOMAINS)
+    problem = DecisionProblem.of(law(), DOMAINS)
     candidates = np.array([[0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
     criterion = optimality_criterion(problem, np.random.default_rng(0))
     first, _ = choose(problem, criterion, candidates, [ONE] * 2, np.zeros((0, 3)), ())
@@ -102,7 +104,7 @@ def planted(noise: float, prior2: tuple[float, ...]):
     """One target whose log loss is log 3 + b.(r - r*) + |r - r*|^2 / 2 with unknown slopes b of
     these variances: everything in closed form.
     """
-    problem = ask(law(), DOMAINS, weights={"a": 1.0})
+    problem = DecisionProblem.of(law(), DOMAINS, weights={"a": 1.0})
     problem = type(problem)(
         law=problem.law,
         weights=np.ones(1),
@@ -130,7 +132,7 @@ def planted(noise: float, prior2: tuple[float, ...]):
     posterior = Posterior(
         mean=np.full((len(apart), 1), np.log(3.0)),
         covariance=covariance[None],
-        run_noise=np.array([[noise]]),
+        trial_noise=np.array([[noise]]),
     )
     return problem, criterion, posterior, candidates - best
 
@@ -155,7 +157,7 @@ def test_the_price_of_a_wrong_gradient_is_what_the_moved_optimum_gains():
     """F + s.r has its minimum elsewhere; for small s staying costs s' P s / 2, of random s against
     the solver.
     """
-    problem = ask(law(), DOMAINS)
+    problem = DecisionProblem.of(law(), DOMAINS)
     generator = np.random.default_rng(0)
     best, _ = solve(problem, generator, num_starts=1)
     criterion, goal = (
@@ -205,7 +207,7 @@ def test_losses_without_noise_whose_optimum_is_a_vertex_leave_a_choice(seed):
         )
     )
     criterion = optimality_criterion(
-        ask(exact, DomainSet(names=("a", "b"))), np.random.default_rng(0)
+        DecisionProblem.of(exact, DomainSet(names=("a", "b"))), np.random.default_rng(0)
     )
     assert criterion.near[0] == pytest.approx([1, 0], abs=1e-6)
     assert np.isfinite(criterion.price).all()

@@ -194,7 +194,7 @@ def test_while_the_sweep_goes_on_a_law_sees_the_first_and_the_last_trainings_and
     seen = sweep.state.refit(watching=True).law
     finished = sweep.state.evidence()
     assert seen.num_trials == 10 < len(finished)
-    assert [tuple(row) for row in seen.runs.proportions] == [
+    assert [tuple(row) for row in seen.trials.proportions] == [
         record.mixture.proportions for record in [*finished[:4], *finished[-6:]]
     ]
     assert sweep.state.refit(anew=True).law.num_trials == len(finished)

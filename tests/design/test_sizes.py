@@ -17,7 +17,7 @@ from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.fitting.fit_law import fit_law
-from bimix_sweep.law.optimum.optimal_mixture import ask
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.table import LossTable
 from tests.support.played_back import check_from_the_middle, check_in_a_batch
@@ -177,7 +177,7 @@ def test_where_both_sizes_tell_the_same_the_cheap_one_is_run():
         proportions=shares,
         losses=losses,
     )
-    problem = ask(fit_law(table), DOMAINS)
+    problem = DecisionProblem.of(fit_law(table), DOMAINS)
     criterion, candidates, nothing = (
         optimality_criterion(problem, generator),
         generator.dirichlet(np.ones(3), 5),

@@ -103,7 +103,7 @@ def test_who_asks_another_question_is_told_what_differs_and_the_rest_is_kept(
     assert found.proportions["code"] == pytest.approx(CAP, abs=1e-6)
     assert recipe.proportions["web"] > 0.4
     assert found.comparison is None
-    assert "No final trials compare this mixture with others" in " ".join(found.not_tested)
+    assert "No confirmation trials compare this mixture with others" in " ".join(found.not_tested)
 
 
 def test_options_that_repeat_the_sweep_s_own_question_ask_no_other(sweep, tmp_path):

@@ -4,15 +4,19 @@ This is some kilobytes, while the size of a whole law grows with the number of t
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from bimix_sweep.errors import LawError
-from bimix_sweep.law.model.discrepancy import Shape
+from bimix_sweep.law.fitting.normal_equations import Noise
+from bimix_sweep.law.model import transfer as tl
+from bimix_sweep.law.model.discrepancy import KernelParams
+from bimix_sweep.law.model.shared_values import SharedValues
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
-from bimix_sweep.law.posterior.law_file import FORMAT, check_hyper, read_shape
+from bimix_sweep.law.posterior.law_file import FORMAT, check_hyper, read_kernel
+from bimix_sweep.mixture.simplex import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +27,7 @@ class WarmStart:
     """Domains in the order of the parameters."""
     reference: tuple[float, float]
     """s0 and N0 of the law."""
-    shape: Shape
+    kernel: KernelParams
     """Correlation parameters of the discrepancy GP."""
     sized: bool
     """True where the trials of the fit had sizes."""
@@ -41,23 +45,75 @@ class WarmStart:
         """Takes from a law what a refit needs."""
         return cls(
             domains=law.domains,
-            reference=law.reference,
-            shape=law.shape,
+            reference=law.conditioned.reference,
+            kernel=law.conditioned.kernel,
             sized=law.sizes is not None,
-            many_sizes=len(np.unique(law.runs.sizes)) > 1,
-            many_steps=bool(np.ptp(law.runs.steps) > 0),
+            many_sizes=len(np.unique(law.trials.sizes)) > 1,
+            many_steps=bool(np.ptp(law.trials.steps) > 0),
             num_trials=law.num_trials,
             hyper=law.hyper,
         )
 
+    def shared_values(self, expected: SharedValues, domains: tuple[str, ...]) -> SharedValues:
+        """Returns the shared values of the earlier fit.
+
+        Args:
+            expected: shared values expected before any trial; their standard errors stay.
+            domains: domains of the new fit; a new domain has the transfer weight log t = 0.
+        """
+        known = dict(zip(self.domains, self.hyper["transfer_weights"], strict=True))
+        return replace(
+            expected,
+            columns=np.array(self.hyper["columns"]),
+            transfer_weights=np.array([known.get(name, 0.0) for name in domains]),
+            own_domain_offset=float(self.hyper["own_domain_offset"]),
+            spread=float(self.hyper["spread"]),
+        )
+
+    def start(
+        self, cold: Array, names: list[tuple[str, str]], domains: tuple[str, ...]
+    ) -> tuple[Array, Noise]:
+        """Returns where a warm refit starts: parameters and noise of the earlier fits.
+
+        Fits are matched by (target, law) names, and their parameters by domain names.
+
+        Args:
+            cold: (problems, parameters) start of a cold fit, kept where there is no earlier value.
+            names: (target, law) of each problem.
+            domains: domains of the new fit.
+        """
+        fits = {(one["target"], one["law"]): one for one in self.hyper["fits"]}
+        before = len(self.hyper["fits"][0]["params"])
+        blocks = min(
+            (cold.shape[1] - tl.NUM_SHARED) // len(domains),
+            (before - tl.NUM_SHARED) // len(self.domains),
+        )
+        common = [
+            (domains.index(name), d) for d, name in enumerate(self.domains) if name in domains
+        ]
+        mine, theirs = list(range(tl.NUM_SHARED)), list(range(tl.NUM_SHARED))
+        for block in range(blocks):  # log t, and d where both laws have it
+            mine += [tl.NUM_SHARED + block * len(domains) + d for d, _ in common]
+            theirs += [tl.NUM_SHARED + block * len(self.domains) + d for _, d in common]
+        start = cold.copy()
+        trial, point = (
+            np.full(len(names), float(np.median([one[key] for one in fits.values()])))
+            for key in ("trial_variance", "point_variance")
+        )
+        for problem, name in enumerate(names):
+            if name in fits:
+                start[problem, mine] = np.array(fits[name]["params"])[theirs]
+                trial[problem] = fits[name]["trial_variance"]
+                point[problem] = fits[name]["point_variance"]
+        return start, Noise(trial=trial, point=point)
+
     def to_json(self) -> dict[str, Any]:
         """Returns plain JSON values; floats round-trip exactly."""
-        shape = {name: value for name, value in asdict(self.shape).items() if value < np.inf}
         return {
             **asdict(self),
             "domains": list(self.domains),
             "reference": list(self.reference),
-            "shape": shape,
+            "kernel": self.kernel.to_json(),
             "hyper": dict(self.hyper),
         }
 
@@ -76,7 +132,7 @@ class WarmStart:
             start = cls(
                 domains=domains,
                 reference=(float(data["reference"][0]), float(data["reference"][1])),
-                shape=read_shape(data.get("shape", data)),
+                kernel=read_kernel(data["kernel"]),
                 sized=bool(data["sized"]),
                 many_sizes=bool(data["many_sizes"]),
                 many_steps=bool(data["many_steps"]),

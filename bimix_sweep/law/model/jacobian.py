@@ -8,7 +8,7 @@ trials, then products of size (trials x domains).
 import numpy as np
 
 from bimix_sweep.law.model import transfer as tl
-from bimix_sweep.law.model.observations import Runs
+from bimix_sweep.law.model.observations import Trials
 from bimix_sweep.mixture.simplex import Array
 
 
@@ -18,7 +18,7 @@ def mixture_columns(parameters: int) -> list[int]:
 
 
 def transposed(
-    law: tl.Evaluation, runs: Runs, columns: tuple[int, ...], parameters: int, vector: Array
+    law: tl.Evaluation, trials: Trials, columns: tuple[int, ...], parameters: int, vector: Array
 ) -> Array:
     """Computes J'x, (problems, parameters), for x of (problems, rows).
 
@@ -27,21 +27,21 @@ def transposed(
     out = np.zeros((len(vector), parameters))
     out[:, list(columns)] = np.matmul(law.outer_jacobian, vector[:, :, None])[:, :, 0]
     out[:, mixture_columns(parameters)] = np.matmul(
-        runs.sums(law.by_log_v * vector)[:, None, :], law.mixture_jacobian
+        trials.sums(law.by_log_v * vector)[:, None, :], law.mixture_jacobian
     )[:, 0]
     return out
 
 
 def means(
-    law: tl.Evaluation, runs: Runs, columns: tuple[int, ...], parameters: int, weight: Array
+    law: tl.Evaluation, trials: Trials, columns: tuple[int, ...], parameters: int, weight: Array
 ) -> Array:
     """(problems, trials, parameters) mean of J over the rows of each trial that have weight 1."""
-    counts = np.maximum(runs.sums(weight), 1)
+    counts = np.maximum(trials.sums(weight), 1)
     out = np.zeros((*counts.shape, parameters))
     out[:, :, list(columns)] = (
-        runs.sums(law.outer_jacobian * weight[:, None]) / counts[:, None]
+        trials.sums(law.outer_jacobian * weight[:, None]) / counts[:, None]
     ).transpose(0, 2, 1)
-    out[:, :, mixture_columns(parameters)] = (runs.sums(law.by_log_v * weight) / counts)[
+    out[:, :, mixture_columns(parameters)] = (trials.sums(law.by_log_v * weight) / counts)[
         :, :, None
     ] * law.mixture_jacobian
     return out
@@ -49,7 +49,7 @@ def means(
 
 def information(
     law: tl.Evaluation,
-    runs: Runs,
+    trials: Trials,
     columns: tuple[int, ...],
     parameters: int,
     weight: Array,
@@ -65,14 +65,16 @@ def information(
     """
     outer = law.outer_jacobian * weight[:, None]
     through = law.by_log_v * weight
-    outer_sums, through_sums = runs.sums(outer), runs.sums(through)
+    outer_sums, through_sums = trials.sums(outer), trials.sums(through)
     g = law.mixture_jacobian
     shrunk = outer_sums * shrink[:, None]
     outer_block = np.matmul(outer, outer.transpose(0, 2, 1)) - np.matmul(
         shrunk, outer_sums.transpose(0, 2, 1)
     )
-    mixed_block = np.matmul(runs.sums(outer * through[:, None]) - shrunk * through_sums[:, None], g)
-    left = np.maximum(runs.sums(through**2) - shrink * through_sums**2, 0.0)
+    mixed_block = np.matmul(
+        trials.sums(outer * through[:, None]) - shrunk * through_sums[:, None], g
+    )
+    left = np.maximum(trials.sums(through**2) - shrink * through_sums**2, 0.0)
     first, second = (np.array(columns, dtype=np.int64), np.array(mixture_columns(parameters)))
     out = np.zeros((len(weight), parameters, parameters))
     out[:, first[:, None], first] = outer_block

@@ -21,7 +21,7 @@ the law may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Runs:
+class Trials:
     """Trials and the stages at which each was measured; rows are grouped by trial.
 
     One trial here is one trial name, size and seed of the table.
@@ -33,7 +33,7 @@ class Runs:
     """(stages,) optimizer steps of the distinct (step, size) pairs."""
     sizes: Array
     """(stages,) non-embedding parameters, NaN where the table gives none."""
-    run: Index
+    trial: Index
     """(rows,) index of each row's trial, rising."""
     stage: Index
     """(rows,) index of each row's stage."""
@@ -43,12 +43,12 @@ class Runs:
     @cached_property
     def starts(self) -> Index:
         """(trials,) first row of each trial."""
-        return np.searchsorted(self.run, np.arange(len(self.proportions)))
+        return np.searchsorted(self.trial, np.arange(len(self.proportions)))
 
     @cached_property
     def even(self) -> int:
         """Number of rows of every trial, 0 where trials have different numbers of rows."""
-        counts = np.diff(np.append(self.starts, len(self.run)))
+        counts = np.diff(np.append(self.starts, len(self.trial)))
         return int(counts[0]) if (counts == counts[0]).all() else 0
 
     @cached_property
@@ -62,7 +62,7 @@ class Runs:
 
     def sums(self, values: Array) -> Array:
         """Sums (..., rows) values over the rows of each trial: (..., trials)."""
-        if len(self.run) == len(self.proportions):
+        if len(self.trial) == len(self.proportions):
             return values
         if self.even:
             total: Array = values.reshape(*values.shape[:-1], -1, self.even) @ np.ones(self.even)
@@ -82,7 +82,7 @@ class Runs:
         }
 
     @classmethod
-    def from_json(cls, data: dict[str, Any], num_targets: int, num_domains: int) -> "Runs":
+    def from_json(cls, data: dict[str, Any], num_targets: int, num_domains: int) -> "Trials":
         """Reads what `to_json` gave.
 
         Raises:
@@ -91,34 +91,34 @@ class Runs:
         """
         stages = data["stages"]
         points = [np.array(p, dtype=np.int64) for p in data["points"]]
-        runs = cls(
+        trials = cls(
             proportions=np.array(data["proportions"], dtype=np.float64).reshape(
                 len(points), num_domains
             ),
             steps=np.array([float(s) for s, _ in stages]),
             sizes=np.array([np.nan if n is None else float(n) for _, n in stages]),
-            run=np.repeat(np.arange(len(points)), [len(p) for p in points]),
+            trial=np.repeat(np.arange(len(points)), [len(p) for p in points]),
             stage=np.concatenate(points),
             present=np.ones((num_targets, sum(map(len, points))), dtype=bool),
         )
         if (
             not all(len(p) for p in points)
-            or runs.stage.min() < 0
-            or runs.stage.max() >= len(stages)
+            or trials.stage.min() < 0
+            or trials.stage.max() >= len(stages)
         ):
             raise ValueError("points name stages that are not there")
         if not (
-            np.isfinite(runs.proportions).all()
-            and (runs.proportions >= 0).all()
-            and (runs.steps > 0).all()
+            np.isfinite(trials.proportions).all()
+            and (trials.proportions >= 0).all()
+            and (trials.steps > 0).all()
         ):
             raise ValueError("proportions and steps must be finite numbers >= 0")
         for target, row in data["missing"]:
-            runs.present[int(target), int(row)] = False
-        return runs
+            trials.present[int(target), int(row)] = False
+        return trials
 
 
-def gather(table: LossTable, min_step: float | None) -> tuple[Runs, Array, tuple[str, ...]]:
+def gather(table: LossTable, min_step: float | None) -> tuple[Trials, Array, tuple[str, ...]]:
     """Regroups the usable rows of a table by trial.
 
     Args:
@@ -126,7 +126,7 @@ def gather(table: LossTable, min_step: float | None) -> tuple[Runs, Array, tuple
         min_step: rows before this step (warm-up) are left out; None keeps all rows.
 
     Returns:
-        the trials as `Runs`, (targets, rows) log losses (0 where not measured), and notes on the
+        the trials as `Trials`, (targets, rows) log losses (0 where not measured), and notes on the
         rows left out.
 
     Raises:
@@ -149,25 +149,25 @@ def gather(table: LossTable, min_step: float | None) -> tuple[Runs, Array, tuple
         )
     _check(table, keep)
     rows = np.flatnonzero(keep)
-    ids = _trainings(table, rows)
+    ids = _trial_numbers(table, rows)
     order = np.lexsort((table.steps[rows], ids))
-    run, rows = ids[order], rows[order]
+    trial, rows = ids[order], rows[order]
     steps, sizes, stage = stages_of(table.steps[rows], table.sizes[rows])
-    starts = np.searchsorted(run, np.arange(run[-1] + 1))
+    starts = np.searchsorted(trial, np.arange(trial[-1] + 1))
     losses = losses_of(table.goals, table.targets, table.losses[rows]).T
     present = np.isfinite(losses)
-    runs = Runs(
+    trials = Trials(
         proportions=table.proportions[rows][starts],
         steps=steps,
         sizes=sizes,
-        run=run,
+        trial=trial,
         stage=stage,
         present=present,
     )
-    has_size = ~np.isnan(runs.sizes)
+    has_size = ~np.isnan(trials.sizes)
     if has_size.any() and not has_size.all():
         raise LawError("some rows have a size and some have none; need it in all rows or in none")
-    return runs, np.log(np.where(present, losses, 1.0)), tuple(notes)
+    return trials, np.log(np.where(present, losses, 1.0)), tuple(notes)
 
 
 def stages_of(steps: Array, sizes: Array) -> tuple[Array, Array, Index]:
@@ -186,7 +186,7 @@ def stages_of(steps: Array, sizes: Array) -> tuple[Array, Array, Index]:
     )
 
 
-def _trainings(table: LossTable, rows: Index) -> Index:
+def _trial_numbers(table: LossTable, rows: Index) -> Index:
     """(rows,) trial number of each row: rows of one trial have the same trial name, size and seed.
 
     Numbers follow the order of first appearance.

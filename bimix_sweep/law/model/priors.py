@@ -1,31 +1,17 @@
-"""Gives the prior of a law's parameters and the hierarchical estimate of what targets have in
-common."""
+"""Gives the prior of the law's parameters for each target and law, given the shared values."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from bimix_sweep.law.model import transfer as tl
+from bimix_sweep.law.model.observations import Index
+from bimix_sweep.law.model.shared_values import SharedValues
 from bimix_sweep.mixture.simplex import Array
 
-SHARED = {
-    tl.SLOPE: (np.log(0.1), 0.6),
-    tl.CURVATURE: (0.5, 0.3),
-    tl.FLOOR: (np.log(0.02), 0.5),
-    tl.FLAT: (-6.0, 0.1),
-    tl.STEP_SCALE: (np.log(0.15), 1.0),
-    tl.STEP_POWER: (np.log(0.5), 0.5),
-    tl.STEP_SIZE: (0.0, 0.2),
-    tl.SIZE_SCALE: (np.log(0.6), 0.5),
-    tl.SIZE_POWER: (np.log(0.34), 0.3),
-    tl.SLOPE_SIZE: (0.03, 0.015),
-    tl.SLOPE_STEP: (0.0, 0.05),
-}
-"""Column: (centre, standard deviation) of the value that all targets share (docs/evidence.md)."""
-OWN_SLOPE = (np.log(0.04), 0.3)
-"""Centre and standard deviation of log a in BiMix (docs/evidence.md)."""
-APART = {
+BETWEEN_TARGETS_SD = {
     tl.LEVEL: 3.0,
     tl.SLOPE: 0.25,
     tl.CURVATURE: 0.5,
@@ -40,69 +26,10 @@ APART = {
     tl.SLOPE_STEP: 0.003,
 }
 """Column: standard deviation of a target's value about the shared value (docs/evidence.md)."""
-TRANSFER_WEIGHTS_SD = 0.35
-"""Standard deviation of a domain's general transfer_weights: the mean over targets of its log t."""
-OWN_BONUS = (4.0, 1.0)
-"""Additional log t of a target's own domain: centre and standard deviation over tables."""
-SPREAD = (1.5, 10.0)
-"""(standard deviation of log t about its centre, number of log t it weighs as)
-(docs/evidence.md)."""
 SIZE_SHIFT = 0.04
 """Standard deviation of d, the change of log t with log N (docs/evidence.md)."""
-TOGETHER = 0.4
-"""Correlation over targets of a trial's noise in contrasts between mixtures (docs/evidence.md).
-
-T targets weigh as T / (1 + (T - 1) TOGETHER) in the shared values.
-"""
-CONTRASTS = (tl.SLOPE, tl.CURVATURE, tl.FLOOR, tl.FLAT, tl.SLOPE_SIZE, tl.SLOPE_STEP)
-"""Columns that are estimated by comparing mixtures, as log t is.
-
-The other columns compare steps or sizes of all trials.
-"""
 FIXED = 1e-6
 """Prior standard deviation that holds a parameter at its mean."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Common:
-    """Values that all targets share, estimated by `pooled`.
-
-    Arrays of two rows have one row for each law: 0 transfer, 1 BiMix.
-    """
-
-    columns: Array
-    """(2, NUM_SHARED) centres of the shared columns."""
-    transfer_weights: Array
-    """(domains,) centres of log t."""
-    own_domain_offset: float
-    """Additional log t of a target's own domain."""
-    spread: float
-    """Standard deviation of a target's log t about transfer_weights and own_domain_offset."""
-    columns_sd: Array
-    """(2, NUM_SHARED) standard errors of the centres of the shared columns."""
-    usefulness_sd: Array
-    """(domains,) standard errors of the centres of log t."""
-
-
-def expected(num_domains: int, reference_size: float) -> Common:
-    """Returns the shared values expected before any trial.
-
-    Args:
-        reference_size: N0 of the size term.
-    """
-    columns, sd = np.zeros((2, tl.NUM_SHARED)), np.zeros((2, tl.NUM_SHARED))
-    for column, (centre, spread) in SHARED.items():
-        columns[:, column], sd[:, column] = centre, spread
-    columns[1, tl.SLOPE], sd[1, tl.SLOPE] = OWN_SLOPE
-    columns[:, tl.SIZE_SCALE] -= np.exp(SHARED[tl.SIZE_POWER][0]) * np.log(reference_size / 4e7)
-    return Common(
-        columns=columns,
-        transfer_weights=np.zeros(num_domains),
-        own_domain_offset=OWN_BONUS[0],
-        spread=SPREAD[0],
-        columns_sd=sd,
-        usefulness_sd=np.full(num_domains, TRANSFER_WEIGHTS_SD),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +45,10 @@ class Prior:
     """(problems, parameters) standard deviations."""
     columns: tuple[int, ...]
     """Outer columns that are free in at least one problem."""
+
+    def of(self, problems: Index) -> "Prior":
+        """Returns the prior of some of the problems."""
+        return Prior(mean=self.mean[problems], sd=self.sd[problems], columns=self.columns)
 
 
 def free_columns(sd: Array) -> tuple[int, ...]:
@@ -135,7 +66,7 @@ class Problems:
 
     level: Array
     """(problems,) mean log loss."""
-    own: npt.NDArray[np.int64]
+    own: Index
     """(problems,) index of the own domain, -1 where the target has none."""
     bimix: npt.NDArray[np.bool_]
     """(problems,) True for BiMix, the published law of the own domain."""
@@ -173,7 +104,7 @@ class Problems:
         power of minus their number, and this prior times a Gaussian in log a is a Gaussian with a
         lower mean.
         """
-        return self.determined * APART[tl.SLOPE] ** 2
+        return self.determined * BETWEEN_TARGETS_SD[tl.SLOPE] ** 2
 
     def num_determined(self, prior: "Prior", variance: Array) -> Array:
         """(problems,) effective number of log t that the trials determine.
@@ -185,142 +116,57 @@ class Problems:
         used = np.maximum(1 - variance / prior.sd**2, 0.0)[:, self.log_t]
         return np.asarray((used * (prior.sd[:, self.log_t] > FIXED)).sum(axis=1))
 
-    def prior(self, common: Common, *, widened: bool = False) -> Prior:
+    def prior(self, shared: SharedValues, *, widened: bool = False) -> Prior:
         """Makes the prior of each problem, given the values that targets share.
 
         Args:
-            common: the shared values.
+            shared: the shared values.
             widened: add the uncertainty of the shared values to the standard deviations.
         """
         count, law = len(self.level), self.bimix.astype(np.int64)
         log_t = self.log_t
         parameters = log_t.stop + (self.num_domains if self.num_sizes > 1 else 0)
         mean, sd = np.zeros((count, parameters)), np.full((count, parameters), SIZE_SHIFT)
-        for column, apart in APART.items():
-            mean[:, column], sd[:, column] = common.columns[law, column], apart
+        for column, between in BETWEEN_TARGETS_SD.items():
+            mean[:, column], sd[:, column] = shared.columns[law, column], between
         mean[:, tl.LEVEL] = self.level
         mean[:, tl.SLOPE] -= self.prior_mean_shift
-        mean[:, log_t], sd[:, log_t] = (common.transfer_weights, common.spread)
+        mean[:, log_t], sd[:, log_t] = (shared.transfer_weights, shared.spread)
         if widened:
-            for column in APART:
-                sd[:, column] = np.hypot(sd[:, column], common.columns_sd[law, column])
-            sd[:, log_t] = np.hypot(sd[:, log_t], common.usefulness_sd)
+            for column in BETWEEN_TARGETS_SD:
+                sd[:, column] = np.hypot(sd[:, column], shared.columns_sd[law, column])
+            sd[:, log_t] = np.hypot(sd[:, log_t], shared.transfer_weights_sd)
         rows = np.flatnonzero(self.own >= 0)
-        mean[rows, tl.NUM_SHARED + self.own[rows]] += common.own_domain_offset
-
-        def hold(problems: npt.NDArray[np.bool_], column: int, value: float) -> None:
-            mean[problems, column], sd[problems, column] = value, FIXED
-
-        every = np.ones(count, dtype=bool)
+        mean[rows, tl.NUM_SHARED + self.own[rows]] += shared.own_domain_offset
         mean[:, tl.PIVOT], sd[:, tl.PIVOT] = self.pivot, FIXED
-        if not self.has_steps:
-            for column, value in (
-                (tl.STEP_SCALE, tl.OFF),
-                (tl.STEP_POWER, 0.0),
-                (tl.SLOPE_STEP, 0.0),
-            ):
-                hold(every, column, value)
-        # One size does not determine kN. kN keeps its prior, so predictions at another size
-        # have its full uncertainty.
-        if self.num_sizes < 2:
-            for column, value in ((tl.SIZE_SCALE, tl.OFF), (tl.SIZE_POWER, 0.0)):
-                hold(every, column, value)
-        if self.num_sizes == 0:
-            hold(every, tl.SLOPE_SIZE, 0.0)
-        if not (self.has_steps and self.num_sizes > 1):
-            hold(every, tl.STEP_SIZE, 0.0)
-        if self.has_steps:
-            hold(every, tl.FLAT, tl.OFF)
-        for column, value in (
-            (tl.CURVATURE, -tl.OFF),
-            (tl.FLAT, tl.OFF),
-            (tl.SLOPE_STEP, 0.0),
-            (tl.SLOPE_SIZE, 0.0),
-        ):
-            hold(self.bimix, column, value)
-        hold(self.bimix & ~self.floor, tl.FLOOR, tl.OFF)
-        for domain in range(self.num_domains):
-            hold(self.bimix, tl.NUM_SHARED + domain, tl.OFF)
-            hold(self.bimix & (self.own == domain), tl.NUM_SHARED + domain, 0.0)
+        for problems, column, value in self._held():
+            mean[problems, column], sd[problems, column] = value, FIXED
         sd[self.bimix, log_t.stop :] = FIXED
         return Prior(mean=mean, sd=sd, columns=free_columns(sd))
 
-    def pooled(self, common: Common, prior: Prior, params: Array, variance: Array) -> Common:
-        """Estimates the values that targets share, given the fits of the targets.
-
-        A target's fit theta with posterior variance V under the prior N(m, s2) is what a
-        measurement of variance u, 1/V = 1/s2 + 1/u, would give. Measurements scatter about the
-        common centre with variance s2 + u, and the centre has a Gaussian prior N(m0, S2), so
-
-            m' - m = (sum (theta - m) / s2 - (m - m0) / S2) / (sum (s2 - V) / s2**2 + 1 / S2)
-
-        Args:
-            common: the centres from which `prior` was made.
-            params: (problems, parameters) fits under that prior.
-            variance: (problems, parameters) posterior variances of the fits.
-        """
-        s2 = prior.sd**2
-        free = prior.sd > FIXED
-        centre = prior.mean.copy()
-        centre[:, tl.SLOPE] += self.prior_mean_shift
-        pull = np.where(free, (params - centre) / s2, 0.0)
-        known = np.where(free, np.maximum(s2 - variance, 0.0) / s2**2, 0.0)
-        columns, columns_sd = common.columns.copy(), common.columns_sd.copy()
-        start = expected(self.num_domains, self.reference_size)
-        for law in (0, 1):
-            rows = self.bimix == bool(law)
-            part = _part(rows)
-            for column in SHARED:
-                spread = start.columns_sd[law, column]
-                weight = part if column in CONTRASTS else 1.0
-                total = weight * known[rows, column].sum() + spread**-2
-                columns[law, column] += (
-                    weight * pull[rows, column].sum()
-                    - (columns[law, column] - start.columns[law, column]) / spread**2
-                ) / total
-                columns_sd[law, column] = total**-0.5
-        # Two sizes determine E (N/N0)**-n at two points, so n only through E. What targets seem
-        # to say about n is the prior itself.
-        if self.num_sizes == 2:
-            columns_sd[:, tl.SIZE_POWER] = SHARED[tl.SIZE_POWER][1]
-        apart = np.ones((len(self.own), self.num_domains), dtype=bool)
-        owners = np.flatnonzero((self.own >= 0) & ~self.bimix)
-        apart[owners, self.own[owners]] = False
-        apart[self.bimix] = False
-        pull, known = pull[:, self.log_t], known[:, self.log_t]
-        weight = _part(~self.bimix)
-        total = weight * (known * apart).sum(axis=0) + TRANSFER_WEIGHTS_SD**-2
-        transfer_weights = (
-            common.transfer_weights
-            + (
-                weight * (pull * apart).sum(axis=0)
-                - common.transfer_weights / TRANSFER_WEIGHTS_SD**2
-            )
-            / total
-        )
-        expected_bonus, spread = OWN_BONUS
-        own_pull, own_known = (
-            pull[owners, self.own[owners]].sum(),
-            known[owners, self.own[owners]].sum(),
-        )
-        own_domain_offset = common.own_domain_offset + (
-            own_pull - (common.own_domain_offset - expected_bonus) / spread**2
-        ) / (own_known + spread**-2)
-        expected_spread, count = SPREAD
-        free = (prior.sd[:, self.log_t] > FIXED) & ~self.bimix[:, None]
-        deviation2 = ((params - prior.mean)[:, self.log_t] ** 2)[free].sum()
-        measured = np.maximum(1 - (variance / s2)[:, self.log_t], 0.0)[free].sum()
-        spread = float(np.sqrt((deviation2 + count * expected_spread**2) / (measured + count)))
-        return Common(
-            columns=columns,
-            transfer_weights=transfer_weights,
-            own_domain_offset=float(own_domain_offset),
-            spread=spread,
-            columns_sd=columns_sd,
-            usefulness_sd=total**-0.5,
-        )
-
-
-def _part(targets: npt.NDArray[np.bool_]) -> float:
-    """Weight of each of these targets in the shared values; see TOGETHER."""
-    return 1 / (1 + max(0, int(targets.sum()) - 1) * TOGETHER)
+    def _held(self) -> Iterator[tuple[npt.NDArray[np.bool_], int, float]]:
+        """Yields (problems, column, value) of the parameters that are not fitted."""
+        every = np.ones(len(self.level), dtype=bool)
+        if not self.has_steps:
+            yield every, tl.STEP_SCALE, tl.OFF
+            yield every, tl.STEP_POWER, 0.0
+            yield every, tl.SLOPE_STEP, 0.0
+        # One size does not determine kN. kN keeps its prior, so predictions at another size
+        # have its full uncertainty.
+        if self.num_sizes < 2:
+            yield every, tl.SIZE_SCALE, tl.OFF
+            yield every, tl.SIZE_POWER, 0.0
+        if self.num_sizes == 0:
+            yield every, tl.SLOPE_SIZE, 0.0
+        if not (self.has_steps and self.num_sizes > 1):
+            yield every, tl.STEP_SIZE, 0.0
+        if self.has_steps:
+            yield every, tl.FLAT, tl.OFF
+        yield self.bimix, tl.CURVATURE, -tl.OFF
+        yield self.bimix, tl.FLAT, tl.OFF
+        yield self.bimix, tl.SLOPE_STEP, 0.0
+        yield self.bimix, tl.SLOPE_SIZE, 0.0
+        yield self.bimix & ~self.floor, tl.FLOOR, tl.OFF
+        for domain in range(self.num_domains):
+            yield self.bimix, tl.NUM_SHARED + domain, tl.OFF
+            yield self.bimix & (self.own == domain), tl.NUM_SHARED + domain, 0.0

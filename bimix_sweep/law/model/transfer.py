@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bimix_sweep.law.model.observations import LOG_ZERO, Index, Runs
+from bimix_sweep.law.model.law_inputs import LawInputs, log_proportions
+from bimix_sweep.law.model.observations import Index
 from bimix_sweep.mixture.simplex import Array
 
 (
@@ -46,8 +47,7 @@ The pivot is a fixed value of log v, about the mean over the trials, where a cha
 does not change the loss. It makes slope and level separately identifiable.
 """
 NUM_SHARED = 13
-"""Number of columns before the (domains,) log t and, where trials differ in size, the (domains,)
-d."""
+"""Number of columns before the (domains,) log t and, for several sizes, the (domains,) d."""
 OFF = -40.0
 """Logarithm or logit of a term that the law does not have."""
 MIXTURE_COLUMNS = (CURVATURE, FLOOR)
@@ -68,45 +68,6 @@ OUTER_COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Design:
-    """Inputs of the law, computed once a fit: logarithms of proportions, steps and sizes."""
-
-    log_proportions: Array
-    """(mixtures, domains), LOG_ZERO where the proportion is 0."""
-    mixture: Index
-    """(rows,) index of each row's mixture."""
-    log_step: Array
-    """(stages,) log(s / s0)."""
-    log_size: Array
-    """(stages,) log(N / N0), 0 where sizes are not given."""
-    stage: Index
-    """(rows,) index of each row's stage."""
-
-    @property
-    def mixture_log_size(self) -> Array:
-        """(mixtures,) log(N / N0) of each trial; a trial has one size."""
-        out = np.zeros(len(self.log_proportions))
-        out[self.mixture] = self.log_size[self.stage]
-        return out
-
-
-def log_proportions(proportions: Array) -> Array:
-    """Computes log r, with LOG_ZERO where r is 0."""
-    return np.where(proportions > 0, np.log(np.where(proportions > 0, proportions, 1.0)), LOG_ZERO)
-
-
-def design_of(runs: Runs, reference_step: float, reference_size: float) -> Design:
-    """Makes the design of a set of trials, with one mixture entry for each trial."""
-    return Design(
-        log_proportions=log_proportions(runs.proportions),
-        mixture=runs.run,
-        stage=runs.stage,
-        log_step=np.log(runs.steps / reference_step),
-        log_size=np.nan_to_num(np.log(runs.sizes / reference_size), nan=0.0),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """Values of the law at some rows, and the derivatives that were requested."""
 
@@ -117,8 +78,7 @@ class Evaluation:
     log_v: Array
     """(problems, mixtures) log v, less the pivot."""
     mixture_jacobian: Array
-    """(problems, mixtures, 2 + domains or 2 + 2 domains) d log v by CURVATURE, FLOOR, log t and
-    d."""
+    """(problems, mixtures, 2 + domains or 2 + 2 domains) d log v by CURVATURE, FLOOR, log t, d."""
     outer_jacobian: Array
     """(problems, len(columns), rows) d log L by the requested outer columns."""
 
@@ -133,26 +93,27 @@ class Evaluation:
         )
 
     def regrouped(self, mixture: Index) -> "Evaluation":
-        """Returns the evaluation with mixtures taken in the given order, for rows not grouped by
-        trial."""
+        """Returns the evaluation with mixtures in the given order, for rows grouped otherwise."""
         return replace(
             self, log_v=self.log_v[:, mixture], mixture_jacobian=self.mixture_jacobian[:, mixture]
         )
 
-    def jacobian(self, design: Design, columns: tuple[int, ...]) -> Array:
+    def jacobian(self, inputs: LawInputs, columns: tuple[int, ...]) -> Array:
         """(problems, rows, parameters) d log L / d parameters."""
         problems, rows = self.log_loss.shape
         out = np.zeros(
             (problems, rows, NUM_SHARED - len(MIXTURE_COLUMNS) + self.mixture_jacobian.shape[2])
         )
-        through_v = self.by_log_v[:, :, None] * self.mixture_jacobian[:, design.mixture]
+        through_v = self.by_log_v[:, :, None] * self.mixture_jacobian[:, inputs.mixture]
         out[:, :, list(MIXTURE_COLUMNS)] = through_v[:, :, :2]
         out[:, :, NUM_SHARED:] = through_v[:, :, 2:]
         out[:, :, list(columns)] = self.outer_jacobian.transpose(0, 2, 1)
         return out
 
 
-def transfer_weights(params: Array, log_r: Array, log_size: Array) -> tuple[Array, Array, Array]:
+def effective_proportion(
+    params: Array, log_r: Array, log_size: Array
+) -> tuple[Array, Array, Array]:
     """Computes v, log v and the terms t_j (N/N0)**d_j r_j**g.
 
     Args:
@@ -165,51 +126,56 @@ def transfer_weights(params: Array, log_r: Array, log_size: Array) -> tuple[Arra
         v and log v - pivot (problems, mixtures), terms (problems, mixtures, domains).
     """
     curvature = _logistic(params[:, CURVATURE])
-    log_t = _log_usefulness(params, log_r.shape[1], log_size)
+    log_t = _log_transfer_weights(params, log_r.shape[1], log_size)
     terms = np.exp(curvature[:, None, None] * log_r[None] + log_t)
     v = terms.sum(axis=2) + np.exp(params[:, FLOOR])[:, None]
     return v, np.log(v) - params[:, PIVOT, None], terms
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StageTerms:
+    """Parts of the law that depend on step and size alone, (problems, stages) each."""
+
+    power: Array
+    """Exponent b of the step."""
+    size_power: Array
+    """Exponent n of the size, (problems, 1)."""
+    factor: Array
+    """1 + B (s/s0)**-b + E (N/N0)**-n."""
+    step_fraction: Array
+    """Proportion of the step term in `factor`."""
+    size_fraction: Array
+    """Proportion of the size term in `factor`."""
+    slope: Array
+    """Exponent a of v."""
+
+
 def evaluate(
     params: Array,
-    design: Design,
+    inputs: LawInputs,
     columns: tuple[int, ...] = OUTER_COLUMNS,
     *,
     smallest_log_v: Array | None = None,
 ) -> Evaluation:
-    """Computes the law and its Jacobian at the rows of a design.
+    """Computes the law and its Jacobian at the rows of the inputs.
 
     Args:
         params: (problems, NUM_SHARED + domains or NUM_SHARED + 2 domains).
-        design: inputs.
         columns: outer columns of the Jacobian; the caller holds the other columns fixed.
         smallest_log_v: (problems,) lower bound on log v; None sets no bound.
     """
-    log_r = design.log_proportions
-    mixture_log_size = design.mixture_log_size
-    v, log_v, terms = transfer_weights(params, log_r, mixture_log_size)
+    log_r = inputs.log_proportions
+    mixture_log_size = inputs.mixture_log_size
+    v, log_v, terms = effective_proportion(params, log_r, mixture_log_size)
     if smallest_log_v is not None:
         log_v = np.maximum(log_v, smallest_log_v[:, None])
     mixture_jacobian = _mixture_jacobian(params, log_r, mixture_log_size, v, terms)
-    log_step, log_size = design.log_step[None], design.log_size[None]
-    power = np.exp(params[:, STEP_POWER, None] + params[:, STEP_SIZE, None] * log_size)
-    size_power = np.exp(params[:, SIZE_POWER, None])
-    step_term = np.exp(np.minimum(params[:, STEP_SCALE, None] - power * log_step, 50))
-    size_term = np.exp(np.minimum(params[:, SIZE_SCALE, None] - size_power * log_size, 50))
-    factor = 1 + step_term + size_term
-    step_share, size_share = step_term / factor, size_term / factor
-    slope = np.exp(
-        params[:, SLOPE, None]
-        + params[:, SLOPE_SIZE, None] * log_size
-        + params[:, SLOPE_STEP, None] * log_step
-    )
-
-    stage, mixture = design.stage, design.mixture
-    row_slope = np.take(slope, stage, axis=1)
-    row_log_v = np.take(log_v, mixture, axis=1)
+    stages = _stage_terms(params, inputs)
+    row_slope = np.take(stages.slope, inputs.stage, axis=1)
+    row_log_v = np.take(log_v, inputs.mixture, axis=1)
     flat = _logistic(params[:, FLAT])[:, None]
-    log_loss = params[:, LEVEL, None] + np.take(np.log(factor), stage, axis=1)
+    log_loss = params[:, LEVEL, None] + np.take(np.log(stages.factor), inputs.stage, axis=1)
+    by_flat: Array | float = 0.0
     if (params[:, FLAT] <= OFF).all():
         by_log_v = -row_slope
         log_loss += by_log_v * row_log_v
@@ -218,40 +184,72 @@ def evaluate(
         level = flat + falling
         by_log_v = -row_slope * falling / level
         log_loss += np.log(level)
-
-    outer = np.empty((len(params), len(columns), len(stage)))
-    by_log_slope = (
-        by_log_v * row_log_v if {SLOPE, SLOPE_SIZE, SLOPE_STEP} & set(columns) else row_log_v
-    )
-    stagewise = {
-        STEP_SCALE: step_share,
-        STEP_POWER: -power * log_step * step_share,
-        STEP_SIZE: -power * log_step * log_size * step_share,
-        SIZE_SCALE: size_share,
-        SIZE_POWER: -size_power * log_size * size_share,
-    }
-    for position, column in enumerate(columns):
-        if column == LEVEL:
-            outer[:, position] = 1.0
-        elif column == SLOPE:
-            outer[:, position] = by_log_slope
-        elif column == SLOPE_SIZE:
-            outer[:, position] = by_log_slope * design.log_size[stage]
-        elif column == SLOPE_STEP:
-            outer[:, position] = by_log_slope * design.log_step[stage]
-        elif column != FLAT:
-            outer[:, position] = np.take(stagewise[column], stage, axis=1)
-        elif (params[:, FLAT] <= OFF).all():
-            outer[:, position] = 0.0
-        else:
-            outer[:, position] = flat * (1 - flat - falling) / level
+        by_flat = flat * (1 - flat - falling) / level
     return Evaluation(
         log_loss=log_loss,
         by_log_v=by_log_v,
         log_v=log_v,
         mixture_jacobian=mixture_jacobian,
-        outer_jacobian=outer,
+        outer_jacobian=_outer_jacobian(columns, inputs, stages, by_log_v * row_log_v, by_flat),
     )
+
+
+def _stage_terms(params: Array, inputs: LawInputs) -> _StageTerms:
+    log_step, log_size = inputs.log_step[None], inputs.log_size[None]
+    power = np.exp(params[:, STEP_POWER, None] + params[:, STEP_SIZE, None] * log_size)
+    size_power = np.exp(params[:, SIZE_POWER, None])
+    step_term = np.exp(np.minimum(params[:, STEP_SCALE, None] - power * log_step, 50))
+    size_term = np.exp(np.minimum(params[:, SIZE_SCALE, None] - size_power * log_size, 50))
+    factor = 1 + step_term + size_term
+    return _StageTerms(
+        power=power,
+        size_power=size_power,
+        factor=factor,
+        step_fraction=step_term / factor,
+        size_fraction=size_term / factor,
+        slope=np.exp(
+            params[:, SLOPE, None]
+            + params[:, SLOPE_SIZE, None] * log_size
+            + params[:, SLOPE_STEP, None] * log_step
+        ),
+    )
+
+
+def _outer_jacobian(
+    columns: tuple[int, ...],
+    inputs: LawInputs,
+    stages: _StageTerms,
+    by_log_slope: Array,
+    by_flat: Array | float,
+) -> Array:
+    """Computes `Evaluation.outer_jacobian`.
+
+    Args:
+        by_log_slope: (problems, rows) d log L / d log a.
+        by_flat: (problems, rows) d log L / d logit f; 0 where the law has no f.
+    """
+    stage, log_step, log_size = inputs.stage, inputs.log_step[None], inputs.log_size[None]
+    stagewise = {
+        STEP_SCALE: stages.step_fraction,
+        STEP_POWER: -stages.power * log_step * stages.step_fraction,
+        STEP_SIZE: -stages.power * log_step * log_size * stages.step_fraction,
+        SIZE_SCALE: stages.size_fraction,
+        SIZE_POWER: -stages.size_power * log_size * stages.size_fraction,
+    }
+    outer = np.empty((len(by_log_slope), len(columns), len(stage)))
+    for position, column in enumerate(columns):
+        if column == LEVEL:
+            outer[:, position] = 1.0
+        elif column == SLOPE:
+            outer[:, position] = by_log_slope
+        elif column in (SLOPE_SIZE, SLOPE_STEP):
+            axis = inputs.log_size if column == SLOPE_SIZE else inputs.log_step
+            outer[:, position] = by_log_slope * axis[stage]
+        elif column == FLAT:
+            outer[:, position] = by_flat
+        else:
+            outer[:, position] = np.take(stagewise[column], stage, axis=1)
+    return outer
 
 
 def log_v_gradient(params: Array, proportions: Array, log_size: Array) -> tuple[Array, Array]:
@@ -264,10 +262,10 @@ def log_v_gradient(params: Array, proportions: Array, log_size: Array) -> tuple[
         log_size: (n,) log(N / N0).
     """
     log_r = np.log(np.maximum(proportions, 1e-9))
-    v, log_v, _ = transfer_weights(params, log_proportions(proportions), log_size)
+    v, log_v, _ = effective_proportion(params, log_proportions(proportions), log_size)
     curvature = _logistic(params[:, CURVATURE])[:, None, None]
     slope = curvature * np.exp(
-        (curvature - 1) * log_r[None] + _log_usefulness(params, log_r.shape[1], log_size)
+        (curvature - 1) * log_r[None] + _log_transfer_weights(params, log_r.shape[1], log_size)
     )
     return log_v, slope / v[:, :, None]
 
@@ -275,19 +273,21 @@ def log_v_gradient(params: Array, proportions: Array, log_size: Array) -> tuple[
 def _mixture_jacobian(
     params: Array, log_r: Array, log_size: Array, v: Array, terms: Array
 ) -> Array:
-    """Computes `Evaluation.mixture_jacobian` from the results of `transfer_weights`."""
+    """Computes `Evaluation.mixture_jacobian` from the results of `effective_proportion`."""
     out = np.empty((*v.shape, 2 + params.shape[1] - NUM_SHARED))
     after = 2 + log_r.shape[1]
-    shares = np.divide(terms, v[:, :, None], out=out[:, :, 2:after])
+    fractions = np.divide(terms, v[:, :, None], out=out[:, :, 2:after])
     if out.shape[2] > after:
-        np.multiply(shares, log_size[:, None], out=out[:, :, after:])
+        np.multiply(fractions, log_size[:, None], out=out[:, :, after:])
     curvature = _logistic(params[:, CURVATURE])
-    out[:, :, 0] = (curvature * (1 - curvature))[:, None] * np.einsum("kmd,md->km", shares, log_r)
+    out[:, :, 0] = (curvature * (1 - curvature))[:, None] * np.einsum(
+        "kmd,md->km", fractions, log_r
+    )
     out[:, :, 1] = np.exp(params[:, FLOOR])[:, None] / v
     return out
 
 
-def _log_usefulness(params: Array, num_domains: int, log_size: Array) -> Array:
+def _log_transfer_weights(params: Array, num_domains: int, log_size: Array) -> Array:
     """(problems, mixtures or 1, domains) log t + d log(N / N0)."""
     log_t = params[:, None, NUM_SHARED : NUM_SHARED + num_domains]
     if params.shape[1] == NUM_SHARED + num_domains:

@@ -47,7 +47,7 @@ def not_tested(
         compared: True where the measured comparison of the confirmation trials goes with the
             optimum.
     """
-    found = beyond_trials(
+    beyond = beyond_trials(
         steps=law.steps,
         sizes=law.sizes,
         tokens_per_step=problem.tokens_per_step,
@@ -58,7 +58,7 @@ def not_tested(
     )
     kept = law.problem
     parts = problem.differences(kept, law.targets) if kept and kept.sweep else ()
-    sentences = [*found.sentences]
+    sentences = [*beyond.sentences]
     if parts:
         sentences.append(
             "This answers another problem than that of the sweep "
@@ -68,6 +68,6 @@ def not_tested(
         sentences.append(problem.confirmation_result)
     elif not compared:
         sentences.append(
-            "No final trials compare this mixture with others: its losses are predicted."
+            "No confirmation trials compare this mixture with others: its losses are predicted."
         )
-    return replace(found, sentences=tuple(sentences))
+    return replace(beyond, sentences=tuple(sentences))

@@ -32,8 +32,7 @@ level. A step is taken only where it gains. So each member is verified, and the 
 can be too narrow but not too wide. All members move at once.
 
 Where the discrepancy GP is in use the set need not be convex, so a range may be too small. This was
-seen for the worst target inside bounds, in 1 of 8 published problems: a straight line to a vertex
-reached a proportion of 0.22 where the search found 0.05.
+seen for the worst target inside bounds, in 1 of 8 published problems (0.05 instead of 0.22).
 """
 
 from collections.abc import Callable
@@ -42,12 +41,14 @@ import numpy as np
 import numpy.typing as npt
 import scipy.optimize
 
-from bimix_sweep.law.optimum.solver import Objective, Solution, lowest_vertex
+from bimix_sweep.law.optimum.objective import Objective
+from bimix_sweep.law.optimum.quadratic_step import lowest_vertex
+from bimix_sweep.law.optimum.solver import Solution
 from bimix_sweep.mixture.simplex import Array, project
 
 ROUNDS = 8
 """Number of steps from the start (docs/evidence.md)."""
-LONGEST = 0.5
+MAX_STEP = 0.5
 """Largest total variation of a step."""
 SHORTER = 0.3
 """Length of a step after one that gained nothing, as a fraction of the length of that step."""
@@ -56,8 +57,7 @@ BOUND_PASSES = 3
 CUTS = 4
 """Rounds of linear programmes for "worst"."""
 LINE_STEPS = 10
-"""Evaluations of F to find the point where a path reaches the level, to about 1e-5 of its
-length."""
+"""Evaluations of F to find where a path reaches the level, to about 1e-5 of its length."""
 
 
 def extreme_members(
@@ -89,7 +89,7 @@ def extreme_members(
         metric = _learn(metric, (member - best.point)[None], (slope - best.gradient)[None])
     metric = np.tile(metric, (2 * count, 1, 1))
     metric = _learn(metric, members - best.point, slopes - best.gradient)
-    length = np.full(2 * count, LONGEST)
+    length = np.full(2 * count, MAX_STEP)
     for _ in range(ROUNDS):
         held = _held(members, wanted, slopes, lower, upper)
         step = _step(metric, wanted, slopes, held, lower - members, upper - members, length)
@@ -100,7 +100,7 @@ def extreme_members(
         members = np.where(farther[:, None], tried, members)
         slopes = np.where(farther[:, None], there, slopes)
         shorter = SHORTER * np.minimum(length, np.abs(step).sum(axis=1) / 2)
-        length = np.where(farther, np.minimum(LONGEST, 2 * length), shorter)
+        length = np.where(farther, np.minimum(MAX_STEP, 2 * length), shorter)
     return members
 
 
@@ -145,7 +145,7 @@ def _between_planes(
     for _ in range(CUTS):
         ends = members.copy()
         for row in range(count):
-            found = scipy.optimize.linprog(
+            lowest = scipy.optimize.linprog(
                 -wanted[row],
                 A_ub=planes[row],
                 b_ub=rooms[row],
@@ -154,8 +154,8 @@ def _between_planes(
                 bounds=np.stack([lower, upper], axis=1),
                 method="highs",
             )
-            if found.success:
-                ends[row] = found.x
+            if lowest.success:
+                ends[row] = lowest.x
         tried = line.to_level(ends - best.point)
         members = np.where(_dot(wanted, tried - members)[:, None] > 0, tried, members)
         slopes, offsets = objective.planes(tried)
@@ -293,8 +293,8 @@ class _Line:
             low, high = np.where(fits, guess, low), np.where(fits, high, guess)
             before = np.where(fits, -1, 1)
             is_open = np.isinf(high)
-            share = below / np.where(is_open, -1.0, below - above)
-            inside = low + np.clip(share, 1e-3, 0.999) * (np.where(is_open, low, high) - low)
+            position = below / np.where(is_open, -1.0, below - above)
+            inside = low + np.clip(position, 1e-3, 0.999) * (np.where(is_open, low, high) - low)
             farther = guess * np.clip(1.05 / np.maximum(1 + excess, 1e-9), 1.3, 10.0)
             guess = np.where(is_open, farther, inside)
         return reached

@@ -61,7 +61,7 @@ def beyond_trials(
     at_step = beyond(steps[1] if step is None else step, steps)
     at_size = beyond(sizes[1] if sizes and size is None else size, sizes)
     final_size, final_tokens = beyond(final.size, sizes), beyond(final.tokens, tokens)
-    found = {"step": at_step, "size": _most(at_size, final_size), "tokens": final_tokens}
+    factors = {"step": at_step, "size": _most(at_size, final_size), "tokens": final_tokens}
     sentences = [
         f"The losses are compared at {name} {magnitude(value)}, {factor(times)} times beyond the "
         f"trials: no regret or interval covers that."
@@ -77,7 +77,7 @@ def beyond_trials(
         sentences += [_on_size(final.size, sizes, final_size, by_sizes)]
         sentences += [_on_tokens(final.tokens, steps, tokens, final_tokens, by_steps)]
     return BeyondTrials(
-        extrapolation={name: value for name, value in found.items() if value is not None},
+        extrapolation={name: value for name, value in factors.items() if value is not None},
         sentences=tuple(filter(None, sentences)),
     )
 
@@ -143,11 +143,11 @@ def _assumed(what: str, times: float, more: bool) -> str:
 
 
 def _trials(steps: Range, sizes: Range | None, tokens: Range | None) -> str:
-    said = [] if sizes is None else [f"{magnitude(sizes[1])} parameters"]
-    said.append(
+    parts = [] if sizes is None else [f"{magnitude(sizes[1])} parameters"]
+    parts.append(
         f"{magnitude(steps[1])} steps" if tokens is None else f"{magnitude(tokens[1])} tokens"
     )
-    return ", ".join(said)
+    return ", ".join(parts)
 
 
 def _scaled(steps: Range, tokens_per_step: float) -> Range:

@@ -51,7 +51,7 @@ def coefficients(law: FittedLaw, target: str) -> Coefficients:
         )
     row = law.params[law.targets.index(target)]
     alpha, beta = float(np.exp(row[tl.SLOPE])), float(np.exp(row[tl.STEP_POWER]))
-    size = 0.0 if law.sizes is None else float(np.log(law.sizes[0] / law.reference[1]))
+    size = 0.0 if law.sizes is None else float(np.log(law.sizes[0] / law.conditioned.reference[1]))
     scale = float(np.exp(row[tl.LEVEL] + alpha * row[tl.PIVOT]))
     constant = scale * (1 + float(np.exp(row[tl.SIZE_SCALE] - np.exp(row[tl.SIZE_POWER]) * size)))
     if row[tl.STEP_SCALE] <= tl.OFF:
@@ -59,7 +59,7 @@ def coefficients(law: FittedLaw, target: str) -> Coefficients:
     falling = (
         scale
         * float(np.exp(row[tl.STEP_SCALE] + row[tl.STEP_SIZE] * size))
-        * law.reference[0] ** beta
+        * law.conditioned.reference[0] ** beta
     )
     return Coefficients(b=falling, c=constant, alpha=alpha, beta=beta)
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from bimix_sweep.mixture.simplex import Array
 
+NEGLIGIBLE = 1e-9
+"""Fraction of the mean variance that is added to a covariance's diagonal before factorisation."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posterior:
@@ -22,7 +25,7 @@ class Posterior:
     covariance: Array
     """(targets, M, M) covariance from the law's parameters and the discrepancy GP, inflated to
     match the cross-validated errors."""
-    run_noise: Array
+    trial_noise: Array
     """(targets, targets) covariance of the noise that one more trial adds to its own log losses:
     trial offset and point noise.
     """
@@ -37,7 +40,7 @@ class Posterior:
         The information of a trial does not depend on its result in the linear approximation.
         """
         column = self.covariance[:, :, index]
-        total = column[:, index] + np.diag(self.run_noise)
+        total = column[:, index] + np.diag(self.trial_noise)
         covariance = (
             self.covariance
             - column[:, :, None] * (column / np.maximum(total, 1e-300)[:, None])[:, None, :]
@@ -45,15 +48,31 @@ class Posterior:
         return replace(self, covariance=covariance)
 
     def draws(self, generator: np.random.Generator, count: int) -> Array:
-        """Draws (count, M, targets) log losses jointly over the mixtures."""
+        """Draws (count, M, targets) log losses jointly over mixtures and targets.
+
+        Targets correlate as the noise of trials does.
+        """
         targets, mixtures, _ = self.covariance.shape
-        normal = generator.standard_normal((targets, mixtures, count))
-        scale = np.einsum("tmm->t", self.covariance) / mixtures
-        lifted = self.covariance + (1e-9 * scale + 1e-300)[:, None, None] * np.eye(mixtures)
+        sd = np.sqrt(np.maximum(np.diag(self.trial_noise), 1e-300))
+        mixing = _root((self.trial_noise / sd[:, None] / sd[None])[None])[0]
+        normal = np.einsum(
+            "kt,tmc->kmc", mixing, generator.standard_normal((targets, mixtures, count))
+        )
+        return np.asarray(self.mean + np.matmul(_root(self.covariance), normal).transpose(2, 1, 0))
+
+
+def _root(covariance: Array) -> Array:
+    """(..., n, n) factors of positive semidefinite matrices."""
+    size = covariance.shape[-1]
+    scale = np.trace(covariance, axis1=-2, axis2=-1) / size
+    for lift in (NEGLIGIBLE, 1e-6):
         try:
-            root: Array = np.linalg.cholesky(lifted)
+            return np.asarray(
+                np.linalg.cholesky(
+                    covariance + (lift * scale + 1e-300)[..., None, None] * np.eye(size)
+                )
+            )
         except np.linalg.LinAlgError:
-            values, vectors = np.linalg.eigh(lifted)
-            root = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
-        drawn: Array = self.mean[None] + np.matmul(root, normal).transpose(2, 1, 0)
-        return drawn
+            continue
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :])

@@ -8,36 +8,26 @@ import numpy as np
 
 from bimix_sweep.errors import ConfigError, LawError, MixtureError, OptimumError
 from bimix_sweep.law.model import transfer as tl
-from bimix_sweep.law.model.discrepancy import Shape
-from bimix_sweep.law.model.observations import Runs
+from bimix_sweep.law.model.discrepancy import KernelParams
+from bimix_sweep.law.model.observations import Trials
 from bimix_sweep.law.model.segments import curve_segments
+from bimix_sweep.law.model.variances import COMPONENTS, VarianceComponents
+from bimix_sweep.law.posterior.conditioned_law import ConditionedLaw
 from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import check_names
 from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.text import shown
 
-FORMAT = "bimix-sweep law 2"
+FORMAT = "bimix-sweep law 3"
 """Name and version of the file format."""
-ARRAYS = (
-    "params",
-    "precision",
-    "point2",
-    "look2",
-    "amplitude2",
-    "offset2",
-    "inflation",
-    "correlation",
-    "residual",
-)
-"""Fields of a fitted law that are arrays."""
 RANGES = {
     "params": (-50.0, 50.0),
     "precision": (1e-9, 1e18),
-    "point2": (1e-18, 100.0),
-    "look2": (0.0, 100.0),
-    "amplitude2": (0.0, 100.0),
-    "offset2": (1e-18, 100.0),
+    "variances.trial": (1e-18, 100.0),
+    "variances.point": (1e-18, 100.0),
+    "variances.segment": (0.0, 100.0),
+    "variances.discrepancy": (0.0, 100.0),
     "inflation": (1e-6, 1e4),
     "correlation": (-1.0 - 1e-6, 1.0 + 1e-6),
     "residual": (-100.0, 100.0),
@@ -51,8 +41,8 @@ Parameters are logarithms, and the smallest is `transfer.OFF`. Beyond the ranges
 overflow.
 """
 
-SMALLEST_SCALE = 1e-6
-"""Smallest lengthscale of the discrepancy GP."""
+MIN_LENGTHSCALE = 1e-6
+"""Smallest lengthscale and noise fraction of the discrepancy GP."""
 EXPONENTS = {
     tl.LEVEL: (-20.0, 20.0),
     tl.SLOPE: (-50.0, 5.0),
@@ -75,8 +65,10 @@ def read_fields(data: Any) -> dict[str, Any]:
         LawError: the data are not a law that this version wrote, or the values do not fit together.
     """
     if not isinstance(data, Mapping) or data.get("format") != FORMAT:
-        found = data.get("format") if isinstance(data, Mapping) else type(data).__name__
-        raise LawError(f"not a law file (format {shown(found)}); need {FORMAT!r}, as fit writes it")
+        written = data.get("format") if isinstance(data, Mapping) else type(data).__name__
+        raise LawError(
+            f"not a law file (format {shown(written)}); need {FORMAT!r}, as fit writes it"
+        )
     try:
         return _fields(data)
     except (
@@ -101,8 +93,6 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     check_names(domains)
     check_names(targets, "target")
     check_hyper(data["hyper"], len(domains))
-    arrays = {name: np.array(data[name], dtype=np.float64) for name in ARRAYS}
-    runs = Runs.from_json(data["runs"], len(targets), len(domains))
     choice, own = dict(data["choice"]), dict(data["own"])
     if set(choice) != set(targets) or not set(choice.values()) <= {"bimix", "transfer"}:
         raise ValueError("choice does not fit the targets")
@@ -111,20 +101,10 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     goals = {str(name): Goal.from_json(goal) for name, goal in data["goals"].items()}
     if not set(goals) <= set(targets):
         raise ValueError("goals do not fit the targets")
-    parameters, t, n = arrays["params"].shape[-1], len(targets), len(curve_segments(runs).training)
-    check_width(parameters, len(domains))
-    shapes = {
-        "params": (t, parameters),
-        "precision": (t, parameters),
-        "residual": (t, n),
-        "correlation": (t, t),
-    }
-    for name, values in arrays.items():
-        if values.shape != shapes.get(name, (t,)):
-            raise ValueError(f"{name} has shape {values.shape}")
-    shape = read_shape(data["shape"])
-    reference = (float(data["reference"][0]), float(data["reference"][1]))
-    check_numbers(arrays, reference, runs)
+    conditioned = _conditioned(data, len(targets), len(domains))
+    inflation = _array(data, "inflation", (len(targets),))
+    correlation = _array(data, "correlation", (len(targets), len(targets)))
+    check_numbers(conditioned, inflation, correlation)
     return {
         "domains": domains,
         "targets": targets,
@@ -133,13 +113,51 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "choice": choice,
         "notes": tuple(map(str, data["notes"])),
         "cross_validation": dict(data["cross_validation"]),
-        "runs": runs,
-        "shape": shape,
+        "conditioned": conditioned,
+        "inflation": inflation,
+        "correlation": correlation,
         "hyper": dict(data["hyper"]),
-        "reference": reference,
         "problem": read_problem(data["problem"], domains, targets),
-        **arrays,
     }
+
+
+def conditioned_json(law: ConditionedLaw) -> dict[str, Any]:
+    """Returns the part of a law file that `ConditionedLaw` holds, as plain JSON values."""
+    return {
+        "params": law.params.tolist(),
+        "precision": law.precision.tolist(),
+        "variances": law.variances.to_json(),
+        "kernel": law.kernel.to_json(),
+        "residual": law.residual.tolist(),
+        "trials": law.trials.to_json(),
+        "reference": list(law.reference),
+    }
+
+
+def _conditioned(data: Mapping[str, Any], num_targets: int, num_domains: int) -> ConditionedLaw:
+    trials = Trials.from_json(data["trials"], num_targets, num_domains)
+    segments = curve_segments(trials)
+    parameters = np.shape(data["params"])[-1]
+    check_width(parameters, num_domains)
+    return ConditionedLaw(
+        params=_array(data, "params", (num_targets, parameters)),
+        precision=_array(data, "precision", (num_targets, parameters)),
+        variances=VarianceComponents(
+            **{name: _array(data["variances"], name, (num_targets,)) for name in COMPONENTS}
+        ),
+        kernel=read_kernel(data["kernel"]),
+        residual=_array(data, "residual", (num_targets, len(segments.trial))),
+        trials=trials,
+        segments=segments,
+        reference=(float(data["reference"][0]), float(data["reference"][1])),
+    )
+
+
+def _array(data: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Array:
+    values = np.array(data[name], dtype=np.float64)
+    if values.shape != shape:
+        raise ValueError(f"{name} has shape {values.shape}")
+    return values
 
 
 def read_problem(
@@ -160,52 +178,59 @@ def read_problem(
     return problem
 
 
-def check_numbers(arrays: Mapping[str, Array], reference: tuple[float, float], runs: Runs) -> None:
+def check_numbers(law: ConditionedLaw, inflation: Array, correlation: Array) -> None:
     """Checks that a law's numbers are in the ranges of real fits.
 
     Other numbers overflow in predictions.
 
     Args:
-        arrays: the law's ARRAYS.
+        law: laws and discrepancy GPs.
+        inflation, correlation: as in `FittedLaw`.
 
     Raises:
         ValueError: a number is not finite or out of its range.
     """
-    sizes = runs.sizes[~np.isnan(runs.sizes)]
-    for name, found in {
-        **arrays,
-        "reference": reference,
-        "steps": runs.steps,
+    sizes = law.trials.sizes[~np.isnan(law.trials.sizes)]
+    for name, values in {
+        "params": law.params,
+        "precision": law.precision,
+        **{f"variances.{name}": getattr(law.variances, name) for name in COMPONENTS},
+        "inflation": inflation,
+        "correlation": correlation,
+        "residual": law.residual,
+        "reference": np.array(law.reference),
+        "steps": law.trials.steps,
         "sizes": sizes,
     }.items():
         low, high = RANGES[name]
-        if not ((np.asarray(found) >= low) & (np.asarray(found) <= high)).all():
+        if not ((values >= low) & (values <= high)).all():
             raise ValueError(f"{name} holds a number outside of {low:g} to {high:g}")
-    if np.abs(np.diagonal(arrays["correlation"]) - 1).max() > 1e-6:
+    if np.abs(np.diagonal(correlation) - 1).max() > 1e-6:
         raise ValueError("correlation has a diagonal that is not 1")
     for column, (low, high) in EXPONENTS.items():
-        if not ((arrays["params"][:, column] >= low) & (arrays["params"][:, column] <= high)).all():
+        if not ((law.params[:, column] >= low) & (law.params[:, column] <= high)).all():
             raise ValueError(
                 f"params holds a number outside of {low:g} to {high:g} in column {column}"
             )
 
 
-def read_shape(data: Mapping[str, Any]) -> Shape:
-    """Reads the shape of a discrepancy GP; a missing scale is infinite.
+def read_kernel(data: Mapping[str, Any]) -> KernelParams:
+    """Reads the kernel parameters of a discrepancy GP; a missing lengthscale is infinite.
 
     Raises:
-        KeyError, TypeError, ValueError: the data are no such shape.
+        KeyError, TypeError, ValueError: the data are no such parameters.
     """
-    scales = {
-        name: float(data.get(name, usual))
-        for name, usual in (("reach", np.inf), ("lasting", np.inf), ("alone", 1.0))
-    }
-    shape = Shape(length=float(data["length"]), **scales)
-    most = {"length": 1 / SMALLEST_SCALE, "reach": np.inf, "lasting": np.inf, "alone": 1.0}
-    for name, value in asdict(shape).items():
-        if not SMALLEST_SCALE < value <= most[name]:
-            raise ValueError(f"{name} of the process is {value:g}")
-    return shape
+    kernel = KernelParams(
+        lengthscale=float(data["lengthscale"]),
+        size_lengthscale=float(data.get("size_lengthscale", np.inf)),
+        step_lengthscale=float(data.get("step_lengthscale", np.inf)),
+        noise_fraction=float(data.get("noise_fraction", 1.0)),
+    )
+    largest = {"lengthscale": 1 / MIN_LENGTHSCALE, "noise_fraction": 1.0}
+    for name, value in asdict(kernel).items():
+        if not MIN_LENGTHSCALE < value <= largest.get(name, np.inf):
+            raise ValueError(f"{name} of the discrepancy is {value:g}")
+    return kernel
 
 
 def check_hyper(hyper: Mapping[str, Any], num_domains: int) -> None:
@@ -221,7 +246,9 @@ def check_hyper(hyper: Mapping[str, Any], num_domains: int) -> None:
         *hyper["transfer_weights"],
         *(v for row in hyper["columns"] for v in row),
     ]
-    numbers += [v for one in fits for v in (one["offset2"], one["point2"], *one["params"])]
+    numbers += [
+        v for one in fits for v in (one["trial_variance"], one["point_variance"], *one["params"])
+    ]
     (parameters,) = {len(one["params"]) for one in fits}
     check_width(parameters, num_domains)
     finite = np.isfinite(np.array(numbers, dtype=np.float64)).all()

@@ -7,7 +7,7 @@ the key `problem`.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -118,7 +118,7 @@ class ProblemStatement:
         """
         mine, theirs = self._parts(targets), other._parts(targets)
         return tuple(
-            f"{name} is {_said(mine.get(name))} instead of {_said(theirs.get(name))}"
+            f"{name} is {_in_words(mine.get(name))} instead of {_in_words(theirs.get(name))}"
             for name in dict.fromkeys((*mine, *theirs))
             if not _same(mine.get(name), theirs.get(name))
         )
@@ -212,75 +212,7 @@ class ProblemStatement:
             "kl": self.kl,
         }
         near = {} if self.prior is None else self.prior.as_dict()
-        return parts | {f"prior of {name}": share for name, share in near.items()}
-
-
-def changed(
-    problem: ProblemStatement,
-    *,
-    step: float | None = None,
-    size: float | None = None,
-    weights: Mapping[str, float] | None = None,
-    objective: str | None = None,
-    lower: Mapping[str, float] | None = None,
-    upper: Mapping[str, float] | None = None,
-    available: Mapping[str, float] | None = None,
-    final: Mapping[str, float | None] | None = None,
-    prior: Mapping[str, float] | None = None,
-    kl: float | None = None,
-) -> ProblemStatement:
-    """Returns the decision problem with some parts replaced.
-
-    None, and names that are not given, keep their values.
-
-    Args:
-        lower, upper, available: {domain: bound, or tokens available}.
-        final: {field of `FinalRun`: value}.
-        prior, kl: both or neither.
-
-    Raises:
-        OptimumError: unknown domains, or parts that need each other.
-        MixtureError: bounds that leave no mixture.
-    """
-    domains = problem.domains
-    for given in (lower, upper, available):
-        if unknown := next((name for name in given or {} if name not in domains.names), None):
-            raise OptimumError(
-                f"{unknown} is not a domain of the law; it knows {', '.join(domains.names)}"
-            )
-    run = {name: value for name, value in (final or {}).items() if value is not None}
-    whole = replace(problem.final or FinalRun(), **run) if run else problem.final
-    if whole is None or whole.tokens is None:
-        if available:
-            raise OptimumError("--domain-tokens is given without --final-tokens; give both")
-        if "max_epochs" in run:
-            raise OptimumError("--max-epochs is given without --final-tokens; give both")
-    if (prior is None) != (kl is None):
-        raise OptimumError("--prior and --kl go together; give both or neither")
-    if kl is not None and not 0 <= kl <= MAX_QUANTITY:
-        raise OptimumError(f"--kl is {kl:g}; need a number from 0")
-    columns = {"tokens": available, "lower": lower, "upper": upper}
-    bounds = {
-        name: tuple(
-            (given or {}).get(domain, value)
-            for domain, value in zip(domains.names, getattr(domains, name), strict=True)
-        )
-        for name, given in columns.items()
-    }
-    parts: dict[str, Any] = {
-        "step": step,
-        "size": size,
-        "weights": weights,
-        "objective": objective,
-        "kl": kl,
-    }
-    return replace(
-        problem,
-        domains=DomainSet(names=domains.names, **bounds),
-        final=whole,
-        prior=problem.prior if prior is None else Mixture.from_mapping(prior),
-        **{name: value for name, value in parts.items() if value is not None},
-    )
+        return parts | {f"prior of {name}": proportion for name, proportion in near.items()}
 
 
 def _rows(domains: DomainSet) -> list[tuple[str, float, float, float]]:
@@ -297,7 +229,7 @@ def _same(mine: float | str | None, theirs: float | str | None) -> bool:
     return mine == theirs
 
 
-def _said(value: float | str | None) -> str:
+def _in_words(value: float | str | None) -> str:
     if value is None:
         return "not stated"
     return value if isinstance(value, str) else f"{value:.4g}"

@@ -12,7 +12,7 @@ from bimix_sweep.design.fidelity import Fidelity, fidelities_of, kinds_of
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import TableError
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
-from bimix_sweep.law.optimum.optimal_mixture import ask
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng, seed_for
@@ -82,7 +82,7 @@ class _Proposer:
         """Sizes of the finished runs, rising."""
         self.lengths = tuple(sorted({round(fidelity.steps) for fidelity in kinds}))
         """Last steps of the finished runs, rising."""
-        self._problem = ask(
+        self._problem = DecisionProblem.of(
             law,
             domains,
             step=self._target.steps,

@@ -1,4 +1,4 @@
-"""Dense curves wander: read as the means of their looks they give the law that was planted, and no
+"""Dense curves wander: read as the means of their segments they give the law that was planted, and no
 more certainty than they hold.
 """
 
@@ -10,7 +10,7 @@ import pytest
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
 from bimix_sweep.law.model import segments
 from bimix_sweep.law.model.observations import gather
-from bimix_sweep.law.model.segments import LOOK, MAX_POINTS, condensed
+from bimix_sweep.law.model.segments import MAX_POINTS, SEGMENT_WIDTH, binned
 from bimix_sweep.mixture.table import LossTable
 
 NAMES = ("web", "code", "books", "math")
@@ -122,25 +122,25 @@ def test_curves_without_noise_are_still_the_planted_law_where_they_end():
 
 def test_curves_of_few_points_are_fitted_point_by_point():
     few = np.linspace(200, LAST, 24)
-    runs, y, notes = gather(table_of(0, few), None)
-    told = condensed(runs, y)
-    assert told[0] is runs
-    assert told[1] is y
-    assert told[2] == notes == ()
+    trials, y, notes = gather(table_of(0, few), None)
+    unchanged = binned(trials, y)
+    assert unchanged[0] is trials
+    assert unchanged[1] is y
+    assert unchanged[2] == notes == ()
 
 
-def test_a_mean_stands_for_each_look_and_the_steps_stay_those_of_the_curves():
+def test_a_mean_stands_for_each_segment_and_the_steps_stay_those_of_the_curves():
     law = fit_law(table_of(0))
     assert law.steps == (200.0, LAST)
     assert any(
         note.startswith("curves of up to 286 points were read as up to 9 means")
         for note in law.notes
     )
-    assert np.bincount(law.runs.run).tolist() == [9] * 18
-    assert len(law.looks.training) == 9 * 18
-    at = law.runs.steps[law.runs.stage[:9]]
-    assert (at > LAST / LOOK ** np.arange(9, 0, -1)).all()
-    assert (at < LAST / LOOK ** np.arange(8, -1, -1)).all()
+    assert np.bincount(law.trials.trial).tolist() == [9] * 18
+    assert len(law.conditioned.segments.trial) == 9 * 18
+    at = law.trials.steps[law.trials.stage[:9]]
+    assert (at > LAST / SEGMENT_WIDTH ** np.arange(9, 0, -1)).all()
+    assert (at < LAST / SEGMENT_WIDTH ** np.arange(8, -1, -1)).all()
     again = FittedLaw.from_json(json.loads(json.dumps(law.to_json())))
     assert again.digest == law.digest
     assert (
@@ -149,29 +149,29 @@ def test_a_mean_stands_for_each_look_and_the_steps_stay_those_of_the_curves():
     )
 
 
-def test_a_look_of_one_point_stays_at_its_step():
-    """Beside one dense curve those of few points are looks of one, the last step among them."""
+def test_a_segment_of_one_point_stays_at_its_step():
+    """Beside one dense curve those of few points are segments of one, the last step among them."""
     table = table_of(0)
     few = np.isin(table.steps, DENSE[[0, 40, 80, 160, 285]]) | np.array(
         [trial == "nan-0" for trial in table.trials]
     )
     law = fit_law(table.select(few))
     assert law.steps == (200.0, LAST)
-    assert set(DENSE[[40, 80, 160]]) <= set(law.runs.steps)
+    assert set(DENSE[[40, 80, 160]]) <= set(law.trials.steps)
 
 
 def test_a_target_measured_now_and_then_has_its_mean_where_the_others_have_theirs():
     table = table_of(0, offset=0.0, white=0.0)
     losses = table.losses.copy()
     losses[np.arange(len(table)) % len(DENSE) % 10 != 9, 1] = np.nan
-    losses[table.steps > LAST / LOOK, 2] = np.nan
-    runs, y, _ = condensed(*gather(changed(table, losses=losses), None)[:2])
-    whole, expected, _ = condensed(*gather(table, None)[:2])
-    assert (runs.steps == whole.steps).all()
-    assert (runs.present[2] == (whole.steps[whole.stage] <= LAST / LOOK)).all()
-    assert runs.present[1].mean() > 0.8
-    between = runs.present & (
-        runs.steps[runs.stage] > 400
+    losses[table.steps > LAST / SEGMENT_WIDTH, 2] = np.nan
+    trials, y, _ = binned(*gather(changed(table, losses=losses), None)[:2])
+    whole, expected, _ = binned(*gather(table, None)[:2])
+    assert (trials.steps == whole.steps).all()
+    assert (trials.present[2] == (whole.steps[whole.stage] <= LAST / SEGMENT_WIDTH)).all()
+    assert trials.present[1].mean() > 0.8
+    between = trials.present & (
+        trials.steps[trials.stage] > 400
     )  # not where the second is first measured at step 320
     assert np.abs(y - expected)[between].max() < 2e-3
     law = fit_law(changed(table, losses=losses), law="transfer")
@@ -199,7 +199,7 @@ def test_unequal_curves_several_sizes_and_warm_refits_are_read_alike():
     law = fit_law(table)
     assert law.sizes == (1e6, 4e6)
     assert law.num_trials == 36
-    assert np.bincount(law.runs.run).max() <= MAX_POINTS + 1
+    assert np.bincount(law.trials.trial).max() <= MAX_POINTS + 1
     assert np.sqrt((missed(law) ** 2).mean()) < 0.006
     warm = fit_law(table, previous=law)
     asked = ASKED, np.full(40, LAST), np.full(40, 4e6)

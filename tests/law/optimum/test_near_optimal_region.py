@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from bimix_sweep.law.fitting.fit_law import fit_law
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.law.optimum.near_optimal_region import extreme_members
-from bimix_sweep.law.optimum.optimal_mixture import ask, optimal_mixture, solve
-from bimix_sweep.law.optimum.solver import Objective, Solution, lowest_vertex, minimise
+from bimix_sweep.law.optimum.objective import Objective
+from bimix_sweep.law.optimum.optimal_mixture import optimal_mixture, solve
+from bimix_sweep.law.optimum.quadratic_step import lowest_vertex
+from bimix_sweep.law.optimum.solver import Solution, minimise
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.table import LossTable
 
@@ -167,7 +170,7 @@ def test_no_straight_line_from_the_optimum_reaches_farther_in_published_swarms(r
             upper = np.minimum(1, generator.uniform(1.2 / count, 6 / count, count))
             lower = np.where(generator.random(count) < 0.3, 0.3 / count, 0)
         weights = generator.dirichlet(np.full(len(law.targets), 0.2))
-        problem = ask(
+        problem = DecisionProblem.of(
             law,
             DomainSet(names=law.domains, lower=tuple(lower), upper=tuple(upper)),
             weights=dict(zip(law.targets, map(float, weights), strict=True)),

@@ -83,7 +83,7 @@ def test_the_optimum_of_a_fitted_law_costs_almost_nothing_against_the_true_one(w
 
 def test_a_law_without_process_is_certified_globally():
     optimum = optimal_mixture(planted_law(), DOMAINS)
-    assert optimum.scope == ("local" if planted_law().has_process else "global")
+    assert optimum.scope == ("local" if planted_law().has_discrepancy else "global")
     assert 0 <= optimum.gap <= 1e-6 * optimum.objective
 
 

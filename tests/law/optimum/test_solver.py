@@ -7,7 +7,9 @@ import pytest
 from scipy import optimize
 
 from bimix_sweep.law.optimum.near_optimal_region import extreme_members
-from bimix_sweep.law.optimum.solver import Objective, lowest_vertex, minimise, quadratic_step
+from bimix_sweep.law.optimum.objective import Objective
+from bimix_sweep.law.optimum.quadratic_step import lowest_vertex, quadratic_step
+from bimix_sweep.law.optimum.solver import minimise
 from bimix_sweep.mixture.simplex import project
 
 

@@ -3,18 +3,23 @@ uncertainty.
 """
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 
 from bimix_sweep.errors import LawError
+from bimix_sweep.law.fitting.fit_data import FitData
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
-from bimix_sweep.law.fitting.map_fit import Noise, normal_equations
+from bimix_sweep.law.fitting.normal_equations import Noise, normal_equations
 from bimix_sweep.law.model import jacobian
 from bimix_sweep.law.model import transfer as tl
+from bimix_sweep.law.model.law_inputs import LawInputs
 from bimix_sweep.law.model.observations import gather
-from bimix_sweep.law.model.priors import Problems, expected
+from bimix_sweep.law.model.priors import Problems
+from bimix_sweep.law.model.shared_values import expected
 from bimix_sweep.mixture.table import LossTable
+from tests.support.parametric import parametric_losses
 
 HELP = np.array([[4.0, 0.5, 0.2], [0.3, 4.0, 0.6], [0.8, 0.2, 4.0]])
 NAMES = ("web", "code", "math")
@@ -58,26 +63,33 @@ BUMPY = fit_law(table_of(bumpy, 60), law="transfer")
 POINTS = np.random.default_rng(5).dirichlet(np.ones(3), 12)
 
 
-def test_the_process_vanishes_where_the_law_suffices_and_carries_what_it_misses():
-    assert not LAWFUL.has_process
-    assert BUMPY.has_process
+def test_the_discrepancy_vanishes_where_the_law_suffices_and_carries_what_it_misses():
+    assert not LAWFUL.has_discrepancy
+    assert BUMPY.has_discrepancy
     truth, steps = np.exp(bumpy(POINTS, np.full(12, 1000.0))), np.full(12, 1000.0)
     error = lambda loss: np.abs(loss / truth - 1).mean()  # noqa: E731
-    assert error(BUMPY.predict(POINTS, steps)) < 0.5 * error(BUMPY.law_only(POINTS, steps))
+    assert error(BUMPY.predict(POINTS, steps)) < 0.5 * error(
+        parametric_losses(BUMPY, POINTS, steps)
+    )
 
 
 def test_the_parametric_law_is_convex_in_the_mixture():
     pairs = np.random.default_rng(2).dirichlet(np.full(3, 0.4), (200, 2))
     steps = np.full(200, 1000.0)
-    ends = (BUMPY.law_only(pairs[:, 0], steps) + BUMPY.law_only(pairs[:, 1], steps)) / 2
-    assert (BUMPY.law_only(pairs.mean(axis=1), steps) <= ends + 1e-12).all()
+    ends = (
+        parametric_losses(BUMPY, pairs[:, 0], steps) + parametric_losses(BUMPY, pairs[:, 1], steps)
+    ) / 2
+    assert (parametric_losses(BUMPY, pairs.mean(axis=1), steps) <= ends + 1e-12).all()
 
 
-@pytest.mark.parametrize("law", [LAWFUL, BUMPY], ids=["law", "process"])
+@pytest.mark.parametrize("law", [LAWFUL, BUMPY], ids=["law", "discrepancy"])
 def test_gradients_agree_with_differences(law):
     direction = np.array([1.0, -2.0, 1.0])
     r = 0.8 * POINTS + 0.2 / 3
-    for function, gradient in ((law.law_only, law.law_gradient), (law.predict, law.gradient)):
+    for function, gradient in (
+        (partial(parametric_losses, law), law.law_gradient),
+        (law.predict, law.gradient),
+    ):
         value, slope = gradient(r, 1000.0)
         steps, move = np.full(len(r), 1000.0), 1e-5 * direction
         assert value == pytest.approx(function(r, steps), rel=1e-12)
@@ -100,19 +112,20 @@ def test_gradients_agree_with_differences_at_every_size(size):
     direction, r = np.array([1.0, -2.0, 1.0]), 0.8 * POINTS + 0.2 / 3
     steps, sizes, move = np.full(len(r), 1000.0), np.full(len(r), size), 1e-5 * direction
     value, slope = law.law_gradient(r, 1000.0, size)
-    assert value == pytest.approx(law.law_only(r, steps, sizes), rel=1e-12)
+    assert value == pytest.approx(parametric_losses(law, r, steps, sizes), rel=1e-12)
     difference = (
-        law.law_only(r + move, steps, sizes) - law.law_only(r - move, steps, sizes)
+        parametric_losses(law, r + move, steps, sizes)
+        - parametric_losses(law, r - move, steps, sizes)
     ) / 2e-5
     assert slope @ direction == pytest.approx(difference, rel=1e-4, abs=1e-6)
 
 
-def test_no_prediction_leaves_the_range_of_the_runs_by_much():
+def test_no_prediction_leaves_the_range_of_the_trials_by_much():
     few = fit_law(table_of(lawful, 4, seed=3))
     corners = np.eye(3)
     loss = few.predict(corners, np.full(3, 1000.0))
     assert np.isfinite(loss).all()
-    assert loss.max() < 2 * np.exp(lawful(few.runs.proportions, np.full(4, 1000.0))).max()
+    assert loss.max() < 2 * np.exp(lawful(few.trials.proportions, np.full(4, 1000.0))).max()
 
 
 def test_json_gives_the_same_law_to_the_last_bit():
@@ -131,6 +144,10 @@ def test_json_gives_the_same_law_to_the_last_bit():
     assert again.digest == BUMPY.digest
 
 
+def with_variance(data, name, value):
+    return {**data, "variances": {**data["variances"], name: [value] * 3}}
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -139,8 +156,8 @@ def test_json_gives_the_same_law_to_the_last_bit():
         lambda d: {k: v for k, v in d.items() if k != "params"},
         lambda d: {**d, "params": "x"},
         lambda d: {**d, "params": d["params"][:1]},
-        lambda d: {**d, "offset2": [float("nan")] * 3},
-        lambda d: {**d, "offset2": [-1.0] * 3},
+        lambda d: with_variance(d, "trial", float("nan")),
+        lambda d: with_variance(d, "trial", -1.0),
         lambda d: {**d, "params": (np.array(d["params"]) * 0 - 1e308).tolist()},
         lambda d: {
             **d,
@@ -149,25 +166,25 @@ def test_json_gives_the_same_law_to_the_last_bit():
             ).tolist(),
         },
         lambda d: {**d, "precision": (np.array(d["precision"]) * 1e-300).tolist()},
-        lambda d: {**d, "point2": [1e-300] * 3},
-        lambda d: {**d, "offset2": [1e300] * 3},
+        lambda d: with_variance(d, "point", 1e-300),
+        lambda d: with_variance(d, "trial", 1e300),
         lambda d: {**d, "inflation": [1e300] * 3},
         lambda d: {**d, "correlation": np.zeros((3, 3)).tolist()},
-        lambda d: {**d, "shape": {"length": 1e-300}},
-        lambda d: {**d, "shape": {"length": 0.5, "lasting": -1.0}},
+        lambda d: {**d, "kernel": {"lengthscale": 1e-300}},
+        lambda d: {**d, "kernel": {"lengthscale": 0.5, "step_lengthscale": -1.0}},
         lambda d: {**d, "reference": [1e300, 1.0]},
         lambda d: {
             **d,
-            "runs": {**d["runs"], "stages": [[1e300, None] for _ in d["runs"]["stages"]]},
+            "trials": {**d["trials"], "stages": [[1e300, None] for _ in d["trials"]["stages"]]},
         },
-        lambda d: {**d, "shape": {"length": "long"}},
-        lambda d: {**d, "shape": {"reach": 1.0}},
+        lambda d: {**d, "kernel": {"lengthscale": "long"}},
+        lambda d: {**d, "kernel": {"size_lengthscale": 1.0}},
         lambda d: {**d, "reference": [0, 0]},
-        lambda d: {**d, "runs": {**d["runs"], "points": [[99]] * 80}},
-        lambda d: {**d, "runs": {**d["runs"], "missing": [[77, 0]]}},
-        lambda d: {**d, "runs": {**d["runs"], "proportions": [[-1, 1, 1]] * 80}},
-        lambda d: {**d, "runs": {**d["runs"], "stages": []}},
-        lambda d: {**d, "runs": None},
+        lambda d: {**d, "trials": {**d["trials"], "points": [[99]] * 80}},
+        lambda d: {**d, "trials": {**d["trials"], "missing": [[77, 0]]}},
+        lambda d: {**d, "trials": {**d["trials"], "proportions": [[-1, 1, 1]] * 80}},
+        lambda d: {**d, "trials": {**d["trials"], "stages": []}},
+        lambda d: {**d, "trials": None},
         lambda d: {**d, "targets": ["web", "web", "code"]},
         lambda d: {**d, "choice": {"web": "bimix"}},
         lambda d: {**d, "hyper": 3},
@@ -200,7 +217,7 @@ def test_conditioning_the_posterior_is_gaussian_conditioning():
     after = posterior.conditioned(3)
     assert (after.mean == posterior.mean).all()
     for target in range(3):
-        sigma, noise = posterior.covariance[target], posterior.run_noise[target, target]
+        sigma, noise = posterior.covariance[target], posterior.trial_noise[target, target]
         information = np.linalg.inv(sigma + 1e-12 * np.eye(12))
         information[3, 3] += 1 / noise
         assert after.covariance[target] == pytest.approx(
@@ -223,7 +240,7 @@ def test_the_posterior_and_the_standard_deviation_of_a_prediction_agree():
     assert np.sqrt(np.einsum("tmm->mt", posterior.covariance)) * mean == pytest.approx(sd, rel=1e-6)
 
 
-def test_intervals_cover_although_points_of_a_run_share_an_offset():
+def test_intervals_cover_although_points_of_a_trial_share_an_offset():
     hits = []
     for seed in range(30):
         law = fit_law(
@@ -242,7 +259,7 @@ def test_intervals_cover_although_points_of_a_run_share_an_offset():
     assert 0.88 <= np.mean(hits) <= 1.0
 
 
-def test_run_noise_holds_the_correlation_between_targets():
+def test_trial_noise_holds_the_correlation_between_targets():
     generator = np.random.default_rng(4)
     table = table_of(lawful, 80, offset=0.0, steps=(1000.0,), point=0.0)
     shared = 0.01 * generator.standard_normal((80, 1)) + 0.004 * generator.standard_normal((80, 3))
@@ -256,7 +273,7 @@ def test_run_noise_holds_the_correlation_between_targets():
         proportions=table.proportions,
         losses=table.losses * np.exp(shared),
     )
-    noise = fit_law(noisy, law="transfer").posterior(POINTS, 1000.0).run_noise
+    noise = fit_law(noisy, law="transfer").posterior(POINTS, 1000.0).trial_noise
     assert np.sqrt(np.diag(noise)) == pytest.approx(np.full(3, np.hypot(0.01, 0.004)), rel=0.35)
     assert noise[0, 1] / np.sqrt(noise[0, 0] * noise[1, 1]) > 0.5
 
@@ -275,7 +292,7 @@ def _problem(size):
             trials=table.trials + tuple(f"u{t}" for t in other.trials),
             **both,
         )
-    runs, y, _ = gather(table, None)
+    trials, y, _ = gather(table, None)
     problems = Problems(
         level=y.mean(axis=1),
         own=np.arange(3),
@@ -288,40 +305,41 @@ def _problem(size):
         num_sizes=0 if np.isnan(size) else 2,
         reference_size=1e6,
     )
-    return runs, y, problems.prior(expected(3, 1e6)), tl.design_of(runs, 500.0, 1e6)
+    return trials, y, problems.prior(expected(3, 1e6)), LawInputs.of_trials(trials, 500.0, 1e6)
 
 
 @pytest.mark.parametrize("size", [np.nan, 1e6])
 def test_the_jacobian_agrees_with_differences(size):
-    _, _, prior, design = _problem(size)
+    _, _, prior, inputs = _problem(size)
     params = prior.mean + np.where(prior.sd > 1e-5, 0.2, 0.0) * np.random.default_rng(
         0
     ).standard_normal(prior.mean.shape)
-    dense = tl.evaluate(params, design).jacobian(design, tl.OUTER_COLUMNS)
+    dense = tl.evaluate(params, inputs).jacobian(inputs, tl.OUTER_COLUMNS)
     for column in range(params.shape[1]):
         if column == tl.PIVOT:
             continue
         move = np.zeros_like(params)
         move[:, column] = 1e-6
         difference = (
-            tl.evaluate(params + move, design).log_loss
-            - tl.evaluate(params - move, design).log_loss
+            tl.evaluate(params + move, inputs).log_loss
+            - tl.evaluate(params - move, inputs).log_loss
         ) / 2e-6
         assert dense[:, :, column] == pytest.approx(difference, rel=1e-4, abs=1e-7)
 
 
 @pytest.mark.parametrize("size", [np.nan, 1e6])
 def test_normal_equations_equal_dense_algebra(size):
-    runs, y, prior, design = _problem(size)
+    trials, y, prior, inputs = _problem(size)
     weight = np.ones_like(y)
     weight[1, ::5] = 0
-    noise = Noise(offset=np.full(3, 4e-5), point=np.full(3, 1e-6))
+    noise = Noise(trial=np.full(3, 4e-5), point=np.full(3, 1e-6))
+    data = FitData(trials=trials, inputs=inputs, y=y, weight=weight)
     state = normal_equations(
-        prior.mean, tl.evaluate(prior.mean, design, prior.columns), prior, noise, runs, y, weight
+        prior.mean, tl.evaluate(prior.mean, inputs, prior.columns), prior, noise, data
     )
-    law = tl.evaluate(prior.mean, design)
-    dense = law.jacobian(design, tl.OUTER_COLUMNS)
-    same = (runs.run[:, None] == runs.run[None, :]).astype(float)
+    law = tl.evaluate(prior.mean, inputs)
+    dense = law.jacobian(inputs, tl.OUTER_COLUMNS)
+    same = (trials.trial[:, None] == trials.trial[None, :]).astype(float)
     for k in range(3):
         rows = weight[k] > 0
         precision = (
@@ -339,6 +357,6 @@ def test_normal_equations_equal_dense_algebra(size):
             -(j.T @ precision @ residual)[free], rel=1e-6, abs=1e-4
         )
         assert state.cost[k] == pytest.approx(0.5 * residual @ precision @ residual, rel=1e-9)
-    assert jacobian.means(law, runs, tl.OUTER_COLUMNS, prior.mean.shape[1], weight)[
+    assert jacobian.means(law, trials, tl.OUTER_COLUMNS, prior.mean.shape[1], weight)[
         0, 2
-    ] == pytest.approx(dense[0][runs.run == 2].mean(axis=0))
+    ] == pytest.approx(dense[0][trials.trial == 2].mean(axis=0))

@@ -7,10 +7,11 @@ import pytest
 
 from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.law.model import transfer as tl
+from bimix_sweep.law.model.law_inputs import LawInputs
 from bimix_sweep.law.model.priors import free_columns
-from bimix_sweep.law.optimum.optimal_mixture import ask
-from bimix_sweep.law.posterior.information import look_information
-from bimix_sweep.law.posterior.leave_one_out import trainings_left_out
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem
+from bimix_sweep.law.posterior.information import SegmentInformation
+from bimix_sweep.law.posterior.leave_one_out import leave_one_out
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.table import LossTable
 
@@ -64,37 +65,43 @@ def fitted(seed, *, count=16, noisy=None, missing=0.0):
 @pytest.mark.parametrize("missing", [0.0, 0.25])
 def test_what_is_left_out_is_predicted_from_the_others(missing):
     law, lacking = fitted(1, missing=missing)
-    found = trainings_left_out(law)
-    assert ((found.expected == 0) == lacking).all()
+    law, variances = law.conditioned, law.conditioned.variances
+    left_out = leave_one_out(law)
+    assert ((left_out.expected == 0) == lacking).all()
     columns = free_columns(law.precision**-0.5)
-    at = tl.evaluate(law.params, tl.design_of(law.runs, *law.reference), columns).regrouped(
-        law.looks.training
+    inputs = LawInputs.of_trials(law.trials, *law.reference)
+    at = tl.evaluate(law.params, inputs, columns).regrouped(law.segments.trial)
+    information = SegmentInformation.of(
+        at, law.segments.as_trials, columns, law.params.shape[1], variances.point
     )
-    jacobian, within, counts = look_information(
-        at, law.looks.runs, columns, law.params.shape[1], law.point2
-    )
-    places = law.looks.places(tl.design_of(law.runs, *law.reference))
+    counts, gp_inputs = information.counts, law.segments.gp_inputs(inputs)
     for group in law.groups:
-        rows, together, members = group.looks, law.looks.training[group.looks], list(group.targets)
-        process = law.shape.correlation(places.of(rows), places.of(rows))
-        alone = (
-            (law.point2[members, None] / counts[members][:, rows] + law.look2[members, None])
-            / law.offset2[members, None]
+        rows, members = group.segments, list(group.targets)
+        trials = law.segments.trial[rows]
+        correlation = law.kernel.correlation(gp_inputs.of(rows), gp_inputs.of(rows))
+        noise = (
+            (
+                variances.point[members, None] / counts[members][:, rows]
+                + variances.segment[members, None]
+            )
+            / variances.trial[members, None]
         ).mean(axis=0)
         for t in members:
-            covariance = law.amplitude2[t] * process + law.offset2[t] * (
-                np.diag(alone) + (together[:, None] == together)
+            covariance = variances.discrepancy[t] * correlation + variances.trial[t] * (
+                np.diag(noise) + (trials[:, None] == trials)
             )
-            moves, residual = jacobian[t][rows], law.residual[t, rows]
-            for training in np.unique(together):
-                out, rest = together == training, together != training
+            moves, residual = information.mean_jacobian[t][rows], law.residual[t, rows]
+            for trial in np.unique(trials):
+                out, rest = trials == trial, trials != trial
                 inverse = np.linalg.inv(covariance[np.ix_(rest, rest)])
                 belief = np.linalg.inv(
-                    within[t] + np.diag(law.precision[t]) + moves[rest].T @ inverse @ moves[rest]
+                    information.within[t]
+                    + np.diag(law.precision[t])
+                    + moves[rest].T @ inverse @ moves[rest]
                 )
                 move = belief @ moves[rest].T @ inverse @ residual[rest]
                 gain = covariance[np.ix_(out, rest)] @ inverse
-                miss = (
+                error = (
                     residual[out] - moves[out] @ move - gain @ (residual[rest] - moves[rest] @ move)
                 )
                 left = moves[out] - gain @ moves[rest]
@@ -103,17 +110,19 @@ def test_what_is_left_out_is_predicted_from_the_others(missing):
                     - gain @ covariance[np.ix_(rest, out)]
                     + left @ belief @ left.T
                 )
-                assert found.miss[t, training] == pytest.approx(miss[-1], rel=1e-6, abs=1e-9)
-                assert found.expected[t, training] == pytest.approx(variance[-1, -1], rel=1e-6)
+                assert left_out.error[t, trial] == pytest.approx(error[-1], rel=1e-6, abs=1e-9)
+                assert left_out.expected[t, trial] == pytest.approx(variance[-1, -1], rel=1e-6)
 
 
-def test_a_decision_is_less_in_doubt_where_good_trainings_hold_to_the_law_and_more_where_they_do_not():
-    surprise = {
+def test_a_decision_is_less_in_doubt_where_good_trials_hold_to_the_law_and_more_where_they_do_not():
+    chi_square = {
         noisy: [
-            ask(fitted(seed, count=40, noisy=noisy)[0], DomainSet(names=NAMES)).surprise
+            DecisionProblem.of(
+                fitted(seed, count=40, noisy=noisy)[0], DomainSet(names=NAMES)
+            ).reduced_chi_square
             for seed in range(3)
         ]
         for noisy in ("good", "bad")
     }
-    assert max(surprise["bad"]) < 0.7
-    assert min(surprise["good"]) > 1.1
+    assert max(chi_square["bad"]) < 0.7
+    assert min(chi_square["good"]) > 1.1

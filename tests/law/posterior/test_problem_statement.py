@@ -4,11 +4,12 @@ from dataclasses import replace
 import pytest
 
 from bimix_sweep.errors import MixtureError, OptimumError
-from bimix_sweep.law.posterior.problem_statement import FinalRun, ProblemStatement, changed
+from bimix_sweep.law.posterior.problem_change import ProblemChange
+from bimix_sweep.law.posterior.problem_statement import FinalRun, ProblemStatement
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 
 NAMES = ("web", "code", "math")
-QUESTION = ProblemStatement(
+PROBLEM = ProblemStatement(
     sweep="pile-3",
     domains=DomainSet(names=NAMES, tokens=(1e12, float("inf"), 2e10), upper=(1.0, 0.5, 1.0)),
     weights={"web": 0.5, "math": 0.5},
@@ -26,32 +27,34 @@ QUESTION = ProblemStatement(
 )
 
 
-def test_a_question_reads_back_as_it_was_written():
-    assert ProblemStatement.from_json(json.loads(json.dumps(QUESTION.to_json()))) == QUESTION
+def test_a_problem_reads_back_as_it_was_written():
+    assert ProblemStatement.from_json(json.loads(json.dumps(PROBLEM.to_json()))) == PROBLEM
 
 
 def test_the_final_run_caps_a_scarce_domain_at_its_epochs():
-    assert QUESTION.final_domains.upper == (1.0, 0.5, 0.04)
-    assert QUESTION.domains.upper == (1.0, 0.5, 1.0)
+    assert PROBLEM.final_domains.upper == (1.0, 0.5, 0.04)
+    assert PROBLEM.domains.upper == (1.0, 0.5, 1.0)
 
 
 def test_only_what_differs_is_told_and_weights_count_relative_to_each_other():
     targets = ("web", "code", "math")
-    doubled = replace(QUESTION, weights={"web": 1.0, "code": 0.0, "math": 1.0})
-    assert doubled.differences(QUESTION, targets) == ()
-    other = changed(QUESTION, upper={"code": 0.5, "math": 0.01}, final={"size": 1e9})
-    assert other.differences(QUESTION, targets) == (
+    doubled = replace(PROBLEM, weights={"web": 1.0, "code": 0.0, "math": 1.0})
+    assert doubled.differences(PROBLEM, targets) == ()
+    other = ProblemChange(upper={"code": 0.5, "math": 0.01}, final={"size": 1e9}).applied_to(
+        PROBLEM
+    )
+    assert other.differences(PROBLEM, targets) == (
         "max of math is 0.01 instead of 1",
         "size of the final run is 1e+09 instead of 7e+09",
     )
-    heavier = changed(QUESTION, weights={"web": 1.0}).differences(QUESTION, targets)
+    heavier = ProblemChange(weights={"web": 1.0}).applied_to(PROBLEM).differences(PROBLEM, targets)
     assert heavier == ("weight of web is 1 instead of 0.5", "weight of math is 0 instead of 0.5")
 
 
 def test_a_change_keeps_every_other_part():
-    other = changed(QUESTION, final={"max_epochs": 4.0})
+    other = ProblemChange(final={"max_epochs": 4.0}).applied_to(PROBLEM)
     assert other.final == FinalRun(tokens=1e12, size=7e9, max_epochs=4.0)
-    assert replace(other, final=QUESTION.final) == QUESTION
+    assert replace(other, final=PROBLEM.final) == PROBLEM
 
 
 @pytest.mark.parametrize(
@@ -68,4 +71,4 @@ def test_a_change_keeps_every_other_part():
 def test_parts_that_cannot_be_are_refused(parts, error, message):
     free = ProblemStatement(domains=DomainSet(names=NAMES))
     with pytest.raises(error, match=message):
-        changed(free, **parts)
+        ProblemChange(**parts).applied_to(free)

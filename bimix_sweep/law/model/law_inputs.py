@@ -1,0 +1,47 @@
+"""Computes the inputs of the parametric law: logarithms of proportions, steps and sizes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bimix_sweep.law.model.observations import LOG_ZERO, Index, Trials
+from bimix_sweep.mixture.simplex import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LawInputs:
+    """Inputs of the parametric law, computed once a fit."""
+
+    log_proportions: Array
+    """(mixtures, domains), LOG_ZERO where the proportion is 0."""
+    mixture: Index
+    """(rows,) index of each row's mixture."""
+    log_step: Array
+    """(stages,) log(s / s0)."""
+    log_size: Array
+    """(stages,) log(N / N0), 0 where sizes are not given."""
+    stage: Index
+    """(rows,) index of each row's stage."""
+
+    @classmethod
+    def of_trials(cls, trials: Trials, reference_step: float, reference_size: float) -> "LawInputs":
+        """Makes the inputs of a set of trials, with one mixture entry for each trial."""
+        return cls(
+            log_proportions=log_proportions(trials.proportions),
+            mixture=trials.trial,
+            stage=trials.stage,
+            log_step=np.log(trials.steps / reference_step),
+            log_size=np.nan_to_num(np.log(trials.sizes / reference_size), nan=0.0),
+        )
+
+    @property
+    def mixture_log_size(self) -> Array:
+        """(mixtures,) log(N / N0) of each trial; a trial has one size."""
+        out = np.zeros(len(self.log_proportions))
+        out[self.mixture] = self.log_size[self.stage]
+        return out
+
+
+def log_proportions(proportions: Array) -> Array:
+    """Computes log r, with LOG_ZERO where r is 0."""
+    return np.where(proportions > 0, np.log(np.where(proportions > 0, proportions, 1.0)), LOG_ZERO)
