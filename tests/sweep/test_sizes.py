@@ -95,7 +95,7 @@ def test_results_are_for_the_largest_size_and_tell_the_others(finished):
     assert {*LossTable.read(folder / "runs.csv").sizes.tolist()} == {*SIZES}
     html = page(history, given(out=str(folder)))
     assert "sizes 100k, 400k" in html
-    assert "Validation loss of every training of the largest size" in html
+    assert "Validation loss of every trial of the largest size" in html
     assert Recipe.read(folder / "RECIPE.json").size == 4e5
 
 
