@@ -11,6 +11,7 @@ from bimix_sweep.errors import SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.sweep.cluster.driver import drive
 from bimix_sweep.sweep.cluster.signals import stoppable
+from bimix_sweep.sweep.cluster.tune_run import PreparedSweep
 from bimix_sweep.sweep.config_change import VersionChange, extended
 from bimix_sweep.sweep.config_staging import check_change, stage, stage_store, take_up
 from bimix_sweep.sweep.history.history import SweepHistory, judged_again, replay
@@ -69,11 +70,12 @@ def run_sweep(
             )
         check_foreign(folder)
         trainer = prepare(config, folder, shown.say)
-        spec = sweep_spec(config, trainer)
+        spec = sweep_spec(config, trainer.facts)
         files.write_text(
             locations.join(folder, CONFIG), config.model_copy(update={"out": folder}).to_yaml()
         )
-        return drive(config, folder, trainer, spec, address, shown, interrupt)
+        sweep = PreparedSweep(config=config, folder=folder, trainer=trainer, spec=spec)
+        return drive(sweep, address, shown, interrupt)
 
 
 def resume_sweep(
@@ -132,9 +134,9 @@ def resume_sweep(
             files.write_text(
                 locations.join(folder, CONFIG), config.model_copy(update={"out": folder}).to_yaml()
             )
-            return drive(
-                config, folder, trainer, sweep_spec(config, trainer), address, shown, interrupt
-            )
+            spec = sweep_spec(config, trainer.facts)
+            sweep = PreparedSweep(config=config, folder=folder, trainer=trainer, spec=spec)
+            return drive(sweep, address, shown, interrupt)
         history = replay(folder)
         if history.elsewhere:
             raise SweepError(
@@ -151,13 +153,12 @@ def resume_sweep(
             check_texts(folder, change.config, change.added, shown.say)
         stage_store(folder, change, shown.say)
         trainer = prepare(change.config, folder, shown.say)
-        spec = sweep_spec(change.config, trainer)
+        spec = sweep_spec(change.config, trainer.facts)
         if change.what:
-            check_change(history, change, spec, trainer.data)
+            check_change(history, change, spec, trainer.facts.data)
             stage(folder, change)
-        return drive(
-            change.config, folder, trainer, spec, address, shown, interrupt, change, retry_failed
-        )
+        sweep = PreparedSweep(config=change.config, folder=folder, trainer=trainer, spec=spec)
+        return drive(sweep, address, shown, interrupt, change, retry_failed)
 
 
 def extend_sweep(

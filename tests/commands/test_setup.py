@@ -55,7 +55,7 @@ def test_init_writes_a_file_that_loads_prepares_and_says_what_it_found(texts, mo
     assert 100 <= config.proxy.steps <= 800
     assert config.proxy.tokens <= 2.5 * smallest
     trainer = prepare_trainer(config, str(texts / "sweep"), lambda line: None)
-    assert all(tokens > 10_000 for tokens in trainer.domain_tokens.values())
+    assert all(tokens > 10_000 for tokens in trainer.facts.domain_tokens.values())
 
 
 @pytest.mark.parametrize(

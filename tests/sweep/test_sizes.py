@@ -173,9 +173,9 @@ def test_the_builtin_trainer_trains_a_model_of_each_size(text, tmp_path):  # noq
     trainer = prepare_builtin(
         builtin_config(text, proxy={"sizes": [2e4, 1e5], **shape}), tmp_path, lambda _: None
     )
-    assert trainer.sizes[0] < 5e4 < trainer.sizes[1]
+    assert trainer.facts.sizes[0] < 5e4 < trainer.facts.sizes[1]
     last, bytes_written = [], []
-    for size in (*trainer.sizes, None):
+    for size in (*trainer.facts.sizes, None):
         points, folder = {}, tmp_path / f"trial-{size}"
         job = TrialJob(
             trial="t",

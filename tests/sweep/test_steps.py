@@ -208,7 +208,7 @@ def test_the_builtin_trainer_trains_for_each_number_of_steps_and_a_short_trainin
 ):
     proxy = {"sizes": [2e4], "steps": [16, 64], "context": 16, "batch": 2, "vocabulary": 300}
     trainer = prepare_builtin(builtin_config(text, proxy=proxy), tmp_path, lambda _: None)
-    assert trainer.steps == 64
+    assert trainer.facts.steps == 64
     points = {}
     for steps in (16, 64, None):
         points[steps] = {}
@@ -222,7 +222,7 @@ def test_the_builtin_trainer_trains_for_each_number_of_steps_and_a_short_trainin
         )
         trainer.train(job, points[steps].__setitem__)
     assert (min(points[16]), max(points[16])) == (4, 16)
-    assert tuple(points[64]) == trainer.eval_steps
+    assert tuple(points[64]) == trainer.facts.eval_steps
     assert points[None] == points[64]
     assert points[16][16] == points[64][16]
 
@@ -269,7 +269,7 @@ def test_brought_trainers_are_told_the_steps_of_the_training_and_held_to_them(
         points = attempt(trainer)
         assert (min(points), max(points), points[asked]["web"]) == (asked // 4, asked, asked)
     assert json.loads((tmp_path / "seen.json").read_text())["steps"] == asked
-    of_this = r"the steps of this training \(`steps` in its job, context.steps\)"
+    of_this = r"the steps of this trial \(`steps` in its job, context.steps\)"
     with pytest.raises(TrainingError, match=f"need a whole number from 1 to {asked}, {of_this}"):
         attempt("stepped_function:beyond")
     with pytest.raises(

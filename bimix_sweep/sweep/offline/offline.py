@@ -8,8 +8,8 @@ the steps of the proxies are read from the configuration.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from bimix_sweep.sweep.history.history import replay
 from bimix_sweep.sweep.history.retries import RetryFailed
 from bimix_sweep.sweep.history.snapshot import Snapshot
 from bimix_sweep.sweep.history.spec import first_event, sweep_spec
+from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
 from bimix_sweep.sweep.offline.loss_table import check_returned, read_returned, replacing
 from bimix_sweep.sweep.offline.trial_table import TrialTable
 from bimix_sweep.sweep.results import write_results
@@ -39,21 +40,6 @@ WAIT_SECONDS = 600.0
 """Seconds that a call waits for other processes in the same folder: the tasks of a job array end at
 about the same time, and each task needs the sweep for seconds.
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Elsewhere:
-    """Trainer description that `sweep_spec` needs, for trials that are trained elsewhere."""
-
-    steps: int
-    sizes: tuple[float, ...]
-    data: Mapping[str, Any] = field(default_factory=lambda: dict(ELSEWHERE))
-    domain_tokens: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def eval_steps(self) -> tuple[int, ...]:
-        """Last step alone, where mixtures are compared; recorded tables may have other steps."""
-        return (self.steps,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,11 +231,11 @@ def _taken_up(
                 f"{folder}"
             )
         change = take_up(str(path), history, given, versions)
-        trainer = _elsewhere(change.config)
-        spec = replace(_spec(change.config, trainer), slots=history.spec.slots)
-        event = change.event(first_event(change.config, trainer.data, spec, spec.slots))
+        facts = _facts(change.config)
+        spec = replace(_spec(change.config, facts), slots=history.spec.slots)
+        event = change.event(first_event(change.config, facts.data, spec, spec.slots))
         if event is not None:
-            check_change(history, change, spec, trainer.data)
+            check_change(history, change, spec, facts.data)
             stage(str(path), change)
         with _acting(path, change.config, event) as actor:
             if event is not None:
@@ -261,10 +247,10 @@ def _taken_up(
 def _acting(
     folder: str, config: SweepConfig, change: dict[str, Any] | None = None
 ) -> Iterator[LawActor]:
-    trainer = _elsewhere(config)
-    spec = _spec(config, trainer)
+    facts = _facts(config)
+    spec = _spec(config, facts)
     actor = LawActor(
-        folder, first_event(config, trainer.data, spec, spec.slots), lock_seconds=0, change=change
+        folder, first_event(config, facts.data, spec, spec.slots), lock_seconds=0, change=change
     )
     actor.ready()
     try:
@@ -273,13 +259,17 @@ def _acting(
         actor.close()
 
 
-def _elsewhere(config: SweepConfig) -> Elsewhere:
-    return Elsewhere(steps=config.proxy.lengths[-1], sizes=config.proxy.sizes)
+def _facts(config: SweepConfig) -> TrainerFacts:
+    """Facts of trials that are trained elsewhere; they compare mixtures at the last step alone."""
+    steps = config.proxy.lengths[-1]
+    return TrainerFacts(
+        steps=steps, eval_steps=(steps,), sizes=config.proxy.sizes, data=dict(ELSEWHERE)
+    )
 
 
-def _spec(config: SweepConfig, trainer: Elsewhere) -> SweepSpec:
+def _spec(config: SweepConfig, facts: TrainerFacts) -> SweepSpec:
     """Returns the specification; the configuration alone describes trials trained elsewhere."""
-    return replace(sweep_spec(config, trainer), min_step=0, as_configured=True)
+    return replace(sweep_spec(config, facts), min_step=0, as_configured=True)
 
 
 def _path(folder: str) -> str:

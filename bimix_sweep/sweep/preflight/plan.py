@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from bimix_sweep.design.simulation import PlannedRegret, simulate
 from bimix_sweep.errors import ConfigError, DataError
 from bimix_sweep.sweep.history.confirmation_trials import MAX_CONFIRMATION_TRIALS
 from bimix_sweep.sweep.history.spec import sweep_spec
+from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
 from bimix_sweep.sweep.run_checks import VALIDATION_TOKENS, check_before_run, estimated_tokens
 from bimix_sweep.sweep.trainers.base import natural_realised
 from bimix_sweep.sweep.trainers.builtin import proxy_specs
@@ -108,16 +109,6 @@ class Plan:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Proxies:
-    """The facts about trials that a spec needs, before any trainer was prepared."""
-
-    steps: int
-    sizes: tuple[float, ...]
-    eval_steps: tuple[int, ...]
-    domain_tokens: Mapping[str, float]
-
-
 def make_plan(
     config: SweepConfig,
     *,
@@ -154,10 +145,10 @@ def make_plan(
     if measured:
         hours = _timed(config) / 3600
     *shorter, steps = config.proxy.lengths
-    proxies = _Proxies(
-        steps=steps, sizes=config.proxy.sizes, eval_steps=(steps,), domain_tokens=tokens
+    facts = TrainerFacts(
+        steps=steps, eval_steps=(steps,), sizes=config.proxy.sizes, domain_tokens=tokens
     )
-    spec = _unlimited(sweep_spec(config, proxies), at_once)
+    spec = _unlimited(sweep_spec(config, facts), at_once)
     regret = simulate(spec, noise=noise, seconds=seconds) if seconds > 0 else []
     cost = _cost(spec, regret)
     cores, gpus = (

@@ -17,7 +17,7 @@ from typing import Any
 from bimix_sweep.config import FunctionConfig, SweepConfig
 from bimix_sweep.errors import BimixSweepError, ConfigError, TrainingError
 from bimix_sweep.sweep.trainers.base import Report, TrialJob
-from bimix_sweep.sweep.trainers.user_trainer import Points, UserTrainer, brought
+from bimix_sweep.sweep.trainers.user_trainer import Points, UserTrainer, configured_fields
 from bimix_sweep.sweep.workspace.redaction import masked
 
 CHECK_SECONDS = 120
@@ -167,5 +167,7 @@ def prepare_function(config: SweepConfig, trainer: FunctionConfig) -> FunctionTr
             )
         )
     return FunctionTrainer(
-        function=trainer.function, folder=folder, **brought(config, {"function": trainer.function})
+        function=trainer.function,
+        folder=folder,
+        **configured_fields(config, {"function": trainer.function}),
     )

@@ -28,7 +28,7 @@ POINT = json.dumps({"step": 8, "losses": {"web": 2.0, "code": 3.0}})
 
 
 class Attempt:
-    """A training of a brought trainer in a folder of its own."""
+    """A trial of a user's trainer in a folder of its own."""
 
     def __init__(self, folder, trainer, **config):
         self.folder = folder
@@ -286,7 +286,7 @@ def test_when_the_worker_is_killed_all_of_the_command_ends_and_the_next_attempt_
         [
             sys.executable,
             "-c",
-            "import json, sys\nfrom bimix_sweep.sweep.trainers.command import supervise\n"
+            "import json, sys\nfrom bimix_sweep.sweep.trainers.command_process import supervise\n"
             "supervise(json.loads(sys.argv[1]), print, print, lambda: False)",
             json.dumps(
                 {
@@ -323,7 +323,7 @@ def test_a_function_is_given_the_training_and_its_points_are_taken(function):
         "'code': 3, 'of my own': 4})"
     )
     points = attempt.train(recorded=(2,))
-    assert points == {step: {"web": 2.0, "code": 3.0} for step in attempt.trainer.eval_steps}
+    assert points == {step: {"web": 2.0, "code": 3.0} for step in attempt.trainer.facts.eval_steps}
 
 
 @pytest.mark.parametrize(
@@ -396,7 +396,7 @@ def test_the_example_of_a_function_trains_and_goes_on_where_it_was(tmp_path, tex
         proxy={"steps": 60},
     )
     points = dict(attempt.train())
-    assert set(points) == set(attempt.trainer.eval_steps)
+    assert set(points) == set(attempt.trainer.facts.eval_steps)
     assert points[60]["web"] < points[min(points)]["web"]
     whole = tmp_path / "checkpoint" / "counts.npz"
     whole.unlink()
@@ -415,7 +415,7 @@ def test_the_example_of_torchrun_trains_in_two_processes(tmp_path, texts):
         tmp_path, {"command": words, "folder": str(EXAMPLES)}, domains=texts, proxy={"steps": 30}
     )
     points = attempt.train()
-    assert set(points) == set(attempt.trainer.eval_steps), attempt.log
+    assert set(points) == set(attempt.trainer.facts.eval_steps), attempt.log
     assert points[30]["web"] < points[min(points)]["web"]
 
 
