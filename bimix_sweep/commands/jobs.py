@@ -85,12 +85,12 @@ def submit(
 
 def stop(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -> None:
     """End the job of a sweep. Nothing is lost; the sweep can be resumed later."""
-    from bimix_sweep.sweep.jobs import submission
+    from bimix_sweep.sweep.jobs import submitted_job
     from bimix_sweep.sweep.views.follower import Follower
     from bimix_sweep.sweep.workspace.paths import sweep_folder
 
     folder = sweep_folder(folder)
-    state = submission.stop(folder, address=address, say=lambda line: typer.echo(line, err=True))
+    state = submitted_job.stop(folder, address=address, say=lambda line: typer.echo(line, err=True))
     followed = Follower(folder)
     followed.poll()
     if as_json:
@@ -110,7 +110,7 @@ def stop(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -
     if followed.complete:
         typer.echo("the sweep is complete")
     else:
-        typer.echo(submission.how_to_go_on(folder, state.job.address))
+        typer.echo(submitted_job.how_to_go_on(folder, state.job.address))
 
 
 def status(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False) -> None:
@@ -119,14 +119,14 @@ def status(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False)
     Prints its trials, the predicted optimum and its job. The command reads the journal, and asks
     the head of the Ray cluster where the sweep has a job.
     """
-    from bimix_sweep.sweep.jobs import submission
+    from bimix_sweep.sweep.jobs import submitted_job
     from bimix_sweep.sweep.views.follower import Follower, as_json_value, print_status
     from bimix_sweep.sweep.workspace.paths import sweep_folder
 
     folder = sweep_folder(folder)
     followed = Follower(folder)
     snapshot = followed.poll()
-    job = submission.job_state(folder, address=address)
+    job = submitted_job.job_state(folder, address=address)
     if snapshot is None and job is None:
         raise ConfigError(
             f"{folder} holds no sweep and no job; start one with: bimix-sweep run, or submit"

@@ -18,7 +18,8 @@ from bimix_sweep.config import CommandConfig, SweepConfig
 from bimix_sweep.data.sources import Source
 from bimix_sweep.design.initial_design import too_few
 from bimix_sweep.errors import BimixSweepError, ConfigError, SweepError
-from bimix_sweep.sweep.jobs.dashboard import Head, auth_token, token_file
+from bimix_sweep.sweep.jobs.auth import auth_token, token_file
+from bimix_sweep.sweep.jobs.dashboard import Head
 from bimix_sweep.sweep.run_checks import BYTES_PER_TOKEN, config_refusals, text_refusals
 
 TRAINING_BYTES = 500 << 20
