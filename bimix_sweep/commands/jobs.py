@@ -120,7 +120,8 @@ def status(folder: Folder, address: Dashboard = None, as_json: JsonFlag = False)
     the head of the Ray cluster where the sweep has a job.
     """
     from bimix_sweep.sweep.jobs import submitted_job
-    from bimix_sweep.sweep.views.follower import Follower, as_json_value, print_status
+    from bimix_sweep.sweep.views.follower import Follower
+    from bimix_sweep.sweep.views.status import as_json_value, print_status
     from bimix_sweep.sweep.workspace.paths import sweep_folder
 
     folder = sweep_folder(folder)
@@ -161,7 +162,8 @@ def watch(
     The command ends when the sweep is complete. Ctrl-C ends the command; the sweep continues.
     """
     from bimix_sweep import files
-    from bimix_sweep.sweep.views.follower import Follower, watch_in_terminal
+    from bimix_sweep.sweep.views.follower import Follower
+    from bimix_sweep.sweep.views.status import watch_in_terminal
     from bimix_sweep.sweep.workspace.paths import sweep_folder
 
     folder = sweep_folder(folder)

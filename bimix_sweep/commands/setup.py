@@ -35,13 +35,13 @@ def init(
     """
     from bimix_sweep import files
     from bimix_sweep.config import SweepConfig
-    from bimix_sweep.sweep.preflight.init_config import find, yaml_text
+    from bimix_sweep.sweep.preflight.init_config import examine_paths, yaml_text
 
     if out.exists():
         raise ConfigError(
             f"{out} is there already and will not be overwritten; give another name with -o"
         )
-    found = find(paths, out)
+    found = examine_paths(paths, out)
     text = yaml_text(found, f"runs/{name}", name)
     import yaml
 
@@ -93,7 +93,7 @@ def doctor(
     else:
         width = max(len(finding.what) for finding in findings)
         for finding in findings:
-            typer.echo(f"{finding.state:8} {finding.what:{width}}  {finding.said}")
+            typer.echo(f"{finding.state:8} {finding.what:{width}}  {finding.message}")
         typer.echo(
             "nothing is in the way"
             if not problems
@@ -153,13 +153,13 @@ def plan(
     from bimix_sweep.sweep.history.snapshot import duration
 
     typer.echo(
-        f"{made.trials} trainings at most, and up to {made.confirmation_result} final ones; {made.slots} "
+        f"{made.trials} trainings at most, and up to {made.confirmation_trials} final ones; {made.slots} "
         "at a time"
     )
     steps = " or ".join(f"{number:,}" for number in (*made.shorter, made.steps))
     longest = f"{made.tokens:.3g} tokens" + (" the longest" if made.shorter else "")
     typer.echo(f"each {steps} steps, {longest}" if made.measured else f"each {steps} steps")
-    if made.training_hours is None or made.wall_hours is None:
+    if made.trial_hours is None or made.wall_hours is None:
         typer.echo("how long a training takes is not known here; give --hours for the cost")
     else:
         how = "as timed here" if made.measured else "as told"
@@ -170,7 +170,7 @@ def plan(
             *(["for the most steps"] if made.shorter else []),
         ]
         typer.echo(
-            f"{' '.join(['one training', *several])} {duration(3600 * made.training_hours)} "
+            f"{' '.join(['one training', *several])} {duration(3600 * made.trial_hours)} "
             f"({how}), all of it {most} {duration(3600 * made.wall_hours)}"
         )
         if several:

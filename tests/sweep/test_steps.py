@@ -129,7 +129,7 @@ def test_a_running_training_is_so_far_as_its_own_steps_say(tmp_path):
     assert "━━━━     100" in seen.get()
     told = json.loads(call("status", tmp_path / "sweep", "--json"))
     assert told["running"] == {"t0000": 100}
-    assert told["running_scales"] == {"t0000": {"steps": SHORT}}
+    assert told["running_fidelities"] == {"t0000": {"steps": SHORT}}
     train(actor, proposal)
     actor.close()
     assert replay(tmp_path / "sweep").state.trials["t0000"].state == "finished"

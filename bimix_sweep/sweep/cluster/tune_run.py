@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from bimix_sweep.sweep.cluster.trainable import TrialSettings
 
 RETRIES = 6
-"""Further attempts, in each of the searcher's turns, at a trial whose worker or node died; each
-attempt goes on from the last checkpoint."""
+"""Times that Tune starts a trial again whose worker or node died, each time that the searcher gives
+the trial to Tune; each start goes on from the last checkpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
@@ -185,15 +185,7 @@ def _send(
                 client.submit_job(
                     entrypoint=shlex.join(words),
                     submission_id=job.submission_id,
-                    runtime_env={
-                        "working_dir": str(package.path),
-                        "excludes": package.excludes,
-                        "env_vars": {
-                            VARIABLE: job.submission_id,
-                            "RAY_JOB_STOP_SIGNAL": "SIGINT",
-                            "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS),
-                        },
-                    },
+                    runtime_env=_runtime_env(job, package),
                     metadata={
                         "sweep": config.name,
                         "dir": undo.folder,
@@ -208,6 +200,19 @@ def _send(
         except RuntimeError as error:
             _check_taken(job, client, undo, error)
     return job
+
+
+def _runtime_env(job: Job, package: Package) -> dict[str, Any]:
+    """Returns the working directory and the environment variables of the job's driver."""
+    return {
+        "working_dir": str(package.path),
+        "excludes": package.excludes,
+        "env_vars": {
+            VARIABLE: job.submission_id,
+            "RAY_JOB_STOP_SIGNAL": "SIGINT",
+            "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS),
+        },
+    }
 
 
 def _check_taken(job: Job, client: "JobSubmissionClient", undo: _Undo, error: RuntimeError) -> None:

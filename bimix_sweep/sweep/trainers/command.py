@@ -47,7 +47,7 @@ class CommandTrainer(UserTrainer):
         points = Points(self, job, report)
         job.checkpoint_dir.mkdir(parents=True, exist_ok=True)
 
-        def heard(line: str) -> None:
+        def take_line(line: str) -> None:
             point = _point(line)
             if point is None:
                 job.say(line)
@@ -65,7 +65,7 @@ class CommandTrainer(UserTrainer):
         try:
             if job.peers is not None:
                 job.peers.start(others)
-            ended = supervise(first, heard, job.say, stop)
+            ended = supervise(first, take_line, job.say, stop)
         finally:
             if job.peers is not None:
                 job.peers.stop()
@@ -77,7 +77,7 @@ class CommandTrainer(UserTrainer):
                 f"{job.last_words() or 'none'}"
             )
         if ended.stopped and not (ended.code == 0 and points.whole):
-            raise TryAgainError("its node is about to go; the command was told by SIGTERM")
+            raise TryAgainError("its node is about to go; the command was stopped by SIGTERM")
         if ended.code != 0:
             raise TrainingError(
                 f"the command {exit_words(ended.code)}; its last lines: {job.last_words() or 'none'}"
@@ -142,12 +142,12 @@ def _point(line: str) -> tuple[Any, Any] | None:
     if not line.lstrip().startswith("{"):
         return None
     try:
-        found = json.loads(line)
+        value = json.loads(line)
     except (ValueError, RecursionError):
         return None
     return (
-        (found["step"], found["losses"])
-        if isinstance(found, dict) and {"step", "losses"} <= found.keys()
+        (value["step"], value["losses"])
+        if isinstance(value, dict) and {"step", "losses"} <= value.keys()
         else None
     )
 

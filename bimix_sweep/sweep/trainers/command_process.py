@@ -41,20 +41,23 @@ class Ended:
 
 
 def supervise(
-    order: Order, heard: Callable[[str], None], say: Callable[[str], None], stop: Callable[[], bool]
+    order: Order,
+    take_line: Callable[[str], None],
+    say: Callable[[str], None],
+    stop: Callable[[], bool],
 ) -> Ended:
     """Runs a command and returns when the last of its processes has ended.
 
     Args:
         order: order for the `supervisor` process.
-        heard: called with each line of the command's standard output.
+        take_line: called with each line of the command's standard output.
         say: called with each line of its standard error, and with lines that were cut.
         stop: called several times a second; when it returns True the command is asked to stop.
 
     Raises:
         ConfigError, TrainingError: the command cannot be started.
         TryAgainError: an earlier attempt still holds the checkpoint, or the supervisor was killed.
-        Any exception that `heard` raises, after the command has ended.
+        Any exception that `take_line` raises, after the command has ended.
     """
     # Without the folder on this machine the command runs in the current one: Ray's working_dir.
     folder = order["folder"] if Path(order["folder"]).is_dir() else str(Path.cwd())
@@ -68,7 +71,7 @@ def supervise(
         process.stdin is not None and process.stdout is not None and process.stderr is not None
     )
     takers = {
-        process.stdout.fileno(): _Lines(heard, say),
+        process.stdout.fileno(): _Lines(take_line, say),
         process.stderr.fileno(): _Lines(say, say),
     }
     # The end of the `with` block waits for the process that started the supervisor.
@@ -205,17 +208,17 @@ def find_program(program: str, folder: Path) -> str:
         ConfigError: there is no such program on this machine.
     """
     place = folder / Path(program).expanduser() if "/" in program else None
-    found = shutil.which(str(place)) if place is not None else shutil.which(program)
+    path = shutil.which(str(place)) if place is not None else shutil.which(program)
     # The folder of this Python's executable holds programs of an environment that is not activated.
-    if found is None and place is None:
-        found = shutil.which(program, path=str(Path(sys.executable).parent))
-    if found is None:
+    if path is None and place is None:
+        path = shutil.which(program, path=str(Path(sys.executable).parent))
+    if path is None:
         where = str(place) if place is not None else f"PATH ({os.environ.get('PATH', '')})"
         raise ConfigError(
             f"trainer.command {program!r} is no program that can be run on {socket.gethostname()}; "
             f"looked at {where}"
         )
-    return found
+    return path
 
 
 def exit_words(code: int) -> str:

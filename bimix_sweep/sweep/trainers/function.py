@@ -141,7 +141,7 @@ def prepare_function(config: SweepConfig, trainer: FunctionConfig) -> FunctionTr
     order = json.dumps(
         {"path": [folder, str(Path.cwd()), *sys.path], "module": module, "name": name}
     )
-    where = f"trainer {trainer.function}"
+    what = f"trainer {trainer.function}"
     try:
         tried = subprocess.run(
             [sys.executable, "-c", CHECK, order],
@@ -153,16 +153,16 @@ def prepare_function(config: SweepConfig, trainer: FunctionConfig) -> FunctionTr
         )
     except subprocess.TimeoutExpired as error:
         raise ConfigError(
-            f"{where}: its module was not imported in {CHECK_SECONDS} seconds; need work only "
+            f"{what}: its module was not imported in {CHECK_SECONDS} seconds; need work only "
             "inside the function"
         ) from error
     if tried.returncode:
-        said = " ".join(
+        reason = " ".join(
             (tried.stderr.strip() or f"its process ended with {tried.returncode}").splitlines()[-1:]
         )
         raise ConfigError(
             masked(
-                f"{where}: {said}; modules are looked for in {folder}, the current folder and what "
+                f"{what}: {reason}; modules are looked for in {folder}, the current folder and what "
                 "is installed"
             )
         )

@@ -146,5 +146,5 @@ def test_the_first_trainings_begin_alone_until_one_has_a_point(wide):
 
 
 def test_the_others_wait_no_longer_than_so_for_trainings_that_take_their_time(wide, monkeypatch):
-    monkeypatch.setattr(searchers, "SCOUT_SECONDS", 0.0)
+    monkeypatch.setattr(searchers, "RAMP_UP_SECONDS", 0.0)
     assert all(wide.suggest(str(number)) for number in range(RAMP_UP_TRIALS + 2))
