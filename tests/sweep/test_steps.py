@@ -30,11 +30,11 @@ from bimix_sweep.sweep.trainers.base import TrialJob
 from bimix_sweep.sweep.trainers.builtin import prepare_builtin
 from bimix_sweep.sweep.views.optuna_dashboard import OptunaView
 from bimix_sweep.sweep.views.terminal import view as picture
+from tests.support.attempt import Attempt
 from tests.support.in_process import config, measured_at, open_sweep, run, train, whole
 from tests.support.in_process import losses as planted_losses
 from tests.sweep.trainers.test_builtin_trainer import config as builtin_config
 from tests.sweep.trainers.test_builtin_trainer import text  # noqa: F401 - a fixture
-from tests.sweep.trainers.test_user_trainers import Attempt
 
 NAMES = ("web", "code", "books")
 SHORT, LONG = 200, 400

@@ -104,7 +104,7 @@ def _run(settings: TrialSettings, config: Mapping[str, Any]) -> None:
         tune.report(begun["result"])
         return
     try:
-        _wait_for_better_times(begun["fruitless"])
+        _back_off(begun["fruitless"])
         _train(settings, config, actor, begun, checkpoint)
     except (RayError, JournalError):
         checkpoint.close()
@@ -228,7 +228,7 @@ def _halt(actor: Any, trial: str, reason: str, folder: str) -> None:
     )
 
 
-def _wait_for_better_times(fruitless: int) -> None:
+def _back_off(fruitless: int) -> None:
     """Waits before a retry, with exponential back-off.
 
     Raises:

@@ -160,10 +160,10 @@ def _failure(message: str) -> str:
             "bimix-sweep is not installed on the head, or not on the PATH that Ray was started "
             "with; install it on every node"
         )
-    return ("; ".join(errors) or (lines[-1] if lines else "it said nothing"))[:2000]
+    return ("; ".join(errors) or (lines[-1] if lines else "it wrote nothing"))[:2000]
 
 
 def last_line(text: str) -> str:
     """Returns the last line of a text that is not empty."""
     lines = [printable(line.strip()) for line in text.splitlines() if line.strip()]
-    return lines[-1][:500] if lines else "it said nothing"
+    return lines[-1][:500] if lines else "it wrote nothing"

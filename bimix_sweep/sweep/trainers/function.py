@@ -45,7 +45,7 @@ except ValueError:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingContext:
-    """Everything that a trainer function is told about a trial besides its mixture."""
+    """What a trainer function receives about a trial besides its mixture."""
 
     trial: str
     """Name of the trial."""
