@@ -120,8 +120,8 @@ def law(data: ReportData) -> str:
             "The law predicts mixtures it has not seen to "
             f"{percent(tables.held_out_error(data.law))}",
             law_against_measurements(data.table, data.law, data.roles),
-            "Left: every measured loss against the fitted law; diamonds are confirmation trials, which "
-            "it has not seen. Right: each mixture left out in turn; cross-validation chose the "
+            "Left: every measured loss against the fitted law; diamonds are confirmation trials, "
+            "which it has not seen. Right: each mixture left out in turn; cross-validation chose the "
             "filled law.",
             "Fitted against measured losses, and errors on mixtures left out; the numbers are in "
             "the table.",
@@ -156,8 +156,8 @@ def curves(data: ReportData) -> str:
             "More of a domain, less loss on it",
             loss_curves(table, own, dict(data.weights)),
             "Validation loss of every "
-            f"trial{' of the largest size' if data.several_sizes else ''}. Colour: proportion of the "
-            f"target's own domain in the mixture.{more}",
+            f"trial{' of the largest size' if data.several_sizes else ''}. Colour: proportion of "
+            f"the target's own domain in the mixture.{more}",
             "Loss against optimizer step for each target; last losses are in the table of trials.",
         )
         + "</section>"

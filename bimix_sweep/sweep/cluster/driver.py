@@ -175,8 +175,8 @@ def _ray_errors(folder: str, line: "Lifeline", interrupt: Interrupt) -> Iterator
                 raise
             first_line = next(iter(str(error).splitlines()), "")
             failure = SweepError(
-                f"Ray ended the sweep ({type(error).__name__}: {first_line}); go on with: bimix-sweep "
-                f"resume {shlex.quote(folder)}"
+                f"Ray ended the sweep ({type(error).__name__}: {first_line}); go on with: "
+                f"bimix-sweep resume {shlex.quote(folder)}"
             )
         interrupt.fail(failure, wake=False)  # calls to the remaining Ray processes may block
         raise failure from error

@@ -1,4 +1,4 @@
-"""Embedded Ray: a Ray of this process alone, in a folder of its own and on the loopback interface."""
+"""Embedded Ray: a Ray of this process alone, in its own folder and on the loopback interface."""
 
 import contextlib
 import fcntl

@@ -66,7 +66,7 @@ class SweepPlanner(Planner, Protocol):
 
 @dataclass(slots=True)
 class _Attempt:
-    """A trial that is given to Tune, again after an error while `number` is below `MAX_ATTEMPTS`."""
+    """A trial that is given to Tune, after an error again while `number` < `MAX_ATTEMPTS`."""
 
     trial: optuna.Trial
     order: dict[str, Any]

@@ -1,4 +1,4 @@
-"""One Ray Tune experiment: runs the trials of a prepared sweep, up to the last confirmation trial."""
+"""One Ray Tune experiment: runs a prepared sweep up to its last confirmation trial."""
 
 import math
 import pickle

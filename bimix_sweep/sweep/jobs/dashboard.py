@@ -98,8 +98,8 @@ class Head:
         numbers = re.match(r"([0-9]{1,9})\.([0-9]{1,9})", version)
         if numbers is None or tuple(map(int, numbers.groups())) < MIN_RAY_VERSION:
             raise SweepError(
-                f"{address} runs Ray {version}; need {'.'.join(map(str, MIN_RAY_VERSION))} or later on "
-                "every node"
+                f"{address} runs Ray {version}; need {'.'.join(map(str, MIN_RAY_VERSION))} or later "
+                "on every node"
             )
         return cls(address=address, ray_version=version, trusted=trusted)
 
@@ -197,7 +197,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _get(url: str, trusted: bool, max_bytes: int) -> bytes:
-    """Returns the first `max_bytes` bytes of the answer; `Head.normal` accepts only http and https."""
+    """Returns the first `max_bytes` bytes of the answer; a head's address is http or https."""
     request = urllib.request.Request(url, headers=auth_headers() if trusted else {})  # noqa: S310
     with urllib.request.build_opener(_NoRedirects).open(request, timeout=ANSWER_SECONDS) as answer:
         return bytes(answer.read(max_bytes))
@@ -236,11 +236,12 @@ def _refused(address: str, code: int) -> str:
     )
     if os.environ.get("RAY_AUTH_MODE", "token").lower() == "disabled":
         return f"{address} asks for a token and RAY_AUTH_MODE is disabled here; unset it and {how}"
-    return (
-        f"{address} "
-        f"{'asks for a token and none was found here' if code == 401 else 'refuses the token found here'}"
-        f"; {how}"
+    answer = (
+        "asks for a token and none was found here"
+        if code == 401
+        else "refuses the token found here"
     )
+    return f"{address} {answer}; {how}"
 
 
 def _needs_token(address: str) -> str:

@@ -146,7 +146,8 @@ def check_shared_memory(elsewhere: bool) -> Finding:
     if free < SHM_BYTES:
         return warning(
             "shared memory",
-            f"{gigabytes(free)} free in /dev/shm; need {gigabytes(SHM_BYTES)} (containers: --shm-size=1g)",
+            f"{gigabytes(free)} free in /dev/shm; need {gigabytes(SHM_BYTES)} (containers: "
+            "--shm-size=1g)",
         )
     return ok("shared memory", f"{gigabytes(free)} free")
 

@@ -80,7 +80,8 @@ class CommandTrainer(UserTrainer):
             raise TryAgainError("its node is about to go; the command was stopped by SIGTERM")
         if ended.code != 0:
             raise TrainingError(
-                f"the command {exit_words(ended.code)}; its last lines: {job.last_words() or 'none'}"
+                f"the command {exit_words(ended.code)}; its last lines: "
+                f"{job.last_words() or 'none'}"
             )
         points.check_whole("the command exited with 0")
 

@@ -88,7 +88,7 @@ def supervise(
 
 
 def _start_supervisor() -> "tuple[subprocess.Popen[bytes], int]":
-    """Starts the supervisor process; returns it and the descriptor from which its status is read."""
+    """Starts the supervisor process; returns it and the descriptor that gives its status."""
     status, write_end = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", supervisor.__file__, str(write_end)],

@@ -162,8 +162,8 @@ def prepare_function(config: SweepConfig, trainer: FunctionConfig) -> FunctionTr
         )
         raise ConfigError(
             masked(
-                f"{what}: {reason}; modules are looked for in {folder}, the current folder and what "
-                "is installed"
+                f"{what}: {reason}; modules are looked for in {folder}, the current folder and "
+                "what is installed"
             )
         )
     return FunctionTrainer(

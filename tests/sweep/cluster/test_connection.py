@@ -35,7 +35,8 @@ def test_the_folder_of_a_killed_driver_is_removed_by_the_next_and_that_of_a_live
     (tmp_path / "bimix-ray-and-bounds").mkdir()
     (tmp_path / "bimix-ray-and-bounds" / "driver.lock").touch()
     script = (
-        "import os, signal; from bimix_sweep.sweep.cluster import embedded_ray as e; e.MAX_PLACE = 1000\n"
+        "import os, signal\nfrom bimix_sweep.sweep.cluster import embedded_ray as e\n"
+        "e.MAX_PLACE = 1000\n"
         "with e.own_folder(): os.kill(os.getpid(), signal.SIGKILL)"
     )
     with own_folder() as mine:

@@ -1,5 +1,5 @@
-"""Trainers that are Python functions, without Ray: what they are given, what is taken from them, and
-what is said of their mistakes.
+"""Trainers that are Python functions, without Ray: what they are given, what is taken from them,
+and what is said of their mistakes.
 """
 
 import pytest
