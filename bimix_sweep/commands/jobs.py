@@ -116,12 +116,12 @@ def _complete(config: "SweepConfig", folder: str) -> bool:
 
 def stop(folder: SweepFolder, address: Dashboard = None, as_json: JsonFlag = False) -> None:
     """Stop the job of a sweep. Nothing is lost; the sweep can be resumed later."""
-    from bimix_sweep.sweep.jobs import submission
+    from bimix_sweep.sweep.jobs import submitted_job
     from bimix_sweep.sweep.views.follower import Follower
     from bimix_sweep.sweep.workspace.paths import sweep_folder
 
     folder = sweep_folder(folder)
-    state = submission.stop(folder, address=address, say=print_progress)
+    state = submitted_job.stop(folder, address=address, say=print_progress)
     follower = Follower(folder)
     follower.poll()
     if as_json:
@@ -141,7 +141,7 @@ def stop(folder: SweepFolder, address: Dashboard = None, as_json: JsonFlag = Fal
     if follower.complete:
         typer.echo("the sweep is complete")
     else:
-        typer.echo(submission.how_to_go_on(folder, state.job.address))
+        typer.echo(submitted_job.how_to_go_on(folder, state.job.address))
 
 
 def status(folder: SweepFolder, address: Dashboard = None, as_json: JsonFlag = False) -> None:
@@ -150,14 +150,15 @@ def status(folder: SweepFolder, address: Dashboard = None, as_json: JsonFlag = F
     Prints its trials, the predicted optimum and its job. The command reads the journal, and asks
     the head of the Ray cluster where the sweep has a job.
     """
-    from bimix_sweep.sweep.jobs import submission
-    from bimix_sweep.sweep.views.follower import Follower, as_json_value, print_status
+    from bimix_sweep.sweep.jobs import submitted_job
+    from bimix_sweep.sweep.views.follower import Follower
+    from bimix_sweep.sweep.views.status import as_json_value, print_status
     from bimix_sweep.sweep.workspace.paths import sweep_folder
 
     folder = sweep_folder(folder)
     follower = Follower(folder)
     snapshot = follower.poll()
-    job = submission.job_state(folder, address=address)
+    job = submitted_job.job_state(folder, address=address)
     if snapshot is None and job is None:
         raise ConfigError(
             f"{folder} holds no sweep and no job; start one with: bimix-sweep run, or submit"
@@ -180,7 +181,8 @@ def watch(
     The command ends when the sweep is complete. Ctrl-C ends the command; the sweep continues.
     """
     from bimix_sweep import files
-    from bimix_sweep.sweep.views.follower import Follower, watch_in_terminal
+    from bimix_sweep.sweep.views.follower import Follower
+    from bimix_sweep.sweep.views.status import watch_in_terminal
     from bimix_sweep.sweep.workspace.paths import sweep_folder
 
     folder = sweep_folder(folder)

@@ -85,7 +85,7 @@ def _cost_lines(plan: "Plan") -> list[str]:
     lines.append(
         f"each trial: {steps} steps, {tokens}" if plan.measured else f"each trial: {steps} steps"
     )
-    if plan.training_hours is None or plan.wall_hours is None:
+    if plan.trial_hours is None or plan.wall_hours is None:
         return [*lines, "the time of a trial is not known here; give --hours for the cost"]
     # the cost of the trials that the law will choose is not known
     most = "at most about" if plan.cost < plan.trials else "at most"
@@ -97,7 +97,7 @@ def _cost_lines(plan: "Plan") -> list[str]:
     )
     lines.append(
         f"{' '.join(filter(None, ['one trial', fidelity]))} takes "
-        f"{duration(3600 * plan.training_hours)} "
+        f"{duration(3600 * plan.trial_hours)} "
         f"({'measured here' if plan.measured else 'as --hours says'}), the sweep {most} "
         f"{duration(3600 * plan.wall_hours)}"
     )

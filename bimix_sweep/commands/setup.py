@@ -51,14 +51,14 @@ def init(
     """
     from bimix_sweep import files
     from bimix_sweep.config import SweepConfig
-    from bimix_sweep.sweep.preflight.init_config import find, yaml_text
+    from bimix_sweep.sweep.preflight.init_config import examine_paths, yaml_text
 
     if out.exists():
         raise ConfigError(
             f"{out} is there already and will not be overwritten; give another name with -o"
         )
-    domains = find(paths, out)
-    text = yaml_text(domains, f"runs/{name}", name)
+    found = examine_paths(paths, out)
+    text = yaml_text(found, f"runs/{name}", name)
     import yaml
 
     SweepConfig.parse(yaml.safe_load(text), where=str(out))
@@ -68,13 +68,12 @@ def init(
             {
                 "config": str(out),
                 "domains": {
-                    domain.name: {"tokens": domain.tokens, "note": domain.note}
-                    for domain in domains
+                    domain.name: {"tokens": domain.tokens, "note": domain.note} for domain in found
                 },
             }
         )
         return
-    for domain in domains:
+    for domain in found:
         typer.echo(
             f"{domain.name}: about {domain.tokens:.2g} "
             f"tokens{f'; {domain.note}' if domain.note else ''}"
@@ -102,7 +101,7 @@ def doctor(
     else:
         width = max(len(finding.what) for finding in findings)
         for finding in findings:
-            typer.echo(f"{finding.state:8} {finding.what:{width}}  {finding.said}")
+            typer.echo(f"{finding.state:8} {finding.what:{width}}  {finding.message}")
         typer.echo(
             "no problem was found"
             if not problems

@@ -48,7 +48,7 @@ class ReportData:
     table: LossTable | None = None
     """All measured points, including the confirmation trials; None before the first point."""
     roles: Mapping[str, str] = field(default_factory=dict)
-    """{trial: "sweep" or "confirmation"}; "confirmation" is a confirmation trial, and "sweep" is the default."""
+    """{trial: "sweep" or "confirmation"}; "sweep" is the default."""
     states: Mapping[str, str] = field(default_factory=dict)
     """{trial: "running", "finished" or "failed"}; "finished" is the default."""
     failed: Mapping[str, str] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.goals import ranged
 from bimix_sweep.report.data import ReportData
-from bimix_sweep.report.style import percent, share
+from bimix_sweep.report.wording import percent, proportion_text, quantity
 
 MAX_TRIALS = 1000
 """Largest number of rows of the table of trials; the file runs.csv has all trials."""
@@ -44,23 +44,6 @@ def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) ->
     )
 
 
-def quantity(value: float | None) -> str:
-    """Number of tokens or parameters in a short form: 4.2T, 30B, 800; a dash for None."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.4g}"
-
-
-def duration(seconds: float) -> str:
-    """Wall time in words: seconds, minutes or hours."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
 def mixture_table(data: ReportData, recommended: Mixture) -> str:
     """Table of the recommended mixture, one row for each domain.
 
@@ -69,7 +52,7 @@ def mixture_table(data: ReportData, recommended: Mixture) -> str:
     """
     if data.optimum is None:
         return ""
-    header = ["domain", "share", "near-optimal region", "95 % interval"]
+    header = ["domain", "proportion", "near-optimal region", "95 % interval"]
     if data.token_budget:
         header += ["tokens", "epochs"]
     rows = []
@@ -77,9 +60,9 @@ def mixture_table(data: ReportData, recommended: Mixture) -> str:
         proportion = recommended.as_dict()[name]
         row = [
             name,
-            share(proportion),
-            "{} – {}".format(*map(share, data.optimum.region[name])),
-            "{} – {}".format(*map(share, data.optimum.interval[name])),
+            proportion_text(proportion),
+            "{} – {}".format(*map(proportion_text, data.optimum.region[name])),
+            "{} – {}".format(*map(proportion_text, data.optimum.interval[name])),
         ]
         if data.token_budget:
             row += [
@@ -90,7 +73,7 @@ def mixture_table(data: ReportData, recommended: Mixture) -> str:
             ]
         rows.append(row)
     return table(
-        "Shares of tokens, their near-optimal region, and where the true optimum lies (95 %)",
+        "Proportions of tokens, their near-optimal region, and where the true optimum lies (95 %)",
         header,
         rows,
     )
@@ -101,7 +84,7 @@ def alternatives_table(data: ReportData) -> str:
     if data.optimum is None:
         return ""
     rows = [
-        [str(n + 1), *map(share, mixture.as_array(data.domains.names))]
+        [str(n + 1), *map(proportion_text, mixture.as_array(data.domains.names))]
         for n, mixture in enumerate(data.optimum.alternatives)
     ]
     return table(
@@ -209,7 +192,7 @@ def trial_table(data: ReportData) -> str:
     for curve in data.table.curves() if data.table else ():
         if curve.trial in data.failed:
             continue
-        shares = curve.mixture.as_array(names)
+        proportions = curve.mixture.as_array(names)
         last = ["–" if math.isnan(loss) else f"{loss:.4f}" for loss in curve.last()]
         rows.append(
             [
@@ -217,7 +200,7 @@ def trial_table(data: ReportData) -> str:
                 data.roles.get(curve.trial, "sweep"),
                 data.states.get(curve.trial, "finished"),
                 *([quantity(curve.size)] if sized else []),
-                *(share(value) for value in shares),
+                *(proportion_text(value) for value in proportions),
                 f"{curve.steps[-1]:,.0f}",
                 *last,
             ]
@@ -232,7 +215,7 @@ def trial_table(data: ReportData) -> str:
             ]
         )
     header = [
-        "training",
+        "trial",
         "role",
         "state",
         *(["size"] if sized else []),
@@ -246,12 +229,12 @@ def trial_table(data: ReportData) -> str:
     caption = (
         "Mixture, state and last losses of each"
         if len(rows) <= MAX_TRIALS
-        else f"The first {MAX_TRIALS} of {len(rows)} trainings; all are in runs.csv"
+        else f"The first {MAX_TRIALS} of {len(rows)} trials; all are in runs.csv"
     )
     return (
         table(caption, header, rows[:MAX_TRIALS])
         if rows
-        else "<p>No training has reported a loss yet.</p>"
+        else "<p>No trial has reported a loss yet.</p>"
     )
 
 

@@ -10,8 +10,10 @@ from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import SweepError
 from bimix_sweep.export.recipe import Recipe
+from bimix_sweep.sweep.cluster.connection import check_address
 from bimix_sweep.sweep.cluster.driver import drive
 from bimix_sweep.sweep.cluster.signals import Interrupt, stoppable
+from bimix_sweep.sweep.cluster.tune_run import PreparedSweep
 from bimix_sweep.sweep.config_change import Change, VersionChange
 from bimix_sweep.sweep.config_staging import check_change, stage, stage_store, take_up
 from bimix_sweep.sweep.extension import extension
@@ -56,7 +58,7 @@ def run_sweep(
     """
 
     folder = sweep_folder(out or config.out)
-    _check_address(address)
+    check_address(address)
     config = config.anchored(Path.cwd())
     with _session(folder, address, prepare, progress) as session:
         if begun(folder):
@@ -112,7 +114,7 @@ def resume_sweep(
     with _session(folder, address, prepare, progress) as session:
         if not begun(folder):
             config = config or SweepConfig.load(locations.join(folder, CONFIG))
-            _check_address(address)
+            check_address(address)
             return session.begin(config)
         history = replay(folder)
         if history.elsewhere:
@@ -124,7 +126,7 @@ def resume_sweep(
         retries = retry_failed is not None and retriable(history, retry_failed)
         if history.complete and not change.what and not retries:
             return write_results(folder, change.config)
-        _check_address(address)
+        check_address(address)
         return session.go_on(history, change, retry_failed)
 
 
@@ -198,12 +200,13 @@ class _Session:
     def begin(self, config: SweepConfig) -> Recipe:
         """Prepares the trainer, writes the configuration and runs a sweep from its beginning."""
         trainer = self.prepare(config, self.folder, self.shown.say)
-        spec = sweep_spec(config, trainer)
+        spec = sweep_spec(config, trainer.facts)
         files.write_text(
             locations.join(self.folder, CONFIG),
             config.model_copy(update={"out": self.folder}).to_yaml(),
         )
-        return drive(config, self.folder, trainer, spec, self.address, self.shown, self.interrupt)
+        sweep = PreparedSweep(config=config, folder=self.folder, trainer=trainer, spec=spec)
+        return drive(sweep, self.address, self.shown, self.interrupt)
 
     def go_on(self, history: SweepHistory, change: Change, retry_failed: RetryFailed) -> Recipe:
         """Prepares a change and the trainer, and continues a sweep that has begun."""
@@ -213,21 +216,12 @@ class _Session:
             check_texts(folder, config, change.added, say)
         stage_store(folder, change, say)
         trainer = self.prepare(config, folder, say)
-        spec = sweep_spec(config, trainer)
+        spec = sweep_spec(config, trainer.facts)
         if change.what:
-            check_change(history, change, spec, trainer.data)
+            check_change(history, change, spec, trainer.facts.data)
             stage(folder, change)
-        return drive(
-            config,
-            folder,
-            trainer,
-            spec,
-            self.address,
-            self.shown,
-            self.interrupt,
-            change,
-            retry_failed,
-        )
+        sweep = PreparedSweep(config=config, folder=folder, trainer=trainer, spec=spec)
+        return drive(sweep, self.address, self.shown, self.interrupt, change, retry_failed)
 
 
 @contextlib.contextmanager
@@ -244,12 +238,6 @@ def _session(
         yield _Session(
             folder=folder, address=address, prepare=prepare, shown=shown, interrupt=interrupt
         )
-
-
-def _check_address(address: str | None) -> None:
-    from bimix_sweep.sweep.cluster.connection import check_address
-
-    check_address(address)
 
 
 def _how_to_go_on(folder: str) -> str:

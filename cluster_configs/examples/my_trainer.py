@@ -1,4 +1,7 @@
-"""A trainer of one's own as a Python function: `trainer: my_trainer:train`. A bigram model of bytes stands for your training loop."""
+"""A trainer of one's own as a Python function: `trainer: my_trainer:train`.
+
+A bigram model of bytes stands for your training loop.
+"""
 
 from pathlib import Path
 

@@ -1,6 +1,9 @@
-"""A trainer of one's own as a command: `trainer: {command: [torchrun, --standalone, --nproc-per-node=2, torchrun_trainer.py, "{job}"]}`.
+"""A trainer of one's own as a command:
 
-A bigram model of bytes under DistributedDataParallel stands for your training; it runs on GPUs (nccl) or CPUs (gloo).
+    trainer: {command: [torchrun, --standalone, --nproc-per-node=2, torchrun_trainer.py, "{job}"]}
+
+A bigram model of bytes under DistributedDataParallel stands for your training; it runs on GPUs
+(nccl) or CPUs (gloo).
 """
 
 import json
@@ -61,6 +64,6 @@ for step in range(done + 1, job["steps"] + 1):
         print(json.dumps({"step": step, "losses": losses}), flush=True)  # noqa: T201
 dist.barrier()  # torchrun ends all ranks where one ends badly, and rank 0 evaluates longest
 dist.destroy_process_group()
-os._exit(
-    0
-)  # gloo's threads outlive the group under DistributedDataParallel, and at times abort Python while it ends (pytorch pull 179291)
+# gloo's threads outlive the group under DistributedDataParallel, and at times abort Python while it
+# ends (pytorch pull 179291).
+os._exit(0)

@@ -1,11 +1,14 @@
-"""Puts the dashboard of running sweeps into Ray's Metrics tab. On the head, once after each start of it:
+"""Puts the dashboard of running sweeps into Ray's Metrics tab.
+
+Run it on the head, once after each start of the head:
 
     python cluster_configs/grafana/install.py [--temp-dir /tmp/ray]
 
-Ray writes a configuration for Grafana into its session's folder when the head starts, and its Metrics tab frames two of the
-dashboards in it: `Core` and `Ray Data`. Sweeps don't use Ray Data, so ours takes the place of the second one, under the
-identifier that Ray frames. Nothing need be set before Ray starts, and a Grafana that already runs sees the change in seconds.
-It needs nothing but Python.
+Ray writes a configuration for Grafana into its session's folder when the head starts, and its
+Metrics tab frames two of the dashboards in it: `Core` and `Ray Data`. Sweeps do not use Ray Data,
+so the dashboard of sweeps takes the place of the second one, under the identifier that Ray frames.
+Nothing need be set before Ray starts, and a Grafana that already runs sees the change in seconds.
+The script needs nothing but Python.
 """
 
 import argparse
@@ -24,24 +27,27 @@ ELSEWHERE = "RAY_METRICS_GRAFANA_DASHBOARD_OUTPUT_DIR"
 
 
 def install(dashboards: Path, wait_seconds: float) -> str:
-    """Replace the framed dashboard in Ray's folder of dashboards.
+    """Replaces the framed dashboard in Ray's folder of dashboards.
 
     Args:
-        wait_seconds: for Ray to write its own, seconds after `ray start` returned.
+        dashboards: Ray's folder of dashboards.
+        wait_seconds: seconds to wait until Ray has written its own dashboard, which it does some
+            seconds after `ray start` returned.
 
     Returns:
         The identifier that the Metrics tab frames.
 
     Raises:
-        SystemExit: Ray wrote none there.
+        SystemExit: Ray wrote no dashboard there.
     """
     framed = dashboards / FRAMED
     until = time.monotonic() + wait_seconds
     while (uid := _uid(framed)) is None:
         if time.monotonic() > until:
             sys.exit(
-                f"error: {framed} is not there; start Ray's head with its dashboard (ray start --head) on this machine first, and give "
-                f"--temp-dir where it has one. Where Ray was started with {ELSEWHERE}, set it for this command too"
+                f"error: {framed} is not there; start Ray's head with its dashboard (ray start "
+                "--head) on this machine first, and give --temp-dir where it has one. Where Ray "
+                f"was started with {ELSEWHERE}, set it for this command too"
             )
         time.sleep(0.2)
     content = json.loads(DASHBOARD.read_text(encoding="utf-8")) | {"uid": uid}
@@ -54,7 +60,7 @@ def install(dashboards: Path, wait_seconds: float) -> str:
 
 
 def _uid(path: Path) -> str | None:
-    """Of a dashboard's file; None while it is missing or half written."""
+    """Identifier in a dashboard's file; None while the file is missing or half written."""
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["uid"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -62,7 +68,7 @@ def _uid(path: Path) -> str | None:
 
 
 def main() -> None:
-    """The command."""
+    """Runs the command."""
     parser = argparse.ArgumentParser(
         description="Put the dashboard of running sweeps into Ray's Metrics tab."
     )
@@ -79,22 +85,27 @@ def main() -> None:
         metavar="SECONDS",
         help="for a head that is just starting (default: 30)",
     )
-    asked = parser.parse_args()
-    metrics = asked.temp_dir / "session_latest" / "metrics"
+    options = parser.parse_args()
+    metrics = options.temp_dir / "session_latest" / "metrics"
     given = os.environ.get(ELSEWHERE)
     dashboards = Path(given) if given else metrics / "grafana" / "dashboards"
-    uid = install(dashboards, asked.wait)
+    uid = install(dashboards, options.wait)
     print(  # noqa: T201
-        f"{dashboards / FRAMED}: the dashboard of sweeps, framed by Ray's Metrics tab under the name of Ray Data ({uid})"
+        f"{dashboards / FRAMED}: the dashboard of sweeps, framed by Ray's Metrics tab under the "
+        f"name of Ray Data ({uid})"
     )
-    print("Prometheus and Grafana, each on this machine alone, where they don't run yet:")  # noqa: T201
-    discovery = asked.temp_dir / "prom_metrics_service_discovery.json"
+    print(  # noqa: T201
+        "Prometheus and Grafana, each on this machine alone, where they don't run yet:"
+    )
+    discovery = options.temp_dir / "prom_metrics_service_discovery.json"
     config = Path(__file__).resolve().parents[1] / "prometheus" / "prometheus.yml"
     print(  # noqa: T201
-        f"  prometheus --config.file={config} --web.listen-address=127.0.0.1:9090   # its file list: {discovery}"
+        f"  prometheus --config.file={config} --web.listen-address=127.0.0.1:9090   "
+        f"# its file list: {discovery}"
     )
     print(  # noqa: T201
-        f"  GF_SERVER_HTTP_ADDR=127.0.0.1 grafana server --config {metrics / 'grafana' / 'grafana.ini'} --homepath GRAFANA_HOME"
+        "  GF_SERVER_HTTP_ADDR=127.0.0.1 grafana server --config "
+        f"{metrics / 'grafana' / 'grafana.ini'} --homepath GRAFANA_HOME"
     )
 
 

@@ -16,7 +16,7 @@ ALLOWED = {
     "journal/lease.py": "writes it for other hosts; who reads it watches for a renewal before it "
     "believes it",
     "sweep/views/terminal.py": "shown to people",
-    "sweep/views/follower.py": "shown to people",
+    "sweep/views/status.py": "shown to people",
 }
 
 

@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
 from tests.benchmarks.recording import Claim, record
 
 ROUNDS = 1
@@ -101,26 +102,33 @@ def alone(folder: str) -> dict[str, float]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+FACTS = TrainerFacts(
+    steps=400,
+    eval_steps=(100, 150, 200, 300, 400),
+    sizes=(1e5,),
+    data={"planted": "sleeping"},
+)
+
+
 @dataclass(frozen=True)
 class SleepingTrainer:
     """Answers from a planted law, slowly, and notes when each trial began and ended."""
 
     log: Path
-    steps: int = 400
-    eval_steps: tuple[int, ...] = (100, 150, 200, 300, 400)
-    sizes: tuple[float, ...] = (1e5,)
-    domain_tokens = {}  # noqa: RUF012
-    data = {"planted": "sleeping"}  # noqa: RUF012
+    facts: TrainerFacts = FACTS
 
-    def precision(self, trainings):
+    def precision(self, num_trials):
         return {"dtype": "planted"}
 
     def train(self, job, report):
         began = time.time()
         useful = 0.03 + job.mixture.as_array(("web", "code", "books"))
-        for number, step in enumerate(self.eval_steps, start=1):
+        for number, step in enumerate(self.facts.eval_steps, start=1):
             time.sleep(
-                max(0.0, began + SLEEPING_SECONDS * number / len(self.eval_steps) - time.time())
+                max(
+                    0.0,
+                    began + SLEEPING_SECONDS * number / len(self.facts.eval_steps) - time.time(),
+                )
             )
             report(
                 step,

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
 from tests.benchmarks.ray_nodes import loaded, named, nodes, proportional, resident
 from tests.benchmarks.recording import Claim, record
 
@@ -31,24 +32,28 @@ HELP = np.exp(np.random.default_rng(0).normal(-2, 1, (7, 7))) + np.eye(7)
 NEEDS = np.array([0.10, 0.16, 0.13, 0.2, 0.12, 0.15, 0.11])
 
 
+FACTS = TrainerFacts(
+    steps=400,
+    eval_steps=(100, 150, 200, 300, 400),
+    sizes=(1e5,),
+    data={"planted": "instant"},
+)
+
+
 @dataclass(frozen=True)
 class InstantTrainer:
     """Answers from a planted law."""
 
-    steps: int = 400
-    eval_steps: tuple[int, ...] = (100, 150, 200, 300, 400)
-    sizes: tuple[float, ...] = (1e5,)
-    domain_tokens = {}  # noqa: RUF012
-    data = {"planted": "instant"}  # noqa: RUF012
+    facts: TrainerFacts = FACTS
 
-    def precision(self, trainings: int) -> dict[str, Any]:
+    def precision(self, num_trials: int) -> dict[str, Any]:
         return {"dtype": "planted"}
 
     def train(self, job: Any, report: Any) -> None:
         useful = 0.03 + HELP @ job.mixture.as_array(DOMAINS) ** 0.8
         generator = np.random.default_rng([*job.trial.encode(), job.seed % 2**31])
         offset = generator.normal(0, 0.003, 7)
-        for step in self.eval_steps:
+        for step in self.facts.eval_steps:
             losses = (
                 (1 + 6 * step**-0.45)
                 * useful**-NEEDS

@@ -55,7 +55,7 @@ def test_init_writes_a_file_that_loads_prepares_and_says_what_it_found(texts, mo
     assert 100 <= config.proxy.steps <= 800
     assert config.proxy.tokens <= 2.5 * smallest
     trainer = prepare_trainer(config, str(texts / "sweep"), lambda line: None)
-    assert all(tokens > 10_000 for tokens in trainer.domain_tokens.values())
+    assert all(tokens > 10_000 for tokens in trainer.facts.domain_tokens.values())
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_doctor_finds_nothing_in_the_way_and_names_what_is(texts, monkeypatch):
         bimix("doctor", "ill.yaml", "--address", "http://127.0.0.1:1", "--json", code=1)
     )
     problems = {
-        finding["what"]: finding["said"]
+        finding["what"]: finding["message"]
         for finding in ill["findings"]
         if finding["state"] == "problem"
     }
@@ -186,7 +186,7 @@ def test_what_run_refuses_doctor_and_plan_refuse_with_the_same_sentence(
     assert said in sentence
     assert not (texts / "sweep").exists()
     findings = json.loads(bimix("doctor", "sweep.yaml", "--json", code=1))["findings"]
-    assert sentence in [f["said"] for f in findings if f["state"] == "problem"]
+    assert sentence in [f["message"] for f in findings if f["state"] == "problem"]
     planned = bimix("plan", "sweep.yaml", "--hours", 1, "--seconds", 0, code=1)
     assert sentence in " ".join(planned.split())
     if spoil is None:  # of the configuration alone: nothing of the text need be seen
@@ -209,7 +209,7 @@ def test_a_target_shorter_than_one_sequence_is_refused_by_run_and_by_estimate_be
     with pytest.raises(DataError, match=refusal):
         prepare_trainer(SweepConfig.load("sweep.yaml"), str(texts / "sweep"), lambda line: None)
     findings = json.loads(bimix("doctor", "sweep.yaml", "--json", code=1))["findings"]
-    assert any(re.search(refusal, f["said"]) for f in findings if f["state"] == "problem")
+    assert any(re.search(refusal, f["message"]) for f in findings if f["state"] == "problem")
     planned = bimix("plan", "sweep.yaml", "--hours", 1, "--seconds", 0, code=1)
     assert re.search(refusal, " ".join(planned.split()))
 
@@ -246,7 +246,7 @@ def test_doctor_counts_a_function_that_run_would_refuse_as_in_the_way(tmp_path, 
         said = json.loads(bimix("doctor", "sweep.yaml", "--json", code=problems))
         found = next(finding for finding in said["findings"] if finding["what"] == "trainer")
         assert (said["problems"], found["state"]) == (problems, "problem" if problems else "ok")
-    assert "absent:train: its module cannot be imported" in found["said"]
+    assert "absent:train: its module cannot be imported" in found["message"]
 
 
 def test_plan_names_text_that_is_not_there(texts, monkeypatch):
@@ -305,7 +305,7 @@ def test_init_prints_json_when_asked(texts, monkeypatch):
     assert said["domains"]["web-pages"]["tokens"] > 10_000
 
 
-def test_plan_multiplies_what_a_training_takes(texts, monkeypatch):
+def test_plan_multiplies_what_a_trial_takes(texts, monkeypatch):
     monkeypatch.chdir(texts)
     bimix("init", "web pages", "código")
     raw = yaml.safe_load((texts / "sweep.yaml").read_text())
@@ -318,14 +318,14 @@ def test_plan_multiplies_what_a_training_takes(texts, monkeypatch):
         0,
         (5 + 2) * 0.5,
     )
-    assert plan["limits"] == ["budget.core_hours is 7, which pays for about 7 of 28 trainings"]
+    assert plan["limits"] == ["budget.core_hours is 7, which pays for about 7 of 28 trials"]
     assert not plan["measured"]
     assert (
         plan["earliest_stop"] == 2 + 3 + 3 - 1
     )  # the first training that settles at the earliest, and two more that agree
     timed = json.loads(bimix("plan", "sweep.yaml", "--seconds", 0, "--json"))
     assert timed["measured"]
-    assert 0 < timed["training_hours"] < 1
+    assert 0 < timed["trial_hours"] < 1
     assert "need the wall time of one trial" in bimix("plan", "sweep.yaml", "--hours", 0, code=1)
 
 

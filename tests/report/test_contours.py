@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bimix_sweep.report.contours import sublevel_loops, triangle_grid
+from bimix_sweep.report.figures.contours import sublevel_loops, triangle_grid
 
 
 def area(loop):

@@ -8,13 +8,15 @@ import plotly.graph_objects as go
 import pytest
 
 from bimix_sweep.mixture.domains import DomainSet
-from bimix_sweep.report import figures
-from bimix_sweep.report.confirmation import confirmation
 from bimix_sweep.report.data import ReportData
+from bimix_sweep.report.figures.confirmation import confirmation
+from bimix_sweep.report.figures.law_fit import law_against_measurements
+from bimix_sweep.report.figures.loss_curves import MAX_FACETS
+from bimix_sweep.report.figures.style import step_axis
+from bimix_sweep.report.figures.ternary import ternary
 from bimix_sweep.report.page import render
-from bimix_sweep.report.style import percent, step_axis
-from bimix_sweep.report.tables import duration, quantity, table
-from bimix_sweep.report.ternary import ternary
+from bimix_sweep.report.tables import table
+from bimix_sweep.report.wording import duration, percent, quantity
 
 
 class Page(HTMLParser):
@@ -77,7 +79,7 @@ def test_the_page_answers_first_and_carries_every_section(page):
         "curves",
         "residuals",
     ]
-    assert {"Trainings", "Provenance"} <= set(page.headings)
+    assert {"Trials", "Provenance"} <= set(page.headings)
 
 
 def test_the_recommended_proportions_and_their_region_are_in_the_tables(page, sweep):
@@ -93,11 +95,11 @@ def test_the_recommended_proportions_and_their_region_are_in_the_tables(page, sw
 
 def test_mixtures_as_good_are_listed_whole(page, sweep):
     for mixture in sweep.optimum.alternatives:
-        shares = [f"{100 * value:.1f} %" for value in mixture.proportions]
-        assert any(page.cells[n : n + 3] == shares for n in range(len(page.cells)))
+        proportions = [f"{100 * value:.1f} %" for value in mixture.proportions]
+        assert any(page.cells[n : n + 3] == proportions for n in range(len(page.cells)))
 
 
-def test_every_training_is_listed_and_failed_ones_say_why(page, sweep):
+def test_every_trial_is_listed_and_failed_ones_say_why(page, sweep):
     assert set(sweep.table.trials) <= set(page.cells)
     assert "failed: its loss was nan at step 75; lower the learning rate" in page.cells
 
@@ -151,22 +153,22 @@ def test_a_page_with_nothing_measured_says_so():
     text = " ".join(page.text)
     assert "No mixture can be recommended yet" in text
     assert "No law has been fitted yet" in text
-    assert "No training has reported a loss yet" in text
+    assert "No trial has reported a loss yet" in text
     assert page.figures() == {}
 
 
-def test_a_running_sweep_has_curves_before_it_has_a_law_and_no_finals(sweep):
+def test_a_running_sweep_has_curves_before_it_has_a_law_and_no_confirmation(sweep):
     early = Page(
         render(replace(sweep, law=None, optimum=None, comparison=None, path=(), stop_reason=""))
     )
     assert list(early.figures()) == ["curves"]
     running = Page(render(replace(sweep, comparison=None, stop_reason="")))
     assert "confirmation" not in running.figures()
-    assert "The final trainings have not been run yet." in running.text
+    assert "The confirmation trials have not been run yet." in running.text
     assert "The sweep is still running." in running.text
 
 
-def test_the_finals_recommendation_is_the_headline(sweep):
+def test_the_confirmed_recommendation_is_the_headline(sweep):
     overruled = replace(
         sweep,
         comparison=replace(sweep.comparison, recommended="uniform", reason="uniform was better"),
@@ -182,7 +184,7 @@ def test_many_domains_and_targets_stay_readable(make_sweep):
     page = Page(render(data))
     assert "ternary" not in page.figures()
     curves = page.figures()["curves"]
-    assert len({trace.get("xaxis") for trace in curves["data"]}) == figures.MAX_FACETS
+    assert len({trace.get("xaxis") for trace in curves["data"]}) == MAX_FACETS
     assert any("4 more are in the tables" in text for text in page.text)
     assert len(json.dumps(page.figures())) < 3e6
 
@@ -198,15 +200,15 @@ def test_the_ternary_outline_is_the_region_the_recipe_states(sweep):
 
 
 def test_predicted_and_measured_losses_meet_on_the_diagonal(sweep):
-    figure = figures.law_against_measurements(sweep.table, sweep.law, sweep.roles)
+    figure = law_against_measurements(sweep.table, sweep.law, sweep.roles)
     points = [trace for trace in figure["data"] if trace.get("mode") == "markers"]
     assert sum(len(trace["x"]) for trace in points) == sweep.table.losses.size
     for trace in points:
-        assert trace["marker"]["symbol"].count("diamond-open") == 8 * 8  # trainings x points
+        assert trace["marker"]["symbol"].count("diamond-open") == 8 * 8  # trials x points
         np.testing.assert_allclose(trace["y"], trace["x"], rtol=0.02)
 
 
-def test_finals_show_each_seed_and_its_mean(sweep):
+def test_confirmation_trials_show_each_seed_and_its_mean(sweep):
     traces = confirmation(sweep, sweep.comparison)["data"]
     assert [trace["name"] for trace in traces] == ["seed 1", "seed 2", "mean, 95 % interval"]
     np.testing.assert_allclose(

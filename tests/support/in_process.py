@@ -29,7 +29,7 @@ HELP = {
 
 @dataclass
 class Planted:
-    """What `sweep_spec` asks of a trainer."""
+    """Stands for the `TrainerFacts` of a planted sweep; its sizes come as two fields."""
 
     data: dict = field(default_factory=lambda: {"planted": 1})
     domain_tokens: dict = field(default_factory=dict)

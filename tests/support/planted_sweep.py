@@ -4,7 +4,7 @@ it can be killed.
 python planted_sweep.py run|resume DIR [--address A] [--slots N] [--trials N] [--pause SECONDS]
     [--diverge TRIAL] [--crash TRIAL] [--fall SECONDS]
 
-Each training writes one line a step to DIR/trained.log: what was really computed, in which process.
+Each trial writes one line a step to DIR/trained.log: what was really computed, in which process.
 With --witness FILE it writes JSON lines there instead, each on the disk before it goes on: every
 step computed, and every acknowledgement that it received.
 """
@@ -16,10 +16,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -27,6 +25,7 @@ from rich.console import Console
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import BimixSweepError, DivergedError
 from bimix_sweep.sweep.api import resume_sweep, run_sweep
+from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
 from bimix_sweep.sweep.views.terminal import Progress
 from bimix_sweep.sweep.workspace.paths import local_part
 
@@ -35,7 +34,7 @@ NEEDS = (0.10, 0.16, 0.13)
 
 
 def planted_losses(mixture, seed, step):
-    """What a training measures: a function of its arguments and of nothing else."""
+    """What a trial measures: a function of its arguments and of nothing else."""
     noise = np.random.default_rng([seed % 2**31, step]).normal(size=len(DOMAINS))
     shares = mixture.as_array(DOMAINS)
     return {
@@ -60,6 +59,14 @@ def testify(witness, what, job, step, losses):
         os.fsync(log.fileno())
 
 
+FACTS = TrainerFacts(
+    steps=400,
+    eval_steps=(100, 150, 200, 300, 400),
+    sizes=(1e5,),
+    data={"planted": list(NEEDS)},
+)
+
+
 @dataclass(frozen=True)
 class PlantedTrainer:
     log: Path
@@ -67,21 +74,11 @@ class PlantedTrainer:
     diverge: str
     crash: str
     fall: float | None
-    """Its worker dies so long after the end of a training."""
+    """Its worker dies so long after the end of a trial."""
     witness: Path | None = None
-    steps: int = 400
-    eval_steps: tuple[int, ...] = (100, 150, 200, 300, 400)
-    sizes: tuple[float, ...] = (1e5,)
+    facts: TrainerFacts = FACTS
 
-    @property
-    def domain_tokens(self) -> Mapping[str, float]:
-        return {}
-
-    @property
-    def data(self) -> Mapping[str, Any]:
-        return {"planted": list(NEEDS)}
-
-    def precision(self, trainings):
+    def precision(self, num_trials):
         return {"dtype": "planted"}
 
     def computed(self, job, step):
@@ -95,7 +92,7 @@ class PlantedTrainer:
         job.checkpoint_dir.mkdir(parents=True, exist_ok=True)
         checkpoint = job.checkpoint_dir / "step"
         done = int(checkpoint.read_text()) if checkpoint.exists() else 0
-        for step in self.eval_steps:
+        for step in self.facts.eval_steps:
             if step > done:
                 time.sleep(self.pause)
                 self.computed(job, step)

@@ -19,7 +19,7 @@ from bimix_sweep.mixture.table import LossTable, MixtureFile
 from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.history.spec import sweep_spec
 from bimix_sweep.sweep.trainers.base import TrialJob
-from bimix_sweep.sweep.trainers.user_trainer import Points, UserTrainer, brought
+from bimix_sweep.sweep.trainers.user_trainer import Points, UserTrainer, configured_fields
 from tests.support.in_process import Planted, open_sweep
 
 NAMES = ("web", "code", "books")
@@ -213,7 +213,7 @@ def test_names_of_accuracies_are_taken_where_a_goal_or_a_domain_tells_what_they_
 def test_a_trainer_is_told_the_goal_and_reports_values_in_the_targets_own_unit(tmp_path):
     raw = content(tmp_path, **ACCURACY)
     raw["targets"]["text"] = {}
-    trainer = UserTrainer(**brought(SweepConfig.parse(raw), {}))
+    trainer = UserTrainer(**configured_fields(SweepConfig.parse(raw), {}))
     assert trainer.targets["exam"] | ACCURACY == trainer.targets["exam"]
     assert "goal" not in trainer.targets["text"]
     taken = {}

@@ -28,11 +28,11 @@ from bimix_sweep.sweep.trainers.base import TrialJob
 from bimix_sweep.sweep.trainers.builtin import prepare_builtin
 from bimix_sweep.sweep.views.optuna_dashboard import OptunaView
 from bimix_sweep.sweep.views.terminal import view as picture
+from tests.support.attempt import POINT, Attempt
 from tests.support.in_process import Planted, config, measured_at, open_sweep, run, train, whole
 from tests.support.in_process import losses as planted_losses
 from tests.sweep.trainers.test_builtin_trainer import config as builtin_config
 from tests.sweep.trainers.test_builtin_trainer import text  # noqa: F401 - a fixture
-from tests.sweep.trainers.test_user_trainers import POINT, Attempt
 
 NAMES = ("web", "code", "books")
 SIZES = (1e5, 4e5)
@@ -95,7 +95,7 @@ def test_results_are_for_the_largest_size_and_tell_the_others(finished):
     assert {*LossTable.read(folder / "runs.csv").sizes.tolist()} == {*SIZES}
     html = page(history, given(out=str(folder)))
     assert "sizes 100k, 400k" in html
-    assert "Validation loss of every training of the largest size" in html
+    assert "Validation loss of every trial of the largest size" in html
     assert Recipe.read(folder / "RECIPE.json").size == 4e5
 
 
@@ -173,9 +173,9 @@ def test_the_builtin_trainer_trains_a_model_of_each_size(text, tmp_path):  # noq
     trainer = prepare_builtin(
         builtin_config(text, proxy={"sizes": [2e4, 1e5], **shape}), tmp_path, lambda _: None
     )
-    assert trainer.sizes[0] < 5e4 < trainer.sizes[1]
+    assert trainer.facts.sizes[0] < 5e4 < trainer.facts.sizes[1]
     last, bytes_written = [], []
-    for size in (*trainer.sizes, None):
+    for size in (*trainer.facts.sizes, None):
         points, folder = {}, tmp_path / f"trial-{size}"
         job = TrialJob(
             trial="t",

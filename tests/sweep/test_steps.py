@@ -30,11 +30,11 @@ from bimix_sweep.sweep.trainers.base import TrialJob
 from bimix_sweep.sweep.trainers.builtin import prepare_builtin
 from bimix_sweep.sweep.views.optuna_dashboard import OptunaView
 from bimix_sweep.sweep.views.terminal import view as picture
+from tests.support.attempt import Attempt
 from tests.support.in_process import config, measured_at, open_sweep, run, train, whole
 from tests.support.in_process import losses as planted_losses
 from tests.sweep.trainers.test_builtin_trainer import config as builtin_config
 from tests.sweep.trainers.test_builtin_trainer import text  # noqa: F401 - a fixture
-from tests.sweep.trainers.test_user_trainers import Attempt
 
 NAMES = ("web", "code", "books")
 SHORT, LONG = 200, 400
@@ -129,7 +129,7 @@ def test_a_running_training_is_so_far_as_its_own_steps_say(tmp_path):
     assert "━━━━     100" in seen.get()
     told = json.loads(call("status", tmp_path / "sweep", "--json"))
     assert told["running"] == {"t0000": 100}
-    assert told["running_scales"] == {"t0000": {"steps": SHORT}}
+    assert told["running_fidelities"] == {"t0000": {"steps": SHORT}}
     train(actor, proposal)
     actor.close()
     assert replay(tmp_path / "sweep").state.trials["t0000"].state == "finished"
@@ -208,7 +208,7 @@ def test_the_builtin_trainer_trains_for_each_number_of_steps_and_a_short_trainin
 ):
     proxy = {"sizes": [2e4], "steps": [16, 64], "context": 16, "batch": 2, "vocabulary": 300}
     trainer = prepare_builtin(builtin_config(text, proxy=proxy), tmp_path, lambda _: None)
-    assert trainer.steps == 64
+    assert trainer.facts.steps == 64
     points = {}
     for steps in (16, 64, None):
         points[steps] = {}
@@ -222,7 +222,7 @@ def test_the_builtin_trainer_trains_for_each_number_of_steps_and_a_short_trainin
         )
         trainer.train(job, points[steps].__setitem__)
     assert (min(points[16]), max(points[16])) == (4, 16)
-    assert tuple(points[64]) == trainer.eval_steps
+    assert tuple(points[64]) == trainer.facts.eval_steps
     assert points[None] == points[64]
     assert points[16][16] == points[64][16]
 
@@ -269,7 +269,7 @@ def test_brought_trainers_are_told_the_steps_of_the_training_and_held_to_them(
         points = attempt(trainer)
         assert (min(points), max(points), points[asked]["web"]) == (asked // 4, asked, asked)
     assert json.loads((tmp_path / "seen.json").read_text())["steps"] == asked
-    of_this = r"the steps of this training \(`steps` in its job, context.steps\)"
+    of_this = r"the steps of this trial \(`steps` in its job, context.steps\)"
     with pytest.raises(TrainingError, match=f"need a whole number from 1 to {asked}, {of_this}"):
         attempt("stepped_function:beyond")
     with pytest.raises(

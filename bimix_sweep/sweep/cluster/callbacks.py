@@ -141,7 +141,7 @@ class KillsOverdue(Callback):  # type: ignore[misc]
         """
         self._actor = actor
         self._workers: dict[str, Any] = {}
-        self._asked: Any = None
+        self._query: Any = None
         self._next = 0.0
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -159,13 +159,13 @@ class KillsOverdue(Callback):  # type: ignore[misc]
 
         Tune calls it in every step of its loop.
         """
-        if self._asked is None:
+        if self._query is None:
             if self._workers and self._actor and time.monotonic() > self._next:
-                self._asked = law_actor(self._actor).overdue.remote(list(self._workers))
+                self._query = law_actor(self._actor).overdue.remote(list(self._workers))
             return
-        if not ray.wait([self._asked], timeout=0)[0]:
+        if not ray.wait([self._query], timeout=0)[0]:
             return
-        overdue, self._asked = ask(self._asked), None
+        overdue, self._query = ask(self._query), None
         self._next = time.monotonic() + OVERDUE_SECONDS
         for name in overdue:
             if (worker := self._workers.pop(name, None)) is not None:

@@ -28,18 +28,18 @@ GAUGES: dict[str, tuple[str, str | None]] = {
         None,
     ),
     "bimix_regret_tolerance": ("Expected regret at which the sweep stops", None),
-    "bimix_objective_best": ("Lowest weighted loss measured at the end of a training", None),
+    "bimix_objective_best": ("Lowest weighted loss measured at the end of a trial", None),
     "bimix_objective_predicted": ("Weighted loss predicted at the optimum", None),
     "bimix_law_error": ("Mean relative error of the law on mixtures left out of its fit", "target"),
-    "bimix_law_error_mean": ("The same, mean over targets", None),
+    "bimix_law_error_mean": ("Mean over targets of the mean relative error of the law", None),
     "bimix_phase": ("1 for the phase the sweep is in, 0 for the others", "phase"),
-    "bimix_trials": ("Trainings by state", "state"),
+    "bimix_trials": ("Trials by state", "state"),
     "bimix_points": ("Points recorded", None),
     "bimix_points_per_second": ("Points recorded per second over the last minute", None),
     "bimix_refit_seconds": ("Wall time of the last refit", None),
-    "bimix_core_hours": ("CPU core-hours spent on trainings", None),
-    "bimix_gpu_hours": ("GPU-hours spent on trainings", None),
-    "bimix_budget_left": ("What may still be spent, by unit", "unit"),
+    "bimix_core_hours": ("CPU core-hours spent on trials", None),
+    "bimix_gpu_hours": ("GPU-hours spent on trials", None),
+    "bimix_budget_left": ("Budget that is left, by unit", "unit"),
     "bimix_information_per_core_hour": (
         "Fall of ln(expected regret) per core-hour, over the later half of the points",
         None,
@@ -62,7 +62,7 @@ class SweepGauges:
         self._folder = folder
         self._gauges: dict[str, Any] = {}
 
-    def __call__(self, figures: Statistics) -> None:
+    def __call__(self, statistics: Statistics) -> None:
         """Sets all gauges whose values are known."""
         from ray.util.metrics import Gauge
 
@@ -75,42 +75,42 @@ class SweepGauges:
                 )
                 for name, (text, label) in GAUGES.items()
             }
-        tags = {"sweep": figures.name, "folder": self._folder}
-        for name, label, value in readings(figures):
+        tags = {"sweep": statistics.name, "folder": self._folder}
+        for name, label, value in readings(statistics):
             key = GAUGES[name][1]
             self._gauges[name].set(value, tags={**tags, key: label} if key else tags)
 
 
-def readings(figures: Statistics) -> Iterator[tuple[str, str, float]]:
+def readings(statistics: Statistics) -> Iterator[tuple[str, str, float]]:
     """Yields (gauge, value of its label or "", number) for every value that is known."""
-    for domain, share in figures.optimum.items():
-        yield "bimix_optimum_proportion", domain, share
-    for domain, (low, high) in figures.interval.items():
+    for domain, proportion in statistics.optimum.items():
+        yield "bimix_optimum_proportion", domain, proportion
+    for domain, (low, high) in statistics.interval.items():
         yield "bimix_optimum_lower", domain, low
         yield "bimix_optimum_upper", domain, high
-    for target, error in figures.law_error.items():
+    for target, error in statistics.law_error.items():
         yield "bimix_law_error", target, error
     for name in PHASES:
-        yield "bimix_phase", name, float(name == figures.phase)
-    for state, count in figures.trials.items():
+        yield "bimix_phase", name, float(name == statistics.phase)
+    for state, count in statistics.trials.items():
         yield "bimix_trials", state, count
-    for unit, left in figures.budget_left.items():
+    for unit, left in statistics.budget_left.items():
         yield "bimix_budget_left", unit, left
     plain = {
-        "bimix_regret_expected": figures.regret_expected,
-        "bimix_regret_upper95": figures.regret_upper95,
-        "bimix_regret_tolerance": figures.tolerance,
-        "bimix_objective_best": figures.objective_best,
-        "bimix_objective_predicted": figures.objective_predicted,
-        "bimix_law_error_mean": sum(figures.law_error.values()) / len(figures.law_error)
-        if figures.law_error
+        "bimix_regret_expected": statistics.regret_expected,
+        "bimix_regret_upper95": statistics.regret_upper95,
+        "bimix_regret_tolerance": statistics.tolerance,
+        "bimix_objective_best": statistics.objective_best,
+        "bimix_objective_predicted": statistics.objective_predicted,
+        "bimix_law_error_mean": sum(statistics.law_error.values()) / len(statistics.law_error)
+        if statistics.law_error
         else None,
-        "bimix_points": figures.points,
-        "bimix_points_per_second": figures.points_per_second,
-        "bimix_refit_seconds": figures.refit_seconds,
-        "bimix_core_hours": figures.core_hours,
-        "bimix_gpu_hours": figures.gpu_hours,
-        "bimix_information_per_core_hour": figures.information_per_core_hour,
+        "bimix_points": statistics.points,
+        "bimix_points_per_second": statistics.points_per_second,
+        "bimix_refit_seconds": statistics.refit_seconds,
+        "bimix_core_hours": statistics.core_hours,
+        "bimix_gpu_hours": statistics.gpu_hours,
+        "bimix_information_per_core_hour": statistics.information_per_core_hour,
     }
     for name, value in plain.items():
         if value is not None:

@@ -17,7 +17,7 @@ import ray
 from bimix_sweep.errors import SweepError
 from bimix_sweep.sweep.cluster.preemption import draining
 
-LOOK_SECONDS = 2.0
+CHECK_SECONDS = 2.0
 """Seconds between two checks."""
 VITAL = ("gcs_server", "raylet")
 """Ray processes that a sweep needs; a sweep goes on without Ray's dashboard and monitors."""
@@ -84,16 +84,16 @@ def lifeline(
     """
     line, over = Lifeline(address, folder), threading.Event()
 
-    def look() -> None:
-        while not over.wait(LOOK_SECONDS):
+    def check() -> None:
+        while not over.wait(CHECK_SECONDS):
             error = line.broken()
             if error is not None:
                 # A signal that ended Ray, too, reaches this process meanwhile.
-                if not over.wait(LOOK_SECONDS):
+                if not over.wait(CHECK_SECONDS):
                     fail(error)
                 return
 
-    threading.Thread(target=look, name="lifeline", daemon=True).start()
+    threading.Thread(target=check, name="lifeline", daemon=True).start()
     try:
         yield line
     finally:

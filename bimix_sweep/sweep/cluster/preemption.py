@@ -10,10 +10,15 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from bimix_sweep.errors import BimixSweepError, TrainingError, TryAgainError
-from bimix_sweep.sweep.trainers.command import GRACE_SECONDS, TRY_AGAIN, said, supervise
+from bimix_sweep.sweep.trainers.command_process import (
+    GRACE_SECONDS,
+    TRY_AGAIN,
+    exit_words,
+    supervise,
+)
 from bimix_sweep.sweep.workspace.trial_log import TrialLog
 
-LOOK_SECONDS = 3.0
+POLL_SECONDS = 3.0
 """Seconds between two queries whether a node is being drained."""
 ANSWER_SECONDS = 5
 """Seconds that Ray's head may take to answer the query."""
@@ -42,15 +47,15 @@ def watching(
     """
     over = threading.Event()
 
-    def look() -> None:
-        while not over.wait(LOOK_SECONDS):
+    def poll() -> None:
+        while not over.wait(POLL_SECONDS):
             # While the head is away, the query fails and is made again.
             with contextlib.suppress(RayError, OSError, RuntimeError):
                 if draining().intersection(nodes) or ended():
                     preempted.set()
                     return
 
-    threading.Thread(target=look, name="drains", daemon=True).start()
+    threading.Thread(target=poll, name="drains", daemon=True).start()
     try:
         yield
     finally:
@@ -112,14 +117,13 @@ class RayPeers:
                 code, words = ray.get(reference)
             except RayError as error:
                 return TryAgainError(
-                    f"node {self._ranks[reference]} of the training was lost: "
-                    f"{type(error).__name__}"
+                    f"node {self._ranks[reference]} of the trial was lost: {type(error).__name__}"
                 )
             if code != 0:
                 kind = TryAgainError if code == TRY_AGAIN else TrainingError
                 return kind(
                     f"the command on node {self._ranks[reference]} "
-                    f"{said(code) if code is not None else 'failed'}; its last lines: {words}"
+                    f"{exit_words(code) if code is not None else 'failed'}; its last lines: {words}"
                 )
         return None
 
@@ -143,7 +147,7 @@ class _Peer:
 
     def __init__(self, folder: str, name: str) -> None:
         self._folder, self._name = folder, name
-        self._asked = threading.Event()
+        self._stopping = threading.Event()
 
     def run(self, order: Mapping[str, Any]) -> tuple[int | None, str]:
         """Runs the command.
@@ -154,7 +158,7 @@ class _Peer:
         log = TrialLog(self._folder, self._name)
         try:
             return supervise(
-                order, log.say, log.say, self._asked.is_set
+                order, log.say, log.say, self._stopping.is_set
             ).code, log.last_words() or "none"
         except BimixSweepError as error:
             return None, str(error)
@@ -163,4 +167,4 @@ class _Peer:
 
     def stop(self) -> None:
         """Asks the command to end."""
-        self._asked.set()
+        self._stopping.set()

@@ -35,7 +35,7 @@ from bimix_sweep.sweep.workspace.redaction import masked
 
 FINISHED = "FINISHED"
 """Tune's constant for a search that has nothing more to suggest (`Searcher.FINISHED`)."""
-TURNS = 3
+MAX_ATTEMPTS = 3
 """Number of times in a row, none with a new point, that Tune is given a trial before Tune's report
 that the trial failed for good is accepted. Where a worker dies between two trials, Tune fails the
 second one without a retry, because Tune retries only a trial that is RUNNING, and the second one is
@@ -48,7 +48,7 @@ fit, but not for a long one (docs/evidence.md)."""
 
 MAX_WORDS = 300
 """Maximum number of characters of Tune's error in the reason of a trial's failure."""
-RAMP_UP_TRIALS, SCOUT_SECONDS = 4, 10.0
+RAMP_UP_TRIALS, RAMP_UP_SECONDS = 4, 10.0
 """Number of trials that begin alone, until one of them has a point or for at most so many seconds.
 Workers that start together on few cores all become ready late (docs/evidence.md)."""
 
@@ -71,15 +71,15 @@ class SweepPlanner(Planner, Protocol):
 
 
 @dataclass(slots=True)
-class _Turn:
-    """A trial that is given to Tune, again after an error while `number` is below `TURNS`."""
+class _Attempt:
+    """A trial that is given to Tune, after an error again while `number` < `MAX_ATTEMPTS`."""
 
     trial: optuna.Trial
     order: dict[str, Any]
     number: int = 1
-    """Number of turns since the last point of the trial."""
+    """Number of attempts since the last point of the trial."""
     lost: str = ""
-    """The error with which the last turn ended; "" without one."""
+    """The error with which the last attempt ended; "" without one."""
 
 
 class SweepSearcher(Searcher):  # type: ignore[misc]
@@ -105,15 +105,15 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         self._planner, self._slots = planner, slots
         self._domains = tuple(domains)
         self._sampler = MixtureSampler(planner, domains)
-        self._running: dict[str, _Turn] = {}
-        self._again: list[_Turn] = []
+        self._running: dict[str, _Attempt] = {}
+        self._again: list[_Attempt] = []
         self._unfinished = [trial for trial in past if trial.state == "running"]
         self._started = {trial.proposal.trial for trial in past}
         # The number of trials in the study; the study itself would copy all of them to count them.
         self._number = len(past) - len(self._unfinished)
         self._deciding: concurrent.futures.Future[tuple[Proposal | None, str, bool]] | None = None
         self._over = False  # True: nothing is left to decide
-        self._scouting_until = math.inf  # a finite time once the first trial was given
+        self._ramp_up_until = math.inf  # a finite time once the first trial was given
         self.error: BimixSweepError | None = None
         """The error that ended the search early; None without one."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -137,9 +137,9 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Notes that a trial has a new point; this also ends the wait for the first point."""
-        self._scouting_until = 0.0
+        self._ramp_up_until = 0.0
         if trial_id in self._running:
-            self._running[trial_id].number = 0  # the next turn is number 1 without a point
+            self._running[trial_id].number = 0  # the next attempt is number 1 without a point
 
     def lost(self, trial_id: str, words: str) -> None:
         """Keeps the error of a trial.
@@ -155,20 +155,20 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tells the study the result of a trial, or keeps the trial for another turn."""
-        turn = self._running.pop(trial_id, None)
-        if turn is None:
+        """Tells the study the result of a trial, or keeps the trial for another attempt."""
+        attempt = self._running.pop(trial_id, None)
+        if attempt is None:
             return
-        if error and turn.number < TURNS:
-            turn.number += 1
-            self._again.append(turn)
+        if error and attempt.number < MAX_ATTEMPTS:
+            attempt.number += 1
+            self._again.append(attempt)
             return
-        trial = turn.trial
+        trial = attempt.trial
         objective = (result or {}).get("objective")
         reason = (result or {}).get("failed")
         if error and reason is None:
             reason = "its worker failed too often" + (
-                f", the last time with: {turn.lost}" if turn.lost else ""
+                f", the last time with: {attempt.lost}" if attempt.lost else ""
             )
         try:
             if reason is None and objective is not None:
@@ -190,18 +190,18 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             return FINISHED
         if self._slots is not None and len(self._running) >= self._slots():
             return None
-        if len(self._running) >= RAMP_UP_TRIALS and time.monotonic() < self._scouting_until:
+        if len(self._running) >= RAMP_UP_TRIALS and time.monotonic() < self._ramp_up_until:
             return None
-        turn = self._again.pop(0) if self._again else self._new()
-        if turn is None:
+        attempt = self._again.pop(0) if self._again else self._new()
+        if attempt is None:
             # A running trial may have to be given to Tune again, so the search is not finished.
             return FINISHED if self._over and not self._running else None
-        self._running[trial_id] = turn
-        if self._scouting_until == math.inf:
-            self._scouting_until = time.monotonic() + SCOUT_SECONDS
-        return dict(turn.order)
+        self._running[trial_id] = attempt
+        if self._ramp_up_until == math.inf:
+            self._ramp_up_until = time.monotonic() + RAMP_UP_SECONDS
+        return dict(attempt.order)
 
-    def _new(self) -> _Turn | None:
+    def _new(self) -> _Attempt | None:
         """Returns a trial that this driver has not given to Tune yet; None if there is none now."""
         if self._over:
             return None
@@ -212,10 +212,10 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             decided = self._decided()
             if decided is None:
                 return None
-            found, role, self._over = decided
-            if found is None:
+            following, role, self._over = decided
+            if following is None:
                 return None
-            proposal = found
+            proposal = following
         self._sampler.give(proposal)
         trial = self.study.ask()
         mixture = suggest_mixture(trial, self._domains)
@@ -228,7 +228,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
             trial.set_user_attr(key, value)
         self._started.add(proposal.trial)
         self._number += 1
-        return _Turn(
+        return _Attempt(
             trial=trial,
             order={
                 "trial": proposal.trial,
@@ -245,7 +245,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         if self._deciding is None:
             self._deciding, seconds = concurrent.futures.Future(), FIRST_SECONDS
             threading.Thread(
-                target=_settle, args=(self._deciding, self._decide), name="proposal", daemon=True
+                target=_fulfil, args=(self._deciding, self._decide), name="proposal", daemon=True
             ).start()
         if not self._running:  # no trial needs Tune's loop, so wait without a limit
             seconds = None
@@ -257,19 +257,19 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
 
     def _decide(self) -> tuple[Proposal | None, str, bool]:
         """Returns the next proposal (or None), its role, and whether nothing is left to decide."""
-        if (found := self._planner.propose(trial_name(self._number))) is not None:
-            return found, "sweep", False
-        found = self._planner.final(self._started)
-        return found, "final", found is None and self._planner.over()
+        if (proposal := self._planner.propose(trial_name(self._number))) is not None:
+            return proposal, "sweep", False
+        proposal = self._planner.final(self._started)
+        return proposal, "confirmation", proposal is None and self._planner.over()
 
     def _frozen(self, past: PastTrial) -> optuna.trial.FrozenTrial:
         """Returns a past trial as a trial of the study that has ended."""
-        shares = past.proposal.mixture.as_array(self._domains).tolist()
+        proportions = past.proposal.mixture.as_array(self._domains).tolist()
         finished = past.state == "finished" and past.objective is not None
         return create_trial(
             state=TrialState.COMPLETE if finished else TrialState.FAIL,
             value=past.objective if finished else None,
-            params=dict(zip(self._domains, shares, strict=True)),
+            params=dict(zip(self._domains, proportions, strict=True)),
             distributions=dict.fromkeys(self._domains, PROPORTION),
             user_attrs={
                 "trial": past.proposal.trial,
@@ -280,7 +280,7 @@ class SweepSearcher(Searcher):  # type: ignore[misc]
         )
 
 
-def _settle(future: "concurrent.futures.Future[Any]", call: Callable[[], Any]) -> None:
+def _fulfil(future: "concurrent.futures.Future[Any]", call: Callable[[], Any]) -> None:
     """Gives a future the value that a call returns, or the error that it raises."""
     try:
         future.set_result(call())

@@ -39,8 +39,8 @@ class Interrupt:
         self._leave = leave
         self.failure: BimixSweepError | None = None
         """The error for which the work must end; None where only a person's signal ends it."""
-        # `_asked`: Python has handled a signal. `_told`: a signal has reached the process.
-        self._asked = self._told = False
+        # A signal has reached the process; Python has handled one.
+        self._arrived = self._handled = False
         self._in_loop = False
         self._before: dict[signal.Signals, Any] = {}
         self._over = threading.Event()
@@ -50,28 +50,30 @@ class Interrupt:
             self._before = {number: signal.getsignal(number) for number in SIGNALS}
             # The C handler of the signal writes to this pipe. Python's own handler waits while the
             # main thread is in a call to Ray that does not return.
-            told, tell = os.pipe()
-            os.set_blocking(tell, False)
-            self._wakeup = (signal.set_wakeup_fd(tell, warn_on_full_buffer=False), tell)
-            threading.Thread(target=self._watch, args=(told,), name="signals", daemon=True).start()
+            read_end, write_end = os.pipe()
+            os.set_blocking(write_end, False)
+            self._wakeup = (signal.set_wakeup_fd(write_end, warn_on_full_buffer=False), write_end)
+            threading.Thread(
+                target=self._watch, args=(read_end,), name="signals", daemon=True
+            ).start()
         self.install()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
         if self._before:
-            before, tell = self._wakeup
+            before, write_end = self._wakeup
             signal.set_wakeup_fd(before)
-            os.close(tell)
+            os.close(write_end)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _watch(self, told: int) -> None:
+    def _watch(self, read_end: int) -> None:
         """Makes the process end soon after the first signal."""
-        with os.fdopen(told, "rb", buffering=0) as stream:
+        with os.fdopen(read_end, "rb", buffering=0) as stream:
             while number := stream.read(1):
                 if number[0] in SIGNALS:
-                    self._told = True
+                    self._arrived = True
                     self._leave_late()
 
     def install(self) -> None:
@@ -90,7 +92,7 @@ class Interrupt:
             wake: whether to interrupt the main thread; False where the main thread knows of the
                 error and is ending already.
         """
-        if self._asked or self._told or self.failure is not None:
+        if self._handled or self._arrived or self.failure is not None:
             return
         self.failure = error
         threading.Thread(target=self._leave_late, name="end", daemon=True).start()
@@ -99,7 +101,7 @@ class Interrupt:
         if self._before:
             os.kill(os.getpid(), signal.SIGINT)
         else:  # not entered in the main thread: the work ends at the next safe point
-            self._asked = True
+            self._handled = True
 
     def _leave_late(self) -> None:
         """Calls `leave` if the work has not ended after `LATEST_SECONDS`."""
@@ -126,11 +128,11 @@ class Interrupt:
         Raises:
             KeyboardInterrupt: a signal has come.
         """
-        if self._asked:
+        if self._handled:
             raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        first, self._asked = not self._asked, True
+        first, self._handled = not self._handled, True
         if not (first and self._in_loop):
             raise KeyboardInterrupt
 

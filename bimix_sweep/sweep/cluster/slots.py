@@ -32,14 +32,14 @@ def places(node: Mapping[str, float], resources: ResourcesConfig) -> int:
         node: {"CPU": number, "GPU": number} of the node.
         resources: what a trial needs on each of its nodes.
     """
-    found = math.floor(node.get("CPU", 0.0) / resources.cpu + WHOLE)
+    count = math.floor(node.get("CPU", 0.0) / resources.cpu + WHOLE)
     if resources.gpu >= 1:
-        found = min(found, math.floor(node.get("GPU", 0.0) / resources.gpu + WHOLE))
+        count = min(count, math.floor(node.get("GPU", 0.0) / resources.gpu + WHOLE))
     elif resources.gpu:
-        found = min(
-            found, math.floor(node.get("GPU", 0.0) + WHOLE) * math.floor(1 / resources.gpu + WHOLE)
+        count = min(
+            count, math.floor(node.get("GPU", 0.0) + WHOLE) * math.floor(1 / resources.gpu + WHOLE)
         )
-    return found
+    return count
 
 
 def fitting(nodes: Sequence[Mapping[str, float]], resources: ResourcesConfig) -> int:
@@ -51,10 +51,10 @@ def fitting(nodes: Sequence[Mapping[str, float]], resources: ResourcesConfig) ->
     each = [places(node, resources) for node in nodes]
     if resources.nodes == 1:
         return sum(each)
-    trainings = sum(each) // resources.nodes
-    while trainings and sum(min(count, trainings) for count in each) < resources.nodes * trainings:
-        trainings -= 1
-    return trainings
+    trials = sum(each) // resources.nodes
+    while trials and sum(min(count, trials) for count in each) < resources.nodes * trials:
+        trials -= 1
+    return trials
 
 
 class Slots:
@@ -74,20 +74,20 @@ class Slots:
             SweepError: no node holds a trial, and no autoscaler will add one.
         """
         self._resources, self._nodes, self._scales = resources, nodes, scales
-        until, found = time.monotonic() + WAIT_SECONDS, nodes()
+        until, counted = time.monotonic() + WAIT_SECONDS, nodes()
         while (
             not scales
-            and not any(node.get("CPU", 0.0) for node in found)
+            and not any(node.get("CPU", 0.0) for node in counted)
             and time.monotonic() < until
         ):
             time.sleep(1)
-            found = nodes()
-        self._fit, self._counted = fitting(found, resources), time.monotonic()
+            counted = nodes()
+        self._fit, self._counted = fitting(counted, resources), time.monotonic()
         if not self._fit and not scales:
             shown = (
                 ", ".join(
                     f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs"
-                    for node in found[:8]
+                    for node in counted[:8]
                 )
                 or "none"
             )
@@ -95,9 +95,9 @@ class Slots:
                 f" on each of {resources.nodes} nodes" if resources.nodes > 1 else " on one node"
             )
             raise SweepError(
-                f"a training needs {resources.cpu:g} CPUs and {resources.gpu:g} GPUs{where}; the "
+                f"a trial needs {resources.cpu:g} CPUs and {resources.gpu:g} GPUs{where}; the "
                 f"nodes have {shown}"
-                f"{', ...' if len(found) > 8 else ''}; lower resources.cpu, resources.gpu or "
+                f"{', ...' if len(counted) > 8 else ''}; lower resources.cpu, resources.gpu or "
                 "resources.nodes"
             )
 

@@ -49,7 +49,7 @@ MAX_REASON = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
+class TrialSettings:
     """Settings that all trials of a sweep share."""
 
     actor: str
@@ -64,7 +64,7 @@ class Training:
     """Direction and range of targets that are not plain losses."""
     threads: int
     """CPU threads of a trial."""
-    each: int
+    trials_per_worker: int
     """Approximate number of trials that one worker runs."""
     trainer: Trainer
     """The prepared trainer."""
@@ -76,32 +76,69 @@ class Training:
     """`cpu` and `gpu` of a trial on each of its nodes."""
 
 
-def proxy_training(training: Training) -> Callable[[dict[str, Any]], None]:
+def trial_function(settings: TrialSettings) -> Callable[[dict[str, Any]], None]:
     """Returns the function that Tune runs for each trial.
 
     Tune calls the function many times in one process, so no trial leaves anything for the next.
     """
 
-    def bimix_training(config: dict[str, Any]) -> None:
-        _run(training, config)
+    def bimix_trial(config: dict[str, Any]) -> None:
+        _run(settings, config)
 
-    return bimix_training
+    return bimix_trial
 
 
-def _run(training: Training, config: Mapping[str, Any]) -> None:
+def _run(settings: TrialSettings, config: Mapping[str, Any]) -> None:
+    """Runs one attempt at a trial and records how it ended."""
     # Set before the first import of torch; two thread pools on one core are very slow.
-    os.environ["OMP_NUM_THREADS"] = str(training.threads)
+    os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     trial: str = config["trial"]
-    actor = law_actor(training.actor)
-    cores, gpus = (training.nodes * training.resources[name] for name in ("cpu", "gpu"))
+    actor = law_actor(settings.actor)
+    cores, gpus = (settings.nodes * settings.resources[name] for name in ("cpu", "gpu"))
     begun = ask(actor.start.remote(trial, f"{os.uname().nodename}:{os.getpid()}", cores, gpus))
-    checkpoint = Checkpoint(training.checkpoints, trial, begun.get("begun_anew", 0))
+    checkpoint = Checkpoint(settings.checkpoints, trial, begun.get("begun_anew", 0))
     # The trial has ended in an earlier attempt, or the sweep was halted.
     if begun["state"] != "running":
         if begun["state"] != "halted":
             checkpoint.drop()
         tune.report(begun["result"])
         return
+    try:
+        _back_off(begun["fruitless"])
+        _train(settings, config, actor, begun, checkpoint)
+    except (RayError, JournalError):
+        checkpoint.close()
+        raise  # the trial is not to blame: Tune tries again, from the checkpoint
+    except (OSError, TryAgainError) as error:
+        if not _give_up(settings, trial, actor, begun["fruitless"], error, checkpoint):
+            return
+    # A trainer's code may fail in any way; the record says how, and the sweep goes on.
+    except Exception as error:  # noqa: BLE001
+        reason = _reason(error)
+        ask(actor.abandon.remote(trial, reason, _cause(error)))
+        tune.report({"step": 0, "failed": reason})
+    else:
+        ask(actor.finish.remote(trial))
+    checkpoint.drop()
+
+
+def _train(
+    settings: TrialSettings,
+    config: Mapping[str, Any],
+    actor: Any,
+    begun: Mapping[str, Any],
+    checkpoint: Checkpoint,
+) -> None:
+    """Trains the trial from its checkpoint; every point is recorded before Tune receives it.
+
+    Args:
+        settings: settings that all trials share.
+        config: the order of the trial, as the searcher gave it to Tune.
+        actor: handle of the LawActor.
+        begun: answer of the actor to the start of this attempt.
+        checkpoint: the trial's checkpoint.
+    """
+    trial: str = config["trial"]
     preempted = threading.Event()
 
     def report(step: int, losses: dict[str, float]) -> None:
@@ -111,74 +148,72 @@ def _run(training: Training, config: Mapping[str, Any]) -> None:
             "step": step,
             "timesteps_total": step,  # TensorBoard's axis
             "objective": weighted_loss(
-                losses, training.weights, training.objective, training.goals
+                losses, settings.weights, settings.objective, settings.goals
             ),
         }
         tune.report({**shown, **{f"loss_{target}": loss for target, loss in losses.items()}})
 
-    try:
-        _wait_for_better_times(begun["fruitless"])
-        precision = begun["precision"]
-        if precision is None:
-            precision = ask(
-                actor.settle_precision.remote(training.trainer.precision(training.each))
-            )
-        group = ray.util.get_current_placement_group() if training.nodes > 1 else None
-        with (
-            watching(_nodes(group), preempted, lambda: not ask(actor.alive.remote(trial))),
-            contextlib.closing(TrialLog(training.folder, trial)) as log,
-        ):
-            checkpoint.fetch(log.say)
-            training.trainer.train(
-                TrialJob(
-                    trial=trial,
-                    mixture=Mixture.from_mapping(config["mixture"]),
-                    seed=config["seed"],
-                    checkpoint_dir=checkpoint.folder,
-                    precision=precision,
-                    recorded=tuple(begun["recorded"]),
-                    preempted=preempted,
-                    say=log.say,
-                    last_words=log.last_words,
-                    size=config.get("size"),
-                    steps=config.get("steps"),
-                    peers=RayPeers(
-                        group, training.nodes, training.resources, training.folder, trial
-                    )
-                    if group is not None
-                    else None,
-                ),
-                report,
-            )
-    except (RayError, JournalError):
-        checkpoint.close()
-        raise  # the trial is not to blame: Tune tries again, from the checkpoint
-    except (OSError, TryAgainError) as error:
-        reason = _reason(error)
-        full = isinstance(error, OSError) and error.errno in FULL
-        if begun["fruitless"] < (FULL_ATTEMPTS if full else ATTEMPTS):
-            with contextlib.suppress(OSError):
-                checkpoint.keep(last=True)
-            raise TryAgainError(reason) from None  # Tune writes down the masked reason only
-        if full:
-            _halt(actor, trial, reason, training.folder)
-            checkpoint.close()
-            tune.report({"step": 0, "failed": reason})  # for Tune only, not for the record
-            return
-        reason = (
-            f"{begun['fruitless']} attempts in a row brought no new point, "
-            f"the last ended with: {reason}"
+    precision = begun["precision"]
+    if precision is None:
+        chosen = settings.trainer.precision(settings.trials_per_worker)
+        precision = ask(actor.settle_precision.remote(chosen))
+    group = ray.util.get_current_placement_group() if settings.nodes > 1 else None
+    with (
+        watching(_nodes(group), preempted, lambda: not ask(actor.alive.remote(trial))),
+        contextlib.closing(TrialLog(settings.folder, trial)) as log,
+    ):
+        checkpoint.fetch(log.say)
+        job = TrialJob(
+            trial=trial,
+            mixture=Mixture.from_mapping(config["mixture"]),
+            seed=config["seed"],
+            checkpoint_dir=checkpoint.folder,
+            precision=precision,
+            recorded=tuple(begun["recorded"]),
+            preempted=preempted,
+            say=log.say,
+            last_words=log.last_words,
+            size=config.get("size"),
+            steps=config.get("steps"),
+            peers=None
+            if group is None
+            else RayPeers(group, settings.nodes, settings.resources, settings.folder, trial),
         )
-        ask(actor.abandon.remote(trial, reason))
-        tune.report({"step": 0, "failed": reason})
-    # A trainer's code may fail in any way; the record says how, and the sweep goes on.
-    except Exception as error:  # noqa: BLE001
-        reason = _reason(error)
-        ask(actor.abandon.remote(trial, reason, _cause(error)))
-        tune.report({"step": 0, "failed": reason})
-    else:
-        ask(actor.finish.remote(trial))
-    checkpoint.drop()
+        settings.trainer.train(job, report)
+
+
+def _give_up(
+    settings: TrialSettings,
+    trial: str,
+    actor: Any,
+    fruitless: int,
+    error: OSError | TryAgainError,
+    checkpoint: Checkpoint,
+) -> bool:
+    """Abandons a trial, or halts the sweep, after too many attempts without a new point.
+
+    Returns:
+        True where the trial has failed for good; False where the sweep was halted instead, because
+        the disk is full or read-only.
+
+    Raises:
+        TryAgainError: another attempt is made, from the checkpoint.
+    """
+    reason = _reason(error)
+    full = isinstance(error, OSError) and error.errno in FULL
+    if fruitless < (FULL_ATTEMPTS if full else ATTEMPTS):
+        with contextlib.suppress(OSError):
+            checkpoint.keep(last=True)
+        raise TryAgainError(reason) from None  # Tune writes down the masked reason only
+    if full:
+        _halt(actor, trial, reason, settings.folder)
+        checkpoint.close()
+        tune.report({"step": 0, "failed": reason})  # for Tune only, not for the record
+        return False
+    reason = f"{fruitless} attempts in a row brought no new point, the last ended with: {reason}"
+    ask(actor.abandon.remote(trial, reason))
+    tune.report({"step": 0, "failed": reason})
+    return True
 
 
 def _halt(actor: Any, trial: str, reason: str, folder: str) -> None:
@@ -193,7 +228,7 @@ def _halt(actor: Any, trial: str, reason: str, folder: str) -> None:
     )
 
 
-def _wait_for_better_times(fruitless: int) -> None:
+def _back_off(fruitless: int) -> None:
     """Waits before a retry, with exponential back-off.
 
     Raises:

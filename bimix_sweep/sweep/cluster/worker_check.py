@@ -36,6 +36,47 @@ def check_loadable(
         SweepError: a node lacks a module, or has another version of it.
     """
     import ray
+
+    loading = _start_loading(trainer, resources)
+    ready, late = (
+        ray.wait(list(loading), num_returns=len(loading), timeout=LOAD_SECONDS)
+        if loading
+        else ([], [])
+    )
+    what = f"the trainer {type(trainer).__module__}.{type(trainer).__qualname__}"
+    for reference in ready:
+        # If the worker or the node died, the trials run elsewhere.
+        with contextlib.suppress(ray.exceptions.RayError):
+            missing, problem = ray.get(reference)
+            problem = masked(" ".join(problem.split()))
+            if missing:
+                raise SweepError(
+                    f"{what} cannot be loaded by a worker on node {loading[reference]} "
+                    f"({problem}); workers import its modules by name, so install them on every "
+                    "node or put their folder on the PYTHONPATH there, or define the trainer in "
+                    "the script itself, or have it travel whole: "
+                    "ray.cloudpickle.register_pickle_by_value(MODULE)"
+                )
+            if problem:
+                say(
+                    f"warning: {what} could not be loaded by a worker on node "
+                    f"{loading[reference]} ({problem})"
+                )
+    if late:
+        say(
+            f"{what} is still being loaded on {len(late)} nodes after {LOAD_SECONDS:g} s, the "
+            f"first on {loading[late[0]]}; going on"
+        )
+
+
+def _start_loading(trainer: Trainer, resources: ResourcesConfig) -> dict[Any, str]:
+    """Starts a task on each node that can hold a trial, which loads the trainer.
+
+    Returns:
+        {reference of the answer: address of the node}. The answer is whether a module or a name is
+        missing, and the text of the error or "".
+    """
+    import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     # A local function travels whole; a worker that lacks bimix_sweep can run it, too.
@@ -53,37 +94,10 @@ def check_loadable(
     pickled = ray.put(ray.cloudpickle.dumps(trainer))
     # With max_calls=1 the process of the task ends; the modules that it loaded may be large.
     task = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(load)
-    asked: dict[Any, str] = {}
+    loading: dict[Any, str] = {}
     for node in working_nodes():
         if places(resources_of(node), resources):
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            asked[task.options(scheduling_strategy=there).remote(pickled)] = node[
-                "NodeManagerAddress"
-            ]
-    ready, late = (
-        ray.wait(list(asked), num_returns=len(asked), timeout=LOAD_SECONDS) if asked else ([], [])
-    )
-    what = f"the trainer {type(trainer).__module__}.{type(trainer).__qualname__}"
-    for reference in ready:
-        # If the worker or the node died, the trials run elsewhere.
-        with contextlib.suppress(ray.exceptions.RayError):
-            missing, said = ray.get(reference)
-            said = masked(" ".join(said.split()))
-            if missing:
-                raise SweepError(
-                    f"{what} cannot be loaded by a worker on node {asked[reference]} ({said}); "
-                    "workers import its modules by name, so install them on every node "
-                    "or put their folder on the PYTHONPATH there, or define the trainer in the "
-                    "script itself, or have it travel whole: "
-                    "ray.cloudpickle.register_pickle_by_value(MODULE)"
-                )
-            if said:
-                say(
-                    f"warning: {what} could not be loaded by a worker on node {asked[reference]} "
-                    f"({said})"
-                )
-    if late:
-        say(
-            f"{what} is still being loaded on {len(late)} nodes after {LOAD_SECONDS:g} s, the "
-            f"first on {asked[late[0]]}; going on"
-        )
+            reference = task.options(scheduling_strategy=there).remote(pickled)
+            loading[reference] = node["NodeManagerAddress"]
+    return loading

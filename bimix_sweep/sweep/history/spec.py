@@ -4,47 +4,24 @@ import platform
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any
 
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.law.posterior.problem_statement import FinalRun
 from bimix_sweep.sweep.history.events import SweepEvent
 from bimix_sweep.sweep.history.stored_spec import StoredSpec
+from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
 
 
-class Proxies(Protocol):
-    """Facts about the proxy trials that are known before they run; every `Trainer` has them."""
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps of a trial; the largest number if there are several."""
-        ...
-
-    @property
-    def eval_steps(self) -> tuple[int, ...]:
-        """Steps at which a trial measures its losses."""
-        ...
-
-    @property
-    def sizes(self) -> tuple[float, ...]:
-        """Non-embedding parameters of the proxies, rising."""
-        ...
-
-    @property
-    def domain_tokens(self) -> Mapping[str, float]:
-        """{domain: tokens that it has}."""
-        ...
-
-
-def sweep_spec(config: SweepConfig, trainer: Proxies) -> SweepSpec:
-    """The `SweepSpec` that a configuration asks for, with these proxies.
+def sweep_spec(config: SweepConfig, facts: TrainerFacts) -> SweepSpec:
+    """The `SweepSpec` that a configuration asks for, with this trainer.
 
     Args:
         config: the user's configuration.
-        trainer: steps, sizes and token counts of the proxies.
+        facts: steps, sizes and token counts, from the trainer.
     """
-    tokens = dict(trainer.domain_tokens)
+    tokens = dict(facts.domain_tokens)
     return SweepSpec(
         domains=config.domain_set(tokens),
         targets=tuple(config.resolved_targets()),
@@ -52,12 +29,12 @@ def sweep_spec(config: SweepConfig, trainer: Proxies) -> SweepSpec:
         own=config.own(),
         goals=config.goals(),
         objective=config.objective,
-        steps=trainer.steps,
+        steps=facts.steps,
         shorter=config.proxy.lengths[:-1],
-        size=trainer.sizes[-1],
-        smaller=tuple(trainer.sizes[:-1]),
-        eval_steps=trainer.eval_steps,
-        min_step=trainer.eval_steps[0],
+        size=facts.sizes[-1],
+        smaller=tuple(facts.sizes[:-1]),
+        eval_steps=facts.eval_steps,
+        min_step=facts.eval_steps[0],
         seed=config.seed,
         max_trials=config.budget.trials,
         tolerance=config.stop.tolerance,

@@ -9,11 +9,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from bimix_sweep.errors import SweepError
+from bimix_sweep.sweep.jobs.auth import auth_headers
 from bimix_sweep.text import printable
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 10
 """Seconds that a dashboard may take to answer."""
-OLDEST = (2, 60)
+MIN_RAY_VERSION = (2, 60)
 """Oldest version of Ray that can run a sweep's job."""
 MAX_RESOURCES = 1e9
 """Upper limit of plausible numbers of CPUs or GPUs; a larger answer is ignored."""
@@ -29,7 +29,7 @@ OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Environment variables that Ray's client prefers to the address that it is given."""
 
 
-class Unanswered(SweepError):
+class UnreachableError(SweepError):
     """Error for a head that does not answer any more.
 
     Example: `http://head:8265 does not answer any more (Connection refused)`.
@@ -69,12 +69,12 @@ class Head:
             error.close()
             if error.code in (401, 403):
                 raise SweepError(
-                    _refused(address, error.code) if trusted else _unasked(address)
+                    _refused(address, error.code) if trusted else _needs_token(address)
                 ) from error
-            raise SweepError(_stranger(address)) from error
+            raise SweepError(_no_dashboard(address)) from error
         except urllib.error.URLError as error:
             if isinstance(error.reason, ConnectionResetError):
-                raise SweepError(_stranger(address)) from error
+                raise SweepError(_no_dashboard(address)) from error
             raise SweepError(
                 f"nothing answers at {address} ({error.reason}); need the address of the head's "
                 "dashboard, usually http://HEAD:8265; where it "
@@ -89,17 +89,17 @@ class Head:
             TypeError,
             RecursionError,
         ) as error:
-            raise SweepError(_stranger(address)) from error
+            raise SweepError(_no_dashboard(address)) from error
         except OSError as error:
             raise SweepError(
                 f"{address} does not answer ({error}); is the head up, and nothing between that "
                 "swallows requests?"
             ) from error
         numbers = re.match(r"([0-9]{1,9})\.([0-9]{1,9})", version)
-        if numbers is None or tuple(map(int, numbers.groups())) < OLDEST:
+        if numbers is None or tuple(map(int, numbers.groups())) < MIN_RAY_VERSION:
             raise SweepError(
-                f"{address} runs Ray {version}; need {'.'.join(map(str, OLDEST))} or later on "
-                "every node"
+                f"{address} runs Ray {version}; need {'.'.join(map(str, MIN_RAY_VERSION))} or later "
+                "on every node"
             )
         return cls(address=address, ray_version=version, trusted=trusted)
 
@@ -141,7 +141,7 @@ class Head:
             content = json.loads(
                 _get(f"{self.address}/api/cluster_status", self.trusted, 10_000_000)
             )
-            found = {
+            resources = {
                 name: float(pair[1])
                 for name, pair in content["data"]["clusterStatus"]["loadMetricsReport"][
                     "usage"
@@ -158,7 +158,7 @@ class Head:
             RecursionError,
         ):
             return {}
-        return {name: number for name, number in found.items() if 0 <= number < MAX_RESOURCES}
+        return {name: number for name, number in resources.items() if 0 <= number < MAX_RESOURCES}
 
     def jobs(self) -> "JobSubmissionClient":
         """Returns Ray's client for the jobs of this head.
@@ -196,11 +196,11 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _get(url: str, trusted: bool, most: int) -> bytes:
-    """Returns the first `most` bytes of the answer; `Head.normal` accepts only http and https."""
+def _get(url: str, trusted: bool, max_bytes: int) -> bytes:
+    """Returns the first `max_bytes` bytes of the answer; a head's address is http or https."""
     request = urllib.request.Request(url, headers=auth_headers() if trusted else {})  # noqa: S310
     with urllib.request.build_opener(_NoRedirects).open(request, timeout=ANSWER_SECONDS) as answer:
-        return bytes(answer.read(most))
+        return bytes(answer.read(max_bytes))
 
 
 @contextlib.contextmanager
@@ -210,7 +210,7 @@ def understood(address: str) -> Iterator[None]:
     A RuntimeError, by which the client tells that the head refused the request, is passed on.
 
     Raises:
-        Unanswered: the head does not answer.
+        UnreachableError: the head does not answer.
         SweepError: the answer is not that of a Ray dashboard, or the token is refused.
     """
     import requests
@@ -221,100 +221,11 @@ def understood(address: str) -> Iterator[None]:
     except AuthenticationError as error:
         raise SweepError(_refused(address, 403)) from error
     except (RecursionError, TypeError, LookupError, AttributeError, ValueError) as error:
-        raise SweepError(_stranger(address)) from error
+        raise SweepError(_no_dashboard(address)) from error
     except (requests.RequestException, ConnectionError) as error:
-        raise Unanswered(
+        raise UnreachableError(
             f"{address} does not answer any more ({' '.join(str(error).split())[:300]})"
         ) from error
-
-
-def submitted_to(address: str) -> bool:
-    """Returns whether a job was submitted to this head from here.
-
-    Such a head may get the user's token again.
-    """
-    try:
-        return address in _heads_file().read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
-def remember(address: str) -> None:
-    """Notes that a job was submitted to this head.
-
-    If the note cannot be written, the user has to name the address again.
-    """
-    if submitted_to(address):
-        return
-    path = _heads_file()
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        kept = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(kept, f"{address}\n".encode())
-        finally:
-            os.close(kept)
-
-
-def _heads_file() -> Path:
-    """Returns the path of the user's own file of heads."""
-    given = os.environ.get("XDG_STATE_HOME", "")
-    return (
-        (Path(given) if given.startswith("/") else Path.home() / ".local" / "state")
-        / "bimix-sweep"
-        / "heads"
-    )
-
-
-def auth_token() -> str | None:
-    """Returns the user's token for Ray from the places where Ray 2.60 looks for it.
-
-    Returns:
-        the token; None without one, or where authentication is switched off.
-
-    Raises:
-        SweepError: the file that RAY_AUTH_TOKEN_PATH names is missing, or a token file is
-            unreadable.
-    """
-    if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
-        return None
-    if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
-        return token
-    path = token_file()
-    try:
-        return path.read_text().strip() or None
-    except FileNotFoundError:
-        if os.environ.get("RAY_AUTH_TOKEN_PATH"):
-            raise SweepError(
-                f"RAY_AUTH_TOKEN_PATH names {path}, which is not there; need the file with the "
-                "cluster's token"
-            ) from None
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SweepError(
-            f"the token file {path} cannot be read ({error}); need the cluster's token in it"
-        ) from error
-
-
-def token_file() -> Path:
-    """Returns the path of the token file, which is used unless RAY_AUTH_TOKEN holds the token."""
-    named = os.environ.get("RAY_AUTH_TOKEN_PATH", "")
-    return Path(named) if named else Path.home() / ".ray" / "auth_token"
-
-
-def auth_headers() -> dict[str, str]:
-    """Returns the HTTP headers for a request to a head: the token, if there is one.
-
-    Raises:
-        SweepError: the token cannot be read, or holds characters that no header can carry.
-    """
-    token = auth_token()
-    if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token):
-        raise SweepError(
-            "the token for Ray holds white space or other characters no header can carry; make "
-            "one with: ray get-auth-token --generate"
-        )
-    return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
 def _refused(address: str, code: int) -> str:
@@ -325,14 +236,15 @@ def _refused(address: str, code: int) -> str:
     )
     if os.environ.get("RAY_AUTH_MODE", "token").lower() == "disabled":
         return f"{address} asks for a token and RAY_AUTH_MODE is disabled here; unset it and {how}"
-    return (
-        f"{address} "
-        f"{'asks for a token and none was found here' if code == 401 else 'refuses the token found here'}"
-        f"; {how}"
+    answer = (
+        "asks for a token and none was found here"
+        if code == 401
+        else "refuses the token found here"
     )
+    return f"{address} {answer}; {how}"
 
 
-def _unasked(address: str) -> str:
+def _needs_token(address: str) -> str:
     """Returns the message for a head that needs a token, but was not sent the user's."""
     return (
         f"{address} asks for a token and was not sent yours: the sweep's folder names it, and "
@@ -341,7 +253,7 @@ def _unasked(address: str) -> str:
     )
 
 
-def _stranger(address: str) -> str:
+def _no_dashboard(address: str) -> str:
     """Returns the message for a server that is not a Ray dashboard."""
     return (
         f"{address} answers, but not as a Ray dashboard; need its address, usually "

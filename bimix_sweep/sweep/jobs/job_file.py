@@ -99,7 +99,7 @@ def check_shared(folder: str, say: Callable[[str], None]) -> None:
 
     Args:
         folder: folder of the sweep.
-        say: told that this job drives the sweep, if job.json names this job.
+        say: called with a line that this job drives the sweep, if job.json names this job.
 
     Raises:
         SweepError: the folder has no job.json.

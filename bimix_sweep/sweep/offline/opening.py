@@ -1,9 +1,8 @@
 """Opens a sweep whose trials are trained elsewhere: its trainer, its configuration, its LawActor."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.problem import SweepSpec
@@ -14,27 +13,13 @@ from bimix_sweep.sweep.coordinator.actor import LawActor
 from bimix_sweep.sweep.history.events import ELSEWHERE, ChangeEvent
 from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.history.spec import first_event, sweep_spec
+from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
 from bimix_sweep.sweep.workspace.paths import begun, held, sweep_folder
 
 WAIT_SECONDS = 600.0
 """Seconds that a call waits for other processes in the same folder: the tasks of a job array end at
 about the same time, and each task needs the sweep for seconds.
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Elsewhere:
-    """Trainer description that `sweep_spec` needs, for trials that are trained elsewhere."""
-
-    steps: int
-    sizes: tuple[float, ...]
-    data: Mapping[str, Any] = field(default_factory=lambda: dict(ELSEWHERE))
-    domain_tokens: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def eval_steps(self) -> tuple[int, ...]:
-        """Last step alone, where mixtures are compared; recorded tables may have other steps."""
-        return (self.steps,)
 
 
 @contextlib.contextmanager
@@ -66,11 +51,11 @@ def opened(
                 f"{folder}: this sweep's trials run on Ray; go on with: bimix-sweep resume {folder}"
             )
         change = take_up(path, history, given, versions)
-        trainer = _elsewhere(change.config)
-        spec = replace(_spec(change.config, trainer), slots=history.spec.slots)
-        event = change.event(first_event(change.config, trainer.data, spec, spec.slots))
+        facts = _facts(change.config)
+        spec = replace(_spec(change.config, facts), slots=history.spec.slots)
+        event = change.event(first_event(change.config, facts.data, spec, spec.slots))
         if event is not None:
-            check_change(history, change, spec, trainer.data)
+            check_change(history, change, spec, facts.data)
             stage(path, change)
         with actor_of(path, change.config, event) as actor:
             if event is not None:
@@ -83,9 +68,9 @@ def actor_of(
     folder: str, config: SweepConfig, change: ChangeEvent | None = None
 ) -> Iterator[LawActor]:
     """Yields the actor of a sweep, in this process; closes the actor at the end."""
-    trainer = _elsewhere(config)
-    spec = _spec(config, trainer)
-    first = first_event(config, trainer.data, spec, spec.slots)
+    facts = _facts(config)
+    spec = _spec(config, facts)
+    first = first_event(config, facts.data, spec, spec.slots)
     actor = LawActor(folder, first, lock_seconds=0, change=change)
     actor.ready()
     try:
@@ -94,10 +79,14 @@ def actor_of(
         actor.close()
 
 
-def _elsewhere(config: SweepConfig) -> Elsewhere:
-    return Elsewhere(steps=config.proxy.lengths[-1], sizes=config.proxy.sizes)
+def _facts(config: SweepConfig) -> TrainerFacts:
+    """Facts of trials that are trained elsewhere; they compare mixtures at the last step alone."""
+    steps = config.proxy.lengths[-1]
+    return TrainerFacts(
+        steps=steps, eval_steps=(steps,), sizes=config.proxy.sizes, data=dict(ELSEWHERE)
+    )
 
 
-def _spec(config: SweepConfig, trainer: Elsewhere) -> SweepSpec:
+def _spec(config: SweepConfig, facts: TrainerFacts) -> SweepSpec:
     """Returns the specification; the configuration alone describes trials trained elsewhere."""
-    return replace(sweep_spec(config, trainer), min_step=0, as_configured=True)
+    return replace(sweep_spec(config, facts), min_step=0, as_configured=True)

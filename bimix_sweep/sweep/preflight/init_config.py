@@ -25,7 +25,7 @@ MAX_REPEATS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class TextPath:
     """A path that becomes a domain."""
 
     name: str
@@ -38,7 +38,7 @@ class Found:
     """A problem of the text; "" without one."""
 
 
-def find(paths: Sequence[str], out: Path) -> list[Found]:
+def examine_paths(paths: Sequence[str], out: Path) -> list[TextPath]:
     """Examines each path, and returns one domain for each.
 
     Args:
@@ -56,74 +56,43 @@ def find(paths: Sequence[str], out: Path) -> list[Found]:
     if len(set(paths)) < len(paths):
         raise ConfigError("one path is given twice; need another for each domain")
     names: list[str] = []
-    found = []
+    domains = []
     for path in paths:
-        tokens, note = _look(path)
+        tokens, note = _sample(path)
         names.append(_name(path, names))
-        found.append(
-            Found(
-                name=names[-1], path=_written(path, out.resolve().parent), tokens=tokens, note=note
+        domains.append(
+            TextPath(
+                name=names[-1],
+                path=_path_in_file(path, out.resolve().parent),
+                tokens=tokens,
+                note=note,
             )
         )
-    return found
+    return domains
 
 
-def yaml_text(found: Sequence[Found], folder: str, name: str) -> str:
+def yaml_text(domains: Sequence[TextPath], folder: str, name: str) -> str:
     """Returns the text of the configuration file, with comments.
 
     Args:
-        found: the domains.
+        domains: the domains.
         folder: folder of the sweep.
         name: name of the sweep.
     """
-    smallest = min(domain.tokens for domain in found)
+    smallest = min(domain.tokens for domain in domains)
     steps = int(min(800, max(100, MAX_REPEATS * smallest / TOKENS_PER_STEP // 50 * 50)))
-    trials = max(24, 4 * len(found))
-    longest = max(len(domain.name) for domain in found) + 1
-    lines = [
-        "# A sweep for bimix-sweep: which mixture of these domains trains the best model?",
-        "#   bimix-sweep plan FILE      what it costs and may find out",
-        "#   bimix-sweep run FILE       here; or submit it to a Ray cluster",
-        "# All keys: bimix-sweep schema",
-        f"name: {name}",
-        "seed: 0                # everything random follows from it",
-        (
-            "domains:               # tokens: those available to your final run; default: those "
-            "of the text itself"
-        ),
-    ]
-    for domain in found:
-        note = f"; {domain.note}" if domain.note else ""
-        lines.append(
-            f"  {domain.name + ':':{longest}} {{path: "
-            f"{json.dumps(domain.path, ensure_ascii=False)}}}   # about {domain.tokens:.2g} "
-            f"tokens{note}"
-        )
+    lines = [*_head(name), *_domain_lines(domains), *_target_lines(domains[0].name)]
     lines += [
         (
-            "# Bounds and sizes go beside the path, such as: {path: ..., tokens: 4.0e12, min: "
-            "0.0, max: 0.5}"
-        ),
-        "",
-        (
-            "# targets:             # what is minimised; default: held-out text of every domain, "
-            "weight 1"
-        ),
-        f"#   {found[0].name}: {{domain: {found[0].name}}}",
-        "#   exam: {path: eval/exam.jsonl, weight: 2}",
-        "",
-        (
-            "# final: {tokens: 1.0e12, max_epochs: 4}   # the run the mixture is for: no domain "
-            "is then repeated more often than that"
-        ),
-        "",
-        (
-            f"proxy: {{sizes: [2.0e5], steps: {steps}, context: 128, batch: 8}}   # one training: "
+            f"proxy: {{sizes: [2.0e5], steps: {steps}, context: 128, batch: 8}}   # one trial: "
             f"{steps * TOKENS_PER_STEP:,} tokens; or steps: [{steps // 4}, {steps}], most are then "
             "short"
         ),
-        "resources: {cpu: 1, gpu: 0, slots: auto}   # of one training; slots: at a time",
-        f"budget: {{trials: {trials}}}           # at most; 8 final trainings come on top",
+        "resources: {cpu: 1, gpu: 0, slots: auto}   # of one trial; slots: at a time",
+        (
+            f"budget: {{trials: {max(24, 4 * len(domains))}}}           # at most; 8 confirmation "
+            "trials come on top"
+        ),
         (
             "stop: {tolerance: 0.002, patience: 3}      # expected regret, as a fraction of the "
             "loss, that is good enough"
@@ -133,7 +102,59 @@ def yaml_text(found: Sequence[Found], folder: str, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _look(path: str) -> tuple[float, str]:
+def _head(name: str) -> list[str]:
+    """Returns the lines before the domains."""
+    return [
+        "# A sweep for bimix-sweep: which mixture of these domains trains the best model?",
+        "#   bimix-sweep plan FILE      what it costs and may find out",
+        "#   bimix-sweep run FILE       here; or submit it to a Ray cluster",
+        "# All keys: bimix-sweep schema",
+        f"name: {name}",
+        "seed: 0                # everything random follows from it",
+    ]
+
+
+def _domain_lines(domains: Sequence[TextPath]) -> list[str]:
+    """Returns the lines of the domains, with their names aligned."""
+    longest = max(len(domain.name) for domain in domains) + 1
+    lines = [
+        "domains:               # tokens: those available to your final run; default: those "
+        "of the text itself"
+    ]
+    for domain in domains:
+        note = f"; {domain.note}" if domain.note else ""
+        lines.append(
+            f"  {domain.name + ':':{longest}} {{path: "
+            f"{json.dumps(domain.path, ensure_ascii=False)}}}   # about {domain.tokens:.2g} "
+            f"tokens{note}"
+        )
+    lines.append(
+        "# Bounds and sizes go beside the path, such as: {path: ..., tokens: 4.0e12, min: "
+        "0.0, max: 0.5}"
+    )
+    return lines
+
+
+def _target_lines(domain: str) -> list[str]:
+    """Returns the commented lines of targets and final run, with a domain as the example."""
+    return [
+        "",
+        (
+            "# targets:             # what is minimised; default: held-out text of every domain, "
+            "weight 1"
+        ),
+        f"#   {domain}: {{domain: {domain}}}",
+        "#   exam: {path: eval/exam.jsonl, weight: 2}",
+        "",
+        (
+            "# final: {tokens: 1.0e12, max_epochs: 4}   # the run the mixture is for: no domain "
+            "is then repeated more often than that"
+        ),
+        "",
+    ]
+
+
+def _sample(path: str) -> tuple[float, str]:
     """Reads a sample of the text at a path.
 
     Returns:
@@ -185,14 +206,14 @@ def _name(path: str, taken: Sequence[str]) -> str:
         or not name[0].isalpha()
     ):
         name = f"d-{name}"  # YAML would not read the name as a string
-    number, tried = 1, name
-    while tried in taken:
+    number, unique = 1, name
+    while unique in taken:
         number += 1
-        tried = f"{name}-{number}"
-    return tried
+        unique = f"{name}-{number}"
+    return unique
 
 
-def _written(path: str, folder: Path) -> str:
+def _path_in_file(path: str, folder: Path) -> str:
     """Returns a path relative to the file's own folder if it lies in that folder, else absolute."""
     if locations.is_uri(path):
         return path

@@ -2,7 +2,6 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,6 +12,8 @@ from bimix_sweep.design.simulation import PlannedRegret, simulate
 from bimix_sweep.errors import ConfigError, DataError
 from bimix_sweep.sweep.history.confirmation_trials import MAX_CONFIRMATION_TRIALS
 from bimix_sweep.sweep.history.spec import sweep_spec
+from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
+from bimix_sweep.sweep.preflight.plan_cost import limit_sentences, sweep_cost, wall_hours
 from bimix_sweep.sweep.run_checks import VALIDATION_TOKENS, check_before_run, estimated_tokens
 from bimix_sweep.sweep.trainers.base import natural_realised
 from bimix_sweep.sweep.trainers.builtin import proxy_specs
@@ -43,11 +44,11 @@ class Plan:
     """Non-embedding parameters, rising."""
     slots: int
     """Number of trials at a time."""
-    training_hours: float | None
+    trial_hours: float | None
     """Wall hours of one trial at the target fidelity (largest size, most steps); None where not
     known. Another trial takes the fraction given by size x steps."""
     measured: bool
-    """Whether `training_hours` was measured here, not given by the user."""
+    """Whether `trial_hours` was measured here, not given by the user."""
     cost: float
     """Cost of the proxy trials, in units of one trial at the target fidelity. The simulated sweeps
     say how many trials of each fidelity run; without a simulation all trials after the initial ones
@@ -85,15 +86,15 @@ class Plan:
 
         None if simulated sweeps would not stop within the budget, or without a simulation.
         """
-        found = next(
+        trials = next(
             (
-                max(look.runs, self.earliest_stop)
-                for look in self.regret
-                if look.stated <= self.tolerance
+                max(point.runs, self.earliest_stop)
+                for point in self.regret
+                if point.stated <= self.tolerance
             ),
             None,
         )
-        return found if found is not None and found <= self.trials else None
+        return trials if trials is not None and trials <= self.trials else None
 
     def to_json(self) -> dict[str, Any]:
         """Returns all fields and `stops_at` as JSON-able values."""
@@ -103,19 +104,9 @@ class Plan:
             "realised": list(self.realised),
             "sizes": list(self.sizes),
             "shorter": list(self.shorter),
-            "regret": [asdict(look) for look in self.regret],
+            "regret": [asdict(point) for point in self.regret],
             "stops_at": self.stops_at,
         }
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Proxies:
-    """The facts about trials that a spec needs, before any trainer was prepared."""
-
-    steps: int
-    sizes: tuple[float, ...]
-    eval_steps: tuple[int, ...]
-    domain_tokens: Mapping[str, float]
 
 
 def make_plan(
@@ -142,31 +133,18 @@ def make_plan(
         DataError: nothing is at the path of text that the built-in trainer needs, or the built-in
             trainer would refuse the sweep (`checks`).
     """
-    tokens: dict[str, float] = {}
-    if config.trainer == "builtin":
-        _look_for_text(config)
-        check_before_run(config)
-        tokens = estimated_tokens(config)
-    at_once = slots or (
-        config.resources.slots if config.resources.slots != "auto" else _slots_here(config)
-    )
+    tokens = _checked_tokens(config) if config.trainer == "builtin" else {}
+    at_once = slots or _configured_slots(config)
     measured = hours is None and config.trainer == "builtin"
     if measured:
         hours = _timed(config) / 3600
     *shorter, steps = config.proxy.lengths
-    proxies = _Proxies(
-        steps=steps, sizes=config.proxy.sizes, eval_steps=(steps,), domain_tokens=tokens
+    facts = TrainerFacts(
+        steps=steps, eval_steps=(steps,), sizes=config.proxy.sizes, domain_tokens=tokens
     )
-    spec = _unlimited(sweep_spec(config, proxies), at_once)
+    spec = _unlimited(sweep_spec(config, facts), at_once)
     regret = simulate(spec, noise=noise, seconds=seconds) if seconds > 0 else []
-    cost = _cost(spec, regret)
-    cores, gpus = (
-        None
-        if hours is None
-        else (cost + MAX_CONFIRMATION_TRIALS) * hours * each * config.resources.nodes
-        for each in (config.resources.cpu, config.resources.gpu)
-    )
-    rounds = _rounds(spec, cost) + math.ceil(MAX_CONFIRMATION_TRIALS / at_once)
+    cost = sweep_cost(config, spec, regret, hours)
     return Plan(
         trials=config.budget.trials,
         confirmation_trials=MAX_CONFIRMATION_TRIALS,
@@ -175,13 +153,13 @@ def make_plan(
         tokens=float(config.proxy.tokens),
         sizes=config.proxy.sizes,
         slots=at_once,
-        training_hours=hours,
+        trial_hours=hours,
         measured=measured,
-        cost=cost,
-        core_hours=cores,
-        gpu_hours=gpus,
-        wall_hours=None if hours is None else rounds * hours,
-        limits=tuple(_limits(config, hours, cores, gpus, cost)),
+        cost=cost.trials,
+        core_hours=cost.core_hours,
+        gpu_hours=cost.gpu_hours,
+        wall_hours=wall_hours(spec, cost.trials, at_once, hours),
+        limits=tuple(limit_sentences(config, cost, hours)),
         regret=tuple(regret),
         tolerance=config.stop.tolerance,
         earliest_stop=spec.rule.min_trials + spec.patience - 1,
@@ -193,7 +171,18 @@ def make_plan(
     )
 
 
-def _look_for_text(config: SweepConfig) -> None:
+def _checked_tokens(config: SweepConfig) -> dict[str, float]:
+    """Returns {domain: estimated tokens} for domains without stated tokens, after all checks.
+
+    Raises:
+        DataError: text is missing, or the built-in trainer would refuse the sweep.
+    """
+    _check_paths(config)
+    check_before_run(config)
+    return estimated_tokens(config)
+
+
+def _check_paths(config: SweepConfig) -> None:
     """Checks that the files of all domains and targets exist; reads none of them."""
     from bimix_sweep.data.sources import Source
 
@@ -211,34 +200,6 @@ def _unlimited(spec: SweepSpec, slots: int) -> SweepSpec:
     return replace(spec, slots=min(slots, spec.max_trials), core_hours=None, gpu_hours=None)
 
 
-def _cost(spec: SweepSpec, regret: Sequence[PlannedRegret]) -> float:
-    """Returns the cost of all proxy trials, in units of one at the target fidelity.
-
-    The cost is known for the initial trials, or for the trials of the simulation up to its last
-    recorded point. Each further trial costs the simulation's mean; without a simulation, one unit.
-    """
-    first = spec.initial_fidelities[: spec.max_trials]
-    known, cost = (
-        (regret[-1].runs, regret[-1].cost)
-        if regret
-        else (len(first), sum(spec.cost_of(fidelity) for fidelity in first))
-    )
-    each = cost / known if regret else 1.0
-    return cost + (spec.max_trials - known) * each
-
-
-def _rounds(spec: SweepSpec, cost: float) -> float:
-    """Returns the maximum wall time of the proxy trials, in units of one trial.
-
-    The unit is a trial at the target fidelity. Where the fidelities differ, the last trial may be
-    such a one, begun when the others have kept all slots busy until then.
-    """
-    if len(spec.fidelities) == 1:
-        return math.ceil(spec.max_trials / spec.slots)
-    longest = min(1.0, cost)
-    return (cost - longest) / spec.slots + longest
-
-
 def _timed(config: SweepConfig) -> float:
     """Measures the seconds of one trial at the target fidelity on this machine.
 
@@ -252,7 +213,7 @@ def _timed(config: SweepConfig) -> float:
     device = "cuda" if config.resources.gpu else "cpu"
     if device == "cuda" and not visible_gpus():
         raise ConfigError(
-            "resources.gpu is set and torch sees no GPU here, so a training cannot be timed; plan "
+            "resources.gpu is set and torch sees no GPU here, so a trial cannot be timed; plan "
             "on a machine that has one, or give --hours"
         )
     return training_seconds(
@@ -263,35 +224,8 @@ def _timed(config: SweepConfig) -> float:
     )
 
 
-def _slots_here(config: SweepConfig) -> int:
-    """Returns the number of trials that the cores of this machine hold at a time."""
+def _configured_slots(config: SweepConfig) -> int:
+    """Returns the trials at a time that the configuration states, or that this machine holds."""
+    if config.resources.slots != "auto":
+        return config.resources.slots
     return max(1, math.floor(len(os.sched_getaffinity(0)) / config.resources.cpu))
-
-
-def _limits(
-    config: SweepConfig, hours: float | None, cores: float | None, gpus: float | None, cost: float
-) -> list[str]:
-    """Returns one sentence for each limit of the budget that is set."""
-    said = []
-    for name, limit, whole, each in (
-        ("core_hours", config.budget.core_hours, cores, config.resources.cpu),
-        ("gpu_hours", config.budget.gpu_hours, gpus, config.resources.gpu),
-    ):
-        if limit is None:
-            continue
-        if hours is None or whole is None:
-            said.append(
-                f"budget.{name} is {limit:g}; how many trainings that pays for is not known"
-            )
-        elif whole <= limit:
-            said.append(f"budget.{name} is {limit:g}, enough for all of it")
-        else:
-            mean = (cost + MAX_CONFIRMATION_TRIALS) / (
-                config.budget.trials + MAX_CONFIRMATION_TRIALS
-            )
-            paid = math.floor(limit / (mean * hours * each * config.resources.nodes))
-            said.append(
-                f"budget.{name} is {limit:g}, which pays for about {paid} of "
-                f"{config.budget.trials + MAX_CONFIRMATION_TRIALS} trainings"
-            )
-    return said

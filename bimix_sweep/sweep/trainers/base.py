@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import TrainingError
 from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
 
 Report = Callable[[int, dict[str, float]], None]
 """Records one point, a step and {target: loss}; returns when the point is on storage. A trainer may
@@ -63,9 +64,9 @@ class TrialJob:
     say: Callable[[str], None] = print
     """Adds text to the trial's log."""
     size: float | None = None
-    """Non-embedding parameters, one of the trainer's sizes; None: the only size, or the largest."""
+    """Non-embedding parameters, one of `facts.sizes`; None: the only size, or the largest."""
     steps: int | None = None
-    """Optimizer steps, at most the trainer's `steps`; None: the trainer's `steps`."""
+    """Optimizer steps, at most `facts.steps`; None: `facts.steps`."""
     last_words: Callable[[], str] = str
     """Returns the last lines of the trial's log, which the reason of a failure quotes."""
     peers: Peers | None = None
@@ -76,35 +77,15 @@ class Trainer(Protocol):
     """A prepared trainer, which can be pickled."""
 
     @property
-    def steps(self) -> int:
-        """Optimizer steps of the longest trial."""
+    def facts(self) -> TrainerFacts:
+        """What the trainer knows of its trials before the first one runs."""
         ...
 
-    @property
-    def eval_steps(self) -> tuple[int, ...]:
-        """Steps at which the longest trial reports a point, rising; the last is `steps`."""
-        ...
-
-    @property
-    def sizes(self) -> tuple[float, ...]:
-        """Non-embedding parameters of the models that the trainer trains, rising."""
-        ...
-
-    @property
-    def domain_tokens(self) -> Mapping[str, float]:
-        """Tokens in the text of each domain, where the trainer knows the number."""
-        ...
-
-    @property
-    def data(self) -> Mapping[str, Any]:
-        """Identity of the data, JSON-able; a sweep may only be resumed with the same identity."""
-        ...
-
-    def precision(self, trainings: int) -> dict[str, Any]:
+    def precision(self, num_trials: int) -> dict[str, Any]:
         """Chooses the precision of all trials of a sweep, on the machine of the first trial.
 
         Args:
-            trainings: approximate number of trials that one worker will run.
+            num_trials: approximate number of trials that one worker will run.
 
         Returns:
             JSON-able settings, stored once for the sweep.
@@ -128,10 +109,10 @@ receives progress messages.
 """
 
 
-def realised_words(what: str, sequences: int, domain: str, asked: float, got: float) -> str:
+def realised_words(what: str, sequences: int, domain: str, wanted: float, got: float) -> str:
     """Returns one sentence about a proportion that a trial cannot realise."""
     return (
-        f"{what} asks for a proportion of {asked:.3g} of {domain}, and a trial of {sequences:,} "
+        f"{what} asks for a proportion of {wanted:.3g} of {domain}, and a trial of {sequences:,} "
         f"sequences realises {got:.3g}; more steps or a larger batch come nearer"
     )
 
@@ -147,6 +128,6 @@ def natural_realised(config: SweepConfig, text_tokens: Mapping[str, float]) -> t
     sequences = config.proxy.lengths[0] * config.proxy.batch
     natural = config.domain_set(dict(text_tokens)).natural()
     return tuple(
-        realised_words("the natural mixture", sequences, name, asked, got)
-        for name, (asked, got) in badly_realised(natural, sequences).items()
+        realised_words("the natural mixture", sequences, name, wanted, got)
+        for name, (wanted, got) in badly_realised(natural, sequences).items()
     )

@@ -8,6 +8,7 @@ from typing import Any
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError, DataError, TryAgainError
 from bimix_sweep.proxy.spec import ProxySpec, too_short
+from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
 from bimix_sweep.sweep.trainers.base import Report, TrialJob, natural_realised, realised_words
 from bimix_sweep.sweep.workspace.archive import at_hand, keep_store
 from bimix_sweep.sweep.workspace.paths import NEXT_STORE, STORE, begun, local_part
@@ -32,31 +33,16 @@ class BuiltinTrainer:
     would. A shorter trial equals the beginning of the longest trial.
     """
     device: str
-    domain_tokens: Mapping[str, float]
-    data: Mapping[str, Any]
+    """Device of a trial: "cpu" or "cuda"."""
+    facts: TrainerFacts
 
-    @property
-    def steps(self) -> int:
-        """Optimizer steps of the longest trial."""
-        return self.specs[-1].steps
-
-    @property
-    def eval_steps(self) -> tuple[int, ...]:
-        """Steps at which the longest trial is evaluated, rising."""
-        return self.specs[-1].eval_steps()
-
-    @property
-    def sizes(self) -> tuple[float, ...]:
-        """Non-embedding parameters of the models, rising."""
-        return tuple(float(spec.size) for spec in self.specs)
-
-    def precision(self, trainings: int) -> dict[str, Any]:
+    def precision(self, num_trials: int) -> dict[str, Any]:
         """Chooses the precision of the largest model on this machine's device."""
         from bimix_sweep.proxy.precision import check_device, choose_precision
 
         check_device(self.device)
         # The largest model takes most of the time.
-        return choose_precision(self.specs[-1], self.device, trainings=trainings)
+        return choose_precision(self.specs[-1], self.device, trainings=num_trials)
 
     def train(self, job: TrialJob, report: Report) -> None:
         """Trains one mixture on the token store, starting from the checkpoint where there is one.
@@ -71,8 +57,8 @@ class BuiltinTrainer:
 
         # Each worker checks its own device, because the nodes of the workers may differ.
         check_device(self.device)
-        spec = self.specs[-1 if job.size is None else self.sizes.index(job.size)]
-        spec = replace(spec, steps=self.steps if job.steps is None else job.steps)
+        spec = self.specs[-1 if job.size is None else self.facts.sizes.index(job.size)]
+        spec = replace(spec, steps=self.facts.steps if job.steps is None else job.steps)
         store = TokenStore.open(at_hand(self.store))
         stream = MixtureStream(
             store,
@@ -83,8 +69,8 @@ class BuiltinTrainer:
             limits=self.limits,
         )
         sequences = spec.steps * spec.batch
-        for name, (asked, got) in badly_realised(job.mixture, sequences).items():
-            job.say(realised_words(job.trial, sequences, name, asked, got))
+        for name, (wanted, got) in badly_realised(job.mixture, sequences).items():
+            job.say(realised_words(job.trial, sequences, name, wanted, got))
         unit = {
             target: 1 / (math.log(2) * store.bytes_per_token(split))
             if target in self.bits_per_byte
@@ -171,10 +157,15 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
         specs=specs,
         limits=limits,
         device="cuda" if config.resources.gpu else "cpu",
-        domain_tokens=tokens,
         sources={name: target.domain or name for name, target in targets.items()},
         bits_per_byte=frozenset(
             name for name, target in targets.items() if target.unit == "bits_per_byte"
         ),
-        data={"store": store.digest, "vocabulary": store.vocabulary, "tokens": tokens},
+        facts=TrainerFacts(
+            steps=specs[-1].steps,
+            eval_steps=specs[-1].eval_steps(),
+            sizes=tuple(float(spec.size) for spec in specs),
+            domain_tokens=tokens,
+            data={"store": store.digest, "vocabulary": store.vocabulary, "tokens": tokens},
+        ),
     )

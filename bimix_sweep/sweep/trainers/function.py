@@ -17,7 +17,7 @@ from typing import Any
 from bimix_sweep.config import FunctionConfig, SweepConfig
 from bimix_sweep.errors import BimixSweepError, ConfigError, TrainingError
 from bimix_sweep.sweep.trainers.base import Report, TrialJob
-from bimix_sweep.sweep.trainers.user_trainer import Points, UserTrainer, brought
+from bimix_sweep.sweep.trainers.user_trainer import Points, UserTrainer, configured_fields
 from bimix_sweep.sweep.workspace.redaction import masked
 
 CHECK_SECONDS = 120
@@ -45,7 +45,7 @@ except ValueError:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingContext:
-    """Everything that a trainer function is told about a trial besides its mixture."""
+    """What a trainer function receives about a trial besides its mixture."""
 
     trial: str
     """Name of the trial."""
@@ -141,7 +141,7 @@ def prepare_function(config: SweepConfig, trainer: FunctionConfig) -> FunctionTr
     order = json.dumps(
         {"path": [folder, str(Path.cwd()), *sys.path], "module": module, "name": name}
     )
-    where = f"trainer {trainer.function}"
+    what = f"trainer {trainer.function}"
     try:
         tried = subprocess.run(
             [sys.executable, "-c", CHECK, order],
@@ -153,19 +153,21 @@ def prepare_function(config: SweepConfig, trainer: FunctionConfig) -> FunctionTr
         )
     except subprocess.TimeoutExpired as error:
         raise ConfigError(
-            f"{where}: its module was not imported in {CHECK_SECONDS} seconds; need work only "
+            f"{what}: its module was not imported in {CHECK_SECONDS} seconds; need work only "
             "inside the function"
         ) from error
     if tried.returncode:
-        said = " ".join(
+        reason = " ".join(
             (tried.stderr.strip() or f"its process ended with {tried.returncode}").splitlines()[-1:]
         )
         raise ConfigError(
             masked(
-                f"{where}: {said}; modules are looked for in {folder}, the current folder and what "
-                "is installed"
+                f"{what}: {reason}; modules are looked for in {folder}, the current folder and "
+                "what is installed"
             )
         )
     return FunctionTrainer(
-        function=trainer.function, folder=folder, **brought(config, {"function": trainer.function})
+        function=trainer.function,
+        folder=folder,
+        **configured_fields(config, {"function": trainer.function}),
     )

@@ -55,9 +55,9 @@ class Control:
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._asked)
+            signal.signal(number, self._on_signal)
 
-    def _asked(self, *_: object) -> None:
+    def _on_signal(self, *_: object) -> None:
         self.stop = True
 
     def order(self) -> bytes | None:
@@ -97,12 +97,12 @@ def main() -> None:
     order = json.loads(line)
     files = Path(tempfile.mkdtemp(prefix="bimix-job-"))
     try:
-        tell(status, run(order, files, control, libc))
+        write_status(status, run(order, files, control, libc))
     finally:
         shutil.rmtree(files, ignore_errors=True)
 
 
-def tell(status: int, message: dict[str, object]) -> None:
+def write_status(status: int, message: dict[str, object]) -> None:
     """Writes one status line; does nothing where the worker is gone."""
     with contextlib.suppress(OSError):  # the worker is gone
         os.write(status, json.dumps(message).encode() + b"\n")
@@ -140,15 +140,15 @@ def run(
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 1)  # the worker's pipes now end with the command
     os.dup2(nothing, 2)
-    code, deadline, told, cleared = None, None, False, False
+    code, deadline, terminated, cleared = None, None, False, False
     while True:
         reaped = reap()
         code = reaped.get(process.pid, code)
         left = descendants() if code is not None or deadline is not None else [process.pid]
         if code is not None and not left:
             return {"exit": code}
-        if control.stop and not told:
-            told, deadline = True, time.monotonic() + order["grace"]
+        if control.stop and not terminated:
+            terminated, deadline = True, time.monotonic() + order["grace"]
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
         if code is not None and not cleared:
@@ -196,14 +196,14 @@ def lock(path: str, seconds: float, control: Control) -> float | None:
 
 def reap() -> dict[int, int]:
     """Returns {pid: exit code} of child processes that ended, adopted ones included."""
-    found = {}
+    codes = {}
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 break
-            found[pid] = os.waitstatus_to_exitcode(status)
-    return found
+            codes[pid] = os.waitstatus_to_exitcode(status)
+    return codes
 
 
 def descendants() -> list[int]:
@@ -217,12 +217,12 @@ def descendants() -> list[int]:
             state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
             if state != "Z":
                 children.setdefault(int(parent), []).append(int(entry.name))
-    found, ahead = [], [os.getpid()]
+    pids, ahead = [], [os.getpid()]
     while ahead:
         below = children.get(ahead.pop(), [])
-        found += below
+        pids += below
         ahead += below
-    return found
+    return pids
 
 
 def kill(pids: list[int], number: signal.Signals) -> None:

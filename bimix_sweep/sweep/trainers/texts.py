@@ -70,19 +70,19 @@ def remember_texts(folder: str, config: SweepConfig) -> None:
     """Records the fingerprints of the text that was just read."""
     known = _known(folder)
     for name, path in _domain_paths(config).items():
-        if (found := _fingerprint(path)) is not None:
-            known["domains"][name] = found
+        if (fingerprint := _fingerprint(path)) is not None:
+            known["domains"][name] = fingerprint
     for name, path in _target_paths(config).items():
-        if (found := _fingerprint(path)) is not None:
-            known["targets"][name] = [found, _content(path)]
+        if (fingerprint := _fingerprint(path)) is not None:
+            known["targets"][name] = [fingerprint, _content(path)]
     _keep(folder, known)
 
 
 def stage_texts(folder: str, config: SweepConfig, added: Collection[str]) -> None:
     """Records the fingerprints of domains that a change adds, in the file `NEXT_TEXTS`."""
     known, paths = _known(folder), _domain_paths(config)
-    found = {name: _fingerprint(paths[name]) for name in added if name in paths}
-    known["domains"] |= {name: kept for name, kept in found.items() if kept is not None}
+    taken = {name: _fingerprint(paths[name]) for name in added if name in paths}
+    known["domains"] |= {name: value for name, value in taken.items() if value is not None}
     _keep(folder, known, NEXT_TEXTS)
 
 
@@ -117,9 +117,9 @@ def check_texts(folder: str, config: SweepConfig, added: Collection[str], say: S
     for name, path in _domain_paths(config).items():
         if name in added or name not in store.domains or config.domains[name].max == 0:
             continue
-        if (found := _fingerprint(path)) is None:
+        if (fingerprint := _fingerprint(path)) is None:
             say(_gone(f"domain {name}", path))
-        elif known["domains"].get(name) != found:
+        elif known["domains"].get(name) != fingerprint:
             say(f"the files of domain {name} changed; comparing their text with the store's")
             cap = max_tokens(config, [name]).get(name)
             if not _gives_the_same(store, name, path, cap, place / CHECKED):
@@ -128,19 +128,19 @@ def check_texts(folder: str, config: SweepConfig, added: Collection[str], say: S
                     f"of, and its version is the same; give domains.{name} a new version, or bring "
                     "the text back"
                 )
-            known["domains"][name] = found
+            known["domains"][name] = fingerprint
     for name, path in _target_paths(config).items():
         before = known["targets"].get(name)
-        if (found := _fingerprint(path)) is None:
+        if (fingerprint := _fingerprint(path)) is None:
             say(_gone(f"target {name}", path))
-        elif before is not None and before[0] != found:
+        elif before is not None and before[0] != fingerprint:
             if before[1] != _content(path):
                 raise SweepError(
                     f"{folder}: the text of target {name} at {path} is not what this sweep began "
                     "with, and losses on another text do not compare; bring the text back, or "
                     "start a new sweep with run --out"
                 )
-            known["targets"][name] = [found, before[1]]
+            known["targets"][name] = [fingerprint, before[1]]
     if json.dumps(known) != kept:
         _keep(folder, known)
 
@@ -241,8 +241,8 @@ def _gone(what: str, path: str) -> str:
 
 def _known(folder: str, name: str = TEXTS) -> dict[str, dict[str, Any]]:
     try:
-        found = parse_json(files.read_text(locations.join(folder, name)))
-        return {"domains": dict(found["domains"]), "targets": dict(found["targets"])}
+        known = parse_json(files.read_text(locations.join(folder, name)))
+        return {"domains": dict(known["domains"]), "targets": dict(known["targets"])}
     except (OSError, ValueError, LookupError, TypeError):
         return {"domains": {}, "targets": {}}
 

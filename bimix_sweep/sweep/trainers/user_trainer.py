@@ -9,10 +9,11 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import DivergedError, TrainingError
 from bimix_sweep.mixture.goals import PLAIN, Goals, hint
 from bimix_sweep.proxy.spec import ProxySpec
+from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
 from bimix_sweep.sweep.trainers.base import Report, TrialJob
 from bimix_sweep.text import shown
 
-STEPS = "the steps of this training (`steps` in its job, context.steps)"
+STEPS = "the steps of this trial (`steps` in its job, context.steps)"
 """Phrase for messages that says where a trainer reads the number of steps; a trainer must read it
 there where `proxy.steps` has several numbers.
 """
@@ -22,10 +23,12 @@ there where `proxy.steps` has several numbers.
 class UserTrainer:
     """Base of the trainers for user code: all of `Trainer` except `train`."""
 
-    steps: int
-    """Optimizer steps of the longest trial."""
-    sizes: tuple[float, ...]
-    """Non-embedding parameters of the models, rising."""
+    facts: TrainerFacts
+    """Its `eval_steps` are a recommendation: they help the law most.
+
+    A curve may have points at other steps, but must have the last one. Its `domain_tokens` are
+    empty, because a trainer for user code does not read the text of the domains.
+    """
     domains: Mapping[str, Mapping[str, Any]]
     """{domain: `path`, `tokens` (available to the final run) and `subsample` (tokens a proxy may
     see)}; a value that is not known is None.
@@ -34,48 +37,43 @@ class UserTrainer:
     """{target: `domain`, `path`, `unit`, and `goal` and `range` where the configuration states
     them}.
     """
-    data: Mapping[str, Any]
     goals: Goals = field(default_factory=dict)
     """{target: direction and range} of the targets that are not plain losses."""
 
     def size_of(self, job: TrialJob) -> float:
         """Returns the non-embedding parameters of a trial."""
-        return self.sizes[-1] if job.size is None else job.size
+        return self.facts.sizes[-1] if job.size is None else job.size
 
     def steps_of(self, job: TrialJob) -> int:
         """Returns the optimizer steps of a trial."""
-        return self.steps if job.steps is None else job.steps
+        return self.facts.steps if job.steps is None else job.steps
 
     def eval_steps_of(self, job: TrialJob) -> tuple[int, ...]:
-        """Returns the steps at which points help the law most.
-
-        The steps are a recommendation: a curve may have points at other steps, but must have the
-        last one.
-        """
+        """Returns the recommended steps for points of a trial, rising; the last is its last."""
         return _eval_steps(self.steps_of(job))
 
-    @property
-    def eval_steps(self) -> tuple[int, ...]:
-        """Recommended steps for points of the longest trial, rising; the last is `steps`."""
-        return _eval_steps(self.steps)
-
-    @property
-    def domain_tokens(self) -> Mapping[str, float]:
-        """Empty: a trainer for user code does not read the text of the domains."""
-        return {}
-
-    def precision(self, trainings: int) -> dict[str, Any]:
+    def precision(self, num_trials: int) -> dict[str, Any]:
         """Returns no settings: the user's code chooses its own precision."""
         return {}
 
 
-def brought(config: SweepConfig, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the arguments of `UserTrainer` that a configuration determines."""
+def configured_fields(config: SweepConfig, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields of `UserTrainer` that a configuration determines.
+
+    Args:
+        config: the user's configuration.
+        identity: the user's function or command, JSON-able, which is the identity of the data.
+    """
     limits = config.subsample() or {}
     own, goals = config.own(), config.goals()
+    steps = config.proxy.lengths[-1]
     return {
-        "steps": config.proxy.lengths[-1],
-        "sizes": config.proxy.sizes,
+        "facts": TrainerFacts(
+            steps=steps,
+            eval_steps=_eval_steps(steps),
+            sizes=config.proxy.sizes,
+            data={"trainer": dict(identity)},
+        ),
         "domains": {
             name: {"path": domain.path, "tokens": domain.tokens, "subsample": limits.get(name)}
             for name, domain in config.domains.items()
@@ -86,7 +84,6 @@ def brought(config: SweepConfig, identity: Mapping[str, Any]) -> dict[str, Any]:
             for name, target in config.resolved_targets().items()
         },
         "goals": goals,
-        "data": {"trainer": dict(identity)},
     }
 
 

@@ -5,15 +5,8 @@ since the last poll, so frequent polls of a sweep of thousands of trials cost al
 """
 
 import contextlib
-import os
-import socket
-import time
 from collections import deque
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.text import Text
 
 from bimix_sweep import files, locations
 from bimix_sweep.errors import BimixSweepError, JournalError
@@ -29,11 +22,7 @@ from bimix_sweep.sweep.history.events import (
     read_event,
 )
 from bimix_sweep.sweep.history.history import SweepHistory
-from bimix_sweep.sweep.history.snapshot import Snapshot, duration, snapshot_of
-from bimix_sweep.sweep.jobs.job_file import JobState
-from bimix_sweep.sweep.views.terminal import Progress, view
-from bimix_sweep.sweep.workspace.paths import driver
-from bimix_sweep.text import printable
+from bimix_sweep.sweep.history.snapshot import Snapshot, snapshot_of
 
 
 class Follower:
@@ -180,134 +169,3 @@ class Follower:
     def _say(self, line: str) -> None:
         self._lines.append(line)
         self._num_lines += 1
-
-
-def state_line(folder: str, followed: Follower, now: float | None = None) -> str:
-    """Says in one line whether a driver works on the sweep, as far as the sweep's folder shows."""
-    if followed.complete:
-        return f"complete; its results are in {folder}"
-    ago = (
-        ""
-        if followed.last_at is None
-        else f"last event {duration(max(0.0, (now or time.time()) - followed.last_at))} ago"
-    )
-    elsewhere = followed.history is not None and followed.history.elsewhere
-    whose = (
-        f"its trainings run elsewhere; mixtures to run: bimix-sweep propose {folder}"
-        if elsewhere
-        else _driver(folder)
-    )
-    return ", ".join(part for part in (ago, whose) if part)
-
-
-def _driver(folder: str) -> str:
-    """Describes the process that holds the driver lock."""
-    if locations.is_uri(folder):
-        return ""
-    try:
-        said = driver(folder)
-    except OSError:
-        return f"no driver works on it; go on with: bimix-sweep resume {folder}"
-    _, pid, _, host = said.split()
-    if host == socket.gethostname():
-        with contextlib.suppress(PermissionError):
-            try:
-                os.kill(int(pid), 0)
-            except (ProcessLookupError, OverflowError):
-                return f"its driver was killed; go on with: bimix-sweep resume {folder}"
-    return f"driver: {said}"
-
-
-def as_json_value(
-    folder: str, snapshot: Snapshot | None, job: JobState | None, followed: Follower
-) -> dict[str, Any]:
-    """Returns the status of a sweep as a JSON-able value."""
-    value: dict[str, Any] = {
-        "dir": folder,
-        "complete": followed.complete,
-        "events": followed.num_events,
-        "last_event_at": followed.last_at,
-    }
-    value["job"] = (
-        None
-        if job is None
-        else {
-            "submission_id": job.job.submission_id,
-            "address": job.job.address,
-            "state": job.state,
-            "message": job.message,
-        }
-    )
-    if snapshot is None:
-        return value
-    return value | {
-        "name": snapshot.name,
-        "phase": snapshot.phase,
-        "trials": {role: dict(states) for role, states in snapshot.counts.items()},
-        "max_trials": snapshot.max_trials,
-        "running": {row.trial: row.step for row in snapshot.trials if row.state == "running"},
-        "steps": snapshot.steps,
-        "running_scales": {
-            row.trial: {"steps": row.steps, **({} if row.size is None else {"size": row.size})}
-            for row in snapshot.trials
-            if row.state == "running"
-        },
-        "optimum": None if snapshot.optimum is None else dict(snapshot.optimum),
-        "region": {name: list(ends) for name, ends in snapshot.region.items()},
-        "regret_expected": snapshot.regret_expected,
-        "regret_upper95": snapshot.regret_upper95,
-        "decision": snapshot.decision,
-        "extrapolation": dict(snapshot.extrapolation),
-        "not_tested": list(snapshot.not_tested),
-        "elapsed_seconds": round(snapshot.elapsed_seconds, 3),
-        "seconds_left": snapshot.seconds_left,
-    }
-
-
-def print_status(
-    folder: str, snapshot: Snapshot | None, job: JobState | None, followed: Follower
-) -> None:
-    """Prints the status of a sweep on one screen."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)  # piped output is not cut
-    if snapshot is None:
-        console.print(Text(f"{folder}: the sweep has not begun"))
-    else:
-        console.print(view(snapshot))
-        console.print(Text(state_line(folder, followed)))
-    if job is not None:
-        console.print(
-            Text(
-                printable(f"job {job.job.submission_id} at {job.job.address}: {job.state.lower()}")
-            )
-        )
-        if job.message:
-            console.print(Text(printable(f"  {job.message}")))
-
-
-def watch_in_terminal(
-    followed: Follower, folder: str, *, seconds: float, progress: Progress | None = None
-) -> None:
-    """Shows the sweep in the terminal until the sweep is complete.
-
-    Args:
-        followed: follower of the sweep's journal.
-        folder: name of the sweep's folder in messages.
-        seconds: time between two polls.
-        progress: view to draw in; default: a new one.
-    """
-    waiting = False
-    with progress or Progress() as shown:
-        while True:
-            snapshot = followed.poll()
-            if snapshot is not None:
-                shown.show(snapshot)
-            elif not waiting:
-                waiting = True
-                shown.say(f"{folder}: the sweep has not begun; waiting for it")
-            if followed.complete:
-                break
-            time.sleep(seconds)
-        shown.end()
-        shown.say(f"complete; its results are in {folder}")

@@ -39,7 +39,7 @@ class OptunaView:
 
     def __init__(self, folder: str) -> None:
         self.storage = InMemoryStorage()
-        self._followed = Follower(folder)
+        self._follower = Follower(folder)
         self._lock = threading.Lock()
         self._next = 0.0
         self._spec: SweepSpec | None = None
@@ -59,10 +59,10 @@ class OptunaView:
         with self._lock:
             if time.monotonic() < self._next:
                 return
-            before = self._followed.num_events
-            self._followed.poll()
-            history = self._followed.history
-            if history is not None and self._followed.num_events != before:
+            before = self._follower.num_events
+            self._follower.poll()
+            history = self._follower.history
+            if history is not None and self._follower.num_events != before:
                 self._take(history)
             self._next = time.monotonic() + REFRESH_SECONDS
 
@@ -90,20 +90,20 @@ class OptunaView:
             elif name in self._ids:
                 self._go_on(history, name, record)
         last = last_with_optimum(history.refits)
-        found: dict[str, Any] = {
+        attributes: dict[str, Any] = {
             "phase": phase_of(history),
             "stop": history.decision.reason if history.decision else "",
         }
         if last is not None and last.optimum is not None:
-            found |= {
+            attributes |= {
                 "predicted optimum": last.optimum.mixture,
                 "predicted loss": last.optimum.objective,
             }
-            found |= {
+            attributes |= {
                 key.replace("_", " "): getattr(last.decision, key)
                 for key in ("regret_expected", "regret_upper95")
             }
-        for key, value in found.items():
+        for key, value in attributes.items():
             self.storage.set_study_user_attr(self._study, key, value)
 
     def _go_on(self, history: SweepHistory, name: str, record: TrialRecord) -> None:
@@ -153,22 +153,22 @@ def _curve(history: SweepHistory, record: TrialRecord) -> dict[int, float]:
 
 def _attributes(history: SweepHistory, name: str, record: TrialRecord) -> dict[str, Any]:
     """Returns a trial's description, and its last losses or its reason of failure."""
-    found: dict[str, Any] = {
+    attributes: dict[str, Any] = {
         "trial": name,
         "role": record.role,
         "reason": history.proposals[name].reason,
     }
     if history.spec.smaller:
-        found["size"] = record.size
+        attributes["size"] = record.size
     if history.spec.shorter:
-        found["steps"] = record.steps
+        attributes["steps"] = record.steps
     if record.state == "failed":
-        found["failed"] = record.failure
+        attributes["failed"] = record.failure
     if record.state == "finished" and record.points:
-        found |= {
+        attributes |= {
             f"loss_{target}": loss for target, loss in record.points[max(record.points)].items()
         }
-    return found
+    return attributes
 
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]

@@ -76,7 +76,7 @@ def view(snapshot: Snapshot) -> RenderableType:
     sized = any(row.size is not None for row in rows)
     several = any(row.steps != snapshot.steps for row in rows)
     for name in (
-        "training",
+        "trial",
         *(("size",) if sized else ()),
         *(("steps",) if several else ()),
         "why",
@@ -109,10 +109,13 @@ def view(snapshot: Snapshot) -> RenderableType:
         )
         for name in ("domain", "proportion", "region", ""):
             bars.add_column(name, no_wrap=True)
-        for name, share in snapshot.optimum.items():
-            low, high = snapshot.region.get(name, (share, share))
+        for name, proportion in snapshot.optimum.items():
+            low, high = snapshot.region.get(name, (proportion, proportion))
             bars.add_row(
-                Text(name), f"{share:.3f}", f"{low:.2f}-{high:.2f}", _bar(share, low, high)
+                Text(name),
+                f"{proportion:.3f}",
+                f"{low:.2f}-{high:.2f}",
+                _bar(proportion, low, high),
             )
         parts += [Text(), bars]
     parts += [
@@ -133,18 +136,18 @@ def _title(snapshot: Snapshot) -> str:
         state: sum(by_state.get(state, 0) for by_state in snapshot.counts.values())
         for state in ("finished", "running", "failed")
     }
-    said = [f"{count} {state}" for state, count in counts.items() if count]
-    if not said:
+    counted = [f"{count} {state}" for state, count in counts.items() if count]
+    if not counted:
         return f"{snapshot.name}: {'done' if snapshot.phase == 'done' else 'starting'}"
     return f"{snapshot.name}: " + ", ".join(
-        said if snapshot.phase == snapshot.name else [snapshot.phase, *said]
+        counted if snapshot.phase == snapshot.name else [snapshot.phase, *counted]
     )
 
 
-def _bar(share: float, low: float, high: float, width: int = 40) -> str:
+def _bar(proportion: float, low: float, high: float, width: int = 40) -> str:
     """Draws a line from 0 to 1 with a thick part for the region and a mark for the optimum."""
     cells = ["━" if low <= (cell + 0.5) / width <= high else "─" for cell in range(width)]
-    cells[min(width - 1, int(share * width))] = "●"
+    cells[min(width - 1, int(proportion * width))] = "●"
     return "".join(cells)
 
 

@@ -17,8 +17,8 @@ from bimix_sweep.sweep.workspace.paths import CONFIG
 
 LOOPBACK = "127.0.0.1"
 """Only interface on which the page is served, because the page asks for no password."""
-RENDER_SHARE = 0.2
-"""Largest proportion of one core's time that rendering may take."""
+MAX_RENDER_LOAD = 0.2
+"""Largest part of one core's time that rendering may take."""
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -36,7 +36,7 @@ class Page:
     def __init__(self, folder: str, seconds: float) -> None:
         self._folder = folder
         self._seconds = seconds
-        self._followed = Follower(folder)
+        self._follower = Follower(folder)
         self._lock = threading.Lock()
         self._shown = -1
         self._next = 0.0
@@ -51,21 +51,21 @@ class Page:
         with self._lock:
             if time.monotonic() >= self._next:
                 self._renew()
-            return self._body, not self._followed.complete
+            return self._body, not self._follower.complete
 
     def _renew(self) -> None:
         began = time.monotonic()
-        self._followed.poll()
-        if self._followed.history is None:
+        self._follower.poll()
+        if self._follower.history is None:
             self._body = WAITING.format(
                 html.escape(f"{self._folder}: the sweep has not begun")
             ).encode()
-        elif self._followed.num_events != self._shown:
+        elif self._follower.num_events != self._shown:
             config = SweepConfig.load(locations.join(self._folder, CONFIG))
-            self._body = page(self._followed.history, config).encode()
-            self._shown = self._followed.num_events
+            self._body = page(self._follower.history, config).encode()
+            self._shown = self._follower.num_events
         self._next = time.monotonic() + max(
-            self._seconds, (time.monotonic() - began) / RENDER_SHARE
+            self._seconds, (time.monotonic() - began) / MAX_RENDER_LOAD
         )
 
 
@@ -81,61 +81,8 @@ def serve(folder: str, *, port: int, seconds: float) -> Iterator[str]:
     Raises:
         SweepError: the port is taken.
     """
-    shown = Page(folder, seconds)
-
-    class Handler(BaseHTTPRequestHandler):
-        server_version = "bimix-sweep"
-        sys_version = ""
-
-        def do_GET(self) -> None:
-            """Answers with the page, or refuses a request for another host or path."""
-            host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
-            # A page elsewhere may let its own host name resolve to this machine (DNS rebinding).
-            if host not in (LOOPBACK, "localhost"):
-                return self._answer(
-                    HTTPStatus.FORBIDDEN,
-                    b"this page is for 127.0.0.1 only\n",
-                    "text/plain; charset=utf-8",
-                )
-            if self.path.partition("?")[0] not in ("/", "/report.html"):
-                return self._answer(
-                    HTTPStatus.NOT_FOUND, b"there is only /\n", "text/plain; charset=utf-8"
-                )
-            try:
-                body, more = shown.body()
-            except (BimixSweepError, OSError) as error:
-                return self._answer(
-                    HTTPStatus.SERVICE_UNAVAILABLE,
-                    f"{error}\n".encode(),
-                    "text/plain; charset=utf-8",
-                    again=True,
-                )
-            return self._answer(HTTPStatus.OK, body, "text/html; charset=utf-8", again=more)
-
-        do_HEAD = do_GET
-
-        def _answer(
-            self, status: HTTPStatus, body: bytes, kind: str, *, again: bool = False
-        ) -> None:
-            self.send_response(status)
-            for name, value in {
-                "Content-Type": kind,
-                "Content-Length": str(len(body)),
-                **HEADERS,
-            }.items():
-                self.send_header(name, value)
-            if again:
-                self.send_header("Refresh", str(max(5, round(seconds))))
-            self.end_headers()
-            if self.command != "HEAD":
-                with contextlib.suppress(ConnectionError):
-                    self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Logs nothing: requests of a browser are not worth a line."""
-
     try:
-        server = ThreadingHTTPServer((LOOPBACK, port), Handler)
+        server = ThreadingHTTPServer((LOOPBACK, port), _handler(Page(folder, seconds), seconds))
     except OSError as error:
         raise SweepError(
             f"port {port} cannot be served on {LOOPBACK} ({error.strerror}); take another with "
@@ -150,3 +97,52 @@ def serve(folder: str, *, port: int, seconds: float) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join(timeout=5)
+
+
+def _handler(page_of_sweep: Page, seconds: float) -> type[BaseHTTPRequestHandler]:
+    """Makes the class that answers the browser's requests.
+
+    Args:
+        page_of_sweep: the page.
+        seconds: minimum time after which the browser asks again while the sweep goes on.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        server_version = "bimix-sweep"
+        sys_version = ""
+
+        def do_GET(self) -> None:
+            """Answers with the page, or refuses a request for another host or path."""
+            host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
+            # A page elsewhere may let its own host name resolve to this machine (DNS rebinding).
+            if host not in (LOOPBACK, "localhost"):
+                return self._refuse(HTTPStatus.FORBIDDEN, "this page is for 127.0.0.1 only")
+            if self.path.partition("?")[0] not in ("/", "/report.html"):
+                return self._refuse(HTTPStatus.NOT_FOUND, "there is only /")
+            try:
+                body, more = page_of_sweep.body()
+            except (BimixSweepError, OSError) as error:
+                return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error), again=True)
+            return self._answer(HTTPStatus.OK, body, "text/html; charset=utf-8", again=more)
+
+        do_HEAD = do_GET
+
+        def _refuse(self, status: HTTPStatus, line: str, *, again: bool = False) -> None:
+            self._answer(status, f"{line}\n".encode(), "text/plain; charset=utf-8", again=again)
+
+        def _answer(self, status: HTTPStatus, body: bytes, kind: str, *, again: bool) -> None:
+            self.send_response(status)
+            headers = {"Content-Type": kind, "Content-Length": str(len(body)), **HEADERS}
+            if again:
+                headers["Refresh"] = str(max(5, round(seconds)))
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                with contextlib.suppress(ConnectionError):
+                    self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Logs nothing: requests of a browser are not worth a line."""
+
+    return Handler

@@ -36,7 +36,7 @@ class Trainer:
         """Steps in the checkpoint at the beginning of each attempt; None: there was none."""
         self.stop_at = self.fail_at = None
 
-    def precision(self, trainings):
+    def precision(self, num_trials):
         return {}
 
     def train(self, job, report):
@@ -69,20 +69,20 @@ def worker(tmp_path, monkeypatch):
 
     def attempt(proposal, checkpoints):
         given = config()
-        training = trainable.Training(
+        settings = trainable.TrialSettings(
             actor="law",
             checkpoints=checkpoints,
             weights=dict.fromkeys(given.resolved_targets(), 1.0),
             objective=given.objective,
             goals=given.goals(),
             threads=1,
-            each=1,
+            trials_per_worker=1,
             trainer=found.trainer,
             folder=str(tmp_path / "sweep"),
             nodes=1,
             resources={"cpu": 1.0, "gpu": 0.0},
         )
-        trainable.proxy_training(training)(
+        trainable.trial_function(settings)(
             {
                 "trial": proposal.trial,
                 "mixture": proposal.mixture.as_dict(),

@@ -1,4 +1,4 @@
-"""What hangs on Tune's loop, at the trainings that Tune would hand it."""
+"""What hangs on Tune's loop, with the trials that Tune would hand it."""
 
 import pytest
 from ray import exceptions
@@ -39,7 +39,7 @@ Worker exit type: SYSTEM_ERROR Worker exit detail: End of file.
 """
 
 
-class Training:
+class TuneTrial:
     trial_id = "id"
 
     def __init__(self, status=Trial.PENDING, error_file=None):
@@ -47,7 +47,7 @@ class Training:
 
 
 def test_a_free_worker_goes_to_a_new_training_not_to_one_whose_own_worker_starts():
-    scheduler, starting, new = NewestFirstScheduler(), Training(), Training()
+    scheduler, starting, new = NewestFirstScheduler(), TuneTrial(), TuneTrial()
     scheduler.on_trial_add(None, starting)
     assert scheduler.choose_trial_to_run(None) is starting
     assert scheduler.choose_trial_to_run(None) is None
@@ -58,9 +58,9 @@ def test_a_free_worker_goes_to_a_new_training_not_to_one_whose_own_worker_starts
 
 
 def test_what_runs_already_is_not_chosen():
-    scheduler, running, waiting = NewestFirstScheduler(), Training(Trial.RUNNING), Training()
-    for training in (running, waiting):
-        scheduler.on_trial_add(None, training)
+    scheduler, running, waiting = NewestFirstScheduler(), TuneTrial(Trial.RUNNING), TuneTrial()
+    for trial in (running, waiting):
+        scheduler.on_trial_add(None, trial)
     assert scheduler.choose_trial_to_run(None) is waiting
 
 
@@ -86,7 +86,7 @@ def test_of_a_lost_training_the_line_is_told_that_says_why(tmp_path, kept, said)
     heard = []
     scheduler = NewestFirstScheduler(lambda *words: heard.append(words))
     for file in (tmp_path / "error.txt", tmp_path / "none", None):
-        scheduler.on_trial_error(None, Training(Trial.RUNNING, file and str(file)))
+        scheduler.on_trial_error(None, TuneTrial(Trial.RUNNING, file and str(file)))
     assert heard == [("id", said)]
 
 

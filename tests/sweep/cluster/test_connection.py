@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from bimix_sweep.errors import SweepError
-from bimix_sweep.sweep.cluster.connection import _own_folder, check_address
+from bimix_sweep.sweep.cluster.connection import check_address
+from bimix_sweep.sweep.cluster.embedded_ray import own_folder
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ def test_an_address_without_ray_is_said_at_once(address, said):
 def test_the_folder_of_a_killed_driver_is_removed_by_the_next_and_that_of_a_live_one_is_not(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("bimix_sweep.sweep.cluster.connection.MAX_PLACE", 1000)
+    monkeypatch.setattr("bimix_sweep.sweep.cluster.embedded_ray.MAX_PLACE", 1000)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "bimix-of-the-user").mkdir()
     (tmp_path / "bimix-of-the-user" / "driver.lock").write_text(
@@ -34,10 +35,11 @@ def test_the_folder_of_a_killed_driver_is_removed_by_the_next_and_that_of_a_live
     (tmp_path / "bimix-ray-and-bounds").mkdir()
     (tmp_path / "bimix-ray-and-bounds" / "driver.lock").touch()
     script = (
-        "import os, signal; from bimix_sweep.sweep.cluster import connection as c; c.MAX_PLACE = 1000\n"
-        "with c._own_folder(): os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal\nfrom bimix_sweep.sweep.cluster import embedded_ray as e\n"
+        "e.MAX_PLACE = 1000\n"
+        "with e.own_folder(): os.kill(os.getpid(), signal.SIGKILL)"
     )
-    with _own_folder() as mine:
+    with own_folder() as mine:
         for _ in range(2):
             subprocess.run(
                 [sys.executable, "-c", script], env={"TMPDIR": str(tmp_path)}, check=False
@@ -45,7 +47,7 @@ def test_the_folder_of_a_killed_driver_is_removed_by_the_next_and_that_of_a_live
         assert (
             len(list(tmp_path.glob("bimix-*/embedded-ray.lock"))) == 2
         )  # mine, and the second killed one's
-        with _own_folder() as other:
+        with own_folder() as other:
             assert {path.parent for path in tmp_path.glob("bimix-*/embedded-ray.lock")} == {
                 mine,
                 other,
@@ -61,12 +63,13 @@ START = """
 import sys
 from bimix_sweep.config import ResourcesConfig
 from bimix_sweep.errors import SweepError
-from bimix_sweep.sweep.cluster import connection as cluster
+from bimix_sweep.sweep.cluster import embedded_ray
+from bimix_sweep.sweep.cluster.connection import cluster
 if len(sys.argv) > 1:
-    cluster.MAX_PLACE = int(sys.argv[1])
+    embedded_ray.MAX_PLACE = int(sys.argv[1])
 try:
-    with cluster.cluster(None, ResourcesConfig(slots=1)) as found:
-        slots = found.slots()
+    with cluster(None, ResourcesConfig(slots=1)) as connected:
+        slots = connected.slots()
     print(f"{slots} slot")
 except SweepError as error:
     print(error)

@@ -31,10 +31,10 @@ class Slow(SweepState):
 
     def __init__(self, spec=SPEC):
         super().__init__(spec)
-        self.target_fidelity, self.go = 0, threading.Event()
+        self.num_requests, self.go = 0, threading.Event()
 
     def propose(self, trial):
-        self.target_fidelity += 1
+        self.num_requests += 1
         assert self.go.wait(60)
         return super().propose(trial)
 
@@ -58,7 +58,7 @@ def test_tunes_loop_goes_on_while_a_proposal_is_decided_and_asks_for_it_once(pla
     assert searcher.suggest("first")["trial"] == "t0000"  # waited for: nothing else runs
     planner.go.clear()
     assert [searcher.suggest("second") for _ in range(5)] == [None] * 5
-    assert planner.asked == 2
+    assert planner.num_requests == 2
     searcher.on_trial_complete(trial_id="first", result={"objective": 2.0})  # heard meanwhile
     planner.go.set()
     assert searcher.suggest("second")["trial"] == "t0001"
@@ -78,14 +78,14 @@ def test_names_go_on_after_what_was_there_and_the_search_ends_with_the_budget(pl
 def test_what_goes_wrong_while_a_proposal_is_decided_ends_the_search_and_is_kept():
     class Failing(Slow):
         def propose(self, trial):
-            raise SweepError("the last 3 trainings failed")
+            raise SweepError("the last 3 trials failed")
 
     searcher = SweepSearcher(Failing(), NAMES, "s")
     assert searcher.suggest("first") == FINISHED
-    assert str(searcher.error) == "the last 3 trainings failed"
+    assert str(searcher.error) == "the last 3 trials failed"
 
 
-def test_a_training_whose_worker_died_before_it_began_is_given_to_tune_again(planner):
+def test_a_trial_whose_worker_died_before_it_began_is_given_to_tune_again(planner):
     planner.go.set()
     searcher = SweepSearcher(planner, NAMES, "s")
     first = searcher.suggest("a")
@@ -106,7 +106,7 @@ def test_a_training_whose_worker_died_before_it_began_is_given_to_tune_again(pla
     assert searcher.suggest("d")["trial"] == "t0001"
 
 
-def test_a_training_that_goes_on_after_each_loss_is_given_to_tune_as_often_as_it_takes(planner):
+def test_a_trial_that_goes_on_after_each_loss_is_given_to_tune_as_often_as_it_takes(planner):
     planner.go.set()
     searcher = SweepSearcher(planner, NAMES, "s")
     first = searcher.suggest("0")
@@ -117,7 +117,7 @@ def test_a_training_that_goes_on_after_each_loss_is_given_to_tune_as_often_as_it
     assert planner.trials["t0000"].state == "running"
 
 
-def test_the_search_is_not_finished_while_a_training_may_be_needed_again(planner):
+def test_the_search_is_not_finished_while_a_trial_may_be_needed_again(planner):
     planner.go.set()
     searcher = SweepSearcher(planner, NAMES, "s")
     orders = [searcher.suggest(f"id{number}") for number in range(3)]
@@ -137,7 +137,7 @@ def wide():
     return SweepSearcher(planner, NAMES, "s")
 
 
-def test_the_first_trainings_begin_alone_until_one_has_a_point(wide):
+def test_the_first_trials_begin_alone_until_one_has_a_point(wide):
     assert [wide.suggest(str(number)) is not None for number in range(RAMP_UP_TRIALS + 2)] == [
         True
     ] * RAMP_UP_TRIALS + [False] * 2
@@ -145,6 +145,6 @@ def test_the_first_trainings_begin_alone_until_one_has_a_point(wide):
     assert wide.suggest("more")["trial"] == f"t{RAMP_UP_TRIALS:04d}"
 
 
-def test_the_others_wait_no_longer_than_so_for_trainings_that_take_their_time(wide, monkeypatch):
-    monkeypatch.setattr(searchers, "SCOUT_SECONDS", 0.0)
+def test_the_others_wait_no_longer_than_so_for_trials_that_take_their_time(wide, monkeypatch):
+    monkeypatch.setattr(searchers, "RAMP_UP_SECONDS", 0.0)
     assert all(wide.suggest(str(number)) for number in range(RAMP_UP_TRIALS + 2))

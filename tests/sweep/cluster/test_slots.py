@@ -6,7 +6,7 @@ from bimix_sweep.sweep.cluster.slots import Slots, fitting
 
 
 @pytest.mark.parametrize(
-    ("resources", "nodes", "trainings"),
+    ("resources", "nodes", "trials"),
     [
         ({}, [{"CPU": 16}], 16),
         ({"cpu": 3}, [{"CPU": 16}], 5),
@@ -14,7 +14,7 @@ from bimix_sweep.sweep.cluster.slots import Slots, fitting
         ({"cpu": 2}, [{"CPU": 3}, {"CPU": 3}], 2),  # the sum would hold three
         ({"cpu": 0.1}, [{"CPU": 1}], 10),
         ({"gpu": 0.5}, [{"CPU": 16, "GPU": 2}, {"CPU": 64}], 4),
-        ({"gpu": 0.4}, [{"CPU": 16, "GPU": 2}], 4),  # no training spans two GPUs
+        ({"gpu": 0.4}, [{"CPU": 16, "GPU": 2}], 4),  # no trial spans two GPUs
         ({"gpu": 2}, [{"CPU": 16, "GPU": 3}, {"CPU": 1, "GPU": 8}], 2),
         ({"nodes": 2}, [{"CPU": 4}], 0),
         ({"nodes": 2}, [{"CPU": 4}, {"CPU": 4}], 4),
@@ -26,14 +26,14 @@ from bimix_sweep.sweep.cluster.slots import Slots, fitting
         ({"nodes": 3, "gpu": 1}, [{"CPU": 8, "GPU": 2}] * 4, 2),
     ],
 )
-def test_trainings_are_counted_node_by_node(resources, nodes, trainings):
-    assert fitting(nodes, ResourcesConfig(**resources)) == trainings
+def test_trials_are_counted_node_by_node(resources, nodes, trials):
+    assert fitting(nodes, ResourcesConfig(**resources)) == trials
 
 
 @pytest.mark.parametrize(
     ("wanted", "scales", "slots"),
     [
-        ("auto", False, [2, 1, 5]),  # with no node left one training waits for the next
+        ("auto", False, [2, 1, 5]),  # with no node left one trial waits for the next
         (3, False, [2, 1, 3]),
         ("auto", True, [2, 1, 5]),
         (3, True, [3, 3, 3]),  # those that wait make the autoscaler grow

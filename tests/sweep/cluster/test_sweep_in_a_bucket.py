@@ -60,7 +60,7 @@ def test_a_sweep_in_a_bucket_outlives_kill_9_of_its_driver(tmp_path, ray_environ
                 )
             if time.monotonic() > deadline:
                 first.kill()
-                pytest.fail(f"no three trainings in {PATIENCE} s: {first.communicate()[0][-3000:]}")
+                pytest.fail(f"no three trials in {PATIENCE} s: {first.communicate()[0][-3000:]}")
         first.kill()
         first.communicate()
     before = events_of(place)

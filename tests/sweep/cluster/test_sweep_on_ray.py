@@ -93,7 +93,7 @@ def trained(folder):
 
 
 def check_complete(folder, trials=8):
-    """A finished sweep: every training has every point once, all results are there."""
+    """A finished sweep: every trial has every point once, all results are there."""
     events = read(folder / "journal").events
     history = replay(folder)
     assert history.complete
@@ -114,7 +114,7 @@ def check_complete(folder, trials=8):
     return history, recipe
 
 
-def test_a_sweep_goes_past_a_diverged_training_and_a_killed_worker_to_its_recipe(
+def test_a_sweep_goes_past_a_diverged_trial_and_a_killed_worker_to_its_recipe(
     tmp_path, driver, ray_address
 ):
     folder = tmp_path / "sweep"
@@ -143,8 +143,8 @@ def test_a_sweep_goes_past_a_diverged_training_and_a_killed_worker_to_its_recipe
     assert "Traceback" not in said
 
 
-def test_no_training_is_lost_where_workers_die_between_two_of_them(tmp_path, driver, ray_address):
-    """Tune gives up at once on a training that it handed the worker of an ended one, where that
+def test_no_trial_is_lost_where_workers_die_between_two_of_them(tmp_path, driver, ray_address):
+    """Tune gives up at once on a trial that it handed the worker of an ended one, where that
     worker is dead.
     """
     folder = tmp_path / "sweep"

@@ -17,13 +17,13 @@ pytestmark = pytest.mark.cluster
 PATIENCE = 240
 """Seconds for what takes twenty on two quiet cores."""
 TRAINER = """
+from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
 class Mine:
-    steps, eval_steps, sizes = 64, (16, 32, 64), (1e5,)
-    domain_tokens, data = {}, {"mine": 1}
-    def precision(self, trainings):
+    facts = TrainerFacts(steps=64, eval_steps=(16, 32, 64), sizes=(1e5,), data={"mine": 1})
+    def precision(self, num_trials):
         return {}
     def train(self, job, report):
-        for step in self.eval_steps:
+        for step in self.facts.eval_steps:
             shares = zip(job.mixture.as_dict().items(), (.1, .16))
             report(step, {name: (share + .03) ** -need * (8 * step ** -.45 + 2) for (name, share), \
 need in shares})

@@ -74,7 +74,9 @@ def begin(folder, given):
     trainer = prepare_builtin(given, folder, lambda _: None)
     (folder / CONFIG).write_text(given.model_copy(update={"out": str(folder)}).to_yaml())
     actor = LawActor(
-        str(folder), first_event(given, trainer.data, sweep_spec(given, trainer), 1), lock_seconds=0
+        str(folder),
+        first_event(given, trainer.facts.data, sweep_spec(given, trainer.facts), 1),
+        lock_seconds=0,
     )
     actor.ready()
     return trainer, actor
@@ -86,12 +88,12 @@ def go_on(folder, given, crash=None):
     change = take_up(str(folder), history, given)
     stage_store(str(folder), change, lambda _: None)
     trainer = prepare_builtin(change.config, folder, lambda _: None)
-    spec = sweep_spec(change.config, trainer)
-    check_change(history, change, spec, trainer.data)
+    spec = sweep_spec(change.config, trainer.facts)
+    check_change(history, change, spec, trainer.facts.data)
     stage(str(folder), change)
     if crash == "before":
         return None, None
-    first = first_event(change.config, trainer.data, spec, 1)
+    first = first_event(change.config, trainer.facts.data, spec, 1)
     actor = LawActor(str(folder), first, lock_seconds=0, change=change.event(first))
     actor.ready()
     if crash == "after":

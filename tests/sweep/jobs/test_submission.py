@@ -188,7 +188,7 @@ def test_a_sweep_is_submitted_stopped_submitted_again_and_complete(
     assert f"is driven by job {first['submission_id']} already (RUNNING at {head})" in bimix(
         *words, code=1
     )
-    until(lambda: (out / "journal").exists() and len(starts(out)) >= 2, "running training")
+    until(lambda: (out / "journal").exists() and len(starts(out)) >= 2, "running trials")
 
     status = json.loads(bimix("status", out, "--json"))
     assert status["job"]["state"] == "RUNNING"

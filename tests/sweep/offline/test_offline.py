@@ -224,7 +224,7 @@ def test_a_sweep_that_trains_elsewhere_and_one_on_ray_do_not_mix(tmp_path, sweep
         SweepError, match="this sweep's trials run elsewhere; go on with: bimix-sweep propose"
     ):
         resume_sweep(folder)
-    assert f"its trainings run elsewhere; mixtures to run: bimix-sweep propose {folder}" in call(
+    assert f"its trials run elsewhere; mixtures to run: bimix-sweep propose {folder}" in call(
         "status", folder
     )
     assert "holds a sweep already; go on with: bimix-sweep propose" in call(

@@ -67,7 +67,7 @@ def test_it_reports_every_target_at_every_evaluation_the_same_each_time_and_agai
 ):
     trainer = prepare_builtin(config(text), tmp_path, lambda _: None)
     points = train(trainer, tmp_path)
-    assert tuple(points) == trainer.eval_steps
+    assert tuple(points) == trainer.facts.eval_steps
     assert all(set(losses) == {"latin", "digits", "mixed"} for losses in points.values())
     assert train(trainer, tmp_path, "t0001") == points
     assert train(trainer, tmp_path) == points  # from the checkpoint of its last step

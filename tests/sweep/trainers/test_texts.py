@@ -49,8 +49,8 @@ def sweep(tmp_path):
     folder = tmp_path / "sweep"
     trainer = prepare_builtin(config, str(folder), lambda line: None)
     (folder / CONFIG).write_text(config.to_yaml())
-    spec = sweep_spec(config, trainer)
-    actor = LawActor(str(folder), first_event(config, trainer.data, spec, 1), lock_seconds=0)
+    spec = sweep_spec(config, trainer.facts)
+    actor = LawActor(str(folder), first_event(config, trainer.facts.data, spec, 1), lock_seconds=0)
     actor.ready()
     actor.propose("t0000")
     actor.close()

@@ -221,7 +221,7 @@ def test_a_function_trains_a_whole_sweep_and_its_credentials_stay_out(tmp_path, 
     assert SECRET not in said
 
 
-def test_a_full_disk_fails_no_training_and_the_sweep_goes_on_when_there_is_room(
+def test_a_full_disk_fails_no_trial_and_the_sweep_goes_on_when_there_is_room(
     tmp_path, sweep, ray_environment, ray_address
 ):
     (tmp_path / "on_a_full_disk.py").write_text(FULL)
@@ -330,7 +330,7 @@ def test_a_command_on_two_nodes_loses_its_worker_leaves_nothing_and_goes_on(
     log = tmp_path / "said.log"
     pids = until(
         process,
-        "the first training",
+        "the first trial",
         lambda: [line for line in log.read_text().splitlines() if "pids" in line],
     )
     supervisor, program, child = map(int, pids[0].split()[-3:])
@@ -349,7 +349,7 @@ def test_a_command_on_two_nodes_loses_its_worker_leaves_nothing_and_goes_on(
                 or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
             ),
         )
-    until(process, "further trainings", lambda: len(ended(tmp_path / "out")) >= 2)
+    until(process, "further trials", lambda: len(ended(tmp_path / "out")) >= 2)
     said = log.read_text()
     assert re.search(r"t0000 rank 0 of 2 at [\d.]+: told to stop", said)
     assert re.search(r"t0000 rank 0 of 2 at [\d.]+: goes on", said)
@@ -379,13 +379,11 @@ def test_a_gpu_that_is_only_counted_is_said_by_the_builtin_trainer(tmp_path, swe
     ), said
 
 
-def test_a_drained_node_tells_its_training(
-    tmp_path, sweep, second_node, ray_environment, ray_address
-):
+def test_a_drained_node_tells_its_trial(tmp_path, sweep, second_node, ray_environment, ray_address):
     words = [sys.executable, "program.py", "{job}", "{rank}", "{nodes}", "{master}", "{port}"]
     process = sweep(trainer={"command": words}, resources={"gpu": 1, "slots": 1})
     log = tmp_path / "said.log"
-    until(process, "the first training", lambda: "pids" in log.read_text())
+    until(process, "the first trial", lambda: "pids" in log.read_text())
     subprocess.run(
         [
             str(Path(sys.executable).with_name("ray")),

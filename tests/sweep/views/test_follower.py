@@ -14,7 +14,8 @@ from bimix_sweep.cli import app
 from bimix_sweep.errors import JournalError
 from bimix_sweep.journal.writer import Journal
 from bimix_sweep.sweep.history.rebuilding import replay
-from bimix_sweep.sweep.views.follower import Follower, state_line, watch_in_terminal
+from bimix_sweep.sweep.views.follower import Follower
+from bimix_sweep.sweep.views.status import state_line, watch_in_terminal
 from bimix_sweep.sweep.views.terminal import Progress
 from bimix_sweep.sweep.views.web import serve
 from tests.support.in_process import config, open_sweep, run

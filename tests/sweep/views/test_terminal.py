@@ -22,7 +22,7 @@ def row(trial, state="finished", step=400, role="sweep"):
 
 def snapshot(**changes):
     trials = changes.setdefault("trials", [row("t0000"), row("t0001", "running", 200)])
-    lines = changes.setdefault("lines", ["t0000 done", "refit 1: 1 training"])
+    lines = changes.setdefault("lines", ["t0000 done", "refit 1: 1 trial"])
     counts = {}
     for one in trials:
         counts.setdefault(one.role, Counter())[one.state] += 1
@@ -57,13 +57,13 @@ def drawn(value):
     return console.file.getvalue()
 
 
-def test_time_left_is_what_is_still_to_train_over_the_slots_once_a_training_ended():
+def test_time_left_is_what_is_still_to_train_over_the_slots_once_a_trial_ended():
     assert snapshot().seconds_left == 555 / 2
     assert snapshot(training_seconds=0.0).seconds_left is None
     assert snapshot(seconds_to_do=None).seconds_left is None
 
 
-def test_the_view_shows_trainings_optimum_region_and_time_left():
+def test_the_view_shows_trials_optimum_region_and_time_left():
     text = drawn(snapshot())
     for part in (
         "pile: sweep, 1 finished, 1 running",
@@ -89,7 +89,7 @@ def test_elsewhere_than_on_a_terminal_every_line_is_printed_once_and_whole():
             snapshot(
                 lines=[
                     "t0000 done",
-                    "refit 1: 1 training",
+                    "refit 1: 1 trial",
                     "a line that is longer than the console is wide",
                 ]
             )
@@ -98,14 +98,14 @@ def test_elsewhere_than_on_a_terminal_every_line_is_printed_once_and_whole():
         progress.show(snapshot(lines=["after a restart"], epoch=2))
     assert console.file.getvalue().splitlines() == [
         "t0000 done",
-        "refit 1: 1 training",
+        "refit 1: 1 trial",
         "a line that is longer than the console is wide",
         "of which only the end is kept",
         "after a restart",
     ]
 
 
-def test_a_sweep_without_trainings_is_starting_and_its_name_is_not_said_twice():
+def test_a_sweep_without_trials_is_starting_and_its_name_is_not_said_twice():
     assert drawn(snapshot(trials=[])).startswith("pile: starting")
     assert drawn(snapshot(name="sweep")).startswith("sweep: 1 finished, 1 running")
 

@@ -13,7 +13,8 @@ from bimix_sweep.errors import DataError, JournalError, SweepError
 from bimix_sweep.journal.codec import encode, header, segment_name
 from bimix_sweep.journal.writer import Journal
 from bimix_sweep.sweep.api import resume_sweep, run_sweep
-from bimix_sweep.sweep.views.follower import Follower, state_line
+from bimix_sweep.sweep.views.follower import Follower
+from bimix_sweep.sweep.views.status import state_line
 from bimix_sweep.sweep.views.terminal import Progress
 from bimix_sweep.sweep.workspace.archive import Checkpoint
 from bimix_sweep.sweep.workspace.paths import begun, held

@@ -1,4 +1,4 @@
-"""Style of the figures: colours for light and dark pages, axes, small multiples, short numbers."""
+"""Style of the figures: colours for light and dark pages, axes, small multiples, numbers."""
 
 import html
 import math
@@ -28,10 +28,14 @@ PALETTE = (
     "#76828f",
 )
 """Colours of the domains and the targets, by position."""
-SHARES = ("#eeb045", "#e0774a", "#c4506d", "#914497", "#4f52c0")
+PROPORTION_SCALE = ("#eeb045", "#e0774a", "#c4506d", "#914497", "#4f52c0")
 """Colour scale from a small to a large proportion."""
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
 """Position of a legend: in a row above the plot."""
+MARGIN_UNDER_LEGEND = {"l": 58, "r": 18, "t": 44, "b": 48}
+"""Margins of a plot in pixels, with room for a legend above it."""
+MAX_POINTS = 4000
+"""Limit for the points of one figure; where there are more, only every n-th point is drawn."""
 QUIET = "#8a929b"
 """Colour of lines and markers of low importance."""
 ACCENT = "#d6336c"
@@ -49,7 +53,7 @@ def faded(colour_hex: str, alpha: float) -> str:
     return f"rgba({red},{green},{blue},{alpha:g})"
 
 
-def between(position: float, colours: tuple[str, ...] = SHARES) -> str:
+def between(position: float, colours: tuple[str, ...] = PROPORTION_SCALE) -> str:
     """Colour of a scale at a position in [0, 1], as #rrggbb; other positions are clipped."""
     place = min(max(position, 0.0), 1.0) * (len(colours) - 1)
     low = min(int(place), len(colours) - 2)
@@ -58,7 +62,7 @@ def between(position: float, colours: tuple[str, ...] = SHARES) -> str:
     return "#" + "".join(f"{part:02x}" for part in mixed)
 
 
-def scale(colours: tuple[str, ...] = SHARES) -> list[list[float | str]]:
+def scale(colours: tuple[str, ...] = PROPORTION_SCALE) -> list[list[float | str]]:
     """Colour scale in the form that plotly reads: [position, colour] pairs."""
     return [[n / (len(colours) - 1), name] for n, name in enumerate(colours)]
 
@@ -74,20 +78,6 @@ def numbers(values: Iterable[float] | Array) -> list[float | None]:
         float(f"{value:.6g}") if math.isfinite(value) else None
         for value in np.asarray(list(values), dtype=np.float64)
     ]
-
-
-def percent(value: float) -> str:
-    """Fraction as a percentage of two significant digits: 0.00042 is 0.042 %."""
-    if value == 0:
-        return "0 %"
-    size = 100 * abs(value)
-    digits = 0 if size >= 99.5 else max(0, 1 - math.floor(math.log10(size)))
-    return f"{100 * value:.{min(digits, 6)}f} %"
-
-
-def share(value: float) -> str:
-    """Proportion as a percentage with one decimal."""
-    return f"{100 * value:.1f} %"
 
 
 def layout(height: int, **entries: Any) -> dict[str, Any]:

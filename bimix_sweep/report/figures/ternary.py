@@ -9,10 +9,10 @@ import numpy as np
 from bimix_sweep.law.optimum.optimal_mixture import Optimum
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.simplex import Array
-from bimix_sweep.report.contours import sublevel_loops, triangle_grid
 from bimix_sweep.report.data import ReportData
-from bimix_sweep.report.figures import last_of_each
-from bimix_sweep.report.style import (
+from bimix_sweep.report.figures.contours import sublevel_loops, triangle_grid
+from bimix_sweep.report.figures.optimum_path import last_of_each
+from bimix_sweep.report.figures.style import (
     ACCENT,
     QUIET,
     Figure,
@@ -20,10 +20,9 @@ from bimix_sweep.report.style import (
     faded,
     layout,
     numbers,
-    percent,
-    share,
     text,
 )
+from bimix_sweep.report.wording import percent, proportion_text
 
 DIVISIONS = 48
 """Number of rows of small triangles in the grid of the figure."""
@@ -47,9 +46,46 @@ def ternary(data: ReportData, law: FittedLaw, optimum: Optimum) -> Figure:
     inside = (1 - 3 * EDGE) * triangle_grid(DIVISIONS) + EDGE
     objective = _objective(data, law, optimum, inside)
     best = float(_objective(data, law, optimum, optimum.mixture.as_array(names)[None])[0])
+    shades, labels = _contours(objective, best, optimum.within)
+    axes = {
+        axis: {
+            "title": {"text": f"<b>{text(name)}</b>"},
+            "tickformat": ".0%",
+            "min": 0,
+            "tickvals": [0.2, 0.4, 0.6, 0.8],
+            "ticklen": 4,
+        }
+        for axis, name in zip(("aaxis", "baxis", "caxis"), names, strict=True)
+    }
+    return {
+        "data": [
+            *shades,
+            *_region_and_bounds(data, objective, best, optimum.within),
+            labels,
+            *_mixtures_tried(data),
+            *_optimum_markers(data, optimum),
+        ],
+        "layout": layout(
+            540,
+            showlegend=True,
+            margin={"l": 52, "r": 52, "t": 28, "b": 110},
+            ternary={"sum": 1, **axes},
+            legend={"orientation": "h", "x": 0, "y": -0.13, "yanchor": "top"},
+        ),
+    }
+
+
+def _contours(objective: Array, best: float, within: float) -> tuple[list[Figure], Figure]:
+    """Traces of the shaded contours, and the trace of their labels.
+
+    Args:
+        objective: (n,) predicted objective on the grid.
+        best: predicted objective of the optimum.
+        within: fraction above `best` that bounds the near-optimal region; it is a contour, too.
+    """
     traces: list[Figure] = []
     labels: list[tuple[Array, str]] = []
-    levels = sorted({*EXCESS, optimum.within}, reverse=True)
+    levels = sorted({*EXCESS, within}, reverse=True)
     for n, excess in enumerate(levels):
         loops = sublevel_loops(objective, DIVISIONS, best * (1 + excess))
         if not loops:
@@ -71,14 +107,45 @@ def ternary(data: ReportData, law: FittedLaw, optimum: Optimum) -> Figure:
                 f"+{percent(excess)}",
             )
         )
+    inner = [
+        (point, label)
+        for point, label in labels
+        if point[0] < LABELLED and label != f"+{percent(within)}"
+    ]
+    return traces, {
+        "type": "scatterternary",
+        "mode": "text",
+        "a": numbers(p[0] for p, _ in inner),
+        "b": numbers(p[1] for p, _ in inner),
+        "c": numbers(p[2] for p, _ in inner),
+        "text": [label for _, label in inner],
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "textfont": {"size": 10.5, "color": "#2f6fc4"},
+        "textposition": "top center",
+    }
+
+
+def _region_and_bounds(
+    data: ReportData, objective: Array, best: float, within: float
+) -> list[Figure]:
+    """Traces of the near-optimal region and, where there are any, of the bounds of the final run.
+
+    Args:
+        data: state of the sweep.
+        objective: (n,) predicted objective on the grid.
+        best: predicted objective of the optimum.
+        within: fraction above `best` that bounds the near-optimal region.
+    """
+    traces: list[Figure] = []
     bounds = (data.domains.lower, data.domains.upper)
-    if region := sublevel_loops(objective, DIVISIONS, best * (1 + optimum.within), *bounds):
+    if region := sublevel_loops(objective, DIVISIONS, best * (1 + within), *bounds):
         traces.append(
             _lines(
                 region,
                 fill="toself",
                 fillcolor=faded(ACCENT, 0.14),
-                name=f"within {percent(optimum.within)} of the best",
+                name=f"within {percent(within)} of the best",
                 line={"width": 1.8, "color": ACCENT},
                 hoverinfo="skip",
             )
@@ -86,43 +153,27 @@ def ternary(data: ReportData, law: FittedLaw, optimum: Optimum) -> Figure:
     if max(bounds[0]) > 0 or min(bounds[1]) < 1:
         traces.append(
             _lines(
-                sublevel_loops(np.zeros(len(inside)), DIVISIONS, 1.0, *bounds),
+                sublevel_loops(np.zeros(len(objective)), DIVISIONS, 1.0, *bounds),
                 mode="lines",
                 name="bounds of the final run",
                 line={"width": 1.4, "color": QUIET, "dash": "dash"},
                 hoverinfo="skip",
             )
         )
-    inner = [
-        (point, label)
-        for point, label in labels
-        if point[0] < LABELLED and label != f"+{percent(optimum.within)}"
-    ]
-    traces.append(
-        {
-            "type": "scatterternary",
-            "mode": "text",
-            "a": numbers(p[0] for p, _ in inner),
-            "b": numbers(p[1] for p, _ in inner),
-            "c": numbers(p[2] for p, _ in inner),
-            "text": [label for _, label in inner],
-            "hoverinfo": "skip",
-            "showlegend": False,
-            "textfont": {"size": 10.5, "color": "#2f6fc4"},
-            "textposition": "top center",
-        }
-    )
-    traces += _trainings(data)
+    return traces
+
+
+def _optimum_markers(data: ReportData, optimum: Optimum) -> list[Figure]:
+    """Traces of the path of the predicted optimum, and of the predicted optimum."""
+    names = data.domains.names
+    traces: list[Figure] = []
     if data.path:
-        path = np.array([point.mixture.as_array(names) for point in last_of_each(data.path)])
+        path = last_of_each(data.path)
         traces.append(
             _markers(
                 names,
-                path,
-                [
-                    f"optimum after {point.num_trials} trainings"
-                    for point in last_of_each(data.path)
-                ],
+                np.array([point.mixture.as_array(names) for point in path]),
+                [f"optimum after {point.num_trials} trials" for point in path],
                 name="path of the optimum",
                 mode="lines+markers",
                 line={"width": 1.6, "color": faded(ACCENT, 0.8)},
@@ -143,53 +194,36 @@ def ternary(data: ReportData, law: FittedLaw, optimum: Optimum) -> Figure:
             },
         )
     )
-    axes = {
-        axis: {
-            "title": {"text": f"<b>{text(name)}</b>"},
-            "tickformat": ".0%",
-            "min": 0,
-            "tickvals": [0.2, 0.4, 0.6, 0.8],
-            "ticklen": 4,
-        }
-        for axis, name in zip(("aaxis", "baxis", "caxis"), names, strict=True)
-    }
-    return {
-        "data": traces,
-        "layout": layout(
-            540,
-            showlegend=True,
-            margin={"l": 52, "r": 52, "t": 28, "b": 110},
-            ternary={"sum": 1, **axes},
-            legend={"orientation": "h", "x": 0, "y": -0.13, "yanchor": "top"},
-        ),
-    }
+    return traces
 
 
 def _objective(data: ReportData, law: FittedLaw, optimum: Optimum, proportions: Array) -> Array:
     """(n,) predicted objective of (n, domains) mixtures at the step and size of the optimum."""
-    shares = np.zeros((len(proportions), len(law.domains)))
-    shares[:, [law.domains.index(name) for name in data.domains.names]] = proportions
-    sizes = None if optimum.size is None else np.full(len(shares), optimum.size)
+    mixtures = np.zeros((len(proportions), len(law.domains)))
+    mixtures[:, [law.domains.index(name) for name in data.domains.names]] = proportions
+    sizes = None if optimum.size is None else np.full(len(mixtures), optimum.size)
     return data.objective_of(
-        law.targets, law.predict(shares, np.full(len(shares), optimum.step), sizes)
+        law.targets, law.predict(mixtures, np.full(len(mixtures), optimum.step), sizes)
     )
 
 
-def _trainings(data: ReportData) -> list[Figure]:
+def _mixtures_tried(data: ReportData) -> list[Figure]:
     """Traces of the mixtures: circles for trials, squares for confirmation trials."""
     if data.table is None:
         return []
     mixtures: dict[str, dict[tuple[float, ...], list[str]]] = {"sweep": {}, "confirmation": {}}
     for curve in data.table.curves():
-        shares = tuple(curve.mixture.as_array(data.domains.names).tolist())
-        mixtures[data.roles.get(curve.trial, "sweep")].setdefault(shares, []).append(curve.trial)
-    looks: dict[str, tuple[str, Figure]] = {
+        proportions = tuple(curve.mixture.as_array(data.domains.names).tolist())
+        mixtures[data.roles.get(curve.trial, "sweep")].setdefault(proportions, []).append(
+            curve.trial
+        )
+    styles: dict[str, tuple[str, Figure]] = {
         "sweep": (
             "mixtures tried",
             {"size": 8, "color": "#ffffff", "line": {"width": 1.8, "color": "#39424d"}},
         ),
         "confirmation": (
-            "final trainings",
+            "confirmation trials",
             {
                 "size": 10,
                 "symbol": "square",
@@ -201,13 +235,13 @@ def _trainings(data: ReportData) -> list[Figure]:
     return [
         _markers(
             data.domains.names,
-            np.array(list(found)),
-            [", ".join(map(text, trials)) for trials in found.values()],
-            name=looks[role][0],
-            marker=looks[role][1],
+            np.array(list(by_mixture)),
+            [", ".join(map(text, trials)) for trials in by_mixture.values()],
+            name=styles[role][0],
+            marker=styles[role][1],
         )
-        for role, found in mixtures.items()
-        if found
+        for role, by_mixture in mixtures.items()
+        if by_mixture
     ]
 
 
@@ -222,7 +256,8 @@ def _markers(names: tuple[str, ...], points: Array, labels: list[str], **entries
     """Trace of (n, 3) mixtures as markers; the text on hover is a label and the proportions."""
     a, b, c = (numbers(column) for column in points.T)
     hover = [
-        f"{label}<br>" + ", ".join(f"{text(n)} {share(r)}" for n, r in zip(names, row, strict=True))
+        f"{label}<br>"
+        + ", ".join(f"{text(n)} {proportion_text(r)}" for n, r in zip(names, row, strict=True))
         for label, row in zip(labels, points, strict=True)
     ]
     return {

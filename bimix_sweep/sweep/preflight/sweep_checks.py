@@ -1,0 +1,151 @@
+"""Checks of one sweep: its folder, number of trials, text and trainer."""
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bimix_sweep import files, locations
+from bimix_sweep.config import CommandConfig, SweepConfig
+from bimix_sweep.data.sources import Source
+from bimix_sweep.design.initial_design import too_few
+from bimix_sweep.errors import BimixSweepError, ConfigError
+from bimix_sweep.sweep.preflight.finding import Finding, gigabytes, ok, problem, warning
+from bimix_sweep.sweep.run_checks import BYTES_PER_TOKEN, config_refusals, text_refusals
+
+DISK_BYTES = 1 << 30
+"""Disk space in bytes for tokens, checkpoints and logs of a small sweep."""
+
+
+def check_out(out: str) -> Finding:
+    """Checks that the sweep's folder or URI can be written, and that there is room."""
+    return _check_uri(out) if locations.is_uri(out) else _check_folder(out)
+
+
+def _check_uri(out: str) -> Finding:
+    """Writes a small object below the URI, reads it back and deletes it."""
+    probe = locations.join(out, f".doctor-{secrets.token_hex(4)}")
+    try:
+        files.write_text(probe, "bimix-sweep doctor\n")
+        same = files.read_text(probe) == "bimix-sweep doctor\n"
+        files.delete(probe)
+    except OSError as error:
+        return problem(
+            "out",
+            f"{out} cannot be written and read: {error.strerror or error}; check the URI and the "
+            "credentials",
+        )
+    return (
+        ok("out", f"{out} can be written and read")
+        if same
+        else problem("out", f"{out} gives back something else than was written")
+    )
+
+
+def _check_folder(out: str) -> Finding:
+    """Writes a temporary file into the folder, or the nearest folder above it that exists."""
+    place = Path(out).expanduser().absolute()
+    while not place.exists():
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place if place.is_dir() else place.parent) as probe_file:
+            probe_file.write(b"bimix-sweep doctor\n")
+    except OSError as error:
+        return problem("out", f"{place} cannot be written ({error.strerror}); take another out")
+    free = shutil.disk_usage(place).free
+    message = f"{gigabytes(free)} free at {place}"
+    return (
+        ok("out", message)
+        if free >= DISK_BYTES
+        else problem("out", f"{message}; need {gigabytes(DISK_BYTES)}")
+    )
+
+
+def check_trials(config: SweepConfig) -> Iterator[Finding]:
+    """Checks that the budget has enough trials for the number of domains and fidelities."""
+    message = too_few(
+        len(config.domains),
+        len(config.proxy.sizes) * len(config.proxy.lengths),
+        config.budget.trials,
+    )
+    if message is not None:
+        yield warning("trials", message)
+
+
+def check_texts(config: SweepConfig) -> Iterator[Finding]:
+    """Checks that the text of each domain and target can be read, and that it is large enough."""
+    wanted = config.proxy.tokens
+    for kind, entries in (("domain", config.domains), ("target", config.targets)):
+        for name, entry in entries.items():
+            path = entry.path
+            if path is None:
+                continue
+            what = f"{kind} {name}"
+            try:
+                source = Source(path=path)
+                first = (
+                    next(iter(source.texts()), None)
+                    if config.trainer == "builtin" and not source.holds_tokens()
+                    else ""
+                )
+                tokens = source.stored_bytes() / BYTES_PER_TOKEN
+            except (BimixSweepError, OSError) as error:
+                yield problem(what, str(error))
+                continue
+            if first is None:
+                yield problem(what, f"{path} holds no text; need documents")
+            elif kind == "domain" and config.trainer == "builtin" and tokens * 4 < wanted:
+                yield warning(
+                    what,
+                    (
+                        f"about {tokens:.2g} tokens; a proxy of {wanted:.2g} tokens on it alone "
+                        f"would repeat it {wanted / tokens:.0f} times, so lower proxy.steps or "
+                        "give it a max"
+                    ),
+                )
+            else:
+                yield ok(what, f"about {tokens:.2g} tokens at {path}")
+
+
+def check_refusals(config: SweepConfig) -> Iterator[Finding]:
+    """Yields what `run` would refuse, as far as the text can be read."""
+    yield from (problem("run", line) for line in config_refusals(config))
+    try:
+        yield from [problem("run", line) for line in text_refusals(config)]
+    except (BimixSweepError, OSError):  # `_texts` reports it for the domain
+        return
+
+
+def check_trainer(config: SweepConfig, elsewhere: bool) -> Iterator[Finding]:
+    """Checks that the user's own trainer can be found and loaded."""
+    trainer = config.trainer
+    if trainer == "builtin":
+        return
+    folder = Path(trainer.folder)
+    if not folder.is_dir():
+        yield problem("trainer", f"its folder {folder} is not there")
+    elif isinstance(trainer, CommandConfig):
+        program = trainer.command[0]
+        exists = (
+            shutil.which(program, path=None if "/" not in program else str(folder))
+            or (folder / program).exists()
+        )
+        yield (
+            ok("trainer", f"program {program}")
+            if exists
+            else problem("trainer", f"program {program} is not on the PATH nor in {folder}")
+        )
+    else:
+        from bimix_sweep.sweep.trainers.function import prepare_function
+
+        try:
+            prepare_function(config, trainer)
+            yield ok("trainer", f"{trainer.function} can be imported and called")
+        except ConfigError as error:  # a cluster may have what this machine lacks
+            message = str(error).removeprefix("trainer ")
+            yield (
+                warning("trainer", f"{message}; it must be there on every node")
+                if elsewhere
+                else problem("trainer", message)
+            )
