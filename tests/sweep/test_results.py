@@ -16,6 +16,7 @@ from bimix_sweep.export.registry import export_all, export_recipe
 from bimix_sweep.journal.segments import LAST
 from bimix_sweep.sweep.coordinator.actor import LawActor
 from bimix_sweep.sweep.history.events import SweepEvent
+from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.history.stored_spec import StoredSpec
 from bimix_sweep.sweep.results import _write_domains, write_page, write_results
 
@@ -197,11 +198,7 @@ def test_a_sweep_that_has_just_begun_has_a_page_without_a_law(tmp_path, points):
 
 def test_a_sweep_whose_only_trial_failed_has_a_page(tmp_path):
     config = swept(tmp_path, trials=0)
-    actor = LawActor(
-        str(tmp_path),
-        {"name": "s", "config_digest": config.digest, "data": {"store": ""}},
-        lock_seconds=0,
-    )
+    actor = LawActor(str(tmp_path), replay(tmp_path).first, lock_seconds=0)
     actor.ready()
     actor.abandon("t0000", "exploded")
     actor.close()

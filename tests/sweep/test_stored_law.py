@@ -168,7 +168,7 @@ def test_a_sweep_that_still_runs_answers_from_what_its_trials_told_so_far(tmp_pa
     assert "the sweep has no law yet (1 trials begun, 1 finished)" in error
     run(actor, most=6)
     said = call("optimum", folder, "-o", tmp_path / "r.json")
-    assert "the sweep is not over (7 trials begun, 7 finished); the law is fitted to what" in said
+    assert "the sweep has not ended (7 trials begun, 7 finished); the law is fitted to the" in said
     recipe = Recipe.read(tmp_path / "r.json")
     assert recipe.proportions["code"] <= CAP + 1e-6
     assert recipe.comparison is None
