@@ -146,8 +146,9 @@ def predict(
     import numpy as np
     import pyarrow as pa
 
+    from bimix_sweep.mixture.columns import write_columns
     from bimix_sweep.mixture.goals import ranged
-    from bimix_sweep.mixture.table import MixtureFile, write_columns
+    from bimix_sweep.mixture.mixture_file import MixtureFile
     from bimix_sweep.sweep.stored_law import stored_law
 
     stored, asked = stored_law(law), MixtureFile.read(mixtures)
@@ -354,8 +355,9 @@ def replay(
 
     from bimix_sweep.design.replay import replay as replay_policy
     from bimix_sweep.design.replay import seen_before
+    from bimix_sweep.mixture.columns import write_columns
     from bimix_sweep.mixture.goals import unstated
-    from bimix_sweep.mixture.table import LossTable, write_columns
+    from bimix_sweep.mixture.table import LossTable
 
     goals = goals_of(goal)
     finished = LossTable.read(table, goals)

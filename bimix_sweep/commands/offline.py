@@ -88,7 +88,8 @@ def propose(
     Train them with any scheduler, then give their losses to `record`.
     """
     from bimix_sweep.config import SweepConfig
-    from bimix_sweep.mixture.table import LossTable, check_ending
+    from bimix_sweep.mixture.columns import check_ending
+    from bimix_sweep.mixture.table import LossTable
     from bimix_sweep.sweep.offline import offline
     from bimix_sweep.sweep.offline.from_table import propose_from_table
 

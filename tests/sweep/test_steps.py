@@ -16,8 +16,10 @@ from bimix_sweep.cli import app
 from bimix_sweep.errors import SweepError, TrainingError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.journal.segments import read
+from bimix_sweep.mixture.columns import write_columns
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.mixture.table import LossTable, MixtureFile, write_columns
+from bimix_sweep.mixture.mixture_file import MixtureFile
+from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.sweep.coordinator.progress_log import done_line
 from bimix_sweep.sweep.history.budget import bills
 from bimix_sweep.sweep.history.confirmation_trials import confirmation_mixtures

@@ -18,6 +18,7 @@ from bimix_sweep.law.optimum.solver import Objective, Solution, convex, quadrati
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.law.posterior.gaussian import Posterior
 from bimix_sweep.law.posterior.leave_one_out import trainings_left_out
+from bimix_sweep.mixture.objective import aggregate
 from bimix_sweep.mixture.simplex import Array, sample
 
 SOFT = 0.005
@@ -91,8 +92,7 @@ class DecisionProblem:
 
     def objective(self, losses: Array) -> Array:
         """Computes the objective: (..., targets) losses -> (...,) objective."""
-        weighted = losses * self.weights
-        return np.asarray(weighted.max(axis=-1) if self.worst else weighted.sum(axis=-1))
+        return aggregate(losses * self.weights, worst=self.worst)
 
     def sensitivity(self, log_losses: Array) -> Array:
         """Computes derivatives of the objective: (M, targets) log losses -> (M, targets).

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.optimize
 
+from bimix_sweep.mixture.objective import aggregate
 from bimix_sweep.mixture.simplex import Array, project
 
 Losses = Callable[[Array], tuple[Array, Array]]
@@ -68,10 +69,7 @@ class Objective:
     def values(self, points: Array) -> Array:
         """Computes (n,) F without smoothing."""
         losses, _ = self.losses(points)
-        weighted = losses * self.weights
-        return np.asarray(
-            (weighted.max(axis=1) if self.worst else weighted.sum(axis=1)) + self.pull(points)[0]
-        )
+        return aggregate(losses * self.weights, worst=self.worst) + self.pull(points)[0]
 
     def gradients(self, points: Array) -> Array:
         """Computes (n, domains) derivatives of F for "mean"."""

@@ -20,7 +20,7 @@ from bimix_sweep.law.posterior.gaussian import Posterior
 from bimix_sweep.law.posterior.information import Group, make_groups
 from bimix_sweep.law.posterior.law_file import ARRAYS, FORMAT, read_fields
 from bimix_sweep.law.posterior.problem_statement import ProblemStatement
-from bimix_sweep.mixture.goals import Goals, fidelities_of, values_of
+from bimix_sweep.mixture.goals import Goals, value_scales, values_of
 from bimix_sweep.mixture.simplex import Array
 
 SIZE_DRIFT = 0.1
@@ -191,7 +191,7 @@ class FittedLaw:
         sd = mean * np.sqrt(np.maximum(variance, 0.0)).T
         return (
             values_of(self.goals, self.targets, mean),
-            sd * fidelities_of(self.goals, self.targets),
+            sd * value_scales(self.goals, self.targets),
         )
 
     def law_only(self, proportions: Array, steps: Array, sizes: Array | None = None) -> Array:

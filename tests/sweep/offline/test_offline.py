@@ -17,8 +17,10 @@ from bimix_sweep.cli import app
 from bimix_sweep.errors import SweepError, TableError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.journal.segments import read
+from bimix_sweep.mixture.columns import write_columns
 from bimix_sweep.mixture.domains import DomainSet, Mixture
-from bimix_sweep.mixture.table import LossTable, MixtureFile, write_columns
+from bimix_sweep.mixture.mixture_file import MixtureFile
+from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.sweep.api import resume_sweep
 from bimix_sweep.sweep.history.history import replay
 from bimix_sweep.sweep.offline import offline
