@@ -353,8 +353,8 @@ def replay(
     """
     import pyarrow as pa
 
-    from bimix_sweep.design.replay import replay as replay_policy
-    from bimix_sweep.design.replay import seen_before
+    from bimix_sweep.design.replay.replay import replay as replay_policy
+    from bimix_sweep.design.replay.replay import seen_before
     from bimix_sweep.mixture.columns import write_columns
     from bimix_sweep.mixture.goals import unstated
     from bimix_sweep.mixture.table import LossTable

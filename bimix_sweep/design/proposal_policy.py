@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bimix_sweep.design.acquisition import Batch, Fidelities, next_mixture, target_fidelity_due
-from bimix_sweep.design.fidelity import Fidelity
+from bimix_sweep.design.acquisition.next_mixture import Batch, next_mixture
+from bimix_sweep.design.fidelity import Fidelities, Fidelity, target_fidelity_due
 from bimix_sweep.design.refit_schedule import RecordPosition, RefitSchedule, due, in_window
 from bimix_sweep.design.trial_record import SweepRecord
 from bimix_sweep.law.fitting.warm_start import WarmStart

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from bimix_sweep.design.acquisition import TARGET_FIDELITY_SHARE, Fidelities, choose, costs
-from bimix_sweep.design.fidelity import Fidelity
+from bimix_sweep.design.acquisition.optimality import optimality_criterion
+from bimix_sweep.design.acquisition.scores import choose, costs
+from bimix_sweep.design.fidelity import TARGET_FIDELITY_SHARE, Fidelities, Fidelity
 from bimix_sweep.design.initial_design import REPEATED, initial_fidelities, num_initial
-from bimix_sweep.design.optimality import optimality_criterion
 from bimix_sweep.design.planner import SweepState
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.design.trial import Proposal

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from bimix_sweep.design.acquisition import TARGET_FIDELITY_SHARE
-from bimix_sweep.design.fidelity import Fidelity
+from bimix_sweep.design.fidelity import TARGET_FIDELITY_SHARE, Fidelity
 from bimix_sweep.design.initial_design import REPEATED, num_initial
 from bimix_sweep.design.planner import SweepState
 from bimix_sweep.design.problem import SweepSpec
