@@ -205,7 +205,7 @@ def plan(
     count = made.regret[0].num_sweeps
     rows = [
         {
-            "trainings": look.runs,
+            "trainings": look.trials,
             "regret %": f"{100 * look.mean:.2g}",
             **({"worst %": f"{100 * look.worst:.2g}"} if count > 1 else {}),
             "expects of itself %": f"{100 * look.stated:.2g}",

@@ -103,14 +103,16 @@ def load(folder: Path, identity: Mapping[str, Any], num_parameters: int) -> Chec
         pickle.UnpicklingError,
     ) as error:
         logging.getLogger(__name__).warning(
-            "%s is not a readable checkpoint (%s); training starts anew", path, type(error).__name__
+            "%s is not a readable checkpoint (%s); the trial starts anew",
+            path,
+            type(error).__name__,
         )
         return None
     if differing := [name for name in identity if found.identity.get(name) != identity[name]]:
         raise TrainingError(
-            f"{path} belongs to another training: {differing[0]} is "
+            f"{path} belongs to another trial: {differing[0]} is "
             f"{found.identity.get(differing[0])!r} there and "
-            f"{identity[differing[0]]!r} here; give this training another folder"
+            f"{identity[differing[0]]!r} here; give this trial another folder"
         )
     if any(
         getattr(found, name).shape != (num_parameters,)
@@ -119,6 +121,6 @@ def load(folder: Path, identity: Mapping[str, Any], num_parameters: int) -> Chec
     ):
         raise TrainingError(
             f"{path} holds no {num_parameters} float32 parameters though it says so; delete it to "
-            "start this training anew"
+            "start this trial anew"
         )
     return found

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bimix_sweep.config import DomainConfig, SweepConfig, TargetConfig
-from bimix_sweep.design.new_domains import NUM_JOINED
+from bimix_sweep.design.new_domains import NUM_ADDED
 from bimix_sweep.errors import SweepError
 from bimix_sweep.journal.codec import Event
 from bimix_sweep.sweep.history.events import change_event
@@ -284,12 +284,12 @@ def _too_few(
 ) -> Iterator[str]:
     """Refuses a budget that leaves too few trials for the added domains."""
     wanted = [name for name in added if config.domains[name].max > 0]
-    counted = history.state.num_proposed - len(dropped)
-    if wanted and config.budget.trials < counted + NUM_JOINED:
+    counted = history.state.trial_record.num_proposed - len(dropped)
+    if wanted and config.budget.trials < counted + NUM_ADDED:
         yield (
             f"budget.trials is {config.budget.trials} and {counted} trainings count in it; "
-            f"{', '.join(wanted)} needs {NUM_JOINED} that hold it, so raise budget.trials to "
-            f"at least {counted + NUM_JOINED}"
+            f"{', '.join(wanted)} needs {NUM_ADDED} that hold it, so raise budget.trials to "
+            f"at least {counted + NUM_ADDED}"
         )
 
 
@@ -322,7 +322,7 @@ def _told(
         if name not in renamed:
             yield (
                 f"{name} joins: the {len(sweep)} trainings so far count as ones at 0 there, the "
-                f"next {NUM_JOINED} hold it"
+                f"next {NUM_ADDED} hold it"
             )
     for name, old in renamed.items():
         held = sum(record.mixture.as_dict().get(name, 0) > 0 for record in sweep)

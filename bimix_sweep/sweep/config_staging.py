@@ -73,7 +73,7 @@ def check_change(
                 f"{key} of the proxies was {old} and is now {new}; their losses are not "
                 "comparable, so start a new sweep"
             )
-    history.state.check_goals(spec)
+    history.state.trial_record.check_goals(spec)
     if not change.added and dict(data) != history.first["data"]:
         raise SweepError(
             "the data are not those this sweep began with, and no domain's version changed; "

@@ -13,6 +13,7 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.data.stream import badly_realised
 from bimix_sweep.design.confirmation import Comparison, compare_confirmation_trials, objective_noise
+from bimix_sweep.design.evidence import points_to_fit
 from bimix_sweep.design.initial_design import moved_references
 from bimix_sweep.errors import DataError, LawError, SweepError, TableError
 from bimix_sweep.export.provenance import commit
@@ -57,7 +58,7 @@ def write_results(folder: str, config: SweepConfig) -> Recipe:
             f"{folder}: the sweep has not reached its final trainings; go on with resume"
         )
     law, optimum, comparison = decided(history)
-    history.state.table().write(locations.join(folder, "runs.csv"))
+    history.state.trial_record.table().write(locations.join(folder, "runs.csv"))
     law.save(locations.join(folder, "LAW.json"))
     recipe = recipe_of(history, law, optimum, comparison, config.public())
     recipe = recipe.model_copy(
@@ -193,7 +194,8 @@ def law_so_far(history: SweepHistory) -> FittedLaw:
     Raises:
         LawError, TableError: the points determine no law.
     """
-    law = fit_law(history.state.counted(history.state.evidence()), own=history.spec.own)
+    evidence = history.state.trial_record.evidence()
+    law = fit_law(points_to_fit(history.spec, evidence), own=history.spec.own)
     return replace(law, problem=_problem(history, history.num_points))
 
 
@@ -283,7 +285,7 @@ def _page(
     data = ReportData(
         name=config.name,
         domains=history.spec.domains,
-        table=history.state.table() if counted else None,
+        table=history.state.trial_record.table() if counted else None,
         roles={name: record.role for name, record in records.items()},
         states={name: record.state for name, record in records.items()},
         failed=_failed(history),

@@ -124,7 +124,7 @@ def planted(noise: float, prior2: tuple[float, ...]):
         difference_points=difference_points,
         difference_step=difference_step,
     )
-    criterion = OptimalityCriterion(quadratic=quadratic, price=price, near=best[None])
+    criterion = OptimalityCriterion(quadratic=quadratic, inverse_hessian=price, near=best[None])
     candidates = np.array([[0.8, 0.1, 0.1], [0.4, 0.3, 0.3], [1 / 3, 1 / 3, 1 / 3]])
     apart = np.concatenate([difference_points, candidates]) - best
     covariance = (apart * np.array(prior2)) @ apart.T

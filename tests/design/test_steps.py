@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
+from bimix_sweep.design.evidence import points_to_fit
 from bimix_sweep.design.fidelity import TARGET_FIDELITY_SHARE, Fidelity
 from bimix_sweep.design.initial_design import REPEATED, num_initial
 from bimix_sweep.design.planner import SweepState
@@ -193,9 +194,10 @@ def test_points_count_from_a_quarter_of_their_own_trainings_steps_on():
             if step <= (steps or LONG):
                 state.record(trial, step, dict.fromkeys(NAMES, 3.0))
     assert {
-        curve.trial: curve.steps.tolist() for curve in state.counted(state.evidence()).curves()
+        curve.trial: curve.steps.tolist()
+        for curve in points_to_fit(state.spec, state.trial_record.evidence()).curves()
     } == {"long": [205], "short": [51, 100]}
-    assert len(state.table()) == 10  # what was measured stays to be seen
+    assert len(state.trial_record.table()) == 10  # what was measured stays to be seen
 
 
 def test_a_batch_of_many_proposals_has_both_numbers_and_is_the_same_after_a_restart(monkeypatch):
@@ -230,6 +232,6 @@ def test_steps_that_the_sweep_does_not_have_are_refused():
     ):
         state.add_trial(Proposal(trial="a", mixture=mixture, reason="", seed=1, steps=400), "sweep")
     with pytest.raises(
-        SweepError, match="steps of the trainings are 900, 800; need rising whole numbers from 1"
+        SweepError, match="steps of the trials are 900, 800; need rising whole numbers from 1"
     ):
         replace(BOTH, shorter=(900,))

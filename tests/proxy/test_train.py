@@ -177,11 +177,9 @@ def test_a_checkpoint_that_cannot_be_read_is_left_aside_with_a_line_in_the_log(
 def test_another_trainings_checkpoint_is_refused(store, tmp_path):
     short = replace(SPEC, steps=4)
     losses_of(store, spec=short, checkpoint_dir=tmp_path)
-    with pytest.raises(
-        TrainingError, match="belongs to another training: seed is 5 there and 6 here"
-    ):
+    with pytest.raises(TrainingError, match="belongs to another trial: seed is 5 there and 6 here"):
         losses_of(store, spec=short, seed=6, checkpoint_dir=tmp_path)
-    with pytest.raises(TrainingError, match="belongs to another training: stream is"):
+    with pytest.raises(TrainingError, match="belongs to another trial: stream is"):
         losses_of(
             store,
             Mixture.from_mapping({"calm": 0.6, "wild": 0.4}),

@@ -379,7 +379,7 @@ class LawActor:
 
     def _ask_directions(self, write_replica: SweepHistory) -> None:
         if write_replica.num_over >= ASKED_FROM:
-            for note in write_replica.state.open_directions():
+            for note in write_replica.state.trial_record.open_directions():
                 self._log.say(note)
 
     def _fail(self, trial: str, reason: str, cause: Cause = "outside") -> None:

@@ -24,8 +24,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bimix_sweep.design.planner import Refit
 from bimix_sweep.design.problem import SweepSpec
+from bimix_sweep.design.refit import Refit
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
 from bimix_sweep.journal.codec import Event

@@ -7,8 +7,9 @@ from typing import Any
 
 from bimix_sweep import locations
 from bimix_sweep.design.fidelity import Fidelity
-from bimix_sweep.design.planner import Refit, SweepState
+from bimix_sweep.design.planner import SweepState
 from bimix_sweep.design.problem import SweepSpec
+from bimix_sweep.design.refit import Refit
 from bimix_sweep.design.stopping import Decision, StoppingRule
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import BimixSweepError, DivergedError, JournalError, SweepError
@@ -282,7 +283,7 @@ class SweepHistory:
     def _take_retry(self, event: Event) -> None:
         """Runs a failed trial again; earlier refits are judged as if it had not ended then."""
         trial = event["trial"]
-        over = self.state.over
+        over = self.state.trial_record.over
         self.state.retry(trial, reopens=self.confirmation is None or event["reopens"])
         self.fruitless[trial], self.complete = 0, False
         self._begin_anew(trial)

@@ -201,7 +201,7 @@ def record(
         recipe = _conclude(actor, config, _path(folder))
         if recipe is None:
             actor.decide()
-        asked = replay(_path(folder)).state.open_directions()
+        asked = replay(_path(folder)).state.trial_record.open_directions()
         return Standing(
             points=points,
             finished=finished,

@@ -87,7 +87,7 @@ class Plan:
         """
         found = next(
             (
-                max(look.runs, self.earliest_stop)
+                max(look.trials, self.earliest_stop)
                 for look in self.regret
                 if look.stated <= self.tolerance
             ),

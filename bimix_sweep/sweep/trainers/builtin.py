@@ -56,7 +56,7 @@ class BuiltinTrainer:
 
         check_device(self.device)
         # The largest model takes most of the time.
-        return choose_precision(self.specs[-1], self.device, trainings=trainings)
+        return choose_precision(self.specs[-1], self.device, num_trials=trainings)
 
     def train(self, job: TrialJob, report: Report) -> None:
         """Trains one mixture on the token store, starting from the checkpoint where there is one.

@@ -332,7 +332,7 @@ def test_two_rows_of_one_training_at_one_step_are_refused_whatever_their_size_or
 
 def test_finished_runs_of_no_sweep_are_answered_inside_the_bounds_and_nothing_is_kept(tmp_path):
     _, history = whole(tmp_path / "sweep", planted_config(8))
-    history.state.table().write(tmp_path / "runs.csv")
+    history.state.trial_record.table().write(tmp_path / "runs.csv")
     before = sorted(tmp_path.iterdir())
     out = tmp_path / "m.csv"
     call(
