@@ -1,6 +1,6 @@
 """Checks between the sections of sweep.yaml: what a trainer needs of domains and targets.
 
-Each message begins with the path in the file, as the messages of `loading` do.
+Each message begins with the path in the file, as the messages of `yaml_file` do.
 """
 
 from collections.abc import Collection, Mapping

@@ -13,7 +13,6 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from bimix_sweep import locations
 from bimix_sweep.config.checks import check_goals, check_texts
-from bimix_sweep.config.loading import absolute, explain, read_mapping
 from bimix_sweep.config.sections import (
     BudgetConfig,
     DomainConfig,
@@ -32,6 +31,7 @@ from bimix_sweep.config.trainer_sections import (
     TrainerConfig,
     allow_entry_point,
 )
+from bimix_sweep.config.yaml_file import absolute, explain, read_mapping
 from bimix_sweep.errors import ConfigError, MixtureError
 from bimix_sweep.mixture.domains import MAX_DOMAINS, DomainSet, check_names
 from bimix_sweep.mixture.goals import Goal

@@ -94,7 +94,7 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
     Raises:
         DataError: text is missing or too short; in this case nothing is left behind.
     """
-    from bimix_sweep.data.prepare import extend
+    from bimix_sweep.data.extend import extend
     from bimix_sweep.data.sources import Source
 
     place = local_part(folder)

@@ -14,16 +14,17 @@ import pytest
 import torch
 
 from bimix_sweep.data.stream import MixtureStream
-from bimix_sweep.data.synthetic import MarkovDomain, planted_store
 from bimix_sweep.errors import ConfigError, DataError, DivergedError, TrainingError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.proxy.precision import choose_precision
 from bimix_sweep.proxy.spec import ProxySpec
 from bimix_sweep.proxy.train import train
+from tests.support.markov_domains import MarkovDomain, planted_store
 
 SPEC = ProxySpec(
     vocabulary=64, width=32, layers=1, context=32, batch=8, steps=120, warmup=10, learning_rate=1e-2
 )
+
 HALF = Mixture.from_mapping({"calm": 0.5, "wild": 0.5})
 
 
