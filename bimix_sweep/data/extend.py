@@ -63,19 +63,14 @@ def extend(
     old_train, old_validation = _stored_splits(store, there)
     train = old_train | splits.train(caps)
     validation = old_validation | splits.validation
-    inputs = [
-        store.manifest["inputs"],
-        renamed,
-        dict(caps),
-        {name: source.fingerprint() for name, source in domains.items()},
-    ]
+    fingerprints = {name: source.fingerprint() for name, source in domains.items()}
     return write_store(
         out,
         train=train,
         validation={**{name: validation[name] for name in train}, **validation},
         vocabulary=store.vocabulary,
         tokenizer=None if tokenizer is None else path.read_text(),
-        inputs=fingerprint_of(inputs),
+        inputs=fingerprint_of([store.manifest["inputs"], renamed, dict(caps), fingerprints]),
         notes=_joined_notes(store.manifest["notes"], there, splits.notes(samples)),
     )
 

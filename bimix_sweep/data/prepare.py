@@ -60,7 +60,6 @@ def prepare(
             written then.
     """
     targets = targets or {}
-    say = progress or (lambda _: None)
     _check_names(domains, targets)
     caps = {
         name: max_tokens.get(name) if isinstance(max_tokens, Mapping) else max_tokens
@@ -79,7 +78,36 @@ def prepare(
     if (store := reusable_store(out, inputs)) is not None:
         return store
 
-    stated = stated_vocabulary(sources)
+    return _make_store(
+        domains,
+        targets,
+        out=out,
+        vocabulary=vocabulary,
+        caps=caps,
+        validation_tokens=validation_tokens,
+        inputs=inputs,
+        say=progress or (lambda _: None),
+    )
+
+
+def _make_store(
+    domains: Mapping[str, Source],
+    targets: Mapping[str, Source],
+    *,
+    out: str | Path,
+    vocabulary: int,
+    caps: Mapping[str, int | None],
+    validation_tokens: int,
+    inputs: str,
+    say: Callable[[str], None],
+) -> TokenStore:
+    """Makes a store at `out`; arguments and errors as for `prepare`.
+
+    Args:
+        caps: {domain: maximum of its training tokens}; None: no maximum.
+        inputs: fingerprint of the inputs.
+    """
+    stated = stated_vocabulary({**domains, **targets})
     if stated is None:
         check_vocabulary(vocabulary)
     samples = _read_samples(domains, targets, say, sample_tokenizer=stated is None)

@@ -72,21 +72,10 @@ def write_store(
     made = [folder for folder in (beside, *beside.parents) if not folder.exists()]
     try:
         beside.mkdir(parents=True)
-        if tokenizer is not None:
-            (beside / "tokenizer.json").write_text(tokenizer)
-        entries, digest = _write_columns(beside, train, validation, vocabulary, tokenizer)
-        manifest = {
-            "format": FORMAT,
-            "version": VERSION,
-            "digest": digest,
-            "inputs": inputs,
-            "vocabulary": vocabulary,
-            "domains": {name: entries[name] for name in train},
-            "targets": {name: entry for name, entry in entries.items() if name not in train},
-            "notes": dict(notes or {}),
-        }
-        files.write_text(
-            beside / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False)
+        content = _write_columns(beside, train, validation, vocabulary, tokenizer)
+        _write_manifest(
+            beside / "manifest.json",
+            content | {"inputs": inputs, "vocabulary": vocabulary, "notes": dict(notes or {})},
         )
         disk.sync_all(beside)
         _put_in_place(beside, path, made)
@@ -110,13 +99,16 @@ def _write_columns(
     validation: Mapping[str, Split],
     vocabulary: int,
     tokenizer: str | None,
-) -> tuple[dict[str, dict[str, Any]], str]:
-    """Writes the Arrow files of a store into a folder; arguments as for `write_store`.
+) -> dict[str, Any]:
+    """Writes the Arrow files of a store and its tokenizer into a folder; arguments as for
+    `write_store`.
 
     Returns:
-        {domain or target: {split: entry of the manifest}}, and the hash of all tokens, document
+        `domains` and `targets` of the manifest, and `digest`, the hash of all tokens, document
         boundaries and the tokenizer.
     """
+    if tokenizer is not None:
+        (folder / "tokenizer.json").write_text(tokenizer)
     digest = hashlib.blake2b((tokenizer or f"ready-made {vocabulary}").encode(), digest_size=16)
     entries: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(validation):
@@ -129,7 +121,21 @@ def _write_columns(
                     "file": file,
                     **_write_column(folder / file, splits[name], vocabulary, digest),
                 }
-    return entries, digest.hexdigest()
+    return {
+        "digest": digest.hexdigest(),
+        "domains": {name: entries[name] for name in train},
+        "targets": {name: entry for name, entry in entries.items() if name not in train},
+    }
+
+
+def _write_manifest(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes the manifest of a store, with its keys in a fixed order."""
+    manifest = {"format": FORMAT, "version": VERSION}
+    manifest |= {
+        key: content[key]
+        for key in ("digest", "inputs", "vocabulary", "domains", "targets", "notes")
+    }
+    files.write_text(path, json.dumps(manifest, indent=1, ensure_ascii=False))
 
 
 def _put_in_place(beside: Path, path: Path, made: Sequence[Path]) -> None:

@@ -107,17 +107,7 @@ def compare_confirmation_trials(
         SweepError: there is no predicted optimum, no shared seed, a trial lacks a weighted target,
             all weights are 0, or nothing is there to estimate the noise from.
     """
-    if predicted not in losses:
-        raise SweepError(
-            f"no confirmation trial of the {predicted} optimum; there are {', '.join(losses) or 'none'}"
-        )
-    roles = [predicted, *(role for role in losses if role != predicted)]
-    seeds = sorted(set.intersection(*(set(losses[role]) for role in roles)))
-    if not seeds:
-        raise SweepError(
-            f"the confirmation trials of {', '.join(roles)} share no seed; train each with the same "
-            "seeds"
-        )
+    roles, seeds = _roles_and_seeds(losses, predicted)
     values = np.array(
         [
             [_objective(losses[role][seed], weights, objective, goals or {}) for seed in seeds]
@@ -147,6 +137,26 @@ def compare_confirmation_trials(
         reason=reason,
         noise=sigma,
     )
+
+
+def _roles_and_seeds(
+    losses: Mapping[str, Mapping[int, Mapping[str, float]]], predicted: str
+) -> tuple[list[str], list[int]]:
+    """Returns the roles, the predicted optimum first, and the seeds that all of them share; arguments
+    and errors as for `compare_confirmation_trials`."""
+    if predicted not in losses:
+        raise SweepError(
+            f"no confirmation trial of the {predicted} optimum; there are "
+            f"{', '.join(losses) or 'none'}"
+        )
+    roles = [predicted, *(role for role in losses if role != predicted)]
+    seeds = sorted(set.intersection(*(set(losses[role]) for role in roles)))
+    if not seeds:
+        raise SweepError(
+            f"the confirmation trials of {', '.join(roles)} share no seed; train each with the "
+            "same seeds"
+        )
+    return roles, seeds
 
 
 def _noise(values: Array, noise: float | None) -> tuple[float, int]:

@@ -1,4 +1,4 @@
-"""Names, selects and reads the segments of a journal; `writer` explains the format."""
+"""Names, selects and reads the segments of a journal; `bimix_sweep.journal` explains the format."""
 
 import contextlib
 import re
