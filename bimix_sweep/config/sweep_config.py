@@ -289,9 +289,9 @@ class SweepConfig(Section):
         """
         if self.final is None or not self.final.match_epochs:
             return None
-        share = self.proxy.tokens / self.final.tokens
+        fraction = self.proxy.tokens / self.final.tokens
         return {
-            name: max(1, round(t * share))
+            name: max(1, round(t * fraction))
             for name, t in self.available_tokens(text_tokens).items()
             if t != float("inf")
         }

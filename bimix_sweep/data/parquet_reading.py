@@ -22,8 +22,8 @@ BATCH_BYTES = 16_000_000
 def too_long(where: str) -> DataError:
     """Returns the error for a document of more than MAX_TEXT_BYTES."""
     return DataError(
-        f"{where} is longer than {MAX_TEXT_BYTES // 10**6} MB, which would be held in memory as one "
-        "document; cut it into documents"
+        f"{where} is longer than {MAX_TEXT_BYTES // 10**6} MB, which would be held in memory as "
+        "one document; cut it into documents"
     )
 
 
@@ -60,19 +60,19 @@ def _rows(metadata: Any, portion: Portion) -> Iterator[tuple[int, list[tuple[int
         yield from ((group, [(0, size)]) for group, size in enumerate(sizes) if size)
         return
     per_block = metadata.num_rows / portion.num_blocks
-    found: dict[int, list[tuple[int, int]]] = {}
+    ranges_of: dict[int, list[tuple[int, int]]] = {}
     first = 0
     for group, size in enumerate(sizes):
         for block in portion.blocks:
             low, high = round(block * per_block), round((block + 1) * per_block)
             low, high = max(low - first, 0), min(high - first, size)
             if low < high:
-                found.setdefault(group, []).append((low, high))
+                ranges_of.setdefault(group, []).append((low, high))
         first += size
-    for group, ranges in found.items():
+    for group, ranges in ranges_of.items():
         factor = 1.0
         if portion.reach is not None and (stored := metadata.row_group(group).total_byte_size):
-            factor = min(1.0, portion.reach / len(found) / stored)
+            factor = min(1.0, portion.reach / len(ranges_of) / stored)
         moved, end = [], 0
         for low, high in ranges:
             start = max(end, int(low * factor))

@@ -127,10 +127,10 @@ class DocumentSample:
     def record(self) -> dict[str, Any]:
         """JSON-able: how much of the source was read, and how much there is."""
         blocks = self._files.blocks if self._files is not None else None
-        share = 1.0 if blocks is None else self._read / blocks.total
+        fraction = 1.0 if blocks is None else self._read / blocks.total
         portions = [] if blocks is None else blocks.portions(0, self._read)
         reached = [p.reach for p in portions if p.reach is not None and p.size > p.reach]
-        there = self.num_bytes / share
+        there = self.num_bytes / fraction
         if blocks is not None and reached:  # moved blocks are no sample of the whole file
             there = max(there, blocks.num_bytes)
         return {

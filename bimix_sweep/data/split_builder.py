@@ -1,4 +1,4 @@
-"""Builds the splits of a token store from samples of documents, and the notes about what was read."""
+"""Builds the splits of a token store from samples of documents, and the notes about these."""
 
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -66,7 +66,7 @@ class SplitBuilder:
         self._read["domains"][name] = sample.record()
 
     def train(self, caps: Mapping[str, int | None]) -> dict[str, Split]:
-        """Makes the training split of each domain, without the documents that any validation set holds.
+        """Makes the training splits of the domains, without documents that a validation set holds.
 
         Raises:
             DataError: a domain has too few tokens.
@@ -127,8 +127,8 @@ class SplitBuilder:
 
 
 def shared_documents(samples: Mapping[str, DocumentSample]) -> dict[str, dict[str, int]]:
-    """Counts documents that two domains hold: {domain: {a later domain: number}}, among the documents
-    that were read.
+    """Counts documents that two domains hold: {domain: {a later domain: number}}, among the
+    documents that were read.
 
     Pairs of domains without a shared document are left out.
     """

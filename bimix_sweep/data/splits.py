@@ -109,7 +109,7 @@ def _further_documents(
     max_tokens: int | None,
     left_out: Collection[bytes],
 ) -> list[Document]:
-    """Reads further blocks of a source until it gives `max_tokens` training tokens or is read whole.
+    """Reads further blocks of a source until `max_tokens` training tokens or its end are reached.
 
     Args:
         sample, encode, max_tokens, left_out: as for `split_domain`.

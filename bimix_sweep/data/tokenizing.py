@@ -1,5 +1,5 @@
-"""Tokenizer of a store: a byte-level BPE, trained on a balanced sample of the store's domains, and the
-encoder that turns documents into tokens."""
+"""Tokenizer of a store: a byte-level BPE, trained on a balanced sample of the store's domains; and
+the encoder that turns documents into tokens."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping

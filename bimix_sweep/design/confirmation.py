@@ -142,8 +142,8 @@ def compare_confirmation_trials(
 def _roles_and_seeds(
     losses: Mapping[str, Mapping[int, Mapping[str, float]]], predicted: str
 ) -> tuple[list[str], list[int]]:
-    """Returns the roles, the predicted optimum first, and the seeds that all of them share; arguments
-    and errors as for `compare_confirmation_trials`."""
+    """Returns the roles, the predicted optimum first, and the seeds that all of them share.
+    Arguments and errors as for `compare_confirmation_trials`."""
     if predicted not in losses:
         raise SweepError(
             f"no confirmation trial of the {predicted} optimum; there are "
@@ -224,7 +224,8 @@ def _recommend(
         return (
             best.role,
             f"{role_in_words(best.role)} was {-best.difference / own.objective:.2%} better than "
-            f"{role_in_words(own.role)} in {seeds}, beyond the noise of {bound / own.objective:.2%}",
+            f"{role_in_words(own.role)} in {seeds}, beyond the noise of "
+            f"{bound / own.objective:.2%}",
         )
     worse = [role_in_words(one.role) for one in others if one.differs]
     same = [role_in_words(one.role) for one in others if not one.differs]
@@ -236,8 +237,8 @@ def _recommend(
         text += f"; it does not differ from {', '.join(same)}" if same else ""
     else:
         text = (
-            f"{role_in_words(own.role)} does not differ from {', '.join(same) or 'anything'} by more than "
-            f"{noise} in {seeds}"
+            f"{role_in_words(own.role)} does not differ from {', '.join(same) or 'anything'} by "
+            f"more than {noise} in {seeds}"
         )
     if others:
         losses = [

@@ -55,8 +55,8 @@ def fit_evidence(
 ) -> FittedLaw | None:
     """Fits the law to some trials; None where the trials determine no law.
 
-    The fit starts from the previous one. Whenever the number of trials has grown by a fifth, the fit
-    starts cold and chooses everything again.
+    The fit starts from the previous one. Whenever the number of trials has grown by a fifth, the
+    fit starts cold and chooses everything again.
 
     Args:
         spec: specification of the sweep.

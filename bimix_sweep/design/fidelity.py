@@ -1,5 +1,5 @@
-"""Fidelity of a trial: the size of its proxy and its number of steps; and when the target fidelity is
-due."""
+"""Fidelity of a trial: the size of its proxy and its number of steps; and how much of a sweep's
+cost the target fidelity gets."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

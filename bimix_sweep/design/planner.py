@@ -239,7 +239,7 @@ class SweepState:
     # helpers
 
     def _judged(self, law: FittedLaw | None, *, watching: bool = False) -> Refit:
-        """Makes a refit of a law, with its optimum and the decision, and appends it to `history`."""
+        """Makes a refit from a law, its optimum and the decision; appends it to `history`."""
         start, record = time.perf_counter(), self.trial_record
         over = [r for r in record.trials.values() if r.role == "sweep" and r.state != "running"]
         before = self.history[-1] if self.history else None

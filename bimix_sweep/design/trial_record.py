@@ -1,4 +1,4 @@
-"""Record of a sweep: proposals, points and ended trials, and the trials that are evidence for a law.
+"""Record of a sweep: proposals, points and ended trials, and which trials are evidence for a law.
 
 Points and ends are kept in the order of their arrival, so that the evidence of a law at an earlier
 record position can be rebuilt.

@@ -255,7 +255,7 @@ class Journal:
 
 
 def _checked(folder: str) -> str:
-    """Returns the folder of a journal; raises JournalError where it is a URI that holds a secret."""
+    """Returns the folder of a journal; raises JournalError where it is a URI with a secret."""
     if locations.is_uri(folder):
         try:
             locations.check_uri(folder)
@@ -265,8 +265,8 @@ def _checked(folder: str) -> str:
 
 
 def _lock(folder: Path, wait_seconds: float) -> int:
-    """Makes the folder and locks `folder/lock`; the kernel releases the lock when this process ends,
-    however it ends."""
+    """Makes the folder and locks `folder/lock`; the kernel releases the lock when this process
+    ends, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
     lock_file = files.open_lock(folder / "lock")
     until = time.monotonic() + wait_seconds

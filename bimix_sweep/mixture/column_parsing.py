@@ -65,8 +65,8 @@ def numbers(
 def proportions(
     path: str | Path, columns: Mapping[str, pa.Array], domains: Sequence[str]
 ) -> tuple[Array, tuple[str, ...]]:
-    """Parses the columns `r_<domain>`: returns (rows, domains) proportions, whose rows sum to 1, and
-    notes on rows that were normalised.
+    """Parses the columns `r_<domain>`: returns (rows, domains) proportions, whose rows sum to 1,
+    and notes on rows that were normalised.
 
     Raises:
         TableError: a proportion is no number >= 0, or a row's sum differs from 1 by more than

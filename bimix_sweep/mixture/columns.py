@@ -58,8 +58,8 @@ def read_columns(path: str | Path) -> dict[str, pa.Array]:
             _check_cells(path, opened.metadata.num_rows, opened.metadata.num_columns)
             table = opened.read()
         else:
-            # Every field is read as text. `column_parsing` parses numbers, so that a message can name row
-            # and column.
+            # Every field is read as text. `column_parsing` parses numbers, so that a message can
+            # name row and column.
             header = pa.csv.open_csv(BytesIO(data)).schema.names
             convert = pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(header, pa.string()),
@@ -72,8 +72,8 @@ def read_columns(path: str | Path) -> dict[str, pa.Array]:
             f"{path} cannot be read ({error.strerror or error}); need a CSV or Parquet file"
         ) from error
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        said = str(error).splitlines()[0].encode("unicode_escape").decode()[:200]
-        raise TableError(f"{path} is not a readable {suffix[1:]} file: {said}") from error
+        reason = str(error).splitlines()[0].encode("unicode_escape").decode()[:200]
+        raise TableError(f"{path} is not a readable {suffix[1:]} file: {reason}") from error
     return distinct_columns(path, table)
 
 

@@ -89,7 +89,7 @@ def _run(
     checkpoint_seconds: float,
     should_stop: Callable[[], bool] | None,
 ) -> bool:
-    """Advances a trial until its last step or a stop; arguments, result and errors as for `train`."""
+    """Advances a trial to its last step or a stop; arguments, result and errors as for `train`."""
     state, spec = keeper.state, keeper.state.spec
     evaluated_after = set(spec.eval_steps())
     while state.step < spec.steps:

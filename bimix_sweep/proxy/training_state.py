@@ -118,7 +118,7 @@ class TrainingState:
 
 
 def _power(spread: float) -> float:
-    """Computes the exponent gamma of the power average whose weights have the standard deviation `spread`.
+    """Computes the exponent gamma of the power average whose weights have this standard deviation.
 
     The average at step t gives step s the weight (s / t)^gamma. The standard deviation of these
     weights, as a proportion of t, is sqrt(gamma + 1) / ((gamma + 2) sqrt(gamma + 3)).

@@ -27,8 +27,8 @@ def candidate_mixtures(
     generator: np.random.Generator,
     num_broad: int,
 ) -> tuple[Array, Array]:
-    """Returns two (n, law's domains) arrays: untried mixtures inside the bounds, near the optimum and
-    anywhere; and finished mixtures to repeat.
+    """Returns two (n, law's domains) arrays: untried mixtures inside the bounds, near the optimum
+    and anywhere; and finished mixtures to repeat.
 
     Args:
         problem: decision problem on the current law.

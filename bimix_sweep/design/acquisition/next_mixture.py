@@ -1,5 +1,5 @@
-"""Chooses the next mixture and its fidelity by the acquisition score: one for each law, or a batch of
-many from one law."""
+"""Chooses the next mixture and its fidelity by the acquisition score: one from each law, or a batch
+from one law."""
 
 import numpy as np
 

@@ -63,8 +63,8 @@ def optimality_criterion(
 def _reduced_inverse_hessian(
     problem: DecisionProblem, quadratic: QuadraticModel, belief: Posterior
 ) -> Array:
-    """Computes `OptimalityCriterion.inverse_hessian`. Rows and columns are 0 for domains at an active
-    bound whose gradient differs from the median by more than its standard deviation."""
+    """Computes `OptimalityCriterion.inverse_hessian`. Rows and columns are 0 for domains at an
+    active bound whose gradient differs from the median by more than its standard deviation."""
     inverse_hessian, point, gradient = (
         np.zeros_like(quadratic.hessian),
         quadratic.point,

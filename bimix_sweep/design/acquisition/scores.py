@@ -127,8 +127,8 @@ def scores(
 
     Args:
         problem, criterion: as for `choose`.
-        posterior: belief at the finite-difference points of `criterion`, then at the candidates, then
-            at any other points.
+        posterior: belief at the finite-difference points of `criterion`, then at the candidates,
+            then at any other points.
         num_candidates: number of candidates.
         num_at_target: number of candidates at the target fidelity, which come first; the variance
             is computed over these.

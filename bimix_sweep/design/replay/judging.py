@@ -1,4 +1,4 @@
-"""Quality of a law in a replay: its predictions against the losses of runs that it was not fitted to."""
+"""Quality of a law in a replay: its predictions against the losses of runs not in its fit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -6,7 +6,8 @@ law is judged at the runs' last step on rows that were not selected: the rows of
 or else the rest of the table. A run that was cut short may be selected at its cost, but is not used
 for judging, since only losses of one step compare. A run that continued longer is judged at the
 step where the others end. The law is judged on predictions of all mixtures, so the variance over
-all mixtures has a larger weight (`run_pool.LEARNING`) than in a sweep, which only has to find the optimum.
+all mixtures has a larger weight (`run_pool.LEARNING`) than in a sweep, which only has to find the
+optimum.
 
 Where runs have several fidelities, any of them may be selected. The choice is made per cost and
 with TARGET_FIDELITY_SHARE for the target fidelity, as in a sweep. The law is judged on runs of the

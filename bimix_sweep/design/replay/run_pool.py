@@ -21,7 +21,8 @@ from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.table import LossTable
 
 LEARNING = 30.0
-"""Weight of the variance over all mixtures, relative to the regret, in `acquisition.scores.choose`."""
+"""Weight of the variance over all mixtures, relative to the regret, in
+`acquisition.scores.choose`."""
 JUDGED = 3
 """Number of runs of the target fidelity that are kept for judging where other fidelities exist:
 with fewer runs a rank correlation is not defined."""
