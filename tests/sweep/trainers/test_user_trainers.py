@@ -13,58 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError, DivergedError, TrainingError, TryAgainError
-from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.trainers import command
-from bimix_sweep.sweep.trainers.base import TrialJob
-from bimix_sweep.sweep.trainers.prepare import prepare_trainer
 from bimix_sweep.sweep.workspace import redaction
 from bimix_sweep.sweep.workspace.redaction import masked
 from bimix_sweep.sweep.workspace.trial_log import MAX_BYTES, MAX_LINE, TrialLog
+from tests.support.attempts import POINT, Attempt
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "cluster_configs" / "examples"
-POINT = json.dumps({"step": 8, "losses": {"web": 2.0, "code": 3.0}})
-
-
-class Attempt:
-    """A training of a brought trainer in a folder of its own."""
-
-    def __init__(self, folder, trainer, **config):
-        self.folder = folder
-        content = {
-            "domains": {"web": {}, "code": {"tokens": 1e9}},
-            "proxy": {"steps": 8},
-            "trainer": trainer,
-        } | config
-        self.trainer = prepare_trainer(
-            SweepConfig.parse(content).anchored(folder), folder, lambda _: None
-        )
-        self.points = {}
-        self.preempted = threading.Event()
-
-    def train(self, recorded=()):
-        log = TrialLog(str(self.folder), "t0000")
-        job = TrialJob(
-            trial="t0000",
-            mixture=Mixture.from_mapping({"web": 0.25, "code": 0.75}),
-            seed=7,
-            checkpoint_dir=self.folder / "checkpoint",
-            precision={},
-            recorded=recorded,
-            preempted=self.preempted,
-            say=log.say,
-            last_words=log.last_words,
-        )
-        try:
-            self.trainer.train(job, self.points.__setitem__)
-        finally:
-            log.close()
-        return self.points
-
-    @property
-    def log(self):
-        return (self.folder / "logs" / "t0000.log").read_text()
 
 
 @pytest.fixture
