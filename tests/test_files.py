@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from bimix_sweep import files
-from bimix_sweep.mixture.table import write_columns
+from bimix_sweep.mixture.columns import write_columns
 
 
 def test_a_pipe_is_written_into_and_stays_a_pipe(tmp_path):

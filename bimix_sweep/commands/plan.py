@@ -129,7 +129,7 @@ def _print_simulation(plan: "Plan", seconds: float) -> None:
     sweeps = f"{count} simulated sweep{'s' if count > 1 else ''}"
     rows = [
         {
-            "trials": row.runs,
+            "trials": row.trials,
             "regret %": f"{100 * row.mean:.2g}",
             **({"worst %": f"{100 * row.worst:.2g}"} if count > 1 else {}),
             "expected by the sweep %": f"{100 * row.stated:.2g}",

@@ -10,8 +10,8 @@ from bimix_sweep.errors import TableError
 
 if TYPE_CHECKING:
     from bimix_sweep.law.posterior.fitted_law import FittedLaw
+    from bimix_sweep.mixture.mixture_file import MixtureFile
     from bimix_sweep.mixture.simplex import Array
-    from bimix_sweep.mixture.table import MixtureFile
 
 Mixtures = Annotated[
     str, typer.Argument(help="CSV or Parquet with r_<domain> columns, optional step and size.")
@@ -41,8 +41,9 @@ def predict(
     import numpy as np
     import pyarrow as pa
 
+    from bimix_sweep.mixture.columns import write_columns
     from bimix_sweep.mixture.goals import ranged
-    from bimix_sweep.mixture.table import MixtureFile, write_columns
+    from bimix_sweep.mixture.mixture_file import MixtureFile
     from bimix_sweep.sweep.stored_law import stored_law
 
     stored, rows = stored_law(law), MixtureFile.read(mixtures)

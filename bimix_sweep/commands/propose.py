@@ -93,7 +93,8 @@ def propose(
     --max, --min, --goal and --seed.
     """
     from bimix_sweep.config import SweepConfig
-    from bimix_sweep.mixture.table import LossTable, check_ending
+    from bimix_sweep.mixture.columns import check_ending
+    from bimix_sweep.mixture.table import LossTable
     from bimix_sweep.sweep.offline import offline
     from bimix_sweep.sweep.offline.from_table import propose_from_table
 
@@ -111,9 +112,8 @@ def propose(
     folder = None
     if kind == "TABLE":
         lower, upper = bounds("--min", minimum), bounds("--max", maximum)
-        trials = propose_from_table(
-            LossTable.read(source, goals_of(goal)), count, lower=lower, upper=upper, seed=seed
-        )
+        runs = LossTable.read(source, goals_of(goal))
+        trials = propose_from_table(runs, count, lower=lower, upper=upper, seed=seed)
     else:
         folder = source
         if kind == "CONFIG":

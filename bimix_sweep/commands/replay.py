@@ -65,8 +65,9 @@ def replay(
     """
     import pyarrow as pa
 
-    from bimix_sweep.design.replay import replay as replay_policy
-    from bimix_sweep.mixture.table import LossTable, write_columns
+    from bimix_sweep.design.replay.replay import replay as replay_policy
+    from bimix_sweep.mixture.columns import write_columns
+    from bimix_sweep.mixture.table import LossTable
 
     goals = goals_of(goal)
     finished = LossTable.read(table, goals)
@@ -98,9 +99,7 @@ def replay(
         print_json([_json_row(row) for row in rows])
         return
     if (num_judged := results[-1].num_judged) < FEW:
-        notes.append(
-            f"the last row is judged on {num_judged} trials: rank correlation and regret say little"
-        )
+        notes.append(f"only {num_judged} runs judge the last row: its rank and regret say little")
     print_notes(notes)
     print_rows(f"judged on {'the runs not chosen' if heldout is None else heldout}", rows)
     typer.echo(f"wrote {out}")
@@ -110,7 +109,7 @@ def _notes(
     finished: "LossTable", judged: "LossTable | None", table: str, heldout: str | None
 ) -> list[str]:
     """Notes on the tables, on goals that are not stated and on runs that are in both tables."""
-    from bimix_sweep.design.replay import seen_before
+    from bimix_sweep.design.replay.replay import seen_before
     from bimix_sweep.mixture.goals import unstated
 
     notes = [*finished.notes, *(judged.notes if judged is not None else ())]

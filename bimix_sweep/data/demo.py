@@ -166,7 +166,7 @@ def _header(text: str) -> str:
 
 def _prose(text: str) -> str:
     """All docstrings of a module, without examples at the Python prompt."""
-    found = []
+    texts = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(
             node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -175,5 +175,5 @@ def _prose(text: str) -> str:
                 line for line in doc.splitlines() if not line.lstrip().startswith((">>>", "..."))
             ]
             if sum(map(len, lines)) >= MIN_CHARACTERS // 4:
-                found.append("\n".join(lines))
-    return "\n\n".join(found)
+                texts.append("\n".join(lines))
+    return "\n\n".join(texts)

@@ -15,21 +15,14 @@ from pathlib import PurePosixPath
 from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.parquet
 from pyarrow import fs
 
 from bimix_sweep.data.blocks import BLOCK, Portion
+from bimix_sweep.data.parquet_reading import MAX_TEXT_BYTES, parquet_texts, too_long
 from bimix_sweep.errors import DataError
 
-LARGEST_TEXT = 64_000_000
-"""Maximum bytes of one document; a longer text is a collection without marked document ends."""
-LARGEST_JSON = 512_000_000
+MAX_JSON_BYTES = 512_000_000
 """Maximum bytes of a `.json` file, which is parsed as a whole."""
-MAX_COMPRESSION = 1000
-"""Maximum compression factor of a Parquet column; text compresses less, and more could fill the
-memory."""
-BATCH_BYTES = 16_000_000
-"""Approximate bytes of text in Parquet rows that are decoded at once."""
 COMPRESSED = (".gz", ".zst")
 """Endings of compressed files."""
 TOKEN_FILES = (".npy", ".bin")
@@ -79,7 +72,7 @@ def read_texts(filesystem: fs.FileSystem, portion: Portion, column: str) -> Iter
                 "files for every domain"
             )
         if kind == ".parquet":
-            yield from _parquet_texts(filesystem, portion, column)
+            yield from parquet_texts(filesystem, portion, column)
         elif kind in LINES:
             for where, line in _lines(filesystem, portion):
                 if line.strip():
@@ -88,25 +81,25 @@ def read_texts(filesystem: fs.FileSystem, portion: Portion, column: str) -> Iter
             yield from _json_texts(filesystem, path, column)
         else:
             with _open(filesystem, path) as stream:
-                yield _whole(stream, path, LARGEST_TEXT).decode()
+                yield _whole(stream, path, MAX_TEXT_BYTES).decode()
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it or leave "
             "it out"
         ) from error
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
-        said = str(error).splitlines()[0]
-        if "too much memory" in said:  # zstd's message for a window above 128 MB
-            said += (
+        reason = str(error).splitlines()[0]
+        if "too much memory" in reason:  # zstd's message for a window above 128 MB
+            reason += (
                 " (its window is larger than 128 MB); compress it again without --long or --ultra"
             )
-        raise DataError(f"{path} cannot be read: {said}") from error
+        raise DataError(f"{path} cannot be read: {reason}") from error
 
 
 def _json_texts(filesystem: fs.FileSystem, path: str, column: str) -> Iterator[str]:
     """Texts of a `.json` file, which holds one entry or a list of entries."""
     with _open(filesystem, path) as stream:
-        entries = _parse(_whole(stream, path, LARGEST_JSON), path)
+        entries = _parse(_whole(stream, path, MAX_JSON_BYTES), path)
     for number, entry in enumerate(entries if isinstance(entries, list) else [entries], start=1):
         if isinstance(entry, str):
             yield entry
@@ -128,7 +121,7 @@ def _whole(stream: IO[bytes], path: str, most: int) -> bytes:
     """Reads a whole file; raises DataError if it is larger than `most` bytes."""
     data = stream.read(most + 1)
     if len(data) > most:
-        what = "JSON value" if most == LARGEST_JSON else "text"
+        what = "JSON value" if most == MAX_JSON_BYTES else "text"
         raise DataError(
             f"{path} is one {what} of more than {most // 10**6} MB, which would be held in memory; "
             "cut it into documents, one a line of .jsonl or a file each"
@@ -152,18 +145,11 @@ def _lines(filesystem: fs.FileSystem, portion: Portion) -> Iterator[tuple[str, b
 
 
 def _line(stream: IO[bytes], where: str) -> bytes:
-    """Reads one line; raises DataError if it is longer than LARGEST_TEXT."""
-    line = stream.readline(LARGEST_TEXT + 1)
-    if len(line) > LARGEST_TEXT:
-        raise _too_long(where)
+    """Reads one line; raises DataError if it is longer than MAX_TEXT_BYTES."""
+    line = stream.readline(MAX_TEXT_BYTES + 1)
+    if len(line) > MAX_TEXT_BYTES:
+        raise too_long(where)
     return line
-
-
-def _too_long(where: str) -> DataError:
-    return DataError(
-        f"{where} is longer than {LARGEST_TEXT // 10**6} MB, which would be held in memory as one "
-        "document; cut it into documents"
-    )
 
 
 def _sought_lines(filesystem: fs.FileSystem, portion: Portion) -> Iterator[tuple[str, bytes]]:
@@ -205,8 +191,8 @@ def _streamed_lines(filesystem: fs.FileSystem, portion: Portion) -> Iterator[tup
                 head, newline, piece = piece.partition(b"\n")
                 if begun is not None:
                     begun += head
-                    if len(begun) > LARGEST_TEXT:
-                        raise _too_long(where)
+                    if len(begun) > MAX_TEXT_BYTES:
+                        raise too_long(where)
                     if newline:
                         yield where, begun
                         begun = None
@@ -243,82 +229,3 @@ def _text_of(entry: Any, column: str, where: str) -> str:
     if not isinstance(text, str):
         raise DataError(f"{where}: field {column!r} is {type(text).__name__}; need text")
     return text
-
-
-def _parquet_texts(filesystem: fs.FileSystem, portion: Portion, column: str) -> Iterator[str]:
-    path = portion.path
-    with filesystem.open_input_file(path) as stream, pa.parquet.ParquetFile(stream) as table:
-        schema = table.schema_arrow
-        if column not in schema.names:
-            raise DataError(
-                f"{path} has no column {column!r}; it has {', '.join(schema.names[:8])}"
-            )
-        kind = schema.field(column).type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            raise DataError(f"{path}: column {column!r} is {kind}; need text")
-        for group, ranges in _rows(table.metadata, portion):
-            yield from _group_texts(table, group, ranges, column, path)
-
-
-def _rows(metadata: Any, portion: Portion) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """(row group, [first, last) ranges of its rows that are read)."""
-    sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-    if portion.blocks is None:
-        yield from ((group, [(0, size)]) for group, size in enumerate(sizes) if size)
-        return
-    per_block = metadata.num_rows / portion.num_blocks
-    found: dict[int, list[tuple[int, int]]] = {}
-    first = 0
-    for group, size in enumerate(sizes):
-        for block in portion.blocks:
-            low, high = round(block * per_block), round((block + 1) * per_block)
-            low, high = max(low - first, 0), min(high - first, size)
-            if low < high:
-                found.setdefault(group, []).append((low, high))
-        first += size
-    for group, ranges in found.items():
-        factor = 1.0
-        if portion.reach is not None and (stored := metadata.row_group(group).total_byte_size):
-            factor = min(1.0, portion.reach / len(found) / stored)
-        moved, end = [], 0
-        for low, high in ranges:
-            start = max(end, int(low * factor))
-            end = min(start + high - low, sizes[group])
-            moved.append((start, end))
-        yield group, moved
-
-
-def _group_texts(
-    table: Any, group: int, ranges: list[tuple[int, int]], column: str, path: str
-) -> Iterator[str]:
-    """Texts of some row ranges of one row group, decoded in batches of about BATCH_BYTES."""
-    details = table.metadata.row_group(group)
-    where, batch = f"{path} row group {group}", 1
-    for number in range(details.num_columns):
-        chunk = details.column(number)
-        if chunk.path_in_schema == column:
-            size, stored = chunk.total_uncompressed_size, chunk.total_compressed_size
-            if size > LARGEST_TEXT * details.num_rows:
-                raise _too_long(f"{where}: a text of column {column!r}")
-            if size > BATCH_BYTES and size > MAX_COMPRESSION * stored:
-                raise DataError(
-                    f"{where}: column {column!r} is compressed {size // max(1, stored)}-fold, as "
-                    "no text is, and could fill the memory; leave the file out"
-                )
-            batch = max(1, min(1024, BATCH_BYTES * details.num_rows // max(1, size)))
-    place, left = 0, [*ranges]
-    for rows in table.iter_batches(batch_size=batch, row_groups=[group], columns=[column]):
-        texts = rows.column(0)
-        while left and left[0][0] < place + len(texts):
-            low, high = left[0]
-            for text in texts.slice(max(0, low - place), high - max(low, place)).to_pylist():
-                if text is not None:
-                    if len(text) > LARGEST_TEXT:
-                        raise _too_long(f"{where}: a text of column {column!r}")
-                    yield text
-            if high > place + len(texts):
-                break
-            left.pop(0)
-        place += len(texts)
-        if not left:
-            return

@@ -15,84 +15,20 @@ request.
 import hashlib
 import heapq
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-from tokenizers import Tokenizer
-
 from bimix_sweep.data.sources import Source
-from bimix_sweep.data.token_files import Tokens
+from bimix_sweep.data.tokenizing import Content, Document, Encoder
 from bimix_sweep.errors import DataError
 
-END_OF_TEXT = "<|endoftext|>"
-"""Special token that ends every document."""
 SCAN_BYTES = 128_000_000
 """Bytes of text that are read of a source first, if it has so many (docs/evidence.md)."""
 POOL_BYTES = 16_000_000
 """Characters of text, or tokens, with the smallest keys that stay in memory until the tokenizer
 is known; a domain that needs more is read again."""
-BATCH_CHARACTERS = 250_000
-"""Characters encoded at once, so that memory use stays small."""
 ALL_KEYS = 1 << 128
 """Number of possible keys: a key has 16 bytes."""
-Content = str | Tokens
-"""Text of a document, or its ready-made tokens."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """One document, tokenised."""
-
-    key: bytes
-    """Hash of the text, 16 bytes."""
-    tokens: Tokens
-    """(tokens,), with the end of text if there is one."""
-
-
-class Encoder:
-    """Turns texts into tokens; no part of a text becomes a special token. Ready-made tokens stay
-    unchanged."""
-
-    def __init__(self, tokenizer: Tokenizer | None) -> None:
-        """Args:
-        tokenizer: None where the sources hold tokens.
-        """
-        self._tokenizer = tokenizer
-        if tokenizer is not None:
-            tokenizer.encode_special_tokens = True  # `<|endoftext|>` in a text is text
-            self._end = tokenizer.token_to_id(END_OF_TEXT)
-            self._wide = tokenizer.get_vocab_size() > 2**16
-
-    def __call__(self, contents: Iterable[tuple[bytes, Content]]) -> Iterator[Document]:
-        """The documents of (key, content) pairs, in the same order."""
-        if self._tokenizer is None:
-            for key, content in contents:
-                if not isinstance(content, str):
-                    yield Document(key=key, tokens=content)
-            return
-        for batch in _batches(contents):
-            encodings = self._tokenizer.encode_batch_fast(
-                [text for _, text in batch], add_special_tokens=False
-            )
-            kind = np.uint32 if self._wide else np.uint16
-            for (key, _), encoding in zip(batch, encodings, strict=True):
-                yield Document(key=key, tokens=np.array([*encoding.ids, self._end], dtype=kind))
-
-
-def _batches(contents: Iterable[tuple[bytes, Content]]) -> Iterator[list[tuple[bytes, Content]]]:
-    """Groups (key, content) pairs into batches of about BATCH_CHARACTERS."""
-    batch: list[tuple[bytes, Content]] = []
-    size = 0
-    for key, content in contents:
-        batch.append((key, content))
-        size += len(content)
-        if size >= BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 class DocumentSample:
@@ -100,7 +36,7 @@ class DocumentSample:
     and computes the keys."""
 
     def __init__(self, name: str, source: Source, *, piece_characters: int = 0) -> None:
-        """Read the source, or the first SCAN_BYTES of its blocks.
+        """Reads the source, or the first SCAN_BYTES of its blocks.
 
         Args:
             name: name of the domain or target.
@@ -191,10 +127,10 @@ class DocumentSample:
     def record(self) -> dict[str, Any]:
         """JSON-able: how much of the source was read, and how much there is."""
         blocks = self._files.blocks if self._files is not None else None
-        share = 1.0 if blocks is None else self._read / blocks.total
+        fraction = 1.0 if blocks is None else self._read / blocks.total
         portions = [] if blocks is None else blocks.portions(0, self._read)
         reached = [p.reach for p in portions if p.reach is not None and p.size > p.reach]
-        there = self.num_bytes / share
+        there = self.num_bytes / fraction
         if blocks is not None and reached:  # moved blocks are no sample of the whole file
             there = max(there, blocks.num_bytes)
         return {
@@ -234,13 +170,13 @@ class DocumentSample:
     def _between(self, low: int, high: int | None) -> Iterator[tuple[bytes, Content]]:
         """(key, content) of the always read blocks whose keys are in [low, high), read again;
         None: no upper end."""
-        done = set()
+        given = set()
         for content in self._contents(0, self._base):
             key, variant, _, _ = identify(content)
             number = int.from_bytes(key)
             taken = number >= low and (high is None or number < high)
-            if taken and key not in done and self.variants.get(key) == variant:
-                done.add(key)
+            if taken and key not in given and self.variants.get(key) == variant:
+                given.add(key)
                 yield key, content
 
 
@@ -278,9 +214,9 @@ class _Smallest:
 
 
 def identify(content: Content) -> tuple[bytes, bytes, int, int]:
-    """Key, variant, size and bytes of a document.
+    """Computes key, variant, size and bytes of a document.
 
-    Replicas that differ only in the white space around them, in the kind of line ends or in the
+    Copies that differ only in the white space around them, in the kind of line ends or in the
     composition of accents have the same key and the same size. Of these copies, the one with the
     smallest variant is kept.
 
@@ -303,47 +239,3 @@ def identify(content: Content) -> tuple[bytes, bytes, int, int]:
 def _hash(data: bytes, size: int) -> bytes:
     """BLAKE2b hash of `size` bytes."""
     return hashlib.blake2b(data, digest_size=size).digest()
-
-
-def shared_documents(samples: Mapping[str, DocumentSample]) -> dict[str, dict[str, int]]:
-    """{domain: {a later domain: number of documents that both hold}}, among the documents that were
-    read.
-
-    Pairs of domains without a shared document are left out.
-    """
-    found: dict[str, dict[str, int]] = {}
-    names = [*samples]
-    for place, name in enumerate(names):
-        for other in names[place + 1 :]:
-            if count := len(samples[name].variants.keys() & samples[other].variants.keys()):
-                found.setdefault(name, {})[other] = count
-    return found
-
-
-def what_was_read(name: str, record: Mapping[str, Any]) -> str:
-    """Sentence about one source, from its `DocumentSample.record`.
-
-    The record may have further entries that say how many documents and tokens were kept.
-    """
-    read, there = record["bytes_read"], record["bytes"]
-    files = (
-        "" if not record["files"] else f" in {record['files_read']:,} of {record['files']:,} files"
-    )
-    said = f"{name}: read {read / 1e6:.3g} MB{files}, {record['documents']:,} documents"
-    if read < there:
-        said += f", of about {there / 1e6:.3g} MB: blocks spread evenly over all files"
-    if "tokens_kept" in record:
-        said += f"; {record['tokens_kept']:,} tokens kept to train on"
-    if record["repeated_documents"]:
-        said += f"; {record['repeated_documents']:,} copies of documents left out"
-    if record.get("held_out_elsewhere"):
-        said += (
-            f"; {record['held_out_elsewhere']:,} documents left out that other splits validate on"
-        )
-    if "reach_bytes" in record:
-        said += (
-            "; compressed files and row groups of Parquet cannot be read from the middle, so no "
-            f"more than their first {record['reach_bytes'] / 1e6:.3g} MB were read: give it "
-            "smaller files where documents lie in an order"
-        )
-    return said

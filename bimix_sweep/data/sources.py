@@ -71,10 +71,10 @@ class Source:
                     hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
                 )
         else:
-            found = [(f.path, f.size, f.mtime_ns) for f in self._files()[1]]
+            states = [(f.path, f.size, f.mtime_ns) for f in self._files()[1]]
             digest.update(
                 json.dumps(
-                    [found, self.column, self.vocabulary, self.end_of_text, self.dtype]
+                    [states, self.column, self.vocabulary, self.end_of_text, self.dtype]
                 ).encode()
             )
         return digest.hexdigest()
@@ -148,13 +148,15 @@ class Source:
 class OpenSource:
     """The files of a source, listed once."""
 
-    def __init__(self, source: Source, filesystem: fs.FileSystem, found: list[fs.FileInfo]) -> None:
+    def __init__(
+        self, source: Source, filesystem: fs.FileSystem, chosen: list[fs.FileInfo]
+    ) -> None:
         self._source, self._filesystem = source, filesystem
         self.blocks = Blocks(
-            [(f.path, f.size) for f in found],
-            whole=[is_whole(f.path) for f in found],
-            sought=[is_sought(f.path) for f in found],
-            num_bytes=sum(_text_bytes(f) for f in found),
+            [(f.path, f.size) for f in chosen],
+            whole=[is_whole(f.path) for f in chosen],
+            sought=[is_sought(f.path) for f in chosen],
+            num_bytes=sum(_text_bytes(f) for f in chosen),
         )
 
     def texts(self, portions: Iterable[Portion] | None) -> Iterator[str]:
@@ -222,7 +224,7 @@ def _find(path: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
         if top.type == fs.FileType.NotFound:
             looked = f" (looked for {base})" if base != str(path) else ""
             raise DataError(f"{path} was not found{looked}; need a file, a folder, a glob or a URI")
-        found = (
+        chosen = (
             [top]
             if top.type == fs.FileType.File
             else filesystem.get_file_info(fs.FileSelector(base, recursive=True))
@@ -238,7 +240,7 @@ def _find(path: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
             "or a URI"
         ) from error
     kept = []
-    for info in found:
+    for info in chosen:
         inside = info.path[len(base) :].strip("/")
         hidden = (
             any(part.startswith((".", "_SUCCESS")) for part in inside.split("/")) and inside != ""

@@ -7,8 +7,9 @@ domain become its validation split, and the next ones its training split.
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from bimix_sweep.data.sample import Document, DocumentSample, Encoder
+from bimix_sweep.data.sample import DocumentSample
 from bimix_sweep.data.token_files import Tokens
+from bimix_sweep.data.tokenizing import Document, Encoder
 from bimix_sweep.errors import DataError
 
 MIN_DOCUMENTS = 12
@@ -48,7 +49,7 @@ def split_domain(
     max_tokens: int | None,
     left_out: Collection[bytes],
 ) -> DomainDocuments:
-    """Split a domain by the keys of its documents.
+    """Splits a domain by the keys of its documents.
 
     A document gives at most a limited number of tokens to the validation split, so that one long
     text cannot be the whole split. These tokens come from the middle of the document, because
@@ -77,7 +78,7 @@ def split_domain(
     pieces: list[Tokens] = []
     held_out: list[bytes] = []
     train: list[Document] = []
-    left, tokens, found = validation_tokens, 0, 0
+    left, tokens, num_train = validation_tokens, 0, 0
     for document in sample.in_order(encode):
         tokens += len(document.tokens)
         if left and len(held_out) < allowed:
@@ -86,8 +87,8 @@ def split_domain(
             left -= len(pieces[-1])
         else:
             train.append(document)
-            found += 0 if document.key in left_out else len(document.tokens)
-            if not left and max_tokens is not None and found >= max_tokens:
+            num_train += 0 if document.key in left_out else len(document.tokens)
+            if not left and max_tokens is not None and num_train >= max_tokens:
                 break
     if left:
         raise DataError(
@@ -95,21 +96,43 @@ def split_domain(
             f"of {validation_tokens} tokens may take a third of the documents and found "
             f"{validation_tokens - left} there: give it more text or lower the validation tokens"
         )
-    while not sample.whole and (max_tokens is None or found < max_tokens):
-        each = sample.num_bytes / tokens
-        wanted = None if max_tokens is None else max(MIN_MORE, (max_tokens - found) * each * MORE)
-        more = sample.more(encode, wanted)
-        train += more
-        tokens += sum(len(document.tokens) for document in more)
-        found += sum(len(document.tokens) for document in more if document.key not in left_out)
+    train += _further_documents(sample, encode, tokens, num_train, max_tokens, left_out)
     train.sort(key=lambda document: document.key)
     return DomainDocuments(validation=pieces, held_out=held_out, train=train)
+
+
+def _further_documents(
+    sample: DocumentSample,
+    encode: Encoder,
+    tokens: int,
+    num_train: int,
+    max_tokens: int | None,
+    left_out: Collection[bytes],
+) -> list[Document]:
+    """Reads further blocks of a source until `max_tokens` training tokens or its end are reached.
+
+    Args:
+        sample, encode, max_tokens, left_out: as for `split_domain`.
+        tokens: number of tokens of the documents that were read so far.
+        num_train: number of these that are training tokens.
+    """
+    further: list[Document] = []
+    while not sample.whole and (max_tokens is None or num_train < max_tokens):
+        each = sample.num_bytes / tokens
+        wanted = (
+            None if max_tokens is None else max(MIN_MORE, (max_tokens - num_train) * each * MORE)
+        )
+        more = sample.more(encode, wanted)
+        further += more
+        tokens += sum(len(document.tokens) for document in more)
+        num_train += sum(len(document.tokens) for document in more if document.key not in left_out)
+    return further
 
 
 def target_pieces(
     name: str, sample: DocumentSample, encode: Encoder, *, validation_tokens: int
 ) -> tuple[list[Tokens], list[bytes]]:
-    """Pieces of a target's documents, and the keys of these documents.
+    """Chooses pieces of a target's documents; returns them and the keys of these documents.
 
     If the target has more than `validation_tokens`, the pieces come from VOICES documents, or from
     as many places in fewer documents.
@@ -119,18 +142,18 @@ def target_pieces(
     """
     most = -(-validation_tokens // min(VOICES, sample.count))
     documents: list[Document] = []
-    found = 0
+    num_tokens = 0
     for document in sample.in_order(encode):
         documents.append(document)
-        found += min(most, len(document.tokens))
-        if found >= validation_tokens:
+        num_tokens += min(most, len(document.tokens))
+        if num_tokens >= validation_tokens:
             break
-    while found < validation_tokens and most < max(len(d.tokens) for d in documents):
+    while num_tokens < validation_tokens and most < max(len(d.tokens) for d in documents):
         most *= 2
-        found = sum(min(most, len(d.tokens)) for d in documents)
-    if found < (least := min(MIN_TARGET_TOKENS, validation_tokens)):
+        num_tokens = sum(min(most, len(d.tokens)) for d in documents)
+    if num_tokens < (least := min(MIN_TARGET_TOKENS, validation_tokens)):
         raise DataError(
-            f"target {name} has {found} tokens; need at least {least}, so give it more text"
+            f"target {name} has {num_tokens} tokens; need at least {least}, so give it more text"
         )
     pieces: list[Tokens] = []
     keys: list[bytes] = []

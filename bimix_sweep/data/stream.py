@@ -167,13 +167,13 @@ def badly_realised(mixture: Mixture, sequences: int) -> dict[str, tuple[float, f
     Returns:
         {domain: (requested proportion, realised proportion)}.
     """
-    asked = mixture.as_array()
-    if (asked[asked > 0] * sequences >= 1 / MAX_DIFFERENCE).all():
+    proportions = mixture.as_array()
+    if (proportions[proportions > 0] * sequences >= 1 / MAX_DIFFERENCE).all():
         return {}  # a domain is never more than one sequence away from its proportion
-    _, counts = _assign(asked, np.zeros(len(asked), dtype=np.int64), 0, sequences)
+    _, counts = _assign(proportions, np.zeros(len(proportions), dtype=np.int64), 0, sequences)
     return {
         name: (float(wanted), count / sequences)
-        for name, wanted, count in zip(mixture.names, asked, counts[-1].tolist(), strict=True)
+        for name, wanted, count in zip(mixture.names, proportions, counts[-1].tolist(), strict=True)
         if abs(count - wanted * sequences) > MAX_DIFFERENCE * wanted * sequences
     }
 

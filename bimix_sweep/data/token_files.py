@@ -116,9 +116,9 @@ def _documents(numbers: _Numbers, block: int, form: TokenFormat) -> Iterator[Tok
         if not len(more := numbers.read(place, numbers.block)):
             break
         place += len(more)
-        found = np.flatnonzero(more == form.end_of_text)
-        if len(found):
-            more = more[: found[0] + 1]
+        ends = np.flatnonzero(more == form.end_of_text)
+        if len(ends):
+            more = more[: ends[0] + 1]
             ends = np.array([len(tokens) + len(more)])
         tokens = np.concatenate([tokens, more])
         if len(tokens) - starts[-1] > LARGEST_DOCUMENT:

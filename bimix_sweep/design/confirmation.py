@@ -15,7 +15,7 @@ Two mixtures differ where |difference| > t se, with t the 97.5 % quantile of Stu
 with PRIOR_DEGREES + (M - 1)(n - 1) degrees.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,25 +107,70 @@ def compare_confirmation_trials(
         SweepError: there is no predicted optimum, no shared seed, a trial lacks a weighted target,
             all weights are 0, or nothing is there to estimate the noise from.
     """
-    if predicted not in losses:
-        raise SweepError(
-            f"no final training of the {predicted} optimum; there are {', '.join(losses) or 'none'}"
-        )
-    roles = [predicted, *(role for role in losses if role != predicted)]
-    seeds = sorted(set.intersection(*(set(losses[role]) for role in roles)))
-    if not seeds:
-        raise SweepError(
-            f"the final trainings of {', '.join(roles)} share no seed; train each with the same "
-            "seeds"
-        )
+    roles, seeds = _roles_and_seeds(losses, predicted)
     values = np.array(
         [
             [_objective(losses[role][seed], weights, objective, goals or {}) for seed in seeds]
             for role in roles
         ]
     )
-    count = len(seeds)
-    degrees = (len(roles) - 1) * (count - 1)
+    sigma, degrees = _noise(values, noise)
+    error = sigma * np.sqrt(2 / len(seeds))
+    bound = float(stats.t.ppf(0.975, degrees)) * error
+    compared = [
+        ComparedMixture(
+            role=role,
+            mixture=mixtures[role],
+            objective=float(own.mean()),
+            difference=float((own - values[0]).mean()),
+            losses=_mean_losses([losses[role][seed] for seed in seeds]),
+            noise95=bound if role != predicted else 0.0,
+            differs=bool(role != predicted and abs((own - values[0]).mean()) > bound),
+        )
+        for role, own in zip(roles, values, strict=True)
+    ]
+    recommended, reason = _recommend(compared, bound, len(seeds), regret)
+    return Comparison(
+        mixtures=tuple(sorted(compared, key=lambda one: one.objective)),
+        seeds=tuple(seeds),
+        recommended=recommended,
+        reason=reason,
+        noise=sigma,
+    )
+
+
+def _roles_and_seeds(
+    losses: Mapping[str, Mapping[int, Mapping[str, float]]], predicted: str
+) -> tuple[list[str], list[int]]:
+    """Returns the roles, the predicted optimum first, and the seeds that all of them share.
+    Arguments and errors as for `compare_confirmation_trials`."""
+    if predicted not in losses:
+        raise SweepError(
+            f"no confirmation trial of the {predicted} optimum; there are "
+            f"{', '.join(losses) or 'none'}"
+        )
+    roles = [predicted, *(role for role in losses if role != predicted)]
+    seeds = sorted(set.intersection(*(set(losses[role]) for role in roles)))
+    if not seeds:
+        raise SweepError(
+            f"the confirmation trials of {', '.join(roles)} share no seed; train each with the "
+            "same seeds"
+        )
+    return roles, seeds
+
+
+def _noise(values: Array, noise: float | None) -> tuple[float, int]:
+    """Returns sigma of the module's docstring and its degrees of freedom.
+
+    Args:
+        values: (mixtures, seeds) objectives.
+        noise: the law's standard deviation of one trial's objective; None without a law.
+
+    Raises:
+        SweepError: there are no degrees of freedom.
+    """
+    num_mixtures, num_seeds = values.shape
+    degrees = (num_mixtures - 1) * (num_seeds - 1)
     residual = (
         values
         - values.mean(axis=1, keepdims=True)
@@ -135,37 +180,16 @@ def compare_confirmation_trials(
     prior = PRIOR_DEGREES if noise is not None else 0
     if degrees + prior == 0:
         raise SweepError(
-            f"{len(roles)} mixtures with {count} shared seed and no law: nothing says how large "
-            "the noise is; train two seeds"
+            f"{num_mixtures} mixtures with {num_seeds} shared seed and no law: nothing says how "
+            "large the noise is; train two seeds"
         )
     sigma = float(np.sqrt((prior * (noise or 0.0) ** 2 + (residual**2).sum()) / (prior + degrees)))
-    error = sigma * np.sqrt(2 / count)
-    bound = float(stats.t.ppf(0.975, prior + degrees)) * error
-    compared = []
-    for index, role in enumerate(roles):
-        difference = float((values[index] - values[0]).mean())
-        compared.append(
-            ComparedMixture(
-                role=role,
-                mixture=mixtures[role],
-                objective=float(values[index].mean()),
-                difference=difference,
-                losses={
-                    t: float(np.mean([losses[role][seed][t] for seed in seeds]))
-                    for t in losses[role][seeds[0]]
-                },
-                noise95=bound if index else 0.0,
-                differs=bool(index and abs(difference) > bound),
-            )
-        )
-    recommended, reason = _recommend(compared, bound, count, regret)
-    return Comparison(
-        mixtures=tuple(sorted(compared, key=lambda one: one.objective)),
-        seeds=tuple(seeds),
-        recommended=recommended,
-        reason=reason,
-        noise=sigma,
-    )
+    return sigma, prior + degrees
+
+
+def _mean_losses(losses: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Returns {target: mean loss} over trials."""
+    return {target: float(np.mean([one[target] for one in losses])) for target in losses[0]}
 
 
 def objective_noise(law: FittedLaw, problem: DecisionProblem, point: Array) -> float:
@@ -181,7 +205,7 @@ ROLES = {"predicted": "predicted optimum", "measured": "best measured"}
 mixture may have several roles."""
 
 
-def said(role: str) -> str:
+def role_in_words(role: str) -> str:
     """Writes a role in words: `uniform = measured` becomes `uniform (also best measured)`."""
     first, *others = (ROLES.get(part, part) for part in role.split(" = "))
     return f"{first} (also {' and '.join(others)})" if others else first
@@ -199,29 +223,35 @@ def _recommend(
         best = min(better, key=lambda one: one.difference)
         return (
             best.role,
-            f"{said(best.role)} was {-best.difference / own.objective:.2%} better than "
-            f"{said(own.role)} in {seeds}, beyond the noise of {bound / own.objective:.2%}",
+            f"{role_in_words(best.role)} was {-best.difference / own.objective:.2%} better than "
+            f"{role_in_words(own.role)} in {seeds}, beyond the noise of "
+            f"{bound / own.objective:.2%}",
         )
-    worse = [said(one.role) for one in others if one.differs]
-    same = [said(one.role) for one in others if not one.differs]
+    worse = [role_in_words(one.role) for one in others if one.differs]
+    same = [role_in_words(one.role) for one in others if not one.differs]
     noise = f"the noise of ±{bound / own.objective:.2%}"
     if worse:
-        told = f"{said(own.role)} is better than {', '.join(worse)} beyond {noise} in {seeds}"
-        told += f"; it does not differ from {', '.join(same)}" if same else ""
+        text = (
+            f"{role_in_words(own.role)} is better than {', '.join(worse)} beyond {noise} in {seeds}"
+        )
+        text += f"; it does not differ from {', '.join(same)}" if same else ""
     else:
-        told = (
-            f"{said(own.role)} does not differ from {', '.join(same) or 'anything'} by more than "
-            f"{noise} in {seeds}"
+        text = (
+            f"{role_in_words(own.role)} does not differ from {', '.join(same) or 'anything'} by "
+            f"more than {noise} in {seeds}"
         )
     if others:
-        losses = [f"of {said(one.role)} {_apart(one.difference / own.objective)}" for one in others]
-        told += f": the loss {', '.join(losses)} than its own"
+        losses = [
+            f"of {role_in_words(one.role)} {_apart(one.difference / own.objective)}"
+            for one in others
+        ]
+        text += f": the loss {', '.join(losses)} than its own"
     if same and regret is not None and regret < bound / own.objective:
-        told += (
+        text += (
             f"; the expected regret of {regret:.2%} is below that noise, so {seeds} cannot tell "
             "such mixtures apart at that precision"
         )
-    return own.role, told
+    return own.role, text
 
 
 def _apart(difference: float) -> str:
@@ -239,7 +269,7 @@ def _objective(
         target for target, weight in weights.items() if weight > 0 and target not in losses
     ]:
         raise SweepError(
-            f"a final training has no loss of {', '.join(missing)}; need every weighted target"
+            f"a confirmation trial has no loss of {', '.join(missing)}; need every weighted target"
         )
     counted = {target: weight for target, weight in weights.items() if weight > 0}
     if not counted:

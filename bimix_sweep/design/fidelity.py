@@ -1,4 +1,5 @@
-"""Fidelity of a trial: the size of its proxy and its number of steps."""
+"""Fidelity of a trial: the size of its proxy and its number of steps; and how much of a sweep's
+cost the target fidelity gets."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,8 @@ RARE = 3
 """Number of trials of one size that makes a number of steps common. A rarer number of steps is
 replaced by the common one below it (a run that continued longer); where none is below, the trials
 were cut short."""
+TARGET_FIDELITY_SHARE = 0.5
+"""Smallest fraction of a sweep's cost that is spent at the target fidelity (docs/evidence.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +37,26 @@ class Fidelity:
     def beyond(self, other: "Fidelity") -> str:
         """Names the quantities in which this fidelity exceeds another: `at a larger size`, `for
         more steps`."""
-        said = [
-            word
-            for word, more in (
-                ("at a larger size", self.size > other.size),
-                ("for more steps", self.steps > other.steps),
-            )
-            if more
-        ]
-        return " and ".join(said)
+        larger = ["at a larger size"] if self.size > other.size else []
+        longer = ["for more steps"] if self.steps > other.steps else []
+        return " and ".join(larger + longer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fidelities:
+    """Fidelities of a sweep's trials."""
+
+    choices: tuple[Fidelity, ...]
+    """Fidelities to choose from; the target fidelity is the first."""
+    finished: Sequence[Fidelity]
+    """Fidelities of the finished trials."""
+    running: Sequence[Fidelity]
+    """Fidelities of the running trials."""
+
+    def of(self, candidates: int) -> list[Fidelity]:
+        """Returns the fidelities of `candidates` mixtures at every choice: first all mixtures at
+        the first fidelity, then all at the next."""
+        return [fidelity for fidelity in self.choices for _ in range(candidates)]
 
 
 def fidelities_of(table: LossTable) -> list[Fidelity]:
@@ -91,3 +105,11 @@ def kinds_of(fidelities: Sequence[Fidelity]) -> list[Fidelity]:
 def target_fidelity(fidelities: Iterable[Fidelity]) -> Fidelity:
     """Returns the target fidelity: the largest size, and the most steps at this size."""
     return max(fidelities, key=lambda fidelity: (fidelity.size, fidelity.steps))
+
+
+def target_fidelity_due(fidelities: Sequence[Fidelity], target: Fidelity) -> bool:
+    """Tells whether the target fidelity `target` has less than TARGET_FIDELITY_SHARE of the cost of
+    trials at these fidelities."""
+    return sum(
+        fidelity.cost for fidelity in fidelities if fidelity == target
+    ) < TARGET_FIDELITY_SHARE * sum(fidelity.cost for fidelity in fidelities)

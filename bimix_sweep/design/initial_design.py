@@ -22,12 +22,12 @@ import numpy as np
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import Array, project, sample
 
-SMALLEST_SHARE = 0.02
+MIN_PROPORTION = 0.02
 """Smallest proportion of a first mixture, as a fraction of the uniform proportion 1/D, where the
 bounds allow it. The published law is infinite at proportion 0."""
-RUN_VARIANCE = 0.05
-"""Variance of one trial under the prior of the module's docstring (whose fidelity is about 1). It only
-prevents the choice from preferring corners of the simplex."""
+TRIAL_VARIANCE = 0.05
+"""Variance of one trial under the prior of the module's docstring (whose variance is about 1). It
+only prevents the choice from preferring corners of the simplex."""
 
 
 def num_initial(num_domains: int, max_trials: int) -> int:
@@ -41,7 +41,7 @@ REPEATED = 3
 """Number of first mixtures that are trained at the target fidelity, too."""
 
 
-def initial_fidelities(num_mixtures: int, num_scales: int, max_trials: int) -> tuple[int, ...]:
+def initial_fidelities(num_mixtures: int, num_fidelities: int, max_trials: int) -> tuple[int, ...]:
     """Returns the index of the fidelity of each first trial (0 is the cheapest): all first mixtures
     at the cheapest fidelity, then some of them again at more expensive ones.
 
@@ -51,23 +51,27 @@ def initial_fidelities(num_mixtures: int, num_scales: int, max_trials: int) -> t
     the discrepancy of a mixture is common to its fidelities and cancels in the comparison.
     """
     repeated = min(REPEATED, num_mixtures)
-    dearer = [*[num_scales - 1] * repeated, *range(1, num_scales - 1)] if num_scales > 1 else []
-    return (*[0] * num_mixtures, *dearer)[:max_trials]
+    repeats = (
+        [*[num_fidelities - 1] * repeated, *range(1, num_fidelities - 1)]
+        if num_fidelities > 1
+        else []
+    )
+    return (*[0] * num_mixtures, *repeats)[:max_trials]
 
 
-def too_few(num_domains: int, num_scales: int, max_trials: int) -> str | None:
+def too_few(num_domains: int, num_fidelities: int, max_trials: int) -> str | None:
     """Returns a message where `max_trials` is so small that no trial has the target fidelity, so
     that the law would have to extrapolate to it; None otherwise."""
-    if num_scales - 1 in initial_fidelities(
-        num_initial(num_domains, max_trials), num_scales, max_trials
+    if num_fidelities - 1 in initial_fidelities(
+        num_initial(num_domains, max_trials), num_fidelities, max_trials
     ):
         return None
     first = num_initial(num_domains, 10**9)
     return (
-        f"budget.trials is {max_trials}, so all trainings but the final ones are of the smallest "
-        "size and the fewest steps, and none of those that the mixture is chosen for; need at "
-        f"least {first + 1} for one of those, {first + REPEATED} for the {REPEATED} that tell "
-        "how losses move"
+        f"budget.trials is {max_trials}, so all trials but the confirmation trials are of the "
+        "smallest size and the fewest steps, and none is at the target fidelity, for which the "
+        f"mixture is chosen; need at least {first + 1} for one there, {first + REPEATED} for the "
+        f"{REPEATED} that show how losses change"
     )
 
 
@@ -102,7 +106,7 @@ def initial_mixture(
             moved = ", moved into the bounds" if name in domains.moved else ""
             return mixture, f"initial: {name}{moved}"
     candidates = random_mixtures(domains, generator, count)
-    floor = np.clip(SMALLEST_SHARE / len(domains), domains.lower_array, domains.upper_array)
+    floor = np.clip(MIN_PROPORTION / len(domains), domains.lower_array, domains.upper_array)
     if floor.sum() < 1:
         candidates = project(candidates, floor, domains.upper_array)
     candidates = unlike(domains, candidates, seen)
@@ -147,12 +151,12 @@ def moved_references(domains: DomainSet) -> str | None:
         return None
     largest = dict(zip(domains.names, domains.upper, strict=True))
     least = dict(zip(domains.names, domains.lower, strict=True))
-    said = "; ".join(
+    broken = "; ".join(
         f"the {mixture} mixture breaks the bounds of "
         + ", ".join(f"{name} ({least[name]:.3g} to {largest[name]:.3g})" for name in names)
         for mixture, names in moved.items()
     )
-    return f"{said}; the nearest mixture inside all bounds is trained in its place"
+    return f"{broken}; the nearest mixture inside all bounds is trained in its place"
 
 
 def most_informative(candidates: Array, seen: Array) -> int:
@@ -170,12 +174,12 @@ def most_informative(candidates: Array, seen: Array) -> int:
     here, there = slice(None, len(candidates)), slice(len(candidates), None)
     if len(seen):
         gain = np.linalg.solve(
-            covariance[there, there] + RUN_VARIANCE * np.eye(len(seen)), covariance[there, here]
+            covariance[there, there] + TRIAL_VARIANCE * np.eye(len(seen)), covariance[there, here]
         )
         posterior = covariance[here, here] - covariance[here, there] @ gain
     else:
         posterior = covariance[here, here]
-    fall = (posterior**2).sum(axis=1) / (np.diag(posterior) + RUN_VARIANCE)
+    fall = (posterior**2).sum(axis=1) / (np.diag(posterior) + TRIAL_VARIANCE)
     return int(np.argmax(fall))
 
 
@@ -183,6 +187,6 @@ def _features(proportions: Array) -> Array:
     """Computes the (n, 2 D) representation z of mixtures from the module's docstring, centred at
     the uniform mixture."""
     equal = 1 / proportions.shape[1]
-    small = SMALLEST_SHARE * equal
+    small = MIN_PROPORTION * equal
     logs = np.log((proportions + small) / (equal + small)) / np.log((1 + small) / small)
     return np.concatenate([logs, np.sqrt(proportions) - np.sqrt(equal)], axis=1)

@@ -10,7 +10,7 @@ from bimix_sweep.design.trial import TrialRecord
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import Array, project
 
-NUM_JOINED = 4
+NUM_ADDED = 4
 """Number of trials that must hold an added domain (docs/evidence.md)."""
 
 
@@ -54,7 +54,7 @@ def holding_mixture(
 def lacking(
     domains: DomainSet, added: Collection[str], records: Iterable[TrialRecord]
 ) -> dict[str, int]:
-    """Returns the added domains that fewer than NUM_JOINED of the given trials hold: {domain:
+    """Returns the added domains that fewer than NUM_ADDED of the given trials hold: {domain:
     number of trials that hold it}.
 
     Args:
@@ -71,7 +71,7 @@ def lacking(
         return {}
     least = dict(zip(domains.names, holding_floor(domains, tuple(held)), strict=True))
     for record in records:
-        shares = record.mixture.as_dict()
+        proportions = record.mixture.as_dict()
         for name in held:
-            held[name] += shares.get(name, 0.0) >= least[name] * 0.999
-    return {name: count for name, count in held.items() if count < NUM_JOINED}
+            held[name] += proportions.get(name, 0.0) >= least[name] * 0.999
+    return {name: count for name, count in held.items() if count < NUM_ADDED}

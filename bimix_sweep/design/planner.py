@@ -12,72 +12,88 @@ proposals, points and ends can be played back through `restore_proposal`, `recor
 refit schedule, so watching a sweep does not change it.
 """
 
-import math
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
+from bimix_sweep.design.evidence import fit_evidence
 from bimix_sweep.design.fidelity import Fidelity
-from bimix_sweep.design.initial_design import initial_mixture, repeated_mixture
-from bimix_sweep.design.new_domains import NUM_JOINED, holding_mixture, lacking
+from bimix_sweep.design.initial_policy import InitialPolicy
+from bimix_sweep.design.new_domains import NUM_ADDED
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.design.proposal_policy import ProposalPolicy
+from bimix_sweep.design.refit import Refit, known_regret, optimum_of
 from bimix_sweep.design.refit_schedule import due, in_window
 from bimix_sweep.design.stopping import Decision
-from bimix_sweep.design.trial import CONFIRMATION, Proposal
+from bimix_sweep.design.trial import CONFIRMATION, Cause, Proposal, TrialRecord
 from bimix_sweep.design.trial_record import SweepRecord
 from bimix_sweep.law.fitting.warm_start import WarmStart
-from bimix_sweep.law.optimum.optimal_mixture import Optimum, optimal_mixture
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.mixture.simplex import total_variation
 from bimix_sweep.seeding import rng, seed_for
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refit:
-    """Result of one fit to the points recorded so far."""
-
-    num_points: int
-    """Number of points recorded."""
-    num_trials: int
-    """Number of trials with at least one of these points."""
-    law: FittedLaw | None
-    """The fitted law; None where the points determine none, and in every refit but the last,
-    because laws are large."""
-    optimum: Optimum | None
-    """Predicted optimum of the law; None without a law."""
-    decision: Decision
-    """Whether to stop."""
-    seconds: float
-    """Wall time of the refit, seconds."""
-
-
-class SweepState(SweepRecord):
-    """State of a sweep and the planner on top of it. It plans trials and runs none."""
+class SweepState:
+    """State of a sweep: the record of its trials, the policies that propose further ones, and the
+    refits. It plans trials and runs none."""
 
     def __init__(self, spec: SweepSpec) -> None:
-        super().__init__(spec)
+        """Makes the state of a sweep that has no trial yet."""
+        self.trial_record = SweepRecord(spec)
+        """The trials and their points."""
         self.history: list[Refit] = []
+        """Refits, the last one with its law."""
         self.stopped: Decision | None = None
-        self._policy = ProposalPolicy(self)
+        """Decision to stop; None while the sweep goes on."""
+        self._initial_policy = InitialPolicy(self.trial_record)
+        self._policy = ProposalPolicy(self.trial_record)
         self._num_counted = 0  # ended trials at the last counting refit
         self._watched: WarmStart | None = None  # of the last counting refit
 
+    @property
+    def spec(self) -> SweepSpec:
+        """Specification of the sweep."""
+        return self.trial_record.spec
+
+    @property
+    def trials(self) -> dict[str, TrialRecord]:
+        """{name: trial}, in the order in which they were added."""
+        return self.trial_record.trials
+
+    @property
+    def proposals(self) -> list[Proposal]:
+        """Proposals of the planning loop, in the order in which they were made."""
+        return self.trial_record.proposals
+
     # state changes
+
+    def add_trial(self, proposal: Proposal, role: str) -> None:
+        """Adds a trial that the planning loop did not propose, as `SweepRecord.add_trial`."""
+        self.trial_record.add_trial(proposal, role)
+
+    def record(self, trial: str, step: int, losses: Mapping[str, float]) -> bool:
+        """Adds one point of a loss curve, as `SweepRecord.record`."""
+        return self.trial_record.record(trial, step, losses)
+
+    def finish(self, trial: str) -> None:
+        """Marks the trial as finished."""
+        self.trial_record.finish(trial)
+
+    def abandon(self, trial: str, reason: str, cause: Cause = "outside") -> None:
+        """Marks the trial as failed, as `SweepRecord.abandon`."""
+        self.trial_record.abandon(trial, reason, cause)
 
     def restore_proposal(self, proposal: Proposal) -> None:
         """Adds a proposal read from the journal. Nothing is computed."""
-        self.add_trial(proposal, "sweep")
+        record = self.trial_record
+        record.add_trial(proposal, "sweep")
         if proposal.fit:
-            over = int(proposal.fit.get("num_over", self.num_over))
+            over = int(proposal.fit.get("num_over", record.num_over))
             self._policy.refits.append(
-                self.position(proposal.num_points, over, len(self.proposals)), proposal.fit
+                record.position(proposal.num_points, over, len(record.proposals)), proposal.fit
             )
-        self.proposals.append(proposal)
+        record.proposals.append(proposal)
 
     def restore_decision(self, decision: Decision) -> None:
         """Adds a decision read from the journal."""
@@ -111,10 +127,10 @@ class SweepState(SweepRecord):
         Raises:
             SweepError: as for `SweepRecord.retry`.
         """
-        super().retry(trial)
+        self.trial_record.retry(trial)
         if self.trials[trial].role == CONFIRMATION:
             return
-        self._policy, self._watched = ProposalPolicy(self), None
+        self._policy, self._watched = ProposalPolicy(self.trial_record), None
         if reopens:
             self.stopped = None
 
@@ -131,9 +147,10 @@ class SweepState(SweepRecord):
 
         Arguments and errors as for `SweepRecord.change`.
         """
-        super().change(spec, renamed=renamed, dropped=dropped, ended=ended)
+        self.trial_record.change(spec, renamed=renamed, dropped=dropped, ended=ended)
         self.history, self.stopped = [], None
-        self._policy, self._watched, self._num_counted = ProposalPolicy(self), None, 0
+        self._policy = ProposalPolicy(self.trial_record)
+        self._watched, self._num_counted = None, 0
 
     # proposals and decisions
 
@@ -141,7 +158,7 @@ class SweepState(SweepRecord):
     def next_fidelity(self) -> Fidelity:
         """Fidelity of the next proposal; the target fidelity, the most expensive one, where the law
         will choose it."""
-        return self._first_fidelity() or self.spec.target_fidelity
+        return self._initial_policy.fidelity() or self.spec.target_fidelity
 
     def propose(self, trial: str) -> Proposal | None:
         """Returns the next trial, which is running from now on; None when the sweep stopped or its
@@ -149,27 +166,30 @@ class SweepState(SweepRecord):
 
         A second call with the same name returns the same proposal.
         """
-        if trial in self.trials:
-            return next((proposal for proposal in self.proposals if proposal.trial == trial), None)
-        if self.stopped or self.num_proposed >= self.spec.max_trials:
+        record, spec = self.trial_record, self.spec
+        if trial in record.trials:
+            return next(
+                (proposal for proposal in record.proposals if proposal.trial == trial), None
+            )
+        if self.stopped or record.num_proposed >= spec.max_trials:
             return None
-        generator = rng(self.spec.seed, "proposal", len(self.proposals))
-        found = self._policy.law() if self._first_fidelity() is None else None
+        generator = rng(spec.seed, "proposal", len(record.proposals))
+        law = self._policy.law() if self._initial_policy.fidelity() is None else None
         fit: dict[str, Any] = {}
-        if found is None:
-            mixture, reason, fidelity = self._first_mixture(generator)
+        if law is None:
+            mixture, reason, fidelity = self._initial_policy.choose(generator)
         else:
-            fit = self._policy.refits.warm_start(*found)
-            mixture, reason, fidelity = self._policy.choose(*found, generator)
+            fit = self._policy.refits.warm_start(*law)
+            mixture, reason, fidelity = self._policy.choose(*law, generator)
         proposal = Proposal(
             trial=trial,
             mixture=mixture,
             reason=reason,
             seed=self._seed(mixture, fidelity),
-            num_points=self.num_points,
+            num_points=record.num_points,
             fit=fit,
-            size=fidelity.size if self.spec.smaller else None,
-            steps=int(fidelity.steps) if self.spec.shorter else None,
+            size=fidelity.size if spec.smaller else None,
+            steps=int(fidelity.steps) if spec.shorter else None,
         )
         self.restore_proposal(proposal)
         return proposal
@@ -185,11 +205,12 @@ class SweepState(SweepRecord):
                 `refit_schedule.in_window`), so that the law is a function of the points alone,
                 whatever happened in the sweep.
         """
-        evidence = self.evidence()
-        law = self.fit(
+        evidence = self.trial_record.evidence()
+        law = fit_evidence(
+            self.spec,
             "refit",
             evidence if anew else in_window(evidence),
-            self.num_points,
+            self.trial_record.num_points,
             None if anew else self._watched,
         )
         return self._judged(law, watching=watching)
@@ -203,11 +224,12 @@ class SweepState(SweepRecord):
         """
         if self.stopped:
             return self.stopped
-        spent = self.num_over >= self.spec.max_trials
-        needed = 1 if spent else due(self.num_over, self.spec.slots)
-        if not self.history or self.num_over - self._num_counted >= needed:
-            found = self._policy.refits.law_of(self.now())
-            refit = self._judged(found[1] if found else None)
+        record = self.trial_record
+        spent = record.num_over >= self.spec.max_trials
+        needed = 1 if spent else due(record.num_over, self.spec.slots)
+        if not self.history or record.num_over - self._num_counted >= needed:
+            current = self._policy.refits.law_of(record.now())
+            refit = self._judged(current[1] if current else None)
         else:
             refit = self.history[-1]
         if refit.decision.stop:
@@ -217,56 +239,33 @@ class SweepState(SweepRecord):
     # helpers
 
     def _judged(self, law: FittedLaw | None, *, watching: bool = False) -> Refit:
-        start, optimum = time.perf_counter(), None
-        over = [
-            record
-            for record in self.trials.values()
-            if record.role == "sweep" and record.state != "running"
-        ]
+        """Makes a refit from a law, its optimum and the decision; appends it to `history`."""
+        start, record = time.perf_counter(), self.trial_record
+        over = [r for r in record.trials.values() if r.role == "sweep" and r.state != "running"]
         before = self.history[-1] if self.history else None
-        figures: dict[str, float] = {}
-        if law:
-            optimum = optimal_mixture(
-                law,
-                self.spec.domains,
-                weights=self.spec.weights,
-                objective=self.spec.objective,
-                step=self.spec.steps,
-                size=self.spec.size,
-                generator=rng(self.spec.seed, "optimum", self.num_points),
-            )
-            regret = {
-                "regret_expected": optimum.regret.expected,
-                "regret_upper95": optimum.regret.upper95,
-            }
-            figures = {
-                name: value for name, value in regret.items() if math.isfinite(value)
-            }  # a value that overflowed is not known
-            if before and before.optimum:
-                figures["movement_tv"] = total_variation(
-                    optimum.mixture.as_array(), before.optimum.mixture.as_array()
-                )
-        counts, missing = len(over) > self._num_counted and not watching, self._lacking("finished")
+        optimum = optimum_of(self.spec, law, record.num_points) if law else None
+        counts = len(over) > self._num_counted and not watching
+        missing = self._initial_policy.lacking("finished")
         decision = self.spec.rule.judge(
             before.decision if before else None,
-            num_finished=sum(record.state == "finished" for record in over),
+            num_finished=sum(trial.state == "finished" for trial in over),
             num_over=len(over),
             counts=counts,
-            **({} if missing else figures),
+            **({} if missing else known_regret(optimum, before)),
         )
         if missing:
-            said = ", ".join(
-                f"{name} added and is held by {count} of {NUM_JOINED} finished trainings"
+            reason = ", ".join(
+                f"{name} added and is held by {count} of {NUM_ADDED} finished trials"
                 for name, count in missing.items()
             )
             decision = replace(
-                decision, reason=f"{decision.reason}; {said}" if decision.stop else said
+                decision, reason=f"{decision.reason}; {reason}" if decision.stop else reason
             )
         if counts:
             self._num_counted, self._watched = len(over), WarmStart.of(law) if law else None
         refit = Refit(
-            num_points=self.num_points,
-            num_trials=len(self.evidence()),
+            num_points=record.num_points,
+            num_trials=len(record.evidence()),
             law=law,
             optimum=optimum,
             decision=decision,
@@ -277,49 +276,11 @@ class SweepState(SweepRecord):
         self.history.append(refit)
         return refit
 
-    def _first_fidelity(self) -> Fidelity | None:
-        """Returns the fidelity of the next trial where it is one of the first trials or must hold
-        added domains; None where the law chooses the fidelity."""
-        if self._lacking("running", "finished"):
-            return self.spec.fidelities[0]
-        order = self.spec.initial_fidelities
-        return order[self.num_proposed] if self.num_proposed < len(order) else None
-
-    def _first_mixture(self, generator: np.random.Generator) -> tuple[Mixture, str, Fidelity]:
-        """Returns a mixture, the reason and the fidelity, where no law chooses.
-
-        A law may also be missing after the first trials: too few of them were measured, or their
-        losses do not determine a law. In this case the next mixture of the initial design is
-        trained at the cheapest fidelity. `next_fidelity` returns the target fidelity there: the budget
-        check calls it before any fit and must reserve enough.
-        """
-        cheapest = self.spec.fidelities[0]
-        fidelity, seen = self._first_fidelity() or cheapest, self.rows(self.trials)
-        if names := tuple(self._lacking("running", "finished")):
-            return *holding_mixture(self.spec.domains, names, seen, generator), fidelity
-        if fidelity == cheapest:
-            return *initial_mixture(self.spec.domains, seen, generator), fidelity
-        first, there = (
-            self.rows(n for n, r in self.trials.items() if r.role == "sweep" and r.fidelity == s)
-            for s in (cheapest, fidelity)
-        )
-        return (
-            repeated_mixture(self.spec.domains, first, there),
-            f"initial: again {fidelity.beyond(cheapest)}",
-            fidelity,
-        )
-
-    def _lacking(self, *states: str) -> dict[str, int]:
-        """Returns the added domains that too few of the sweep's trials in these states hold:
-        {domain: number of trials that hold it}."""
-        return lacking(
-            self.spec.domains,
-            self.added,
-            (r for r in self.trials.values() if r.role == "sweep" and r.state in states),
-        )
-
     def _seed(self, mixture: Mixture, fidelity: Fidelity) -> int:
-        at_scale = [name for name, record in self.trials.items() if record.fidelity == fidelity]
-        shares = mixture.as_array(self.spec.domains.names)
-        earlier = int(self.spec.domains.same(self.rows(at_scale), shares).sum())
+        """Returns the seed of the next trial with this mixture: the number of earlier trials with
+        the same mixture and fidelity, hashed with the seed of the sweep."""
+        record, domains = self.trial_record, self.spec.domains
+        alike = [name for name, trial in record.trials.items() if trial.fidelity == fidelity]
+        proportions = mixture.as_array(domains.names)
+        earlier = int(domains.same(record.rows(alike), proportions).sum())
         return seed_for(self.spec.seed, "training", earlier)

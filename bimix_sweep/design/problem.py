@@ -101,7 +101,7 @@ class SweepSpec:
             )
         if list(self.lengths) != sorted({*self.lengths}) or self.lengths[0] < 1:
             raise SweepError(
-                f"steps of the trainings are {', '.join(map(str, self.lengths))}; need rising "
+                f"steps of the trials are {', '.join(map(str, self.lengths))}; need rising "
                 "whole numbers from 1"
             )
 
@@ -148,6 +148,27 @@ class SweepSpec:
             size=self.size if proposal.size is None else proposal.size,
             steps=self.steps if proposal.steps is None else proposal.steps,
         )
+
+    def checked_fidelity(self, proposal: Proposal) -> Fidelity:
+        """Returns the fidelity of a proposed trial.
+
+        Raises:
+            SweepError: the sweep has no such size or number of steps.
+        """
+        fidelity = self.fidelity_of(proposal)
+        if fidelity.size not in self.sizes:
+            known = ", ".join(f"{size:g}" for size in self.sizes)
+            raise SweepError(
+                f"trial {proposal.trial} has size {fidelity.size:g}; the sweep trains proxies of "
+                f"size {known}"
+            )
+        if fidelity.steps not in self.lengths:
+            known = ", ".join(map(str, self.lengths))
+            raise SweepError(
+                f"trial {proposal.trial} has {fidelity.steps} steps; the sweep trains proxies for "
+                f"{known} steps"
+            )
+        return fidelity
 
     def cost_of(self, fidelity: Fidelity) -> float:
         """Returns the cost of a trial at this fidelity, in units of one trial at the target

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from bimix_sweep.design.acquisition import Batch, Fidelities, next_mixture, target_fidelity_due
-from bimix_sweep.design.fidelity import Fidelity
+from bimix_sweep.design.acquisition.next_mixture import Batch, next_mixture
+from bimix_sweep.design.evidence import fit_evidence
+from bimix_sweep.design.fidelity import Fidelities, Fidelity, target_fidelity_due
 from bimix_sweep.design.refit_schedule import RecordPosition, RefitSchedule, due, in_window
 from bimix_sweep.design.trial_record import SweepRecord
 from bimix_sweep.law.fitting.warm_start import WarmStart
@@ -29,7 +30,7 @@ class ProposalPolicy:
         self._record = record
         self.refits = RefitSchedule(self._fit_of, record.spec.slots)
         """Refit schedule of the laws that proposals are made from."""
-        self._asked: tuple[RecordPosition, DecisionProblem] | None = None
+        self._decision_problem: tuple[RecordPosition, DecisionProblem] | None = None
         self._batch: tuple[RecordPosition, Batch] | None = None
 
     def law(self) -> tuple[RecordPosition, FittedLaw] | None:
@@ -60,7 +61,8 @@ class ProposalPolicy:
         )
 
     def _fit_of(self, position: RecordPosition, previous: WarmStart | None) -> FittedLaw | None:
-        return self._record.fit(
+        return fit_evidence(
+            self._record.spec,
             "proposal fit",
             in_window(self._record.evidence_at(position)),
             position.num_points,
@@ -69,7 +71,7 @@ class ProposalPolicy:
 
     def _problem(self, position: RecordPosition, law: FittedLaw) -> DecisionProblem:
         """Returns the decision problem of this law."""
-        if self._asked is None or self._asked[0] != position:
+        if self._decision_problem is None or self._decision_problem[0] != position:
             spec = self._record.spec
             problem = DecisionProblem.of(
                 law,
@@ -79,8 +81,8 @@ class ProposalPolicy:
                 step=spec.steps,
                 size=spec.size,
             )
-            self._asked = (position, problem)
-        return self._asked[1]
+            self._decision_problem = (position, problem)
+        return self._decision_problem[1]
 
     def _batch_of(self, position: RecordPosition, law: FittedLaw) -> Batch:
         """Returns the batch of all proposals from this law, advanced to the number of proposals

@@ -50,7 +50,7 @@ MAX_SIMULATED = 32
 class PlannedRegret:
     """Regret of the simulated sweeps after a number of trials."""
 
-    runs: int
+    trials: int
     """Number of finished trials of the sweep."""
     mean: float
     """Mean over sweeps of the regret of the predicted optimum, a fraction of its loss."""
@@ -79,26 +79,27 @@ def simulate(spec: SweepSpec, *, noise: float, seconds: float) -> list[PlannedRe
     until = time.monotonic() + seconds
     whole: dict[int, list[list[float]]] = {}
     cut: dict[int, list[list[float]]] = {}
-    looks = sorted(
+    checkpoints = sorted(
         {*(n for n in CHECKPOINTS if spec.num_initial < n < spec.max_trials), spec.max_trials}
     )
     for number in range(MAX_SIMULATED):
-        story = list(_sweep(spec, noise, number, looks, until))
-        for runs, *found in story:
-            (whole if story[-1][0] == looks[-1] else cut).setdefault(runs, []).append(found)
+        reached = list(_sweep(spec, noise, number, checkpoints, until))
+        for trials, *values in reached:
+            complete = reached[-1][0] == checkpoints[-1]
+            (whole if complete else cut).setdefault(trials, []).append(values)
         if time.monotonic() > until:
             break
     return [
         PlannedRegret(
-            runs=runs,
+            trials=trials,
             mean=float(real.mean()),
             worst=float(real.max()),
             stated=float(stated.mean()),
             num_sweeps=len(real),
             cost=float(cost.mean()),
         )
-        for runs, (real, stated, cost) in sorted(
-            (runs, np.array(found).T) for runs, found in (whole or cut).items()
+        for trials, (real, stated, cost) in sorted(
+            (trials, np.array(values).T) for trials, values in (whole or cut).items()
         )
     ]
 
@@ -189,11 +190,12 @@ class World:
         waves = np.cos(
             np.sqrt(proportions) @ self.frequencies.transpose(0, 2, 1) + self.phases[:, None, :]
         )
-        missed = self.amplitude * np.sqrt(2 / FEATURES) * waves.sum(axis=2).T
+        discrepancies = self.amplitude * np.sqrt(2 / FEATURES) * waves.sum(axis=2).T
         return np.asarray(
             np.exp(
                 np.minimum(
-                    tl.evaluate(self.params, design, ()).log_loss.T + missed, np.log(LARGEST_LOSS)
+                    tl.evaluate(self.params, design, ()).log_loss.T + discrepancies,
+                    np.log(LARGEST_LOSS),
                 )
             )
         )
@@ -227,7 +229,7 @@ class World:
 
 
 def _sweep(
-    spec: SweepSpec, noise: float, number: int, looks: list[int], until: float
+    spec: SweepSpec, noise: float, number: int, checkpoints: list[int], until: float
 ) -> Iterator[tuple[int, float, float, float]]:
     """Yields (trials, regret of the predicted optimum, expected regret, cost) at each checkpoint
     that one simulated sweep reaches in time."""
@@ -255,9 +257,9 @@ def _sweep(
                 np.sqrt(1 - SHARED_NOISE) * generator.standard_normal(len(spec.targets))
                 + np.sqrt(SHARED_NOISE) * generator.standard_normal()
             )
-            shares = proposal.mixture.as_array(spec.domains.names)[None]
+            mixture = proposal.mixture.as_array(spec.domains.names)[None]
             fidelity = spec.fidelity_of(proposal)
-            measured = world.losses(shares, fidelity)[0] * np.exp(noise * scatter)
+            measured = world.losses(mixture, fidelity)[0] * np.exp(noise * scatter)
             cost += spec.cost_of(fidelity)
             state.record(
                 proposal.trial,
@@ -266,10 +268,10 @@ def _sweep(
             )
             state.finish(proposal.trial)
             done += 1
-        passed = [look for look in looks if done - len(batch) < look <= done]
+        passed = [count for count in checkpoints if done - len(batch) < count <= done]
         if passed and (refit := state.refit()).optimum is not None:
             mixture = refit.optimum.mixture.as_array(spec.domains.names)[None]
             regret = max(0.0, float(world.objective(mixture)[0]) / best - 1)
-            yield from ((look, regret, refit.optimum.regret.expected, cost) for look in passed)
+            yield from ((count, regret, refit.optimum.regret.expected, cost) for count in passed)
         if time.monotonic() > until:
             return

@@ -80,37 +80,16 @@ class StoppingRule:
         """
         streak = before.streak if before else 0
         if counts:
-            settled = (
+            within = (
                 regret_expected is not None
                 and regret_expected <= self.tolerance
                 and num_finished >= self.min_trials
             )
-            streak = streak + 1 if settled else 0
-        if regret_expected is None or regret_upper95 is None:
-            reason = f"{num_finished} finished trainings; no law yet"
-        elif streak >= self.patience:
-            reason = (
-                f"expected regret {regret_expected:.3%} (95 % bound {regret_upper95:.3%}) within "
-                f"{self.tolerance:.3%} in {streak} refits in a row"
-            )
-        elif num_finished < self.min_trials:
-            reason = (
-                f"{num_finished} finished trainings; {self.min_trials} are needed to determine "
-                "the law"
-            )
-        elif streak:
-            reason = (
-                f"expected regret {regret_expected:.3%} (95 % bound {regret_upper95:.3%}), "
-                f"{streak} of {self.patience} refits within {self.tolerance:.3%}"
-            )
-        else:
-            reason = (
-                f"expected regret {regret_expected:.3%} (95 % bound {regret_upper95:.3%}), "
-                f"tolerance {self.tolerance:.3%}"
-            )
+            streak = streak + 1 if within else 0
+        reason = self._reason(num_finished, streak, regret_expected, regret_upper95)
         spent = num_over >= self.max_trials
         if spent and streak < self.patience:
-            reason = f"the budget of {self.max_trials} trainings is spent; {reason}"
+            reason = f"the budget of {self.max_trials} trials is spent; {reason}"
         return Decision(
             stop=spent or streak >= self.patience,
             reason=reason,
@@ -119,3 +98,25 @@ class StoppingRule:
             regret_upper95=regret_upper95,
             streak=streak,
         )
+
+    def _reason(
+        self,
+        num_finished: int,
+        streak: int,
+        regret_expected: float | None,
+        regret_upper95: float | None,
+    ) -> str:
+        """Writes the evidence of a decision in words; arguments as for `judge`, `streak` with this
+        refit."""
+        if regret_expected is None or regret_upper95 is None:
+            return f"{num_finished} finished trials; no law yet"
+        regret = f"expected regret {regret_expected:.3%} (95 % bound {regret_upper95:.3%})"
+        if streak >= self.patience:
+            return f"{regret} within {self.tolerance:.3%} in {streak} refits in a row"
+        if num_finished < self.min_trials:
+            return (
+                f"{num_finished} finished trials; {self.min_trials} are needed to determine the law"
+            )
+        if streak:
+            return f"{regret}, {streak} of {self.patience} refits within {self.tolerance:.3%}"
+        return f"{regret}, tolerance {self.tolerance:.3%}"

@@ -1,36 +1,35 @@
-"""Record of a sweep: proposals, points and ended trials, and the part of them that a law is fitted
-to.
+"""Record of a sweep: proposals, points and ended trials, and which trials are evidence for a law.
 
 Points and ends are kept in the order of their arrival, so that the evidence of a law at an earlier
 record position can be rebuilt.
 """
 
-import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
+from bimix_sweep.design.evidence import loss_curve
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.design.refit_schedule import RecordPosition
 from bimix_sweep.design.trial import CONFIRMATION, DROPPED, Cause, Proposal, TrialRecord
-from bimix_sweep.errors import DivergedError, LawError, SweepError
-from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
-from bimix_sweep.law.fitting.warm_start import WarmStart
-from bimix_sweep.mixture.curves import LossCurve
-from bimix_sweep.mixture.goals import PLAIN, hint, unstated
+from bimix_sweep.errors import DivergedError, SweepError
+from bimix_sweep.mixture.goals import PLAIN, unstated, why_refused
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
-from bimix_sweep.seeding import rng
 
 
 class SweepRecord:
     """Record of the trials of a sweep."""
 
     def __init__(self, spec: SweepSpec) -> None:
+        """Makes an empty record."""
         self.spec = spec
+        """Specification of the sweep."""
         self.trials: dict[str, TrialRecord] = {}
+        """{name: trial}, in the order in which they were added."""
         self.proposals: list[Proposal] = []
+        """Proposals of the planning loop, in the order in which they were made."""
         self.added: tuple[str, ...] = ()
         """Domains that a change added."""
         self._arrivals: list[tuple[str, int]] = []  # (trial, step) of each point that is evidence
@@ -47,19 +46,7 @@ class SweepRecord:
         """
         if proposal.trial in self.trials:
             raise SweepError(f"trial {proposal.trial} is already there; need a new name")
-        fidelity = self.spec.fidelity_of(proposal)
-        if fidelity.size not in self.spec.sizes:
-            known = ", ".join(f"{size:g}" for size in self.spec.sizes)
-            raise SweepError(
-                f"trial {proposal.trial} has size {fidelity.size:g}; the sweep trains proxies of "
-                f"size {known}"
-            )
-        if fidelity.steps not in self.spec.lengths:
-            known = ", ".join(map(str, self.spec.lengths))
-            raise SweepError(
-                f"trial {proposal.trial} has {fidelity.steps} steps; the sweep trains proxies for "
-                f"{known} steps"
-            )
+        fidelity = self.spec.checked_fidelity(proposal)
         self.trials[proposal.trial] = TrialRecord(
             trial=proposal.trial,
             mixture=proposal.mixture,
@@ -92,11 +79,9 @@ class SweepRecord:
                 f"trial {trial}: losses of {', '.join(losses)}; need {', '.join(self.spec.targets)}"
             )
         for target, loss in losses.items():
-            goal = self.spec.goals.get(target, PLAIN)
-            if not goal.allows(loss):
+            if needed := why_refused(self.spec.goals, target, loss):
                 raise DivergedError(
-                    f"trial {trial}: loss of {target} is {loss} at step {step}; need {goal.needed}"
-                    + hint(self.spec.goals, target, loss)
+                    f"trial {trial}: loss of {target} is {loss} at step {step}; need {needed}"
                 )
         if step in record.points:
             return False
@@ -221,7 +206,7 @@ class SweepRecord:
             TableError: no point is recorded yet.
         """
         return LossTable.from_curves(
-            self._curve(record)
+            loss_curve(self.spec, record)
             for record in self.trials.values()
             if record.points and record.state != "failed"
         )
@@ -233,15 +218,14 @@ class SweepRecord:
             SweepError: a recorded loss is outside the range that a goal of the other spec allows.
         """
         for target in self.spec.targets:
-            goal = spec.goals.get(target, PLAIN)
-            if goal == self.spec.goals.get(target, PLAIN):
+            if spec.goals.get(target, PLAIN) == self.spec.goals.get(target, PLAIN):
                 continue
             for name, record in self.trials.items():
                 for step, losses in record.points.items():
-                    if not goal.allows(losses[target]):
+                    if needed := why_refused(spec.goals, target, losses[target]):
                         raise SweepError(
                             f"targets.{target}: trial {name} has {losses[target]:g} at step "
-                            f"{step}; need {goal.needed}"
+                            f"{step}; need {needed}"
                         )
 
     def open_directions(self) -> list[str]:
@@ -252,7 +236,7 @@ class SweepRecord:
         spec = self.spec
         return unstated(spec.goals, spec.targets, np.reshape(values, shape), spec.own)[1]
 
-    # evidence for fits
+    # evidence of laws
 
     def evidence(self) -> list[TrialRecord]:
         """Returns the trials that the law is fitted to: trials with points that have not failed and
@@ -264,21 +248,6 @@ class SweepRecord:
             and record.state != "failed"
             and record.role not in (CONFIRMATION, DROPPED)
         ]
-
-    def counted(self, records: Iterable[TrialRecord]) -> LossTable:
-        """Returns the points of trials that a law is fitted to: those from `SweepSpec.first_step`
-        on.
-
-        Raises:
-            TableError: there are no such points.
-        """
-        late = (
-            replace(
-                r, points={s: p for s, p in r.points.items() if s >= self.spec.first_step(r.steps)}
-            )
-            for r in records
-        )
-        return LossTable.from_curves(self._curve(record) for record in late if record.points)
 
     def now(self) -> RecordPosition:
         """Returns the current record position."""
@@ -308,47 +277,6 @@ class SweepRecord:
             if name in points and name not in failed
         ]
 
-    def fit(
-        self,
-        purpose: str,
-        evidence: Sequence[TrialRecord],
-        num_points: int,
-        previous: WarmStart | None,
-    ) -> FittedLaw | None:
-        """Fits the law to some trials; None where the trials determine no law.
-
-        The fit starts from the previous one. Whenever the number of trials has grown by a fifth,
-        the fit starts cold and chooses everything again.
-
-        Args:
-            purpose: purpose of the random generator, whose key is `num_points`.
-            evidence: trials to fit to.
-            num_points: number of points recorded when `evidence` was as given.
-            previous: warm-start state of an earlier fit; None: start cold.
-        """
-        usable = {
-            record.mixture
-            for record in evidence
-            if any(step >= self.spec.first_step(record.steps) for step in record.points)
-        }
-        if len(usable) < 2:
-            return None
-        if previous is not None:
-            octave = [
-                math.floor(math.log(max(count, 1)) / math.log(1.2))
-                for count in (previous.num_trials, len(evidence))
-            ]
-            previous = previous if octave[0] == octave[1] else None
-        try:
-            return fit_law(
-                self.counted(evidence),
-                own=self.spec.own,
-                previous=previous,
-                generator=rng(self.spec.seed, purpose, num_points),
-            )
-        except LawError:
-            return None
-
     # helpers
 
     def _trial(self, trial: str) -> TrialRecord:
@@ -357,21 +285,6 @@ class SweepRecord:
                 f"trial {trial} is not known; propose or add it before its points are recorded"
             )
         return self.trials[trial]
-
-    def _curve(self, record: TrialRecord) -> LossCurve:
-        steps = sorted(record.points)
-        return LossCurve(
-            trial=record.trial,
-            mixture=record.mixture,
-            targets=self.spec.targets,
-            steps=np.array(steps, dtype=np.float64),
-            losses=np.array(
-                [[record.points[step][target] for target in self.spec.targets] for step in steps]
-            ),
-            size=record.size,
-            seed=record.seed,
-            goals=self.spec.goals,
-        )
 
     def _end(self, record: TrialRecord, state: str) -> None:
         if record.state == "running" and record.role not in (CONFIRMATION, DROPPED):

@@ -63,8 +63,8 @@ def decode(line: bytes) -> Event:
         text = line.decode()
     except UnicodeDecodeError:
         raise TornLineError("is not UTF-8 text") from None
-    head, found, tail = text.rpartition(_CHECK)
-    if not found or not tail.endswith('"}'):
+    head, separator, tail = text.rpartition(_CHECK)
+    if not separator or not tail.endswith('"}'):
         raise TornLineError("has no checksum")
     body = head + "}"
     if tail[:-2] != _checksum(body):

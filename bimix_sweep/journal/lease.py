@@ -104,24 +104,24 @@ class Lease:
         """
         began, first, patience = time.monotonic(), None, STALE_SECONDS
         while (
-            (found := self._read()) is not None
-            and not found.dead
-            and not (locked_here and found.here)
+            (current := self._read()) is not None
+            and not current.dead
+            and not (locked_here and current.here)
         ):
             waited = time.monotonic() - began
             if first is None:
-                first = found
-                patience = STALE_SECONDS if found.age < STALE_SECONDS else OLD_SECONDS
-                say(f"waiting for {found}, which held {self._what} {found.age:.0f} s ago")
-            recent_here = found.here and patience == STALE_SECONDS
-            if waited > seconds and (found != first or recent_here):
+                first = current
+                patience = STALE_SECONDS if current.age < STALE_SECONDS else OLD_SECONDS
+                say(f"waiting for {current}, which held {self._what} {current.age:.0f} s ago")
+            recent_here = current.here and patience == STALE_SECONDS
+            if waited > seconds and (current != first or recent_here):
                 raise SweepError(
-                    f"{self._what} is being written by {found}, {found.age:.0f} s ago; a "
+                    f"{self._what} is being written by {current}, {current.age:.0f} s ago; a "
                     "sweep has one driver, so stop that one first. If it is gone, try again "
                     f"{STALE_SECONDS:.0f} s after its end, or take over now by deleting "
                     f"{self._path}"
                 )
-            if found == first and waited > patience:
+            if current == first and waited > patience:
                 return
             time.sleep(0.25)
 
@@ -148,7 +148,7 @@ class Lease:
             self._holder = holder
             self._write()
             time.sleep(SETTLE_SECONDS)
-            if (found := self._read()) is not None and found.holder == holder:
+            if (current := self._read()) is not None and current.holder == holder:
                 break
         self.hold(holder)
 
@@ -166,8 +166,8 @@ class Lease:
     def holder(self) -> str:
         """Describes the other process that holds the lease, for messages."""
         with contextlib.suppress(OSError):
-            if (found := self._read()) is not None and found.holder != self._holder:
-                return str(found)
+            if (current := self._read()) is not None and current.holder != self._holder:
+                return str(current)
         return "another process"
 
     def release(self) -> None:
@@ -176,14 +176,14 @@ class Lease:
         if self._thread is not None:
             self._thread.join(timeout=STALE_SECONDS)
             with contextlib.suppress(OSError):
-                if (found := self._read()) is not None and found.holder == self._holder:
+                if (current := self._read()) is not None and current.holder == self._holder:
                     files.delete(self._path)
 
     def _renew(self) -> None:
         while not self._over.wait(RENEW_SECONDS):
             with contextlib.suppress(OSError):  # the next renewal may succeed
-                found = self._read()
-                if found is not None and found.holder != self._holder:
+                current = self._read()
+                if current is not None and current.holder != self._holder:
                     return
                 self._write()
 
@@ -206,13 +206,13 @@ class Lease:
                 else files.peek(Path(self._path), 10_000)
             )
             content: Any = json.loads(text)
-            found = _Holder(
+            current = _Holder(
                 str(content["holder"]),
                 str(content["host"])[:200],
                 int(content["pid"]),
                 float(content["time"]),
             )
-            return found if 0 < found.pid < 2**31 else None
+            return current if 0 < current.pid < 2**31 else None
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, LookupError, RecursionError, OverflowError):

@@ -45,7 +45,7 @@ class Reader:
         last: tuple[str, int, int],
     ) -> None:
         self.folder, self.parts, self.data, self.last = folder, parts, data, last
-        self.found = Reading()
+        self.reading = Reading()
         self.torn = "lines are missing"
         """Reason for the last skipped torn line; an error quotes it if events are missing."""
 
@@ -66,16 +66,16 @@ class Reader:
             chain.append(came_from)
         for writer, up_to in reversed(chain):
             self._take(writer, up_to)
-        if len(self.found.events) < self.last[2]:
+        if len(self.reading.events) < self.last[2]:
             raise JournalError(
-                f"{self.folder} holds {len(self.found.events)} of {self.last[2]} acknowledged "
+                f"{self.folder} holds {len(self.reading.events)} of {self.last[2]} acknowledged "
                 f"events: {self.torn}; restore it from a copy"
             )
         for writer in self.parts:
             if newest is not None and writer < newest and writer not in dict(chain):
                 self._note_outside(writer)
-        self.found.writer = newest
-        return self.found
+        self.reading.writer = newest
+        return self.reading
 
     def _check_last_is_there(self) -> None:
         writer, part, _ = self.last
@@ -88,7 +88,7 @@ class Reader:
             )
 
     def _note(self, writer: str, what: str) -> None:
-        self.found.notes.append(f"{locations.join(self.folder, self.parts[writer][-1])} {what}")
+        self.reading.notes.append(f"{locations.join(self.folder, self.parts[writer][-1])} {what}")
 
     def _note_outside(self, writer: str) -> None:
         data = self.data.get(self.parts[writer][0], b"")
@@ -138,22 +138,22 @@ class Reader:
 
     def _take(self, writer: str, up_to: int | None) -> None:
         """Reads the lines of a writer, up to the event after which the next writer continues."""
-        events, names = self.found.events, self.parts[writer]
+        events, names = self.reading.events, self.parts[writer]
         for part, name in enumerate(names, start=1):
             if up_to is not None and len(events) >= up_to and part > 1:
                 break
             self._take_part(writer, part, name, up_to)
         if up_to is not None and len(events) < up_to:
             raise JournalError(
-                f"{locations.join(self.folder, names[-1])} ends with event {len(events)} and the next "
-                f"writer had read {up_to}: {self.torn}, so restore the file from a copy"
+                f"{locations.join(self.folder, names[-1])} ends with event {len(events)} and the "
+                f"next writer had read {up_to}: {self.torn}, so restore the file from a copy"
             )
 
     def _take_part(self, writer: str, part: int, name: str, up_to: int | None) -> None:
         *lines, partial = self.data.get(name, b"").split(b"\n")
-        events = self.found.events
+        events = self.reading.events
         if lines:
-            self.found.segments.append(name)
+            self.reading.segments.append(name)
         for number, line in enumerate(lines, start=1):
             if number > 1 and up_to is not None and len(events) >= up_to:
                 self._note(
@@ -177,14 +177,14 @@ class Reader:
         self._pass_over_partial(writer, len(partial))
 
     def _take_line(self, writer: str, part: int, number: int, content: Event) -> None:
-        events = self.found.events
+        events = self.reading.events
         if number > 1 and "seq" in content:
-            check_event(content, self.found.epoch, len(events) + 1)
+            check_event(content, self.reading.epoch, len(events) + 1)
             events.append(content)
             return
         if number == 1:
             check_header(content, writer, part)
-            self.found.epoch = int(writer[:6])
+            self.reading.epoch = int(writer[:6])
         if content.get("after") != len(events):
             raise ValueError(
                 f"begins after event {content.get('after')}; need {len(events)}, so lines "

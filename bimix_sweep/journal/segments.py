@@ -1,4 +1,4 @@
-"""Names, selects and reads the segments of a journal; `writer` explains the format."""
+"""Names, selects and reads the segments of a journal; `bimix_sweep.journal` explains the format."""
 
 import contextlib
 import re
@@ -22,7 +22,7 @@ MAX_SEGMENT_BYTES = 256 << 20
 """Largest size in bytes of a file that is read."""
 READERS = 8
 """Number of segments that are fetched at the same time."""
-LOOKS = 20
+MAX_LISTINGS = 20
 """Number of listings of a folder when objects are replaced between listing and reading."""
 LAST = "last.json"
 """File beside the segments: the last segment with acknowledged events, and their number."""
@@ -43,7 +43,7 @@ def writers(folder: str, names: Mapping[str, int]) -> dict[str, list[str]]:
     Raises:
         JournalError: a segment is missing or foreign.
     """
-    found: dict[str, dict[int, str]] = {}
+    parts_of: dict[str, dict[int, str]] = {}
     for name in sorted(names):
         if not name.endswith(".jsonl") or name.startswith("."):
             continue
@@ -53,7 +53,7 @@ def writers(folder: str, names: Mapping[str, int]) -> dict[str, list[str]]:
                 "so restore the folder"
             )
         writer, number = match[1], int(match[2])
-        parts = found.setdefault(writer, {})
+        parts = parts_of.setdefault(writer, {})
         if number not in (len(parts), len(parts) + 1) or number == 0:
             raise JournalError(
                 f"{locations.join(folder, name)} comes after {len(parts)} parts; a segment is "
@@ -61,7 +61,7 @@ def writers(folder: str, names: Mapping[str, int]) -> dict[str, list[str]]:
             )
         if number not in parts or names[name]:
             parts[number] = name
-    return {writer: list(parts.values()) for writer, parts in sorted(found.items())}
+    return {writer: list(parts.values()) for writer, parts in sorted(parts_of.items())}
 
 
 def superseded(names: Mapping[str, int], writer: str) -> list[str]:
@@ -127,7 +127,7 @@ def read(folder: str | Path) -> Reading:
     """
     folder = str(folder)
     try:
-        for _ in range(LOOKS):
+        for _ in range(MAX_LISTINGS):
             with contextlib.suppress(FileNotFoundError):  # a later put replaced a listed object
                 return _read_once(folder)
         return _read_once(folder)
@@ -153,8 +153,8 @@ def _fetch(folder: str, names: Mapping[str, int], chosen: list[str]) -> dict[str
             )
     written = [name for name in chosen if names[name]]
     with ThreadPoolExecutor(READERS if locations.is_uri(folder) else 1) as pool:
-        found = pool.map(lambda name: files.read_bytes(locations.join(folder, name)), written)
-        return dict(zip(written, found, strict=True))
+        contents = pool.map(lambda name: files.read_bytes(locations.join(folder, name)), written)
+        return dict(zip(written, contents, strict=True))
 
 
 def _read_last(folder: str) -> tuple[str, int, int]:

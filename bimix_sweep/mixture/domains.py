@@ -60,9 +60,11 @@ class Mixture:
             raise MixtureError(
                 f"{len(self.proportions)} proportions for {len(self.names)} domains; need one each"
             )
-        for name, share in zip(self.names, self.proportions, strict=True):
-            if not (math.isfinite(share) and share >= 0):
-                raise MixtureError(f"domain {name} has proportion {share:g}; need a number >= 0")
+        for name, proportion in zip(self.names, self.proportions, strict=True):
+            if not (math.isfinite(proportion) and proportion >= 0):
+                raise MixtureError(
+                    f"domain {name} has proportion {proportion:g}; need a number >= 0"
+                )
         if abs(sum(self.proportions) - 1) > SUM_TOLERANCE:
             raise MixtureError(
                 f"the proportions sum to {sum(self.proportions):.6g}; need 1 within "
@@ -108,12 +110,14 @@ class Mixture:
         """
         if names is None:
             return np.array(self.proportions, dtype=np.float64)
-        shares = self.as_dict()
-        if extra := [name for name, share in shares.items() if share > 0 and name not in names]:
+        proportions = self.as_dict()
+        if extra := [
+            name for name, proportion in proportions.items() if proportion > 0 and name not in names
+        ]:
             raise MixtureError(
                 f"the mixture holds {', '.join(extra)}; only {', '.join(names)} are known here"
             )
-        return np.array([shares.get(name, 0.0) for name in names], dtype=np.float64)
+        return np.array([proportions.get(name, 0.0) for name in names], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,12 +210,12 @@ class DomainSet:
     def moved(self) -> dict[str, tuple[str, ...]]:
         """Domains whose bounds a reference mixture breaks before it is moved into them: {"uniform"
         or "natural": names}. A mixture that breaks no bound has no entry."""
-        found = {}
-        for name, shares in (("uniform", self._uniform()), ("natural", self._natural())):
+        broken = {}
+        for name, proportions in (("uniform", self._uniform()), ("natural", self._natural())):
             low, high = (self.lower_array - SUM_TOLERANCE, self.upper_array + SUM_TOLERANCE)
-            if (outside := np.flatnonzero((shares < low) | (shares > high))).size:
-                found[name] = tuple(self.names[index] for index in outside)
-        return found
+            if (outside := np.flatnonzero((proportions < low) | (proportions > high))).size:
+                broken[name] = tuple(self.names[index] for index in outside)
+        return broken
 
     @property
     def room(self) -> Array:

@@ -148,17 +148,17 @@ class Goal:
         if direction not in ("min", "max") or len(ends) not in (0, 2):
             raise ConfigError(f"goal {shown(text)} is not known; need {FORM}")
         try:
-            found = tuple(float(end) for end in ends)
+            numbers = tuple(float(end) for end in ends)
         except ValueError:
             raise ConfigError(f"goal {shown(text)} has no numbers; need {FORM}") from None
-        if direction == "max" and not found:
+        if direction == "max" and not numbers:
             raise ConfigError(
                 "goal max needs the range of its values: max:0:1 for a fraction, max:0:100 for "
                 "percent"
             )
         return cls(
             direction=direction,  # type: ignore[arg-type]
-            range=(found[0], found[1]) if found else None,
+            range=(numbers[0], numbers[1]) if numbers else None,
         )
 
 
@@ -193,6 +193,13 @@ def first_refused(goals: Goals, targets: Sequence[str], values: Array) -> tuple[
     return (int(bad[0][0]), int(bad[0][1])) if bad.size else None
 
 
+def why_refused(goals: Goals, target: str, value: float) -> str | None:
+    """Returns what a value of this target must be, in words, where the value is not finite or is
+    outside the range that the target's goal allows; None where the value is allowed."""
+    goal = goals.get(target, PLAIN)
+    return None if goal.allows(value) else goal.needed + hint(goals, target, value)
+
+
 def hint(goals: Goals, target: str, value: float) -> str:
     """Returns advice to state a goal and a range, for the message that refuses a value that cannot
     be a loss; empty where this advice does not apply."""
@@ -204,7 +211,7 @@ def hint(goals: Goals, target: str, value: float) -> str:
     )
 
 
-def fidelities_of(goals: Goals, targets: Sequence[str]) -> Array:
+def value_scales(goals: Goals, targets: Sequence[str]) -> Array:
     """Returns the (targets,) factors that convert a standard deviation of losses to one of
     values."""
     return np.array([goals.get(target, PLAIN).scale for target in targets])
@@ -249,13 +256,13 @@ def unstated(
     """
     named, notes = [], []
     for index, target in enumerate(targets):
-        found = values[:, index][~np.isnan(values[:, index])]
-        if target in goals or target in own or not found.size:
+        measured = values[:, index][~np.isnan(values[:, index])]
+        if target in goals or target in own or not measured.size:
             continue
         if named_accuracy(target):
-            low, high = to_write(found.max()).strip("[]").split(", ")
+            low, high = to_write(measured.max()).strip("[]").split(", ")
             named.append((target, f"max:{low}:{high}"))
-        elif found.min() >= 0 and found.max() <= 1:
+        elif measured.min() >= 0 and measured.max() <= 1:
             notes.append(
                 f"{target} is minimised as a loss, and all its values lie between 0 and 1; if "
                 f"more is better state goal max with range [0, 1] (--goal {target}=max:0:1), "

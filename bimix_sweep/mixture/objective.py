@@ -1,20 +1,44 @@
-"""Weighted loss of one point, which Ray Tune, Optuna and the status page show. This module imports
-no law, because every worker imports it."""
+"""Objective of a sweep: the weighted mean of the targets' losses, or the worst of them. This module
+imports no law, because every worker imports it."""
 
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from bimix_sweep.mixture.goals import PLAIN, Goals
+from bimix_sweep.mixture.simplex import Array
+
+
+def aggregate(weighted: Array, *, worst: bool) -> Array:
+    """Combines weighted losses into objectives.
+
+    Args:
+        weighted: (..., targets) products of losses and weights. The weights sum to 1, or for
+            `worst` are relative to their mean.
+        worst: True for the largest product, False for the sum of the products.
+
+    Returns:
+        (...,) objectives, in the unit of the losses.
+    """
+    return np.asarray(weighted.max(axis=-1) if worst else weighted.sum(axis=-1))
 
 
 def weighted_loss(
     values: Mapping[str, float], weights: Mapping[str, float], objective: str, goals: Goals
 ) -> float:
-    """Computes the objective that a sweep minimises: the weighted mean of the targets' losses; with
-    "worst" the largest product of a loss and its weight over the mean weight.
+    """Computes the objective of one point, which Ray Tune, Optuna and the status page show: the
+    weighted mean of the targets' losses; for "worst" the largest product of a loss and its weight
+    over the mean weight.
 
     Args:
         values: {target: value in its own unit}; the target's goal converts the value to a loss.
+        weights: {target: weight >= 0}, one above 0; targets of weight 0 do not count.
+        objective: "mean" or "worst".
+        goals: {target: direction and range} of targets that are not plain losses.
+
+    Returns:
+        Objective, in the unit of the losses.
     """
     losses: dict[str, float] = {
         target: goals.get(target, PLAIN).loss_of(value) for target, value in values.items()

@@ -46,7 +46,7 @@ def unused(path: str | Path, columns: Mapping[str, pa.Array]) -> tuple[str, ...]
     names = [name for name in columns if not _is_known(name)]
     if not names:
         return ()
-    said = f"{path}: not used: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"
+    note = f"{path}: not used: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"
     misspelt = [
         name
         for name in names
@@ -54,13 +54,13 @@ def unused(path: str | Path, columns: Mapping[str, pa.Array]) -> tuple[str, ...]
     ]
     targets = [name for name in names if name not in misspelt and _is_numeric(columns[name])][:8]
     if misspelt:
-        said += f"; write {', '.join(map(_mended, misspelt[:8]))} for {', '.join(misspelt[:8])}"
+        note += f"; write {', '.join(map(_mended, misspelt[:8]))} for {', '.join(misspelt[:8])}"
     if targets:
-        said += (
+        note += (
             f"; if {', '.join(targets)} {'is a target' if len(targets) == 1 else 'are targets'}, "
             f"write {', '.join(map(_mended, targets))}"
         )
-    return (said,)
+    return (note,)
 
 
 def repeated(

@@ -81,7 +81,7 @@ def load(folder: Path, identity: Mapping[str, Any], num_parameters: int) -> Chec
     path = folder / FILE
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        found = Checkpoint(
+        stored = Checkpoint(
             identity=dict(content["identity"]),
             step=int(content["step"]),
             **{name: content[name] for name in TENSORS},
@@ -103,22 +103,24 @@ def load(folder: Path, identity: Mapping[str, Any], num_parameters: int) -> Chec
         pickle.UnpicklingError,
     ) as error:
         logging.getLogger(__name__).warning(
-            "%s is not a readable checkpoint (%s); training starts anew", path, type(error).__name__
+            "%s is not a readable checkpoint (%s); the trial starts anew",
+            path,
+            type(error).__name__,
         )
         return None
-    if differing := [name for name in identity if found.identity.get(name) != identity[name]]:
+    if differing := [name for name in identity if stored.identity.get(name) != identity[name]]:
         raise TrainingError(
-            f"{path} belongs to another training: {differing[0]} is "
-            f"{found.identity.get(differing[0])!r} there and "
-            f"{identity[differing[0]]!r} here; give this training another folder"
+            f"{path} belongs to another trial: {differing[0]} is "
+            f"{stored.identity.get(differing[0])!r} there and "
+            f"{identity[differing[0]]!r} here; give this trial another folder"
         )
     if any(
-        getattr(found, name).shape != (num_parameters,)
-        or getattr(found, name).dtype != torch.float32
+        getattr(stored, name).shape != (num_parameters,)
+        or getattr(stored, name).dtype != torch.float32
         for name in TENSORS
     ):
         raise TrainingError(
             f"{path} holds no {num_parameters} float32 parameters though it says so; delete it to "
-            "start this training anew"
+            "start this trial anew"
         )
-    return found
+    return stored

@@ -111,9 +111,9 @@ def hidden(
         qkv = linear(norm(x_BTD), weights[f"{layer}.qkv"]).view(batch, context, 3, heads, key)
         qkv_3BHTK = qkv.permute(2, 0, 3, 1, 4).contiguous().view(3, batch * heads, context, key)
         q, k = rotate(norm(qkv_3BHTK[:2]), position).unbind(0)
-        share = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=key**-0.5).softmax(dim=-1)
+        attention = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=key**-0.5).softmax(dim=-1)
         attended = (
-            (share @ qkv_3BHTK[2])
+            (attention @ qkv_3BHTK[2])
             .view(batch, heads, context, key)
             .transpose(1, 2)
             .reshape(batch, context, spec.width)

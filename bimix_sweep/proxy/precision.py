@@ -32,7 +32,9 @@ Loss = Callable[[Mapping[str, Tensor], Tensor, ProxySpec, Tensor, Tensor], Tenso
 """Function with the signature of `sequence_loss`."""
 
 
-def choose_precision(spec: ProxySpec, device: str = "cpu", *, trainings: int = 1) -> dict[str, Any]:
+def choose_precision(
+    spec: ProxySpec, device: str = "cpu", *, num_trials: int = 1
+) -> dict[str, Any]:
     """The faster of float32 and bfloat16 for this model on this device.
 
     A few passes of each format are timed, which takes tenths of a second. bfloat16 is faster only
@@ -43,7 +45,7 @@ def choose_precision(spec: ProxySpec, device: str = "cpu", *, trainings: int = 1
     Args:
         spec: the proxy.
         device: "cpu" or "cuda".
-        trainings: number of trials that one worker will run; compiling pays for many trials, if a
+        num_trials: number of trials that one worker will run; compiling pays for many trials, if a
             compiler is installed.
 
     Returns:
@@ -79,7 +81,7 @@ def choose_precision(spec: ProxySpec, device: str = "cpu", *, trainings: int = 1
     dtype_name = (
         "bfloat16" if milliseconds["bfloat16"] < CLEARLY * milliseconds["float32"] else "float32"
     )
-    worth = trainings * spec.steps * milliseconds[dtype_name] / 1e3 > COMPILING_PAYS
+    worth = num_trials * spec.steps * milliseconds[dtype_name] / 1e3 > COMPILING_PAYS
     return {
         "dtype": dtype_name,
         "compile": worth and _compiler(place),

@@ -9,7 +9,7 @@ import torch
 from bimix_sweep.proxy.evaluate import Evaluation
 from bimix_sweep.proxy.precision import choose_precision
 from bimix_sweep.proxy.spec import ProxySpec
-from bimix_sweep.proxy.train import TrainingState
+from bimix_sweep.proxy.training_state import TrainingState
 
 STEPS = 8
 """Number of timed steps; as many steps before them are not timed."""

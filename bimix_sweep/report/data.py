@@ -15,6 +15,7 @@ from bimix_sweep.law.posterior.beyond_trials import BeyondTrials
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.goals import Goals, losses_of
+from bimix_sweep.mixture.objective import aggregate
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 
@@ -127,11 +128,8 @@ class ReportData:
         )
         counted = weights > 0
         weighted = losses[..., counted] * weights[counted] / weights.sum()
-        return np.asarray(
-            weighted.max(axis=-1) * counted.sum()
-            if self.objective == "worst"
-            else weighted.sum(axis=-1)
-        )
+        worst = self.objective == "worst"
+        return aggregate(weighted, worst=worst) * (counted.sum() if worst else 1)
 
     @property
     def recommended(self) -> Mixture | None:

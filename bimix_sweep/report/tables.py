@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bimix_sweep.design.confirmation import Comparison, said
+from bimix_sweep.design.confirmation import Comparison, role_in_words
 from bimix_sweep.law.model import transfer
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.domains import Mixture
@@ -113,7 +113,7 @@ def confirmation_table(comparison: Comparison) -> str:
     """
     rows = [
         [
-            said(one.role),
+            role_in_words(one.role),
             f"{one.objective:.4f}",
             "0" if one.noise95 == 0 else f"{one.difference:+.4f} ± {one.noise95:.4f}",
             "yes" if one.differs else "no",

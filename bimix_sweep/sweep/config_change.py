@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.design.new_domains import NUM_JOINED
+from bimix_sweep.design.new_domains import NUM_ADDED
 from bimix_sweep.errors import SweepError
 from bimix_sweep.sweep.config_difference import ConfigDifference
 from bimix_sweep.sweep.domain_versions import completed, is_old_version, renamed_domains
@@ -156,12 +156,12 @@ def _too_few(
 ) -> Iterator[str]:
     """Refuses a budget that leaves too few trials for the added domains."""
     wanted = [name for name in added if config.domains[name].max > 0]
-    counted = history.state.num_proposed - len(dropped)
-    if wanted and config.budget.trials < counted + NUM_JOINED:
+    counted = history.state.trial_record.num_proposed - len(dropped)
+    if wanted and config.budget.trials < counted + NUM_ADDED:
         yield (
             f"budget.trials is {config.budget.trials} and {counted} trials count in it; "
-            f"{', '.join(wanted)} needs {NUM_JOINED} that hold it, so raise budget.trials to "
-            f"at least {counted + NUM_JOINED}"
+            f"{', '.join(wanted)} needs {NUM_ADDED} that hold it, so raise budget.trials to "
+            f"at least {counted + NUM_ADDED}"
         )
 
 
@@ -181,7 +181,7 @@ def _effects(
         if name not in change.renamed:
             yield (
                 f"{name} joins: the {len(sweep)} trials so far count as ones at 0 there, the "
-                f"next {NUM_JOINED} hold it"
+                f"next {NUM_ADDED} hold it"
             )
     for name, old in change.renamed.items():
         held = sum(record.mixture.as_dict().get(name, 0) > 0 for record in sweep)

@@ -73,7 +73,7 @@ def check_change(
                 f"{key} of the proxies was {old} and is now {new}; their losses are not "
                 "comparable, so start a new sweep"
             )
-    history.state.check_goals(spec)
+    history.state.trial_record.check_goals(spec)
     if not change.added and dict(data) != history.first.data:
         raise SweepError(
             "the data are not those this sweep began with, and no domain's version changed; "
@@ -94,7 +94,7 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
     Raises:
         DataError: text is missing or too short; in this case nothing is left behind.
     """
-    from bimix_sweep.data.prepare import extend
+    from bimix_sweep.data.extend import extend
     from bimix_sweep.data.sources import Source
 
     place = local_part(folder)

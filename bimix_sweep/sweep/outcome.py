@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from bimix_sweep.design.confirmation import Comparison, compare_confirmation_trials, objective_noise
+from bimix_sweep.design.evidence import points_to_fit
 from bimix_sweep.design.initial_design import moved_references
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
@@ -48,8 +49,9 @@ def law_so_far(history: SweepHistory) -> FittedLaw:
     Raises:
         LawError, TableError: the points determine no law.
     """
-    law = fit_law(history.state.counted(history.state.evidence()), own=history.spec.own)
-    return replace(law, problem=_problem(history, history.state.num_points))
+    evidence = history.state.trial_record.evidence()
+    law = fit_law(points_to_fit(history.spec, evidence), own=history.spec.own)
+    return replace(law, problem=_problem(history, history.state.trial_record.num_points))
 
 
 def _problem(history: SweepHistory, num_points: int) -> ProblemStatement:

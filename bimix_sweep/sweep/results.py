@@ -50,7 +50,7 @@ def write_results(folder: str, config: SweepConfig) -> Recipe:
             f"{folder}: the sweep has not reached its confirmation trials; go on with resume"
         )
     law, optimum, comparison = decided(history)
-    history.state.table().write(locations.join(folder, "runs.csv"))
+    history.state.trial_record.table().write(locations.join(folder, "runs.csv"))
     law.save(locations.join(folder, "LAW.json"))
     recipe = recipe_of(history, law, optimum, comparison, config.public())
     recipe = recipe.model_copy(
@@ -177,7 +177,7 @@ def _page(
     data = ReportData(
         name=config.name,
         domains=history.spec.domains,
-        table=history.state.table() if counted else None,
+        table=history.state.trial_record.table() if counted else None,
         roles={name: record.role for name, record in records.items()},
         states={name: record.state for name, record in records.items()},
         failed=_failed(history),

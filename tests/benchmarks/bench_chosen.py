@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from bimix_sweep.design.replay import replay
+from bimix_sweep.design.replay.replay import replay
 from tests.benchmarks.recording import Claim, record
 from tests.benchmarks.truths import published
 

@@ -20,7 +20,7 @@ from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng
-from tests.benchmarks.published import OWN, changed, curves, stacked
+from tests.benchmarks.published import OWN, changed, curves, mixture_ids, stacked
 from tests.benchmarks.recording import Claim, record
 from tests.benchmarks.rivals import log_linear
 
@@ -45,7 +45,7 @@ def judged(predicted: np.ndarray, measured: np.ndarray, last: np.ndarray) -> dic
 
 def left_out(table: LossTable, seed: int, *, rival: bool = False) -> np.ndarray:
     """(rows, targets) predictions from fits that did not see the row's mixture at any size."""
-    mixture = table.mixture_ids()
+    mixture = mixture_ids(table)
     fold = (rng(seed, "curves").permutation(mixture.max() + 1) % FOLDS)[mixture]
     out = np.empty_like(table.losses)
     for number in range(FOLDS):
@@ -134,7 +134,7 @@ def main() -> None:
         keep_each("ours in a planted world", left_out(world, seed), world.losses)
     for size in SIZES:
         single = curves(size)
-        last, mixture = single.last_rows(), single.mixture_ids()
+        last, mixture = single.last_rows(), mixture_ids(single)
         for seed in range(SEEDS):
             keep("ours, each size alone", size, judged(left_out(single, seed), single.losses, last))
             if seed == 0:

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from bimix_sweep.design.replay import replay
+from bimix_sweep.design.replay.replay import replay
 from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng

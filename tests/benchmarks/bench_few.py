@@ -11,7 +11,7 @@ import numpy as np
 from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng
-from tests.benchmarks.published import OWN, changed, curves
+from tests.benchmarks.published import OWN, changed, curves, mixture_ids
 from tests.benchmarks.recording import Claim, record
 
 SEEDS = 10
@@ -33,7 +33,7 @@ def main() -> None:
     rows: dict[str, list[dict[str, float]]] = {}
     for size in SIZES:
         table = curves(size)
-        mixture = table.mixture_ids()
+        mixture = mixture_ids(table)
         own = np.array([name in OWN for name in table.targets])
         names = tuple(name for name in table.targets if name in OWN)
         for count in COUNTS:

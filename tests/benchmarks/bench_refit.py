@@ -10,8 +10,8 @@ import time
 import numpy as np
 from scipy.optimize import least_squares
 
-from bimix_sweep.design.acquisition import Fidelities, next_mixture
-from bimix_sweep.design.fidelity import Fidelity
+from bimix_sweep.design.acquisition.next_mixture import next_mixture
+from bimix_sweep.design.fidelity import Fidelities, Fidelity
 from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.mixture.domains import DomainSet

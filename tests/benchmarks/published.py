@@ -72,3 +72,12 @@ def stacked(*tables: LossTable) -> LossTable:
         f"{number}/{trial}" for number, table in enumerate(tables) for trial in table.trials
     )
     return LossTable(domains=tables[0].domains, targets=tables[0].targets, trials=trials, **arrays)
+
+
+def mixture_ids(table: LossTable) -> np.ndarray:
+    """(rows,) int: rows of equal proportions have the same number, in order of appearance."""
+    number: dict[bytes, int] = {}
+    rounded = np.round(table.proportions, 9) + 0.0
+    return np.array(
+        [number.setdefault(row.tobytes(), len(number)) for row in rounded], dtype=np.int64
+    )

@@ -343,7 +343,7 @@ def test_plan_simulates_absurdly_different_scales_too(tmp_path, proxy):
     plan = json.loads(
         bimix("plan", tmp_path / "sweep.yaml", "--seconds", 2, "--hours", 1, "--slots", 4, "--json")
     )
-    assert plan["regret"][-1]["runs"] == 12
+    assert plan["regret"][-1]["trials"] == 12
     assert np.isfinite(plan["regret"][-1]["mean"])
 
 
@@ -361,8 +361,8 @@ def test_too_few_trainings_for_one_at_the_scale_asked_about_are_said_with_how_ma
         }
         (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
         wanted = (
-            f"budget.trials is {trials}, so all trainings but the final ones are of the smallest "
-            "size and the fewest steps"
+            f"budget.trials is {trials}, so all trials but the confirmation trials are of the "
+            "smallest size and the fewest steps"
         )
         for words in (
             ("plan", "sweep.yaml", "--seconds", 0),
@@ -371,7 +371,7 @@ def test_too_few_trainings_for_one_at_the_scale_asked_about_are_said_with_how_ma
         ):
             answer = bimix(*words)
             assert (wanted in answer) == said
-            assert ("need at least 6 for one of those, 8 for the 3 that tell" in answer) == said
+            assert ("need at least 6 for one there, 8 for the 3 that show" in answer) == said
         if said:
             assert json.loads(bimix("plan", "sweep.yaml", "--seconds", 0, "--json"))[
                 "warning"
@@ -436,7 +436,7 @@ def test_a_drawn_world_has_its_optimum_inside_the_bounds_and_nothing_below_it(sp
 
 def test_simulated_sweeps_learn(spec):
     looks = simulate(spec, noise=0.003, seconds=8)
-    assert [look.runs for look in looks] == [8, 12]
+    assert [look.trials for look in looks] == [8, 12]
     assert all(0 <= look.mean <= look.worst < 0.05 for look in looks)
     assert looks[0].num_sweeps == looks[1].num_sweeps >= 1
     assert all(look.stated > 0 for look in looks)

@@ -5,8 +5,8 @@ import pytest
 
 from bimix_sweep.data import entropy
 from bimix_sweep.data.store import TokenStore
-from bimix_sweep.data.synthetic import MarkovDomain, planted_store
 from bimix_sweep.errors import DataError
+from tests.support.markov_domains import MarkovDomain, planted_store
 
 
 def test_a_uniform_text_has_the_logarithm_of_its_vocabulary():

@@ -13,10 +13,9 @@ import pytest
 from tokenizers import Tokenizer
 
 from bimix_sweep.data.prepare import prepare
-from bimix_sweep.data.sample import END_OF_TEXT
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.store import TokenStore
-from bimix_sweep.data.tokenizing import PIECE
+from bimix_sweep.data.tokenizing import END_OF_TEXT, PIECE
 from bimix_sweep.errors import DataError
 
 WORDS = [

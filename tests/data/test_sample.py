@@ -14,9 +14,9 @@ from tokenizers import Tokenizer
 
 from bimix_sweep.data import blocks, sample
 from bimix_sweep.data.prepare import prepare
-from bimix_sweep.data.sample import END_OF_TEXT, DocumentSample, Encoder
+from bimix_sweep.data.sample import DocumentSample
 from bimix_sweep.data.sources import Source
-from bimix_sweep.data.tokenizing import train_tokenizer
+from bimix_sweep.data.tokenizing import END_OF_TEXT, Encoder, train_tokenizer
 from bimix_sweep.errors import DataError
 
 WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "ne", "pu") for b in ("ra", "so", "ti", "ve")]

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from bimix_sweep.data.store import Split, write_store
+from bimix_sweep.data.store_writing import Split, write_store
 from bimix_sweep.data.stream import MixtureStream, badly_realised
 from bimix_sweep.errors import DataError, MixtureError
 from bimix_sweep.mixture.domains import Mixture

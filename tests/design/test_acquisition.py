@@ -5,9 +5,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from bimix_sweep.design.acquisition import Fidelities, choose, next_mixture, scores
-from bimix_sweep.design.fidelity import Fidelity
-from bimix_sweep.design.optimality import OptimalityCriterion, optimality_criterion
+from bimix_sweep.design.acquisition.next_mixture import next_mixture
+from bimix_sweep.design.acquisition.optimality import OptimalityCriterion, optimality_criterion
+from bimix_sweep.design.acquisition.scores import choose, scores
+from bimix_sweep.design.fidelity import Fidelities, Fidelity
 from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.law.optimum.candidates import QuadraticModel
 from bimix_sweep.law.optimum.decision_problem import DecisionProblem
@@ -125,7 +126,7 @@ def planted(noise: float, prior2: tuple[float, ...]):
         difference_points=difference_points,
         difference_step=difference_step,
     )
-    criterion = OptimalityCriterion(quadratic=quadratic, price=price, near=best[None])
+    criterion = OptimalityCriterion(quadratic=quadratic, inverse_hessian=price, near=best[None])
     candidates = np.array([[0.8, 0.1, 0.1], [0.4, 0.3, 0.3], [1 / 3, 1 / 3, 1 / 3]])
     apart = np.concatenate([difference_points, candidates]) - best
     covariance = (apart * np.array(prior2)) @ apart.T
@@ -148,7 +149,9 @@ def test_the_fall_of_regret_is_that_of_the_regret_itself_in_a_world_of_one_bowl(
     for row, found in zip(apart, fall, strict=True):
         after = prior - np.outer(prior @ row, row @ prior) / (row @ prior @ row + noise)
         assert found == pytest.approx(
-            0.5 * np.trace(9 * criterion.price @ (prior - after)) / 3.0, rel=1e-6, abs=1e-12
+            0.5 * np.trace(9 * criterion.inverse_hessian @ (prior - after)) / 3.0,
+            rel=1e-6,
+            abs=1e-12,
         )
     assert fall[0] > fall[1] > fall[2] == pytest.approx(0, abs=1e-12)
 
@@ -181,7 +184,7 @@ def test_the_price_of_a_wrong_gradient_is_what_the_moved_optimum_gains():
             1e-14,
         )
         gained = best.value + best.point @ slope - moved.value
-        assert gained == pytest.approx(slope @ criterion.price @ slope / 2, rel=0.05)
+        assert gained == pytest.approx(slope @ criterion.inverse_hessian @ slope / 2, rel=0.05)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -210,4 +213,4 @@ def test_losses_without_noise_whose_optimum_is_a_vertex_leave_a_choice(seed):
         DecisionProblem.of(exact, DomainSet(names=("a", "b"))), np.random.default_rng(0)
     )
     assert criterion.near[0] == pytest.approx([1, 0], abs=1e-6)
-    assert np.isfinite(criterion.price).all()
+    assert np.isfinite(criterion.inverse_hessian).all()

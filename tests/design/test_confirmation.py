@@ -129,7 +129,11 @@ def test_targets_of_weight_0_are_shown_but_do_not_count():
 @pytest.mark.parametrize(
     ("losses", "noise", "message"),
     [
-        ({"uniform": {1: {"a": 1.0, "b": 1.0}}}, 0.1, "no final training of the predicted optimum"),
+        (
+            {"uniform": {1: {"a": 1.0, "b": 1.0}}},
+            0.1,
+            "no confirmation trial of the predicted optimum",
+        ),
         (
             {"predicted": {1: {"a": 1.0, "b": 1.0}}, "uniform": {2: {"a": 1.0, "b": 1.0}}},
             0.1,

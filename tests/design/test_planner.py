@@ -133,7 +133,7 @@ def test_curves_of_hundreds_of_points_that_wander_settle_a_sweep_as_few_points_d
         state.decide()
     refit = state.refit()
     assert any("251 points were read as up to 9 means" in note for note in refit.law.notes)
-    assert len(refit.law.trials.trial) == 9 * state.num_proposed
+    assert len(refit.law.trials.trial) == 9 * state.trial_record.num_proposed
     assert true_regret(refit.optimum.mixture) < min(refit.optimum.regret.upper95, 0.002)
 
 
@@ -281,7 +281,7 @@ def test_a_failed_training_counts_against_the_budget_but_not_in_the_table():
     failed = state.propose("bad")
     state.record("bad", 100, curve(failed)[100])
     state.abandon("bad", "out of memory")
-    assert "bad" not in state.table().trials
+    assert "bad" not in state.trial_record.table().trials
     assert state.trials["bad"].failure == "out of memory"
     assert state.propose("t8") is None
 
@@ -298,7 +298,7 @@ def test_final_trainings_enter_the_table_but_not_the_budget():
     state.add_trial(final, "confirmation")
     train(state, final)
     assert state.trials["final"].role == "confirmation"
-    assert set(state.table().trials) == {"a", "final"}
+    assert set(state.trial_record.table().trials) == {"a", "final"}
     assert len(state.proposals) == 1
 
 

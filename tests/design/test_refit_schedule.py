@@ -139,7 +139,7 @@ def test_watching_a_large_sweep_does_not_change_it():
     quiet.go_on(24)
     for number in range(1, 25):
         watched.go_on(number)
-        if len(watched.state.evidence()) > 3:
+        if len(watched.state.trial_record.evidence()) > 3:
             watched.state.refit(watching=True)
     again = Recorded(LARGE)
     for number in range(1, 25):
@@ -175,13 +175,15 @@ def test_what_was_evidence_at_a_moment_stays_known():
     sweep = Recorded(LARGE)
     sweep.go_on(16)
     position, then = (
-        sweep.state.now(),
-        {record.trial: dict(record.points) for record in sweep.state.evidence()},
+        sweep.state.trial_record.now(),
+        {record.trial: dict(record.points) for record in sweep.state.trial_record.evidence()},
     )
     sweep.go_on(30)
     assert sweep.state.trials["t18"].state == "failed"
-    assert {record.trial: record.points for record in sweep.state.evidence_at(position)} == then
-    assert {record.trial: record.points for record in sweep.state.evidence()} != then
+    assert {
+        record.trial: record.points for record in sweep.state.trial_record.evidence_at(position)
+    } == then
+    assert {record.trial: record.points for record in sweep.state.trial_record.evidence()} != then
 
 
 def test_while_the_sweep_goes_on_a_law_sees_the_first_and_the_last_trainings_and_in_the_end_all(
@@ -192,7 +194,7 @@ def test_while_the_sweep_goes_on_a_law_sees_the_first_and_the_last_trainings_and
     sweep = Recorded(SPEC)
     sweep.go_on(16)
     seen = sweep.state.refit(watching=True).law
-    finished = sweep.state.evidence()
+    finished = sweep.state.trial_record.evidence()
     assert seen.num_trials == 10 < len(finished)
     assert [tuple(row) for row in seen.trials.proportions] == [
         record.mixture.proportions for record in [*finished[:4], *finished[-6:]]

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from bimix_sweep.design.fidelity import Fidelity, fidelities_of, kinds_of, target_fidelity
-from bimix_sweep.design.replay import JUDGED, _Pool, replay
+from bimix_sweep.design.replay.replay import replay
+from bimix_sweep.design.replay.run_pool import JUDGED, RunPool
 from bimix_sweep.errors import SweepError
 from bimix_sweep.mixture.table import LossTable
 
@@ -244,7 +245,7 @@ def test_runs_cut_short_are_no_scale_and_nothing_is_judged_on_them_nor_at_the_en
         losses=losses[kept],
     )
     assert kinds_of(fidelities_of(table)) == [Fidelity(size=1, steps=800)]
-    pool = _Pool(table)
+    pool = RunPool(table)
     judged = pool.unseen([])
     assert {*judged.steps} == {800.0}
     assert len(judged) == 28

@@ -62,7 +62,7 @@ def test_a_spent_budget_stops_and_says_so_with_the_regret_left():
 
 def test_without_a_law_it_goes_on():
     assert RULE.judge(None, num_finished=1, num_over=1, counts=True) == Decision(
-        stop=False, reason="1 finished trainings; no law yet"
+        stop=False, reason="1 finished trials; no law yet"
     )
 
 

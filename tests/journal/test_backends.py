@@ -473,7 +473,8 @@ def test_a_local_checkpoint_stays_where_it_is(tmp_path):
 
 
 def test_a_token_store_reaches_workers_and_the_next_driver(object_store, machine):
-    from bimix_sweep.data.store import Split, TokenStore, write_store
+    from bimix_sweep.data.store import TokenStore
+    from bimix_sweep.data.store_writing import Split, write_store
 
     place, tokens = object_store(), [[1, 2, 3], [4, 5]]
     with pytest.raises(FileNotFoundError):

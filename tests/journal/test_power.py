@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from bimix_sweep import files
-from bimix_sweep.data.store import Split, TokenStore, write_store
+from bimix_sweep.data.store import TokenStore
+from bimix_sweep.data.store_writing import Split, write_store
 from bimix_sweep.errors import JournalError
 from bimix_sweep.journal import backends
 from bimix_sweep.journal.segments import read

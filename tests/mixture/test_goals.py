@@ -8,9 +8,11 @@ import pytest
 
 from bimix_sweep import uri_storage
 from bimix_sweep.errors import ConfigError, TableError
-from bimix_sweep.mixture import table as table_module
+from bimix_sweep.mixture import columns as columns_module
+from bimix_sweep.mixture.columns import write_columns
 from bimix_sweep.mixture.goals import Goal, losses_of, named_accuracy, values_of
-from bimix_sweep.mixture.table import LossTable, MixtureFile, write_columns
+from bimix_sweep.mixture.mixture_file import MixtureFile
+from bimix_sweep.mixture.table import LossTable
 
 HEADER = "trial,step,r_a,r_b,loss_a,loss_exam\n"
 ACCURACY = Goal(direction="max", range=(0.0, 1.0))
@@ -192,7 +194,7 @@ def test_a_small_parquet_file_of_a_great_many_rows_is_refused_by_its_footer(tmp_
     path = tmp_path / "m.parquet"
     write_columns(path, {"r_a": pa.array(np.ones(200_000)), "r_b": pa.array(np.zeros(200_000))})
     assert path.stat().st_size < 20_000
-    monkeypatch.setattr(table_module, "MAX_CELLS", 100_000)
+    monkeypatch.setattr(columns_module, "MAX_CELLS", 100_000)
     with pytest.raises(TableError, match="200,000 rows of 2 columns; need at most 100,000 fields"):
         MixtureFile.read(path)
 

@@ -3,9 +3,11 @@ import pyarrow as pa
 import pytest
 
 from bimix_sweep.errors import TableError
+from bimix_sweep.mixture.columns import write_columns
 from bimix_sweep.mixture.curves import LossCurve
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.mixture.table import LossTable, MixtureFile, write_columns
+from bimix_sweep.mixture.mixture_file import MixtureFile
+from bimix_sweep.mixture.table import LossTable
 
 HEADER = "trial,step,r_a,r_b,loss_a,loss_b\n"
 
@@ -102,11 +104,10 @@ def test_rounded_rows_are_normalised_and_said(tmp_path):
     assert "1 of 2 rows summed to 1.02-1.02 and were normalised" in table.notes[0]
 
 
-def test_mixtures_with_the_same_proportions_share_a_number(tmp_path):
+def test_each_trial_is_a_run_of_its_own(tmp_path):
     table = LossTable.read(
         written(tmp_path, HEADER + "t,1,.5,.5,3,3\nu,1,.5,.5,3,3\nv,1,.4,.6,3,\n")
     )
-    assert table.mixture_ids().tolist() == [0, 0, 1]
     assert table.run_ids().tolist() == [0, 1, 2]
     assert np.isnan(table.losses[2, 1])
 

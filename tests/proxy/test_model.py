@@ -10,7 +10,7 @@ import torch
 
 from bimix_sweep.proxy import model
 from bimix_sweep.proxy.spec import ProxySpec
-from bimix_sweep.proxy.train import _power
+from bimix_sweep.proxy.training_state import _power
 
 SPEC = ProxySpec(vocabulary=50, width=32, layers=2, context=16, batch=2)
 CPU = torch.device("cpu")

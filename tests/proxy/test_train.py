@@ -14,16 +14,17 @@ import pytest
 import torch
 
 from bimix_sweep.data.stream import MixtureStream
-from bimix_sweep.data.synthetic import MarkovDomain, planted_store
 from bimix_sweep.errors import ConfigError, DataError, DivergedError, TrainingError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.proxy.precision import choose_precision
 from bimix_sweep.proxy.spec import ProxySpec
 from bimix_sweep.proxy.train import train
+from tests.support.markov_domains import MarkovDomain, planted_store
 
 SPEC = ProxySpec(
     vocabulary=64, width=32, layers=1, context=32, batch=8, steps=120, warmup=10, learning_rate=1e-2
 )
+
 HALF = Mixture.from_mapping({"calm": 0.5, "wild": 0.5})
 
 
@@ -177,11 +178,9 @@ def test_a_checkpoint_that_cannot_be_read_is_left_aside_with_a_line_in_the_log(
 def test_another_trainings_checkpoint_is_refused(store, tmp_path):
     short = replace(SPEC, steps=4)
     losses_of(store, spec=short, checkpoint_dir=tmp_path)
-    with pytest.raises(
-        TrainingError, match="belongs to another training: seed is 5 there and 6 here"
-    ):
+    with pytest.raises(TrainingError, match="belongs to another trial: seed is 5 there and 6 here"):
         losses_of(store, spec=short, seed=6, checkpoint_dir=tmp_path)
-    with pytest.raises(TrainingError, match="belongs to another training: stream is"):
+    with pytest.raises(TrainingError, match="belongs to another trial: stream is"):
         losses_of(
             store,
             Mixture.from_mapping({"calm": 0.6, "wild": 0.4}),

@@ -5,7 +5,7 @@ in the plan.
 import numpy as np
 import pytest
 
-from bimix_sweep.data.store import Split, write_store
+from bimix_sweep.data.store_writing import Split, write_store
 from bimix_sweep.data.stream import MixtureStream
 from bimix_sweep.errors import MixtureError
 from bimix_sweep.sweep.history.rebuilding import replay

@@ -63,7 +63,9 @@ def test_a_larger_budget_runs_the_rest_and_keeps_every_trial_of_before(finished)
     assert after.changes[0].what == ["budget.trials 8 -> 11"]
     for name, record in before.state.trials.items():
         assert after.state.trials[name].points == record.points
-    assert {record.trial for record in after.state.evidence()} == set(sweep_trials(after.proposals))
+    assert {record.trial for record in after.state.trial_record.evidence()} == set(
+        sweep_trials(after.proposals)
+    )
     assert SweepConfig.load(finished / "config.yaml").budget.trials == 11
     # uniform mixtures of equal seed are the same training: they are not run again
     assert not any("uniform" in name for name in ran)
@@ -213,7 +215,7 @@ def test_a_tolerance_that_is_met_already_stops_at_once_and_a_smaller_one_reopens
     assert "refits in a row" in stopped.decision.reason
     ran, after = whole(folder, config(14, tolerance=1e-7))
     assert len(sweep_trials(ran)) == 14 - len(sweep_trials(stopped.proposals))
-    assert after.decision.reason.startswith("the budget of 14 trainings is spent")
+    assert after.decision.reason.startswith("the budget of 14 trials is spent")
     assert confirmations(stopped) <= confirmations(after)
 
 
@@ -256,7 +258,7 @@ def test_a_sweep_is_not_settled_before_what_joined_was_measured(tmp_path):
     actor = open_sweep(folder, config(20, tolerance=0.5, stop__patience=1, domains=FOUR))
     ran = run(actor, most=1)
     assert not actor.decide().stop
-    assert actor.decide().reason == "math added and is held by 1 of 4 finished trainings"
+    assert actor.decide().reason == "math added and is held by 1 of 4 finished trials"
     ran += run(actor)
     actor.close()
     assert len(sweep_trials(ran)) == 4
@@ -283,7 +285,9 @@ def test_the_old_version_of_a_domain_is_kept_as_a_domain_that_nothing_new_holds_
         "keep": set(before),
         "drop": {name for name in before if old.proposals[name].mixture.as_dict()["web"] == 0},
     }[versions]
-    assert {record.trial for record in after.state.evidence()} == kept | set(sweep_trials(ran))
+    assert {record.trial for record in after.state.trial_record.evidence()} == kept | set(
+        sweep_trials(ran)
+    )
     assert len(sweep_trials(ran)) == 13 - len(kept)  # dropped ones do not count in the budget
     assert after.spec.own["web"] == "web@first"  # losses stay those of one validation text
     assert (

@@ -15,7 +15,8 @@ from bimix_sweep.design import simulation
 from bimix_sweep.errors import BimixSweepError, ConfigError, DivergedError, SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.mixture.goals import Goal
-from bimix_sweep.mixture.table import LossTable, MixtureFile
+from bimix_sweep.mixture.mixture_file import MixtureFile
+from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.history.spec import sweep_spec
 from bimix_sweep.sweep.trainers.base import TrialJob

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.data.store import Split, write_store
+from bimix_sweep.data.store_writing import Split, write_store
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.errors import ExportError, SweepError
 from bimix_sweep.export.recipe import Recipe

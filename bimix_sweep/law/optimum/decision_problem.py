@@ -20,6 +20,7 @@ from bimix_sweep.law.posterior.gaussian import Posterior
 from bimix_sweep.law.posterior.leave_one_out import leave_one_out
 from bimix_sweep.law.posterior.problem_statement import OBJECTIVES
 from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.objective import aggregate
 from bimix_sweep.mixture.simplex import Array
 
 SOFT = 0.005
@@ -123,8 +124,7 @@ class DecisionProblem:
 
     def objective(self, losses: Array) -> Array:
         """Computes the objective: (..., targets) losses -> (...,) objective."""
-        weighted = losses * self.weights
-        return np.asarray(weighted.max(axis=-1) if self.worst else weighted.sum(axis=-1))
+        return aggregate(losses * self.weights, worst=self.worst)
 
     def sensitivity(self, log_losses: Array) -> Array:
         """Computes derivatives of the objective: (M, targets) log losses -> (M, targets).

@@ -19,7 +19,7 @@ from bimix_sweep.law.posterior.gaussian import Posterior
 from bimix_sweep.law.posterior.law_file import FORMAT, conditioned_json, read_fields
 from bimix_sweep.law.posterior.prediction_inputs import prediction_inputs
 from bimix_sweep.law.posterior.problem_statement import ProblemStatement
-from bimix_sweep.mixture.goals import Goals, fidelities_of, values_of
+from bimix_sweep.mixture.goals import Goals, value_scales, values_of
 from bimix_sweep.mixture.simplex import Array
 
 SIZE_DRIFT = 0.1
@@ -162,7 +162,7 @@ class FittedLaw:
         sd = mean * np.sqrt(np.maximum(variance, 0.0)).T
         return (
             values_of(self.goals, self.targets, mean),
-            sd * fidelities_of(self.goals, self.targets),
+            sd * value_scales(self.goals, self.targets),
         )
 
     def law_gradient(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bimix_sweep.design.confirmation import ComparedMixture, Comparison, said
+from bimix_sweep.design.confirmation import ComparedMixture, Comparison, role_in_words
 from bimix_sweep.report.data import ReportData
 from bimix_sweep.report.figures.style import (
     ACCENT,
@@ -24,7 +24,7 @@ def confirmation(data: ReportData, comparison: Comparison) -> Figure:
     own = next(
         one.objective for one in comparison.mixtures if one.difference == 0 and one.noise95 == 0
     )
-    labels = [text(said(one.role)).replace(" (", "<br>(") for one in comparison.mixtures]
+    labels = [text(role_in_words(one.role)).replace(" (", "<br>(") for one in comparison.mixtures]
     traces = [
         *_seed_lines(data, comparison, labels, own),
         _means(comparison, labels, own),

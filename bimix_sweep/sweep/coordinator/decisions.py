@@ -171,7 +171,8 @@ class Decisions:
                 )
                 if (
                     planning_replica.confirmation is None
-                    and planning_replica.state.num_points >= seen + max(1.0, REFIT_GROWTH * seen)
+                    and planning_replica.state.trial_record.num_points
+                    >= seen + max(1.0, REFIT_GROWTH * seen)
                 ):
                     seconds = planning_replica.state.refit(watching=True).seconds
                     self._record_refits("watch")
@@ -191,7 +192,7 @@ class Decisions:
             mixture=Mixture.from_mapping(entry.mixture),
             reason=f"confirmation: {', '.join(entry.labels)}",
             seed=seed,
-            num_points=self._replicas.planning_replica.state.num_points,
+            num_points=self._replicas.planning_replica.state.trial_record.num_points,
         )
         reason = self._over_budget(no_final)
         self._replicas.enter(ProposalEvent.of(proposal, "confirmation"))
@@ -218,7 +219,9 @@ class Decisions:
         for number in range(self._num_recorded, len(history)):
             self._log.refit(number + 1, history[number])
             self._replicas.enter(
-                RefitEvent.of(history[number], self._replicas.planning_replica.state.num_over, by)
+                RefitEvent.of(
+                    history[number], self._replicas.planning_replica.state.trial_record.num_over, by
+                )
             )
         self._num_recorded = len(history)
 

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 
-from bimix_sweep.design.planner import Refit
+from bimix_sweep.design.refit import Refit
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.sweep.history.snapshot import describe, duration, percent
 

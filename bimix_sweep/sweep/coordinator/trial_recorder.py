@@ -100,7 +100,7 @@ class TrialRecorder:
             self._replicas.append(EndEvent(trial=trial, state="finished", reason="", cause=""))
             self._decisions.failures.clear()
             self._log.finish(write_replica.proposals[trial], write_replica.objective(trial))
-            if write_replica.state.num_over == DIRECTIONS_FROM:
+            if write_replica.state.trial_record.num_over == DIRECTIONS_FROM:
                 self._note_directions(write_replica)
 
     def abandon(self, trial: str, reason: str, cause: Cause) -> None:
@@ -131,8 +131,8 @@ class TrialRecorder:
 
     def _note_directions(self, write_replica: SweepHistory) -> None:
         """Logs the targets that may be accuracies, once enough trials have ended."""
-        if write_replica.state.num_over >= DIRECTIONS_FROM:
-            for note in write_replica.state.open_directions():
+        if write_replica.state.trial_record.num_over >= DIRECTIONS_FROM:
+            for note in write_replica.state.trial_record.open_directions():
                 self._log.say(note)
 
 

@@ -28,7 +28,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError
 
-from bimix_sweep.design.planner import Refit
+from bimix_sweep.design.refit import Refit
 from bimix_sweep.design.trial import Cause, Proposal
 from bimix_sweep.errors import JournalError, SweepError
 from bimix_sweep.export.validation_error import explain

@@ -246,7 +246,7 @@ class SweepHistory:
 
     def _take_retry(self, event: events.RetryEvent) -> None:
         """Runs a failed trial again; earlier refits are judged as if it had not ended then."""
-        trial, over = event.trial, self.state.over
+        trial, over = event.trial, self.state.trial_record.over
         reopens = self.confirmation is None or event.reopens
         self.state.retry(trial, reopens=reopens)
         self.fruitless[trial], self.complete = 0, False

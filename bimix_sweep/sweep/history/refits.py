@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bimix_sweep.design.planner import Refit
 from bimix_sweep.design.problem import SweepSpec
+from bimix_sweep.design.refit import Refit
 from bimix_sweep.design.stopping import Decision, StoppingRule
 from bimix_sweep.sweep.history.event_fields import StoredLawSummary, StoredOptimum
 from bimix_sweep.sweep.history.events import RefitEvent

@@ -81,7 +81,7 @@ def advice(history: SweepHistory, folder: str) -> str:
     stopped_by_hours = (
         history.spec.limited
         and history.decision is not None
-        and history.state.num_proposed < history.spec.max_trials
+        and history.state.trial_record.num_proposed < history.spec.max_trials
     )
     if spent or stopped_by_hours:
         steps.append(

@@ -7,8 +7,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bimix_sweep.design.acquisition import Fidelities, next_mixture, target_fidelity_due
-from bimix_sweep.design.fidelity import Fidelity, fidelities_of, kinds_of
+from bimix_sweep.design.acquisition.next_mixture import next_mixture
+from bimix_sweep.design.fidelity import (
+    Fidelities,
+    Fidelity,
+    fidelities_of,
+    kinds_of,
+    target_fidelity_due,
+)
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import TableError
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law

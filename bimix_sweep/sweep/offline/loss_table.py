@@ -11,9 +11,10 @@ import pyarrow as pa
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.design.trial import TrialRecord
 from bimix_sweep.errors import TableError
+from bimix_sweep.mixture.columns import read_columns
 from bimix_sweep.mixture.goals import Goals
 from bimix_sweep.mixture.simplex import Array
-from bimix_sweep.mixture.table import LossTable, read_columns
+from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.sweep.history.history import SweepHistory
 
 MAX_DIFFERENCE = 1e-3

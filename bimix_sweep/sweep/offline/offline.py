@@ -177,7 +177,7 @@ def record(
         recipe = _conclude(actor, config, path)
         if recipe is None:
             actor.decide()
-        directions = replay(path).state.open_directions()
+        directions = replay(path).state.trial_record.open_directions()
         return Standing(
             points=points,
             finished=finished,

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from bimix_sweep.design.trial import Proposal
-from bimix_sweep.mixture.table import write_columns
+from bimix_sweep.mixture.columns import write_columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,7 +88,7 @@ class Plan:
         """
         trials = next(
             (
-                max(point.runs, self.earliest_stop)
+                max(point.trials, self.earliest_stop)
                 for point in self.regret
                 if point.stated <= self.tolerance
             ),

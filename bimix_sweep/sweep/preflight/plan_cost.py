@@ -77,7 +77,7 @@ def _cost_of_trials(spec: SweepSpec, regret: Sequence[PlannedRegret]) -> float:
     """
     first = spec.initial_fidelities[: spec.max_trials]
     known, cost = (
-        (regret[-1].runs, regret[-1].cost)
+        (regret[-1].trials, regret[-1].cost)
         if regret
         else (len(first), sum(spec.cost_of(fidelity) for fidelity in first))
     )

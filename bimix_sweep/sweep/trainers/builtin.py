@@ -42,7 +42,7 @@ class BuiltinTrainer:
 
         check_device(self.device)
         # The largest model takes most of the time.
-        return choose_precision(self.specs[-1], self.device, trainings=num_trials)
+        return choose_precision(self.specs[-1], self.device, num_trials=num_trials)
 
     def train(self, job: TrialJob, report: Report) -> None:
         """Trains one mixture on the token store, starting from the checkpoint where there is one.

@@ -186,7 +186,7 @@ def restore_store(folder: str, history: SweepHistory, say: Say) -> None:
 
 def _gives_the_same(store: TokenStore, name: str, path: str, cap: int | None, beside: Path) -> bool:
     """True where the text at `path` gives the tokens that the store has for a domain."""
-    from bimix_sweep.data.prepare import extend
+    from bimix_sweep.data.extend import extend
 
     probe = f"{name}@now"
     while probe in store.domains or probe in store.targets:

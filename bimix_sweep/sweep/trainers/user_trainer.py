@@ -7,7 +7,7 @@ from typing import Any
 
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import DivergedError, TrainingError
-from bimix_sweep.mixture.goals import PLAIN, Goals, hint
+from bimix_sweep.mixture.goals import Goals, why_refused
 from bimix_sweep.proxy.spec import ProxySpec
 from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
 from bimix_sweep.sweep.trainers.base import Report, TrialJob
@@ -136,11 +136,9 @@ class Points:
                 )
             except (TypeError, ValueError, OverflowError):
                 values[target] = math.nan
-            goal = self._goals.get(target, PLAIN)
-            if not goal.allows(values[target]):
+            if needed := why_refused(self._goals, target, values[target]):
                 raise DivergedError(
-                    f"loss of {target} is {shown(losses[target])} at step {number}; need "
-                    f"{goal.needed}" + hint(self._goals, target, values[target])
+                    f"loss of {target} is {shown(losses[target])} at step {number}; need {needed}"
                 )
         self._report(number, values)
         self._steps.add(number)

@@ -133,7 +133,7 @@ def test_a_sweep_goes_past_a_diverged_trial_and_a_killed_worker_to_its_recipe(
     assert len(history.starts["t0004"]) == 2  # its worker was killed once, at step 200
     assert len(history.starts["t0002"]) == 1  # a TrainingError is not tried again
     assert trained(folder)["t0004", "150"] == 1  # it went on from its checkpoint
-    assert history.decision.reason.startswith("the budget of 8 trainings is spent")
+    assert history.decision.reason.startswith("the budget of 8 trials is spent")
     confirmations = [
         record for record in history.state.trials.values() if record.role == "confirmation"
     ]

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from bimix_sweep.cli import app
 from bimix_sweep.errors import SweepError, TableError
 from bimix_sweep.export.recipe import Recipe
+from bimix_sweep.mixture.columns import write_columns
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.mixture.table import MixtureFile, write_columns
+from bimix_sweep.mixture.mixture_file import MixtureFile
 from bimix_sweep.sweep.history.budget import bills
 from bimix_sweep.sweep.history.events import read_event
 from bimix_sweep.sweep.history.rebuilding import replay

@@ -10,7 +10,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.data.prepare import extend, prepare
+from bimix_sweep.data.extend import extend
+from bimix_sweep.data.prepare import prepare
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.errors import DataError, SweepError

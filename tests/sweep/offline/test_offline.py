@@ -17,8 +17,10 @@ from bimix_sweep.cli import app
 from bimix_sweep.errors import SweepError, TableError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.journal.segments import read
+from bimix_sweep.mixture.columns import write_columns
 from bimix_sweep.mixture.domains import DomainSet, Mixture
-from bimix_sweep.mixture.table import LossTable, MixtureFile, write_columns
+from bimix_sweep.mixture.mixture_file import MixtureFile
+from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.sweep.api import resume_sweep
 from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.offline import offline
@@ -332,7 +334,7 @@ def test_two_rows_of_one_trial_at_one_step_are_refused_whatever_their_size_or_se
 
 def test_finished_runs_of_no_sweep_are_answered_inside_the_bounds_and_nothing_is_kept(tmp_path):
     _, history = whole(tmp_path / "sweep", planted_config(8))
-    history.state.table().write(tmp_path / "runs.csv")
+    history.state.trial_record.table().write(tmp_path / "runs.csv")
     before = sorted(tmp_path.iterdir())
     out = tmp_path / "m.csv"
     call(

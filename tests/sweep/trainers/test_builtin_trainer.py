@@ -3,49 +3,12 @@ import json
 import numpy as np
 import pytest
 
-from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import DataError
 from bimix_sweep.journal.writer import Journal
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.trainers.base import TrialJob
 from bimix_sweep.sweep.trainers.builtin import prepare_builtin
-
-WORDS = {
-    "latin": ("lorem", "ipsum", "dolor", "sit", "amet", "consectetur"),
-    "digits": ("one", "two", "three", "four", "five", "six"),
-}
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("text")
-    for name, words in WORDS.items():
-        generator = np.random.default_rng(len(name))
-        lines = (
-            json.dumps({"text": " ".join(generator.choice(words, 200)) + f" {number}"})
-            for number in range(400)
-        )
-        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
-    (folder / "mixed.jsonl").write_text(
-        "".join(
-            json.dumps({"text": f"one lorem two ipsum {n} dolor three " * 9}) + "\n"
-            for n in range(90)
-        )
-    )
-    return folder
-
-
-def config(text, **changes):
-    content = {
-        "domains": {name: {"path": str(text / f"{name}.jsonl")} for name in WORDS},
-        "targets": {
-            "latin": {"domain": "latin"},
-            "digits": {"domain": "digits"},
-            "mixed": {"path": str(text / "mixed.jsonl"), "unit": "bits_per_byte", "weight": 0},
-        },
-        "proxy": {"sizes": [2e4], "steps": 16, "context": 16, "batch": 2, "vocabulary": 300},
-    }
-    return SweepConfig.parse(content | changes)
+from tests.support.builtin_texts import WORDS, config
 
 
 def train(trainer, folder, trial="t0000", latin=0.7, **settings):

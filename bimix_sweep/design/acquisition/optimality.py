@@ -32,7 +32,7 @@ class OptimalityCriterion:
 
     quadratic: QuadraticModel
     """Quadratic model of the objective at the predicted optimum."""
-    price: Array
+    inverse_hessian: Array
     """(domains, domains) reduced inverse Hessian P: an error s of the objective's gradient costs s'
     P s / 2."""
     near: Array
@@ -50,26 +50,34 @@ def optimality_criterion(
     drawn = drawn_optima(problem, quadratic, belief, generator, 24)
     near = np.concatenate([best.point[None], drawn, scattered(problem, best.point, generator, 40)])
     return OptimalityCriterion(
-        quadratic=quadratic, price=_price(problem, quadratic, belief), near=near
+        quadratic=quadratic,
+        inverse_hessian=_reduced_inverse_hessian(problem, quadratic, belief),
+        near=near,
     )
 
 
-def _price(problem: DecisionProblem, quadratic: QuadraticModel, belief: Posterior) -> Array:
-    """Computes `OptimalityCriterion.price`. Rows and columns are 0 for domains at an active bound whose gradient
-    differs from the median by more than its standard deviation."""
-    price, point, gradient = np.zeros_like(quadratic.hessian), quadratic.point, quadratic.gradient
+def _reduced_inverse_hessian(
+    problem: DecisionProblem, quadratic: QuadraticModel, belief: Posterior
+) -> Array:
+    """Computes `OptimalityCriterion.inverse_hessian`. Rows and columns are 0 for domains at an
+    active bound whose gradient differs from the median by more than its standard deviation."""
+    inverse_hessian, point, gradient = (
+        np.zeros_like(quadratic.hessian),
+        quadratic.point,
+        quadratic.gradient,
+    )
     inside = (point > problem.lower + NEAR_BOUND) & (point < problem.upper - NEAR_BOUND)
     level = float(np.median(gradient[inside] if inside.any() else gradient))
-    moved = np.abs(gradient - level) < _doubt(problem, quadratic, belief)
+    moved = np.abs(gradient - level) < _gradient_sd(problem, quadratic, belief)
     free = np.flatnonzero((inside | moved) & (problem.lower < problem.upper))
     if len(free) > 1:
         inverse = np.linalg.inv(convex(quadratic.hessian[np.ix_(free, free)]))
         total = inverse.sum(axis=1)
-        price[np.ix_(free, free)] = inverse - np.outer(total, total) / total.sum()
-    return price
+        inverse_hessian[np.ix_(free, free)] = inverse - np.outer(total, total) / total.sum()
+    return inverse_hessian
 
 
-def _doubt(problem: DecisionProblem, quadratic: QuadraticModel, belief: Posterior) -> Array:
+def _gradient_sd(problem: DecisionProblem, quadratic: QuadraticModel, belief: Posterior) -> Array:
     """Computes (domains,) standard deviations of the objective's derivatives. They are computed
     from variances of differences, because the covariance of exact losses may have no Cholesky
     factor."""

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bimix_sweep.data.store import Split, TokenStore, write_store
+from bimix_sweep.data.store import TokenStore
+from bimix_sweep.data.store_writing import Split, write_store
 from bimix_sweep.data.token_files import Tokens
 from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.simplex import Array

@@ -1,0 +1,18 @@
+"""Configuration of a sweep: what a user writes in sweep.yaml, and its checks.
+
+These names are what other rooms import from here.
+"""
+
+from bimix_sweep.config.sections import MAX_SIZES, DomainConfig, TargetConfig
+from bimix_sweep.config.sweep_config import SweepConfig
+from bimix_sweep.config.trainer_sections import CommandConfig, FunctionConfig, ResourcesConfig
+
+__all__ = [
+    "MAX_SIZES",
+    "CommandConfig",
+    "DomainConfig",
+    "FunctionConfig",
+    "ResourcesConfig",
+    "SweepConfig",
+    "TargetConfig",
+]

@@ -1,0 +1,158 @@
+"""Extends a token store by further domains; its own splits stay unchanged."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from bimix_sweep.data.prepare import fingerprint_of
+from bimix_sweep.data.sample import DocumentSample
+from bimix_sweep.data.sources import Source
+from bimix_sweep.data.split_builder import SplitBuilder
+from bimix_sweep.data.store import TokenStore
+from bimix_sweep.data.store_writing import Split, write_store
+from bimix_sweep.data.token_files import Tokens
+from bimix_sweep.errors import DataError
+
+
+def extend(
+    store: TokenStore,
+    domains: Mapping[str, Source],
+    *,
+    out: str | Path,
+    renamed: Mapping[str, str] | None = None,
+    max_tokens: Mapping[str, int] | None = None,
+    again: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> TokenStore:
+    """Writes a store at `out` that holds the splits of `store` unchanged and further domains.
+
+    The further domains use the tokenizer of `store`. No training split of a further domain keeps a
+    document that a validation split of `store` holds.
+
+    Args:
+        store: the store that is extended; its folder is not changed.
+        domains: the further domains.
+        out: folder of the new store.
+        renamed: {domain of `store`: its name in the new store}.
+        again: domain of `store` whose text the further domains are read from. Then only documents
+            that were held out when that domain was made are left out, not documents held out by
+            domains that were added later.
+        max_tokens, progress: as for `prepare`.
+
+    Raises:
+        DataError: a source cannot be read or has too few tokens, a name is taken, or a source does
+            not hold the kind of data that `store` was made of (text, or tokens of the same
+            vocabulary); no store is written then.
+    """
+    renamed, say, caps = renamed or {}, progress or (lambda _: None), max_tokens or {}
+    there = {name: renamed.get(name, name) for name in (*store.domains, *store.targets)}
+    if taken := [name for name in domains if name in there.values()]:
+        raise DataError(f"domain {taken[0]} is in {store.path} already; rename it")
+    path = store.path / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(path)) if path.exists() else None
+    _check_kinds(store, domains, text=tokenizer is not None)
+    held_out, beside = _held_out(store, again)
+    splits = SplitBuilder(tokenizer, len(store.validation(store.domains[0])), say, held_out)
+    samples = {name: DocumentSample(name, source) for name, source in domains.items()}
+    for name, sample in samples.items():
+        splits.add_domain(name, sample, caps.get(name))
+    splits.held_out |= beside
+    old_train, old_validation = _stored_splits(store, there)
+    train = old_train | splits.train(caps)
+    validation = old_validation | splits.validation
+    fingerprints = {name: source.fingerprint() for name, source in domains.items()}
+    return write_store(
+        out,
+        train=train,
+        validation={**{name: validation[name] for name in train}, **validation},
+        vocabulary=store.vocabulary,
+        tokenizer=None if tokenizer is None else path.read_text(),
+        inputs=fingerprint_of([store.manifest["inputs"], renamed, dict(caps), fingerprints]),
+        notes=_joined_notes(store.manifest["notes"], there, splits.notes(samples)),
+    )
+
+
+def _check_kinds(store: TokenStore, domains: Mapping[str, Source], *, text: bool) -> None:
+    """Raises DataError where a source does not hold the kind of data that the store was made of.
+
+    Args:
+        store: the store that is extended.
+        domains: the further domains.
+        text: whether the store was made of text; otherwise of tokens.
+    """
+    for name, source in domains.items():
+        if source.holds_tokens() == text or (not text and source.vocabulary != store.vocabulary):
+            kind = "text" if text else f"tokens of a vocabulary of {store.vocabulary}"
+            raise DataError(
+                f"domain {name} holds another kind of data than {store.path}; need {kind}"
+            )
+
+
+def _stored_splits(
+    store: TokenStore, names: Mapping[str, str]
+) -> tuple[dict[str, Split], dict[str, Split]]:
+    """Returns the training and the validation splits of a store, by new names.
+
+    Args:
+        store: the store.
+        names: {domain or target of the store: its new name}.
+    """
+    entries = {**store.manifest["domains"], **store.manifest["targets"]}
+    train = {names[name]: Split(documents=_stored(store, name, "train")) for name in store.domains}
+    validation = {
+        new: Split(
+            documents=_stored(store, name, "validation"),
+            num_bytes=entries[name]["validation"]["bytes"],
+        )
+        for name, new in names.items()
+    }
+    return train, validation
+
+
+def _joined_notes(
+    old: Mapping[str, Any], names: Mapping[str, str], new: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Joins the notes of the extended store and those of the further domains.
+
+    Args:
+        old, new: the notes.
+        names: {domain or target of the extended store: its new name}.
+    """
+    notes = dict(new)
+    for kind in ("domains", "targets"):
+        notes[kind] = {names[n]: record for n, record in old.get(kind, {}).items()} | new[kind]
+    notes["shared_documents"] = {
+        names[name]: {names[other]: count for other, count in others.items()}
+        for name, others in old.get("shared_documents", {}).items()
+    } | new["shared_documents"]
+    stages = old.get("held_out", [])
+    notes["held_out"] = [
+        *({names[n]: keys for n, keys in stage.items()} for stage in stages),
+        *new["held_out"],
+    ]
+    return notes
+
+
+def _held_out(store: TokenStore, name: str | None) -> tuple[set[bytes], set[bytes]]:
+    """Keys of the documents that are held out from a domain of a store, as two sets.
+
+    The first set holds the keys held out before the domain was made. The second set holds the keys
+    held out by the domains made together with that domain. If the name is None, the first set
+    holds all keys.
+    """
+    before: set[bytes] = set()
+    for stage in store.manifest["notes"].get("held_out", []):
+        keys = {bytes.fromhex(key) for held in stage.values() for key in held}
+        if name in stage:
+            return before, keys
+        before |= keys
+    return before, set()
+
+
+def _stored(store: TokenStore, name: str, split: str) -> list[Tokens]:
+    """The documents of one split of a store, each (tokens,)."""
+    tokens = store.train(name) if split == "train" else store.validation(name)
+    return np.split(tokens, store.documents(name, split)[1:-1])

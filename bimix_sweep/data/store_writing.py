@@ -1,0 +1,181 @@
+"""Writes the token store of `store`."""
+
+import contextlib
+import hashlib
+import json
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+
+from bimix_sweep import disk, files
+from bimix_sweep.data.store import FORMAT, VERSION, TokenStore
+from bimix_sweep.data.token_files import Tokens
+from bimix_sweep.errors import DataError
+from bimix_sweep.mixture.domains import check_names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """The documents of one split, before they are written."""
+
+    documents: Sequence[Tokens]
+    """Documents, each (tokens,), sorted by the hash of their content."""
+    num_bytes: int | None = None
+    """UTF-8 bytes that these tokens stand for; None where the tokenizer is not known."""
+
+
+def write_store(
+    path: str | Path,
+    *,
+    train: Mapping[str, Split],
+    validation: Mapping[str, Split],
+    vocabulary: int,
+    tokenizer: str | None = None,
+    inputs: str = "",
+    notes: Mapping[str, Any] | None = None,
+) -> TokenStore:
+    """Writes a store to a temporary folder beside `path`, then renames the folder to `path`.
+
+    A store that is already at `path` is replaced; anything else there is refused.
+
+    Args:
+        train: training split of each domain.
+        validation: validation split of each domain, and of each target that is not a domain.
+        vocabulary: vocabulary size; every token id is below this number.
+        tokenizer: the tokenizer as JSON.
+        inputs: fingerprint of the inputs of the store; `reusable_store` compares it before a store
+            is made again.
+        notes: JSON-able values that are kept in the manifest.
+
+    Raises:
+        DataError: something else is at `path`, `path` cannot be written, or a domain lacks its
+            validation split. No partial store is left in these cases.
+    """
+    path = Path(path)
+    check_names(tuple(validation), "target")
+    if path.exists() and not (
+        path.is_dir() and all(_is_ours(entry.name) for entry in path.iterdir())
+    ):
+        raise DataError(
+            f"{path} is there and is no token store; need a new folder, or one that holds a store"
+        )
+    if missing := [name for name in train if name not in validation]:
+        raise DataError(f"domain {missing[0]} has no validation split; need one for each domain")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    made = [folder for folder in (beside, *beside.parents) if not folder.exists()]
+    try:
+        beside.mkdir(parents=True)
+        content = _write_columns(beside, train, validation, vocabulary, tokenizer)
+        _write_manifest(
+            beside / "manifest.json",
+            content | {"inputs": inputs, "vocabulary": vocabulary, "notes": dict(notes or {})},
+        )
+        disk.sync_all(beside)
+        _put_in_place(beside, path, made)
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        for folder in made[1:]:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise DataError(
+            f"{path} cannot be written ({error.strerror or error}); need a folder with room for "
+            "the tokens"
+        ) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return TokenStore.open(path)
+
+
+def _write_columns(
+    folder: Path,
+    train: Mapping[str, Split],
+    validation: Mapping[str, Split],
+    vocabulary: int,
+    tokenizer: str | None,
+) -> dict[str, Any]:
+    """Writes the Arrow files of a store and its tokenizer into a folder; arguments as for
+    `write_store`.
+
+    Returns:
+        `domains` and `targets` of the manifest, and `digest`, the hash of all tokens, document
+        boundaries and the tokenizer.
+    """
+    if tokenizer is not None:
+        (folder / "tokenizer.json").write_text(tokenizer)
+    digest = hashlib.blake2b((tokenizer or f"ready-made {vocabulary}").encode(), digest_size=16)
+    entries: dict[str, dict[str, Any]] = {}
+    for number, name in enumerate(validation):
+        entries[name] = {}
+        for kind, splits in (("train", train), ("validation", validation)):
+            if name in splits:
+                file = f"{number:03d}.{kind}.arrow"
+                digest.update(f"\0{name}\0{kind}\0".encode())
+                entries[name][kind] = {
+                    "file": file,
+                    **_write_column(folder / file, splits[name], vocabulary, digest),
+                }
+    return {
+        "digest": digest.hexdigest(),
+        "domains": {name: entries[name] for name in train},
+        "targets": {name: entry for name, entry in entries.items() if name not in train},
+    }
+
+
+def _write_manifest(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes the manifest of a store, with its keys in a fixed order."""
+    manifest = {"format": FORMAT, "version": VERSION}
+    manifest |= {
+        key: content[key]
+        for key in ("digest", "inputs", "vocabulary", "domains", "targets", "notes")
+    }
+    files.write_text(path, json.dumps(manifest, indent=1, ensure_ascii=False))
+
+
+def _put_in_place(beside: Path, path: Path, made: Sequence[Path]) -> None:
+    """Renames a complete store to its path; a store that is there is replaced.
+
+    Args:
+        beside: folder of the complete store.
+        path: its path.
+        made: folders that were made for `beside`, itself included.
+    """
+    if path.exists():
+        old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
+        path.rename(old)
+        beside.rename(path)
+        disk.sync(path.parent)
+        shutil.rmtree(old)
+    else:
+        beside.rename(path)
+        for folder in made:
+            disk.sync(folder.parent)
+
+
+def _is_ours(name: str) -> bool:
+    """Tells whether a token store has a file of this name."""
+    return name in ("manifest.json", "tokenizer.json") or name.endswith(
+        (".train.arrow", ".validation.arrow")
+    )
+
+
+def _write_column(
+    path: Path, split: Split, vocabulary: int, digest: "hashlib.blake2b"
+) -> dict[str, Any]:
+    """Writes one split, adds its tokens and offsets to `digest`, and returns its manifest entry."""
+    kind = np.uint16 if vocabulary <= 2**16 else np.uint32
+    flat = np.concatenate([np.zeros(0, kind), *split.documents]).astype(kind, copy=False)
+    offsets = np.cumsum([0, *map(len, split.documents)], dtype=np.int64)
+    digest.update(offsets.tobytes())
+    digest.update(flat.tobytes())
+    column = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(flat))
+    batch = pa.record_batch({"tokens": column})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return {"documents": len(split.documents), "tokens": len(flat), "bytes": split.num_bytes}

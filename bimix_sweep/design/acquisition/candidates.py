@@ -1,0 +1,89 @@
+"""Candidates for the next trial: untried mixtures near the optimum and anywhere, and measured
+mixtures to repeat."""
+
+import numpy as np
+import numpy.typing as npt
+
+from bimix_sweep.design.fidelity import Fidelities, Fidelity
+from bimix_sweep.design.initial_design import random_mixtures
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem
+from bimix_sweep.mixture.domains import DomainSet
+from bimix_sweep.mixture.simplex import Array, project
+
+NUM_BROAD = 60
+"""Number of candidates from anywhere inside the bounds."""
+NUM_REPLICATES = 12
+"""Number of measured mixtures that are candidates for a replicate: the mixtures with the best
+predicted objective."""
+
+
+def candidate_mixtures(
+    problem: DecisionProblem,
+    domains: DomainSet,
+    order: list[int],
+    near: Array,
+    known: Array,
+    finished: Array,
+    generator: np.random.Generator,
+    num_broad: int,
+) -> tuple[Array, Array]:
+    """Returns two (n, law's domains) arrays: untried mixtures inside the bounds, near the optimum
+    and anywhere; and finished mixtures to repeat.
+
+    Args:
+        problem: decision problem on the current law.
+        domains: domains and bounds of the trials.
+        order: index of each of `domains` among the law's domains.
+        near: (n, law's domains) mixtures near the optimum.
+        known, finished: (n, law's domains) mixtures of all trials, and of the finished ones.
+        generator: for the mixtures that may be anywhere.
+        num_broad: number of mixtures that may be anywhere.
+
+    Where every mixture of the first kind was tried and no finished mixture is inside the bounds,
+    the first array holds the tried mixtures, too.
+    """
+    lower, upper = in_law_order(
+        np.stack([domains.lower, domains.upper]), order, len(problem.law.domains)
+    )
+    broad = in_law_order(
+        random_mixtures(domains, generator, num_broad), order, len(problem.law.domains)
+    )
+    fresh = np.concatenate([project(near, lower, upper), broad])
+    tried = np.array([domains.same(known[:, order], row).any() for row in fresh[:, order]])
+    again = _replicates(problem, domains, order, finished)
+    return (fresh if tried.all() and not len(again) else fresh[~tried]), again
+
+
+def _replicates(
+    problem: DecisionProblem, domains: DomainSet, order: list[int], finished: Array
+) -> Array:
+    """Returns the measured mixtures inside the current bounds that are candidates for a replicate.
+    A measured mixture can lie outside, because a change of the sweep may change the bounds."""
+    measured = np.unique(finished[domains.holds(finished[:, order])], axis=0)
+    if not len(measured):
+        return measured
+    size = np.full(len(measured), np.nan if problem.size is None else problem.size)
+    losses = problem.law.losses(measured, np.full(len(measured), problem.step), size)
+    return measured[np.argsort(problem.objective(losses))[:NUM_REPLICATES]]
+
+
+def replicate_reason(
+    same: npt.NDArray[np.bool_], fidelity: Fidelity, fidelities: Fidelities
+) -> str:
+    """Returns the reason for a second trial on a measured mixture; `same` tells which finished
+    trials have this mixture."""
+    known = {other for other, is_same in zip(fidelities.finished, same, strict=True) if is_same}
+    if fidelity in known:
+        return "replicate, "
+    return (
+        "for another number of steps, "
+        if fidelity.size in {other.size for other in known}
+        else "at another size, "
+    )
+
+
+def in_law_order(rows: Array, order: list[int], count: int) -> Array:
+    """Moves columns to the law's order; a domain that only the law knows gets proportion 0."""
+    out = np.zeros((len(rows), count))
+    out[:, order] = rows
+    return out

@@ -1,0 +1,118 @@
+"""Checks of a loss table's columns and rows; a message about a row counts from 1."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from bimix_sweep.errors import TableError
+from bimix_sweep.mixture.column_parsing import hint_for_proportions
+from bimix_sweep.mixture.domains import check_names
+from bimix_sweep.mixture.goals import PLAIN, Goals, first_refused, hint
+from bimix_sweep.mixture.simplex import Array
+
+
+def names_of(
+    path: str | Path, columns: Mapping[str, pa.Array]
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Returns the names of domains and targets, from the names of the columns, and the (rows,)
+    names of the trials.
+
+    Raises:
+        TableError: a column is missing, there are no rows, or a row has no trial.
+        MixtureError: a domain or target has a name that `check_names` refuses.
+    """
+    for needed in ("trial", "step"):
+        if needed not in columns:
+            raise TableError(
+                f"{path}: no column {needed}; need trial, step, r_<domain> and loss_<target> "
+                "columns"
+            )
+    domains = tuple(name[2:] for name in columns if name.startswith("r_"))
+    targets = tuple(name[5:] for name in columns if name.startswith("loss_"))
+    if not domains or not targets:
+        raise TableError(
+            f"{path}: {'no r_<domain>' if not domains else 'no loss_<target>'} column; need "
+            f"at least one{'' if domains else hint_for_proportions(columns)}"
+        )
+    check_names(domains)
+    check_names(targets, "target")
+    trials = tuple("" if value is None else str(value) for value in columns["trial"].to_pylist())
+    if not trials:
+        raise TableError(f"{path}: no rows; need at least one finished run")
+    if "" in trials:
+        raise TableError(f"{path}: row {trials.index('') + 1} has no trial; need a name")
+    return domains, targets, trials
+
+
+def check_goals(path: str | Path, goals: Goals, targets: Sequence[str]) -> None:
+    """Checks that the table has a column for every target whose goal is given.
+
+    Raises:
+        TableError: a column is missing.
+    """
+    if unknown := next((name for name in goals if name not in targets), None):
+        raise TableError(
+            f"{path} has no column loss_{unknown}, whose goal is given; its targets are "
+            f"{', '.join(targets)}"
+        )
+
+
+def check_losses(
+    path: str | Path, goals: Goals, targets: Sequence[str], trials: Sequence[str], losses: Array
+) -> None:
+    """Checks (rows, targets) measured values against the goals; NaN stands for not measured.
+
+    Raises:
+        TableError: a value is outside the range that its target's goal allows.
+    """
+    if (refused := first_refused(goals, targets, losses)) is None:
+        return
+    row, target = refused
+    name, value = targets[target], losses[row, target]
+    raise TableError(
+        f"{path}: row {row + 1}, trial {trials[row]}, has loss_{name} = {value:g}; need "
+        f"{goals.get(name, PLAIN).needed}, or an empty field where not measured"
+        + hint(goals, name, value)
+    )
+
+
+def check_rows(
+    path: str | Path,
+    trials: Sequence[str],
+    steps: Array,
+    sizes: Array,
+    seeds: Array,
+    proportions: Array,
+) -> None:
+    """Checks that each run has one row a step and one mixture.
+
+    Args:
+        path: name of the table, for messages.
+        trials: (rows,) names; a run is a trial with its size and seed.
+        steps, sizes, seeds: (rows,), sizes and seeds NaN where not given.
+        proportions: (rows, domains).
+
+    Raises:
+        TableError: two rows have the same run and step, or a run has two mixtures.
+    """
+    row_of: dict[tuple[str, float, float, float], int] = {}
+    mixture_of: dict[tuple[str, float, float], int] = {}
+    for row, trial in enumerate(trials):
+        size, seed = (
+            float(np.nan_to_num(sizes[row], nan=-1)),
+            float(np.nan_to_num(seeds[row], nan=-1)),
+        )
+        first = row_of.setdefault((trial, float(steps[row]), size, seed), row)
+        if first != row:
+            raise TableError(
+                f"{path}: rows {first + 1} and {row + 1} are both trial {trial} at step "
+                f"{steps[row]:g}; need one row for each"
+            )
+        start = mixture_of.setdefault((trial, size, seed), row)
+        if np.abs(proportions[start] - proportions[row]).max() > 1e-6:
+            raise TableError(
+                f"{path}: trial {trial} has different proportions in rows {start + 1} and "
+                f"{row + 1}; need one mixture a trial"
+            )
