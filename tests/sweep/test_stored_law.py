@@ -16,7 +16,7 @@ from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.law.optimum.answer import answer
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.sweep.results import _final_trials, write_results
+from bimix_sweep.sweep.results import _confirmation_result, write_results
 from tests.support.in_process import config as planted_config
 from tests.support.in_process import losses, open_sweep, run, whole
 
@@ -212,7 +212,7 @@ def test_the_law_alone_tells_that_its_sweep_recommends_another_mixture(sweep, tm
         for role, loss in (("predicted", 3.1), ("uniform", 3.0))
     }
     comparison = compare_confirmation_trials(measured, mixtures, weights=WEIGHTS, noise=0.003)
-    content["problem"]["confirmation_result"] = _final_trials("s", comparison, optimum)
+    content["problem"]["confirmation_result"] = _confirmation_result("s", comparison, optimum)
     (tmp_path / "LAW.json").write_text(json.dumps(content))
     said = call("optimum", tmp_path / "LAW.json", "-o", tmp_path / "r.json")
     assert (
