@@ -56,7 +56,7 @@ def test_a_larger_budget_runs_the_rest_and_keeps_every_training_of_before(finish
     after = replay(finished)
     assert len(sweep_trainings(ran)) == 3
     assert shown.num_confirmation_trials == sum(
-        shown.counts["final"].values()
+        shown.counts["confirmation"].values()
     )  # all there will be are there, those of before counted
     assert not set(ran) & set(before.proposals)
     assert after.complete
