@@ -173,7 +173,7 @@ def test_a_held_out_table_of_several_scales_is_judged_on_at_its_dearest_and_no_r
     assert row.cost == 60 / 4 + 30 / 4 + 4
     with pytest.raises(
         SweepError,
-        match=f"3 runs have size 400000 and last step 800; need more than {JUDGED}, to look at "
+        match=f"3 runs have size 400000 and last step 800; need more than {JUDGED}, to select "
         "some and judge",
     ):
         replay(scaled(large=3), trials=20)
