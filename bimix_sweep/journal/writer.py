@@ -69,6 +69,7 @@ class Journal:
         lease = Lease(locations.join(folder, "lease"), folder)
         try:
             if not locations.is_uri(folder):
+                Path(folder).mkdir(parents=True, exist_ok=True)
                 lock_file = _lock(Path(folder), wait_seconds)
             lease.wait(wait_seconds, locked_here=lock_file is not None)
             before = writers(folder, files.names(folder))
@@ -263,9 +264,7 @@ def _checked(folder: str) -> str:
 
 
 def _lock(folder: Path, wait_seconds: float) -> int:
-    """Makes the folder and locks `folder/lock`; the kernel releases the lock when this process
-    ends, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Locks `folder/lock`; the kernel releases the lock when this process ends, however it ends."""
     try:
         return lock(folder / "lock", wait_seconds)
     except LockedError as error:

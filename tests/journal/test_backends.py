@@ -457,7 +457,7 @@ def test_a_checkpoint_that_is_cut_off_or_reaches_outside_is_not_used(
         checkpoint = Checkpoint(checkpoints, "t1")
         checkpoint.fetch(said.append)
         assert reason in said[0]
-        assert said[0].endswith("the training begins anew")
+        assert said[0].endswith("the trial begins anew")
         assert not checkpoint.folder.exists()
     assert not outside.exists()
 

@@ -24,18 +24,18 @@ class Disk:
     """Flushes nothing while it stalls."""
 
     def __init__(self, fsync):
-        self._fsync, self._moves, self.target_fidelity = fsync, threading.Event(), threading.Event()
+        self._fsync, self._moves, self.asked = fsync, threading.Event(), threading.Event()
         self._moves.set()
 
     def stall(self):
-        self.target_fidelity.clear()
+        self.asked.clear()
         self._moves.clear()
 
     def go_on(self):
         self._moves.set()
 
     def fsync(self, file):
-        self.target_fidelity.set()
+        self.asked.set()
         assert self._moves.wait(SECONDS)
         self._fsync(file)
 

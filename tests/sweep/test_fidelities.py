@@ -138,7 +138,7 @@ def test_results_are_for_the_target_fidelity_and_tell_the_others(axis, finished)
         assert recipe.law["sizes"] == list(SIZES)
         assert {*table.sizes.tolist()} == {*SIZES}
         assert "sizes 100k, 400k" in html
-        assert "Validation loss of every training of the largest size" in html
+        assert "Validation loss of every trial of the largest size" in html
         assert stored.size == 4e5
     else:
         assert (recipe.step, recipe.extrapolation["step"]) == (LONG, 1)
@@ -197,7 +197,7 @@ def measured(axis):
 def test_best_measured_is_the_best_of_the_target_fidelity(measured):
     assert StatisticsCollector().take(measured).objective_best == 2.0
     mixtures = confirmation_mixtures(measured, Mixture.from_array(NAMES, [0.34, 0.33, 0.33]))
-    best = next(entry["mixture"] for entry in mixtures if "measured" in entry["labels"])
+    best = next(entry.mixture for entry in mixtures if "measured" in entry.labels)
     assert best["code"] == 0.6
 
 
@@ -233,9 +233,9 @@ def test_the_builtin_trainer_trains_a_model_of_each_size(text, tmp_path):
     trainer = prepare_builtin(
         builtin_config(text, proxy={"sizes": [2e4, 1e5], **shape}), tmp_path, lambda _: None
     )
-    assert trainer.sizes[0] < 5e4 < trainer.sizes[1]
+    assert trainer.facts.sizes[0] < 5e4 < trainer.facts.sizes[1]
     last, bytes_written = [], []
-    for size in (*trainer.sizes, None):
+    for size in (*trainer.facts.sizes, None):
         points, folder = {}, tmp_path / f"trial-{size}"
         job = TrialJob(
             trial="t",

@@ -270,5 +270,5 @@ def test_a_plan_is_made_for_a_sweep_on_accuracies_too(tmp_path, monkeypatch):
     found = simulation.simulate(
         sweep_spec(SweepConfig.parse(raw), Planted()), noise=0.01, seconds=600
     )
-    assert found[-1].runs == 8
+    assert found[-1].trials == 8
     assert 0 < found[-1].mean < 0.5

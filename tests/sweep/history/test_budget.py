@@ -192,7 +192,7 @@ def test_start_up_of_cheap_trials_is_not_taken_to_grow_with_size(tmp_path, clock
     records = history.state.trials.values()
     assert sum(record.role == "sweep" for record in records) == 14
     assert all(record.state == "finished" for record in records)
-    assert "trainings" in history.decision.reason
+    assert "trials" in history.decision.reason
     assert history.hours.core_hours < 24
 
 
