@@ -19,7 +19,7 @@ from bimix_sweep import files
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.data.store_writing import Split, write_store
 from bimix_sweep.errors import JournalError
-from bimix_sweep.journal import backends
+from bimix_sweep.journal import backends, lease
 from bimix_sweep.journal.segments import read
 from bimix_sweep.journal.writer import Journal
 from tests.support.power import Disk, State
@@ -46,6 +46,8 @@ class Lives:
         self._seen = set()
         monkeypatch.setattr(time, "time", lambda: 1767225600.0)
         monkeypatch.setattr(backends, "DISK_BYTES", 700)
+        # On a slow machine the lease's thread would write in the middle; the model has one thread.
+        monkeypatch.setattr(lease, "RENEW_SECONDS", 3600.0)
 
     def write(self, begin, values, groups, *, close=True):
         """The states of a disk while a writer opens the journal and writes groups of events."""

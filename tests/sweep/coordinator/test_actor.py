@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bimix_sweep.design import planner
+from bimix_sweep.design import refit
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.errors import BimixSweepError, DivergedError, JournalError, SweepError
 from bimix_sweep.journal.segments import read
@@ -221,7 +221,7 @@ def test_a_regret_that_overflowed_is_not_known_and_its_refit_can_be_written(
 ):
     actor = open_actor()
     monkeypatch.setattr(
-        planner,
+        refit,
         "optimal_mixture",
         lambda *args, **options: _overflowed(optimal_mixture(*args, **options)),
     )
