@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bimix_sweep.design.confirmation import Comparison, role_in_words
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.model import transfer
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.domains import Mixture
@@ -165,8 +166,8 @@ def law_table(law: FittedLaw) -> str:
                 if correlation is None or not math.isfinite(correlation)
                 else f"{correlation:.3f}",
                 law.own.get(target, "–"),
-                f"{math.exp(law.params[t, transfer.SLOPE]):.3f}",
-                f"{math.exp(law.params[t, transfer.STEP_POWER]):.3f}",
+                f"{math.exp(law.params[t, col.SLOPE]):.3f}",
+                f"{math.exp(law.params[t, col.STEP_POWER]):.3f}",
             ]
         )
     return table(

@@ -11,6 +11,7 @@ from bimix_sweep.law.fitting.fit_data import FitData
 from bimix_sweep.law.fitting.hierarchical_fit import HierarchicalFit, fit_laws, recentred
 from bimix_sweep.law.fitting.normal_equations import Noise
 from bimix_sweep.law.fitting.warm_start import WarmStart
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.law_inputs import LawInputs
 from bimix_sweep.law.model.observations import Index, Trials
@@ -204,11 +205,11 @@ def _warm(
         and noise and fits alternate as in a cold fit.
     """
     start, noise = previous.start(start, names, domains)
-    problems = replace(problems, pivot=start[:, tl.PIVOT].copy())
+    problems = replace(problems, pivot=start[:, col.PIVOT].copy())
     before = (previous.many_steps, previous.many_sizes, previous.domains)
     same = before == (problems.has_steps, problems.num_sizes > 1, domains)
     prior = problems.prior(shared)
-    start = np.where((prior.sd <= FIXED) | (np.abs(start) >= -tl.OFF), prior.mean, start)
+    start = np.where((prior.sd <= FIXED) | (np.abs(start) >= -col.OFF), prior.mean, start)
     return problems, start, noise if same else None
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from bimix_sweep.errors import LawError
 from bimix_sweep.law.fitting.normal_equations import Noise
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.discrepancy import KernelParams
 from bimix_sweep.law.model.shared_values import SharedValues
@@ -85,16 +86,16 @@ class WarmStart:
         fits = {(one["target"], one["law"]): one for one in self.hyper["fits"]}
         before = len(self.hyper["fits"][0]["params"])
         blocks = min(
-            (cold.shape[1] - tl.NUM_SHARED) // len(domains),
-            (before - tl.NUM_SHARED) // len(self.domains),
+            (cold.shape[1] - col.NUM_SHARED) // len(domains),
+            (before - col.NUM_SHARED) // len(self.domains),
         )
         common = [
             (domains.index(name), d) for d, name in enumerate(self.domains) if name in domains
         ]
-        mine, theirs = list(range(tl.NUM_SHARED)), list(range(tl.NUM_SHARED))
+        mine, theirs = list(range(col.NUM_SHARED)), list(range(col.NUM_SHARED))
         for block in range(blocks):  # log t, and d where both laws have it
-            mine += [tl.NUM_SHARED + block * len(domains) + d for d, _ in common]
-            theirs += [tl.NUM_SHARED + block * len(self.domains) + d for _, d in common]
+            mine += [col.NUM_SHARED + block * len(domains) + d for d, _ in common]
+            theirs += [col.NUM_SHARED + block * len(self.domains) + d for _, d in common]
         start = cold.copy()
         trial, point = (
             np.full(len(names), float(np.median([one[key] for one in fits.values()])))

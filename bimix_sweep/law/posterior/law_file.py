@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bimix_sweep.errors import ConfigError, LawError, MixtureError, OptimumError
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.discrepancy import KernelParams
 from bimix_sweep.law.model.observations import Trials
@@ -37,20 +38,20 @@ RANGES = {
 }
 """Allowed ranges of numbers in a law, far wider than those of real fits.
 
-Parameters are logarithms, and the smallest is `transfer.OFF`. Beyond the ranges exponentials
+Parameters are logarithms, and the smallest is `col.OFF`. Beyond the ranges exponentials
 overflow.
 """
 
 MIN_LENGTHSCALE = 1e-6
 """Smallest lengthscale and noise fraction of the discrepancy GP."""
 EXPONENTS = {
-    tl.LEVEL: (-20.0, 20.0),
-    tl.SLOPE: (-50.0, 5.0),
-    tl.STEP_POWER: (-50.0, 5.0),
-    tl.SIZE_POWER: (-50.0, 5.0),
-    tl.STEP_SIZE: (-5.0, 5.0),
-    tl.SLOPE_SIZE: (-5.0, 5.0),
-    tl.SLOPE_STEP: (-5.0, 5.0),
+    col.LEVEL: (-20.0, 20.0),
+    col.SLOPE: (-50.0, 5.0),
+    col.STEP_POWER: (-50.0, 5.0),
+    col.SIZE_POWER: (-50.0, 5.0),
+    col.STEP_SIZE: (-5.0, 5.0),
+    col.SLOPE_SIZE: (-5.0, 5.0),
+    col.SLOPE_STEP: (-5.0, 5.0),
 }
 """Allowed ranges of the columns of `params` that stand in exponents.
 
@@ -253,7 +254,7 @@ def check_hyper(hyper: Mapping[str, Any], num_domains: int) -> None:
     check_width(parameters, num_domains)
     finite = np.isfinite(np.array(numbers, dtype=np.float64)).all()
     if (
-        np.shape(hyper["columns"]) != (2, tl.NUM_SHARED)
+        np.shape(hyper["columns"]) != (2, col.NUM_SHARED)
         or len(hyper["transfer_weights"]) != num_domains
         or not finite
     ):
@@ -270,5 +271,5 @@ def check_width(parameters: int, num_domains: int) -> None:
     Raises:
         ValueError: the row has another length.
     """
-    if parameters - tl.NUM_SHARED not in (num_domains, 2 * num_domains):
+    if parameters - col.NUM_SHARED not in (num_domains, 2 * num_domains):
         raise ValueError(f"a row of parameters has {parameters} values")
