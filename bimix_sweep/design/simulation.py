@@ -153,7 +153,7 @@ class World:
             pivot=np.zeros(count),
             determined=np.zeros(count),
             num_domains=len(names),
-            has_steps=bool(spec.shorter),
+            step_terms=1 if spec.shorter else 0,
             num_sizes=len(spec.sizes) if spec.smaller else 0,
             reference_size=spec.size,
         ).prior(drawn)

@@ -16,6 +16,15 @@ from bimix_sweep.law.model.priors import FIXED, Prior, Problems
 from bimix_sweep.law.model.shared_values import SharedValues
 from bimix_sweep.mixture.simplex import Array
 
+STEP_COLUMNS = [
+    col.STEP_SCALE,
+    col.STEP_POWER,
+    col.STEP_SIZE,
+    col.SLOPE_STEP,
+    col.TRANSIENT_SCALE,
+    col.TRANSIENT_POWER,
+]
+"""Columns that are estimated by comparing the points of a curve."""
 NOISE_PRIOR = (0.008, 0.003)
 """Offset and point noise (standard deviations of log loss) before any trial (docs/evidence.md)."""
 ROUNDS = 3
@@ -109,7 +118,7 @@ def estimate_noise(
     num_within = (counts - measured).sum(axis=1)
     used = (1 - variance / prior.sd**2) * (prior.sd > FIXED)
     used_total = used.sum(axis=1)
-    used_steps = used[:, [col.STEP_SCALE, col.STEP_POWER, col.STEP_SIZE, col.SLOPE_STEP]].sum(axis=1)
+    used_steps = used[:, STEP_COLUMNS].sum(axis=1)
     default_trial, default_point = NOISE_PRIOR
     point = (within + NOISE_COUNT * default_point**2) / np.maximum(
         num_within - used_steps + NOISE_COUNT, 1.0

@@ -8,7 +8,6 @@ trials, then products of size (trials x domains).
 import numpy as np
 
 from bimix_sweep.law.model import columns as col
-
 from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.observations import Trials
 from bimix_sweep.mixture.simplex import Array

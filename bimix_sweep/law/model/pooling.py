@@ -4,8 +4,6 @@ import numpy as np
 import numpy.typing as npt
 
 from bimix_sweep.law.model import columns as col
-
-from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.priors import FIXED, Prior, Problems
 from bimix_sweep.law.model.shared_values import (
     OWN_DOMAIN_OFFSET,

@@ -7,9 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bimix_sweep.law.model import columns as col
-
-from bimix_sweep.law.model import transfer as tl
-from bimix_sweep.law.model.observations import Index
+from bimix_sweep.law.model.observations import Index, Trials
 from bimix_sweep.law.model.shared_values import SharedValues
 from bimix_sweep.mixture.simplex import Array
 
@@ -20,16 +18,20 @@ BETWEEN_TARGETS_SD = {
     col.FLOOR: 1.0,
     col.FLAT: 0.5,
     col.STEP_SCALE: 0.7,
-    col.STEP_POWER: 0.5,
+    col.STEP_POWER: 0.25,
     col.STEP_SIZE: 0.2,
     col.SIZE_SCALE: 0.7,
     col.SIZE_POWER: 0.3,
     col.SLOPE_SIZE: 0.045,
     col.SLOPE_STEP: 0.003,
+    col.TRANSIENT_SCALE: 1.0,
+    col.TRANSIENT_POWER: 0.1,
 }
 """Column: standard deviation of a target's value about the shared value (docs/evidence.md)."""
 SIZE_SHIFT = 0.04
 """Standard deviation of d, the change of log t with log N (docs/evidence.md)."""
+MIN_CURVE_POINTS = 4
+"""Smallest number of points of the longest curve for which the law has a transient."""
 FIXED = 1e-6
 """Prior standard deviation that holds a parameter at its mean."""
 
@@ -62,6 +64,16 @@ def free_columns(sd: Array) -> tuple[int, ...]:
     return tuple(column for column in col.OUTER_COLUMNS if (sd[:, column] > 2 * FIXED).any())
 
 
+def step_terms_of(trials: Trials) -> int:
+    """Number of terms of the law that fall with the step and that the trials can determine.
+
+    Trials without different steps determine none. Both terms need curves of MIN_CURVE_POINTS.
+    """
+    if np.ptp(trials.steps) == 0:
+        return 0
+    return 1 if np.bincount(trials.trial).max() < MIN_CURVE_POINTS else 2
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problems:
     """States which law is fitted to which target."""
@@ -81,8 +93,9 @@ class Problems:
     `prior_mean_shift`."""
     num_domains: int
     """Number of domains."""
-    has_steps: bool
-    """True where the trials differ in their steps; otherwise the step factor is left out."""
+    step_terms: int
+    """Number of terms that fall with the step, see `step_terms_of`: 0 none, 1 without the transient,
+    2 both."""
     num_sizes: int
     """Number of different sizes, 0 where no size is given; below 2 the size term is left out."""
     reference_size: float
@@ -149,10 +162,13 @@ class Problems:
     def _held(self) -> Iterator[tuple[npt.NDArray[np.bool_], int, float]]:
         """Yields (problems, column, value) of the parameters that are not fitted."""
         every = np.ones(len(self.level), dtype=bool)
-        if not self.has_steps:
+        if self.step_terms == 0:
             yield every, col.STEP_SCALE, col.OFF
             yield every, col.STEP_POWER, 0.0
             yield every, col.SLOPE_STEP, 0.0
+        if self.step_terms < 2:
+            yield every, col.TRANSIENT_SCALE, col.OFF
+            yield every, col.TRANSIENT_POWER, 0.0
         # One size does not determine kN. kN keeps its prior, so predictions at another size
         # have its full uncertainty.
         if self.num_sizes < 2:
@@ -160,12 +176,14 @@ class Problems:
             yield every, col.SIZE_POWER, 0.0
         if self.num_sizes == 0:
             yield every, col.SLOPE_SIZE, 0.0
-        if not (self.has_steps and self.num_sizes > 1):
+        if not (self.step_terms and self.num_sizes > 1):
             yield every, col.STEP_SIZE, 0.0
-        if self.has_steps:
+        if self.step_terms:
             yield every, col.FLAT, col.OFF
         yield self.bimix, col.CURVATURE, -col.OFF
         yield self.bimix, col.FLAT, col.OFF
+        yield self.bimix, col.TRANSIENT_SCALE, col.OFF
+        yield self.bimix, col.TRANSIENT_POWER, 0.0
         yield self.bimix, col.SLOPE_STEP, 0.0
         yield self.bimix, col.SLOPE_SIZE, 0.0
         yield self.bimix & ~self.floor, col.FLOOR, col.OFF

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from bimix_sweep.law.model import columns as col
-
-from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.mixture.simplex import Array
 
 SHARED_PRIOR = {
@@ -18,12 +16,14 @@ SHARED_PRIOR = {
     col.FLOOR: (np.log(0.02), 0.5),
     col.FLAT: (-6.0, 0.1),
     col.STEP_SCALE: (np.log(0.15), 1.0),
-    col.STEP_POWER: (np.log(0.5), 0.5),
+    col.STEP_POWER: (np.log(0.45), 0.25),
     col.STEP_SIZE: (0.0, 0.2),
     col.SIZE_SCALE: (np.log(0.6), 0.5),
     col.SIZE_POWER: (np.log(0.34), 0.3),
     col.SLOPE_SIZE: (0.03, 0.015),
     col.SLOPE_STEP: (0.0, 0.05),
+    col.TRANSIENT_SCALE: (np.log(0.02), 1.0),
+    col.TRANSIENT_POWER: (np.log(2.0), 0.2),
 }
 """Column: (centre, standard deviation) of the value that all targets share (docs/evidence.md)."""
 OWN_SLOPE = (np.log(0.04), 0.3)

@@ -1,7 +1,7 @@
 """Defines the transfer law: every target's loss depends on every domain.
 
     log L_k(r, s, N) = c_k + log(f_k + (1 - f_k) v_k(r)**-a)
-                           + log(1 + B_k (s/s0)**-b + E_k (N/N0)**-n_k)
+                           + log(1 + B_k (s/s0)**-b + D_k (s/s0)**-h_k + E_k (N/N0)**-n_k)
     v_k(r) = e_k + sum_j t_kj (N/N0)**d_kj r_j**g_k
     a = a_k (N/N0)**kN_k (s/s0)**ks_k    b = b_k exp(c_k log(N/N0))
     t, e > 0,  0 < g <= 1,  0 <= f < 1
@@ -10,6 +10,11 @@ BiMix is the special case in which only the own domain helps. v is concave in r 
 is convex and falling in v (a > 0), so every target's loss is convex in r at every step and size. c
 carries the scale, so log t measures how much more one domain helps than another, and d measures how
 this help changes with size. The c_k in the exponent b is another parameter (column STEP_SIZE).
+
+The term with D is the transient of the first steps, in which the learning rate warms up and the loss
+falls faster than a power law of later steps says. h is about 2, so the term vanishes at later
+steps. Without it the first points of a curve drag B and b, and predictions at later steps and larger
+sizes are wrong by several percent (docs/evidence.md).
 
 Sources: BiMix, arXiv:2405.14908 (t_kj = 0 for j != k, e = f = 0, g = 1: L = A r**-a (B s**-b + C)
 with one scale redundant). The size terms follow Kaplan-type laws, arXiv:2001.08361.
@@ -23,6 +28,7 @@ from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.model.law_inputs import LawInputs, log_proportions
 from bimix_sweep.law.model.observations import Index
 from bimix_sweep.mixture.simplex import Array
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
@@ -59,11 +65,15 @@ class Evaluation:
         """(problems, rows, parameters) d log L / d parameters."""
         problems, rows = self.log_loss.shape
         out = np.zeros(
-            (problems, rows, col.NUM_SHARED - len(col.MIXTURE_COLUMNS) + self.mixture_jacobian.shape[2])
+            (
+                problems,
+                rows,
+                col.NUM_SHARED - len(col.MIXTURE_COLUMNS) + self.mixture_jacobian.shape[2],
+            )
         )
         through_v = self.by_log_v[:, :, None] * self.mixture_jacobian[:, inputs.mixture]
         out[:, :, list(col.MIXTURE_COLUMNS)] = through_v[:, :, :2]
-        out[:, :, col.NUM_SHARED:] = through_v[:, :, 2:]
+        out[:, :, col.NUM_SHARED :] = through_v[:, :, 2:]
         out[:, :, list(columns)] = self.outer_jacobian.transpose(0, 2, 1)
         return out
 
@@ -98,9 +108,13 @@ class _StageTerms:
     size_power: Array
     """Exponent n of the size, (problems, 1)."""
     factor: Array
-    """1 + B (s/s0)**-b + E (N/N0)**-n."""
+    """1 + B (s/s0)**-b + D (s/s0)**-h + E (N/N0)**-n."""
     step_fraction: Array
     """Proportion of the step term in `factor`."""
+    transient_power: Array
+    """Exponent h of the step in the transient, (problems, 1)."""
+    transient_fraction: Array
+    """Proportion of the transient in `factor`."""
     size_fraction: Array
     """Proportion of the size term in `factor`."""
     slope: Array
@@ -157,12 +171,18 @@ def _stage_terms(params: Array, inputs: LawInputs) -> _StageTerms:
     size_power = np.exp(params[:, col.SIZE_POWER, None])
     step_term = np.exp(np.minimum(params[:, col.STEP_SCALE, None] - power * log_step, 50))
     size_term = np.exp(np.minimum(params[:, col.SIZE_SCALE, None] - size_power * log_size, 50))
-    factor = 1 + step_term + size_term
+    transient_power = np.exp(params[:, col.TRANSIENT_POWER, None])
+    transient = np.exp(
+        np.minimum(params[:, col.TRANSIENT_SCALE, None] - transient_power * log_step, 50)
+    )
+    factor = 1 + step_term + transient + size_term
     return _StageTerms(
         power=power,
         size_power=size_power,
         factor=factor,
         step_fraction=step_term / factor,
+        transient_power=transient_power,
+        transient_fraction=transient / factor,
         size_fraction=size_term / factor,
         slope=np.exp(
             params[:, col.SLOPE, None]
@@ -190,6 +210,8 @@ def _outer_jacobian(
         col.STEP_SCALE: stages.step_fraction,
         col.STEP_POWER: -stages.power * log_step * stages.step_fraction,
         col.STEP_SIZE: -stages.power * log_step * log_size * stages.step_fraction,
+        col.TRANSIENT_SCALE: stages.transient_fraction,
+        col.TRANSIENT_POWER: -stages.transient_power * log_step * stages.transient_fraction,
         col.SIZE_SCALE: stages.size_fraction,
         col.SIZE_POWER: -stages.size_power * log_size * stages.size_fraction,
     }

@@ -15,7 +15,6 @@ import numpy as np
 
 from bimix_sweep.errors import LawError, MixtureError
 from bimix_sweep.law.model import columns as col
-from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.simplex import Array
 

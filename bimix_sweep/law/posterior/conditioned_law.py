@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 
 from bimix_sweep.law.model import columns as col
-
 from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.discrepancy import GPInputs, KernelParams
 from bimix_sweep.law.model.law_inputs import LawInputs

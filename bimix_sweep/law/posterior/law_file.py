@@ -8,19 +8,19 @@ import numpy as np
 
 from bimix_sweep.errors import ConfigError, LawError, MixtureError, OptimumError
 from bimix_sweep.law.model import columns as col
-from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.discrepancy import KernelParams
 from bimix_sweep.law.model.observations import Trials
 from bimix_sweep.law.model.segments import curve_segments
 from bimix_sweep.law.model.variances import COMPONENTS, VarianceComponents
 from bimix_sweep.law.posterior.conditioned_law import ConditionedLaw
+from bimix_sweep.law.posterior.drift import Drift
 from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import check_names
 from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.text import shown
 
-FORMAT = "bimix-sweep law 3"
+FORMAT = "bimix-sweep law 4"
 """Name and version of the file format."""
 RANGES = {
     "params": (-50.0, 50.0),
@@ -42,6 +42,8 @@ Parameters are logarithms, and the smallest is `col.OFF`. Beyond the ranges expo
 overflow.
 """
 
+MAX_DRIFT = 10.0
+"""Largest drift of log loss for a factor of e in steps or size."""
 MIN_LENGTHSCALE = 1e-6
 """Smallest lengthscale and noise fraction of the discrepancy GP."""
 EXPONENTS = {
@@ -49,6 +51,7 @@ EXPONENTS = {
     col.SLOPE: (-50.0, 5.0),
     col.STEP_POWER: (-50.0, 5.0),
     col.SIZE_POWER: (-50.0, 5.0),
+    col.TRANSIENT_POWER: (-50.0, 5.0),
     col.STEP_SIZE: (-5.0, 5.0),
     col.SLOPE_SIZE: (-5.0, 5.0),
     col.SLOPE_STEP: (-5.0, 5.0),
@@ -117,9 +120,20 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "conditioned": conditioned,
         "inflation": inflation,
         "correlation": correlation,
+        "drift": read_drift(data["drift"]),
         "hyper": dict(data["hyper"]),
         "problem": read_problem(data["problem"], domains, targets),
     }
+
+
+def read_drift(data: Mapping[str, Any]) -> Drift:
+    """Reads what `Drift.to_json` gave; raises ValueError for numbers that no fit gives."""
+    drift = Drift(step=float(data["step"]), size=float(data["size"]))
+    if not all(0 < value <= MAX_DRIFT for value in (drift.step, drift.size)):
+        raise ValueError(
+            f"drift is {shown(dict(data))}; need numbers above 0, at most {MAX_DRIFT:g}"
+        )
+    return drift
 
 
 def conditioned_json(law: ConditionedLaw) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from scipy.stats import spearmanr
 from bimix_sweep.errors import LawError, MixtureError
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
 from bimix_sweep.law.model import columns as col
-from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.priors import Problems
 from bimix_sweep.law.posterior import bimix
 from bimix_sweep.mixture.table import LossTable

@@ -8,7 +8,6 @@ import pytest
 from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.law.fitting.warm_start import WarmStart
 from bimix_sweep.law.model import columns as col
-from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.mixture.table import LossTable
 from tests.support.planted_tables import (
     DOMAINS,

@@ -12,8 +12,8 @@ from bimix_sweep.errors import LawError
 from bimix_sweep.law.fitting.fit_data import FitData
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
 from bimix_sweep.law.fitting.normal_equations import Noise, normal_equations
-from bimix_sweep.law.model import jacobian
 from bimix_sweep.law.model import columns as col
+from bimix_sweep.law.model import jacobian
 from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.law_inputs import LawInputs
 from bimix_sweep.law.model.observations import gather
@@ -302,7 +302,7 @@ def _problem(size):
         pivot=np.full(3, 0.3),
         determined=np.zeros(3),
         num_domains=3,
-        has_steps=True,
+        step_terms=2,
         num_sizes=0 if np.isnan(size) else 2,
         reference_size=1e6,
     )
