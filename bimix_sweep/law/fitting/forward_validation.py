@@ -31,7 +31,7 @@ END = 0.9
 STEP_DRIFT, SIZE_DRIFT = 0.02, 0.01
 """Common error of log loss that is expected for a factor of e beyond the steps and beyond three or
 more sizes, before any forward validation (docs/evidence.md)."""
-EXPECTED_COUNT = 1.0
+EXPECTED_COUNT = 0.25
 """Number of forward validations over FULL_DISTANCE that the expected error weighs as."""
 FULL_DISTANCE = float(np.log(2))
 """Distance in log steps or log sizes from which a forward validation has its full weight."""

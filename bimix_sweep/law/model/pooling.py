@@ -87,9 +87,9 @@ def _columns(
             ) / total
             columns_sd[law, column] = total**-0.5
     # Two sizes determine E (N/N0)**-n at two points, so n only through E. What targets seem to say
-    # about n is the prior itself.
+    # about n is the prior itself, and estimates from it swing between two values.
     if problems.num_sizes == 2:
-        columns_sd[:, col.SIZE_POWER] = SHARED_PRIOR[col.SIZE_POWER][1]
+        columns[:, col.SIZE_POWER], columns_sd[:, col.SIZE_POWER] = SHARED_PRIOR[col.SIZE_POWER]
     return columns, columns_sd
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bimix_sweep.errors import LawError
+from bimix_sweep.law.fitting import hierarchical_fit
 from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.law.fitting.forward_validation import STEP_DRIFT, ForwardError, drift_of
 from bimix_sweep.law.fitting.warm_start import WarmStart
@@ -129,11 +130,11 @@ def test_the_drift_is_the_mean_square_of_measured_and_expected_errors():
     error = ForwardError(
         axis="step", fitted=100.0, predicted=400.0, bias=np.full(3, 0.08), error=np.full(3, 0.08)
     )
-    expected = np.sqrt((STEP_DRIFT**2 + (0.08 / np.log(4)) ** 2) / 2)
-    assert drift_of([error]).step == pytest.approx(expected)
-    near = dataclasses.replace(error, predicted=100.0 * 2**0.5)
-    weighted = STEP_DRIFT**2 + 0.25 * (0.08 / np.log(2**0.5)) ** 2
-    assert drift_of([near]).step == pytest.approx(np.sqrt(weighted / 1.25))
+    full = (0.25 * STEP_DRIFT**2 + (0.08 / np.log(4)) ** 2) / 1.25
+    assert drift_of([error]).step == pytest.approx(np.sqrt(full))
+    near = dataclasses.replace(error, predicted=100.0 * 2**0.5)  # a quarter of the weight
+    half = (0.25 * STEP_DRIFT**2 + 0.25 * (0.08 / np.log(2**0.5)) ** 2) / 0.5
+    assert drift_of([near]).step == pytest.approx(np.sqrt(half))
 
 
 def test_a_warm_refit_keeps_the_drift_and_a_file_tells_it():
@@ -160,3 +161,16 @@ def test_a_target_that_some_trials_lack_is_left_out_of_what_is_told():
         if one["fitted"] == 800.0
     ]
     assert set(told["bias"]) == {*DOMAINS} - {DOMAINS[1]}
+
+
+def test_what_two_sizes_say_of_a_third_does_not_depend_on_the_number_of_rounds(monkeypatch):
+    """Two sizes do not determine the exponent of the size; estimates of it from the fits swing."""
+    table = table_of(sized, MIXTURES, LONG[2:], seed=5, sizes=(1e6, 3e6))
+    predicted = []
+    for rounds in (3, 4, 7):
+        monkeypatch.setattr(hierarchical_fit, "ROUNDS", rounds)
+        law = fit_law(table)
+        predicted.append(
+            law.predict(FRESH, np.full(len(FRESH), LONG[-1]), np.full(len(FRESH), 9e6))
+        )
+    assert np.ptp(np.log(predicted), axis=0).max() < 0.004
