@@ -1,6 +1,7 @@
 """Command that fits a mixing law to finished runs."""
 
 from dataclasses import replace
+from statistics import mean
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -96,11 +97,27 @@ def _print_law(law: "FittedLaw") -> None:
         f"{law.num_trials} trials of {law.num_mixtures} mixtures; errors on mixtures left out",
         [_target_row(law, target, errors[target]) for target in law.targets],
     )
+    if forward := law.cross_validation["forward"]:
+        print_rows("errors beyond the fit, by fits without these rows", _forward_rows(forward))
     for reason in dict.fromkeys(reasons.values()):
         about = [target for target in law.targets if reasons[target] == reason]
         typer.echo(
             f"{reason} ({', '.join(about) if len(about) < len(law.targets) else 'all targets'})"
         )
+
+
+def _forward_rows(forward: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the printed table of forward validations, means over the targets."""
+    return [
+        {
+            "fitted up to": f"{one['axis']} {one['fitted']:g}",
+            "predicted at": f"{one['predicted']:g}",
+            "error %": 100 * mean(one["error"].values()),
+            "bias %": 100 * mean(one["bias"].values()),
+        }
+        for one in forward
+        if one["error"]
+    ]
 
 
 def _target_row(law: "FittedLaw", target: str, errors: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from bimix_sweep.design.planner import SweepState
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.law.fitting.discrepancy_fit import LENGTHSCALES
 from bimix_sweep.law.fitting.marginal_likelihood import FRACTION_PENALTY, GP_FRACTIONS
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.law_inputs import LawInputs, log_proportions
 from bimix_sweep.law.model.priors import Problems
@@ -152,13 +153,13 @@ class World:
             pivot=np.zeros(count),
             determined=np.zeros(count),
             num_domains=len(names),
-            has_steps=bool(spec.shorter),
+            step_terms=1 if spec.shorter else 0,
             num_sizes=len(spec.sizes) if spec.smaller else 0,
             reference_size=spec.size,
         ).prior(drawn)
         params = prior.mean + prior.sd * generator.standard_normal(prior.mean.shape)
-        params[:, tl.LEVEL] = 0.0
-        params[:, tl.PIVOT] = tl.effective_proportion(
+        params[:, col.LEVEL] = 0.0
+        params[:, col.PIVOT] = tl.effective_proportion(
             params, log_proportions(spec.domains.uniform().as_array()[None]), np.zeros(1)
         )[1][:, 0]
         weights = np.array([spec.weights.get(target, 0.0) for target in targets])

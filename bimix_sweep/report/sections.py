@@ -126,7 +126,7 @@ def law(data: ReportData) -> str:
             "Fitted against measured losses, and errors on mixtures left out; the numbers are in "
             "the table.",
             after=beside,
-            folded=tables.reason_table(data.law),
+            folded=tables.forward_table(data.law) + tables.reason_table(data.law),
             summary="Why this law",
         )
         + "</section>"

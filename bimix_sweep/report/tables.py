@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bimix_sweep.design.confirmation import Comparison, role_in_words
-from bimix_sweep.law.model import transfer
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.goals import ranged
@@ -165,12 +165,36 @@ def law_table(law: FittedLaw) -> str:
                 if correlation is None or not math.isfinite(correlation)
                 else f"{correlation:.3f}",
                 law.own.get(target, "–"),
-                f"{math.exp(law.params[t, transfer.SLOPE]):.3f}",
-                f"{math.exp(law.params[t, transfer.STEP_POWER]):.3f}",
+                f"{math.exp(law.params[t, col.SLOPE]):.3f}",
+                f"{math.exp(law.params[t, col.STEP_POWER]):.3f}",
             ]
         )
     return table(
         "The law of each target; errors are relative, on mixtures left out of the fit", header, rows
+    )
+
+
+def forward_table(law: FittedLaw) -> str:
+    """Table of the forward validations, empty where none was possible."""
+    rows = [
+        [
+            f"{one['axis']} {quantity(one['fitted'])}",
+            quantity(one["predicted"]),
+            percent(sum(one["error"].values()) / len(one["error"])),
+            percent(sum(one["bias"].values()) / len(one["bias"])),
+        ]
+        for one in law.cross_validation.get("forward", [])
+        if one["error"]
+    ]
+    return (
+        table(
+            "Beyond the fit: the ends of curves and the largest size, predicted by fits without "
+            "them; means over the targets",
+            ["fitted up to", "predicted at", "error", "bias"],
+            rows,
+        )
+        if rows
+        else ""
     )
 
 

@@ -11,10 +11,10 @@ from bimix_sweep.law.fitting.fit_data import FitData
 from bimix_sweep.law.fitting.hierarchical_fit import HierarchicalFit, fit_laws, recentred
 from bimix_sweep.law.fitting.normal_equations import Noise
 from bimix_sweep.law.fitting.warm_start import WarmStart
-from bimix_sweep.law.model import transfer as tl
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.model.law_inputs import LawInputs
 from bimix_sweep.law.model.observations import Index, Trials
-from bimix_sweep.law.model.priors import FIXED, Problems
+from bimix_sweep.law.model.priors import FIXED, Problems, step_terms_of
 from bimix_sweep.law.model.shared_values import SharedValues, expected
 from bimix_sweep.mixture.simplex import Array
 
@@ -179,7 +179,7 @@ def _problems(
         num_domains=trials.proportions.shape[1],
         pivot=np.zeros(len(target)),
         determined=np.zeros(len(target)),
-        has_steps=bool(np.ptp(trials.steps) > 0),
+        step_terms=step_terms_of(trials),
         num_sizes=len(np.unique(trials.sizes[~np.isnan(trials.sizes)])),
         reference_size=reference_size,
     )
@@ -204,11 +204,11 @@ def _warm(
         and noise and fits alternate as in a cold fit.
     """
     start, noise = previous.start(start, names, domains)
-    problems = replace(problems, pivot=start[:, tl.PIVOT].copy())
-    before = (previous.many_steps, previous.many_sizes, previous.domains)
-    same = before == (problems.has_steps, problems.num_sizes > 1, domains)
+    problems = replace(problems, pivot=start[:, col.PIVOT].copy())
+    before = (previous.step_terms, previous.many_sizes, previous.domains)
+    same = before == (problems.step_terms, problems.num_sizes > 1, domains)
     prior = problems.prior(shared)
-    start = np.where((prior.sd <= FIXED) | (np.abs(start) >= -tl.OFF), prior.mean, start)
+    start = np.where((prior.sd <= FIXED) | (np.abs(start) >= -col.OFF), prior.mean, start)
     return problems, start, noise if same else None
 
 

@@ -1,6 +1,7 @@
 """Fits a law to a loss table; leaving mixtures out decides which law each target gets."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from bimix_sweep.law.fitting.discrepancy_fit import (
 )
 from bimix_sweep.law.fitting.fit_batch import FitBatch, fit_batch
 from bimix_sweep.law.fitting.fit_inputs import check_directions, own_domains, usable_targets
+from bimix_sweep.law.fitting.forward_validation import drift_of, forward_validation
 from bimix_sweep.law.fitting.hierarchical_fit import HierarchicalFit
 from bimix_sweep.law.fitting.normal_equations import NormalEquations, normal_equations
 from bimix_sweep.law.fitting.refinement import refine
@@ -113,6 +115,10 @@ def _fitted(
     choice, reasons = choose_laws(errors, law, mixtures)
     chosen = np.array([batch.index(t, choice[name]) for t, name in enumerate(targets)])
     conditioned = _conditioned(batch, result, chosen, evaluation.of(chosen), state, previous)
+    forward = []
+    if previous is None:
+        of_rows = partial(fit_batch, table.domains, targets, own=own, law=law, previous=None)
+        forward = forward_validation(trials, y, chosen, of_rows)
     inflation, correlation = calibrate(conditioned, *refit_errors(batch, chosen, held_out, linear))
     return FittedLaw(
         domains=table.domains,
@@ -124,9 +130,8 @@ def _fitted(
             "by_target": errors,
             "reason": reasons,
             "num_mixtures": mixtures,
-            "method": f"{min(MAX_FOLDS, mixtures)} folds"
-            if by_refits
-            else "one at a time, linear approximation",
+            "method": _method(mixtures, by_refits),
+            "forward": [one.to_json(targets) for one in forward],
         },
         notes=(
             *table.notes,
@@ -139,8 +144,16 @@ def _fitted(
         conditioned=conditioned,
         inflation=inflation,
         correlation=correlation,
+        drift=drift_of(forward) if previous is None else previous.drift,
         hyper=_hyper(batch, result, targets),
     )
+
+
+def _method(mixtures: int, by_refits: bool) -> str:
+    """How mixtures were left out, in words."""
+    if by_refits:
+        return f"{min(MAX_FOLDS, mixtures)} folds"
+    return "one at a time, linear approximation"
 
 
 def _conditioned(

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from bimix_sweep.law.fitting.fit_data import FitData
 from bimix_sweep.law.fitting.map_fit import MapFit, levenberg_marquardt
 from bimix_sweep.law.fitting.normal_equations import Noise, normal_equations_at
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.law_inputs import LawInputs
 from bimix_sweep.law.model.pooling import pooled
@@ -15,6 +16,15 @@ from bimix_sweep.law.model.priors import FIXED, Prior, Problems
 from bimix_sweep.law.model.shared_values import SharedValues
 from bimix_sweep.mixture.simplex import Array
 
+STEP_COLUMNS = [
+    col.STEP_SCALE,
+    col.STEP_POWER,
+    col.STEP_SIZE,
+    col.SLOPE_STEP,
+    col.TRANSIENT_SCALE,
+    col.TRANSIENT_POWER,
+]
+"""Columns that are estimated by comparing the points of a curve."""
 NOISE_PRIOR = (0.008, 0.003)
 """Offset and point noise (standard deviations of log loss) before any trial (docs/evidence.md)."""
 ROUNDS = 3
@@ -108,7 +118,7 @@ def estimate_noise(
     num_within = (counts - measured).sum(axis=1)
     used = (1 - variance / prior.sd**2) * (prior.sd > FIXED)
     used_total = used.sum(axis=1)
-    used_steps = used[:, [tl.STEP_SCALE, tl.STEP_POWER, tl.STEP_SIZE, tl.SLOPE_STEP]].sum(axis=1)
+    used_steps = used[:, STEP_COLUMNS].sum(axis=1)
     default_trial, default_point = NOISE_PRIOR
     point = (within + NOISE_COUNT * default_point**2) / np.maximum(
         num_within - used_steps + NOISE_COUNT, 1.0
@@ -140,6 +150,6 @@ def recentred(problems: Problems, params: Array, inputs: LawInputs) -> tuple[Pro
     _, log_v, _ = tl.effective_proportion(params, inputs.log_proportions, inputs.mixture_log_size)
     shift = log_v.mean(axis=1)
     params = params.copy()
-    params[:, tl.PIVOT] += shift
-    params[:, tl.LEVEL] -= np.exp(params[:, tl.SLOPE]) * shift
-    return replace(problems, pivot=params[:, tl.PIVOT].copy()), params
+    params[:, col.PIVOT] += shift
+    params[:, col.LEVEL] -= np.exp(params[:, col.SLOPE]) * shift
+    return replace(problems, pivot=params[:, col.PIVOT].copy()), params

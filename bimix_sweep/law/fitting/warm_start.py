@@ -11,11 +11,13 @@ import numpy as np
 
 from bimix_sweep.errors import LawError
 from bimix_sweep.law.fitting.normal_equations import Noise
-from bimix_sweep.law.model import transfer as tl
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.model.discrepancy import KernelParams
+from bimix_sweep.law.model.priors import step_terms_of
 from bimix_sweep.law.model.shared_values import SharedValues
+from bimix_sweep.law.posterior.drift import Drift
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
-from bimix_sweep.law.posterior.law_file import FORMAT, check_hyper, read_kernel
+from bimix_sweep.law.posterior.law_file import FORMAT, check_hyper, read_drift, read_kernel
 from bimix_sweep.mixture.simplex import Array
 
 
@@ -33,8 +35,10 @@ class WarmStart:
     """True where the trials of the fit had sizes."""
     many_sizes: bool
     """True where the trials of the fit had more than one size."""
-    many_steps: bool
-    """True where the fit used more than one step."""
+    step_terms: int
+    """Number of terms of the fit that fall with the step."""
+    drift: Drift
+    """Uncertainty beyond the trials; a warm refit keeps it."""
     num_trials: int
     """Number of trials of the fit."""
     hyper: Mapping[str, Any]
@@ -49,7 +53,8 @@ class WarmStart:
             kernel=law.conditioned.kernel,
             sized=law.sizes is not None,
             many_sizes=len(np.unique(law.trials.sizes)) > 1,
-            many_steps=bool(np.ptp(law.trials.steps) > 0),
+            step_terms=step_terms_of(law.trials),
+            drift=law.drift,
             num_trials=law.num_trials,
             hyper=law.hyper,
         )
@@ -85,16 +90,16 @@ class WarmStart:
         fits = {(one["target"], one["law"]): one for one in self.hyper["fits"]}
         before = len(self.hyper["fits"][0]["params"])
         blocks = min(
-            (cold.shape[1] - tl.NUM_SHARED) // len(domains),
-            (before - tl.NUM_SHARED) // len(self.domains),
+            (cold.shape[1] - col.NUM_SHARED) // len(domains),
+            (before - col.NUM_SHARED) // len(self.domains),
         )
         common = [
             (domains.index(name), d) for d, name in enumerate(self.domains) if name in domains
         ]
-        mine, theirs = list(range(tl.NUM_SHARED)), list(range(tl.NUM_SHARED))
+        mine, theirs = list(range(col.NUM_SHARED)), list(range(col.NUM_SHARED))
         for block in range(blocks):  # log t, and d where both laws have it
-            mine += [tl.NUM_SHARED + block * len(domains) + d for d, _ in common]
-            theirs += [tl.NUM_SHARED + block * len(self.domains) + d for _, d in common]
+            mine += [col.NUM_SHARED + block * len(domains) + d for d, _ in common]
+            theirs += [col.NUM_SHARED + block * len(self.domains) + d for _, d in common]
         start = cold.copy()
         trial, point = (
             np.full(len(names), float(np.median([one[key] for one in fits.values()])))
@@ -135,7 +140,8 @@ class WarmStart:
                 kernel=read_kernel(data["kernel"]),
                 sized=bool(data["sized"]),
                 many_sizes=bool(data["many_sizes"]),
-                many_steps=bool(data["many_steps"]),
+                step_terms=int(data["step_terms"]),
+                drift=read_drift(data["drift"]),
                 num_trials=int(data["num_trials"]),
                 hyper=dict(data["hyper"]),
             )

@@ -7,6 +7,7 @@ trials, then products of size (trials x domains).
 
 import numpy as np
 
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.observations import Trials
 from bimix_sweep.mixture.simplex import Array
@@ -14,7 +15,7 @@ from bimix_sweep.mixture.simplex import Array
 
 def mixture_columns(parameters: int) -> list[int]:
     """Columns that act through log v, in the order of `Evaluation.mixture_jacobian`."""
-    return [*tl.MIXTURE_COLUMNS, *range(tl.NUM_SHARED, parameters)]
+    return [*col.MIXTURE_COLUMNS, *range(col.NUM_SHARED, parameters)]
 
 
 def transposed(

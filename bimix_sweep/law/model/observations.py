@@ -69,6 +69,23 @@ class Trials:
             return total
         return np.add.reduceat(values, self.starts, axis=-1)
 
+    def rows(self, keep: npt.NDArray[np.bool_]) -> "Trials":
+        """Returns the trials with some of their rows; trials without a row are left out.
+
+        Args:
+            keep: (rows,) True for the rows that stay.
+        """
+        trials, trial = np.unique(self.trial[keep], return_inverse=True)
+        stages, stage = np.unique(self.stage[keep], return_inverse=True)
+        return Trials(
+            proportions=self.proportions[trials],
+            steps=self.steps[stages],
+            sizes=self.sizes[stages],
+            trial=trial,
+            stage=stage,
+            present=self.present[:, keep],
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Returns plain lists; floats survive exactly."""
         return {

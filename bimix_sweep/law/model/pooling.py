@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from bimix_sweep.law.model import transfer as tl
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.model.priors import FIXED, Prior, Problems
 from bimix_sweep.law.model.shared_values import (
     OWN_DOMAIN_OFFSET,
@@ -20,7 +20,7 @@ NOISE_CORRELATION = 0.4
 
 T targets weigh as T / (1 + (T - 1) NOISE_CORRELATION) in the shared values.
 """
-CONTRASTS = (tl.SLOPE, tl.CURVATURE, tl.FLOOR, tl.FLAT, tl.SLOPE_SIZE, tl.SLOPE_STEP)
+CONTRASTS = (col.SLOPE, col.CURVATURE, col.FLOOR, col.FLAT, col.SLOPE_SIZE, col.SLOPE_STEP)
 """Columns that are estimated by comparing mixtures, as log t is.
 
 The other columns compare steps or sizes of all trials.
@@ -46,7 +46,7 @@ def pooled(
     s2 = prior.sd**2
     free = prior.sd > FIXED
     centre = prior.mean.copy()
-    centre[:, tl.SLOPE] += problems.prior_mean_shift
+    centre[:, col.SLOPE] += problems.prior_mean_shift
     pull = np.where(free, (params - centre) / s2, 0.0)
     known = np.where(free, np.maximum(s2 - variance, 0.0) / s2**2, 0.0)
     columns, columns_sd = _columns(problems, shared, pull, known)
@@ -87,9 +87,9 @@ def _columns(
             ) / total
             columns_sd[law, column] = total**-0.5
     # Two sizes determine E (N/N0)**-n at two points, so n only through E. What targets seem to say
-    # about n is the prior itself.
+    # about n is the prior itself, and estimates from it swing between two values.
     if problems.num_sizes == 2:
-        columns_sd[:, tl.SIZE_POWER] = SHARED_PRIOR[tl.SIZE_POWER][1]
+        columns[:, col.SIZE_POWER], columns_sd[:, col.SIZE_POWER] = SHARED_PRIOR[col.SIZE_POWER]
     return columns, columns_sd
 
 

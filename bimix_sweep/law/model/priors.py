@@ -6,28 +6,32 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bimix_sweep.law.model import transfer as tl
-from bimix_sweep.law.model.observations import Index
+from bimix_sweep.law.model import columns as col
+from bimix_sweep.law.model.observations import Index, Trials
 from bimix_sweep.law.model.shared_values import SharedValues
 from bimix_sweep.mixture.simplex import Array
 
 BETWEEN_TARGETS_SD = {
-    tl.LEVEL: 3.0,
-    tl.SLOPE: 0.25,
-    tl.CURVATURE: 0.5,
-    tl.FLOOR: 1.0,
-    tl.FLAT: 0.5,
-    tl.STEP_SCALE: 0.7,
-    tl.STEP_POWER: 0.5,
-    tl.STEP_SIZE: 0.2,
-    tl.SIZE_SCALE: 0.7,
-    tl.SIZE_POWER: 0.3,
-    tl.SLOPE_SIZE: 0.045,
-    tl.SLOPE_STEP: 0.003,
+    col.LEVEL: 3.0,
+    col.SLOPE: 0.25,
+    col.CURVATURE: 0.5,
+    col.FLOOR: 1.0,
+    col.FLAT: 0.5,
+    col.STEP_SCALE: 0.7,
+    col.STEP_POWER: 0.25,
+    col.STEP_SIZE: 0.2,
+    col.SIZE_SCALE: 0.7,
+    col.SIZE_POWER: 0.3,
+    col.SLOPE_SIZE: 0.045,
+    col.SLOPE_STEP: 0.003,
+    col.TRANSIENT_SCALE: 1.0,
+    col.TRANSIENT_POWER: 0.1,
 }
 """Column: standard deviation of a target's value about the shared value (docs/evidence.md)."""
 SIZE_SHIFT = 0.04
 """Standard deviation of d, the change of log t with log N (docs/evidence.md)."""
+MIN_CURVE_POINTS = 4
+"""Smallest number of points of the longest curve for which the law has a transient."""
 FIXED = 1e-6
 """Prior standard deviation that holds a parameter at its mean."""
 
@@ -57,7 +61,17 @@ def free_columns(sd: Array) -> tuple[int, ...]:
     Args:
         sd: (problems, parameters) standard deviations of the prior.
     """
-    return tuple(column for column in tl.OUTER_COLUMNS if (sd[:, column] > 2 * FIXED).any())
+    return tuple(column for column in col.OUTER_COLUMNS if (sd[:, column] > 2 * FIXED).any())
+
+
+def step_terms_of(trials: Trials) -> int:
+    """Number of terms of the law that fall with the step and that the trials can determine.
+
+    Trials without different steps determine none. Both terms need curves of MIN_CURVE_POINTS.
+    """
+    if np.ptp(trials.steps) == 0:
+        return 0
+    return 1 if np.bincount(trials.trial).max() < MIN_CURVE_POINTS else 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +93,9 @@ class Problems:
     `prior_mean_shift`."""
     num_domains: int
     """Number of domains."""
-    has_steps: bool
-    """True where the trials differ in their steps; otherwise the step factor is left out."""
+    step_terms: int
+    """Number of terms that fall with the step, see `step_terms_of`: 0 none, 1 without the transient,
+    2 both."""
     num_sizes: int
     """Number of different sizes, 0 where no size is given; below 2 the size term is left out."""
     reference_size: float
@@ -89,7 +104,7 @@ class Problems:
     @property
     def log_t(self) -> slice:
         """Columns of log t; the columns of d follow where d is used."""
-        return slice(tl.NUM_SHARED, tl.NUM_SHARED + self.num_domains)
+        return slice(col.NUM_SHARED, col.NUM_SHARED + self.num_domains)
 
     @property
     def prior_mean_shift(self) -> Array:
@@ -104,7 +119,7 @@ class Problems:
         power of minus their number, and this prior times a Gaussian in log a is a Gaussian with a
         lower mean.
         """
-        return self.determined * BETWEEN_TARGETS_SD[tl.SLOPE] ** 2
+        return self.determined * BETWEEN_TARGETS_SD[col.SLOPE] ** 2
 
     def num_determined(self, prior: "Prior", variance: Array) -> Array:
         """(problems,) effective number of log t that the trials determine.
@@ -129,16 +144,16 @@ class Problems:
         mean, sd = np.zeros((count, parameters)), np.full((count, parameters), SIZE_SHIFT)
         for column, between in BETWEEN_TARGETS_SD.items():
             mean[:, column], sd[:, column] = shared.columns[law, column], between
-        mean[:, tl.LEVEL] = self.level
-        mean[:, tl.SLOPE] -= self.prior_mean_shift
+        mean[:, col.LEVEL] = self.level
+        mean[:, col.SLOPE] -= self.prior_mean_shift
         mean[:, log_t], sd[:, log_t] = (shared.transfer_weights, shared.spread)
         if widened:
             for column in BETWEEN_TARGETS_SD:
                 sd[:, column] = np.hypot(sd[:, column], shared.columns_sd[law, column])
             sd[:, log_t] = np.hypot(sd[:, log_t], shared.transfer_weights_sd)
         rows = np.flatnonzero(self.own >= 0)
-        mean[rows, tl.NUM_SHARED + self.own[rows]] += shared.own_domain_offset
-        mean[:, tl.PIVOT], sd[:, tl.PIVOT] = self.pivot, FIXED
+        mean[rows, col.NUM_SHARED + self.own[rows]] += shared.own_domain_offset
+        mean[:, col.PIVOT], sd[:, col.PIVOT] = self.pivot, FIXED
         for problems, column, value in self._held():
             mean[problems, column], sd[problems, column] = value, FIXED
         sd[self.bimix, log_t.stop :] = FIXED
@@ -147,26 +162,31 @@ class Problems:
     def _held(self) -> Iterator[tuple[npt.NDArray[np.bool_], int, float]]:
         """Yields (problems, column, value) of the parameters that are not fitted."""
         every = np.ones(len(self.level), dtype=bool)
-        if not self.has_steps:
-            yield every, tl.STEP_SCALE, tl.OFF
-            yield every, tl.STEP_POWER, 0.0
-            yield every, tl.SLOPE_STEP, 0.0
+        if self.step_terms == 0:
+            yield every, col.STEP_SCALE, col.OFF
+            yield every, col.STEP_POWER, 0.0
+            yield every, col.SLOPE_STEP, 0.0
+        if self.step_terms < 2:
+            yield every, col.TRANSIENT_SCALE, col.OFF
+            yield every, col.TRANSIENT_POWER, 0.0
         # One size does not determine kN. kN keeps its prior, so predictions at another size
         # have its full uncertainty.
         if self.num_sizes < 2:
-            yield every, tl.SIZE_SCALE, tl.OFF
-            yield every, tl.SIZE_POWER, 0.0
+            yield every, col.SIZE_SCALE, col.OFF
+            yield every, col.SIZE_POWER, 0.0
         if self.num_sizes == 0:
-            yield every, tl.SLOPE_SIZE, 0.0
-        if not (self.has_steps and self.num_sizes > 1):
-            yield every, tl.STEP_SIZE, 0.0
-        if self.has_steps:
-            yield every, tl.FLAT, tl.OFF
-        yield self.bimix, tl.CURVATURE, -tl.OFF
-        yield self.bimix, tl.FLAT, tl.OFF
-        yield self.bimix, tl.SLOPE_STEP, 0.0
-        yield self.bimix, tl.SLOPE_SIZE, 0.0
-        yield self.bimix & ~self.floor, tl.FLOOR, tl.OFF
+            yield every, col.SLOPE_SIZE, 0.0
+        if not (self.step_terms and self.num_sizes > 1):
+            yield every, col.STEP_SIZE, 0.0
+        if self.step_terms:
+            yield every, col.FLAT, col.OFF
+        yield self.bimix, col.CURVATURE, -col.OFF
+        yield self.bimix, col.FLAT, col.OFF
+        yield self.bimix, col.TRANSIENT_SCALE, col.OFF
+        yield self.bimix, col.TRANSIENT_POWER, 0.0
+        yield self.bimix, col.SLOPE_STEP, 0.0
+        yield self.bimix, col.SLOPE_SIZE, 0.0
+        yield self.bimix & ~self.floor, col.FLOOR, col.OFF
         for domain in range(self.num_domains):
-            yield self.bimix, tl.NUM_SHARED + domain, tl.OFF
-            yield self.bimix & (self.own == domain), tl.NUM_SHARED + domain, 0.0
+            yield self.bimix, col.NUM_SHARED + domain, col.OFF
+            yield self.bimix & (self.own == domain), col.NUM_SHARED + domain, 0.0

@@ -7,21 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bimix_sweep.law.model import transfer as tl
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.mixture.simplex import Array
 
 SHARED_PRIOR = {
-    tl.SLOPE: (np.log(0.1), 0.6),
-    tl.CURVATURE: (0.5, 0.3),
-    tl.FLOOR: (np.log(0.02), 0.5),
-    tl.FLAT: (-6.0, 0.1),
-    tl.STEP_SCALE: (np.log(0.15), 1.0),
-    tl.STEP_POWER: (np.log(0.5), 0.5),
-    tl.STEP_SIZE: (0.0, 0.2),
-    tl.SIZE_SCALE: (np.log(0.6), 0.5),
-    tl.SIZE_POWER: (np.log(0.34), 0.3),
-    tl.SLOPE_SIZE: (0.03, 0.015),
-    tl.SLOPE_STEP: (0.0, 0.05),
+    col.SLOPE: (np.log(0.1), 0.6),
+    col.CURVATURE: (0.5, 0.3),
+    col.FLOOR: (np.log(0.02), 0.5),
+    col.FLAT: (-6.0, 0.1),
+    col.STEP_SCALE: (np.log(0.15), 1.0),
+    col.STEP_POWER: (np.log(0.45), 0.25),
+    col.STEP_SIZE: (0.0, 0.2),
+    col.SIZE_SCALE: (np.log(0.6), 0.5),
+    col.SIZE_POWER: (np.log(0.34), 0.5),
+    col.SLOPE_SIZE: (0.03, 0.015),
+    col.SLOPE_STEP: (0.0, 0.05),
+    col.TRANSIENT_SCALE: (np.log(0.02), 1.0),
+    col.TRANSIENT_POWER: (np.log(2.0), 0.2),
 }
 """Column: (centre, standard deviation) of the value that all targets share (docs/evidence.md)."""
 OWN_SLOPE = (np.log(0.04), 0.3)
@@ -62,11 +64,11 @@ def expected(num_domains: int, reference_size: float) -> SharedValues:
     Args:
         reference_size: N0 of the size term.
     """
-    columns, sd = np.zeros((2, tl.NUM_SHARED)), np.zeros((2, tl.NUM_SHARED))
+    columns, sd = np.zeros((2, col.NUM_SHARED)), np.zeros((2, col.NUM_SHARED))
     for column, (centre, spread) in SHARED_PRIOR.items():
         columns[:, column], sd[:, column] = centre, spread
-    columns[1, tl.SLOPE], sd[1, tl.SLOPE] = OWN_SLOPE
-    columns[:, tl.SIZE_SCALE] -= np.exp(SHARED_PRIOR[tl.SIZE_POWER][0]) * np.log(
+    columns[1, col.SLOPE], sd[1, col.SLOPE] = OWN_SLOPE
+    columns[:, col.SIZE_SCALE] -= np.exp(SHARED_PRIOR[col.SIZE_POWER][0]) * np.log(
         reference_size / 4e7
     )
     return SharedValues(

@@ -1,7 +1,7 @@
 """Defines the transfer law: every target's loss depends on every domain.
 
     log L_k(r, s, N) = c_k + log(f_k + (1 - f_k) v_k(r)**-a)
-                           + log(1 + B_k (s/s0)**-b + E_k (N/N0)**-n_k)
+                           + log(1 + B_k (s/s0)**-b + D_k (s/s0)**-h_k + E_k (N/N0)**-n_k)
     v_k(r) = e_k + sum_j t_kj (N/N0)**d_kj r_j**g_k
     a = a_k (N/N0)**kN_k (s/s0)**ks_k    b = b_k exp(c_k log(N/N0))
     t, e > 0,  0 < g <= 1,  0 <= f < 1
@@ -11,6 +11,11 @@ is convex and falling in v (a > 0), so every target's loss is convex in r at eve
 carries the scale, so log t measures how much more one domain helps than another, and d measures how
 this help changes with size. The c_k in the exponent b is another parameter (column STEP_SIZE).
 
+The term with D is the transient of the first steps, in which the learning rate warms up and the loss
+falls faster than a power law of later steps says. h is about 2, so the term vanishes at later
+steps. Without it the first points of a curve drag B and b, and predictions at later steps and larger
+sizes are wrong by several percent (docs/evidence.md).
+
 Sources: BiMix, arXiv:2405.14908 (t_kj = 0 for j != k, e = f = 0, g = 1: L = A r**-a (B s**-b + C)
 with one scale redundant). The size terms follow Kaplan-type laws, arXiv:2001.08361.
 """
@@ -19,52 +24,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.model.law_inputs import LawInputs, log_proportions
 from bimix_sweep.law.model.observations import Index
 from bimix_sweep.mixture.simplex import Array
-
-(
-    LEVEL,
-    SLOPE,
-    CURVATURE,
-    FLOOR,
-    FLAT,
-    STEP_SCALE,
-    STEP_POWER,
-    STEP_SIZE,
-    SIZE_SCALE,
-    SIZE_POWER,
-    SLOPE_SIZE,
-    SLOPE_STEP,
-    PIVOT,
-) = range(13)
-"""Columns of a parameter row.
-
-They are c, log a, logit g, log e, logit f, log B, log b, c (how b grows with size), log E, log n,
-kN, ks, and the pivot.
-
-The pivot is a fixed value of log v, about the mean over the trials, where a change of the slope
-does not change the loss. It makes slope and level separately identifiable.
-"""
-NUM_SHARED = 13
-"""Number of columns before the (domains,) log t and, for several sizes, the (domains,) d."""
-OFF = -40.0
-"""Logarithm or logit of a term that the law does not have."""
-MIXTURE_COLUMNS = (CURVATURE, FLOOR)
-"""Columns that act through log v, besides log t and d."""
-OUTER_COLUMNS = (
-    LEVEL,
-    SLOPE,
-    FLAT,
-    STEP_SCALE,
-    STEP_POWER,
-    STEP_SIZE,
-    SIZE_SCALE,
-    SIZE_POWER,
-    SLOPE_SIZE,
-    SLOPE_STEP,
-)
-"""Columns that act on a row directly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +41,7 @@ class Evaluation:
     log_v: Array
     """(problems, mixtures) log v, less the pivot."""
     mixture_jacobian: Array
-    """(problems, mixtures, 2 + domains or 2 + 2 domains) d log v by CURVATURE, FLOOR, log t, d."""
+    """(problems, mixtures, 2 + domains or 2 + 2 domains) d log v by col.CURVATURE, col.FLOOR, log t, d."""
     outer_jacobian: Array
     """(problems, len(columns), rows) d log L by the requested outer columns."""
 
@@ -102,11 +65,15 @@ class Evaluation:
         """(problems, rows, parameters) d log L / d parameters."""
         problems, rows = self.log_loss.shape
         out = np.zeros(
-            (problems, rows, NUM_SHARED - len(MIXTURE_COLUMNS) + self.mixture_jacobian.shape[2])
+            (
+                problems,
+                rows,
+                col.NUM_SHARED - len(col.MIXTURE_COLUMNS) + self.mixture_jacobian.shape[2],
+            )
         )
         through_v = self.by_log_v[:, :, None] * self.mixture_jacobian[:, inputs.mixture]
-        out[:, :, list(MIXTURE_COLUMNS)] = through_v[:, :, :2]
-        out[:, :, NUM_SHARED:] = through_v[:, :, 2:]
+        out[:, :, list(col.MIXTURE_COLUMNS)] = through_v[:, :, :2]
+        out[:, :, col.NUM_SHARED :] = through_v[:, :, 2:]
         out[:, :, list(columns)] = self.outer_jacobian.transpose(0, 2, 1)
         return out
 
@@ -117,7 +84,7 @@ def effective_proportion(
     """Computes v, log v and the terms t_j (N/N0)**d_j r_j**g.
 
     Args:
-        params: (problems, NUM_SHARED + domains or NUM_SHARED + 2 domains); without the d columns, d
+        params: (problems, col.NUM_SHARED + domains or col.NUM_SHARED + 2 domains); without the d columns, d
             is 0.
         log_r: (mixtures, domains) from `log_proportions`.
         log_size: (mixtures,) log(N / N0).
@@ -125,11 +92,11 @@ def effective_proportion(
     Returns:
         v and log v - pivot (problems, mixtures), terms (problems, mixtures, domains).
     """
-    curvature = _logistic(params[:, CURVATURE])
+    curvature = _logistic(params[:, col.CURVATURE])
     log_t = _log_transfer_weights(params, log_r.shape[1], log_size)
     terms = np.exp(curvature[:, None, None] * log_r[None] + log_t)
-    v = terms.sum(axis=2) + np.exp(params[:, FLOOR])[:, None]
-    return v, np.log(v) - params[:, PIVOT, None], terms
+    v = terms.sum(axis=2) + np.exp(params[:, col.FLOOR])[:, None]
+    return v, np.log(v) - params[:, col.PIVOT, None], terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +108,13 @@ class _StageTerms:
     size_power: Array
     """Exponent n of the size, (problems, 1)."""
     factor: Array
-    """1 + B (s/s0)**-b + E (N/N0)**-n."""
+    """1 + B (s/s0)**-b + D (s/s0)**-h + E (N/N0)**-n."""
     step_fraction: Array
     """Proportion of the step term in `factor`."""
+    transient_power: Array
+    """Exponent h of the step in the transient, (problems, 1)."""
+    transient_fraction: Array
+    """Proportion of the transient in `factor`."""
     size_fraction: Array
     """Proportion of the size term in `factor`."""
     slope: Array
@@ -153,14 +124,14 @@ class _StageTerms:
 def evaluate(
     params: Array,
     inputs: LawInputs,
-    columns: tuple[int, ...] = OUTER_COLUMNS,
+    columns: tuple[int, ...] = col.OUTER_COLUMNS,
     *,
     smallest_log_v: Array | None = None,
 ) -> Evaluation:
     """Computes the law and its Jacobian at the rows of the inputs.
 
     Args:
-        params: (problems, NUM_SHARED + domains or NUM_SHARED + 2 domains).
+        params: (problems, col.NUM_SHARED + domains or col.NUM_SHARED + 2 domains).
         columns: outer columns of the Jacobian; the caller holds the other columns fixed.
         smallest_log_v: (problems,) lower bound on log v; None sets no bound.
     """
@@ -173,10 +144,10 @@ def evaluate(
     stages = _stage_terms(params, inputs)
     row_slope = np.take(stages.slope, inputs.stage, axis=1)
     row_log_v = np.take(log_v, inputs.mixture, axis=1)
-    flat = _logistic(params[:, FLAT])[:, None]
-    log_loss = params[:, LEVEL, None] + np.take(np.log(stages.factor), inputs.stage, axis=1)
+    flat = _logistic(params[:, col.FLAT])[:, None]
+    log_loss = params[:, col.LEVEL, None] + np.take(np.log(stages.factor), inputs.stage, axis=1)
     by_flat: Array | float = 0.0
-    if (params[:, FLAT] <= OFF).all():
+    if (params[:, col.FLAT] <= col.OFF).all():
         by_log_v = -row_slope
         log_loss += by_log_v * row_log_v
     else:
@@ -196,21 +167,27 @@ def evaluate(
 
 def _stage_terms(params: Array, inputs: LawInputs) -> _StageTerms:
     log_step, log_size = inputs.log_step[None], inputs.log_size[None]
-    power = np.exp(params[:, STEP_POWER, None] + params[:, STEP_SIZE, None] * log_size)
-    size_power = np.exp(params[:, SIZE_POWER, None])
-    step_term = np.exp(np.minimum(params[:, STEP_SCALE, None] - power * log_step, 50))
-    size_term = np.exp(np.minimum(params[:, SIZE_SCALE, None] - size_power * log_size, 50))
-    factor = 1 + step_term + size_term
+    power = np.exp(params[:, col.STEP_POWER, None] + params[:, col.STEP_SIZE, None] * log_size)
+    size_power = np.exp(params[:, col.SIZE_POWER, None])
+    step_term = np.exp(np.minimum(params[:, col.STEP_SCALE, None] - power * log_step, 50))
+    size_term = np.exp(np.minimum(params[:, col.SIZE_SCALE, None] - size_power * log_size, 50))
+    transient_power = np.exp(params[:, col.TRANSIENT_POWER, None])
+    transient = np.exp(
+        np.minimum(params[:, col.TRANSIENT_SCALE, None] - transient_power * log_step, 50)
+    )
+    factor = 1 + step_term + transient + size_term
     return _StageTerms(
         power=power,
         size_power=size_power,
         factor=factor,
         step_fraction=step_term / factor,
+        transient_power=transient_power,
+        transient_fraction=transient / factor,
         size_fraction=size_term / factor,
         slope=np.exp(
-            params[:, SLOPE, None]
-            + params[:, SLOPE_SIZE, None] * log_size
-            + params[:, SLOPE_STEP, None] * log_step
+            params[:, col.SLOPE, None]
+            + params[:, col.SLOPE_SIZE, None] * log_size
+            + params[:, col.SLOPE_STEP, None] * log_step
         ),
     )
 
@@ -230,22 +207,24 @@ def _outer_jacobian(
     """
     stage, log_step, log_size = inputs.stage, inputs.log_step[None], inputs.log_size[None]
     stagewise = {
-        STEP_SCALE: stages.step_fraction,
-        STEP_POWER: -stages.power * log_step * stages.step_fraction,
-        STEP_SIZE: -stages.power * log_step * log_size * stages.step_fraction,
-        SIZE_SCALE: stages.size_fraction,
-        SIZE_POWER: -stages.size_power * log_size * stages.size_fraction,
+        col.STEP_SCALE: stages.step_fraction,
+        col.STEP_POWER: -stages.power * log_step * stages.step_fraction,
+        col.STEP_SIZE: -stages.power * log_step * log_size * stages.step_fraction,
+        col.TRANSIENT_SCALE: stages.transient_fraction,
+        col.TRANSIENT_POWER: -stages.transient_power * log_step * stages.transient_fraction,
+        col.SIZE_SCALE: stages.size_fraction,
+        col.SIZE_POWER: -stages.size_power * log_size * stages.size_fraction,
     }
     outer = np.empty((len(by_log_slope), len(columns), len(stage)))
     for position, column in enumerate(columns):
-        if column == LEVEL:
+        if column == col.LEVEL:
             outer[:, position] = 1.0
-        elif column == SLOPE:
+        elif column == col.SLOPE:
             outer[:, position] = by_log_slope
-        elif column in (SLOPE_SIZE, SLOPE_STEP):
-            axis = inputs.log_size if column == SLOPE_SIZE else inputs.log_step
+        elif column in (col.SLOPE_SIZE, col.SLOPE_STEP):
+            axis = inputs.log_size if column == col.SLOPE_SIZE else inputs.log_step
             outer[:, position] = by_log_slope * axis[stage]
-        elif column == FLAT:
+        elif column == col.FLAT:
             outer[:, position] = by_flat
         else:
             outer[:, position] = np.take(stagewise[column], stage, axis=1)
@@ -263,7 +242,7 @@ def log_v_gradient(params: Array, proportions: Array, log_size: Array) -> tuple[
     """
     log_r = np.log(np.maximum(proportions, 1e-9))
     v, log_v, _ = effective_proportion(params, log_proportions(proportions), log_size)
-    curvature = _logistic(params[:, CURVATURE])[:, None, None]
+    curvature = _logistic(params[:, col.CURVATURE])[:, None, None]
     slope = curvature * np.exp(
         (curvature - 1) * log_r[None] + _log_transfer_weights(params, log_r.shape[1], log_size)
     )
@@ -274,25 +253,25 @@ def _mixture_jacobian(
     params: Array, log_r: Array, log_size: Array, v: Array, terms: Array
 ) -> Array:
     """Computes `Evaluation.mixture_jacobian` from the results of `effective_proportion`."""
-    out = np.empty((*v.shape, 2 + params.shape[1] - NUM_SHARED))
+    out = np.empty((*v.shape, 2 + params.shape[1] - col.NUM_SHARED))
     after = 2 + log_r.shape[1]
     fractions = np.divide(terms, v[:, :, None], out=out[:, :, 2:after])
     if out.shape[2] > after:
         np.multiply(fractions, log_size[:, None], out=out[:, :, after:])
-    curvature = _logistic(params[:, CURVATURE])
+    curvature = _logistic(params[:, col.CURVATURE])
     out[:, :, 0] = (curvature * (1 - curvature))[:, None] * np.einsum(
         "kmd,md->km", fractions, log_r
     )
-    out[:, :, 1] = np.exp(params[:, FLOOR])[:, None] / v
+    out[:, :, 1] = np.exp(params[:, col.FLOOR])[:, None] / v
     return out
 
 
 def _log_transfer_weights(params: Array, num_domains: int, log_size: Array) -> Array:
     """(problems, mixtures or 1, domains) log t + d log(N / N0)."""
-    log_t = params[:, None, NUM_SHARED : NUM_SHARED + num_domains]
-    if params.shape[1] == NUM_SHARED + num_domains:
+    log_t = params[:, None, col.NUM_SHARED : col.NUM_SHARED + num_domains]
+    if params.shape[1] == col.NUM_SHARED + num_domains:
         return log_t
-    return log_t + params[:, None, NUM_SHARED + num_domains :] * log_size[None, :, None]
+    return log_t + params[:, None, col.NUM_SHARED + num_domains :] * log_size[None, :, None]
 
 
 def _logistic(x: Array) -> Array:

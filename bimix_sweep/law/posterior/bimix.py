@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bimix_sweep.errors import LawError, MixtureError
-from bimix_sweep.law.model import transfer as tl
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.simplex import Array
 
@@ -50,15 +50,15 @@ def coefficients(law: FittedLaw, target: str) -> Coefficients:
             "coefficients; fit with law='bimix'"
         )
     row = law.params[law.targets.index(target)]
-    alpha, beta = float(np.exp(row[tl.SLOPE])), float(np.exp(row[tl.STEP_POWER]))
+    alpha, beta = float(np.exp(row[col.SLOPE])), float(np.exp(row[col.STEP_POWER]))
     size = 0.0 if law.sizes is None else float(np.log(law.sizes[0] / law.conditioned.reference[1]))
-    scale = float(np.exp(row[tl.LEVEL] + alpha * row[tl.PIVOT]))
-    constant = scale * (1 + float(np.exp(row[tl.SIZE_SCALE] - np.exp(row[tl.SIZE_POWER]) * size)))
-    if row[tl.STEP_SCALE] <= tl.OFF:
+    scale = float(np.exp(row[col.LEVEL] + alpha * row[col.PIVOT]))
+    constant = scale * (1 + float(np.exp(row[col.SIZE_SCALE] - np.exp(row[col.SIZE_POWER]) * size)))
+    if row[col.STEP_SCALE] <= col.OFF:
         return Coefficients(b=0.0, c=constant, alpha=alpha, beta=beta)
     falling = (
         scale
-        * float(np.exp(row[tl.STEP_SCALE] + row[tl.STEP_SIZE] * size))
+        * float(np.exp(row[col.STEP_SCALE] + row[col.STEP_SIZE] * size))
         * law.conditioned.reference[0] ** beta
     )
     return Coefficients(b=falling, c=constant, alpha=alpha, beta=beta)

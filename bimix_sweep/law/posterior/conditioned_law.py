@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.discrepancy import GPInputs, KernelParams
 from bimix_sweep.law.model.law_inputs import LawInputs
@@ -104,7 +105,7 @@ class ConditionedLaw:
         return tl.evaluate(
             self.params,
             inputs,
-            tl.OUTER_COLUMNS,
+            col.OUTER_COLUMNS,
             smallest_log_v=self._smallest_log_v if bounded else None,
         )
 
@@ -148,7 +149,7 @@ class ConditionedLaw:
             law: the parametric law at the inputs.
         """
         variance = np.empty(law.log_loss.shape)
-        jacobian = law.jacobian(inputs, tl.OUTER_COLUMNS)
+        jacobian = law.jacobian(inputs, col.OUTER_COLUMNS)
         for group in self.groups:
             cross = self._rotated_correlation(at, group)
             for target in group.targets:
@@ -168,7 +169,7 @@ class ConditionedLaw:
             law: the parametric law at the inputs.
         """
         n = len(at.log_size)
-        jacobian = law.jacobian(inputs, tl.OUTER_COLUMNS)
+        jacobian = law.jacobian(inputs, col.OUTER_COLUMNS)
         covariance = np.empty((len(self.params), n, n))
         inner = self.kernel.correlation(at, at) if self.has_discrepancy else None
         for group in self.groups:
@@ -212,7 +213,7 @@ class ConditionedLaw:
         constant, fraction = MARGIN
         spread = log_v.max(axis=1) - log_v.min(axis=1)
         return np.asarray(
-            log_v.min(axis=1) - constant / np.exp(self.params[:, tl.SLOPE]) - fraction * spread
+            log_v.min(axis=1) - constant / np.exp(self.params[:, col.SLOPE]) - fraction * spread
         )
 
     @cached_property

@@ -15,6 +15,7 @@ from bimix_sweep.law.model.discrepancy import GPInputs
 from bimix_sweep.law.model.law_inputs import LawInputs
 from bimix_sweep.law.model.observations import Trials
 from bimix_sweep.law.posterior.conditioned_law import ConditionedLaw
+from bimix_sweep.law.posterior.drift import Drift
 from bimix_sweep.law.posterior.gaussian import Posterior
 from bimix_sweep.law.posterior.law_file import FORMAT, conditioned_json, read_fields
 from bimix_sweep.law.posterior.prediction_inputs import prediction_inputs
@@ -22,11 +23,6 @@ from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.goals import Goals, value_scales, values_of
 from bimix_sweep.mixture.simplex import Array
 
-SIZE_DRIFT = 0.1
-"""Standard deviation of log loss for an untested factor of e in size (docs/evidence.md).
-
-Where trials have one size, this uncertainty moves all mixtures equally.
-"""
 LENGTHSCALE_FACTOR = 0.4
 """Factor on the GP's lengthscale in the belief about the cost of a decision (docs/evidence.md).
 
@@ -51,7 +47,8 @@ class FittedLaw:
     """Result of cross-validation.
 
     `by_target` {target: {law: {mean_relative_error, worst, last_step, rank_correlation}}},
-    `num_mixtures`, `method` (text), `reason` {target: text}.
+    `num_mixtures`, `method` (text), `reason` {target: text}, and `forward`, a list of forward
+    validations {axis, fitted, predicted, bias {target: number}, error {target: number}}.
     """
     notes: tuple[str, ...]
     """Notes for the user on this fit."""
@@ -61,6 +58,8 @@ class FittedLaw:
     """(targets,) factor on the posterior covariance, from the cross-validated errors."""
     correlation: Array
     """(targets, targets) correlation of the noise of one trial."""
+    drift: Drift
+    """Uncertainty beyond the fitted steps and sizes."""
     hyper: Mapping[str, Any] = field(default_factory=dict)
     """Values from which a warm refit starts, besides the parameters."""
     problem: ProblemStatement | None = None
@@ -155,7 +154,7 @@ class FittedLaw:
         inputs, at = self._inputs(proportions, steps, sizes)
         law = self.conditioned.parametric(inputs, bounded=True)
         variance = self.conditioned.variance(law, inputs, at)
-        variance = variance * self.inflation[:, None] + self._drift(inputs) ** 2
+        variance = variance * self.inflation[:, None] + (self._drift(inputs) ** 2).sum(axis=0)
         if noise:
             variance += self.conditioned.variances.noise()[:, None]
         mean = np.exp(law.log_loss.T + self.conditioned.discrepancy(at))
@@ -206,7 +205,7 @@ class FittedLaw:
         law = self.conditioned.parametric(inputs, bounded=True)
         covariance = self.conditioned.covariance(law, inputs, at)
         drift = self._drift(inputs)
-        covariance = covariance * self.inflation[:, None, None] + drift[:, None] * drift
+        covariance = covariance * self.inflation[:, None, None] + drift.T @ drift
         points = np.median(np.bincount(self.conditioned.segments.as_trials.trial))
         sd = np.sqrt(self.conditioned.variances.noise(float(points)))
         return Posterior(
@@ -249,6 +248,7 @@ class FittedLaw:
             "problem": None if self.problem is None else self.problem.to_json(),
             "inflation": self.inflation.tolist(),
             "correlation": self.correlation.tolist(),
+            "drift": self.drift.to_json(),
             **conditioned_json(self.conditioned),
         }
 
@@ -280,12 +280,12 @@ class FittedLaw:
         )
 
     def _drift(self, inputs: LawInputs) -> Array:
-        """(n,) standard deviation of the level at a size other than the only size of the trials.
-
-        The levels of all mixtures move together.
-        """
-        if self.sizes is None or self.sizes[0] != self.sizes[1]:
-            return np.zeros(len(inputs.log_size))
-        return np.asarray(
-            SIZE_DRIFT * (inputs.log_size - np.log(self.sizes[0] / self.conditioned.reference[1]))
+        """(2, n) standard deviations of the errors that all mixtures share; see `Drift`."""
+        step, size = self.conditioned.reference
+        sizes = self.trials.sizes[~np.isnan(self.trials.sizes)]
+        return self.drift.sd(
+            inputs.log_step,
+            inputs.log_size,
+            float(np.log(self.steps[1] / step)),
+            np.unique(np.log(sizes / size)),
         )

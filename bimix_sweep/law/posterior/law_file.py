@@ -7,19 +7,20 @@ from typing import Any
 import numpy as np
 
 from bimix_sweep.errors import ConfigError, LawError, MixtureError, OptimumError
-from bimix_sweep.law.model import transfer as tl
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.model.discrepancy import KernelParams
 from bimix_sweep.law.model.observations import Trials
 from bimix_sweep.law.model.segments import curve_segments
 from bimix_sweep.law.model.variances import COMPONENTS, VarianceComponents
 from bimix_sweep.law.posterior.conditioned_law import ConditionedLaw
+from bimix_sweep.law.posterior.drift import Drift
 from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import check_names
 from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.text import shown
 
-FORMAT = "bimix-sweep law 3"
+FORMAT = "bimix-sweep law 4"
 """Name and version of the file format."""
 RANGES = {
     "params": (-50.0, 50.0),
@@ -37,20 +38,23 @@ RANGES = {
 }
 """Allowed ranges of numbers in a law, far wider than those of real fits.
 
-Parameters are logarithms, and the smallest is `transfer.OFF`. Beyond the ranges exponentials
+Parameters are logarithms, and the smallest is `col.OFF`. Beyond the ranges exponentials
 overflow.
 """
 
+MAX_DRIFT = 10.0
+"""Largest drift of log loss for a factor of e in steps or size."""
 MIN_LENGTHSCALE = 1e-6
 """Smallest lengthscale and noise fraction of the discrepancy GP."""
 EXPONENTS = {
-    tl.LEVEL: (-20.0, 20.0),
-    tl.SLOPE: (-50.0, 5.0),
-    tl.STEP_POWER: (-50.0, 5.0),
-    tl.SIZE_POWER: (-50.0, 5.0),
-    tl.STEP_SIZE: (-5.0, 5.0),
-    tl.SLOPE_SIZE: (-5.0, 5.0),
-    tl.SLOPE_STEP: (-5.0, 5.0),
+    col.LEVEL: (-20.0, 20.0),
+    col.SLOPE: (-50.0, 5.0),
+    col.STEP_POWER: (-50.0, 5.0),
+    col.SIZE_POWER: (-50.0, 5.0),
+    col.TRANSIENT_POWER: (-50.0, 5.0),
+    col.STEP_SIZE: (-5.0, 5.0),
+    col.SLOPE_SIZE: (-5.0, 5.0),
+    col.SLOPE_STEP: (-5.0, 5.0),
 }
 """Allowed ranges of the columns of `params` that stand in exponents.
 
@@ -116,9 +120,20 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         "conditioned": conditioned,
         "inflation": inflation,
         "correlation": correlation,
+        "drift": read_drift(data["drift"]),
         "hyper": dict(data["hyper"]),
         "problem": read_problem(data["problem"], domains, targets),
     }
+
+
+def read_drift(data: Mapping[str, Any]) -> Drift:
+    """Reads what `Drift.to_json` gave; raises ValueError for numbers that no fit gives."""
+    drift = Drift(step=float(data["step"]), size=float(data["size"]))
+    if not all(0 < value <= MAX_DRIFT for value in (drift.step, drift.size)):
+        raise ValueError(
+            f"drift is {shown(dict(data))}; need numbers above 0, at most {MAX_DRIFT:g}"
+        )
+    return drift
 
 
 def conditioned_json(law: ConditionedLaw) -> dict[str, Any]:
@@ -253,7 +268,7 @@ def check_hyper(hyper: Mapping[str, Any], num_domains: int) -> None:
     check_width(parameters, num_domains)
     finite = np.isfinite(np.array(numbers, dtype=np.float64)).all()
     if (
-        np.shape(hyper["columns"]) != (2, tl.NUM_SHARED)
+        np.shape(hyper["columns"]) != (2, col.NUM_SHARED)
         or len(hyper["transfer_weights"]) != num_domains
         or not finite
     ):
@@ -270,5 +285,5 @@ def check_width(parameters: int, num_domains: int) -> None:
     Raises:
         ValueError: the row has another length.
     """
-    if parameters - tl.NUM_SHARED not in (num_domains, 2 * num_domains):
+    if parameters - col.NUM_SHARED not in (num_domains, 2 * num_domains):
         raise ValueError(f"a row of parameters has {parameters} values")

@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from bimix_sweep.errors import LawError, MixtureError
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
-from bimix_sweep.law.model import transfer as tl
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.model.priors import Problems
 from bimix_sweep.law.posterior import bimix
 from bimix_sweep.mixture.table import LossTable
@@ -104,7 +104,7 @@ def test_a_domain_that_helps_more_the_larger_the_model_is_found_and_carried_to_a
         table_of(shifted_truth, mixtures_of(40), sizes=(1e6, 1e7), offset=1e-4, point=1e-4),
         law="transfer",
     )
-    shift = law.params[:, tl.NUM_SHARED + 4 :]
+    shift = law.params[:, col.NUM_SHARED + 4 :]
     expected = np.tile(
         GROWS - GROWS.mean(), (4, 1)
     )  # a part that all domains share is in the size term
@@ -263,7 +263,7 @@ def test_few_trials_do_not_overstate_how_much_mixtures_matter(monkeypatch):
             )
             steep.append(fit_law(table, law="transfer"))
     slopes = [
-        np.mean([np.exp(law.params[:, tl.SLOPE]).mean() for law in laws])
+        np.mean([np.exp(law.params[:, col.SLOPE]).mean() for law in laws])
         for laws in (fitted, steep)
     ]
     assert slopes[0] < 0.95 * slopes[1]

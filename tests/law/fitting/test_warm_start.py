@@ -7,7 +7,7 @@ import pytest
 
 from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.law.fitting.warm_start import WarmStart
-from bimix_sweep.law.model import transfer as tl
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.mixture.table import LossTable
 from tests.support.planted_tables import (
     DOMAINS,
@@ -87,7 +87,7 @@ def test_several_sizes_and_a_new_domain_join_a_warm_refit():
             json.loads(json.dumps(fit_law(old, law="transfer").to_json()))
         ),
     )
-    assert warm.params.shape == (4, tl.NUM_SHARED + 8)
+    assert warm.params.shape == (4, col.NUM_SHARED + 8)
     cold = fit_law(table, law="transfer")
     assert warm.predict(table.proportions, table.steps, table.sizes) == pytest.approx(
         cold.predict(table.proportions, table.steps, table.sizes), rel=3e-3

@@ -3,6 +3,7 @@ more certainty than they hold.
 """
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
 from bimix_sweep.law.model import segments
 from bimix_sweep.law.model.observations import gather
 from bimix_sweep.law.model.segments import MAX_POINTS, SEGMENT_WIDTH, binned
+from bimix_sweep.law.posterior.drift import Drift
 from bimix_sweep.mixture.table import LossTable
 
 NAMES = ("web", "code", "books", "math")
@@ -75,9 +77,10 @@ def missed(law, step=LAST):
 
 
 def missed_progress(law, beyond=2.0):
-    """(targets,) how far the mean fall of all mixtures from the last step on is missed, in stated
-    standard deviations.
+    """(targets,) how far the mean fall of all mixtures from the last step on is missed, in the
+    standard deviations that the law states of its own parameters, without the drift.
     """
+    law = replace(law, drift=Drift(step=1e-9, size=1e-9))
     both, steps = np.concatenate([ASKED, ASKED]), np.repeat([LAST, beyond * LAST], len(ASKED))
     belief, share = law.posterior(both, steps), np.repeat([-1.0, 1.0], len(ASKED)) / len(ASKED)
     sd = np.sqrt(np.einsum("m,tmn,n->t", share, belief.covariance, share))

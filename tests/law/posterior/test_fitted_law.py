@@ -12,6 +12,7 @@ from bimix_sweep.errors import LawError
 from bimix_sweep.law.fitting.fit_data import FitData
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
 from bimix_sweep.law.fitting.normal_equations import Noise, normal_equations
+from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.model import jacobian
 from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.law_inputs import LawInputs
@@ -162,7 +163,7 @@ def with_variance(data, name, value):
         lambda d: {
             **d,
             "params": (
-                np.array(d["params"]) + 20 * (np.arange(len(d["params"][0])) == tl.SLOPE)
+                np.array(d["params"]) + 20 * (np.arange(len(d["params"][0])) == col.SLOPE)
             ).tolist(),
         },
         lambda d: {**d, "precision": (np.array(d["precision"]) * 1e-300).tolist()},
@@ -301,7 +302,7 @@ def _problem(size):
         pivot=np.full(3, 0.3),
         determined=np.zeros(3),
         num_domains=3,
-        has_steps=True,
+        step_terms=2,
         num_sizes=0 if np.isnan(size) else 2,
         reference_size=1e6,
     )
@@ -314,9 +315,9 @@ def test_the_jacobian_agrees_with_differences(size):
     params = prior.mean + np.where(prior.sd > 1e-5, 0.2, 0.0) * np.random.default_rng(
         0
     ).standard_normal(prior.mean.shape)
-    dense = tl.evaluate(params, inputs).jacobian(inputs, tl.OUTER_COLUMNS)
+    dense = tl.evaluate(params, inputs).jacobian(inputs, col.OUTER_COLUMNS)
     for column in range(params.shape[1]):
-        if column == tl.PIVOT:
+        if column == col.PIVOT:
             continue
         move = np.zeros_like(params)
         move[:, column] = 1e-6
@@ -338,7 +339,7 @@ def test_normal_equations_equal_dense_algebra(size):
         prior.mean, tl.evaluate(prior.mean, inputs, prior.columns), prior, noise, data
     )
     law = tl.evaluate(prior.mean, inputs)
-    dense = law.jacobian(inputs, tl.OUTER_COLUMNS)
+    dense = law.jacobian(inputs, col.OUTER_COLUMNS)
     same = (trials.trial[:, None] == trials.trial[None, :]).astype(float)
     for k in range(3):
         rows = weight[k] > 0
@@ -357,6 +358,6 @@ def test_normal_equations_equal_dense_algebra(size):
             -(j.T @ precision @ residual)[free], rel=1e-6, abs=1e-4
         )
         assert state.cost[k] == pytest.approx(0.5 * residual @ precision @ residual, rel=1e-9)
-    assert jacobian.means(law, trials, tl.OUTER_COLUMNS, prior.mean.shape[1], weight)[
+    assert jacobian.means(law, trials, col.OUTER_COLUMNS, prior.mean.shape[1], weight)[
         0, 2
     ] == pytest.approx(dense[0][trials.trial == 2].mean(axis=0))
