@@ -57,7 +57,10 @@ def own_namespace() -> None:
         )
     os.environ[NAMESPACE] = "1"
     # a shell is process 1 there: it reaps what loses its parent
-    os.execvp("unshare", [*command, "bash", "-c", '"$@"; exit $?', "_", sys.executable, *sys.orig_argv[1:]])  # noqa: S606, S607
+    os.execvp(
+        "unshare",
+        [*command, "bash", "-c", '"$@"; exit $?', "_", sys.executable, *sys.orig_argv[1:]],
+    )  # noqa: S606, S607
 
 
 @contextlib.contextmanager
