@@ -57,10 +57,8 @@ def own_namespace() -> None:
         )
     os.environ[NAMESPACE] = "1"
     # a shell is process 1 there: it reaps what loses its parent
-    os.execvp(
-        "unshare",
-        [*command, "bash", "-c", '"$@"; exit $?', "_", sys.executable, *sys.orig_argv[1:]],
-    )  # noqa: S606, S607
+    again = [sys.executable, *sys.orig_argv[1:]]
+    os.execvp("unshare", [*command, "bash", "-c", '"$@"; exit $?', "_", *again])  # noqa: S606, S607
 
 
 @contextlib.contextmanager
