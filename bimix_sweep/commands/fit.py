@@ -1,7 +1,6 @@
 """Command that fits a mixing law to finished runs."""
 
 from dataclasses import replace
-from statistics import mean
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -12,6 +11,7 @@ from bimix_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
     from bimix_sweep.law.posterior.fitted_law import FittedLaw
+    from bimix_sweep.law.posterior.forward_means import ForwardMeans
 
 LawOut = Annotated[str, typer.Option("-o", "--out", help="The law's file, LAW.json.")]
 LawKind = Annotated[
@@ -91,14 +91,19 @@ def _law_json(law: "FittedLaw", out: str) -> dict[str, Any]:
 
 def _print_law(law: "FittedLaw") -> None:
     """Print the chosen law and its errors for each target, and the reasons for the choice."""
+    from bimix_sweep.law.posterior.forward_means import forward_means
+
     errors, reasons = law.cross_validation["by_target"], law.cross_validation["reason"]
     print_notes(list(law.notes))
     print_rows(
         f"{law.num_trials} trials of {law.num_mixtures} mixtures; errors on mixtures left out",
         [_target_row(law, target, errors[target]) for target in law.targets],
     )
-    if forward := law.cross_validation["forward"]:
-        print_rows("errors beyond the fit, by fits without these rows", _forward_rows(forward))
+    if forward := forward_means(law.cross_validation):
+        print_rows(
+            "errors beyond the fit, by fits without these rows",
+            [_forward_row(one) for one in forward],
+        )
     for reason in dict.fromkeys(reasons.values()):
         about = [target for target in law.targets if reasons[target] == reason]
         typer.echo(
@@ -106,18 +111,14 @@ def _print_law(law: "FittedLaw") -> None:
         )
 
 
-def _forward_rows(forward: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of the printed table of forward validations, means over the targets."""
-    return [
-        {
-            "fitted up to": f"{one['axis']} {one['fitted']:g}",
-            "predicted at": f"{one['predicted']:g}",
-            "error %": 100 * mean(one["error"].values()),
-            "bias %": 100 * mean(one["bias"].values()),
-        }
-        for one in forward
-        if one["error"]
-    ]
+def _forward_row(forward: "ForwardMeans") -> dict[str, Any]:
+    """Row of the printed table for one forward validation."""
+    return {
+        "fitted up to": f"{forward.axis} {forward.fitted:g}",
+        "predicted at": f"{forward.predicted:g}",
+        "error %": 100 * forward.error,
+        "bias %": 100 * forward.bias,
+    }
 
 
 def _target_row(law: "FittedLaw", target: str, errors: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from bimix_sweep.design.initial_design import initial_fidelities, num_initial
 from bimix_sweep.design.stopping import StoppingRule
 from bimix_sweep.design.trial import Proposal
 from bimix_sweep.errors import SweepError
+from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.law.posterior.beyond_trials import BeyondTrials, beyond_trials
+from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.law.posterior.problem_statement import FinalRun, ProblemStatement
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.mixture.goals import Goals
@@ -183,6 +185,18 @@ class SweepSpec:
     def limited(self) -> bool:
         """Whether hours of compute have a limit."""
         return self.core_hours is not None or self.gpu_hours is not None
+
+    def decision_problem(self, law: FittedLaw) -> DecisionProblem:
+        """Returns the sweep's decision problem for a law: its domains with caps, its objective and
+        the target fidelity."""
+        return DecisionProblem.of(
+            law,
+            self.domains,
+            weights=self.weights,
+            objective=self.objective,
+            step=self.steps,
+            size=self.size,
+        )
 
     def problem(self, name: str, num_points: int) -> ProblemStatement:
         """Returns what the sweep `name` needs from a law fitted to `num_points` points: domains,

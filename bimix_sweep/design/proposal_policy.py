@@ -72,16 +72,7 @@ class ProposalPolicy:
     def _problem(self, position: RecordPosition, law: FittedLaw) -> DecisionProblem:
         """Returns the decision problem of this law."""
         if self._decision_problem is None or self._decision_problem[0] != position:
-            spec = self._record.spec
-            problem = DecisionProblem.of(
-                law,
-                spec.domains,
-                weights=spec.weights,
-                objective=spec.objective,
-                step=spec.steps,
-                size=spec.size,
-            )
-            self._decision_problem = (position, problem)
+            self._decision_problem = (position, self._record.spec.decision_problem(law))
         return self._decision_problem[1]
 
     def _batch_of(self, position: RecordPosition, law: FittedLaw) -> Batch:

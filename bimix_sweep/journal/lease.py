@@ -146,7 +146,7 @@ class Lease:
             if not seconds:
                 break
             self._holder = holder
-            self._write()
+            self._write_patiently()
             time.sleep(SETTLE_SECONDS)
             if (current := self._read()) is not None and current.holder == holder:
                 break
@@ -159,7 +159,7 @@ class Lease:
             OSError: the lease cannot be written.
         """
         self._holder = holder
-        self._write()
+        self._write_patiently()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self._thread.start()
 
@@ -194,8 +194,15 @@ class Lease:
             "pid": os.getpid(),
             "time": round(time.time(), 3),
         }
-        text = json.dumps(content) + "\n"
-        uri_storage.patiently(lambda: files.write_text(self._path, text), uri_storage.READ_SECONDS)
+        files.write_text(self._path, json.dumps(content) + "\n")
+
+    def _write_patiently(self) -> None:
+        """Writes the lease again while the storage fails.
+
+        A renewal does not: the next one comes anyway, and a late write could replace the lease of
+        another driver that has taken over.
+        """
+        uri_storage.patiently(self._write, uri_storage.READ_SECONDS)
 
     def _read(self) -> _Holder | None:
         """Reads the holder; None if there is no lease, or if no driver wrote the file."""

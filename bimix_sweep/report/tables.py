@@ -10,6 +10,7 @@ import numpy as np
 from bimix_sweep.design.confirmation import Comparison, role_in_words
 from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
+from bimix_sweep.law.posterior.forward_means import forward_means
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.goals import ranged
 from bimix_sweep.report.data import ReportData
@@ -178,13 +179,12 @@ def forward_table(law: FittedLaw) -> str:
     """Table of the forward validations, empty where none was possible."""
     rows = [
         [
-            f"{one['axis']} {quantity(one['fitted'])}",
-            quantity(one["predicted"]),
-            percent(sum(one["error"].values()) / len(one["error"])),
-            percent(sum(one["bias"].values()) / len(one["bias"])),
+            f"{one.axis} {quantity(one.fitted)}",
+            quantity(one.predicted),
+            percent(one.error),
+            percent(one.bias),
         ]
-        for one in law.cross_validation.get("forward", [])
-        if one["error"]
+        for one in forward_means(law.cross_validation)
     ]
     return (
         table(

@@ -8,7 +8,6 @@ from bimix_sweep.design.initial_design import moved_references
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
 from bimix_sweep.law.optimum.answer import answer
-from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.law.optimum.optimal_mixture import Optimum
 from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import Mixture
@@ -79,15 +78,7 @@ def confirmation_result(sweep: str, comparison: Comparison, optimum: Optimum) ->
 def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comparison | None:
     """Compares the confirmation trials; None if too many of them failed."""
     spec, measured = history.spec, _measured(history)
-    problem = DecisionProblem.of(
-        law,
-        spec.domains,
-        weights=spec.weights,
-        objective=spec.objective,
-        step=spec.steps,
-        size=spec.size,
-    )
-    noise = objective_noise(law, problem, optimum.mixture.as_array(law.domains))
+    noise = objective_noise(law, spec.decision_problem(law), optimum.mixture.as_array(law.domains))
     try:
         comparison = compare_confirmation_trials(
             measured.losses,

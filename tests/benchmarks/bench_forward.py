@@ -16,7 +16,7 @@ from tests.benchmarks.published import PARAMETERS, changed, stacked, swarm
 from tests.benchmarks.recording import Claim, record, shared
 
 INSIDE = (0.90, 0.98)
-"""Smallest and largest share of losses inside the 95 % interval that the goals allow."""
+"""Smallest and largest fraction of losses inside the 95 % interval that the goals allow."""
 HALF = 0.505
 """Part of the largest step up to which the first half of a curve counts."""
 
@@ -76,7 +76,7 @@ def claims_of(name: str, found: dict[str, float], error: float | None) -> list[C
     low, high = INSIDE
     claims = [
         Claim(
-            claim=f"{name}: share of losses inside the 95 % interval",
+            claim=f"{name}: fraction of losses inside the 95 % interval",
             goal=f"{low:.2f} to {high:.2f}",
             value=found["inside"],
             holds=low <= found["inside"] <= high,

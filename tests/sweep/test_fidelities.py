@@ -300,6 +300,32 @@ def call(*words, code=0):
     return done.output
 
 
+def loss_rows(asked, fidelities):
+    """Rows of a loss table for proposed mixtures; `fidelities` are the step, and size, of each."""
+    return [
+        {"trial": str(trial)}
+        | fidelity
+        | {f"r_{name}": float(value) for name, value in zip(asked.domains, values, strict=True)}
+        | {
+            f"loss_{name}": loss
+            for name, loss in planted_losses(
+                Mixture.from_array(asked.domains, values), int(seed), fidelity["step"]
+            ).items()
+        }
+        for trial, seed, fidelity, values in zip(
+            asked.columns["trial"].to_pylist(),
+            asked.columns["seed"].to_pylist(),
+            fidelities,
+            asked.proportions,
+            strict=True,
+        )
+    ]
+
+
+def write_rows(path, rows):
+    write_columns(path, {name: pa.array([row[name] for row in rows]) for name in rows[0]})
+
+
 def test_without_ray_the_mixtures_say_their_size_and_another_one_is_refused(tmp_path):
     folder, mixtures, table = tmp_path / "sweep", tmp_path / "m.csv", tmp_path / "l.csv"
     content = {
@@ -314,32 +340,10 @@ def test_without_ray_the_mixtures_say_their_size_and_another_one_is_refused(tmp_
     asked = MixtureFile.read(mixtures)
     sizes = [float(size) for size in asked.columns["size"].to_pylist()]
     assert Counter(sizes) == {1e5: 5, 4e5: 3}
-    rows = [
-        {"trial": str(trial), "step": 400, "size": size}
-        | {f"r_{name}": float(share) for name, share in zip(asked.domains, shares, strict=True)}
-        | {
-            f"loss_{name}": loss
-            for name, loss in planted_losses(
-                Mixture.from_array(asked.domains, shares), int(seed), 400
-            ).items()
-        }
-        for trial, seed, size, shares in zip(
-            asked.columns["trial"].to_pylist(),
-            asked.columns["seed"].to_pylist(),
-            sizes,
-            asked.proportions,
-            strict=True,
-        )
-    ]
-    write_columns(table, {name: pa.array([row[name] for row in rows]) for name in rows[0]})
+    rows = loss_rows(asked, [{"step": 400, "size": size} for size in sizes])
+    write_rows(table, rows)
     wrong = tmp_path / "wrong.csv"
-    write_columns(
-        wrong,
-        {
-            name: pa.array([4e5 if name == "size" else row[name] for row in rows])
-            for name in rows[0]
-        },
-    )
+    write_rows(wrong, [row | {"size": 4e5} for row in rows])
     assert "has size 400000, trial t0000 was proposed with 100000" in call(
         "record", folder, wrong, code=1
     )
@@ -490,32 +494,10 @@ def test_without_ray_each_row_has_its_own_steps_and_a_training_ends_at_them(tmp_
     asked = MixtureFile.read(mixtures)
     steps = [int(number) for number in asked.columns["steps"].to_pylist()]
     assert Counter(steps) == {SHORT: 5, LONG: 3}
-    rows = [
-        {"trial": str(trial), "step": number}
-        | {f"r_{name}": float(share) for name, share in zip(asked.domains, shares, strict=True)}
-        | {
-            f"loss_{name}": loss
-            for name, loss in planted_losses(
-                Mixture.from_array(asked.domains, shares), int(seed), number
-            ).items()
-        }
-        for trial, seed, number, shares in zip(
-            asked.columns["trial"].to_pylist(),
-            asked.columns["seed"].to_pylist(),
-            steps,
-            asked.proportions,
-            strict=True,
-        )
-    ]
-    write_columns(table, {name: pa.array([row[name] for row in rows]) for name in rows[0]})
+    rows = loss_rows(asked, [{"step": number} for number in steps])
+    write_rows(table, rows)
     wrong = tmp_path / "wrong.csv"
-    write_columns(
-        wrong,
-        {
-            name: pa.array([LONG if name == "step" else row[name] for row in rows])
-            for name in rows[0]
-        },
-    )
+    write_rows(wrong, [row | {"step": LONG} for row in rows])
     assert "has step 400; need a whole number up to 200, the steps of trial t0000" in call(
         "record", folder, wrong, code=1
     )

@@ -34,12 +34,14 @@ class Drift:
             last_log_step: last step of the trials.
             log_sizes: different sizes of the trials, rising; empty without sizes.
         """
-        steps = self.step * np.maximum(log_step - last_log_step, 0.0)
+        along_steps = self.step * np.maximum(log_step - last_log_step, 0.0)
         if len(log_sizes) == 1:
-            return np.stack([steps, ONE_SIZE_DRIFT * (log_size - log_sizes[0])])
-        rate = self.size if len(log_sizes) > 2 else 0.0
-        beyond = np.maximum(log_size - log_sizes[-1], 0.0) if len(log_sizes) else 0.0 * log_size
-        return np.stack([steps, rate * beyond])
+            along_sizes = ONE_SIZE_DRIFT * (log_size - log_sizes[0])
+        elif len(log_sizes) > 2:
+            along_sizes = self.size * np.maximum(log_size - log_sizes[-1], 0.0)
+        else:
+            along_sizes = np.zeros_like(log_size)
+        return np.stack([along_steps, along_sizes])
 
     def to_json(self) -> dict[str, float]:
         """Returns plain JSON values."""
