@@ -80,6 +80,7 @@ def measure(address: str, folder: Path) -> tuple[list[tuple[float, float]], floa
 
     from bimix_sweep.sweep.cluster.actor_client import NAMESPACE, ask
     from bimix_sweep.sweep.cluster.actor_start import start_actor
+    from bimix_sweep.sweep.history.attempts import AttemptLimits
     from bimix_sweep.sweep.history.events import SweepEvent
     from bimix_sweep.sweep.history.stored_spec import StoredSpec
 
@@ -92,7 +93,7 @@ def measure(address: str, folder: Path) -> tuple[list[tuple[float, float]], floa
             spec=StoredSpec.of(spec()),
             versions={},
         )
-        actor = start_actor("ingest", folder, first, None)
+        actor = start_actor("ingest", folder, first, None, AttemptLimits())
         clients = [
             ray.remote(Training).options(num_cpus=1).remote("ingest") for _ in range(TRAININGS)
         ]

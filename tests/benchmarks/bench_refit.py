@@ -88,7 +88,7 @@ def main() -> None:
         table.proportions[::POINTS],
         Fidelity(size=1.0, steps=float(table.steps.max())),
     )
-    scales = Fidelities(choices=(one,), finished=[one] * len(mixtures), running=[one] * 4)
+    fidelities = Fidelities(choices=(one,), finished=[one] * len(mixtures), running=[one] * 4)
     for _ in range(REPEATS):
         clock = time.process_time()
         again = fit_law(table, previous=law)
@@ -102,7 +102,7 @@ def main() -> None:
             finished=mixtures,
             running=mixtures[:4],
             failed=mixtures[:0],
-            scales=scales,
+            fidelities=fidelities,
         )
         propose.append(time.process_time() - clock)
     clock = time.process_time()

@@ -7,6 +7,7 @@ sweeps of the same worlds (seeds 7000 to 7005): the 95 % bound in its place stop
 
 import argparse
 import time
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--sweeps", type=int, default=4, help="sweeps a family")
     count = parser.parse_args().sweeps
     start = time.perf_counter()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for family in FAMILIES:
         world = truth(family)
         for seed in range(3000, 3000 + count):

@@ -172,9 +172,13 @@ def _log_linear(r: Array, y: Array, table: LossTable) -> Callable[[Array], Array
         start = np.append([losses.min() * 0.8, np.log(losses.mean() * 0.4)], np.zeros(r.shape[1]))
         params.append(optimize.least_squares(residual, start, max_nfev=200).x)
     p = np.array(params)
-    return lambda x: np.log(
-        np.maximum(p[:, 0] + np.exp(np.clip(p[:, 1] + x @ p[:, 2:].T, -30, 8)), 0.05)
-    )
+    floors, intercepts, slopes = p[:, 0], p[:, 1], p[:, 2:]
+
+    def log_losses(x: Array) -> Array:
+        exponents = np.clip(intercepts + x @ slopes.T, -30, 8)
+        return np.asarray(np.log(np.maximum(floors + np.exp(exponents), 0.05)))
+
+    return log_losses
 
 
 def _interpolated(r: Array, y: Array, *, length: float, noise: float) -> Callable[[Array], Array]:

@@ -77,21 +77,47 @@ def test_a_job_told_to_end_leaves_a_resumable_sweep_goes_back_into_the_queue_and
         )
     trained = folder / "trained.log"
     token = home / ".bimix-sweep" / f"token-{JOB}"
-    for _ in range(1200):
-        if script.poll() is not None or (
-            trained.exists() and len(trained.read_text().splitlines()) > 8
-        ):
-            break
+    deadline = time.monotonic() + 600
+    while not (trained.exists() and len(trained.read_text().splitlines()) > 8):
+        assert script.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.1)
-    assert script.poll() is None, log.read_text()
     assert token.stat().st_mode & 0o077 == 0
     script.send_signal(signal.SIGTERM)
     assert script.wait(timeout=120) == 130, log.read_text()
     assert f"resume {folder}" in log.read_text()
     assert (home / "requeued").read_text() == f"requeue {JOB}\n"
-    assert replay(folder).num_points > 0
+    assert replay(folder).state.trial_record.num_points > 0
     assert not token.exists()
     assert not Path(f"/tmp/bimix-{JOB}").exists()
+
+
+def test_a_head_that_ends_is_said_with_the_ends_of_its_logs(job, tmp_path):
+    environment, _, home = job
+    logs = Path(f"/tmp/bimix-{JOB}") / "session_latest" / "logs"
+    ray = tmp_path / "venv" / "bin" / "ray"
+    ray.unlink()
+    ray.write_text(
+        f"""#!/usr/bin/env bash
+[ "$1" = start ] && mkdir -p {logs} && echo "port 20123 is taken" > {logs}/raylet.err
+exit 1
+"""
+    )
+    ray.chmod(0o755)
+    ended = subprocess.run(
+        ["/bin/bash", str(SCRIPT)],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    said = "Ray's head on node-a ended; the ends of its logs:\nport 20123 is taken\n"
+    assert ended.stderr == said
+    assert not list((home / ".bimix-sweep").iterdir())
+    assert not logs.exists()
 
 
 def test_a_job_without_its_settings_says_which_one_is_missing(job, tmp_path):

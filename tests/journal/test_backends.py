@@ -318,8 +318,6 @@ def other_host(place, *, age):
 def test_a_living_driver_of_another_host_is_not_disturbed_whatever_its_clock_says(
     place, monkeypatch, behind
 ):
-    monkeypatch.setattr(leases, "STALE_SECONDS", 2.0)
-    monkeypatch.setattr(leases, "OLD_SECONDS", 2.0)
     over = threading.Event()
 
     def renew():
@@ -337,6 +335,8 @@ def test_a_living_driver_of_another_host_is_not_disturbed_whatever_its_clock_say
         Journal.open(place, wait_seconds=0.5)
     over.set()
     thread.join()
+    monkeypatch.setattr(leases, "STALE_SECONDS", 2.0)
+    monkeypatch.setattr(leases, "OLD_SECONDS", 2.0)
     journal, _ = Journal.open(place)  # nobody renews it now
     journal.write(point(1))
     journal.close()
