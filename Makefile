@@ -12,6 +12,7 @@ setup: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python %d.%d is too old; need 3.11 or newer: make PYTHON=python3.11" % sys.version_info[:2])'
+	@test -e $@ || rm -rf .venv  # what an interrupted set-up left
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@touch $@
