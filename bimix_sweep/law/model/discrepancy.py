@@ -15,7 +15,9 @@ correlation also falls with distance in log size and in log step, by the factor
     exp(-|log N - log N'| / size_lengthscale - |log s - log s'| / step_lengthscale)
 
 The marginal likelihood selects both lengthscales. They are infinite unless the trials show
-otherwise.
+otherwise. Beyond the last step of the trials the error for a mixture keeps its mean, and its
+variance grows, to twice at most. With the factor above the mean would return to the law, and the
+order of mixtures at later steps would be predicted worse (docs/evidence.md).
 """
 
 from dataclasses import asdict, dataclass
@@ -35,7 +37,9 @@ class GPInputs:
     log_size: Array
     """(n,) log(N / N0), 0 where sizes are not given."""
     log_step: Array
-    """(n,) log(s / s0)."""
+    """(n,) log(s / s0), at most that of the last segment of the trials."""
+    beyond: Array
+    """(n,) log of the factor in steps beyond the last segment of the trials, 0 inside."""
 
     def of(self, which: Index) -> "GPInputs":
         """Returns the inputs with the given indices."""
@@ -43,6 +47,7 @@ class GPInputs:
             proportions=self.proportions[which],
             log_size=self.log_size[which],
             log_step=self.log_step[which],
+            beyond=self.beyond[which],
         )
 
 
@@ -70,14 +75,22 @@ class KernelParams:
 
     def correlation(self, left: GPInputs, right: GPInputs) -> Array:
         """(n, m) correlations of the GP between n and m points."""
-        value = _over_mixtures(left.proportions, right.proportions, self.lengthscale)
-        for scale, a, b in (
-            (self.size_lengthscale, left.log_size, right.log_size),
-            (self.step_lengthscale, left.log_step, right.log_step),
-        ):
-            if scale < np.inf:
-                value *= np.exp(-np.abs(a[:, None] - b[None, :]) / scale)
+        squared = _squared_distances(left.proportions, right.proportions)
+        value = np.exp(-squared / (2 * self.lengthscale**2))
+        if self.size_lengthscale < np.inf:
+            away = np.abs(left.log_size[:, None] - right.log_size[None, :])
+            value *= np.exp(-away / self.size_lengthscale)
+        if self.step_lengthscale < np.inf:
+            away = np.abs(left.log_step[:, None] - right.log_step[None, :])
+            beyond = np.minimum(left.beyond[:, None], right.beyond[None, :])
+            value *= np.exp(-away / self.step_lengthscale) - np.expm1(
+                -2 * beyond / self.step_lengthscale
+            )
         return value
+
+    def relative_variance(self, at: GPInputs) -> Array:
+        """(n,) variances of the GP over its variance at the steps of the trials, from 1 to 2."""
+        return np.asarray(1.0 - np.expm1(-2 * at.beyond / self.step_lengthscale))
 
     def slopes(self, left: GPInputs, right: GPInputs) -> Array:
         """(n, m, domains) derivatives of the correlations by the proportions of the n points."""
@@ -94,8 +107,8 @@ class KernelParams:
         return {name: value for name, value in asdict(self).items() if value < np.inf}
 
 
-def _over_mixtures(left: Array, right: Array, lengthscale: float) -> Array:
-    """(n, m) correlations of the GP at mixtures (n, domains) and (m, domains)."""
+def _squared_distances(left: Array, right: Array) -> Array:
+    """(n, m) squared distances on the sphere of mixtures (n, domains) and (m, domains)."""
     a, b = np.sqrt(left), np.sqrt(right)
     squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2 * a @ b.T
-    return np.asarray(np.exp(-np.maximum(squared, 0.0) / (2 * lengthscale**2)))
+    return np.asarray(np.maximum(squared, 0.0))

@@ -19,7 +19,7 @@ SHARED_PRIOR = {
     col.STEP_POWER: (np.log(0.45), 0.25),
     col.STEP_SIZE: (0.0, 0.2),
     col.SIZE_SCALE: (np.log(0.6), 0.5),
-    col.SIZE_POWER: (np.log(0.34), 0.5),
+    col.SIZE_POWER: (np.log(0.34), 0.7),
     col.SLOPE_SIZE: (0.03, 0.015),
     col.SLOPE_STEP: (0.0, 0.05),
     col.TRANSIENT_SCALE: (np.log(0.02), 1.0),

@@ -150,6 +150,7 @@ class ConditionedLaw:
         """
         variance = np.empty(law.log_loss.shape)
         jacobian = law.jacobian(inputs, col.OUTER_COLUMNS)
+        prior = self.kernel.relative_variance(at)
         for group in self.groups:
             cross = self._rotated_correlation(at, group)
             for target in group.targets:
@@ -159,7 +160,7 @@ class ConditionedLaw:
                 explained = (weighted * cross).sum(axis=1)
                 variance[target] = np.einsum(
                     "np,pq,nq->n", left, group.covariance[target], left
-                ) + scale * np.maximum(1 - explained, 0.0)
+                ) + scale * np.maximum(prior - explained, 0.0)
         return variance
 
     def covariance(self, law: tl.Evaluation, inputs: LawInputs, at: GPInputs) -> Array:

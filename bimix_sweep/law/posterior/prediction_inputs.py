@@ -50,7 +50,13 @@ def prediction_inputs(
         log_step=log_step,
         log_size=log_size,
     )
-    return inputs, GPInputs(proportions=r, log_size=log_size, log_step=log_step)
+    last = float(law.segment_inputs.log_step.max())
+    return inputs, GPInputs(
+        proportions=r,
+        log_size=log_size,
+        log_step=np.minimum(log_step, last),
+        beyond=np.maximum(log_step - last, 0.0),
+    )
 
 
 def _one_each(values: Array, count: int, name: str) -> Array:

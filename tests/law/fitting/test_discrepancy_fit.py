@@ -121,6 +121,30 @@ def test_what_the_law_misses_of_a_curve_is_told_by_the_steps_nearby_where_it_dri
     assert again.digest == drifting.digest
 
 
+def test_beyond_the_last_step_a_discrepancy_stays_and_becomes_less_certain():
+    """What the trials measured of the mixtures at their end is all that is known of them later."""
+    law = fit_law(table_of(drifting_discrepancy, mixtures_of(40), CURVE))
+    assert law.conditioned.kernel.step_lengthscale < np.inf
+    asked = mixtures_of(60, seed=5)
+    belief = {step: law.posterior(asked, step) for step in (1000.0, 2000.0, 8000.0)}
+    parametric = {step: np.log(law.law_gradient(asked, step)[0]) for step in belief}
+    at_the_end = belief[1000.0].mean - parametric[1000.0]
+    for step in (2000.0, 8000.0):
+        np.testing.assert_allclose(belief[step].mean - parametric[step], at_the_end, atol=1e-9)
+    truth = np.array([drifting_discrepancy(r, 8000.0) for r in asked])
+    errors = [np.abs(mean - truth).mean() for mean in (belief[8000.0].mean, parametric[8000.0])]
+    assert errors[0] < 0.9 * errors[1]
+    apart = [
+        np.sqrt(
+            np.diagonal(covariance, axis1=1, axis2=2)
+            + covariance[:, :1, 0]
+            - 2 * covariance[:, :1, :].squeeze(1)
+        )[:, 1:].mean()
+        for covariance in (one.covariance for one in belief.values())
+    ]
+    assert apart[0] < apart[1] < apart[2]
+
+
 def test_curves_that_end_early_tell_less_of_the_end_where_the_discrepancy_drifts():
     mixtures = mixtures_of(40)
     for truth, drifts in ((drifting_discrepancy, True), (lasting_discrepancy, False)):

@@ -11,7 +11,7 @@ import pytest
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
 from bimix_sweep.law.model import segments
 from bimix_sweep.law.model.observations import gather
-from bimix_sweep.law.model.segments import MAX_POINTS, SEGMENT_WIDTH, binned
+from bimix_sweep.law.model.segments import END_WIDTH, MAX_POINTS, SEGMENT_WIDTH, binned
 from bimix_sweep.law.posterior.drift import Drift
 from bimix_sweep.mixture.table import LossTable
 
@@ -123,6 +123,23 @@ def test_curves_without_noise_are_still_the_planted_law_where_they_end():
     assert np.abs(missed(law)).mean() < 2e-4
 
 
+def test_the_order_of_mixtures_is_that_of_the_ends_of_curves_where_it_changes_there(monkeypatch):
+    """As under a learning rate that decays: the last point moves, another way for each mixture."""
+    steps = np.array([500.0, 1000, 1500, 2000, 2500, 2900, 3200, 3500, 3750, LAST])
+    turns = 0.02 * np.sin(3 * ASKED @ np.array([1.0, 2.0, -1.0, 0.5]))
+    errors = []
+    for width in (END_WIDTH, SEGMENT_WIDTH):
+        monkeypatch.setattr(segments, "END_WIDTH", width)
+        for seed in range(4):
+            table = table_of(seed, steps, count=30, white=0.0005, offset=0.001)
+            moved = 0.02 * np.sin(3 * table.proportions @ np.array([1.0, 2.0, -1.0, 0.5]))
+            moved = np.where(table.steps == LAST, moved, 0.0)
+            law = fit_law(changed(table, losses=table.losses * np.exp(moved)[:, None]))
+            errors.append(np.sqrt(np.mean((missed(law) - turns[:, None]) ** 2)))
+    own, shared = np.mean(errors[:4]), np.mean(errors[4:])
+    assert own < 0.6 * shared
+
+
 def test_curves_of_few_points_are_fitted_point_by_point():
     few = np.linspace(200, LAST, 24)
     trials, y, notes = gather(table_of(0, few), None)
@@ -136,14 +153,15 @@ def test_a_mean_stands_for_each_segment_and_the_steps_stay_those_of_the_curves()
     law = fit_law(table_of(0))
     assert law.steps == (200.0, LAST)
     assert any(
-        note.startswith("curves of up to 286 points were read as up to 9 means")
+        note.startswith("curves of up to 286 points were read as up to 10 means")
         for note in law.notes
     )
-    assert np.bincount(law.trials.trial).tolist() == [9] * 18
-    assert len(law.conditioned.segments.trial) == 9 * 18
-    at = law.trials.steps[law.trials.stage[:9]]
-    assert (at > LAST / SEGMENT_WIDTH ** np.arange(9, 0, -1)).all()
-    assert (at < LAST / SEGMENT_WIDTH ** np.arange(8, -1, -1)).all()
+    assert np.bincount(law.trials.trial).tolist() == [10] * 18
+    assert len(law.conditioned.segments.trial) == 10 * 18
+    at = law.trials.steps[law.trials.stage[:10]]
+    assert (at[:9] > LAST / SEGMENT_WIDTH ** np.arange(9, 0, -1)).all()
+    assert (at[:8] < LAST / SEGMENT_WIDTH ** np.arange(8, 0, -1)).all()
+    assert at[8] < LAST / END_WIDTH < at[9] < LAST
     again = FittedLaw.from_json(json.loads(json.dumps(law.to_json())))
     assert again.digest == law.digest
     assert (
@@ -202,8 +220,8 @@ def test_unequal_curves_several_sizes_and_warm_refits_are_read_alike():
     law = fit_law(table)
     assert law.sizes == (1e6, 4e6)
     assert law.num_trials == 36
-    assert np.bincount(law.trials.trial).max() <= MAX_POINTS + 1
+    assert np.bincount(law.trials.trial).max() <= MAX_POINTS + 2
     assert np.sqrt((missed(law) ** 2).mean()) < 0.006
     warm = fit_law(table, previous=law)
     asked = ASKED, np.full(40, LAST), np.full(40, 4e6)
-    assert warm.predict(*asked) == pytest.approx(law.predict(*asked), rel=2e-3)
+    assert warm.predict(*asked) == pytest.approx(law.predict(*asked), rel=3e-3)
