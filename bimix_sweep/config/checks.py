@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 
 from bimix_sweep.config.sections import DomainConfig, TargetConfig
 from bimix_sweep.mixture.goals import named_accuracy
+from bimix_sweep.text import shown
 
 
 def check_texts(
@@ -16,8 +17,13 @@ def check_texts(
     names two texts.
 
     Raises:
-        ValueError: a text is missing, or a target names both a domain and a path.
+        ValueError: there are fewer than two domains, a text is missing, or a target names both a
+            domain and a path.
     """
+    if len(domains) < 2:
+        raise ValueError(
+            f"domains has {len(domains)} entries; need at least 2 to have anything to mix"
+        )
     for name, domain in domains.items():
         if builtin and domain.path is None:
             raise ValueError(
@@ -31,6 +37,29 @@ def check_texts(
                 f"targets.{name} names neither a domain nor a path; the builtin trainer needs "
                 "one of them"
             )
+
+
+def check_targets(domains: Collection[str], targets: Mapping[str, TargetConfig]) -> None:
+    """Checks that targets name known domains, and that their losses can be averaged.
+
+    Raises:
+        ValueError: a domain is unknown, weighted targets have several units, or no target has a
+            weight above 0.
+    """
+    for name, target in targets.items():
+        if target.domain is not None and target.domain not in domains:
+            raise ValueError(
+                f"targets.{name}.domain is {shown(target.domain)}; need one of "
+                f"{', '.join([*domains][:20])}"
+            )
+    units = {t.unit for t in targets.values() if t.weight > 0 and t.range is None}
+    if len(units) > 1:
+        raise ValueError(
+            f"targets above weight 0 have units {' and '.join(sorted(units))}; need one unit, "
+            "their losses are averaged"
+        )
+    if targets and not any(target.weight > 0 for target in targets.values()):
+        raise ValueError("every target has weight 0; need at least one above 0")
 
 
 def check_goals(

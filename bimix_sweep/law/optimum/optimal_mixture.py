@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bimix_sweep.law.optimum.binding_bounds import BindingBound, binding_bounds
+from bimix_sweep.law.optimum.binding_bounds import BindingBound, binding_bounds, prior_cost
 from bimix_sweep.law.optimum.candidates import scattered
 from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.law.optimum.near_optimal_region import extreme_members
@@ -46,6 +46,8 @@ class Optimum:
     """"global" where the parametric law is minimised, "local" where a discrepancy GP is used."""
     binding: tuple[BindingBound, ...]
     """Bounds that have a cost, highest cost first."""
+    prior_cost: float
+    """Fraction by which the loss would fall without the pull to a prior; 0 without one."""
     region: Mapping[str, tuple[float, float]]
     """{domain: smallest and largest proportion} over mixtures predicted within `within` of the
     minimum."""
@@ -116,6 +118,7 @@ def optimal_mixture(
         gap=best.gap,
         scope=scope,
         binding=binding_bounds(problem, minimised, best),
+        prior_cost=prior_cost(problem, minimised, best),
         region=_ranges(columns, extremes.min(axis=0), extremes.max(axis=0)),
         alternatives=tuple(_mixture(columns, row) for row in _far_apart(extremes, best.point)),
         interval=_ranges(columns, ends[0], ends[1]),

@@ -28,8 +28,10 @@ class ProblemChange:
     """{domain: tokens available}."""
     final: Mapping[str, float | None] | None = None
     """{field of `FinalRun`: value}."""
-    prior: Mapping[str, float] | None = None
-    """{domain: proportion} of the mixture to stay near; together with `kl`."""
+    today: Mixture | None = None
+    """Mixture trained on now."""
+    prior: Mixture | None = None
+    """Mixture to stay near; together with `kl`."""
     kl: float | None = None
     """Strength of the pull to `prior`; together with `prior`."""
 
@@ -54,7 +56,8 @@ class ProblemChange:
             size=problem.size if self.size is None else self.size,
             weights=problem.weights if self.weights is None else self.weights,
             objective=problem.objective if self.objective is None else self.objective,
-            prior=problem.prior if self.prior is None else Mixture.from_mapping(self.prior),
+            today=problem.today if self.today is None else self.today,
+            prior=problem.prior if self.prior is None else self.prior,
             kl=problem.kl if self.kl is None else self.kl,
         )
 
