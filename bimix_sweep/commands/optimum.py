@@ -88,9 +88,9 @@ def optimum(
 ) -> None:
     """Find the mixture with the lowest predicted loss.
 
-    The recipe also holds the near-optimal region, the expected regret and the certificate. For the
-    law of a sweep the defaults are the sweep's own: weights, objective, bounds and final run. Each
-    option replaces one of these defaults, and the recipe records the change.
+    The recipe also holds the gain over today's mixture, the near-optimal region, the regret and the
+    certificate. The defaults are those of the law's sweep: weights, objective, bounds and final
+    run. Each option replaces one of them, and the recipe records the change.
     """
     from bimix_sweep.export.provenance import commit, versions
     from bimix_sweep.law.posterior.problem_change import ProblemChange
@@ -99,8 +99,8 @@ def optimum(
     if not 0 < within < 1:
         raise ConfigError(f"--within is {within:g}; need a fraction above 0 and below 1")
     stored = stored_law(law)
-    today_mixture, today_notes = _stated(today, "--today", stored)
-    prior_mixture, prior_notes = _stated(prior, "--prior", stored)
+    today_mixture, notes = _stated(today, "--today", stored)
+    prior_mixture, more_notes = _stated(prior, "--prior", stored)
     problem = ProblemChange(
         step=step,
         size=size,
@@ -123,9 +123,7 @@ def optimum(
     }
     recipe = stored.recipe(problem, within, provenance)
     recipe.write(out)
-    print_notes([*today_notes, *prior_notes], err=as_json)
-    if not as_json:
-        print_notes(stored.notes)
+    print_notes([*stored.notes, *notes, *more_notes], err=as_json)
     print_recipe(recipe, None, as_json)
     if not as_json:
         typer.echo(f"wrote {out}")

@@ -17,13 +17,8 @@ def check_texts(
     names two texts.
 
     Raises:
-        ValueError: there are fewer than two domains, a text is missing, or a target names both a
-            domain and a path.
+        ValueError: a text is missing, or a target names both a domain and a path.
     """
-    if len(domains) < 2:
-        raise ValueError(
-            f"domains has {len(domains)} entries; need at least 2 to have anything to mix"
-        )
     for name, domain in domains.items():
         if builtin and domain.path is None:
             raise ValueError(
@@ -39,13 +34,20 @@ def check_texts(
             )
 
 
-def check_targets(domains: Collection[str], targets: Mapping[str, TargetConfig]) -> None:
-    """Checks that targets name known domains, and that their losses can be averaged.
+def check_domains_and_targets(
+    domains: Collection[str], targets: Mapping[str, TargetConfig]
+) -> None:
+    """Checks the number of domains, that targets name known ones, and that their losses can be
+    averaged.
 
     Raises:
-        ValueError: a domain is unknown, weighted targets have several units, or no target has a
-            weight above 0.
+        ValueError: there are fewer than two domains, a target's domain is unknown, weighted targets
+            have several units, or no target has a weight above 0.
     """
+    if len(domains) < 2:
+        raise ValueError(
+            f"domains has {len(domains)} entries; need at least 2 to have anything to mix"
+        )
     for name, target in targets.items():
         if target.domain is not None and target.domain not in domains:
             raise ValueError(

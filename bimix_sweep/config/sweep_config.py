@@ -12,7 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from bimix_sweep import locations
-from bimix_sweep.config.checks import check_goals, check_targets, check_texts
+from bimix_sweep.config.checks import check_domains_and_targets, check_goals, check_texts
 from bimix_sweep.config.sections import (
     BudgetConfig,
     DomainConfig,
@@ -128,7 +128,7 @@ class SweepConfig(Section):
             )
         except MixtureError as error:
             raise ValueError(str(error)) from error
-        check_targets(self.domains, self.targets)
+        check_domains_and_targets(self.domains, self.targets)
         check_goals(self.targets, self.own(), builtin=self.trainer == "builtin")
         return self
 
@@ -270,11 +270,7 @@ class SweepConfig(Section):
         return domains
 
     def stated_mixtures(self, text_tokens: dict[str, float] | None = None) -> StatedMixtures:
-        """Mixtures of the keys `today` and `prior`; `text_tokens` are those of `domain_set`.
-
-        Raises:
-            MixtureError: a mixture cannot be used.
-        """
+        """Mixtures of the keys `today` and `prior`, with arguments and errors of `domain_set`."""
         return StatedMixtures.of(self.today, self.prior, self.domain_set(text_tokens))
 
     def available_tokens(self, text_tokens: dict[str, float] | None = None) -> dict[str, float]:

@@ -51,17 +51,13 @@ def compare_confirmation_trials(
     Args:
         losses: {role: {seed: {target: loss}}} at the last step, each in its target's own unit.
         mixtures: {role: mixture}.
-        weights: {target: importance}, normalised here; targets of weight 0 are shown, but do not
-            count in the objective.
+        weights: {target: importance}; targets of weight 0 are shown, but do not count.
         objective: "mean" or "worst".
         goals: {target: direction and range} of targets that are not plain losses.
         predicted: role of the predicted optimum.
-        noise: the law's standard deviation of one trial's objective (`objective_noise`), loss
-            units; None without a law.
-        regret: expected regret of the predicted optimum, a fraction of its objective; used in the
-            words only.
-        pulls: {role: pull of its mixture to the prior, in units of the objective}; a role without
-            an entry has none.
+        noise: the law's standard deviation of a trial's objective (`objective_noise`), or None.
+        regret: expected regret of the predicted optimum, a fraction; used in the words only.
+        pulls: {role: pull of its mixture to the prior, in units of the objective}, default 0.
         barred: {role: why its mixture may not be recommended}.
 
     Raises:
@@ -69,28 +65,24 @@ def compare_confirmation_trials(
             all weights are 0, or nothing is there to estimate the noise from.
     """
     roles, seeds = _roles_and_seeds(losses, predicted)
-    values = np.array(
-        [
-            [_objective(losses[role][seed], weights, objective, goals or {}) for seed in seeds]
-            for role in roles
-        ]
-    )
+    question = (weights, objective, goals or {})
+    values = np.array([[_objective(losses[r][s], *question) for s in seeds] for r in roles])
     sigma, degrees = _noise(values, noise)
-    error = sigma * np.sqrt(2 / len(seeds))
-    bound = float(stats.t.ppf(0.975, degrees)) * error
+    bound = float(stats.t.ppf(0.975, degrees)) * sigma * np.sqrt(2 / len(seeds))
+    apart = (values - values[0]).mean(axis=1)
     compared = [
         ComparedMixture(
             role=role,
             mixture=mixtures[role],
-            objective=float(own.mean()),
-            difference=float((own - values[0]).mean()),
+            objective=float(values[row].mean()),
+            difference=float(apart[row]),
             losses=_mean_losses([losses[role][seed] for seed in seeds]),
-            noise95=bound if role != predicted else 0.0,
-            differs=bool(role != predicted and abs((own - values[0]).mean()) > bound),
+            noise95=bound if row else 0.0,
+            differs=bool(row and abs(apart[row]) > bound),
             pull=(pulls or {}).get(role, 0.0),
             barred=(barred or {}).get(role, ""),
         )
-        for role, own in zip(roles, values, strict=True)
+        for row, role in enumerate(roles)
     ]
     recommended, reason = _recommend(compared, bound, len(seeds), regret)
     return Comparison(

@@ -99,7 +99,7 @@ def predicted_gain(
     """Predicts the gain of a mixture over a baseline.
 
     In worlds drawn from the priors of the fit, the interval holds the true gain of the predicted
-    optimum in 90 to 96 % of cases (docs/evidence.md).
+    optimum in 90 to 94 % of cases (docs/evidence.md).
 
     Args:
         law: fitted losses.

@@ -31,9 +31,9 @@ class ProblemChange:
     today: Mixture | None = None
     """Mixture trained on now."""
     prior: Mixture | None = None
-    """Mixture to stay near; together with `kl`."""
+    """Mixture to stay near; together with `kl`, unless the problem has a prior."""
     kl: float | None = None
-    """Strength of the pull to `prior`; together with `prior`."""
+    """Strength of the pull to `prior`; together with it, unless the problem has a prior."""
 
     def applied_to(self, problem: ProblemStatement) -> ProblemStatement:
         """Returns the decision problem with these parts replaced.
@@ -44,7 +44,7 @@ class ProblemChange:
         """
         self._check_names(problem.domains)
         final = self._final_run(problem.final)
-        if (self.prior is None) != (self.kl is None):
+        if (self.prior is None) != (self.kl is None) and problem.prior is None:
             raise OptimumError("--prior and --kl go together; give both or neither")
         if self.kl is not None and not 0 <= self.kl <= MAX_QUANTITY:
             raise OptimumError(f"--kl is {self.kl:g}; need a number from 0")

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -143,10 +144,7 @@ def make_plan(
     if measured:
         hours = _timed(config) / 3600
     *shorter, steps = config.proxy.lengths
-    facts = TrainerFacts(
-        steps=steps, eval_steps=(steps,), sizes=config.proxy.sizes, domain_tokens=tokens
-    )
-    spec = _unlimited(sweep_spec(config, facts), at_once)
+    spec = _unlimited(sweep_spec(config, _facts(config, tokens)), at_once)
     regret = simulate(spec, noise=noise, seconds=seconds) if seconds > 0 else []
     cost = sweep_cost(config, spec, regret, hours)
     return Plan(
@@ -173,6 +171,14 @@ def make_plan(
         moved=moved_references(spec.domains),
         stated=config.stated_mixtures(tokens).notes,
         realised=references_realised(config, tokens) if config.trainer == "builtin" else (),
+    )
+
+
+def _facts(config: SweepConfig, tokens: Mapping[str, float]) -> TrainerFacts:
+    """Returns the facts of a trainer that measures each trial once, at its end."""
+    steps = config.proxy.lengths[-1]
+    return TrainerFacts(
+        steps=steps, eval_steps=(steps,), sizes=config.proxy.sizes, domain_tokens=tokens
     )
 
 
