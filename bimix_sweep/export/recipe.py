@@ -73,7 +73,7 @@ class RecipeGain(_Part):
     )
 
     def as_gain(self) -> Gain:
-        """The same values as a `Gain`, which states them in words."""
+        """Returns a `Gain` with these values, which states them in words."""
         return Gain(
             baseline=self.baseline,
             mixture=Mixture.from_mapping(self.proportions),

@@ -569,8 +569,8 @@ def test_the_first_number_of_an_optimum_is_the_gain_over_todays_mixture(law, tmp
     assert said[0].startswith("note: --today sums to 1e+10, so its numbers count")
     assert next(line for line in said if not line.startswith("note")) == (
         f"predicted gain over today's mixture: {gain['value']:.2%} of its loss (95 % interval "
-        f"{gain['lower']:.2%} to {gain['upper']:.2%}), predicted by the law; no confirmation "
-        "trials compared the two mixtures."
+        f"{gain['lower']:.2%} to {gain['upper']:.2%}), predicted by the law, not measured "
+        "by confirmation trials."
     )
     without = bimix("optimum", law, "-o", tmp_path / "r.json").stdout
     assert without.startswith("predicted gain over the uniform mixture: ")

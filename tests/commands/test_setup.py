@@ -458,7 +458,9 @@ def test_plan_and_doctor_say_what_todays_mixture_means_for_the_sweep(texts, monk
     said = " ".join(bimix("plan", "sweep.yaml", "--hours", 0.5, "--seconds", 0).split())
     assert "20 trials and 10 confirmation trials" in said
     assert f"note: {outside}" in said
-    findings = json.loads(bimix("doctor", "sweep.yaml", "--json", code=None))["findings"]
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    findings = json.loads(bimix("doctor", "sweep.yaml", "--json"))["findings"]
     warned = [f["message"] for f in findings if f["state"] == "warning"]
     assert {counted, outside} <= {*warned}
     assert any("stated over today's mixture" in f["message"] for f in findings)

@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bimix_sweep.design.simulation import World
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.stated_mixture import divergence
 from bimix_sweep.sweep.history.rebuilding import replay
+from bimix_sweep.sweep.history.spec import sweep_spec
 from bimix_sweep.sweep.results import write_results
 from bimix_sweep.sweep.stored_law import stored_law
-from tests.support.in_process import config, losses, open_sweep, run, whole
+from tests.support.in_process import Planted, config, losses, open_sweep, run, whole
 
 NAMES = ("web", "code", "books")
 TODAY = {"web": 0.9, "code": 0.04, "books": 0.06}
@@ -159,3 +161,33 @@ def test_todays_mixture_that_is_uniform_takes_no_trials_of_its_own(tmp_path):
     ran, history = whole(tmp_path / "sweep", given)
     assert any(entry.labels[:2] == ["today", "uniform"] for entry in history.confirmation.mixtures)
     assert not any("confirm-uniform" in name for name in ran)
+
+
+def test_a_prior_added_to_a_finished_sweep_moves_the_optimum_without_another_search(
+    finished, tmp_path
+):
+    folder = tmp_path / "sweep"
+    shutil.copytree(finished[0], folder)
+    prior = {"web": 0.2, "code": 0.2, "books": 0.6}
+    given = config(8, today=TODAY, domains__web__max=0.8, prior={"mixture": prior, "kl": 3.0})
+    ran, history = whole(folder, given)
+    assert all(name.startswith("confirm2-") for name in ran)
+    assert history.changes[-1].what[:2] == [
+        "prior.mixture absent -> web 0.2, code 0.2, books 0.6",
+        "prior.kl absent -> 3",
+    ]
+    recipe = write_results(str(folder), given)
+    apart = [recipe.proportions[name] - prior[name] for name in NAMES]
+    assert np.abs(apart).sum() < 0.1
+    assert np.abs([finished[4].proportions[name] - prior[name] for name in NAMES]).sum() > 0.2
+
+
+def test_a_planned_sweep_is_judged_by_the_objective_with_the_pull():
+    prior = Mixture.from_array(NAMES, [0.5, 0.5, 0.0])
+    spec = replace(sweep_spec(config(8), Planted()), prior=prior, kl=2.0)
+    world = World.draw(spec, 0.003, np.random.default_rng(0))
+    rows = np.array([[a, 1 - a, 0.0] for a in np.linspace(0.001, 0.999, 999)])
+    pulls = [2.0 * divergence(row, prior.as_array()) for row in rows]
+    least = float((world.objective(rows) + pulls).min())
+    assert world.best(spec, np.random.default_rng(1)) == pytest.approx(least, rel=1e-4)
+    assert world.best(replace(spec, kl=0.0), np.random.default_rng(1)) < least

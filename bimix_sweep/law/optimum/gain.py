@@ -72,7 +72,7 @@ class Gain:
         how = (
             "measured by confirmation trials with paired seeds"
             if self.measured
-            else "predicted by the law; no confirmation trials compared the two mixtures"
+            else "predicted by the law, not measured by confirmation trials"
         )
         if self.baseline == "today":
             return f"{how}."
