@@ -51,8 +51,7 @@ def regret(
         [best.point[None], drawn, extremes[:64], scattered(problem, best.point, generator, 60)]
     )
     losses = np.exp(problem.posterior(candidates).draws(generator, NUM_DRAWS))
-    pull = problem.objective_function(parametric=True).pull(candidates)[0]
-    values = problem.objective(losses) + pull
+    values = problem.objective(losses) + problem.pull(candidates)
     lowest = values.min(axis=1)
     regrets = (values[:, 0] - lowest) / lowest
     return Regret(
