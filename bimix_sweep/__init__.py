@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bimix_sweep.export.recipe import Recipe
     from bimix_sweep.export.registry import export_recipe
     from bimix_sweep.law.fitting.fit_law import fit_law
+    from bimix_sweep.law.optimum.gain import predicted_gain
     from bimix_sweep.law.optimum.optimal_mixture import optimal_mixture
     from bimix_sweep.mixture.domains import DomainSet, Mixture
     from bimix_sweep.mixture.goals import Goal
@@ -36,6 +37,7 @@ _HOMES = {
     "fit_law": "bimix_sweep.law.fitting.fit_law",
     "load_law": "bimix_sweep.sweep.stored_law",
     "optimal_mixture": "bimix_sweep.law.optimum.optimal_mixture",
+    "predicted_gain": "bimix_sweep.law.optimum.gain",
     "propose": "bimix_sweep.sweep.offline.from_table",
     "resume_sweep": "bimix_sweep.sweep.api",
     "run_sweep": "bimix_sweep.sweep.api",
@@ -55,6 +57,7 @@ __all__ = [
     "fit_law",
     "load_law",
     "optimal_mixture",
+    "predicted_gain",
     "propose",
     "resume_sweep",
     "run_sweep",

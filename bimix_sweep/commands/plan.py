@@ -64,6 +64,7 @@ def plan(
         typer.echo(line)
     for line in (*made.limits, *([f"warning: {made.warning}"] if made.warning else [])):
         typer.echo(line)
+    print_notes(list(made.stated))
     print_notes(list(made.not_tested))
     print_notes(list(made.realised))
     if made.moved:

@@ -66,6 +66,9 @@ def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> 
     if as_json:
         print_json(recipe.to_json())
         return
+    if recipe.gain is not None:
+        gain = recipe.gain.as_gain()
+        typer.echo(f"{gain.words}: {gain.amount}, {gain.source}")
     title = "the predicted optimum" if recipe.comparison is None else "the recommended mixture"
     print_rows(title, _recipe_rows(recipe))
     for line in _recipe_lines(recipe):
@@ -111,10 +114,11 @@ def _recipe_lines(recipe: "Recipe") -> list[str]:
                     "regret and region are of its distance from the best end of that range"
                 )
             )
-    if _problem(recipe).get("kl"):
+    if recipe.prior is not None:
         lines.append(
-            "note: the regret is of the loss alone, without the pull towards --prior, so it "
-            "includes what staying near --prior costs"
+            f"prior: the mixture stays near the prior (kl {recipe.prior.kl:g}), which raises the "
+            f"loss of the optimum by {percent(recipe.prior.cost)}; the regret counts the pull as "
+            "part of the objective"
         )
     for bound in recipe.binding:
         lines.append(

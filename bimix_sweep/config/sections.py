@@ -1,11 +1,13 @@
 """Sections of sweep.yaml, checked key by key: domains, targets, the final run, the proxies, the
 budget and the stopping rule."""
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -108,6 +110,47 @@ class TargetConfig(Section):
         if self.goal is None:
             return Goal() if self.unit == "bits_per_byte" else None
         return Goal(direction=self.goal, range=self.range)
+
+
+def _stated_mixture(*words: str) -> BeforeValidator:
+    """Validator of a mixture that is one of these words, or a mapping of domains to numbers."""
+
+    def check(stated: Any) -> Any:
+        numbers = isinstance(stated, dict) and all(
+            isinstance(name, str)
+            and isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and abs(value) < math.inf
+            for name, value in stated.items()
+        )
+        if stated is not None and stated not in words and not numbers:
+            raise ValueError(
+                f"is {shown(stated)}; need {', '.join(words)} or numbers for domains, such as "
+                "{web: 0.7, code: 0.3}"
+            )
+        return stated
+
+    return BeforeValidator(check)
+
+
+Today = Annotated[dict[str, float] | Literal["natural"] | None, _stated_mixture("natural")]
+"""Mixture that a team trains on now."""
+
+
+class PriorConfig(Section):
+    """Mixture that the recommended one stays near, and how strongly."""
+
+    mixture: Annotated[
+        dict[str, float] | Literal["natural", "today"], _stated_mixture("natural", "today")
+    ] = Field(
+        description="Mixture to stay near: proportions or numbers of tokens, natural (the "
+        "proportions of the available tokens), or today (the key today)"
+    )
+    kl: float = Field(
+        ge=0,
+        le=1e9,
+        description="Strength: objective per nat of the divergence KL(mixture || prior)",
+    )
 
 
 class FinalConfig(Section):

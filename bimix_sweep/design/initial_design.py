@@ -149,11 +149,8 @@ def moved_references(domains: DomainSet) -> str | None:
     moved = domains.moved
     if not moved:
         return None
-    largest = dict(zip(domains.names, domains.upper, strict=True))
-    least = dict(zip(domains.names, domains.lower, strict=True))
     broken = "; ".join(
-        f"the {mixture} mixture breaks the bounds of "
-        + ", ".join(f"{name} ({least[name]:.3g} to {largest[name]:.3g})" for name in names)
+        f"the {mixture} mixture breaks the bounds of {domains.bounds_in_words(names)}"
         for mixture, names in moved.items()
     )
     return f"{broken}; the nearest mixture inside all bounds is trained in its place"

@@ -5,13 +5,13 @@ law of all points.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.design.confirmation import Comparison
+from bimix_sweep.design.comparison import Comparison
 from bimix_sweep.errors import ConfigError, LawError, SweepError, TableError
 from bimix_sweep.export.build_recipe import build_recipe
 from bimix_sweep.export.recipe import Recipe
@@ -52,7 +52,8 @@ class StoredLaw:
     def recipe(self, problem: ProblemStatement, within: float, source: Mapping[str, Any]) -> Recipe:
         """The recipe that answers a problem.
 
-        The answer to the sweep's own problem includes the result of its confirmation trials.
+        The answer to the sweep's own problem, with any baseline of the gain, includes the result of
+        its confirmation trials.
 
         Args:
             problem: the problem to answer.
@@ -63,9 +64,11 @@ class StoredLaw:
             OptimumError, MixtureError: the law cannot answer the problem.
         """
         best = answer(self.law, problem, within=within)
-        if self.history is not None and problem == self.law.problem:
-            config = self.history.first.config
-            return recipe_of(self.history, self.law, best, self.comparison, config)
+        own = self.law.problem
+        same = own is not None and replace(problem, today=own.today) == own
+        if self.history is not None and same:
+            law, config = replace(self.law, problem=problem), self.history.first.config
+            return recipe_of(self.history, law, best, self.comparison, config)
         return build_recipe(best, self.law, problem, provenance=source)
 
 

@@ -535,23 +535,71 @@ def test_what_holds_the_optimum_back_is_named_as_the_cap_it_is(law, tmp_path):
     assert "the max of math limits the optimum" in both
 
 
-def test_with_a_pull_the_regret_is_said_to_hold_what_the_pull_costs(law, tmp_path):
-    (tmp_path / "prior.json").write_text('{"web": 0.9, "code": 0.05, "math": 0.05}')
-    said = bimix(
-        "optimum", law, "-o", tmp_path / "r.json", "--prior", tmp_path / "prior.json", "--kl", "1"
-    ).stdout
-    assert (
-        "the regret is of the loss alone, without the pull towards --prior, so it includes what "
-        "staying near --prior costs" in said
-    )
+def test_with_a_prior_its_cost_is_said_and_the_regret_counts_the_pull(law, tmp_path):
+    (tmp_path / "prior.json").write_text('{"web": 90, "code": 5, "math": 5}')
+    words = ("optimum", law, "--prior", tmp_path / "prior.json", "--kl", "1")
+    said = bimix(*words, "-o", tmp_path / "r.json").stdout
+    assert "--prior sums to 100, so its numbers count as numbers of tokens" in said
     recipe = json.loads((tmp_path / "r.json").read_text())
-    free = bimix("optimum", law, "-o", tmp_path / "free.json")
-    assert "without the pull" not in free.stdout
-    assert (
-        recipe["regret"]["expected"]
-        > 0.05
-        > json.loads((tmp_path / "free.json").read_text())["regret"]["expected"]
+    assert recipe["prior"]["proportions"] == {"web": 0.9, "code": 0.05, "math": 0.05}
+    assert recipe["prior"]["kl"] == 1
+    taken = np.array([[*recipe["proportions"].values()]])
+    loss, least = (
+        float(planted_losses(rows, 800).mean()) for rows in (taken, np.array([planted_optimum()]))
     )
+    assert recipe["prior"]["cost"] == pytest.approx(1 - least / loss, abs=0.005)
+    assert recipe["prior"]["cost"] > 0.05 > recipe["regret"]["expected"]
+    assert f"raises the loss of the optimum by {recipe['prior']['cost']:.2%}" in said
+    free = bimix("optimum", law, "-o", tmp_path / "free.json")
+    assert "prior:" not in free.stdout
+    assert json.loads((tmp_path / "free.json").read_text())["prior"] is None
+
+
+def test_the_first_number_of_an_optimum_is_the_gain_over_todays_mixture(law, tmp_path):
+    (tmp_path / "today.json").write_text('{"web": 7e9, "code": 2e9, "math": 1e9}')
+    words = ("optimum", law, "--today", tmp_path / "today.json", "-o", tmp_path / "r.json")
+    said = bimix(*words).stdout.splitlines()
+    recipe = json.loads((tmp_path / "r.json").read_text())
+    gain = recipe["gain"]
+    taken = np.array([[*recipe["proportions"].values()], [0.7, 0.2, 0.1]])
+    best, today = planted_losses(taken, 800).mean(axis=1)
+    assert gain["lower"] <= 1 - best / today <= gain["upper"]
+    assert gain["value"] == pytest.approx(1 - best / today, abs=0.005)
+    assert (gain["baseline"], gain["measured"]) == ("today", False)
+    assert said[0].startswith("note: --today sums to 1e+10, so its numbers count")
+    assert next(line for line in said if not line.startswith("note")) == (
+        f"predicted gain over today's mixture: {gain['value']:.2%} of its loss (95 % interval "
+        f"{gain['lower']:.2%} to {gain['upper']:.2%}), predicted by the law, not measured "
+        "by confirmation trials."
+    )
+    without = bimix("optimum", law, "-o", tmp_path / "r.json").stdout
+    assert without.startswith("predicted gain over the uniform mixture: ")
+    assert "Today's mixture is not stated, and the natural mixture is not known" in without
+    (tmp_path / "have.json").write_text('{"web": 6e9, "code": 3e9, "math": 1e9}')
+    tokens = ("--domain-tokens", tmp_path / "have.json", "--final-tokens", "1e9")
+    natural = bimix("optimum", law, "-o", tmp_path / "r.json", *tokens).stdout
+    assert natural.startswith("predicted gain over the natural mixture: ")
+    gain = json.loads((tmp_path / "r.json").read_text())["gain"]
+    assert gain["proportions"] == {"web": 0.6, "code": 0.3, "math": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"web": 0.7, "code": 0.2}', "--today sums to 0.9; need proportions with the sum 1"),
+        ('{"web": 0.7, "cod": 0.3}', "--today names cod; the domains are web, code, math"),
+        ('{"web": 1.7, "code": -0.7}', "--today gives code the value -0.7; need a number from 0"),
+        ("[1]", "needs to hold JSON like"),
+    ],
+)
+def test_todays_mixture_that_is_not_clear_is_refused_and_nothing_is_written(
+    law, tmp_path, content, message
+):
+    (tmp_path / "today.json").write_text(content)
+    done = bimix("optimum", law, "--today", tmp_path / "today.json", "-o", tmp_path / "r.json")
+    assert done.exit_code == 1
+    assert message in done.stderr
+    assert not (tmp_path / "r.json").exists()
 
 
 def test_an_optimum_says_what_it_comes_from_and_no_regret_reads_as_nothing(law, tmp_path):

@@ -64,7 +64,8 @@ def _replicates(
         return measured
     size = np.full(len(measured), np.nan if problem.size is None else problem.size)
     losses = problem.law.losses(measured, np.full(len(measured), problem.step), size)
-    return measured[np.argsort(problem.objective(losses))[:NUM_REPLICATES]]
+    values = problem.objective(losses) + problem.pull(measured)
+    return measured[np.argsort(values)[:NUM_REPLICATES]]
 
 
 def replicate_reason(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bimix_sweep.law.optimum.binding_bounds import BindingBound, binding_bounds
+from bimix_sweep.law.optimum.binding_bounds import BindingBound, binding_bounds, prior_cost
 from bimix_sweep.law.optimum.candidates import scattered
 from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.law.optimum.near_optimal_region import extreme_members
@@ -46,6 +46,8 @@ class Optimum:
     """"global" where the parametric law is minimised, "local" where a discrepancy GP is used."""
     binding: tuple[BindingBound, ...]
     """Bounds that have a cost, highest cost first."""
+    prior_cost: float
+    """Fraction by which the loss would fall without the pull to a prior; 0 without one."""
     region: Mapping[str, tuple[float, float]]
     """{domain: smallest and largest proportion} over mixtures predicted within `within` of the
     minimum."""
@@ -83,8 +85,7 @@ def optimal_mixture(
     Args:
         law: fitted losses.
         domains: names that the law knows, with bounds that include token caps (`capped`).
-        weights: {target: importance >= 0}, a missing target counts 0; None weighs all targets
-            equally.
+        weights: {target: importance >= 0}, a missing target counts 0; None: all count equally.
         objective: "mean", the weighted mean loss, or "worst", the largest loss (each times its
             weight over the mean weight).
         step, size: fidelity at which to minimise; None = the largest fitted.
@@ -93,8 +94,8 @@ def optimal_mixture(
         generator: for posterior draws; None = a fixed one.
 
     Raises:
-        OptimumError: unknown domains or targets, weights without a positive one, a size of which
-            the law knows nothing, or a prior that the bounds exclude.
+        OptimumError: unknown domains or targets, no positive weight, a size of which the law knows
+            nothing, or a prior that the bounds exclude.
     """
     generator = generator or np.random.default_rng(0)
     problem = DecisionProblem.of(
@@ -104,7 +105,7 @@ def optimal_mixture(
     minimised = problem.objective_function(parametric=scope == "global")
     level = best.value + within * abs(best.value)
     extremes = extreme_members(minimised, best, level, problem.lower, problem.upper)
-    expected_regret, drawn = regret(problem, best, extremes, generator)
+    lost, drawn = regret(problem, best, extremes, generator)
     columns = {name: law.domains.index(name) for name in domains.names}
     predicted = law.gradient(best.point[None], problem.step, problem.size)[0][0]
     values = values_of(law.goals, law.targets, predicted)
@@ -116,10 +117,11 @@ def optimal_mixture(
         gap=best.gap,
         scope=scope,
         binding=binding_bounds(problem, minimised, best),
+        prior_cost=prior_cost(problem, minimised, best),
         region=_ranges(columns, extremes.min(axis=0), extremes.max(axis=0)),
         alternatives=tuple(_mixture(columns, row) for row in _far_apart(extremes, best.point)),
         interval=_ranges(columns, ends[0], ends[1]),
-        regret=expected_regret,
+        regret=lost,
         step=problem.step,
         size=problem.size,
         within=within,

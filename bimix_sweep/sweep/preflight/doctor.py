@@ -16,6 +16,7 @@ from bimix_sweep.sweep.preflight.machine_checks import (
 from bimix_sweep.sweep.preflight.sweep_checks import (
     check_out,
     check_refusals,
+    check_stated_mixtures,
     check_texts,
     check_trainer,
     check_trials,
@@ -59,6 +60,7 @@ def examine(config_path: str | None, address: str | None) -> list[Finding]:
     if config is not None:
         findings += [
             *check_trials(config),
+            *check_stated_mixtures(config),
             *check_texts(config),
             *check_refusals(config),
             *check_trainer(config, elsewhere),

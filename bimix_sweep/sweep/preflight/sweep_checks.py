@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bimix_sweep import files, locations
-from bimix_sweep.config import CommandConfig, SweepConfig
+from bimix_sweep.config import CommandConfig, StatedMixtures, SweepConfig
 from bimix_sweep.data.sources import Source
 from bimix_sweep.design.initial_design import too_few
 from bimix_sweep.errors import BimixSweepError, ConfigError
@@ -71,6 +71,25 @@ def check_trials(config: SweepConfig) -> Iterator[Finding]:
     )
     if message is not None:
         yield warning("trials", message)
+
+
+def check_stated_mixtures(config: SweepConfig) -> Iterator[Finding]:
+    """Says over which mixture the gain will be stated, and what is unusual about today's mixture
+    and the prior."""
+    counted = config.trainer == "builtin"
+    if config.today is not None:
+        yield ok("today", "the gain will be stated over today's mixture, a confirmation trial")
+    else:
+        known = counted or config.domain_set().knows_tokens
+        yield ok(
+            "today",
+            "not stated; the gain will be stated over the "
+            f"{'natural' if known else 'uniform'} mixture",
+        )
+    notes = StatedMixtures.early_notes(
+        config.today, config.prior, config.domain_set(), counted=counted
+    )
+    yield from (warning("mixtures", note) for note in notes)
 
 
 def check_texts(config: SweepConfig) -> Iterator[Finding]:
