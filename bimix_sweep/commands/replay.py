@@ -10,6 +10,7 @@ from bimix_sweep.commands.options import GoalOption, JsonFlag, RunsTable, Seed, 
 from bimix_sweep.commands.printing import print_json, print_notes, print_rows
 
 if TYPE_CHECKING:
+    from bimix_sweep.design.replay.judging import ReplayRow
     from bimix_sweep.mixture.table import LossTable
 
 FEW = 10
@@ -83,23 +84,14 @@ def replay(
             seed=seed,
         )
     ]
-    left_out = {"num_judged", "runs", *(["cost"] if results[0].cost is None else [])}
-    rows = [
-        {name: value for name, value in asdict(row).items() if name not in left_out}
-        for row in results
-    ]
+    rows = [_row(result) for result in results]
     write_columns(
         out, {name: pa.array([row[name] for row in rows], from_pandas=True) for name in rows[0]}
     )
     notes = _notes(finished, judged, table, heldout)
     if as_json:
         print_notes(notes, err=True)
-        print_json(
-            [
-                _json_row(row) | {"runs": list(result.runs)}
-                for row, result in zip(rows, results, strict=True)
-            ]
-        )
+        print_json([_json_row(result) for result in results])
         return
     if (num_judged := results[-1].num_judged) < FEW:
         notes.append(f"only {num_judged} runs judge the last row: its spearman and mre say little")
@@ -132,9 +124,16 @@ def _notes(
     return notes
 
 
-def _json_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row with null for every number that is not defined."""
-    return {
+def _row(result: "ReplayRow") -> dict[str, Any]:
+    """Returns the columns of a row of the CSV."""
+    left_out = {"num_judged", "runs", *(["cost"] if result.cost is None else [])}
+    return {name: value for name, value in asdict(result).items() if name not in left_out}
+
+
+def _json_row(result: "ReplayRow") -> dict[str, Any]:
+    """Returns a row as JSON, with null for every number that is not defined."""
+    defined = {
         name: None if isinstance(value, float) and math.isnan(value) else value
-        for name, value in row.items()
+        for name, value in _row(result).items()
     }
+    return {**defined, "runs": list(result.runs)}
