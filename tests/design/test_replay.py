@@ -198,6 +198,16 @@ def test_the_regret_is_that_of_the_best_prediction_among_all_runs():
     assert row.num_judged == len(table) - 12
 
 
+@pytest.mark.parametrize(("small", "large"), [(3, 5), (9, 3)])
+def test_where_a_scale_has_no_run_left_another_one_is_chosen(small, large):
+    """3 small runs are fewer than the first mixtures; 3 large ones are used up by their repeats."""
+    everything = scaled()
+    kept = [*range(small), *range(90, 90 + large)]
+    table = everything.select(np.isin(everything.run_ids(), kept))
+    rows = replay(table, trials=small + large, slots=4, heldout=everything)
+    assert sorted(run for row in rows for run in row.runs) == sorted(map(str, kept))
+
+
 @pytest.mark.parametrize("slots", [1, 40])
 def test_no_run_is_chosen_twice_though_the_table_repeats_mixtures(slots):
     """40 trials at once make a batch from one law (`refit_schedule.SHARE`)."""

@@ -30,7 +30,7 @@ class PoolSpec(SweepSpec):
     def of(cls, runs: RunPool, *, trials: int, slots: int, seed: int) -> "PoolSpec":
         """Makes the specification of a sweep of `trials` trials over the runs of a pool; every
         target has the same weight."""
-        table, kinds = runs.table, tuple(map(whole, runs.kinds))
+        table, kinds = runs.table, tuple(dict.fromkeys(map(whole, runs.kinds)))
         size, steps = kinds[-1].size, int(kinds[-1].steps)
         return cls(
             domains=DomainSet(names=table.domains),
