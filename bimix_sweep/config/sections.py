@@ -1,6 +1,8 @@
 """Sections of sweep.yaml, checked key by key: domains, targets, the final run, the proxies, the
 budget and the stopping rule."""
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -79,6 +81,13 @@ class TargetConfig(Section):
         le=1e6,
         description="Weight in the objective, normalised; 0 = measured, not optimised",
     )
+    group: str | None = Field(
+        None,
+        pattern=r"^[^\x00-\x1f]+$",
+        max_length=200,
+        description="Name of a group of targets that share a weight: the weight of each is divided "
+        "by the number of its group's targets above weight 0",
+    )
     unit: Literal["nats_per_token", "bits_per_byte"] = Field(
         "nats_per_token", description="Unit of the loss"
     )
@@ -108,6 +117,19 @@ class TargetConfig(Section):
         if self.goal is None:
             return Goal() if self.unit == "bits_per_byte" else None
         return Goal(direction=self.goal, range=self.range)
+
+
+def shared_weights(targets: Mapping[str, TargetConfig]) -> dict[str, float]:
+    """{target: weight}, in which the targets of a group share a weight.
+
+    Each weight is divided by the number of the group's targets above weight 0. So a group counts as
+    much as one target that has the mean weight of these.
+    """
+    counts = Counter(target.group for target in targets.values() if target.weight > 0)
+    return {
+        name: target.weight / (counts[target.group] or 1) if target.group else target.weight
+        for name, target in targets.items()
+    }
 
 
 class FinalConfig(Section):

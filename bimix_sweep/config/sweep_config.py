@@ -12,7 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from bimix_sweep import locations
-from bimix_sweep.config.checks import check_goals, check_texts
+from bimix_sweep.config.checks import check_goals, check_groups, check_texts
 from bimix_sweep.config.sections import (
     BudgetConfig,
     DomainConfig,
@@ -22,6 +22,7 @@ from bimix_sweep.config.sections import (
     Section,
     StopConfig,
     TargetConfig,
+    shared_weights,
 )
 from bimix_sweep.config.trainer_sections import (
     ENTRY_POINT,
@@ -131,6 +132,7 @@ class SweepConfig(Section):
                 f"targets above weight 0 have units {' and '.join(sorted(units))}; need one unit, "
                 "their losses are averaged"
             )
+        check_groups(self.targets, self.objective)
         check_goals(self.targets, self.own(), builtin=self.trainer == "builtin")
         if self.targets and not any(target.weight > 0 for target in self.targets.values()):
             raise ValueError("every target has weight 0; need at least one above 0")
@@ -216,9 +218,9 @@ class SweepConfig(Section):
 
     def weights(self) -> dict[str, float]:
         """Weight of each target in the objective; the weights sum to 1."""
-        targets = self.resolved_targets()
-        total = sum(target.weight for target in targets.values())
-        return {name: target.weight / total for name, target in targets.items()}
+        shared = shared_weights(self.resolved_targets())
+        total = sum(shared.values())
+        return {name: weight / total for name, weight in shared.items()}
 
     def goals(self) -> dict[str, Goal]:
         """{target: direction and range} of each target with a known goal.

@@ -16,6 +16,7 @@ from bimix_sweep.sweep.preflight.machine_checks import (
 from bimix_sweep.sweep.preflight.sweep_checks import (
     check_out,
     check_refusals,
+    check_targets,
     check_texts,
     check_trainer,
     check_trials,
@@ -58,6 +59,7 @@ def examine(config_path: str | None, address: str | None) -> list[Finding]:
     findings.append(check_out(config.out if config else "runs"))
     if config is not None:
         findings += [
+            *check_targets(config),
             *check_trials(config),
             *check_texts(config),
             *check_refusals(config),
