@@ -72,6 +72,11 @@ class Comparison:
     removed."""
 
     @property
+    def recommended_mixture(self) -> Mixture:
+        """The recommended mixture."""
+        return next(one.mixture for one in self.mixtures if one.role == self.recommended)
+
+    @property
     def differ(self) -> bool:
         """Whether any mixture differs from the predicted optimum."""
         return any(compared.differs for compared in self.mixtures)

@@ -135,9 +135,5 @@ class ReportData:
     def recommended(self) -> Mixture | None:
         """Mixture recommended by the confirmation trials, or else the predicted optimum."""
         if self.comparison is not None:
-            return next(
-                one.mixture
-                for one in self.comparison.mixtures
-                if one.role == self.comparison.recommended
-            )
+            return self.comparison.recommended_mixture
         return None if self.optimum is None else self.optimum.mixture

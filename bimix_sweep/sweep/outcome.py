@@ -65,7 +65,7 @@ def answer_of(law: FittedLaw) -> Optimum:
 
 def confirmation_result(sweep: str, comparison: Comparison, optimum: Optimum) -> str:
     """Sentence about the confirmation trials, for users who have only the law."""
-    taken = next(one.mixture for one in comparison.mixtures if one.role == comparison.recommended)
+    taken = comparison.recommended_mixture
     other = ""
     if taken != optimum.mixture:
         proportions = ", ".join(
