@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bimix_sweep.export.recipe import Recipe
     from bimix_sweep.export.registry import export_recipe
     from bimix_sweep.law.fitting.fit_law import fit_law
+    from bimix_sweep.law.optimum.objective_difference import objective_difference
     from bimix_sweep.law.optimum.optimal_mixture import optimal_mixture
     from bimix_sweep.mixture.domains import DomainSet, Mixture
     from bimix_sweep.mixture.goals import Goal
@@ -35,6 +36,7 @@ _HOMES = {
     "extend_sweep": "bimix_sweep.sweep.api",
     "fit_law": "bimix_sweep.law.fitting.fit_law",
     "load_law": "bimix_sweep.sweep.stored_law",
+    "objective_difference": "bimix_sweep.law.optimum.objective_difference",
     "optimal_mixture": "bimix_sweep.law.optimum.optimal_mixture",
     "propose": "bimix_sweep.sweep.offline.from_table",
     "resume_sweep": "bimix_sweep.sweep.api",
@@ -54,6 +56,7 @@ __all__ = [
     "extend_sweep",
     "fit_law",
     "load_law",
+    "objective_difference",
     "optimal_mixture",
     "propose",
     "resume_sweep",
