@@ -1,4 +1,5 @@
-"""Checks between the sections of sweep.yaml: what a trainer needs of domains and targets.
+"""Checks between the sections of sweep.yaml: what a trainer and the objective need of domains and
+targets.
 
 Each message begins with the path in the file, as the messages of `yaml_file` do.
 """
@@ -91,4 +92,19 @@ def check_goals(
                 f"targets.{name} is named like a metric of which more is better, and nothing "
                 "says which way it counts; write goal: max and range: [0, 1], or goal: min if "
                 "it is a loss"
+            )
+
+
+def check_groups(targets: Mapping[str, TargetConfig], objective: str) -> None:
+    """Checks that groups of targets have a meaning for the objective.
+
+    Raises:
+        ValueError: a target has a group, and the objective is the worst of the targets.
+    """
+    for name, target in targets.items():
+        if target.group is not None and objective == "worst":
+            raise ValueError(
+                f"targets.{name}.group is {shown(target.group)} and objective is worst, in which "
+                "each target counts by itself and no weight is shared; leave the group out, or "
+                "write objective: mean"
             )

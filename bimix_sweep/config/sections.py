@@ -2,6 +2,8 @@
 budget and the stopping rule."""
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -81,6 +83,13 @@ class TargetConfig(Section):
         le=1e6,
         description="Weight in the objective, normalised; 0 = measured, not optimised",
     )
+    group: str | None = Field(
+        None,
+        pattern=r"^[^\x00-\x1f]+$",
+        max_length=200,
+        description="Name of a group of targets that share a weight: the weight of each is divided "
+        "by the number of its group's targets above weight 0",
+    )
     unit: Literal["nats_per_token", "bits_per_byte"] = Field(
         "nats_per_token", description="Unit of the loss"
     )
@@ -151,6 +160,19 @@ class PriorConfig(Section):
         le=1e9,
         description="Strength: objective per nat of the divergence KL(mixture || prior)",
     )
+
+
+def shared_weights(targets: Mapping[str, TargetConfig]) -> dict[str, float]:
+    """{target: weight}, in which the targets of a group share a weight.
+
+    Each weight is divided by the number of the group's targets above weight 0. So a group counts as
+    much as one target that has the mean weight of these.
+    """
+    counts = Counter(target.group for target in targets.values() if target.weight > 0)
+    return {
+        name: target.weight / (counts[target.group] or 1) if target.group else target.weight
+        for name, target in targets.items()
+    }
 
 
 class FinalConfig(Section):

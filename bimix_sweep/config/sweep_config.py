@@ -12,7 +12,12 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from bimix_sweep import locations
-from bimix_sweep.config.checks import check_domains_and_targets, check_goals, check_texts
+from bimix_sweep.config.checks import (
+    check_domains_and_targets,
+    check_goals,
+    check_groups,
+    check_texts,
+)
 from bimix_sweep.config.sections import (
     BudgetConfig,
     DomainConfig,
@@ -24,6 +29,7 @@ from bimix_sweep.config.sections import (
     StopConfig,
     TargetConfig,
     Today,
+    shared_weights,
 )
 from bimix_sweep.config.stated_mixtures import StatedMixtures
 from bimix_sweep.config.trainer_sections import (
@@ -129,6 +135,7 @@ class SweepConfig(Section):
         except MixtureError as error:
             raise ValueError(str(error)) from error
         check_domains_and_targets(self.domains, self.targets)
+        check_groups(self.targets, self.objective)
         check_goals(self.targets, self.own(), builtin=self.trainer == "builtin")
         return self
 
@@ -212,9 +219,9 @@ class SweepConfig(Section):
 
     def weights(self) -> dict[str, float]:
         """Weight of each target in the objective; the weights sum to 1."""
-        targets = self.resolved_targets()
-        total = sum(target.weight for target in targets.values())
-        return {name: target.weight / total for name, target in targets.items()}
+        shared = shared_weights(self.resolved_targets())
+        total = sum(shared.values())
+        return {name: weight / total for name, weight in shared.items()}
 
     def goals(self) -> dict[str, Goal]:
         """{target: direction and range} of each target with a known goal.

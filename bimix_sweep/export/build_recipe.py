@@ -55,7 +55,7 @@ def build_recipe(
     Raises:
         ExportError: provenance holds a value that JSON cannot represent.
     """
-    mixture, losses = _recommended(optimum, law, comparison)
+    mixture, losses, sd = _recommended(optimum, law, comparison)
     proportions = rounded(
         {name: mixture.as_dict().get(name, 0.0) for name in problem.domains.names}
     )
@@ -65,6 +65,7 @@ def build_recipe(
             proportions=proportions,
             gain=_gain(gain_of(law, problem, mixture, comparison)),
             predicted_losses=losses,
+            predicted_sd=sd,
             goals={
                 name: RecipeGoal(goal=goal.direction, range=goal.range)
                 for name, goal in law.goals.items()
@@ -130,17 +131,20 @@ def _prior(optimum: Optimum, problem: ProblemStatement) -> RecipePrior | None:
 
 def _recommended(
     optimum: Optimum, law: FittedLaw, comparison: Comparison | None
-) -> tuple[Mixture, dict[str, float]]:
-    """The recommended mixture, and {target: loss that the law predicts for it}."""
-    if comparison is None:
-        return optimum.mixture, dict(optimum.predicted_losses)
-    mixture = comparison.recommended_mixture.mixture
+) -> tuple[Mixture, dict[str, float], dict[str, float]]:
+    """The recommended mixture, {target: loss that the law predicts for it}, and the standard
+    deviations of these losses."""
+    mixture = optimum.mixture if comparison is None else comparison.recommended_mixture.mixture
     if mixture == optimum.mixture:
-        return mixture, dict(optimum.predicted_losses)
-    predicted = law.predict(
+        return mixture, dict(optimum.predicted_losses), dict(optimum.predicted_sd)
+    predicted, sd = law.predict_with_sd(
         mixture.as_array(law.domains)[None], np.array([optimum.step]), _one(optimum.size)
-    )[0]
-    return mixture, dict(zip(law.targets, map(float, predicted), strict=True))
+    )
+    return (
+        mixture,
+        dict(zip(law.targets, map(float, predicted[0]), strict=True)),
+        dict(zip(law.targets, map(float, sd[0]), strict=True)),
+    )
 
 
 def _optimum(optimum: Optimum) -> dict[str, Any]:

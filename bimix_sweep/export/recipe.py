@@ -140,6 +140,11 @@ class Recipe(_Part):
         description="loss of each target at this mixture, step and size, or its value in its own "
         "unit where it has a goal with a range",
     )
+    predicted_sd: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={},
+        description="standard deviation of each predicted loss, in the same unit, without the "
+        "noise of a measurement",
+    )
     goals: dict[str, RecipeGoal] = Field(
         default={},
         description="direction and range of targets that have them; one that is not named is a "

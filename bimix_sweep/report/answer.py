@@ -7,6 +7,7 @@ from bimix_sweep.report import tables
 from bimix_sweep.report.data import ReportData
 from bimix_sweep.report.facts import facts
 from bimix_sweep.report.figures.style import colour
+from bimix_sweep.report.prediction_table import prediction_table
 from bimix_sweep.report.wording import percent, proportion_text, sentence
 
 
@@ -36,7 +37,8 @@ Brackets: how far each proportion ranges over the mixtures predicted within
 {percent(data.optimum.within)} of the best loss. \
 They trade off against each other: take one proportion from its range, then the rest follow.</p>
 {tables.mixture_table(data, mixture)}{tables.binding_table(data)}
-<details><summary>Other mixtures as good</summary>{tables.alternatives_table(data)}</details></div>
+<details><summary>Other mixtures as good</summary>{tables.alternatives_table(data)}</details>
+<details><summary>Predicted losses and weights</summary>{prediction_table(data)}</details></div>
 <div class="card narrow"><h2>How sure</h2><dl class="facts">{entries}</dl></div>
 </section>"""
 

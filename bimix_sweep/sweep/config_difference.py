@@ -117,7 +117,7 @@ class ConfigDifference:
         if path[0] == "targets":
             known = [(*path[:2], "unit") in content for content in (self.before, self.after)]
             if all(known) and (
-                path[-1] in ("weight", "goal", "range")
+                path[-1] in ("weight", "group", "goal", "range")
                 or (
                     path[-1] == "domain"
                     and self.renamed.get(self.before[path], "") == self.after[path]

@@ -18,7 +18,7 @@ from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.law.fitting.fit_law import FittedLaw
 from bimix_sweep.law.optimum.answer import answer
 from bimix_sweep.law.posterior.problem_statement import ProblemStatement
-from bimix_sweep.mixture.domains import DomainSet
+from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.parsing import parse_json
 from bimix_sweep.sweep.history.history import SweepHistory
 from bimix_sweep.sweep.history.rebuilding import replay
@@ -48,6 +48,19 @@ class StoredLaw:
         law's domains.
         """
         return self.law.problem or ProblemStatement(domains=DomainSet(names=self.law.domains))
+
+    @property
+    def recommended(self) -> Mixture:
+        """The mixture that is recommended for the law's own problem.
+
+        It is that of the confirmation trials where they have ended, else the predicted optimum.
+
+        Raises:
+            OptimumError, MixtureError: the law cannot answer the problem.
+        """
+        if self.comparison is not None:
+            return self.comparison.recommended_mixture.mixture
+        return answer(self.law, self.problem).mixture
 
     def recipe(self, problem: ProblemStatement, within: float, source: Mapping[str, Any]) -> Recipe:
         """The recipe that answers a problem.

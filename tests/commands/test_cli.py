@@ -105,11 +105,45 @@ def test_predictions_of_unseen_mixtures_meet_the_planted_law_and_keep_rows_and_c
         "r_code",
         "step",
         *(f"{kind}_{d}" for d in DOMAINS for kind in ("loss", "sd")),
+        *("objective", "difference", "difference_low", "difference_high"),
     ]
     assert [row["id"] for row in rows] == [f"m{i}" for i in range(5)]
     predicted = np.array([[float(row[f"loss_{d}"]) for d in DOMAINS] for row in rows])
     assert predicted == pytest.approx(planted_losses(shares, 800), rel=0.01)
     assert all(float(row[f"sd_{d}"]) > 0 for row in rows for d in DOMAINS)
+
+
+def test_predictions_say_how_far_each_mixture_is_from_the_recommended_one(law, tmp_path):
+    bimix("optimum", law, "-o", tmp_path / "RECIPE.json")
+    best = json.loads((tmp_path / "RECIPE.json").read_text())["proportions"]
+    lines = ["r_web,r_code,r_math,step,difference"]
+    rows = [list(best.values()), [0.2, 0.2, 0.6], [0.2, 0.2, 0.6]]
+    lines += [
+        f"{','.join(map(str, row))},{s},7" for row, s in zip(rows, (800, 800, 200), strict=True)
+    ]
+    (tmp_path / "m.csv").write_text("\n".join(lines) + "\n")
+    out = tmp_path / "out.csv"
+    said = bimix("predict", law, tmp_path / "m.csv", "-o", out).stdout
+    assert f"{out} holds predictions in difference, not what" in said
+    assert "the law states no weights, so each target has the same weight" in said
+    assert (
+        "to the recommended mixture (" + ", ".join(f"{d} {v:.4f}" for d, v in best.items()) in said
+    )
+    read = list(csv.DictReader(out.read_text().splitlines()))
+    low, found, high = (
+        np.array([float(row[f"difference{end}"]) for row in read]) for end in ("_low", "", "_high")
+    )
+    true = [
+        planted_losses(np.array([rows[1]]), s).mean()
+        / planted_losses(np.array([rows[0]]), s).mean()
+        for s in (800, 200)
+    ]
+    assert (low[0], found[0], high[0]) == pytest.approx((0, 0, 0), abs=1e-6)
+    assert found[1:] == pytest.approx(np.array(true) - 1, abs=0.01)
+    assert ((low[1:] < np.array(true) - 1) & (np.array(true) - 1 < high[1:])).all()
+    bimix("predict", law, tmp_path / "m.csv", "-o", out, "--noise")
+    noisy = list(csv.DictReader(out.read_text().splitlines()))
+    assert [row["difference_high"] for row in noisy] == [row["difference_high"] for row in read]
 
 
 def test_the_sd_of_a_measured_run_is_wider_than_that_of_the_mean(law, tmp_path):

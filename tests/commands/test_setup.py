@@ -121,6 +121,31 @@ def test_doctor_finds_nothing_in_the_way_and_names_what_is(texts, monkeypatch):
     )
 
 
+def test_doctor_and_plan_tell_the_weights_that_groups_of_targets_give(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    targets = {"exam": {}, "python": {"group": "code"}, "rust": {"group": "code"}}
+    targets["law"] = {"group": "cdoe"}
+    raw = {
+        "domains": {"web": {}, "code": {}},
+        "targets": targets,
+        "trainer": {"command": ["true", "{job}"], "folder": str(tmp_path)},
+    }
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(raw))
+    words = "weights of the targets: exam 0.333, law 0.333, python 0.167, rust 0.167"
+    findings = json.loads(bimix("doctor", "sweep.yaml", "--json"))["findings"]
+    said = {f["message"]: f["state"] for f in findings if f["what"] == "targets"}
+    lone = "group 'cdoe' has one target, so it changes nothing; if a name is misspelt, correct it"
+    assert said == {words: "ok", lone: "warning"}
+    assert words in bimix("plan", "sweep.yaml", "--seconds", 0)
+    planned = json.loads(bimix("plan", "sweep.yaml", "--seconds", 0, "--json"))
+    assert planned["weights"]["python"] == pytest.approx(1 / 6)
+    del raw["targets"]
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(raw))
+    assert "number of targets: 2, each of the same weight" in bimix(
+        "plan", "sweep.yaml", "--seconds", 0
+    )
+
+
 def _one_document(folder):
     lines = (folder / "código" / "part.jsonl").read_text().splitlines()
     whole = " ".join(json.loads(line)["text"] for line in lines)

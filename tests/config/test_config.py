@@ -32,6 +32,35 @@ def test_weights_are_normalised_and_a_watched_target_has_none():
     assert config.own() == {"web": "web"}
 
 
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ((1, 1, 1, 1), (1 / 3, 1 / 3, 1 / 6, 1 / 6)),  # each group as much as one target
+        ((1, 2, 2, 2), (0.2, 0.4, 0.2, 0.2)),  # the group of weight 2 as much as exam
+        ((1, 1, 1, 3), (0.25, 0.25, 0.125, 0.375)),  # as much as its mean, 2; 1 : 3 inside
+        ((1, 1, 1, 0), (1 / 3, 1 / 3, 1 / 3, 0)),  # one that is only measured takes nothing
+        ((1, 1, 0, 0), (0.5, 0.5, 0, 0)),
+    ],
+)
+def test_the_targets_of_a_group_share_a_weight(weights, expected):
+    names = ("code", "exam", "python", "rust")  # a group may be called like a target
+    groups = {"python": "code", "rust": "code"}
+    targets = {
+        name: {"path": "x.jsonl", "weight": weight, "group": groups.get(name)}
+        for name, weight in zip(names, weights, strict=True)
+    }
+    config = parsed(targets=targets)
+    assert config.weights() == pytest.approx(dict(zip(names, expected, strict=True)))
+    again = SweepConfig.parse(yaml.safe_load(config.to_yaml()))
+    assert again.weights() == config.weights()
+
+
+def test_a_group_of_one_target_changes_nothing():
+    targets = {"web": {"domain": "web", "weight": 3}, "exam": {"path": "exam.jsonl"}}
+    alone = {**targets, "web": {**targets["web"], "group": "texts"}}
+    assert parsed(targets=alone).weights() == parsed(targets=targets).weights()
+
+
 def test_the_resolved_configuration_loads_as_an_equal_one(tmp_path):
     config = parsed(final={"tokens": 1e12}, stop={"tolerance": 0.01}).anchored(tmp_path)
     (tmp_path / "config.yaml").write_text(config.to_yaml())
@@ -169,6 +198,11 @@ def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_fi
             r"targets\.exam\.domain is 'wbe'; need one of web, math",
         ),
         ({"targets": {"web": {"domain": "web", "weight": 0}}}, "every target has weight 0"),
+        (
+            {"targets": {"web": {"domain": "web", "group": "texts"}}, "objective": "worst"},
+            "targets.web.group is 'texts' and objective is worst, in which each target counts",
+        ),
+        ({"targets": {"web": {"domain": "web", "group": ""}}}, "targets.web.group"),
         (
             {"proxy": {"sizes": [1e6, 1e5]}},
             r"proxy\.sizes is \[1000000\.0, 100000\.0\]; need one to 4 rising sizes of at least "

@@ -39,6 +39,9 @@ class Optimum:
     predicted_losses: Mapping[str, float]
     """{target: predicted loss of the mixture}, or the value in the target's own unit where its goal
     has a range."""
+    predicted_sd: Mapping[str, float]
+    """{target: standard deviation of the prediction}, of the noise-free mean, in the unit of
+    `predicted_losses`."""
     gap: float
     """Upper bound on the difference between what is minimised and its minimum (`global`); a measure
     of how far the mixture is from stationary (`local`)."""
@@ -108,12 +111,12 @@ def optimal_mixture(
     lost, drawn = regret(problem, best, extremes, generator)
     columns = {name: law.domains.index(name) for name in domains.names}
     predicted = law.gradient(best.point[None], problem.step, problem.size)[0][0]
-    values = values_of(law.goals, law.targets, predicted)
     ends = np.quantile(np.concatenate([drawn, best.point[None]]), [0.025, 0.975], axis=0)
     return Optimum(
         mixture=_mixture(columns, best.point),
         objective=float(problem.objective(predicted)),
-        predicted_losses=dict(zip(law.targets, map(float, values), strict=True)),
+        predicted_losses=_by_target(law, values_of(law.goals, law.targets, predicted)),
+        predicted_sd=_by_target(law, _sd(problem, best.point)),
         gap=best.gap,
         scope=scope,
         binding=binding_bounds(problem, minimised, best),
@@ -157,6 +160,18 @@ def solve(
         )
     solutions = [minimise(full, problem.lower, problem.upper, start, 1e-7) for start in starts]
     return min(solutions, key=lambda solution: solution.value), "local"
+
+
+def _sd(problem: DecisionProblem, point: Array) -> Array:
+    """(targets,) standard deviations of the predictions of a (domains,) mixture."""
+    size = None if problem.size is None else np.array([problem.size])
+    _, sd = problem.law.predict_with_sd(point[None], np.array([problem.step]), size)
+    return np.asarray(sd[0])
+
+
+def _by_target(law: FittedLaw, values: Array) -> dict[str, float]:
+    """{target: value} of (targets,) values."""
+    return dict(zip(law.targets, map(float, values), strict=True))
 
 
 def _extrapolation(problem: DecisionProblem) -> dict[str, float]:

@@ -35,6 +35,8 @@ class Plan:
     """Maximum number of proxy trials."""
     confirmation_trials: int
     """Maximum number of confirmation trials."""
+    weights: Mapping[str, float]
+    """{target: weight in the objective}, sum 1."""
     steps: int
     """Optimizer steps of each trial; of the longest where there are several numbers."""
     shorter: tuple[int, ...]
@@ -135,8 +137,7 @@ def make_plan(
 
     Raises:
         ConfigError: the built-in trainer's proxies need a GPU, and this machine has none.
-        DataError: nothing is at the path of text that the built-in trainer needs, or the built-in
-            trainer would refuse the sweep (`checks`).
+        DataError: text that the built-in trainer needs is missing, or it would refuse the sweep.
     """
     tokens = _checked_tokens(config) if config.trainer == "builtin" else {}
     at_once = slots or _configured_slots(config)
@@ -150,6 +151,7 @@ def make_plan(
     return Plan(
         trials=config.budget.trials,
         confirmation_trials=max_confirmation_trials(spec),
+        weights=spec.weights,
         steps=steps,
         shorter=tuple(shorter),
         tokens=float(config.proxy.tokens),

@@ -3,6 +3,7 @@
 import secrets
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from bimix_sweep.config import CommandConfig, StatedMixtures, SweepConfig
 from bimix_sweep.data.sources import Source
 from bimix_sweep.design.initial_design import too_few
 from bimix_sweep.errors import BimixSweepError, ConfigError
+from bimix_sweep.mixture.objective import weights_in_words
 from bimix_sweep.sweep.preflight.finding import Finding, gigabytes, ok, problem, warning
 from bimix_sweep.sweep.run_checks import BYTES_PER_TOKEN, config_refusals, text_refusals
+from bimix_sweep.text import shown
 
 DISK_BYTES = 1 << 30
 """Disk space in bytes for tokens, checkpoints and logs of a small sweep."""
@@ -60,6 +63,19 @@ def _check_folder(out: str) -> Finding:
         if free >= DISK_BYTES
         else problem("out", f"{message}; need {gigabytes(DISK_BYTES)}")
     )
+
+
+def check_targets(config: SweepConfig) -> Iterator[Finding]:
+    """Tells how much each target counts, and whether a group has a single target."""
+    yield ok("targets", weights_in_words(config.weights()))
+    groups = Counter(target.group for target in config.targets.values() if target.group)
+    for group, count in groups.items():
+        if count == 1:
+            yield warning(
+                "targets",
+                f"group {shown(group)} has one target, so it changes nothing; if a name is "
+                "misspelt, correct it",
+            )
 
 
 def check_trials(config: SweepConfig) -> Iterator[Finding]:
