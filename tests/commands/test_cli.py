@@ -408,6 +408,13 @@ def test_a_replay_of_the_planted_table_knows_the_law_after_a_few_runs(table, tmp
     assert float(rows[3]["spearman"]) > 0.95
     assert 0 <= float(rows[3]["regret"]) < 0.01
     assert list(rows[0]) == ["policy", "seed", "trials", "spearman", "mre", "regret"]
+    done = bimix(
+        "replay", table, "--trials", "6", "--slots", "3", "--json", "-o", tmp_path / "h.csv"
+    )
+    told = json.loads(done.stdout)
+    assert [len(row["runs"]) for row in told] == [6]
+    assert {*told[0]["runs"]} <= {*LossTable.read(table).trials}
+    assert told[0]["regret"] >= 0
 
 
 @pytest.fixture
