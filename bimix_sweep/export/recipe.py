@@ -205,21 +205,20 @@ class Recipe(_Part):
             check_names(tuple(self.proportions))
         except MixtureError as error:
             raise ValueError(f"proportions: {error}") from None
-        for where, mixture in (
-            ("proportions", self.proportions),
-            *((f"alternatives.{i}", m) for i, m in enumerate(self.alternatives)),
-        ):
+        others: list[tuple[str, Mapping[str, Any]]] = [
+            (f"alternatives.{i}", mixture) for i, mixture in enumerate(self.alternatives)
+        ]
+        for name, part in (("gain", self.gain), ("prior", self.prior)):
+            others += [(f"{name}.proportions", part.proportions)] if part else []
+        for where, mixture in (("proportions", self.proportions), *others):
             if abs(sum(mixture.values()) - 1) > SUM_TOLERANCE:
                 raise ValueError(
                     f"{where} sums to {sum(mixture.values()):.6g}; need 1 within {SUM_TOLERANCE:g}"
                 )
         if self.regret and len(self.regret) < 2:
             raise ValueError(f"regret has only {', '.join(self.regret)}; need expected and upper95")
-        keyed: list[tuple[str, Mapping[str, Any]]] = [
-            (f"alternatives.{i}", mixture) for i, mixture in enumerate(self.alternatives)
-        ]
-        keyed += [(key, getattr(self, key)) for key in ("region", "interval", "tokens", "epochs")]
-        for where, values in keyed:
+        others += [(key, getattr(self, key)) for key in ("region", "interval", "tokens", "epochs")]
+        for where, values in others:
             if unknown := next((name for name in values if name not in self.proportions), None):
                 raise ValueError(
                     f"{where} names domain {shown(unknown)}; need domains of proportions"

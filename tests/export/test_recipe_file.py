@@ -10,6 +10,14 @@ from bimix_sweep.export.rounding import rounded
 
 WHOLE = {
     "proportions": {"web": 0.5, "code": 0.3, "math": 0.2},
+    "gain": {
+        "baseline": "today",
+        "proportions": {"web": 0.9, "code": 0.1, "math": 0.0},
+        "value": 0.02,
+        "lower": 0.01,
+        "upper": 0.03,
+        "measured": True,
+    },
     "region": {"web": [0.4, 0.6], "code": [0.2, 0.4], "math": [0.1, 0.3]},
     "alternatives": [{"web": 0.4, "code": 0.4, "math": 0.2}],
     "interval": {"web": [0.45, 0.55], "code": [0.25, 0.35], "math": [0.15, 0.25]},
@@ -26,6 +34,7 @@ WHOLE = {
     "tokens": {"web": 5e12, "code": 3e12, "math": 2e12},
     "epochs": {"web": 1.25, "code": None, "math": 4.0},
     "binding": [{"domain": "math", "bound": "max", "cost": 0.03}],
+    "prior": {"proportions": {"web": 0.6, "code": 0.3, "math": 0.1}, "kl": 0.05, "cost": 0.001},
     "law": {"choice": {"web": "bimix"}},
     "comparison": {"sentence": "They do not differ."},
     "excluded": {"trial-7": "its loss was nan"},
@@ -46,11 +55,12 @@ def test_a_recipe_read_and_written_again_is_the_same_file(tmp_path):
     again = json.loads((tmp_path / "again.json").read_text())
     assert list(again) == [
         "proportions",
+        "gain",
         "region",
         "alternatives",
         "interval",
         "within",
-        *list(WHOLE)[5:],
+        *list(WHOLE)[6:],
     ]
     assert again == WHOLE
 
