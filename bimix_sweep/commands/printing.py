@@ -72,7 +72,7 @@ def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> 
     title = "the predicted optimum" if recipe.comparison is None else "the recommended mixture"
     print_rows(title, _recipe_rows(recipe))
     if recipe.predicted_losses:
-        print_rows("predicted losses of this mixture", _loss_rows(recipe))
+        print_rows(f"predicted losses of this mixture{_where(recipe)}", _loss_rows(recipe))
     for line in _recipe_lines(recipe):
         typer.echo(line)
     print_notes(recipe.not_tested)
@@ -124,7 +124,7 @@ def _recipe_lines(recipe: "Recipe") -> list[str]:
     from bimix_sweep.sweep.history.snapshot import percent
 
     lines = [
-        f"regret: expected {percent(recipe.regret['expected'])}, at most "
+        f"regret{_where(recipe)}: expected {percent(recipe.regret['expected'])}, at most "
         f"{percent(recipe.regret['upper95'])} (95 %)"
     ]
     if ranged := [target for target, goal in recipe.goals.items() if goal.range is not None]:
@@ -148,6 +148,11 @@ def _recipe_lines(recipe: "Recipe") -> list[str]:
     if recipe.comparison is not None:
         lines.append(printable(str(recipe.comparison["sentence"])))
     return lines
+
+
+def _where(recipe: "Recipe") -> str:
+    """` at the final run` where the mixture is chosen for its steps and size."""
+    return "" if recipe.at_trials is None else " at the final run"
 
 
 def _limit(bound: "Binding", recipe: "Recipe") -> str:

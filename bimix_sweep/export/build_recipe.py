@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import JsonValue, ValidationError
@@ -15,6 +15,7 @@ from bimix_sweep.export.recipe import (
     Certificate,
     Interval,
     Recipe,
+    RecipeAtTrials,
     RecipeGain,
     RecipeGoal,
     RecipePrior,
@@ -24,6 +25,7 @@ from bimix_sweep.export.validation_error import explain
 from bimix_sweep.law.optimum.answer import not_tested
 from bimix_sweep.law.optimum.gain import Gain, predicted_gain
 from bimix_sweep.law.optimum.optimal_mixture import Optimum
+from bimix_sweep.law.optimum.regret import Regret
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import Mixture
@@ -64,6 +66,7 @@ def build_recipe(
         return Recipe(
             proportions=proportions,
             gain=_gain(gain_of(law, problem, mixture, comparison)),
+            at_trials=_at_trials(optimum),
             predicted_losses=losses,
             predicted_sd=sd,
             goals={
@@ -95,6 +98,7 @@ def gain_of(
         OptimumError, MixtureError: the law cannot predict it.
     """
     name, over = problem.baseline
+    step, size = problem.compared_at
     if comparison is not None and (measured := comparison.gain(name, over)) is not None:
         return measured
     return predicted_gain(
@@ -104,8 +108,8 @@ def gain_of(
         baseline=name,
         weights=problem.weights,
         objective=problem.objective,
-        step=problem.step,
-        size=problem.size,
+        step=step,
+        size=None if law.sizes is None else size,
         generator=problem.generator(),
     )
 
@@ -119,6 +123,23 @@ def _gain(gain: Gain) -> RecipeGain:
         upper=gain.upper,
         measured=gain.measured,
     )
+
+
+def _at_trials(optimum: Optimum) -> RecipeAtTrials | None:
+    small = optimum.at_trials
+    if small is None:
+        return None
+    return RecipeAtTrials(
+        proportions=rounded(small.mixture.as_dict()),
+        distance=small.distance,
+        regret=_regret(small.regret),
+        step=small.step,
+        size=small.size,
+    )
+
+
+def _regret(regret: Regret) -> dict[Literal["expected", "upper95"], float]:
+    return {"expected": max(regret.expected, 0.0), "upper95": max(regret.upper95, 0.0)}
 
 
 def _prior(optimum: Optimum, problem: ProblemStatement) -> RecipePrior | None:
@@ -154,10 +175,7 @@ def _optimum(optimum: Optimum) -> dict[str, Any]:
         "interval": _intervals(optimum.interval),
         "within": optimum.within,
         "alternatives": [rounded(mixture.as_dict()) for mixture in optimum.alternatives],
-        "regret": {
-            "expected": max(optimum.regret.expected, 0.0),
-            "upper95": max(optimum.regret.upper95, 0.0),
-        },
+        "regret": _regret(optimum.regret),
         "certificate": Certificate(
             gap=max(optimum.gap, 0.0),
             scope=optimum.scope,  # type: ignore[arg-type]

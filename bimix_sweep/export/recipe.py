@@ -84,6 +84,21 @@ class RecipeGain(_Part):
         )
 
 
+RecipeRegret = dict[Literal["expected", "upper95"], Annotated[float, Field(ge=0)]]
+
+
+class RecipeAtTrials(_Part):
+    """The best mixture at the steps and size of the trials, beside that for the final run."""
+
+    proportions: dict[str, Proportion] = Field(description="its proportions")
+    distance: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="total variation to the law's optimum for the final run"
+    )
+    regret: RecipeRegret = Field(description="as `regret`, at the steps and size of the trials")
+    step: Positive = Field(description="optimizer steps of the trials")
+    size: Positive | None = Field(description="non-embedding parameters of the trials")
+
+
 class RecipePrior(_Part):
     """The mixture that the recommended one stays near."""
 
@@ -150,10 +165,15 @@ class Recipe(_Part):
         description="direction and range of targets that have them; one that is not named is a "
         "loss, minimised",
     )
-    regret: dict[Literal["expected", "upper95"], Annotated[float, Field(ge=0)]] = Field(
+    regret: RecipeRegret = Field(
         default={},
         description="what the law's optimum may cost against the true one, as fractions of its "
         "weighted loss: mean, 95 % bound",
+    )
+    at_trials: RecipeAtTrials | None = Field(
+        default=None,
+        description="the best mixture at the steps and size of the trials, where the choice is made "
+        "for those of the final run",
     )
     certificate: Certificate | None = None
     step: Positive | None = Field(

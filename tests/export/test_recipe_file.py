@@ -26,6 +26,13 @@ WHOLE = {
     "predicted_sd": {"web": 0.01, "mmlu": 0.02},
     "goals": {"mmlu": {"goal": "max", "range": [0.0, 1.0]}},
     "regret": {"expected": 0.0004, "upper95": 0.001},
+    "at_trials": {
+        "proportions": {"web": 0.55, "code": 0.3, "math": 0.15},
+        "distance": 0.05,
+        "regret": {"expected": 0.0002, "upper95": 0.0006},
+        "step": 800.0,
+        "size": 2e5,
+    },
     "certificate": {"gap": 1e-9, "scope": "global"},
     "step": 800.0,
     "size": 2e5,

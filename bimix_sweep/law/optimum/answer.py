@@ -2,14 +2,24 @@
 
 from dataclasses import replace
 
-from bimix_sweep.law.optimum.optimal_mixture import Optimum, optimal_mixture
+from bimix_sweep.law.optimum.optimal_mixture import (
+    Optimum,
+    OptimumAtTrials,
+    optimal_mixture,
+)
 from bimix_sweep.law.posterior.beyond_trials import BeyondTrials, beyond_trials
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.law.posterior.problem_statement import ProblemStatement
+from bimix_sweep.mixture.simplex import total_variation
+from bimix_sweep.text import magnitude
 
 
 def answer(law: FittedLaw, problem: ProblemStatement, *, within: float = 0.005) -> Optimum:
     """Returns the best mixture for a decision problem, as `optimal_mixture` finds it.
+
+    Where the final run is stated, this is the best mixture at its steps and size, and `at_trials`
+    of the result is the best one at the steps and size of the trials. A law without sizes compares
+    at its own size.
 
     Args:
         law: fitted losses.
@@ -20,17 +30,38 @@ def answer(law: FittedLaw, problem: ProblemStatement, *, within: float = 0.005) 
         OptimumError: the law cannot solve the problem.
         MixtureError: the bounds leave no mixture.
     """
-    return optimal_mixture(
-        law,
-        problem.final_domains,
-        weights=problem.weights,
-        objective=problem.objective,
-        step=problem.step,
-        size=problem.size,
-        prior=problem.prior,
-        kl=problem.kl,
-        within=within,
-        generator=problem.generator(),
+    step, size = problem.compared_at
+    if law.sizes is None and problem.size is None:
+        size = None
+
+    def best_at(step: float | None, size: float | None) -> Optimum:
+        return optimal_mixture(
+            law,
+            problem.final_domains,
+            weights=problem.weights,
+            objective=problem.objective,
+            step=step,
+            size=size,
+            prior=problem.prior,
+            kl=problem.kl,
+            within=within,
+            generator=problem.generator(),
+        )
+
+    best = best_at(step, size)
+    if (step, size) == (problem.step, problem.size):
+        return best
+    small = best_at(problem.step, problem.size)
+    distance = total_variation(best.mixture.as_array(), small.mixture.as_array())
+    return replace(
+        best,
+        at_trials=OptimumAtTrials(
+            mixture=small.mixture,
+            distance=distance,
+            regret=small.regret,
+            step=small.step,
+            size=small.size,
+        ),
     )
 
 
@@ -52,13 +83,15 @@ def not_tested(
         sizes=law.sizes,
         tokens_per_step=problem.tokens_per_step,
         final=problem.final,
-        step=optimum.step,
-        size=optimum.size,
+        step=optimum.step if optimum.at_trials is None else None,
+        size=optimum.size if optimum.at_trials is None else None,
         as_configured=problem.as_configured,
     )
     kept = law.problem
     parts = problem.differences(kept, law.targets) if kept and kept.sweep else ()
     sentences = [*beyond.sentences]
+    if optimum.at_trials is not None:
+        sentences.append(_at_final(optimum, optimum.at_trials, law))
     if parts:
         sentences.append(
             "This answers another problem than that of the sweep "
@@ -71,3 +104,21 @@ def not_tested(
             "No confirmation trials compare this mixture with others: its losses are predicted."
         )
     return replace(beyond, sentences=tuple(sentences))
+
+
+def _at_final(optimum: Optimum, small: OptimumAtTrials, law: FittedLaw) -> str:
+    """Says what a choice at the final run's steps and size rests on."""
+    sizes = law.sizes
+    rests = (
+        "how mixtures change with size is not known from these trials, only assumed"
+        if sizes is None or sizes[0] == sizes[1]
+        else f"how mixtures change with size is that between {magnitude(sizes[0])} and "
+        f"{magnitude(sizes[1])} parameters"
+    )
+    return (
+        f"The mixture is the best one for the final run as the law extrapolates: {rests}, and how "
+        "they change with steps is that along the trials' curves. It lies "
+        f"{small.distance:.3f} (total variation) from the best one at the trials' own steps and "
+        f"size, where the regret of that one is {small.regret.expected:.2%} expected and at most "
+        f"{small.regret.upper95:.2%} (95 %)."
+    )

@@ -29,6 +29,22 @@ NUM_ALTERNATIVES = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OptimumAtTrials:
+    """Predicted optimum at the steps and size of the trials, beside that for the final run."""
+
+    mixture: Mixture
+    """Proportions."""
+    distance: float
+    """Total variation to the optimum for the final run, in [0, 1]."""
+    regret: Regret
+    """Expected loss of deciding for this mixture, at the steps and size of the trials."""
+    step: float
+    """Optimizer step of the trials."""
+    size: float | None
+    """Non-embedding parameters of the trials; None where the law has no sizes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Optimum:
     """The predicted optimum and its evidence."""
 
@@ -68,6 +84,9 @@ class Optimum:
     """{"step", "size"}: factor beyond the fitted range, 1 inside."""
     within: float
     """Width of the region, a fraction of the objective."""
+    at_trials: OptimumAtTrials | None = None
+    """Optimum at the steps and size of the trials, where another one was chosen for the final
+    run."""
 
 
 def optimal_mixture(

@@ -64,7 +64,7 @@ def beyond_trials(
     factors = {"step": at_step, "size": _most(at_size, final_size), "tokens": final_tokens}
     sentences = [
         f"The losses are compared at {name} {magnitude(value)}, {factor(times)} times beyond the "
-        f"trials: no regret or interval covers that."
+        f"trials: that the law holds there is assumed."
         for name, value, times in (("step", step, at_step), ("size", size, at_size))
         if value is not None and times is not None and times > 1
     ]

@@ -13,9 +13,9 @@ class ProblemChange:
     """Parts of a decision problem to replace; None, and names not given, keep their values."""
 
     step: float | None = None
-    """Optimizer step at which losses are compared."""
+    """Optimizer step at which losses are compared, instead of those of the final run."""
     size: float | None = None
-    """Non-embedding parameters at which losses are compared."""
+    """Non-embedding parameters at which losses are compared, instead of those of the final run."""
     weights: Mapping[str, float] | None = None
     """{target: importance}."""
     objective: str | None = None
@@ -52,6 +52,7 @@ class ProblemChange:
             problem,
             domains=self._domains(problem.domains),
             final=final,
+            at_final=problem.at_final and self.step is None and self.size is None,
             step=problem.step if self.step is None else self.step,
             size=problem.size if self.size is None else self.size,
             weights=problem.weights if self.weights is None else self.weights,

@@ -70,6 +70,9 @@ class ProblemStatement:
     by the trainer."""
     final: FinalRun | None = None
     """The run that the mixture is for; None where not stated."""
+    at_final: bool = True
+    """Whether losses are compared at the steps and the size of the final run, as far as they are
+    known. False where a person states `step` or `size`."""
     today: Mixture | None = None
     """Mixture trained on now, the baseline of the gain; None where not stated."""
     prior: Mixture | None = None
@@ -103,6 +106,20 @@ class ProblemStatement:
         if self.final is None or self.final.tokens is None:
             return self.domains
         return self.domains.capped(self.final.tokens, self.final.max_epochs)
+
+    @property
+    def compared_at(self) -> tuple[float | None, float | None]:
+        """Step and size at which losses are compared.
+
+        These are those of the final run where it is stated: its tokens count in steps of the
+        trials, whose batch may differ. None: the largest fitted.
+        """
+        step, size = self.step, self.size
+        if self.final is None or not self.at_final:
+            return step, size
+        if self.final.tokens is not None and self.tokens_per_step is not None:
+            step = self.final.tokens / self.tokens_per_step
+        return step, size if self.final.size is None else self.final.size
 
     @property
     def baseline(self) -> tuple[Baseline, Mixture]:
@@ -159,6 +176,7 @@ class ProblemStatement:
             "tokens_per_step": self.tokens_per_step,
             "as_configured": self.as_configured,
             "final": None if self.final is None else asdict(self.final),
+            "at_final": self.at_final,
             "today": None if self.today is None else self.today.as_dict(),
             "prior": None if self.prior is None else self.prior.as_dict(),
             "kl": self.kl,
@@ -206,6 +224,7 @@ class ProblemStatement:
                 size=_number(final["size"]),
                 max_epochs=float(final["max_epochs"]),
             ),
+            at_final=bool(data["at_final"]),
             today=None if today is None else Mixture.from_mapping(today),
             prior=None if prior is None else Mixture.from_mapping(prior),
             kl=kl,

@@ -11,6 +11,7 @@ from dataclasses import replace
 from bimix_sweep.design.stopping import Decision
 from bimix_sweep.design.trial import CONFIRMATION, Proposal
 from bimix_sweep.errors import BimixSweepError, SweepError
+from bimix_sweep.law.optimum.answer import answer
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.coordinator.progress_log import SweepLog
 from bimix_sweep.sweep.coordinator.replicas import Replicas
@@ -230,17 +231,19 @@ class Decisions:
         # a fit from scratch gives the same law for the same points, whatever happened before
         refit = planning_replica.state.refit(anew=True)
         self._record_refits("end")
-        law, optimum = refit.law, refit.optimum
-        if law is None or optimum is None:
+        law = refit.law
+        if law is None or refit.optimum is None:
             trials = [r for r in planning_replica.state.trials.values() if r.role == "sweep"]
             finished = sum(record.state == "finished" for record in trials)
             raise SweepError(
                 f"{finished} of {len(trials)} trials finished, too few for a law; "
                 f"{advice(planning_replica, self._folder)}"
             )
-        mixtures = confirmation_mixtures(planning_replica, optimum.mixture)
-        what = f"the predicted optimum {describe(optimum.mixture.as_dict())}"
-        if (distance := nearest_confirmation(planning_replica, mixtures, optimum.mixture)) is None:
+        problem = planning_replica.spec.problem(planning_replica.first.name, refit.num_points)
+        chosen = answer(law, problem).mixture
+        mixtures = confirmation_mixtures(planning_replica, chosen)
+        what = f"the predicted optimum {describe(chosen.as_dict())}"
+        if (distance := nearest_confirmation(planning_replica, mixtures, chosen)) is None:
             self._log.say(f"{what} is trained beside the others, {PAIRS} seeds each")
         else:
             self._log.say(
