@@ -221,3 +221,25 @@ def test_a_python_file_that_hides_the_package_it_imports_is_told(tmp_path, domai
     done = export_recipe(HALVES, "torchtitan", tmp_path / "torchtitan.py", file)
     assert "torchtitan.py hides the package torchtitan from Python" in done.warnings[0]
     assert not export_recipe(HALVES, "torchtitan", tmp_path / "mix.py", file).warnings
+
+
+def test_two_caches_of_mosaic_streaming_never_lie_in_one_folder(tmp_path):
+    recipe = Recipe(proportions={"dolma/web": 0.5, "dolma": 0.25, "Dolma": 0.25})
+    paths = {name: {"path": f"/data/{number}"} for number, name in enumerate(recipe.proportions)}
+    (tmp_path / "d.yaml").write_text(yaml.safe_dump(paths))
+    export_recipe(recipe, "mosaic-streaming", tmp_path / "out.yaml", tmp_path / "d.yaml")
+    streams = yaml.safe_load((tmp_path / "out.yaml").read_text())["train_loader"]["dataset"]
+    folders = [stream["local"].casefold() for stream in streams["streams"].values()]
+    assert list(streams["streams"]) == list(recipe.proportions)
+    assert len({folder.rpartition("/")[0] for folder in folders}) == 1
+    assert len(set(folders)) == 3
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/.."])
+def test_a_name_stands_for_no_path_outside_the_trainers_folder(tmp_path, name):
+    recipe = Recipe(proportions={name: 1.0})
+    with pytest.raises(ExportError, match="would be a path outside the trainer's folder"):
+        export_recipe(recipe, "nanotron", tmp_path / "out.yaml", names=True)
+    export_recipe(Recipe(proportions={"a/b": 1.0}), "nanotron", tmp_path / "out.yaml", names=True)
+    (stage,) = yaml.safe_load((tmp_path / "out.yaml").read_text())["data_stages"]
+    assert stage["data"]["dataset"]["dataset_folder"] == ["a/b"]
