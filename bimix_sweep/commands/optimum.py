@@ -13,7 +13,7 @@ from bimix_sweep.commands.options import (
     bounds,
     numbers_in,
 )
-from bimix_sweep.commands.printing import print_notes, print_recipe
+from bimix_sweep.commands.printing import check_outputs, print_notes, print_recipe, print_written
 from bimix_sweep.errors import ConfigError
 
 RecipeOut = Annotated[str, typer.Option("-o", "--out", help="The recipe's file, RECIPE.json.")]
@@ -82,6 +82,7 @@ def optimum(
     from bimix_sweep.law.posterior.problem_change import ProblemChange
     from bimix_sweep.sweep.stored_law import stored_law
 
+    check_outputs(out, as_json)
     if not 0 < within < 1:
         raise ConfigError(f"--within is {within:g}; need a fraction above 0 and below 1")
     stored = stored_law(law)
@@ -107,7 +108,7 @@ def optimum(
     recipe = stored.recipe(problem, within, provenance)
     recipe.write(out)
     if not as_json:
-        print_notes(list(stored.notes))
-    print_recipe(recipe, None, as_json)
+        print_notes(list(stored.notes), err=True)
+    print_recipe(recipe, None, as_json, err=out == "-")
     if not as_json:
-        typer.echo(f"wrote {out}")
+        print_written(out)

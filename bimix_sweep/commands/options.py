@@ -78,14 +78,17 @@ MinOption = Annotated[
 LawSource = Annotated[
     str,
     typer.Argument(
-        metavar="LAW.json|DIR", help="A law that fit wrote, or the folder or URI of a sweep."
+        metavar="LAW.json|DIR",
+        help="A law that fit wrote (- for standard input), or the folder or URI of a sweep.",
     ),
 ]
 RunsTable = Annotated[
     str,
     typer.Argument(
         metavar="TABLE",
-        help="Finished runs: CSV or Parquet with trial, step, r_<domain>, loss_<target>.",
+        help="Finished runs: CSV or Parquet with r_<domain>, loss_<target>, and trial and step "
+        "where a run has several rows; - for standard input. bimix-sweep table makes one from the "
+        "files that you have.",
     ),
 ]
 

@@ -12,23 +12,21 @@ from bimix_sweep.mixture.domains import check_names
 from bimix_sweep.mixture.goals import PLAIN, Goals, first_refused, hint
 from bimix_sweep.mixture.simplex import Array
 
+NO_STEP = 1.0
+"""Step of every row of a table without a column `step`: each row is the end of a trial. A law of
+such a table says nothing about steps."""
+
 
 def names_of(
     path: str | Path, columns: Mapping[str, pa.Array]
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Returns the names of domains and targets, from the names of the columns, and the (rows,)
-    names of the trials.
+    names of the trials; without a column `trial`, a row's number names its trial.
 
     Raises:
         TableError: a column is missing, there are no rows, or a row has no trial.
         MixtureError: a domain or target has a name that `check_names` refuses.
     """
-    for needed in ("trial", "step"):
-        if needed not in columns:
-            raise TableError(
-                f"{path}: no column {needed}; need trial, step, r_<domain> and loss_<target> "
-                "columns"
-            )
     domains = tuple(name[2:] for name in columns if name.startswith("r_"))
     targets = tuple(name[5:] for name in columns if name.startswith("loss_"))
     if not domains or not targets:
@@ -38,7 +36,9 @@ def names_of(
         )
     check_names(domains)
     check_names(targets, "target")
-    trials = tuple("" if value is None else str(value) for value in columns["trial"].to_pylist())
+    rows = len(next(iter(columns.values())))
+    given = columns["trial"].to_pylist() if "trial" in columns else range(1, rows + 1)
+    trials = tuple("" if value is None else str(value) for value in given)
     if not trials:
         raise TableError(f"{path}: no rows; need at least one finished run")
     if "" in trials:
@@ -85,6 +85,8 @@ def check_rows(
     sizes: Array,
     seeds: Array,
     proportions: Array,
+    *,
+    stated: bool,
 ) -> None:
     """Checks that each run has one row a step and one mixture.
 
@@ -93,6 +95,7 @@ def check_rows(
         trials: (rows,) names; a run is a trial with its size and seed.
         steps, sizes, seeds: (rows,), sizes and seeds NaN where not given.
         proportions: (rows, domains).
+        stated: whether the table has a column `step`.
 
     Raises:
         TableError: two rows have the same run and step, or a run has two mixtures.
@@ -106,13 +109,32 @@ def check_rows(
         )
         first = row_of.setdefault((trial, float(steps[row]), size, seed), row)
         if first != row:
+            where = f"at step {steps[row]:g}" if stated else "and there is no column step"
             raise TableError(
-                f"{path}: rows {first + 1} and {row + 1} are both trial {trial} at step "
-                f"{steps[row]:g}; need one row for each"
+                f"{path}: rows {first + 1} and {row + 1} are both trial {trial} {where}; need one "
+                "row for each"
             )
         start = mixture_of.setdefault((trial, size, seed), row)
         if np.abs(proportions[start] - proportions[row]).max() > 1e-6:
             raise TableError(
                 f"{path}: trial {trial} has different proportions in rows {start + 1} and "
                 f"{row + 1}; need one mixture a trial"
+            )
+
+
+def check_curves(path: str | Path, steps: Array, proportions: Array) -> None:
+    """Checks that a table without a column `trial` has no rows of one mixture at several steps,
+    which may be the curve of one trial.
+
+    Raises:
+        TableError: there are such rows.
+    """
+    first: dict[bytes, int] = {}
+    for row, mixture in enumerate(proportions):
+        other = first.setdefault(mixture.tobytes(), row)
+        if steps[other] != steps[row]:
+            raise TableError(
+                f"{path}: rows {other + 1} and {row + 1} have one mixture at steps "
+                f"{steps[other]:g} and {steps[row]:g}, and there is no column trial; add one that "
+                "says which rows are one run"
             )

@@ -126,7 +126,7 @@ def test_a_step_beyond_the_fitted_ones_is_said_to_be_extrapolated(law, tmp_path)
     (tmp_path / "m.csv").write_text("r_web,r_code,r_math,step\n.4,.3,.3,8000\n")
     assert (
         "1 of 1 rows lie outside the fitted steps 200-800"
-        in bimix("predict", law, tmp_path / "m.csv", "-o", tmp_path / "o.csv").stdout
+        in bimix("predict", law, tmp_path / "m.csv", "-o", tmp_path / "o.csv").output
     )
 
 
@@ -486,7 +486,7 @@ def test_a_size_means_nothing_to_a_law_without_sizes_and_that_is_said(law, tmp_p
     assert "size is 1e+09, and this law was fitted without sizes; leave it out" in done.output
     assert not (tmp_path / "r.json").exists()
     (tmp_path / "m.csv").write_text("r_web,r_code,r_math,size\n.4,.3,.3,1e9\n")
-    said = bimix("predict", law, tmp_path / "m.csv", "-o", tmp_path / "o.csv").stdout
+    said = bimix("predict", law, tmp_path / "m.csv", "-o", tmp_path / "o.csv").output
     assert "this law was fitted without sizes; the size column changes nothing" in said
 
 
@@ -494,18 +494,18 @@ def test_a_law_of_a_table_says_how_far_the_final_run_lies_beyond_it_as_far_as_it
     table, law, tmp_path
 ):
     final = ("--final-tokens", "8e12", "--final-size", "7e9")
-    said = bimix("optimum", law, "-o", tmp_path / "r.json", *final).stdout
+    said = bimix("optimum", law, "-o", tmp_path / "r.json", *final).output
     assert "The sizes of the trials are not known: how far a final run of 7e9 parameters" in said
-    assert "a final run of 8e12 tokens lies beyond their 800 steps is not known" in said
+    assert "a final run of 8e12 tokens lies beyond them (800 steps) is not known" in said
     assert json.loads((tmp_path / "r.json").read_text())["extrapolation"] == {"step": 1.0}
     bimix("fit", table, "-o", tmp_path / "t.json", "--tokens-per-step", "1e6")
-    said = bimix("optimum", tmp_path / "t.json", "-o", tmp_path / "r.json", *final).stdout
+    said = bimix("optimum", tmp_path / "t.json", "-o", tmp_path / "r.json", *final).output
     assert "holds at 8e12 tokens (10,000 times as many) is assumed" in said
     assert "another problem" not in said
     recipe = json.loads((tmp_path / "r.json").read_text())
     assert recipe["extrapolation"] == {"step": 1.0, "tokens": 1e4}
     assert sum(recipe["tokens"].values()) == pytest.approx(8e12)
-    assert "The final run is not stated" in bimix("optimum", law, "-o", tmp_path / "r.json").stdout
+    assert "The final run is not stated" in bimix("optimum", law, "-o", tmp_path / "r.json").output
 
 
 def test_what_holds_the_optimum_back_is_named_as_the_cap_it_is(law, tmp_path):
@@ -519,7 +519,7 @@ def test_what_holds_the_optimum_back_is_named_as_the_cap_it_is(law, tmp_path):
         "2e9",
         "--max-epochs",
         "4",
-    ).stdout
+    ).output
     assert "the limit of 4 epochs of math's 1e+08 tokens limits the optimum" in capped
     both = bimix(
         *words,
@@ -531,7 +531,7 @@ def test_what_holds_the_optimum_back_is_named_as_the_cap_it_is(law, tmp_path):
         "4",
         "--max",
         "math=.1",
-    ).stdout
+    ).output
     assert "the max of math limits the optimum" in both
 
 
@@ -539,14 +539,14 @@ def test_with_a_pull_the_regret_is_said_to_hold_what_the_pull_costs(law, tmp_pat
     (tmp_path / "prior.json").write_text('{"web": 0.9, "code": 0.05, "math": 0.05}')
     said = bimix(
         "optimum", law, "-o", tmp_path / "r.json", "--prior", tmp_path / "prior.json", "--kl", "1"
-    ).stdout
+    ).output
     assert (
         "the regret is of the loss alone, without the pull towards --prior, so it includes what "
         "staying near --prior costs" in said
     )
     recipe = json.loads((tmp_path / "r.json").read_text())
     free = bimix("optimum", law, "-o", tmp_path / "free.json")
-    assert "without the pull" not in free.stdout
+    assert "without the pull" not in free.output
     assert (
         recipe["regret"]["expected"]
         > 0.05
@@ -555,7 +555,7 @@ def test_with_a_pull_the_regret_is_said_to_hold_what_the_pull_costs(law, tmp_pat
 
 
 def test_an_optimum_says_what_it_comes_from_and_no_regret_reads_as_nothing(law, tmp_path):
-    said = bimix("optimum", law, "-o", tmp_path / "r.json", "--max", "web=.9").stdout
+    said = bimix("optimum", law, "-o", tmp_path / "r.json", "--max", "web=.9").output
     provenance = json.loads((tmp_path / "r.json").read_text())["provenance"]
     assert (
         provenance["law_digest"] == json.loads((tmp_path / "r.json").read_text())["law"]["digest"]
@@ -586,10 +586,10 @@ def test_an_option_with_a_wrong_value_says_which_there_are(table):
 def test_two_mixtures_are_said_to_be_too_few_to_judge(table, tmp_path):
     runs = LossTable.read(table)
     runs.select([trial in ("t0", "t1") for trial in runs.trials]).write(tmp_path / "two.csv")
-    said = bimix("fit", tmp_path / "two.csv", "-o", tmp_path / "law.json").stdout
+    said = bimix("fit", tmp_path / "two.csv", "-o", tmp_path / "law.json").output
     assert "2 mixtures are too few to judge" in said
     assert "not enough lower" not in said
-    assert "too few to judge" not in bimix("fit", table, "-o", tmp_path / "law.json").stdout
+    assert "too few to judge" not in bimix("fit", table, "-o", tmp_path / "law.json").output
 
 
 def test_report_prints_json_when_asked(tmp_path):
