@@ -63,8 +63,9 @@ GoalOption = Annotated[
         "--goal",
         metavar="TARGET=GOAL",
         help="Direction of a target: min (a loss, the default), or with its smallest and largest "
-        "possible value max:LOW:HIGH or min:LOW:HIGH; --goal arc=max:0:1 for an accuracy. Values "
-        "are given and shown in the target's own unit.",
+        "possible value max:LOW:HIGH or min:LOW:HIGH; --goal arc=max:0:1 for an accuracy. A * in "
+        "TARGET stands for any text: '*/acc=max:0:1'. Values are given and shown in the target's "
+        "own unit.",
     ),
 ]
 MaxOption = Annotated[

@@ -31,9 +31,9 @@ from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table_checks import (
     NO_STEP,
     check_curves,
-    check_goals,
     check_losses,
     check_rows,
+    goals_by_target,
     names_of,
 )
 from bimix_sweep.mixture.table_notes import repeated, unused
@@ -189,8 +189,7 @@ class LossTable:
         )
         sizes = numbers(path, columns, "size", minimum=0, open_end=True, optional=True)
         seeds = numbers(path, columns, "seed", optional=True)
-        goals = dict(goals or {})
-        check_goals(path, goals, targets)
+        goals = goals_by_target(path, goals or {}, targets)
         losses = np.stack(
             [numbers(path, columns, f"loss_{target}", optional=True) for target in targets], axis=1
         )

@@ -1,5 +1,6 @@
 """Checks of a loss table's columns and rows; a message about a row counts from 1."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 from bimix_sweep.errors import TableError
 from bimix_sweep.mixture.column_parsing import hint_for_proportions
 from bimix_sweep.mixture.domains import check_names
-from bimix_sweep.mixture.goals import PLAIN, Goals, first_refused, hint
+from bimix_sweep.mixture.goals import PLAIN, Goal, Goals, first_refused, hint
 from bimix_sweep.mixture.simplex import Array
 
 NO_STEP = 1.0
@@ -46,17 +47,25 @@ def names_of(
     return domains, targets, trials
 
 
-def check_goals(path: str | Path, goals: Goals, targets: Sequence[str]) -> None:
-    """Checks that the table has a column for every target whose goal is given.
+def goals_by_target(path: str | Path, goals: Goals, targets: Sequence[str]) -> dict[str, Goal]:
+    """Returns {target: goal}; a name with a `*` gives its goal to each target that fits it and has
+    no goal of its own name.
 
     Raises:
-        TableError: a column is missing.
+        TableError: a name fits no target of the table.
     """
-    if unknown := next((name for name in goals if name not in targets), None):
-        raise TableError(
-            f"{path} has no column loss_{unknown}, whose goal is given; its targets are "
-            f"{', '.join(targets)}"
-        )
+    found = {name: goal for name, goal in goals.items() if name in targets}
+    for name, goal in goals.items():
+        pattern = ".*".join(map(re.escape, name.split("*")))
+        fitting = [t for t in targets if t == name or ("*" in name and re.fullmatch(pattern, t))]
+        if not fitting:
+            raise TableError(
+                f"{path} has no column loss_{name}, whose goal is given; its targets are "
+                f"{', '.join(targets)}"
+            )
+        for target in fitting:
+            found.setdefault(target, goal)
+    return found
 
 
 def check_losses(
