@@ -17,7 +17,14 @@ from bimix_sweep.commands.options import (
     goals_of,
     parse_retry_failed,
 )
-from bimix_sweep.commands.printing import print_json, print_notes, print_progress, print_rows
+from bimix_sweep.commands.printing import (
+    check_outputs,
+    print_json,
+    print_notes,
+    print_progress,
+    print_rows,
+    print_written,
+)
 from bimix_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -99,6 +106,7 @@ def propose(
     from bimix_sweep.sweep.offline.from_table import propose_from_table
 
     check_ending(mixtures)
+    check_outputs(mixtures, as_json)
     kind = _kind(source)
     given = {
         "--out": out,
@@ -135,8 +143,8 @@ def propose(
 
 
 def _kind(source: str) -> str:
-    """Kind of the source by the ending of its name: TABLE, CONFIG or DIR."""
-    if source.endswith((".csv", ".parquet")):
+    """Kind of the source by the ending of its name: TABLE, CONFIG or DIR; `-` is a TABLE."""
+    if source == "-" or source.endswith((".csv", ".tsv", ".parquet")):
         return "TABLE"
     return "CONFIG" if source.endswith((".yaml", ".yml")) else "DIR"
 
@@ -170,17 +178,18 @@ def _print_trials(trials: "TrialTable", count: int, folder: str | None, mixtures
         folder: the sweep's folder; None for a table of finished runs.
         mixtures: file that the trials were written to.
     """
-    print_notes(list(trials.notes))
+    print_notes(list(trials.notes), err=True)
+    piped = mixtures == "-"
     rows = [_row(proposal, trials, "open") for proposal in trials.open] + [
         _row(proposal, trials, "new") for proposal in trials.new
     ]
     if rows:
-        print_rows(f"{len(trials.new)} new trials, {len(trials.open)} still open", rows)
+        print_rows(f"{len(trials.new)} new trials, {len(trials.open)} still open", rows, err=piped)
     if trials.confirmation or len(trials.new) < count:
-        typer.echo(_why_no_more(trials))
-    typer.echo(f"wrote {mixtures}")
+        typer.echo(_why_no_more(trials), err=piped)
+    print_written(mixtures)
     if folder is not None and rows:
-        typer.echo(f"when they are trained: bimix-sweep record {folder} LOSSES.csv")
+        typer.echo(f"when they are trained: bimix-sweep record {folder} LOSSES.csv", err=piped)
 
 
 def _why_no_more(trials: "TrialTable") -> str:

@@ -16,6 +16,7 @@ from bimix_sweep.commands.printing import (
 )
 
 if TYPE_CHECKING:
+    from bimix_sweep.design.replay.judging import ReplayRow
     from bimix_sweep.mixture.table import LossTable
 
 FEW = 10
@@ -92,11 +93,7 @@ def replay(
             seed=seed,
         )
     ]
-    left_out = {"num_judged", *(["cost"] if results[0].cost is None else [])}
-    rows = [
-        {name: value for name, value in asdict(row).items() if name not in left_out}
-        for row in results
-    ]
+    rows = _rows(results)
     write_columns(
         out, {name: pa.array([row[name] for row in rows], from_pandas=True) for name in rows[0]}
     )
@@ -112,6 +109,15 @@ def replay(
         f"judged on {'the runs not chosen' if heldout is None else heldout}", rows, err=out == "-"
     )
     print_written(out)
+
+
+def _rows(results: "list[ReplayRow]") -> list[dict[str, Any]]:
+    """Rows of the CSV; runs of one size and length have no column for the cost."""
+    left_out = {"num_judged", *(["cost"] if results[0].cost is None else [])}
+    return [
+        {name: value for name, value in asdict(row).items() if name not in left_out}
+        for row in results
+    ]
 
 
 def _notes(

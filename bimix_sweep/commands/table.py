@@ -1,6 +1,6 @@
 """Command that makes a loss table from the files that people have."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from bimix_sweep.commands.printing import (
     print_progress,
     print_written,
 )
+
+if TYPE_CHECKING:
+    from bimix_sweep.mixture.table import LossTable
 
 Files = Annotated[
     list[str],
@@ -124,13 +127,19 @@ def table(
     losses = others if len(others) > 1 else next(iter(others), None)
     made = LossTable.join(first, losses, goals_of(goal), **options)
     made.write(out)
+    _print_table(made, out, as_json)
+
+
+def _print_table(made: "LossTable", out: str, as_json: bool) -> None:
+    """Print what the written table holds, and its notes."""
+    trials = len(set(made.trials))
     print_notes(made.notes, err=True)
     if as_json:
         print_json(
             {
                 "table": out,
                 "rows": len(made),
-                "trials": len(set(made.trials)),
+                "trials": trials,
                 "domains": list(made.domains),
                 "targets": list(made.targets),
                 "notes": list(made.notes),
@@ -140,6 +149,6 @@ def table(
     print_progress(f"targets: {', '.join(made.targets)}")
     print_written(
         out,
-        f"{len(made)} rows of {len(set(made.trials))} trials, {len(made.domains)} domains and "
+        f"{len(made)} rows of {trials} trials, {len(made.domains)} domains and "
         f"{len(made.targets)} targets",
     )

@@ -33,7 +33,8 @@ def names_of(
     if not domains or not targets:
         raise TableError(
             f"{path}: {'no r_<domain>' if not domains else 'no loss_<target>'} column; need "
-            f"at least one{'' if domains else hint_for_proportions(columns)}"
+            f"at least one{'' if domains else hint_for_proportions(columns)}; bimix-sweep table "
+            "makes a loss table from other files"
         )
     check_names(domains)
     check_names(targets, "target")

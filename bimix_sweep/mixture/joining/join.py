@@ -7,7 +7,12 @@ import pyarrow as pa
 
 from bimix_sweep.errors import TableError
 from bimix_sweep.mixture.column_parsing import MISSING
-from bimix_sweep.mixture.joining.keys import key_of, match_rows
+from bimix_sweep.mixture.joining.keys import (
+    check_agreement,
+    key_of,
+    match_rows,
+    names_of_rows,
+)
 from bimix_sweep.mixture.joining.long_form import spread
 from bimix_sweep.mixture.joining.patterns import chosen, like_losses, listed, named, numeric
 from bimix_sweep.mixture.joining.sources import Source, UserFile, read_source
@@ -27,13 +32,13 @@ class ColumnOptions(TypedDict, total=False):
     on: str
     """Column of both files that says which rows belong together, or `A=B` where its names differ;
     default: the first column in common that has a different value in each row of mixtures."""
-    mixture: Sequence[str]
+    mixture: str | Sequence[str]
     """Patterns of the columns with proportions; default: `r_*`, else the numbers of the first of
     two files."""
-    loss: Sequence[str]
+    loss: str | Sequence[str]
     """Patterns of the columns with losses; default: `loss_*`, else the fractional numbers of the
     second of two files. With `target`, the column with the values; default: `loss`."""
-    strip: Sequence[str]
+    strip: str | Sequence[str]
     """Beginnings to remove from the names of domains and targets."""
     target: str
     """Long form: the column that names the target of a row."""
@@ -60,6 +65,7 @@ def joined(
     Raises:
         TableError: a file cannot be read, an option names no column, or no rows belong together.
     """
+    options = _checked(options)
     first = read_source(mixtures)
     if losses is None:
         if "on" in options:
@@ -70,9 +76,11 @@ def joined(
     shared = {*key, *(name for name in first.columns if name in second.columns)}
     domains = _domains(first, options, shared)
     left, right, notes = match_rows(first, second, key)
+    rows = first.take(left), second.take(right)
+    mixed, measured = rows[0].columns, rows[1].columns
     if "on" not in options:
+        check_agreement(*rows, key[0], names_of_rows(first, second))
         notes = (*notes, f"{first.name} and {second.name} are joined on {key[0]}")
-    mixed, measured = first.take(left).columns, second.take(right).columns
     both = UserFile(
         name=f"{first.name} with {second.name}",
         # A column of proportions is kept where the file of losses has one of the same name.
@@ -80,6 +88,20 @@ def joined(
         notes=(*first.notes, *second.notes, *notes),
     )
     return _table(both, domains, [n for n in measured if n not in shared], options, key[1])
+
+
+def _checked(options: ColumnOptions) -> ColumnOptions:
+    """Returns the options with a list of one text where a text stands for several.
+
+    Raises:
+        TableError: there is no such option.
+    """
+    known = [*ColumnOptions.__annotations__]
+    if unknown := next((name for name in options if name not in known), None):
+        raise TableError(f"no option {unknown}; need {', '.join(known)}")
+    several = {name: options.get(name) for name in ("mixture", "loss", "strip")}
+    lists = {name: [v] if isinstance(v, str) else [*(v or ())] for name, v in several.items()}
+    return ColumnOptions(**{**options, **lists})  # type: ignore[typeddict-item]
 
 
 def _domains(

@@ -39,11 +39,9 @@ def key_of(first: UserFile, second: UserFile, on: str | None) -> tuple[str, str]
                     f"{file.name}: no column {name} to join on; it has {listed(file.columns)}"
                 )
         return left, right or left
+    if names := names_of_rows(first, second):
+        return names[0], names[0]
     shared = [name for name in first.columns if name in second.columns]
-    for name in shared:
-        values = texts(first, name)
-        if len(set(values)) == len(values) and "" not in values:
-            return name, name
     raise TableError(
         f"{first.name} and {second.name} have "
         + (
@@ -53,6 +51,40 @@ def key_of(first: UserFile, second: UserFile, on: str | None) -> tuple[str, str]
         )
         + "; name the key with --on COLUMN, or --on A=B where its names differ"
     )
+
+
+def names_of_rows(first: UserFile, second: UserFile) -> list[str]:
+    """Returns the columns that both files have and that name each row of `first`; the number of a
+    row, which pandas writes without a name, is none of them."""
+    found = []
+    for name in first.columns:
+        if name in second.columns and name.strip() and not name.startswith("Unnamed:"):
+            values = texts(first, name)
+            if len(set(values)) == len(values) and "" not in values:
+                found.append(name)
+    return found
+
+
+def check_agreement(first: UserFile, second: UserFile, key: str, names: Sequence[str]) -> None:
+    """Checks that rows that were joined on a key that nobody stated agree in the other columns that
+    name them.
+
+    Args:
+        first, second: the joined rows.
+        key: the column that they were joined on.
+        names: columns that may be the key.
+
+    Raises:
+        TableError: two rows differ.
+    """
+    for name in names:
+        for one, other in zip(texts(first, name), texts(second, name), strict=True):
+            if one != other:
+                raise TableError(
+                    f"rows of {first.name} and {second.name} that have one {key} have different "
+                    f"{name} ({one}, {other or 'empty'}); say which of them is the key: --on {key} "
+                    f"or --on {name}"
+                )
 
 
 def match_rows(

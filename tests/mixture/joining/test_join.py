@@ -217,3 +217,37 @@ def test_the_published_pair_is_read_as_it_is_published():
     measured = table.losses[row, table.targets.index("pile_cc")]
     assert measured == float(losses["metric/the_pile_pile_cc_val_loss"])
     assert (len(table), len(table.domains), len(table.targets)) == (256, 17, 13)
+
+
+def test_a_key_that_nobody_stated_must_agree_with_the_other_names_of_a_row(tmp_path):
+    """`index` numbers the rows of each file, and `run` names them."""
+    mixtures = file(
+        tmp_path / "m.csv",
+        ["index", "run", "web", "code", "law"],
+        rows(MIXTURES, range(4), "abcd"),
+    )
+    order = [2, 0, 3, 1]
+    losses = file(
+        tmp_path / "l.csv",
+        ["index", "run", "eval_web", "eval_code"],
+        rows(LOSSES[order], range(4), ["abcd"[n] for n in order]),
+    )
+    with pytest.raises(TableError, match=r"one index have different run \(a, c\); say which"):
+        LossTable.join(mixtures, losses, strip="eval_")
+    check(LossTable.join(mixtures, losses, strip="eval_", on="run"), "abcd")
+
+
+def test_the_row_number_that_pandas_writes_is_no_key(tmp_path):
+    order = [2, 0, 3, 1]
+    mixtures = pandas.DataFrame(MIXTURES, columns=["web", "code", "law"])
+    losses = pandas.DataFrame(LOSSES[order], columns=["eval_web", "eval_code"])
+    for name, frame, keys in (("m", mixtures, [0, 1, 2, 3]), ("l", losses, order)):
+        frame["run"] = [f"run {key}" for key in keys]
+        frame.to_csv(tmp_path / f"{name}.csv")
+    table = LossTable.join(tmp_path / "m.csv", tmp_path / "l.csv", strip="eval_")
+    check(table, [f"run {n}" for n in range(4)])
+
+
+def test_an_option_that_does_not_exist_is_refused(pair):
+    with pytest.raises(TableError, match="no option losses_; need on, mixture, loss, strip"):
+        LossTable.join(*pair, losses_=["x"])
