@@ -68,7 +68,7 @@ def predict(
     notes = [*stored.notes, *rows.notes]
     if replaced:
         notes.append(
-            f"{out} holds predictions in {', '.join(replaced)}, not what {mixtures} has there"
+            f"the output holds predictions in {', '.join(replaced)}, not what {mixtures} has there"
         )
     notes += [
         f"loss_{target} and sd_{target} are in the unit of {target}, which is {goal.words}"

@@ -126,11 +126,10 @@ def propose(
         folder = source
         if kind == "CONFIG":
             folder = offline.begin(SweepConfig.load(source), out, print_progress)
-        changed = SweepConfig.load(config) if config else None
         trials = offline.propose(
             folder,
             count,
-            config=changed,
+            config=SweepConfig.load(config) if config else None,
             versions=version_change,
             retry_failed=retry_failed,
             say=print_progress,
@@ -224,10 +223,10 @@ def _trials_json(trials: "TrialTable", folder: str | None, mixtures: str) -> dic
             {
                 "trial": proposal.trial,
                 "seed": proposal.seed,
-                "steps": trials.steps_of(proposal),
                 "mixture": proposal.mixture.as_dict(),
                 "reason": proposal.reason,
             }
+            | ({"steps": trials.steps_of(proposal)} if trials.stated_steps else {})
             | ({"size": trials.size_of(proposal)} if len(trials.sizes) > 1 else {})
             for proposal in proposals
         ]

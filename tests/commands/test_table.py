@@ -169,6 +169,20 @@ def test_results_go_to_standard_output_and_notes_to_standard_error(tmp_path):
     assert json.loads(best_one.stdout)["proportions"]
 
 
+def test_a_table_without_steps_is_replayed_and_proposes_mixtures_without_steps(tmp_path):
+    words, _ = wandb(tmp_path)
+    table = bimix("table", *words, "-o", "-").stdout
+    proposed = bimix("propose", "-", "--count", "1", "-o", "-", given=table)
+    (row,) = csv.DictReader(StringIO(proposed.stdout))
+    assert [*row] == ["trial", "seed", "r_web", "r_code", "r_law", "reason"]
+    words = ("replay", "-", "--trials", "8", "-o", "-")
+    history = [*csv.DictReader(StringIO(bimix(*words, given=table).stdout))]
+    assert float(history[-1]["spearman"]) > 0.9
+    law = bimix("fit", "-", "-o", "-", given=table).stdout
+    said = bimix("optimum", "-", "-o", tmp_path / "r.json", "--final-tokens", "1e12", given=law)
+    assert "(steps not stated) is not known" in " ".join(said.stderr.split())
+
+
 def test_two_results_on_standard_output_are_refused(tmp_path):
     words, _ = wandb(tmp_path)
     done = CliRunner().invoke(app, [*map(str, ["table", *words]), "-o", "-", "--json"])

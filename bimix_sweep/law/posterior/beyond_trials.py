@@ -128,9 +128,9 @@ def _on_tokens(
         )
     if times == 1:
         return ""
-    had = (
-        f"The longest trial had {magnitude(trained[1])} tokens ({magnitude(steps[1])} steps of "
-        f"{magnitude(trained[1] / steps[1])}{source})"
+    of_steps = f"{_steps(steps)} of {magnitude(trained[1] / steps[1])}{source}"
+    had = f"The longest trial had {magnitude(trained[1])} tokens" + (
+        "" if steps[1] == NO_STEP else f" ({of_steps})"
     )
     return f"{had}: {_assumed(f'{magnitude(tokens)} tokens', times, tokens > trained[1])}"
 

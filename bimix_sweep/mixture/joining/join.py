@@ -99,9 +99,15 @@ def _checked(options: ColumnOptions) -> ColumnOptions:
     known = [*ColumnOptions.__annotations__]
     if unknown := next((name for name in options if name not in known), None):
         raise TableError(f"no option {unknown}; need {', '.join(known)}")
-    several = {name: options.get(name) for name in ("mixture", "loss", "strip")}
-    lists = {name: [v] if isinstance(v, str) else [*(v or ())] for name, v in several.items()}
+    lists = {
+        name: _several(options.get(name))  # type: ignore[arg-type]
+        for name in ("mixture", "loss", "strip")
+    }
     return ColumnOptions(**{**options, **lists})  # type: ignore[typeddict-item]
+
+
+def _several(given: str | Sequence[str] | None) -> list[str]:
+    return [given] if isinstance(given, str) else [*(given or ())]
 
 
 def _domains(
