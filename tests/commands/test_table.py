@@ -181,6 +181,9 @@ def test_a_table_without_steps_is_replayed_and_proposes_mixtures_without_steps(t
     law = bimix("fit", "-", "-o", "-", given=table).stdout
     said = bimix("optimum", "-", "-o", tmp_path / "r.json", "--final-tokens", "1e12", given=law)
     assert "(steps not stated) is not known" in " ".join(said.stderr.split())
+    law = bimix("fit", "-", "-o", "-", "--tokens-per-step", "1e9", given=table).stdout
+    said = bimix("optimum", "-", "-o", tmp_path / "r.json", "--final-tokens", "1e12", given=law)
+    assert "The longest trial had 1e9 tokens: that the order" in " ".join(said.stderr.split())
 
 
 def test_two_results_on_standard_output_are_refused(tmp_path):

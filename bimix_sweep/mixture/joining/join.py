@@ -12,9 +12,17 @@ from bimix_sweep.mixture.joining.keys import (
     key_of,
     match_rows,
     names_of_rows,
+    texts,
 )
 from bimix_sweep.mixture.joining.long_form import spread
-from bimix_sweep.mixture.joining.patterns import chosen, like_losses, listed, named, numeric
+from bimix_sweep.mixture.joining.patterns import (
+    chosen,
+    like_losses,
+    listed,
+    matching,
+    named,
+    numeric,
+)
 from bimix_sweep.mixture.joining.sources import Source, UserFile, read_source
 
 SPECIAL = {
@@ -139,6 +147,11 @@ def _domains(
         special = {*shared, *(name for names in SPECIAL.values() for name in names)}
         special |= {str(options.get(name)) for name in SPECIAL}
         names = {name: name for name in numbers if name not in special and name[:1] not in "_"}
+        if losses := like_losses(names):
+            raise TableError(
+                f"{file.name}: {listed(losses)} may be losses; give the file with proportions "
+                "first, or name its columns with proportions with --mixture PATTERN"
+            )
     return named(file.name, names, options.get("strip", ()), "domain")
 
 
@@ -162,6 +175,12 @@ def _targets(
     patterns = options.get("loss") or (
         ["loss_*"] if any(name.startswith("loss_") for name in candidates) else []
     )
+    for pattern in patterns:
+        if (both := matching(used, pattern)) and not matching(candidates, pattern):
+            raise TableError(
+                f"{file.name}: --loss {pattern} chooses {listed(both)}, which has another meaning "
+                "already; need another pattern for --loss or --mixture"
+            )
     if patterns:
         names = chosen(file.name, candidates, patterns, "loss", numeric(candidates))
     elif measured is None:
@@ -214,7 +233,10 @@ def _table(
         targets = _targets(file, measured, options, used)
         losses = {name: file.columns[column] for column, name in targets.items()}
         used |= {*targets}
-    columns = {name: file.columns[column] for name, column in special.items()}
+    columns = {
+        name: pa.array(texts(file, column)) if name == "trial" else file.columns[column]
+        for name, column in special.items()
+    }
     empty = 0
     for column, name in domains.items():
         columns[f"r_{name}"], more = _zeros(file.columns[column])

@@ -74,7 +74,8 @@ def read_source(source: Source) -> UserFile:
             f"{shown(source)} is no table; need a CSV or Parquet file, an Arrow table, a DataFrame "
             "or the JSON results of lm-eval"
         )
-    file = UserFile(name=name, columns=_flattened(name, columns))
+    spaced = pa.table([*columns.values()], names=[column.strip() for column in columns])
+    file = UserFile(name=name, columns=_flattened(name, distinct_columns(name, spaced)))
     if not file.num_rows:
         raise TableError(f"{name}: no rows; need at least one finished run")
     return _finished(file)

@@ -248,6 +248,19 @@ def test_the_row_number_that_pandas_writes_is_no_key(tmp_path):
     check(table, [f"run {n}" for n in range(4)])
 
 
+def test_files_in_the_wrong_order_and_columns_with_two_meanings_are_refused(pair):
+    with pytest.raises(TableError, match=r"losses\.csv: eval/web/loss, eval/code/loss may be loss"):
+        LossTable.join(*pair[::-1])
+    with pytest.raises(TableError, match=r"--loss train_web chooses train_web, which has another"):
+        LossTable.join(pair[0], mixture="train_*", loss="train_web")
+
+
+def test_spaces_around_names_and_numbers_do_not_matter(pair, tmp_path):
+    for path in pair:
+        path.write_text(path.read_text().replace(",", " , "))
+    check(LossTable.join(*pair, mixture="train_*", loss="eval/*/loss"))
+
+
 def test_an_option_that_does_not_exist_is_refused(pair):
     with pytest.raises(TableError, match="no option losses_; need on, mixture, loss, strip"):
         LossTable.join(*pair, losses_=["x"])
