@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bimix_sweep.quoting import file_name
+from bimix_sweep.quoting import file_name, metric_label
 
 HARD = [
     "a/b",
@@ -38,3 +38,7 @@ def test_a_name_is_one_part_of_a_path(name):
 @pytest.mark.parametrize("name", ["web", "the_pile", "common-crawl.v2", "2024"])
 def test_a_plain_name_is_used_as_it_is(name):
     assert file_name(name) == name
+
+
+def test_a_label_of_a_metric_is_ascii_and_changes_no_ascii_name():
+    assert [metric_label(name) for name in ('a "b"/c\\%', "café")] == ['a "b"/c\\%', "caf%C3%A9"]

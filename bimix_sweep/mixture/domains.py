@@ -24,9 +24,9 @@ MAX_DOMAINS = 10_000
 def check_names(names: Sequence[str], what: str = "domain") -> None:
     """Refuses names that are empty or repeated, or that a person could not read or type.
 
-    Every other text is a name: `dolma/books`, `c4:en (v2)`. A name is never made into a path, so
-    it needs no quoting but that of the format that it is written in: files of a sweep and of its
-    token store are numbered, and `quoting.file_name` gives the one folder that a trainer wants.
+    Every other text is a name: `dolma/books`, `c4:en (v2)`. A name never becomes a path, because
+    files of a sweep and of its token store are numbered. `quoting` has the rules for the two places
+    that do not take every text: a folder that a trainer wants, and labels of Ray's metrics.
 
     Raises:
         MixtureError: a name is refused.
