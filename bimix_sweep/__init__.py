@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from bimix_sweep.export.recipe import Recipe
     from bimix_sweep.export.registry import export_recipe
     from bimix_sweep.law.fitting.fit_law import fit_law
+    from bimix_sweep.law.optimum.gain import predicted_gain
+    from bimix_sweep.law.optimum.objective_difference import objective_difference
     from bimix_sweep.law.optimum.optimal_mixture import optimal_mixture
     from bimix_sweep.mixture.domains import DomainSet, Mixture
     from bimix_sweep.mixture.goals import Goal
@@ -35,7 +37,9 @@ _HOMES = {
     "extend_sweep": "bimix_sweep.sweep.api",
     "fit_law": "bimix_sweep.law.fitting.fit_law",
     "load_law": "bimix_sweep.sweep.stored_law",
+    "objective_difference": "bimix_sweep.law.optimum.objective_difference",
     "optimal_mixture": "bimix_sweep.law.optimum.optimal_mixture",
+    "predicted_gain": "bimix_sweep.law.optimum.gain",
     "propose": "bimix_sweep.sweep.offline.from_table",
     "resume_sweep": "bimix_sweep.sweep.api",
     "run_sweep": "bimix_sweep.sweep.api",
@@ -54,7 +58,9 @@ __all__ = [
     "extend_sweep",
     "fit_law",
     "load_law",
+    "objective_difference",
     "optimal_mixture",
+    "predicted_gain",
     "propose",
     "resume_sweep",
     "run_sweep",

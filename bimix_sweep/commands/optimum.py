@@ -1,7 +1,7 @@
 """Command that finds the mixture with the lowest predicted loss."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,6 +15,10 @@ from bimix_sweep.commands.options import (
 )
 from bimix_sweep.commands.printing import check_outputs, print_notes, print_recipe, print_written
 from bimix_sweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bimix_sweep.mixture.domains import Mixture
+    from bimix_sweep.sweep.stored_law import StoredLaw
 
 RecipeOut = Annotated[str, typer.Option("-o", "--out", help="The recipe's file, RECIPE.json.")]
 Step = Annotated[float | None, typer.Option(help="Optimizer step at which losses are compared.")]
@@ -39,8 +43,17 @@ MaxEpochs = Annotated[
     float | None,
     typer.Option(help="How often the final run may repeat a domain's tokens; default 4."),
 ]
+Today = Annotated[
+    Path | None,
+    typer.Option(
+        help="JSON {domain: proportion} of today's mixture; the recipe states the gain over it."
+    ),
+]
 Prior = Annotated[
-    Path | None, typer.Option(help="JSON {domain: proportion} to stay near; needs --kl.")
+    Path | None,
+    typer.Option(
+        help="JSON {domain: proportion} to stay near; needs --kl. Numbers of tokens will do."
+    ),
 ]
 Kl = Annotated[
     float | None,
@@ -67,6 +80,7 @@ def optimum(
     final_tokens: FinalTokens = None,
     final_size: FinalSize = None,
     max_epochs: MaxEpochs = None,
+    today: Today = None,
     prior: Prior = None,
     kl: Kl = None,
     within: Within = 0.005,
@@ -74,9 +88,9 @@ def optimum(
 ) -> None:
     """Find the mixture with the lowest predicted loss.
 
-    The recipe also holds the near-optimal region, the expected regret and the certificate. For the
-    law of a sweep the defaults are the sweep's own: weights, objective, bounds and final run. Each
-    option replaces one of these defaults, and the recipe records the change.
+    The recipe also holds the gain over today's mixture, the near-optimal region, the regret and the
+    certificate. The defaults are those of the law's sweep: weights, objective, bounds and final
+    run. Each option replaces one of them, and the recipe records the change.
     """
     from bimix_sweep.export.provenance import commit, versions
     from bimix_sweep.law.posterior.problem_change import ProblemChange
@@ -86,6 +100,8 @@ def optimum(
     if not 0 < within < 1:
         raise ConfigError(f"--within is {within:g}; need a fraction above 0 and below 1")
     stored = stored_law(law)
+    today_mixture, notes = _stated(today, "--today", stored)
+    prior_mixture, more_notes = _stated(prior, "--prior", stored)
     problem = ProblemChange(
         step=step,
         size=size,
@@ -95,7 +111,8 @@ def optimum(
         upper=bounds("--max", maximum),
         available=numbers_in(domain_tokens),
         final={"tokens": final_tokens, "size": final_size, "max_epochs": max_epochs},
-        prior=numbers_in(prior),
+        today=today_mixture,
+        prior=prior_mixture,
         kl=kl,
     ).applied_to(stored.problem)
     provenance = {
@@ -107,8 +124,25 @@ def optimum(
     }
     recipe = stored.recipe(problem, within, provenance)
     recipe.write(out)
-    if not as_json:
-        print_notes(list(stored.notes), err=True)
+    print_notes([*stored.notes, *notes, *more_notes], err=True)
     print_recipe(recipe, None, as_json, err=out == "-")
-    if not as_json:
-        print_written(out)
+    print_written(out)
+
+
+def _stated(
+    path: Path | None, option: str, stored: "StoredLaw"
+) -> tuple["Mixture | None", tuple[str, ...]]:
+    """The mixture that an option's file states, with notes; None without the option.
+
+    Args:
+        path: the option's file.
+        option: name of the option, for messages.
+        stored: the law, which knows the domains.
+    """
+    from bimix_sweep.mixture.stated_mixture import StatedMixture
+
+    numbers = numbers_in(path)
+    if numbers is None:
+        return None, ()
+    read = StatedMixture.of(option, numbers, stored.problem.domains)
+    return read.mixture, read.notes

@@ -64,6 +64,7 @@ def plan(
         typer.echo(line)
     for line in (*made.limits, *([f"warning: {made.warning}"] if made.warning else [])):
         typer.echo(line)
+    print_notes(list(made.stated))
     print_notes(list(made.not_tested))
     print_notes(list(made.realised))
     if made.moved:
@@ -73,12 +74,14 @@ def plan(
 
 
 def _cost_lines(plan: "Plan") -> list[str]:
-    """Sentences on the number of trials, their length and their cost."""
+    """Sentences on the weights, and on the number of trials, their length and their cost."""
+    from bimix_sweep.mixture.objective import weights_in_words
     from bimix_sweep.sweep.history.snapshot import duration
 
     lines = [
+        weights_in_words(plan.weights),
         f"at most {plan.trials} trials and {plan.confirmation_trials} confirmation trials; "
-        f"{plan.slots} at a time"
+        f"{plan.slots} at a time",
     ]
     steps = " or ".join(f"{number:,}" for number in (*plan.shorter, plan.steps))
     tokens = f"{plan.tokens:.3g} tokens" + (" for the most steps" if plan.shorter else "")

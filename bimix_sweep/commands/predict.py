@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bimix_sweep.law.posterior.fitted_law import FittedLaw
     from bimix_sweep.mixture.mixture_file import MixtureFile
     from bimix_sweep.mixture.simplex import Array
+    from bimix_sweep.sweep.stored_law import StoredLaw
 
 Mixtures = Annotated[
     str, typer.Argument(help="CSV or Parquet with r_<domain> columns, optional step and size.")
@@ -19,7 +20,9 @@ Mixtures = Annotated[
 PredictionsOut = Annotated[
     str,
     typer.Option(
-        "-o", "--out", help="File for the same rows with loss_<target> and sd_<target> added."
+        "-o",
+        "--out",
+        help="File for the same rows with the predicted losses and the objective added.",
     ),
 ]
 NoiseFlag = Annotated[
@@ -37,7 +40,11 @@ def predict(
     noise: NoiseFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Predict the losses of mixtures: one output row for each input row, in the same order."""
+    """Predict the losses of mixtures: one output row for each input row, in the same order.
+
+    Each row also gets the objective of the law's own decision problem, and its difference to that
+    of the recommended mixture at the same step and size, as a fraction, with a 95 % interval.
+    """
     import numpy as np
     import pyarrow as pa
 
@@ -51,18 +58,17 @@ def predict(
     fitted = stored.law
     proportions = _proportions(fitted, rows, mixtures)
     steps = np.where(np.isnan(rows.steps), fitted.steps[1], rows.steps)
-    sizes = (
-        None
-        if fitted.sizes is None
-        else np.where(np.isnan(rows.sizes), fitted.sizes[1], rows.sizes)
-    )
+    largest = np.nan if fitted.sizes is None else fitted.sizes[1]
+    sizes = np.where(np.isnan(rows.sizes), largest, rows.sizes)
     mean, sd = fitted.predict_with_sd(proportions, steps, sizes, noise=noise)
-    columns = dict(rows.columns)
-    added = {
-        f"{kind}_{target}": pa.array(values[:, i])
+    predicted = {
+        f"{kind}_{target}": values[:, i]
         for i, target in enumerate(fitted.targets)
         for kind, values in (("loss", mean), ("sd", sd))
     }
+    compared, comparison_notes = _comparison(stored, proportions, steps, sizes)
+    added = {name: pa.array(values) for name, values in (predicted | compared).items()}
+    columns = dict(rows.columns)
     replaced = [name for name in added if name in columns]
     write_columns(out, columns | added)
     notes = [*stored.notes, *rows.notes]
@@ -74,16 +80,68 @@ def predict(
         f"loss_{target} and sd_{target} are in the unit of {target}, which is {goal.words}"
         for target, goal in ranged(fitted.goals).items()
     ]
+    notes += comparison_notes
     notes += _extrapolated(steps, fitted.steps, "steps")
-    if sizes is not None and fitted.sizes is not None:
+    if fitted.sizes is not None:
         notes += _extrapolated(sizes, fitted.sizes, "sizes")
-    if fitted.sizes is None and not np.isnan(rows.sizes).all():
+    elif not np.isnan(rows.sizes).all():
         notes.append("this law was fitted without sizes; the size column changes nothing")
     if as_json:
         print_json({"out": out, "rows": len(steps), "notes": notes})
         return
     print_notes(notes, err=True)
     print_written(out, f"{len(steps)} rows")
+
+
+def _comparison(
+    stored: "StoredLaw", proportions: "Array", steps: "Array", sizes: "Array"
+) -> tuple[dict[str, "Array"], list[str]]:
+    """Columns of the objective and of its difference to the recommended mixture, and notes that say
+    what they mean.
+
+    Args:
+        stored: the law with its decision problem.
+        proportions: (rows, domains of the law).
+        steps, sizes: (rows,) each; a law without sizes ignores them.
+    """
+    from bimix_sweep.law.optimum.objective_difference import objective_difference
+    from bimix_sweep.mixture.goals import ranged
+    from bimix_sweep.mixture.objective import weights_in_words
+
+    law, problem, recommended = stored.law, stored.problem, stored.recommended
+    beside = objective_difference(
+        law,
+        proportions,
+        recommended,
+        steps=steps,
+        sizes=sizes,
+        weights=problem.weights,
+        objective=problem.objective,
+        generator=problem.generator(),
+    )
+    columns = {
+        "objective": beside.objective,
+        "difference": beside.difference,
+        "difference_low": beside.low,
+        "difference_high": beside.high,
+    }
+    kind = "weighted mean" if problem.objective == "mean" else "largest weighted one"
+    weights = (
+        weights_in_words(problem.weights)
+        if problem.weights
+        else "the law states no weights, so each target has the same weight"
+    )
+    distances = "".join(
+        f"; the loss of {target} is its distance from the best end of its range"
+        for target in ranged(law.goals)
+    )
+    mixture = ", ".join(f"{name} {value:.4f}" for name, value in recommended.as_dict().items())
+    return columns, [
+        f"objective is the {kind} of the losses; {weights}{distances}",
+        f"difference is that of the objective to the recommended mixture ({mixture}) at the step "
+        "and size of the row, as a fraction, without the noise of a run; difference_low and "
+        "difference_high hold it with 95 % probability",
+    ]
 
 
 def _proportions(law: "FittedLaw", rows: "MixtureFile", path: str) -> "Array":

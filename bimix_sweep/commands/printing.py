@@ -94,8 +94,13 @@ def print_recipe(
     if as_json:
         print_json(recipe.to_json())
         return
+    if recipe.gain is not None:
+        gain = recipe.gain.as_gain()
+        typer.echo(f"{gain.words}: {gain.amount}, {gain.source}", err=err)
     title = "the predicted optimum" if recipe.comparison is None else "the recommended mixture"
     print_rows(title, _recipe_rows(recipe), err=err)
+    if recipe.predicted_losses:
+        print_rows("predicted losses of this mixture", _loss_rows(recipe), err=err)
     for line in _recipe_lines(recipe):
         typer.echo(line, err=err)
     print_notes(recipe.not_tested, err=True)
@@ -123,6 +128,25 @@ def _recipe_rows(recipe: "Recipe") -> list[dict[str, Any]]:
     return rows
 
 
+def _loss_rows(recipe: "Recipe") -> list[dict[str, Any]]:
+    """Table of the predicted losses: one row for each target, in the target's own unit."""
+    from bimix_sweep.mixture.goals import PLAIN
+
+    weights = _problem(recipe).get("weights") or dict.fromkeys(recipe.predicted_losses, 1.0)
+    total = sum(weights.values())
+    ranged = any(goal.range is not None for goal in recipe.goals.values())
+    return [
+        {
+            "target": target,
+            "predicted": f"{loss:.4g}",
+            "sd": f"{recipe.predicted_sd[target]:.2g}",
+            "weight": f"{weights.get(target, 0.0) / total:.3g}",
+            **({"goal": recipe.goals.get(target, PLAIN).words} if ranged else {}),
+        }
+        for target, loss in recipe.predicted_losses.items()
+    ]
+
+
 def _recipe_lines(recipe: "Recipe") -> list[str]:
     """Sentences below the table: regret, targets with a range, active bounds, comparison."""
     from bimix_sweep.sweep.history.snapshot import percent
@@ -131,18 +155,18 @@ def _recipe_lines(recipe: "Recipe") -> list[str]:
         f"regret: expected {percent(recipe.regret['expected'])}, at most "
         f"{percent(recipe.regret['upper95'])} (95 %)"
     ]
-    for target, goal in recipe.goals.items():
-        if goal.range is not None and target in recipe.predicted_losses:
-            lines.append(
-                printable(
-                    f"{target}: {recipe.predicted_losses[target]:.4g} predicted, {goal.words}; "
-                    "regret and region are of its distance from the best end of that range"
-                )
-            )
-    if _problem(recipe).get("kl"):
+    if ranged := [target for target, goal in recipe.goals.items() if goal.range is not None]:
         lines.append(
-            "note: the regret is of the loss alone, without the pull towards --prior, so it "
-            "includes what staying near --prior costs"
+            printable(
+                f"regret and region are of the distance of {', '.join(ranged)} from the best end "
+                "of its range"
+            )
+        )
+    if recipe.prior is not None:
+        lines.append(
+            f"prior: the mixture stays near the prior (kl {recipe.prior.kl:g}), which raises the "
+            f"loss of the optimum by {percent(recipe.prior.cost)}; the regret counts the pull as "
+            "part of the objective"
         )
     for bound in recipe.binding:
         lines.append(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bimix_sweep.mixture.table import LossTable
 
 FEW = 10
-"""Number of judged trials below which `replay` calls its rank correlation and regret weak."""
+"""Number of judged trials below which `replay` calls its errors of predictions weak."""
 
 Trials = Annotated[
     int, typer.Option(help="Number of trials of the simulated sweep, chosen among the runs.")
@@ -30,24 +30,21 @@ HistoryOut = Annotated[
     typer.Option(
         "-o",
         "--out",
-        help="CSV: policy, seed, trials, spearman, mre (%), regret; cost where runs have several "
-        "sizes or last steps.",
-    ),
-]
-Start = Annotated[
-    int | None,
-    typer.Option(
-        help="Number of trials before the first fit; default: domains + 3, at most half of "
-        "--trials."
+        help="CSV: policy, seed, trials, spearman and mre (%) of predictions, regret of the run "
+        "predicted best (a fraction); cost where runs have several sizes or last steps.",
     ),
 ]
 Policies = Annotated[
-    str, typer.Option(help="Comma-separated: informative (as a sweep chooses), random.")
+    str,
+    typer.Option(
+        help="Comma-separated: informative (as a sweep chooses), predictions (the same, for a law "
+        "that predicts all mixtures: no sweep does so), random."
+    ),
 ]
 TrialsAtOnce = Annotated[int, typer.Option(help="Number of trials that are chosen at a time.")]
 HeldOut = Annotated[
     str | None,
-    typer.Option(help="Finished runs to judge the law on; default: the runs not chosen."),
+    typer.Option(help="Finished runs to judge predictions on; default: the runs not chosen."),
 ]
 
 
@@ -55,7 +52,6 @@ def replay(
     table: RunsTable,
     trials: Trials,
     out: HistoryOut,
-    start: Start = None,
     policy: Policies = "informative",
     slots: TrialsAtOnce = 1,
     heldout: HeldOut = None,
@@ -65,10 +61,13 @@ def replay(
 ) -> None:
     """Simulate a sweep on finished runs.
 
-    The simulated sweep chooses its trials among the finished runs; the result shows how well its
-    law predicts after each number of trials. Where the runs have several sizes or last steps, the
-    sweep chooses among all of them per cost (size x steps, in units of a run of the largest size
-    for the most steps), and is judged on the runs of the largest size for the most steps.
+    The simulated sweep chooses its trials among the finished runs, by the rules of a sweep: the
+    same first trials, score and refits. After each batch from the last of the first trials on, the
+    result shows the regret of the run that its law predicts best (among all finished runs, those
+    chosen included, with every target of equal weight), and how well the law predicts runs that it
+    has not seen. Where the runs have several sizes or last steps, the sweep chooses among all of
+    them per cost (size x steps, in units of a run of the largest size for the most steps), and is
+    judged on the runs of the largest size for the most steps.
     """
     import pyarrow as pa
 
@@ -86,38 +85,29 @@ def replay(
         for row in replay_policy(
             finished,
             trials=trials,
-            start=start,
             policy=name,
             slots=slots,
             heldout=judged,
             seed=seed,
         )
     ]
-    rows = _rows(results)
+    rows = [_row(result) for result in results]
     write_columns(
         out, {name: pa.array([row[name] for row in rows], from_pandas=True) for name in rows[0]}
     )
     notes = _notes(finished, judged, table, heldout)
     if as_json:
         print_notes(notes, err=True)
-        print_json([_json_row(row) for row in rows])
+        print_json([_json_row(result) for result in results])
         return
     if (num_judged := results[-1].num_judged) < FEW:
-        notes.append(f"only {num_judged} runs judge the last row: its rank and regret say little")
+        notes.append(f"only {num_judged} runs judge the last row: its spearman and mre say little")
     print_notes(notes, err=True)
+    judge = "the runs not chosen" if heldout is None else heldout
     print_rows(
-        f"judged on {'the runs not chosen' if heldout is None else heldout}", rows, err=out == "-"
+        f"predictions judged on {judge}, regret on all runs of {table}", rows, err=out == "-"
     )
     print_written(out)
-
-
-def _rows(results: "list[ReplayRow]") -> list[dict[str, Any]]:
-    """Rows of the CSV; runs of one size and length have no column for the cost."""
-    left_out = {"num_judged", *(["cost"] if results[0].cost is None else [])}
-    return [
-        {name: value for name, value in asdict(row).items() if name not in left_out}
-        for row in results
-    ]
 
 
 def _notes(
@@ -125,11 +115,16 @@ def _notes(
 ) -> list[str]:
     """Notes on the tables, on goals that are not stated and on runs that are in both tables."""
     from bimix_sweep.design.replay.replay import seen_before
+    from bimix_sweep.design.replay.run_pool import RunPool
     from bimix_sweep.mixture.goals import unstated
 
     notes = [*finished.notes, *(judged.notes if judged is not None else ())]
     own = {name: name for name in finished.targets if name in finished.domains}
     notes += unstated(finished.goals, finished.targets, finished.losses, own)[1]
+    if cut_short := RunPool(finished).num_cut_short:
+        notes.append(
+            f"{cut_short} runs were cut short; a sweep has no such trials, so none is chosen"
+        )
     if judged is not None and (known := seen_before(finished, judged)):
         notes.append(
             f"{known} of {judged.run_ids().max() + 1} runs of {heldout} are in {table} too: "
@@ -138,9 +133,16 @@ def _notes(
     return notes
 
 
-def _json_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row with null for every number that is not defined."""
-    return {
+def _row(result: "ReplayRow") -> dict[str, Any]:
+    """Returns the columns of a row of the CSV."""
+    left_out = {"num_judged", "runs", *(["cost"] if result.cost is None else [])}
+    return {name: value for name, value in asdict(result).items() if name not in left_out}
+
+
+def _json_row(result: "ReplayRow") -> dict[str, Any]:
+    """Returns a row as JSON, with null for every number that is not defined."""
+    defined = {
         name: None if isinstance(value, float) and math.isnan(value) else value
-        for name, value in row.items()
+        for name, value in _row(result).items()
     }
+    return {**defined, "runs": list(result.runs)}

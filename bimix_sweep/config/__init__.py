@@ -4,6 +4,7 @@ These names are what other rooms import from here.
 """
 
 from bimix_sweep.config.sections import MAX_SIZES, DomainConfig, TargetConfig
+from bimix_sweep.config.stated_mixtures import StatedMixtures
 from bimix_sweep.config.sweep_config import SweepConfig
 from bimix_sweep.config.trainer_sections import CommandConfig, FunctionConfig, ResourcesConfig
 
@@ -13,6 +14,7 @@ __all__ = [
     "DomainConfig",
     "FunctionConfig",
     "ResourcesConfig",
+    "StatedMixtures",
     "SweepConfig",
     "TargetConfig",
 ]

@@ -1,4 +1,5 @@
-"""Checks between the sections of sweep.yaml: what a trainer needs of domains and targets.
+"""Checks between the sections of sweep.yaml: what a trainer and the objective need of domains and
+targets.
 
 Each message begins with the path in the file, as the messages of `yaml_file` do.
 """
@@ -7,6 +8,7 @@ from collections.abc import Collection, Mapping
 
 from bimix_sweep.config.sections import DomainConfig, TargetConfig
 from bimix_sweep.mixture.goals import named_accuracy
+from bimix_sweep.text import shown
 
 
 def check_texts(
@@ -31,6 +33,36 @@ def check_texts(
                 f"targets.{name} names neither a domain nor a path; the builtin trainer needs "
                 "one of them"
             )
+
+
+def check_domains_and_targets(
+    domains: Collection[str], targets: Mapping[str, TargetConfig]
+) -> None:
+    """Checks the number of domains, that targets name known ones, and that their losses can be
+    averaged.
+
+    Raises:
+        ValueError: there are fewer than two domains, a target's domain is unknown, weighted targets
+            have several units, or no target has a weight above 0.
+    """
+    if len(domains) < 2:
+        raise ValueError(
+            f"domains has {len(domains)} entries; need at least 2 to have anything to mix"
+        )
+    for name, target in targets.items():
+        if target.domain is not None and target.domain not in domains:
+            raise ValueError(
+                f"targets.{name}.domain is {shown(target.domain)}; need one of "
+                f"{', '.join([*domains][:20])}"
+            )
+    units = {t.unit for t in targets.values() if t.weight > 0 and t.range is None}
+    if len(units) > 1:
+        raise ValueError(
+            f"targets above weight 0 have units {' and '.join(sorted(units))}; need one unit, "
+            "their losses are averaged"
+        )
+    if targets and not any(target.weight > 0 for target in targets.values()):
+        raise ValueError("every target has weight 0; need at least one above 0")
 
 
 def check_goals(
@@ -60,4 +92,19 @@ def check_goals(
                 f"targets.{name} is named like a metric of which more is better, and nothing "
                 "says which way it counts; write goal: max and range: [0, 1], or goal: min if "
                 "it is a loss"
+            )
+
+
+def check_groups(targets: Mapping[str, TargetConfig], objective: str) -> None:
+    """Checks that groups of targets have a meaning for the objective.
+
+    Raises:
+        ValueError: a target has a group, and the objective is the worst of the targets.
+    """
+    for name, target in targets.items():
+        if target.group is not None and objective == "worst":
+            raise ValueError(
+                f"targets.{name}.group is {shown(target.group)} and objective is worst, in which "
+                "each target counts by itself and no weight is shared; leave the group out, or "
+                "write objective: mean"
             )

@@ -12,17 +12,26 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from bimix_sweep import locations
-from bimix_sweep.config.checks import check_goals, check_texts
+from bimix_sweep.config.checks import (
+    check_domains_and_targets,
+    check_goals,
+    check_groups,
+    check_texts,
+)
 from bimix_sweep.config.sections import (
     BudgetConfig,
     DomainConfig,
     FinalConfig,
     Place,
+    PriorConfig,
     ProxyConfig,
     Section,
     StopConfig,
     TargetConfig,
+    Today,
+    shared_weights,
 )
+from bimix_sweep.config.stated_mixtures import StatedMixtures
 from bimix_sweep.config.trainer_sections import (
     ENTRY_POINT,
     CommandConfig,
@@ -60,6 +69,13 @@ class SweepConfig(Section):
     )
     objective: Literal["mean", "worst"] = Field(
         "mean", description="Weighted mean of the targets' losses, or the worst of them"
+    )
+    today: Today = Field(
+        None,
+        description="Mixture trained on now, whose gain the recipe states; default: natural",
+    )
+    prior: PriorConfig | None = Field(
+        None, description="Mixture that the recommended one stays near; default: none"
     )
     final: FinalConfig | None = Field(
         None, description="The final run, which the mixture is for; default: no token caps"
@@ -112,28 +128,15 @@ class SweepConfig(Section):
         try:
             check_names(list(self.domains))
             check_names(list(self.targets), "target")
-            self.domain_set()
+            domains = self.domain_set()
+            StatedMixtures.early_notes(
+                self.today, self.prior, domains, counted=self.trainer == "builtin"
+            )
         except MixtureError as error:
             raise ValueError(str(error)) from error
-        if len(self.domains) < 2:
-            raise ValueError(
-                f"domains has {len(self.domains)} entries; need at least 2 to have anything to mix"
-            )
-        for name, target in self.targets.items():
-            if target.domain is not None and target.domain not in self.domains:
-                raise ValueError(
-                    f"targets.{name}.domain is {shown(target.domain)}; need one of "
-                    f"{', '.join([*self.domains][:20])}"
-                )
-        units = {t.unit for t in self.targets.values() if t.weight > 0 and t.range is None}
-        if len(units) > 1:
-            raise ValueError(
-                f"targets above weight 0 have units {' and '.join(sorted(units))}; need one unit, "
-                "their losses are averaged"
-            )
+        check_domains_and_targets(self.domains, self.targets)
+        check_groups(self.targets, self.objective)
         check_goals(self.targets, self.own(), builtin=self.trainer == "builtin")
-        if self.targets and not any(target.weight > 0 for target in self.targets.values()):
-            raise ValueError("every target has weight 0; need at least one above 0")
         return self
 
     @classmethod
@@ -216,9 +219,9 @@ class SweepConfig(Section):
 
     def weights(self) -> dict[str, float]:
         """Weight of each target in the objective; the weights sum to 1."""
-        targets = self.resolved_targets()
-        total = sum(target.weight for target in targets.values())
-        return {name: target.weight / total for name, target in targets.items()}
+        shared = shared_weights(self.resolved_targets())
+        total = sum(shared.values())
+        return {name: weight / total for name, weight in shared.items()}
 
     def goals(self) -> dict[str, Goal]:
         """{target: direction and range} of each target with a known goal.
@@ -272,6 +275,10 @@ class SweepConfig(Section):
                 f"the domains' min and max{caps} leave a single mixture; need room to choose in"
             )
         return domains
+
+    def stated_mixtures(self, text_tokens: dict[str, float] | None = None) -> StatedMixtures:
+        """Mixtures of the keys `today` and `prior`, with arguments and errors of `domain_set`."""
+        return StatedMixtures.of(self.today, self.prior, self.domain_set(text_tokens))
 
     def available_tokens(self, text_tokens: dict[str, float] | None = None) -> dict[str, float]:
         """{domain: tokens available to the final run}.

@@ -16,11 +16,11 @@ with PRIOR_DEGREES + (M - 1)(n - 1) degrees.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
+from bimix_sweep.design.comparison import ComparedMixture, Comparison, role_in_words
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.fitting.fit_law import FittedLaw
 from bimix_sweep.law.optimum.decision_problem import DecisionProblem
@@ -33,50 +33,6 @@ PRIOR_DEGREES = 4
 paired ones."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComparedMixture:
-    """One mixture of the confirmation trials."""
-
-    role: str
-    """`predicted`, `measured`, `uniform` or `natural`; several roles of one mixture are added by `
-    = `."""
-    mixture: Mixture
-    """Proportions of the mixture."""
-    losses: Mapping[str, float]
-    """Target -> mean loss over the seeds."""
-    objective: float
-    """Mean of the objective over the seeds."""
-    difference: float
-    """Objective of this mixture minus the predicted optimum's, mean over shared seeds; 0 for the
-    predicted optimum."""
-    noise95: float
-    """Half width of the 95 % interval of the difference; 0 for the predicted optimum."""
-    differs: bool
-    """Whether the difference is larger than `noise95`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """The confirmation trials, best objective first, and the recommendation."""
-
-    mixtures: tuple[ComparedMixture, ...]
-    """Compared mixtures, sorted by objective."""
-    seeds: tuple[int, ...]
-    """Seeds that all mixtures were trained with."""
-    recommended: str
-    """Role of the recommended mixture."""
-    reason: str
-    """Reason for the recommendation in words, with the numbers."""
-    noise: float
-    """Standard deviation of one trial's objective after the common effect of its seed is
-    removed."""
-
-    @property
-    def differ(self) -> bool:
-        """Whether any mixture differs from the predicted optimum."""
-        return any(compared.differs for compared in self.mixtures)
-
-
 def compare_confirmation_trials(
     losses: Mapping[str, Mapping[int, Mapping[str, float]]],
     mixtures: Mapping[str, Mixture],
@@ -87,47 +43,46 @@ def compare_confirmation_trials(
     predicted: str = "predicted",
     noise: float | None = None,
     regret: float | None = None,
+    pulls: Mapping[str, float] | None = None,
+    barred: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Compares the confirmation trials.
 
     Args:
         losses: {role: {seed: {target: loss}}} at the last step, each in its target's own unit.
         mixtures: {role: mixture}.
-        weights: {target: importance}, normalised here; targets of weight 0 are shown, but do not
-            count in the objective.
+        weights: {target: importance}; targets of weight 0 are shown, but do not count.
         objective: "mean" or "worst".
         goals: {target: direction and range} of targets that are not plain losses.
         predicted: role of the predicted optimum.
-        noise: the law's standard deviation of one trial's objective (`objective_noise`), loss
-            units; None without a law.
-        regret: expected regret of the predicted optimum, a fraction of its objective; used in the
-            words only.
+        noise: the law's standard deviation of a trial's objective (`objective_noise`), or None.
+        regret: expected regret of the predicted optimum, a fraction; used in the words only.
+        pulls: {role: pull of its mixture to the prior, in units of the objective}, default 0.
+        barred: {role: why its mixture may not be recommended}.
 
     Raises:
         SweepError: there is no predicted optimum, no shared seed, a trial lacks a weighted target,
             all weights are 0, or nothing is there to estimate the noise from.
     """
     roles, seeds = _roles_and_seeds(losses, predicted)
-    values = np.array(
-        [
-            [_objective(losses[role][seed], weights, objective, goals or {}) for seed in seeds]
-            for role in roles
-        ]
-    )
+    question = (weights, objective, goals or {})
+    values = np.array([[_objective(losses[r][s], *question) for s in seeds] for r in roles])
     sigma, degrees = _noise(values, noise)
-    error = sigma * np.sqrt(2 / len(seeds))
-    bound = float(stats.t.ppf(0.975, degrees)) * error
+    bound = float(stats.t.ppf(0.975, degrees)) * sigma * np.sqrt(2 / len(seeds))
+    apart = (values - values[0]).mean(axis=1)
     compared = [
         ComparedMixture(
             role=role,
             mixture=mixtures[role],
-            objective=float(own.mean()),
-            difference=float((own - values[0]).mean()),
+            objective=float(values[row].mean()),
+            difference=float(apart[row]),
             losses=_mean_losses([losses[role][seed] for seed in seeds]),
-            noise95=bound if role != predicted else 0.0,
-            differs=bool(role != predicted and abs((own - values[0]).mean()) > bound),
+            noise95=bound if row else 0.0,
+            differs=bool(row and abs(apart[row]) > bound),
+            pull=(pulls or {}).get(role, 0.0),
+            barred=(barred or {}).get(role, ""),
         )
-        for role, own in zip(roles, values, strict=True)
+        for row, role in enumerate(roles)
     ]
     recommended, reason = _recommend(compared, bound, len(seeds), regret)
     return Comparison(
@@ -136,6 +91,7 @@ def compare_confirmation_trials(
         recommended=recommended,
         reason=reason,
         noise=sigma,
+        bound=bound,
     )
 
 
@@ -200,34 +156,24 @@ def objective_noise(law: FittedLaw, problem: DecisionProblem, point: Array) -> f
     return float(np.sqrt(slope @ posterior.trial_noise @ slope))
 
 
-ROLES = {"predicted": "predicted optimum", "measured": "best measured"}
-"""Roles of confirmation mixtures in words; roles that are not listed are shown as they are. One
-mixture may have several roles."""
-
-
-def role_in_words(role: str) -> str:
-    """Writes a role in words: `uniform = measured` becomes `uniform (also best measured)`."""
-    first, *others = (ROLES.get(part, part) for part in role.split(" = "))
-    return f"{first} (also {' and '.join(others)})" if others else first
-
-
 def _recommend(
     compared: list[ComparedMixture], bound: float, count: int, regret: float | None
 ) -> tuple[str, str]:
-    """Recommends the predicted optimum, unless another mixture was measured better by more than the
-    noise; returns role and reason."""
+    """Recommends the predicted optimum, unless another mixture that may be recommended was measured
+    better by more than the noise, the pull to the prior included; returns role and reason."""
     own, others = compared[0], compared[1:]
-    better = [one for one in others if one.differs and one.difference < 0]
+    lead = {one.role: one.difference + one.pull - own.pull for one in others}
     seeds = f"{count} paired seed{'s' if count > 1 else ''}"
-    if better:
-        best = min(better, key=lambda one: one.difference)
+    if better := [one for one in others if not one.barred and lead[one.role] < -bound]:
+        best = min(better, key=lambda one: lead[one.role])
+        counted = ", the pull to the prior included," if best.pull or own.pull else ""
         return (
             best.role,
-            f"{role_in_words(best.role)} was {-best.difference / own.objective:.2%} better than "
-            f"{role_in_words(own.role)} in {seeds}, beyond the noise of "
-            f"{bound / own.objective:.2%}",
+            f"{role_in_words(best.role)} was {-lead[best.role] / own.objective:.2%} better than "
+            f"{role_in_words(own.role)}{counted} in {seeds}, beyond the noise of "
+            f"{bound / own.objective:.2%}{_not_taken(best, compared)}",
         )
-    worse = [role_in_words(one.role) for one in others if one.differs]
+    worse = [role_in_words(one.role) for one in others if one.differs and one.difference > 0]
     same = [role_in_words(one.role) for one in others if not one.differs]
     noise = f"the noise of ±{bound / own.objective:.2%}"
     if worse:
@@ -246,12 +192,25 @@ def _recommend(
             for one in others
         ]
         text += f": the loss {', '.join(losses)} than its own"
+    text += _not_taken(own, compared)
     if same and regret is not None and regret < bound / own.objective:
         text += (
             f"; the expected regret of {regret:.2%} is below that noise, so {seeds} cannot tell "
             "such mixtures apart at that precision"
         )
     return own.role, text
+
+
+def _not_taken(taken: ComparedMixture, compared: Sequence[ComparedMixture]) -> str:
+    """Says why mixtures whose loss is lower than the predicted optimum's beyond the noise, and than
+    the recommended one's, are not recommended; empty without such mixtures."""
+    return "".join(
+        f"; {role_in_words(one.role)} has a lower loss, but "
+        + (one.barred or "not with the pull to the prior")
+        + ", so it is not recommended"
+        for one in compared
+        if one.differs and one.difference < min(0.0, taken.difference) and one.role != taken.role
+    )
 
 
 def _apart(difference: float) -> str:

@@ -72,18 +72,30 @@ def fit_evidence(
     }
     if len(usable) < 2:
         return None
+    return fit_points(
+        spec, purpose, points_to_fit(spec, evidence), len(evidence), num_points, previous
+    )
+
+
+def fit_points(
+    spec: SweepSpec,
+    purpose: str,
+    points: LossTable,
+    num_trials: int,
+    num_points: int,
+    previous: WarmStart | None,
+) -> FittedLaw | None:
+    """Fits the law to the points of `num_trials` trials. The other arguments and the result are
+    those of `fit_evidence`."""
     if previous is not None:
         octave = [
             math.floor(math.log(max(count, 1)) / math.log(1.2))
-            for count in (previous.num_trials, len(evidence))
+            for count in (previous.num_trials, num_trials)
         ]
         previous = previous if octave[0] == octave[1] else None
     try:
         return fit_law(
-            points_to_fit(spec, evidence),
-            own=spec.own,
-            previous=previous,
-            generator=rng(spec.seed, purpose, num_points),
+            points, own=spec.own, previous=previous, generator=rng(spec.seed, purpose, num_points)
         )
     except LawError:
         return None

@@ -29,6 +29,9 @@ TRIAL_VARIANCE = 0.05
 """Variance of one trial under the prior of the module's docstring (whose variance is about 1). It
 only prevents the choice from preferring corners of the simplex."""
 
+NUM_CANDIDATES = 400
+"""Number of candidates that a first mixture is chosen among."""
+
 
 def num_initial(num_domains: int, max_trials: int) -> int:
     """Number of first mixtures for D domains: (D + 3) / 2, at least 5, at most `max_trials`. These
@@ -91,7 +94,7 @@ def random_mixtures(domains: DomainSet, generator: np.random.Generator, count: i
 
 
 def initial_mixture(
-    domains: DomainSet, seen: Array, generator: np.random.Generator, count: int = 400
+    domains: DomainSet, seen: Array, generator: np.random.Generator, count: int = NUM_CANDIDATES
 ) -> tuple[Mixture, str]:
     """Returns the next first mixture and the reason.
 
@@ -114,7 +117,37 @@ def initial_mixture(
     return Mixture.from_array(domains.names, candidates[best]), "initial: space-filling"
 
 
-def repeated_mixture(domains: DomainSet, first: Array, there: Array) -> Mixture:
+def initial_mixture_of_pool(
+    domains: DomainSet,
+    pool: Array,
+    seen: Array,
+    generator: np.random.Generator,
+    count: int = NUM_CANDIDATES,
+) -> tuple[Mixture, str]:
+    """Returns the next first mixture and the reason, where only the mixtures of a pool can be
+    trained: the nearest to the uniform and to the natural mixture, then the most informative.
+
+    Args:
+        domains: names and bounds.
+        pool: (n, domains) mixtures to choose among, one for each possible trial.
+        seen, generator, count: as for `initial_mixture`.
+    """
+    uniform, natural = domains.uniform().as_array(), domains.natural().as_array()
+    references = [("uniform", uniform)]
+    if not domains.same(uniform[None], natural).any():
+        references.append(("natural", natural))
+    if len(seen) < len(references):
+        name, mixture = references[len(seen)]
+        near = pool[np.abs(pool - mixture).sum(axis=1).argmin()]
+        return Mixture.from_array(domains.names, near), f"initial: nearest to {name}"
+    candidates = unlike(domains, generator.permutation(pool)[:count], seen)
+    best = most_informative(candidates, seen)
+    return Mixture.from_array(domains.names, candidates[best]), "initial: space-filling"
+
+
+def repeated_mixture(
+    domains: DomainSet, first: Array, there: Array, pool: Array | None = None
+) -> Mixture:
     """Chooses the first mixture to train again at a more expensive fidelity: the one that adds most
     information to the trials already there.
 
@@ -123,9 +156,14 @@ def repeated_mixture(domains: DomainSet, first: Array, there: Array) -> Mixture:
         first: (trials, domains) mixtures proposed at the cheapest fidelity. Mixtures outside the
             current bounds are used only where no other is left, and are then moved inside.
         there: (trials, domains) mixtures proposed at the more expensive fidelity.
+        pool: (n, domains) mixtures that can be trained at the more expensive fidelity. Mixtures
+            that are no first mixture are used only where no other is left. None: every mixture.
     """
     inside = first[domains.holds(first)]
-    if not len(inside):
+    if pool is not None:
+        again = pool[[domains.same(first, row).any() for row in pool]]
+        inside = again if len(again) else pool
+    elif not len(inside):
         inside = project(first, domains.lower_array, domains.upper_array)
     mixtures = unlike(domains, inside, there)
     return Mixture.from_array(domains.names, mixtures[most_informative(mixtures, there)])
@@ -149,11 +187,8 @@ def moved_references(domains: DomainSet) -> str | None:
     moved = domains.moved
     if not moved:
         return None
-    largest = dict(zip(domains.names, domains.upper, strict=True))
-    least = dict(zip(domains.names, domains.lower, strict=True))
     broken = "; ".join(
-        f"the {mixture} mixture breaks the bounds of "
-        + ", ".join(f"{name} ({least[name]:.3g} to {largest[name]:.3g})" for name in names)
+        f"the {mixture} mixture breaks the bounds of {domains.bounds_in_words(names)}"
         for mixture, names in moved.items()
     )
     return f"{broken}; the nearest mixture inside all bounds is trained in its place"

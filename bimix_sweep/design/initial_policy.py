@@ -4,7 +4,11 @@ and the trials that must hold added domains."""
 import numpy as np
 
 from bimix_sweep.design.fidelity import Fidelity
-from bimix_sweep.design.initial_design import initial_mixture, repeated_mixture
+from bimix_sweep.design.initial_design import (
+    initial_mixture,
+    initial_mixture_of_pool,
+    repeated_mixture,
+)
 from bimix_sweep.design.new_domains import holding_mixture, lacking
 from bimix_sweep.design.trial_record import SweepRecord
 from bimix_sweep.mixture.domains import Mixture
@@ -39,8 +43,16 @@ class InitialPolicy:
         fidelity, seen = self.fidelity() or cheapest, record.rows(record.trials)
         if names := tuple(self.lacking("running", "finished")):
             return *holding_mixture(spec.domains, names, seen, generator), fidelity
+        pool = None
+        if record.pool is not None:
+            fidelity = record.pool.nearest_fidelity(fidelity)
+            pool = record.pool.at(fidelity)
         if fidelity == cheapest:
-            return *initial_mixture(spec.domains, seen, generator), fidelity
+            return *(
+                initial_mixture(spec.domains, seen, generator)
+                if pool is None
+                else initial_mixture_of_pool(spec.domains, pool, seen, generator)
+            ), fidelity
         first, there = (
             record.rows(
                 n for n, r in record.trials.items() if r.role == "sweep" and r.fidelity == f
@@ -48,7 +60,7 @@ class InitialPolicy:
             for f in (cheapest, fidelity)
         )
         return (
-            repeated_mixture(spec.domains, first, there),
+            repeated_mixture(spec.domains, first, there, pool),
             f"initial: again {fidelity.beyond(cheapest)}",
             fidelity,
         )

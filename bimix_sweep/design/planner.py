@@ -17,7 +17,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from bimix_sweep.design.evidence import fit_evidence
 from bimix_sweep.design.fidelity import Fidelity
 from bimix_sweep.design.initial_policy import InitialPolicy
 from bimix_sweep.design.new_domains import NUM_ADDED
@@ -38,9 +37,10 @@ class SweepState:
     """State of a sweep: the record of its trials, the policies that propose further ones, and the
     refits. It plans trials and runs none."""
 
-    def __init__(self, spec: SweepSpec) -> None:
-        """Makes the state of a sweep that has no trial yet."""
-        self.trial_record = SweepRecord(spec)
+    def __init__(self, spec: SweepSpec, record: SweepRecord | None = None) -> None:
+        """Makes the state of a sweep that has no trial yet; `record` is the empty record to keep
+        its trials in, by default a `SweepRecord`."""
+        self.trial_record = SweepRecord(spec) if record is None else record
         """The trials and their points."""
         self.history: list[Refit] = []
         """Refits, the last one with its law."""
@@ -206,8 +206,7 @@ class SweepState:
                 whatever happened in the sweep.
         """
         evidence = self.trial_record.evidence()
-        law = fit_evidence(
-            self.spec,
+        law = self.trial_record.fit(
             "refit",
             evidence if anew else in_window(evidence),
             self.trial_record.num_points,

@@ -13,8 +13,9 @@ from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.law.posterior.beyond_trials import BeyondTrials, beyond_trials
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.law.posterior.problem_statement import FinalRun, ProblemStatement
-from bimix_sweep.mixture.domains import DomainSet
+from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.goals import Goals
+from bimix_sweep.mixture.stated_mixture import divergence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,12 @@ class SweepSpec:
     """Target -> the domain whose validation split it is."""
     goals: Goals = field(default_factory=dict)
     """Target -> direction and range of its values; a target without an entry is a positive loss."""
+    today: Mixture | None = None
+    """Mixture trained on now, the baseline of the gain; None where not stated."""
+    prior: Mixture | None = None
+    """Mixture that the optimum stays near; None where there is none."""
+    kl: float = 0.0
+    """Strength of the pull to `prior`: objective per nat of divergence."""
     objective: str = "mean"
     """Aggregation of the targets' losses: "mean" or "worst"."""
     steps: int
@@ -196,7 +203,17 @@ class SweepSpec:
             objective=self.objective,
             step=self.steps,
             size=self.size,
+            prior=self.prior,
+            kl=self.kl,
         )
+
+    def pull(self, mixture: Mixture) -> float:
+        """Returns the pull to the prior, in units of the objective; infinite where the mixture
+        holds a domain that the prior does not hold."""
+        if self.prior is None or self.kl == 0:
+            return 0.0
+        names = self.domains.names
+        return self.kl * divergence(mixture.as_array(names), self.prior.as_array(names))
 
     def problem(self, name: str, num_points: int) -> ProblemStatement:
         """Returns what the sweep `name` needs from a law fitted to `num_points` points: domains,
@@ -211,6 +228,9 @@ class SweepSpec:
             tokens_per_step=self.tokens_per_step,
             as_configured=self.as_configured,
             final=self.final,
+            today=self.today,
+            prior=self.prior,
+            kl=self.kl,
             seed=self.seed,
             num_points=num_points,
         )

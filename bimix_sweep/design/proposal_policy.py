@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from bimix_sweep.design.acquisition.next_mixture import Batch, next_mixture
-from bimix_sweep.design.evidence import fit_evidence
 from bimix_sweep.design.fidelity import Fidelities, Fidelity, target_fidelity_due
 from bimix_sweep.design.refit_schedule import RecordPosition, RefitSchedule, due, in_window
 from bimix_sweep.design.trial_record import SweepRecord
@@ -61,8 +60,7 @@ class ProposalPolicy:
         )
 
     def _fit_of(self, position: RecordPosition, previous: WarmStart | None) -> FittedLaw | None:
-        return fit_evidence(
-            self._record.spec,
+        return self._record.fit(
             "proposal fit",
             in_window(self._record.evidence_at(position)),
             position.num_points,
@@ -128,4 +126,5 @@ class ProposalPolicy:
             "fidelities": Fidelities(
                 choices=choices, finished=fidelities["finished"], running=fidelities["running"]
             ),
+            "pool": record.pool,
         }

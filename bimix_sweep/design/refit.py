@@ -40,6 +40,8 @@ def optimum_of(spec: SweepSpec, law: FittedLaw, num_points: int) -> Optimum:
         objective=spec.objective,
         step=spec.steps,
         size=spec.size,
+        prior=spec.prior,
+        kl=spec.kl,
         generator=rng(spec.seed, "optimum", num_points),
     )
 

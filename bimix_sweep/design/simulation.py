@@ -28,6 +28,7 @@ from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.law_inputs import LawInputs, log_proportions
 from bimix_sweep.law.model.priors import Problems
 from bimix_sweep.law.model.shared_values import expected
+from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.goals import PLAIN
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.seeding import rng
@@ -208,17 +209,28 @@ class World:
             return np.asarray((losses * self.weights).max(axis=1) * (self.weights > 0).sum())
         return np.asarray(losses @ self.weights)
 
+    def pulled(self, spec: SweepSpec, proportions: Array) -> Array:
+        """Computes (n, domains) -> (n,) objective with the pull to the sweep's prior."""
+        mixtures = [Mixture.from_array(spec.domains.names, row) for row in proportions]
+        pulls = np.array([spec.pull(one) for one in mixtures])
+        return np.asarray(self.objective(proportions) + pulls)
+
     def best(self, spec: SweepSpec, generator: np.random.Generator) -> float:
-        """Returns the lowest objective inside the bounds: descends (SLSQP) from the best of many
-        random mixtures."""
+        """Returns the lowest objective inside the bounds, the pull to a prior included: descends
+        (SLSQP) from the best of many random mixtures."""
         domains = spec.domains
+        if spec.prior is not None and spec.kl > 0:
+            held = spec.prior.as_array(domains.names) > 0
+            domains = replace(domains, upper=tuple(np.where(held, domains.upper, 0.0)))
         candidates = np.concatenate(
             [random_mixtures(domains, generator, 2000), domains.uniform().as_array()[None]]
         )
-        values = self.objective(candidates)
+        values = self.pulled(spec, candidates)
         start = candidates[np.argmin(values)]
         solved = optimize.minimize(
-            lambda r: float(self.objective(np.maximum(r, 0)[None])[0]),
+            lambda r: float(
+                self.pulled(spec, (np.maximum(r, 0) / np.maximum(r, 0).sum())[None])[0]
+            ),
             start,
             method="SLSQP",
             options={"maxiter": 100, "ftol": 1e-10},
@@ -272,7 +284,7 @@ def _sweep(
         passed = [count for count in checkpoints if done - len(batch) < count <= done]
         if passed and (refit := state.refit()).optimum is not None:
             mixture = refit.optimum.mixture.as_array(spec.domains.names)[None]
-            regret = max(0.0, float(world.objective(mixture)[0]) / best - 1)
+            regret = max(0.0, float(world.pulled(spec, mixture)[0]) / best - 1)
             yield from ((count, regret, refit.optimum.regret.expected, cost) for count in passed)
         if time.monotonic() > until:
             return

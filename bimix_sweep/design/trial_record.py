@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from bimix_sweep.design.acquisition.trial_source import TrialSource
 from bimix_sweep.design.evidence import loss_curve
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.design.refit_schedule import RecordPosition
@@ -19,7 +20,7 @@ from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 
 
-class SweepRecord:
+class SweepRecord(TrialSource):
     """Record of the trials of a sweep."""
 
     def __init__(self, spec: SweepSpec) -> None:
@@ -85,9 +86,7 @@ class SweepRecord:
                 )
         if step in record.points:
             return False
-        record.points[int(step)] = {target: float(losses[target]) for target in self.spec.targets}
-        if record.role not in (CONFIRMATION, DROPPED):
-            self._arrivals.append((trial, int(step)))
+        self._append(trial, int(step), losses)
         return True
 
     def finish(self, trial: str) -> None:
@@ -278,6 +277,13 @@ class SweepRecord:
         ]
 
     # helpers
+
+    def _append(self, trial: str, step: int, losses: Mapping[str, float]) -> None:
+        """Adds one point of a loss curve without any check."""
+        record = self.trials[trial]
+        record.points[step] = {target: float(losses[target]) for target in self.spec.targets}
+        if record.role not in (CONFIRMATION, DROPPED):
+            self._arrivals.append((trial, step))
 
     def _trial(self, trial: str) -> TrialRecord:
         if trial not in self.trials:

@@ -8,12 +8,21 @@ from typing import Any
 import numpy as np
 from pydantic import JsonValue, ValidationError
 
-from bimix_sweep.design.confirmation import Comparison
+from bimix_sweep.design.comparison import Comparison
 from bimix_sweep.errors import ExportError
-from bimix_sweep.export.recipe import Binding, Certificate, Interval, Recipe, RecipeGoal
+from bimix_sweep.export.recipe import (
+    Binding,
+    Certificate,
+    Interval,
+    Recipe,
+    RecipeGain,
+    RecipeGoal,
+    RecipePrior,
+)
 from bimix_sweep.export.rounding import rounded
 from bimix_sweep.export.validation_error import explain
 from bimix_sweep.law.optimum.answer import not_tested
+from bimix_sweep.law.optimum.gain import Gain, predicted_gain
 from bimix_sweep.law.optimum.optimal_mixture import Optimum
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.law.posterior.problem_statement import ProblemStatement
@@ -46,7 +55,7 @@ def build_recipe(
     Raises:
         ExportError: provenance holds a value that JSON cannot represent.
     """
-    mixture, losses = _recommended(optimum, law, comparison)
+    mixture, losses, sd = _recommended(optimum, law, comparison)
     proportions = rounded(
         {name: mixture.as_dict().get(name, 0.0) for name in problem.domains.names}
     )
@@ -54,12 +63,15 @@ def build_recipe(
     try:
         return Recipe(
             proportions=proportions,
+            gain=_gain(gain_of(law, problem, mixture, comparison)),
             predicted_losses=losses,
+            predicted_sd=sd,
             goals={
                 name: RecipeGoal(goal=goal.direction, range=goal.range)
                 for name, goal in law.goals.items()
             },
             **_optimum(optimum),
+            prior=_prior(optimum, problem),
             extrapolation=dict(beyond.extrapolation),
             not_tested=list(beyond.sentences),
             **_final_run(proportions, problem),
@@ -72,19 +84,67 @@ def build_recipe(
         raise ExportError(f"the recipe cannot be written: {explain(error)}") from None
 
 
+def gain_of(
+    law: FittedLaw, problem: ProblemStatement, mixture: Mixture, comparison: Comparison | None
+) -> Gain:
+    """The gain of the recommended mixture over the problem's baseline.
+
+    It is measured where confirmation trials compared both mixtures, else the law predicts it.
+
+    Raises:
+        OptimumError, MixtureError: the law cannot predict it.
+    """
+    name, over = problem.baseline
+    if comparison is not None and (measured := comparison.gain(name, over)) is not None:
+        return measured
+    return predicted_gain(
+        law,
+        mixture,
+        over,
+        baseline=name,
+        weights=problem.weights,
+        objective=problem.objective,
+        step=problem.step,
+        size=problem.size,
+        generator=problem.generator(),
+    )
+
+
+def _gain(gain: Gain) -> RecipeGain:
+    return RecipeGain(
+        baseline=gain.baseline,
+        proportions=rounded(gain.mixture.as_dict()),
+        value=gain.value,
+        lower=gain.lower,
+        upper=gain.upper,
+        measured=gain.measured,
+    )
+
+
+def _prior(optimum: Optimum, problem: ProblemStatement) -> RecipePrior | None:
+    if problem.prior is None or problem.kl == 0:
+        return None
+    return RecipePrior(
+        proportions=rounded(problem.prior.as_dict()), kl=problem.kl, cost=optimum.prior_cost
+    )
+
+
 def _recommended(
     optimum: Optimum, law: FittedLaw, comparison: Comparison | None
-) -> tuple[Mixture, dict[str, float]]:
-    """The recommended mixture, and {target: loss that the law predicts for it}."""
-    if comparison is None:
-        return optimum.mixture, dict(optimum.predicted_losses)
-    mixture = next(one.mixture for one in comparison.mixtures if one.role == comparison.recommended)
+) -> tuple[Mixture, dict[str, float], dict[str, float]]:
+    """The recommended mixture, {target: loss that the law predicts for it}, and the standard
+    deviations of these losses."""
+    mixture = optimum.mixture if comparison is None else comparison.recommended_mixture.mixture
     if mixture == optimum.mixture:
-        return mixture, dict(optimum.predicted_losses)
-    predicted = law.predict(
+        return mixture, dict(optimum.predicted_losses), dict(optimum.predicted_sd)
+    predicted, sd = law.predict_with_sd(
         mixture.as_array(law.domains)[None], np.array([optimum.step]), _one(optimum.size)
-    )[0]
-    return mixture, dict(zip(law.targets, map(float, predicted), strict=True))
+    )
+    return (
+        mixture,
+        dict(zip(law.targets, map(float, predicted[0]), strict=True)),
+        dict(zip(law.targets, map(float, sd[0]), strict=True)),
+    )
 
 
 def _optimum(optimum: Optimum) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 from bimix_sweep import files
 from bimix_sweep.errors import ExportError, MixtureError
 from bimix_sweep.export.validation_error import explain
-from bimix_sweep.mixture.domains import MAX_DOMAINS, check_names
+from bimix_sweep.law.optimum.gain import Gain
+from bimix_sweep.mixture.domains import MAX_DOMAINS, Mixture, check_names
 from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE
 from bimix_sweep.text import shown
@@ -56,6 +57,45 @@ class Binding(_Part):
     cost: float = Field(description="fraction by which the objective would fall without it")
 
 
+class RecipeGain(_Part):
+    """How much lower the weighted loss of the recipe's mixture is than that of a baseline."""
+
+    baseline: Literal["today", "natural", "uniform"] = Field(
+        description="today's mixture where it was stated; else the natural mixture, or the uniform "
+        "one where the tokens of the domains are not known"
+    )
+    proportions: dict[str, Proportion] = Field(description="proportions of the baseline")
+    value: float = Field(description="the gain, a fraction of the baseline's weighted loss")
+    lower: float = Field(description="lower end of its 95 % interval")
+    upper: float = Field(description="upper end of its 95 % interval")
+    measured: bool = Field(
+        description="true: measured by paired confirmation trials; false: predicted by the law"
+    )
+
+    def as_gain(self) -> Gain:
+        """Returns a `Gain` with these values, which states them in words."""
+        return Gain(
+            baseline=self.baseline,
+            mixture=Mixture.from_mapping(self.proportions),
+            value=self.value,
+            lower=self.lower,
+            upper=self.upper,
+            measured=self.measured,
+        )
+
+
+class RecipePrior(_Part):
+    """The mixture that the recommended one stays near."""
+
+    proportions: dict[str, Proportion] = Field(description="proportions of the prior")
+    kl: Annotated[float, Field(ge=0)] = Field(
+        description="strength: weighted loss per nat of the divergence KL(mixture || prior)"
+    )
+    cost: Annotated[float, Field(ge=0)] = Field(
+        description="fraction by which the weighted loss of the law's optimum would fall without it"
+    )
+
+
 class RecipeGoal(_Part):
     """Direction and range of a target."""
 
@@ -79,6 +119,9 @@ class Recipe(_Part):
     proportions: dict[str, Proportion] = Field(
         description="proportion of the tokens of each domain, sum 1"
     )
+    gain: RecipeGain | None = Field(
+        default=None, description="gain of this mixture over today's, with its 95 % interval"
+    )
     region: dict[str, Interval] = Field(
         default={},
         description="range of each domain over mixtures predicted within `within` of the best",
@@ -96,6 +139,11 @@ class Recipe(_Part):
         default={},
         description="loss of each target at this mixture, step and size, or its value in its own "
         "unit where it has a goal with a range",
+    )
+    predicted_sd: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={},
+        description="standard deviation of each predicted loss, in the same unit, without the "
+        "noise of a measurement",
     )
     goals: dict[str, RecipeGoal] = Field(
         default={},
@@ -131,6 +179,9 @@ class Recipe(_Part):
         "not known",
     )
     binding: list[Binding] = []
+    prior: RecipePrior | None = Field(
+        default=None, description="mixture that this one stays near; null: none"
+    )
     law: dict[str, JsonValue] = Field(
         default={},
         description="which law was chosen for each target, its held-out errors, its digest",

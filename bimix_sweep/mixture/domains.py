@@ -204,15 +204,29 @@ class DomainSet:
         return self.nearest(self._natural())
 
     @property
+    def knows_tokens(self) -> bool:
+        """Whether the available tokens of all domains whose max is above 0 are known."""
+        return bool(np.isfinite(np.where(self.upper_array > 0, self.tokens, 0.0)).all())
+
+    @property
     def moved(self) -> dict[str, tuple[str, ...]]:
         """Domains whose bounds a reference mixture breaks before it is moved into them: {"uniform"
         or "natural": names}. A mixture that breaks no bound has no entry."""
-        broken = {}
-        for name, proportions in (("uniform", self._uniform()), ("natural", self._natural())):
-            low, high = (self.lower_array - SUM_TOLERANCE, self.upper_array + SUM_TOLERANCE)
-            if (outside := np.flatnonzero((proportions < low) | (proportions > high))).size:
-                broken[name] = tuple(self.names[index] for index in outside)
-        return broken
+        references = {"uniform": self._uniform(), "natural": self._natural()}
+        return {name: broken for name, rows in references.items() if (broken := self.broken(rows))}
+
+    def broken(self, proportions: Array) -> tuple[str, ...]:
+        """Returns the names of the domains whose bounds (domains,) proportions break."""
+        low, high = self.lower_array - SUM_TOLERANCE, self.upper_array + SUM_TOLERANCE
+        outside = (proportions < low) | (proportions > high)
+        return tuple(self.names[index] for index in np.flatnonzero(outside))
+
+    def bounds_in_words(self, names: Iterable[str]) -> str:
+        """Returns the bounds of some domains in words: `web (0 to 0.5), code (0.1 to 1)`."""
+        indices = [self.names.index(name) for name in names]
+        return ", ".join(
+            f"{self.names[n]} ({self.lower[n]:.3g} to {self.upper[n]:.3g})" for n in indices
+        )
 
     @property
     def room(self) -> Array:
@@ -252,7 +266,7 @@ class DomainSet:
         return np.asarray(usable / usable.sum())
 
     def _natural(self) -> Array:
-        tokens = np.where(self.upper_array > 0, self.tokens, 0.0)
-        if not np.isfinite(tokens).all():
+        if not self.knows_tokens:
             return self._uniform()
+        tokens = np.where(self.upper_array > 0, self.tokens, 0.0)
         return np.asarray(tokens / tokens.sum())

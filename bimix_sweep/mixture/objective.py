@@ -50,3 +50,17 @@ def weighted_loss(
     return math.fsum(losses[target] * weight for target, weight in counted.items()) / math.fsum(
         counted.values()
     )
+
+
+def weights_in_words(weights: Mapping[str, float]) -> str:
+    """Says how much each target counts, for a person: `weights of the targets: web 0.8, code 0.2`.
+
+    Targets of weight 0 are left out, and equal weights are said once.
+    """
+    counted = {target: weight for target, weight in weights.items() if weight > 0}
+    total = math.fsum(counted.values())
+    if len({f"{weight / total:.6f}" for weight in counted.values()}) == 1:
+        others = " above weight 0" if len(counted) < len(weights) else ""
+        return f"number of targets{others}: {len(counted)}, each of the same weight"
+    shown = ", ".join(f"{target} {weight / total:.3g}" for target, weight in counted.items())
+    return f"weights of the targets: {shown}"

@@ -7,7 +7,8 @@ from bimix_sweep.report import tables
 from bimix_sweep.report.data import ReportData
 from bimix_sweep.report.facts import facts
 from bimix_sweep.report.figures.style import colour
-from bimix_sweep.report.wording import percent, proportion_text
+from bimix_sweep.report.prediction_table import prediction_table
+from bimix_sweep.report.wording import percent, proportion_text, sentence
 
 
 def answer(data: ReportData) -> str:
@@ -30,15 +31,28 @@ def answer(data: ReportData) -> str:
     )
     return f"""<section class="row" aria-label="The answer">
 <div class="card wide"><h2>Recommended mixture</h2>
-{_bars(data, mixture)}
+{_gain(data)}{_bars(data, mixture)}
 <p class="note">Bars: proportion of tokens. \
 Brackets: how far each proportion ranges over the mixtures predicted within
 {percent(data.optimum.within)} of the best loss. \
 They trade off against each other: take one proportion from its range, then the rest follow.</p>
 {tables.mixture_table(data, mixture)}{tables.binding_table(data)}
-<details><summary>Other mixtures as good</summary>{tables.alternatives_table(data)}</details></div>
+<details><summary>Other mixtures as good</summary>{tables.alternatives_table(data)}</details>
+<details><summary>Predicted losses and weights</summary>{prediction_table(data)}</details></div>
 <div class="card narrow"><h2>How sure</h2><dl class="facts">{entries}</dl></div>
 </section>"""
+
+
+def _gain(data: ReportData) -> str:
+    """Gain over the baseline with its interval, the first number of the page."""
+    if data.gain is None:
+        return ""
+    gain = data.gain
+    return (
+        f'<p class="lead">{html.escape(f"{gain.words[:1].upper()}{gain.words[1:]}")}: '
+        f"<strong>{html.escape(gain.amount)}</strong><br>"
+        f'<span class="note">{html.escape(sentence(gain.source))}</span></p>'
+    )
 
 
 def _bars(data: ReportData, mixture: Mixture) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bimix_sweep.design.confirmation import Comparison
+from bimix_sweep.design.comparison import Comparison
+from bimix_sweep.law.optimum.gain import Gain
 from bimix_sweep.law.optimum.optimal_mixture import Optimum
 from bimix_sweep.law.posterior.beyond_trials import BeyondTrials
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
@@ -62,6 +63,10 @@ class ReportData:
     """Optimum of the law."""
     comparison: Comparison | None = None
     """Comparison of the confirmation trials."""
+    gain: Gain | None = None
+    """Gain of the recommended mixture over the baseline; None without a law."""
+    kl: float = 0.0
+    """Strength of the pull to the prior; 0 without one."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """{target: weight in the objective}; empty means equal weights."""
     objective: str = "mean"
@@ -135,9 +140,5 @@ class ReportData:
     def recommended(self) -> Mixture | None:
         """Mixture recommended by the confirmation trials, or else the predicted optimum."""
         if self.comparison is not None:
-            return next(
-                one.mixture
-                for one in self.comparison.mixtures
-                if one.role == self.comparison.recommended
-            )
+            return self.comparison.recommended_mixture.mixture
         return None if self.optimum is None else self.optimum.mixture

@@ -62,6 +62,13 @@ def _optimum_facts(data: ReportData, optimum: Optimum) -> Iterator[Fact]:
             if value > 1
         )
         yield Fact("Not tested", far, " ".join(data.beyond.sentences))
+    if data.kl > 0:
+        yield Fact(
+            "Prior",
+            percent(optimum.prior_cost),
+            f"The mixture stays near the sweep's prior (kl {data.kl:g}), which raises the loss of "
+            "the optimum by this much; the regret counts the pull as part of the objective.",
+        )
     for target, goal in ranged(data.goals).items():
         if target in optimum.predicted_losses:
             yield Fact(

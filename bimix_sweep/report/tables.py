@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bimix_sweep.design.confirmation import Comparison, role_in_words
+from bimix_sweep.design.comparison import Comparison, role_in_words
 from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.law.posterior.forward_means import forward_means

@@ -4,7 +4,7 @@ Resume, extend and upgrade use the same path: the new configuration is compared,
 the one in the journal.
 
 * A key that only asks a different problem about the same losses may change: budget, stopping,
-  weights, goals, bounds, the final run.
+  weights, goals, bounds, today's mixture, the prior, the final run.
 * Domains may be added. An earlier trial counts as a trial with proportion 0 of an added domain.
 * A domain's text may be replaced if its `version` changes. Trials on the old text stay evidence
   about a domain of their own, `web@OLD`, which new mixtures do not contain, or they are dropped.

@@ -1,8 +1,8 @@
 """The keys in which two configurations of a sweep differ, and which of them may change.
 
 A key that only asks a different problem about the same losses may change: budget, stopping, weights,
-goals, bounds, the final run. A change that would make losses incomparable is refused: another
-tokenizer, trainer, shape or seed, or other targets.
+goals, bounds, today's mixture, the prior, the final run. A change that would make losses
+incomparable is refused: another tokenizer, trainer, shape or seed, or other targets.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +14,10 @@ from bimix_sweep.config import SweepConfig
 Path = tuple[str, ...]
 """The keys that lead to a value of the configuration."""
 
-FREE = ("budget", "stop", "resources", "name", "out", "objective", "final")
+FREE = ("budget", "stop", "resources", "name", "out", "objective", "today", "prior", "final")
 """Sections of the configuration that may change as a whole."""
+WHOLE = (("today",), ("prior", "mixture"))
+"""Keys whose mapping is one value."""
 SILENT = (("name",), ("out",), ("resources",), ("trainer", "folder"))
 """Keys that do not affect the results."""
 ADVICE = {
@@ -115,7 +117,7 @@ class ConfigDifference:
         if path[0] == "targets":
             known = [(*path[:2], "unit") in content for content in (self.before, self.after)]
             if all(known) and (
-                path[-1] in ("weight", "goal", "range")
+                path[-1] in ("weight", "group", "goal", "range")
                 or (
                     path[-1] == "domain"
                     and self.renamed.get(self.before[path], "") == self.after[path]
@@ -136,8 +138,8 @@ def _is_silent(path: Path) -> bool:
 
 
 def _flat(content: Any, path: Path = ()) -> dict[Path, Any]:
-    """Flattens nested mappings into {path of keys: value}; lists are values."""
-    if isinstance(content, Mapping) and content:
+    """Flattens nested mappings into {path of keys: value}; lists and mixtures are values."""
+    if isinstance(content, Mapping) and content and path not in WHOLE:
         return {
             inner: value
             for key, part in content.items()
@@ -147,4 +149,6 @@ def _flat(content: Any, path: Path = ()) -> dict[Path, Any]:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
     return "absent" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

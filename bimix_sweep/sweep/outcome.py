@@ -1,10 +1,14 @@
 """The outcome of a sweep: its law, the predicted optimum, and what the confirmation trials say."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bimix_sweep.design.confirmation import Comparison, compare_confirmation_trials, objective_noise
+from bimix_sweep.design.comparison import Comparison
+from bimix_sweep.design.confirmation import compare_confirmation_trials, objective_noise
 from bimix_sweep.design.evidence import points_to_fit
 from bimix_sweep.design.initial_design import moved_references
+from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
 from bimix_sweep.law.optimum.answer import answer
@@ -65,7 +69,7 @@ def answer_of(law: FittedLaw) -> Optimum:
 
 def confirmation_result(sweep: str, comparison: Comparison, optimum: Optimum) -> str:
     """Sentence about the confirmation trials, for users who have only the law."""
-    taken = next(one.mixture for one in comparison.mixtures if one.role == comparison.recommended)
+    taken = comparison.recommended_mixture.mixture
     other = ""
     if taken != optimum.mixture:
         proportions = ", ".join(
@@ -89,6 +93,8 @@ def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comp
             predicted=measured.predicted,
             noise=noise,
             regret=optimum.regret.expected,
+            pulls=_pulls(spec, measured.mixtures),
+            barred=_barred(spec, measured.mixtures),
         )
     except SweepError:
         return None
@@ -105,6 +111,24 @@ def _comparison(history: SweepHistory, law: FittedLaw, optimum: Optimum) -> Comp
         reason=f"{comparison.reason}; the mixture trained in place of the predicted optimum lies "
         f"{moved:.3f} from it",
     )
+
+
+def _pulls(spec: SweepSpec, mixtures: Mapping[str, Mixture]) -> dict[str, float]:
+    """{role: pull to the prior}, without the mixtures that the prior excludes."""
+    pulls = {role: spec.pull(mixture) for role, mixture in mixtures.items()}
+    return {role: pull for role, pull in pulls.items() if math.isfinite(pull)}
+
+
+def _barred(spec: SweepSpec, mixtures: Mapping[str, Mixture]) -> dict[str, str]:
+    """{role: why its mixture may not be recommended}."""
+    domains, barred = spec.domains, {}
+    for role, mixture in mixtures.items():
+        proportions = mixture.as_array(domains.names)
+        if broken := domains.broken(proportions):
+            barred[role] = f"breaks the bounds of {domains.bounds_in_words(broken)}"
+        elif math.isinf(spec.pull(mixture)):
+            barred[role] = "holds domains that the prior does not hold"
+    return barred
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

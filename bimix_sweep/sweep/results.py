@@ -12,9 +12,9 @@ from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.data.stream import badly_realised
-from bimix_sweep.design.confirmation import Comparison
+from bimix_sweep.design.comparison import Comparison
 from bimix_sweep.errors import DataError, LawError, SweepError, TableError
-from bimix_sweep.export.build_recipe import build_recipe
+from bimix_sweep.export.build_recipe import build_recipe, gain_of
 from bimix_sweep.export.provenance import commit
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.export.writing import as_yaml
@@ -169,11 +169,11 @@ def _page(
 ) -> str:
     records = history.state.trials
     counted = any(record.points and record.state != "failed" for record in records.values())
-    beyond = (
-        None
-        if law is None or optimum is None or law.problem is None
-        else not_tested(optimum, law, law.problem, compared=comparison is not None)
-    )
+    beyond = gain = None
+    if law is not None and optimum is not None and law.problem is not None:
+        beyond = not_tested(optimum, law, law.problem, compared=comparison is not None)
+        taken = comparison.recommended_mixture.mixture if comparison else optimum.mixture
+        gain = gain_of(law, law.problem, taken, comparison)
     data = ReportData(
         name=config.name,
         domains=history.spec.domains,
@@ -185,6 +185,8 @@ def _page(
         law=law,
         optimum=optimum,
         comparison=comparison,
+        gain=gain,
+        kl=history.spec.kl,
         weights=history.spec.weights,
         objective=history.spec.objective,
         tolerance=history.spec.tolerance,

@@ -5,20 +5,20 @@ law of all points.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
-from bimix_sweep.design.confirmation import Comparison
+from bimix_sweep.design.comparison import Comparison
 from bimix_sweep.errors import ConfigError, LawError, SweepError, TableError
 from bimix_sweep.export.build_recipe import build_recipe
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.law.fitting.fit_law import FittedLaw
 from bimix_sweep.law.optimum.answer import answer
 from bimix_sweep.law.posterior.problem_statement import ProblemStatement
-from bimix_sweep.mixture.domains import DomainSet
+from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.parsing import parse_json
 from bimix_sweep.sweep.history.history import SweepHistory
 from bimix_sweep.sweep.history.rebuilding import replay
@@ -49,10 +49,24 @@ class StoredLaw:
         """
         return self.law.problem or ProblemStatement(domains=DomainSet(names=self.law.domains))
 
+    @property
+    def recommended(self) -> Mixture:
+        """The mixture that is recommended for the law's own problem.
+
+        It is that of the confirmation trials where they have ended, else the predicted optimum.
+
+        Raises:
+            OptimumError, MixtureError: the law cannot answer the problem.
+        """
+        if self.comparison is not None:
+            return self.comparison.recommended_mixture.mixture
+        return answer(self.law, self.problem).mixture
+
     def recipe(self, problem: ProblemStatement, within: float, source: Mapping[str, Any]) -> Recipe:
         """The recipe that answers a problem.
 
-        The answer to the sweep's own problem includes the result of its confirmation trials.
+        The answer to the sweep's own problem, with any baseline of the gain, includes the result of
+        its confirmation trials.
 
         Args:
             problem: the problem to answer.
@@ -63,9 +77,11 @@ class StoredLaw:
             OptimumError, MixtureError: the law cannot answer the problem.
         """
         best = answer(self.law, problem, within=within)
-        if self.history is not None and problem == self.law.problem:
-            config = self.history.first.config
-            return recipe_of(self.history, self.law, best, self.comparison, config)
+        own = self.law.problem
+        same = own is not None and replace(problem, today=own.today) == own
+        if self.history is not None and same:
+            law, config = replace(self.law, problem=problem), self.history.first.config
+            return recipe_of(self.history, law, best, self.comparison, config)
         return build_recipe(best, self.law, problem, provenance=source)
 
 

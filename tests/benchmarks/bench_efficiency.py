@@ -103,9 +103,9 @@ def main() -> None:
         print(
             n, {k: round(float(np.mean(v)), 4) for k, v in rows[f"ours n={n}"].items()}, flush=True
         )
-    for policy in ("informative", "random"):
+    for policy in ("predictions", "informative", "random"):
         for seed in range(SEEDS):
-            for row in replay(train, trials=32, start=20, policy=policy, heldout=small, seed=seed):
+            for row in replay(train, trials=32, policy=policy, heldout=small, seed=seed):
                 if row.trials in CHOSEN:
                     keep(policy, row.trials, rho=row.spearman, mre=row.mre)
     mean = lambda key, value: float(np.mean(rows[key][value]))  # noqa: E731
@@ -157,13 +157,14 @@ def main() -> None:
             )
         )
     for n, goal in CHOSEN.items():
-        value, by_chance = mean(f"informative n={n}", "rho"), mean(f"random n={n}", "rho")
+        value, by_chance = mean(f"predictions n={n}", "rho"), mean(f"random n={n}", "rho")
+        as_a_sweep = mean(f"informative n={n}", "rho")
         claims.append(
             Claim(
-                claim=f"rank correlation, {n} runs chosen by the loop (random choice: {by_chance:.4f})",
+                claim=f"rank correlation, {n} runs chosen for predictions (as a sweep, which looks for the best mixture, chooses: {as_a_sweep:.4f}; random choice: {by_chance:.4f})",
                 goal=f">= {goal}, > random",
                 value=value,
-                spread=span(f"informative n={n}", "rho"),
+                spread=span(f"predictions n={n}", "rho"),
                 holds=value >= goal and value > by_chance,
             )
         )

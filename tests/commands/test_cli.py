@@ -105,11 +105,45 @@ def test_predictions_of_unseen_mixtures_meet_the_planted_law_and_keep_rows_and_c
         "r_code",
         "step",
         *(f"{kind}_{d}" for d in DOMAINS for kind in ("loss", "sd")),
+        *("objective", "difference", "difference_low", "difference_high"),
     ]
     assert [row["id"] for row in rows] == [f"m{i}" for i in range(5)]
     predicted = np.array([[float(row[f"loss_{d}"]) for d in DOMAINS] for row in rows])
     assert predicted == pytest.approx(planted_losses(shares, 800), rel=0.01)
     assert all(float(row[f"sd_{d}"]) > 0 for row in rows for d in DOMAINS)
+
+
+def test_predictions_say_how_far_each_mixture_is_from_the_recommended_one(law, tmp_path):
+    bimix("optimum", law, "-o", tmp_path / "RECIPE.json")
+    best = json.loads((tmp_path / "RECIPE.json").read_text())["proportions"]
+    lines = ["r_web,r_code,r_math,step,difference"]
+    rows = [list(best.values()), [0.2, 0.2, 0.6], [0.2, 0.2, 0.6]]
+    lines += [
+        f"{','.join(map(str, row))},{s},7" for row, s in zip(rows, (800, 800, 200), strict=True)
+    ]
+    (tmp_path / "m.csv").write_text("\n".join(lines) + "\n")
+    out = tmp_path / "out.csv"
+    said = bimix("predict", law, tmp_path / "m.csv", "-o", out).output
+    assert "the output holds predictions in difference, not what" in said
+    assert "the law states no weights, so each target has the same weight" in said
+    assert (
+        "to the recommended mixture (" + ", ".join(f"{d} {v:.4f}" for d, v in best.items()) in said
+    )
+    read = list(csv.DictReader(out.read_text().splitlines()))
+    low, found, high = (
+        np.array([float(row[f"difference{end}"]) for row in read]) for end in ("_low", "", "_high")
+    )
+    true = [
+        planted_losses(np.array([rows[1]]), s).mean()
+        / planted_losses(np.array([rows[0]]), s).mean()
+        for s in (800, 200)
+    ]
+    assert (low[0], found[0], high[0]) == pytest.approx((0, 0, 0), abs=1e-6)
+    assert found[1:] == pytest.approx(np.array(true) - 1, abs=0.01)
+    assert ((low[1:] < np.array(true) - 1) & (np.array(true) - 1 < high[1:])).all()
+    bimix("predict", law, tmp_path / "m.csv", "-o", out, "--noise")
+    noisy = list(csv.DictReader(out.read_text().splitlines()))
+    assert [row["difference_high"] for row in noisy] == [row["difference_high"] for row in read]
 
 
 def test_the_sd_of_a_measured_run_is_wider_than_that_of_the_mean(law, tmp_path):
@@ -359,8 +393,6 @@ def test_a_replay_of_the_planted_table_knows_the_law_after_a_few_runs(table, tmp
         table,
         "--trials",
         "8",
-        "--start",
-        "6",
         "--policy",
         "informative,random",
         "-o",
@@ -370,11 +402,19 @@ def test_a_replay_of_the_planted_table_knows_the_law_after_a_few_runs(table, tmp
     with (tmp_path / "history.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [(row["policy"], row["trials"]) for row in rows] == [
-        (p, str(n)) for p in ("informative", "random") for n in (6, 7, 8)
+        (p, str(n)) for p in ("informative", "random") for n in (5, 6, 7, 8)
     ]
-    assert float(rows[2]["mre"]) < 1
-    assert float(rows[2]["spearman"]) > 0.95
+    assert float(rows[3]["mre"]) < 1
+    assert float(rows[3]["spearman"]) > 0.95
+    assert 0 <= float(rows[3]["regret"]) < 0.01
     assert list(rows[0]) == ["policy", "seed", "trials", "spearman", "mre", "regret"]
+    done = bimix(
+        "replay", table, "--trials", "6", "--slots", "3", "--json", "-o", tmp_path / "h.csv"
+    )
+    told = json.loads(done.stdout)
+    assert [len(row["runs"]) for row in told] == [6]
+    assert {*told[0]["runs"]} <= {*LossTable.read(table).trials}
+    assert told[0]["regret"] >= 0
 
 
 @pytest.fixture
@@ -406,8 +446,6 @@ def test_a_replay_of_runs_of_several_sizes_tells_what_they_cost(scaled, tmp_path
         scaled,
         "--trials",
         "16",
-        "--start",
-        "12",
         "--slots",
         "2",
         "-o",
@@ -535,23 +573,71 @@ def test_what_holds_the_optimum_back_is_named_as_the_cap_it_is(law, tmp_path):
     assert "the max of math limits the optimum" in both
 
 
-def test_with_a_pull_the_regret_is_said_to_hold_what_the_pull_costs(law, tmp_path):
-    (tmp_path / "prior.json").write_text('{"web": 0.9, "code": 0.05, "math": 0.05}')
-    said = bimix(
-        "optimum", law, "-o", tmp_path / "r.json", "--prior", tmp_path / "prior.json", "--kl", "1"
-    ).output
-    assert (
-        "the regret is of the loss alone, without the pull towards --prior, so it includes what "
-        "staying near --prior costs" in said
-    )
+def test_with_a_prior_its_cost_is_said_and_the_regret_counts_the_pull(law, tmp_path):
+    (tmp_path / "prior.json").write_text('{"web": 90, "code": 5, "math": 5}')
+    words = ("optimum", law, "--prior", tmp_path / "prior.json", "--kl", "1")
+    said = bimix(*words, "-o", tmp_path / "r.json").output
+    assert "--prior sums to 100, so its numbers count as numbers of tokens" in said
     recipe = json.loads((tmp_path / "r.json").read_text())
-    free = bimix("optimum", law, "-o", tmp_path / "free.json")
-    assert "without the pull" not in free.output
-    assert (
-        recipe["regret"]["expected"]
-        > 0.05
-        > json.loads((tmp_path / "free.json").read_text())["regret"]["expected"]
+    assert recipe["prior"]["proportions"] == {"web": 0.9, "code": 0.05, "math": 0.05}
+    assert recipe["prior"]["kl"] == 1
+    taken = np.array([[*recipe["proportions"].values()]])
+    loss, least = (
+        float(planted_losses(rows, 800).mean()) for rows in (taken, np.array([planted_optimum()]))
     )
+    assert recipe["prior"]["cost"] == pytest.approx(1 - least / loss, abs=0.005)
+    assert recipe["prior"]["cost"] > 0.05 > recipe["regret"]["expected"]
+    assert f"raises the loss of the optimum by {recipe['prior']['cost']:.2%}" in said
+    free = bimix("optimum", law, "-o", tmp_path / "free.json")
+    assert "prior:" not in free.output
+    assert json.loads((tmp_path / "free.json").read_text())["prior"] is None
+
+
+def test_the_first_number_of_an_optimum_is_the_gain_over_todays_mixture(law, tmp_path):
+    (tmp_path / "today.json").write_text('{"web": 7e9, "code": 2e9, "math": 1e9}')
+    words = ("optimum", law, "--today", tmp_path / "today.json", "-o", tmp_path / "r.json")
+    said = bimix(*words).output.splitlines()
+    recipe = json.loads((tmp_path / "r.json").read_text())
+    gain = recipe["gain"]
+    taken = np.array([[*recipe["proportions"].values()], [0.7, 0.2, 0.1]])
+    best, today = planted_losses(taken, 800).mean(axis=1)
+    assert gain["lower"] <= 1 - best / today <= gain["upper"]
+    assert gain["value"] == pytest.approx(1 - best / today, abs=0.005)
+    assert (gain["baseline"], gain["measured"]) == ("today", False)
+    assert said[0].startswith("note: --today sums to 1e+10, so its numbers count")
+    assert next(line for line in said if not line.startswith("note")) == (
+        f"predicted gain over today's mixture: {gain['value']:.2%} of its loss (95 % interval "
+        f"{gain['lower']:.2%} to {gain['upper']:.2%}), predicted by the law, not measured "
+        "by confirmation trials."
+    )
+    without = bimix("optimum", law, "-o", tmp_path / "r.json")
+    assert without.stdout.startswith("predicted gain over the uniform mixture: ")
+    assert "Today's mixture is not stated, and the natural mixture is not known" in without.output
+    (tmp_path / "have.json").write_text('{"web": 6e9, "code": 3e9, "math": 1e9}')
+    tokens = ("--domain-tokens", tmp_path / "have.json", "--final-tokens", "1e9")
+    natural = bimix("optimum", law, "-o", tmp_path / "r.json", *tokens).stdout
+    assert natural.startswith("predicted gain over the natural mixture: ")
+    gain = json.loads((tmp_path / "r.json").read_text())["gain"]
+    assert gain["proportions"] == {"web": 0.6, "code": 0.3, "math": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"web": 0.7, "code": 0.2}', "--today sums to 0.9; need proportions with the sum 1"),
+        ('{"web": 0.7, "cod": 0.3}', "--today names cod; the domains are web, code, math"),
+        ('{"web": 1.7, "code": -0.7}', "--today gives code the value -0.7; need a number from 0"),
+        ("[1]", "needs to hold JSON like"),
+    ],
+)
+def test_todays_mixture_that_is_not_clear_is_refused_and_nothing_is_written(
+    law, tmp_path, content, message
+):
+    (tmp_path / "today.json").write_text(content)
+    done = bimix("optimum", law, "--today", tmp_path / "today.json", "-o", tmp_path / "r.json")
+    assert done.exit_code == 1
+    assert message in done.stderr
+    assert not (tmp_path / "r.json").exists()
 
 
 def test_an_optimum_says_what_it_comes_from_and_no_regret_reads_as_nothing(law, tmp_path):

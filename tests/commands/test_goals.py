@@ -78,8 +78,13 @@ def test_an_accuracy_is_maximised_and_shown_in_its_own_unit(tmp_path, shares, un
     law = json.loads((tmp_path / "L.json").read_text())
     assert law["goals"] == {"exam": {"goal": "max", "range": [0, unit]}}
     said = call("optimum", tmp_path / "L.json", "-o", tmp_path / "R.json")
-    assert f"predicted, maximised in 0 to {unit}" in said
+    assert "are of the distance of exam from the best end of its range" in said
     recipe = json.loads((tmp_path / "R.json").read_text())
+    row = next(line for line in said.splitlines() if line.split()[:1] == ["exam"])
+    sd = recipe["predicted_sd"]["exam"]
+    assert row.split()[1:4] == [f"{recipe['predicted_losses']['exam']:.4g}", f"{sd:.2g}", "1"]
+    assert f"maximised in 0 to {unit}" in row
+    assert 0 < sd / unit < 0.05
     found = np.array([recipe["proportions"][name] for name in NAMES])
     assert np.abs(found - BEST).max() < 0.06
     assert accuracy(found) > accuracy(BEST) - 0.003
@@ -97,12 +102,15 @@ def test_predictions_of_unseen_mixtures_are_accuracies_and_their_intervals_hold(
     said = call("predict", tmp_path / "L.json", asked, "-o", tmp_path / "p.csv")
     assert "in the unit of exam, which is maximised in 0 to 1" in said
     assert "holds predictions in loss_exam, not what" in said
+    assert "the loss of exam is its distance from the best end of its range" in said
     rows = read(tmp_path / "p.csv")
     assert [row["trial"] for row in rows] == [f"t{n}" for n in range(200)]
     mean, sd = (np.array([float(row[f"{what}_exam"]) for row in rows]) for what in ("loss", "sd"))
     missed = np.abs(mean - accuracy(unseen))
     assert missed.mean() < 0.012
     assert (missed < 1.96 * sd).mean() >= 0.8
+    objective = np.array([float(row["objective"]) for row in rows])
+    assert objective == pytest.approx(1 - mean + 0.01)
     better, worse = np.argsort(accuracy(unseen))[[-10, 10]]
     assert mean[better] > mean[worse]
     assert ((mean >= 0) & (mean <= 1)).all()

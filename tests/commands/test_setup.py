@@ -121,6 +121,31 @@ def test_doctor_finds_nothing_in_the_way_and_names_what_is(texts, monkeypatch):
     )
 
 
+def test_doctor_and_plan_tell_the_weights_that_groups_of_targets_give(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    targets = {"exam": {}, "python": {"group": "code"}, "rust": {"group": "code"}}
+    targets["law"] = {"group": "cdoe"}
+    raw = {
+        "domains": {"web": {}, "code": {}},
+        "targets": targets,
+        "trainer": {"command": ["true", "{job}"], "folder": str(tmp_path)},
+    }
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(raw))
+    words = "weights of the targets: exam 0.333, law 0.333, python 0.167, rust 0.167"
+    findings = json.loads(bimix("doctor", "sweep.yaml", "--json"))["findings"]
+    said = {f["message"]: f["state"] for f in findings if f["what"] == "targets"}
+    lone = "group 'cdoe' has one target, so it changes nothing; if a name is misspelt, correct it"
+    assert said == {words: "ok", lone: "warning"}
+    assert words in bimix("plan", "sweep.yaml", "--seconds", 0)
+    planned = json.loads(bimix("plan", "sweep.yaml", "--seconds", 0, "--json"))
+    assert planned["weights"]["python"] == pytest.approx(1 / 6)
+    del raw["targets"]
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(raw))
+    assert "number of targets: 2, each of the same weight" in bimix(
+        "plan", "sweep.yaml", "--seconds", 0
+    )
+
+
 def _one_document(folder):
     lines = (folder / "código" / "part.jsonl").read_text().splitlines()
     whole = " ".join(json.loads(line)["text"] for line in lines)
@@ -440,3 +465,27 @@ def test_simulated_sweeps_learn(spec):
     assert all(0 <= look.mean <= look.worst < 0.05 for look in looks)
     assert looks[0].num_sweeps == looks[1].num_sweeps >= 1
     assert all(look.stated > 0 for look in looks)
+
+
+def test_plan_and_doctor_say_what_todays_mixture_means_for_the_sweep(texts, monkeypatch):
+    monkeypatch.chdir(texts)
+    bimix("init", "web pages", "código")
+    raw = yaml.safe_load((texts / "sweep.yaml").read_text())
+    raw["domains"]["c-digo"]["max"] = 0.3
+    raw |= {"today": {"c-digo": 9e8, "web-pages": 1e8}, "budget": {"trials": 20}}
+    (texts / "sweep.yaml").write_text(yaml.safe_dump(raw, allow_unicode=True))
+    plan = json.loads(bimix("plan", "sweep.yaml", "--hours", 0.5, "--seconds", 0, "--json"))
+    assert plan["confirmation_trials"] == 10
+    assert plan["core_hours"] == 30 * 0.5
+    counted, outside = plan["stated"]
+    assert counted.startswith("today sums to 1e+09, so its numbers count as numbers of tokens")
+    assert outside.startswith("today's mixture breaks the bounds of c-digo (0 to 0.3)")
+    said = " ".join(bimix("plan", "sweep.yaml", "--hours", 0.5, "--seconds", 0).split())
+    assert "20 trials and 10 confirmation trials" in said
+    assert f"note: {outside}" in said
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    findings = json.loads(bimix("doctor", "sweep.yaml", "--json"))["findings"]
+    warned = [f["message"] for f in findings if f["state"] == "warning"]
+    assert {counted, outside} <= {*warned}
+    assert any("stated over today's mixture" in f["message"] for f in findings)

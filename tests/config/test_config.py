@@ -32,6 +32,35 @@ def test_weights_are_normalised_and_a_watched_target_has_none():
     assert config.own() == {"web": "web"}
 
 
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ((1, 1, 1, 1), (1 / 3, 1 / 3, 1 / 6, 1 / 6)),  # each group as much as one target
+        ((1, 2, 2, 2), (0.2, 0.4, 0.2, 0.2)),  # the group of weight 2 as much as exam
+        ((1, 1, 1, 3), (0.25, 0.25, 0.125, 0.375)),  # as much as its mean, 2; 1 : 3 inside
+        ((1, 1, 1, 0), (1 / 3, 1 / 3, 1 / 3, 0)),  # one that is only measured takes nothing
+        ((1, 1, 0, 0), (0.5, 0.5, 0, 0)),
+    ],
+)
+def test_the_targets_of_a_group_share_a_weight(weights, expected):
+    names = ("code", "exam", "python", "rust")  # a group may be called like a target
+    groups = {"python": "code", "rust": "code"}
+    targets = {
+        name: {"path": "x.jsonl", "weight": weight, "group": groups.get(name)}
+        for name, weight in zip(names, weights, strict=True)
+    }
+    config = parsed(targets=targets)
+    assert config.weights() == pytest.approx(dict(zip(names, expected, strict=True)))
+    again = SweepConfig.parse(yaml.safe_load(config.to_yaml()))
+    assert again.weights() == config.weights()
+
+
+def test_a_group_of_one_target_changes_nothing():
+    targets = {"web": {"domain": "web", "weight": 3}, "exam": {"path": "exam.jsonl"}}
+    alone = {**targets, "web": {**targets["web"], "group": "texts"}}
+    assert parsed(targets=alone).weights() == parsed(targets=targets).weights()
+
+
 def test_the_resolved_configuration_loads_as_an_equal_one(tmp_path):
     config = parsed(final={"tokens": 1e12}, stop={"tolerance": 0.01}).anchored(tmp_path)
     (tmp_path / "config.yaml").write_text(config.to_yaml())
@@ -169,6 +198,11 @@ def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_fi
             r"targets\.exam\.domain is 'wbe'; need one of web, math",
         ),
         ({"targets": {"web": {"domain": "web", "weight": 0}}}, "every target has weight 0"),
+        (
+            {"targets": {"web": {"domain": "web", "group": "texts"}}, "objective": "worst"},
+            "targets.web.group is 'texts' and objective is worst, in which each target counts",
+        ),
+        ({"targets": {"web": {"domain": "web", "group": ""}}}, "targets.web.group"),
         (
             {"proxy": {"sizes": [1e6, 1e5]}},
             r"proxy\.sizes is \[1000000\.0, 100000\.0\]; need one to 4 rising sizes of at least "
@@ -372,3 +406,53 @@ def test_a_uri_without_a_secret_is_taken(uri):
         SweepConfig.parse({"domains": {"a": {"path": uri}, "b": {"path": "b"}}, "out": uri}).out
         == uri
     )
+
+
+CAPPED = {"web": {"path": "w", "tokens": 3e9}, "code": {"path": "c", "tokens": 1e9, "max": 0.5}}
+
+
+def test_todays_mixture_and_a_prior_are_resolved_and_what_is_unusual_is_said():
+    content = {"domains": CAPPED | {"math": {"path": "m"}}, "today": "natural"}
+    config = SweepConfig.parse(content | {"prior": {"mixture": "today", "kl": 0.02}})
+    stated = config.stated_mixtures({"math": 1e9})
+    assert stated.today.as_dict() == pytest.approx({"web": 0.6, "code": 0.2, "math": 0.2})
+    assert (stated.prior, stated.kl, stated.notes) == (stated.today, 0.02, ())
+    assert SweepConfig.parse(yaml.safe_load(config.to_yaml())) == config
+    odd = content | {"today": {"web": 2, "code": 8}, "prior": {"mixture": {"web": 1}, "kl": 1}}
+    said = " ".join(SweepConfig.parse(odd).stated_mixtures({"math": 1e9}).notes)
+    assert "today sums to 10, so its numbers count as numbers of tokens" in said
+    assert "today does not name math; a domain not named counts as 0" in said
+    assert "today's mixture breaks the bounds of code (0 to 0.5); it is trained as stated" in said
+    assert "prior.mixture gives nothing to code, math, so no recommended mixture holds it" in said
+    plain = SweepConfig.parse({"domains": CAPPED}).stated_mixtures()
+    assert (plain.today, plain.prior, plain.kl, plain.notes) == (None, None, 0.0, ())
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"today": {"web": 0.7, "code": 0.2}}, "today sums to 0.9; need proportions"),
+        ({"today": "natrual"}, "today is 'natrual'; need natural or numbers for domains"),
+        ({"today": {"web": "most"}}, "need natural or numbers for domains"),
+        ({"today": {"web": True}}, "need natural or numbers for domains"),
+        ({"today": {"web": float("nan")}}, "need natural or numbers for domains"),
+        ({"today": {"code": -1, "web": 2}}, "today gives code the value -1"),
+        ({"today": {"maths": 1}}, "today names maths; the domains are web, code"),
+        ({"prior": {"mixture": "today", "kl": 1}}, "today is not stated; state it"),
+        ({"prior": {"mixture": "natural"}}, "prior.kl is missing"),
+        ({"prior": {"mixture": "natural", "kl": -1}}, "prior.kl is -1; need"),
+        ({"prior": {"mixture": {"web": 0.5}, "kl": 1}}, "prior.mixture sums to 0.5"),
+        ({"prior": {"mixture": {"code": 1}, "kl": 1}}, "gives nothing to domains that the bounds"),
+    ],
+)
+def test_a_stated_mixture_that_cannot_be_used_is_refused_in_one_line(keys, message):
+    with pytest.raises(ConfigError) as refused:
+        SweepConfig.parse({"domains": CAPPED} | keys)
+    assert message in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_natural_needs_tokens_where_nobody_counts_them():
+    content = {"domains": {"web": {"tokens": 1e9}, "code": {}}, "trainer": "train:run"}
+    with pytest.raises(ConfigError, match="today is natural, and the tokens of code are not known"):
+        SweepConfig.parse(content | {"today": "natural"})

@@ -150,3 +150,72 @@ def test_targets_of_weight_0_are_shown_but_do_not_count():
 def test_what_cannot_be_compared_is_refused_in_words(losses, noise, message):
     with pytest.raises(SweepError, match=message):
         compare_confirmation_trials(losses, MIXTURES, weights=WEIGHTS, noise=noise)
+
+
+FLAT = Mixture.from_array(("a", "b"), [0.5, 0.5])
+
+
+def compared(levels, **options):
+    """Compares mixtures of planted objectives without noise in the losses; {role: level}."""
+    losses = {role: {s: dict.fromkeys(WEIGHTS, v) for s in (1, 2)} for role, v in levels.items()}
+    mixtures = MIXTURES | {"today": FLAT}
+    return compare_confirmation_trials(losses, mixtures, weights=WEIGHTS, noise=0.01, **options)
+
+
+def test_the_gain_over_a_baseline_is_the_paired_difference_with_its_interval():
+    found = compared({"predicted": 1.9, "uniform": 1.95, "today": 2.0})
+    gain = found.gain("today", FLAT)
+    half = found.mixtures[0].noise95 or found.mixtures[1].noise95
+    assert gain.measured
+    assert (gain.value, gain.lower, gain.upper) == pytest.approx(
+        (0.05, 0.05 - half / 2, 0.05 + half / 2)
+    )
+    assert found.gain("today", Mixture.from_array(("a", "b"), [0.9, 0.1])) is None
+
+
+def test_the_interval_of_the_gain_holds_the_planted_gain_as_often_as_it_says():
+    levels, held = [3.0, 3.0, 3.0, 3.06], []
+    for seed in range(200):
+        losses = trained(levels, noise=0.02, shared=0.5, seed=seed)
+        found = compare_confirmation_trials(
+            losses, MIXTURES, weights=WEIGHTS, noise=0.02 / np.sqrt(2)
+        )
+        gain = found.gain("natural", MIXTURES["natural"])
+        # the shared effect of the seeds moves the level, and so the fraction, a little
+        level = np.mean([losses["natural"][s]["a"] for s in (1, 2)])
+        held.append(gain.lower <= 0.06 / level <= gain.upper)
+    assert np.mean(held) == pytest.approx(0.95, abs=0.04)
+
+
+def test_a_baseline_that_is_recommended_itself_gains_nothing():
+    found = compared({"predicted": 2.0, "today": 1.8})
+    assert found.recommended == "today"
+    gain = found.gain("today", FLAT)
+    assert (gain.value, gain.lower, gain.upper) == (0, 0, 0)
+    assert gain.is_baseline
+
+
+def test_a_better_mixture_outside_the_bounds_is_named_and_not_recommended():
+    found = compared(
+        {"predicted": 2.0, "uniform": 1.95, "today": 1.8},
+        barred={"today": "breaks the bounds of a (0 to 0.4)"},
+    )
+    assert found.recommended == "uniform"
+    assert found.reason.endswith(
+        "; today's mixture has a lower loss, but breaks the bounds of a (0 to 0.4), so it is not "
+        "recommended"
+    )
+    assert found.gain("today", FLAT).value == pytest.approx(-0.15 / 1.8)
+
+
+def test_the_pull_to_the_prior_counts_in_the_recommendation_and_not_in_the_gain():
+    levels = {"predicted": 2.0, "measured": 1.9, "today": 2.1}
+    assert compared(levels).recommended == "measured"
+    pulled = compared(levels, pulls={"measured": 0.2, "predicted": 0.01, "today": 0.0})
+    assert pulled.recommended == "predicted"
+    assert "best measured has a lower loss, but not with the pull to the prior" in pulled.reason
+    assert pulled.gain("today", FLAT).value == pytest.approx(0.1 / 2.1)
+    turned = compared(levels, pulls={"measured": 0.35, "predicted": 0.4})
+    assert turned.recommended == "today"
+    assert "15.00% better than predicted optimum, the pull to the prior included" in turned.reason
+    assert "best measured has a lower loss, but not with the pull to the prior" in turned.reason

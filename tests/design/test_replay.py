@@ -4,11 +4,19 @@ from functools import cache
 import numpy as np
 import pytest
 
+from bimix_sweep.design.acquisition.optimality import optimality_criterion
+from bimix_sweep.design.acquisition.scores import choose
 from bimix_sweep.design.fidelity import Fidelity, fidelities_of, kinds_of, target_fidelity
+from bimix_sweep.design.initial_design import most_informative
+from bimix_sweep.design.planner import SweepState
+from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.design.replay.replay import replay
 from bimix_sweep.design.replay.run_pool import JUDGED, RunPool
 from bimix_sweep.errors import SweepError
+from bimix_sweep.law.fitting.fit_law import fit_law
+from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.table import LossTable
+from bimix_sweep.seeding import rng
 
 
 @cache
@@ -75,9 +83,152 @@ def scaled(large=30, seed=0):
     )
 
 
+def sweep_of(table, trials, **fields):
+    """Specification of a sweep, written as a user of the planning loop does, that would train what
+    the runs of the table trained."""
+    return SweepSpec(
+        domains=DomainSet(names=table.domains),
+        targets=table.targets,
+        weights=dict.fromkeys(table.targets, 1.0),
+        own={name: name for name in table.targets},
+        steps=int(table.steps.max()),
+        size=float(table.sizes.max()),
+        max_trials=trials,
+        seed=3,
+        tolerance=1e-9,
+        **fields,
+    )
+
+
+def played(spec, table, past):
+    """A sweep that proposed these trials and measured what the table holds of their runs."""
+    state = SweepState(spec)
+    for proposal, run in past:
+        state.restore_proposal(proposal)
+        for row in np.flatnonzero(np.array(table.trials) == run):
+            losses = dict(zip(table.targets, table.losses[row].tolist(), strict=True))
+            state.record(proposal.trial, int(table.steps[row]), losses)
+        state.finish(proposal.trial)
+    return state
+
+
+def alike(rows, mixture):
+    return (np.abs(rows - mixture).max(axis=1) < 1e-9) if len(rows) else np.zeros(0, dtype=bool)
+
+
+def first_choice(spec, fidelity, left, at, mixtures, past):
+    """The run that the initial design of a sweep prefers among the runs left."""
+    there = [run for run in left if at[run] == fidelity]
+    if fidelity == spec.fidelities[0]:
+        seen = mixtures[past]
+    else:
+        cheap = mixtures[[run for run in past if at[run] == spec.fidelities[0]]]
+        there = [run for run in there if alike(cheap, mixtures[run]).any()] or there
+        seen = mixtures[[run for run in past if at[run] == fidelity]]
+    if not past:
+        return there[int(np.abs(mixtures[there] - 1 / len(spec.domains)).sum(axis=1).argmin())]
+    return there[most_informative(mixtures[there], seen)]
+
+
+def law_choice(spec, law, left, at, mixtures, past):
+    """The run with the largest acquisition score of a sweep among the runs left."""
+    target = spec.target_fidelity
+    spent = {run: at[run].size * at[run].steps for run in past}
+    of_target = sum(cost for run, cost in spent.items() if at[run] == target)
+    allowed = [target] if of_target < 0.5 * sum(spent.values()) else spec.fidelities[::-1]
+    there = [run for fidelity in allowed for run in left if at[run] == fidelity]
+    problem, generator = spec.decision_problem(law), rng(spec.seed, "proposal", len(past))
+    criterion = optimality_criterion(problem, generator)
+    none = np.zeros((0, len(spec.domains)))
+    fidelities = [at[run] for run in there]
+    return there[choose(problem, criterion, mixtures[there], fidelities, none, ())[0]]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_replay_chooses_what_a_sweep_with_these_trials_prefers(several):
+    if several:
+        everything = scaled()
+        table = everything.select(everything.run_ids() % 3 != 0)
+        table = table.select(~np.isin(table.trials, list(map(str, range(60, 90)))))
+        spec = sweep_of(table, 14, smaller=(SMALL,))
+    else:
+        table = replace(planted(), sizes=np.full(120, LARGE))
+        spec = sweep_of(table, 9)
+    rows = replay(table, trials=spec.max_trials, seed=spec.seed, heldout=table)
+    chosen = [run for row in rows for run in row.runs]
+    last = table.last_rows()
+    names, mixtures = [table.trials[row] for row in last], table.proportions[last]
+    at = [Fidelity(size=table.sizes[row], steps=int(table.steps[row])) for row in last]
+    assert rows[0].trials == spec.num_initial
+    assert [at[names.index(run)] for run in rows[0].runs] == list(spec.initial_fidelities)
+    history, past = [], []
+    for number, run in enumerate(chosen):
+        left = [index for index in range(len(names)) if index not in past]
+        state = played(spec, table, history)
+        if number < spec.num_initial:
+            fidelity = spec.initial_fidelities[number]
+            expected = first_choice(spec, fidelity, left, at, mixtures, past)
+        else:
+            state.decide()
+            expected = law_choice(spec, state.history[-1].law, left, at, mixtures, past)
+        assert run == names[expected]
+        proposal, index = state.propose(f"t{number}"), names.index(run)
+        history.append(
+            (
+                replace(
+                    proposal,
+                    mixture=Mixture.from_array(table.domains, mixtures[index]),
+                    size=at[index].size,
+                    steps=int(at[index].steps),
+                ),
+                run,
+            )
+        )
+        past.append(index)
+
+
+def test_the_regret_is_that_of_the_best_prediction_among_all_runs():
+    table = planted()
+    rows = replay(table, trials=12, slots=4, seed=1)
+    row, chosen = rows[-1], [run for one in rows for run in one.runs]
+    law = fit_law(table.select(np.isin(table.trials, chosen)))
+    pick = law.losses(table.proportions, table.steps).mean(axis=1).argmin()
+    mean = table.losses.mean(axis=1)
+    assert row.regret == pytest.approx(mean[pick] / mean.min() - 1)
+    assert row.num_judged == len(table) - 12
+
+
+@pytest.mark.parametrize(("small", "large"), [(3, 5), (9, 3)])
+def test_where_a_scale_has_no_run_left_another_one_is_chosen(small, large):
+    """3 small runs are fewer than the first mixtures; 3 large ones are used up by their repeats."""
+    everything = scaled()
+    kept = [*range(small), *range(90, 90 + large)]
+    table = everything.select(np.isin(everything.run_ids(), kept))
+    rows = replay(table, trials=small + large, slots=4, heldout=everything)
+    assert sorted(run for row in rows for run in row.runs) == sorted(map(str, kept))
+
+
+@pytest.mark.parametrize("slots", [1, 40])
+def test_no_run_is_chosen_twice_though_the_table_repeats_mixtures(slots):
+    """40 trials at once make a batch from one law (`refit_schedule.SHARE`)."""
+    table = planted(60)
+    twice = replace(
+        table,
+        trials=(*table.trials, *(f"again{trial}" for trial in table.trials)),
+        steps=np.tile(table.steps, 2),
+        sizes=np.tile(table.sizes, 2),
+        seeds=np.tile(table.seeds, 2),
+        proportions=np.tile(table.proportions, (2, 1)),
+        losses=np.tile(table.losses, (2, 1)) * 1.001,
+    )
+    rows = replay(twice, trials=80 if slots > 1 else 9, slots=slots)
+    chosen = [run for row in rows for run in row.runs]
+    assert len({*chosen}) == len(chosen) == rows[-1].trials
+
+
 @pytest.mark.parametrize("policy", ["informative", "random"])
 def test_a_planted_law_is_learnt_from_few_of_the_runs(policy):
-    rows = replay(planted(), trials=24, start=8, policy=policy, slots=4)
+    rows = replay(planted(), trials=24, policy=policy, slots=4)
     assert [row.trials for row in rows] == [8, 12, 16, 20, 24]
     assert {row.policy for row in rows} == {policy}
     assert rows[-1].spearman >= 0.97
@@ -87,11 +238,11 @@ def test_a_planted_law_is_learnt_from_few_of_the_runs(policy):
 
 
 def test_the_same_seed_repeats_and_another_differs():
-    assert replay(planted(), trials=10, start=8, seed=1) == replay(
-        planted(), trials=10, start=8, seed=1
+    assert replay(planted(), trials=10, slots=5, seed=1) == replay(
+        planted(), trials=10, slots=5, seed=1
     )
-    assert replay(planted(), trials=8, start=8, policy="random", seed=1) != replay(
-        planted(), trials=8, start=8, policy="random", seed=2
+    assert replay(planted(), trials=8, slots=8, policy="random", seed=1) != replay(
+        planted(), trials=8, slots=8, policy="random", seed=2
     )
 
 
@@ -108,7 +259,7 @@ def test_a_held_out_table_may_name_its_columns_in_another_order():
         losses=other.losses[:, ::-1],
     )
     straight, reverse = (
-        replay(table, trials=12, start=12, heldout=heldout)[0] for heldout in (other, turned)
+        replay(table, trials=12, slots=12, heldout=heldout)[0] for heldout in (other, turned)
     )
     assert reverse.spearman == pytest.approx(straight.spearman)
     assert reverse.mre == pytest.approx(straight.mre)
@@ -119,9 +270,9 @@ def test_a_held_out_table_may_name_its_columns_in_another_order():
     [
         ({"trials": 10, "policy": "clever"}, "policy 'clever' is not known"),
         ({"trials": 500}, "do not fit a table of 120 runs"),
-        ({"trials": 4, "start": 8}, "start 8 and trials 4"),
+        ({"trials": 1}, "trials 1 do not fit a table of 120 runs"),
         ({"trials": 10, "slots": 0}, "slots is 0"),
-        ({"trials": 120, "start": 4}, "none is left"),
+        ({"trials": 120}, "none is left"),
     ],
 )
 def test_what_cannot_be_replayed_is_refused_in_words(arguments, message):
@@ -142,7 +293,7 @@ def test_held_out_runs_of_other_domains_or_targets_are_refused():
 
 
 def test_where_runs_have_several_scales_any_may_be_looked_at_and_it_is_judged_on_the_dearest():
-    rows = replay(scaled(), trials=24, start=12, slots=6)
+    rows = replay(scaled(), trials=24, slots=6)
     assert [row.trials for row in rows] == [12, 18, 24]
     assert (
         rows[0].cost == 8 / 4 + 3 + 1 / 4
@@ -161,14 +312,14 @@ def test_per_cost_several_scales_tell_more_than_the_dearest_alone():
             (table.sizes == LARGE) & np.isin(table.trials, list(map(str, range(90, 120))))
         )
     )
-    cheap, dear = replay(table, trials=10, start=10)[-1], replay(alone, trials=5, start=5)[-1]
+    cheap, dear = replay(table, trials=10)[-1], replay(alone, trials=5)[-1]
     assert dear.cost is None
     assert cheap.cost <= 5
     assert cheap.mre < dear.mre
 
 
 def test_a_held_out_table_of_several_scales_is_judged_on_at_its_dearest_and_no_run_is_kept_back():
-    row = replay(scaled(large=4), trials=94, start=94, policy="random", heldout=scaled(seed=5))[0]
+    row = replay(scaled(large=4), trials=94, slots=94, policy="random", heldout=scaled(seed=5))[0]
     assert row.num_judged == 30
     assert row.cost == 60 / 4 + 30 / 4 + 4
     with pytest.raises(
@@ -177,9 +328,9 @@ def test_a_held_out_table_of_several_scales_is_judged_on_at_its_dearest_and_no_r
         "some and judge",
     ):
         replay(scaled(large=3), trials=20)
-    with pytest.raises(SweepError, match="start 12 and trials 94 do not fit a table of 91 runs"):
-        replay(scaled(large=4), trials=94, start=12)
-    assert replay(scaled(large=4), trials=91, start=91, policy="random")[0].num_judged == JUDGED
+    with pytest.raises(SweepError, match="trials 94 do not fit a table of 91 runs"):
+        replay(scaled(large=4), trials=94)
+    assert replay(scaled(large=4), trials=91, slots=91, policy="random")[0].num_judged == JUDGED
 
 
 @pytest.mark.parametrize(
@@ -249,12 +400,14 @@ def test_runs_cut_short_are_no_scale_and_nothing_is_judged_on_them_nor_at_the_en
     judged = pool.unseen([])
     assert {*judged.steps} == {800.0}
     assert len(judged) == 28
-    assert pool.cost([0, 5]) == 100 / 800 + 1
-    rows = replay(table, trials=26, start=20, slots=6)
-    assert rows[-1].num_judged >= JUDGED
+    assert pool.num_cut_short == 2
+    assert not {0, 1} & {*pool.open}
+    assert pool.cost([2, 5]) == 2
+    rows = replay(table, trials=24, slots=6)
+    assert rows[-1].num_judged >= 4
     assert rows[-1].spearman > 0.9
     few = table.select(np.flatnonzero(np.isin(table.trials, list("01345"))))
-    with pytest.raises(SweepError, match=f"^3 runs have last step 800; need more than {JUDGED}"):
+    with pytest.raises(SweepError, match=r"trials 4 do not fit a table of 3 runs \(2 more were"):
         replay(few, trials=4)
 
 

@@ -82,6 +82,12 @@ def test_a_recipe_says_everything_about_its_optimum_and_reads_back_alike(
     }
     assert [(one.domain, one.bound) for one in recipe.binding] == [("code", "max")]
     assert recipe.certificate.scope == optimum.scope
+    there = recipe.predicted_losses, recipe.predicted_sd
+    expected = law.predict_with_sd(
+        optimum.mixture.as_array(law.domains)[None], np.array([optimum.step])
+    )
+    for found, values in zip(there, expected, strict=True):
+        assert found == pytest.approx(dict(zip(law.targets, values[0], strict=True)))
     assert recipe.law["digest"] == law.digest
     assert recipe.excluded == {"t9": "diverged"}
     assert recipe.comparison is None
@@ -108,8 +114,10 @@ def test_the_mixture_that_was_measured_better_is_the_recommended_one(
     )
     recipe = build_recipe(optimum, law, problem, comparison=comparison)
     assert recipe.proportions == pytest.approx(domains.uniform().as_dict(), abs=1e-6)
-    expected = law.predict(domains.uniform().as_array()[None], np.array([optimum.step]))[0]
-    assert list(recipe.predicted_losses.values()) == pytest.approx(expected)
+    uniform, step = domains.uniform().as_array()[None], np.array([optimum.step])
+    expected, sd = law.predict_with_sd(uniform, step)
+    assert list(recipe.predicted_losses.values()) == pytest.approx(expected[0])
+    assert list(recipe.predicted_sd.values()) == pytest.approx(sd[0])
     assert recipe.comparison["recommended"] == "uniform"
     assert "beyond the noise" in recipe.comparison["sentence"]
     assert [one["role"] for one in recipe.comparison["mixtures"]] == ["uniform", "predicted"]

@@ -15,6 +15,7 @@ WHOLE = {
     "interval": {"web": [0.45, 0.55], "code": [0.25, 0.35], "math": [0.15, 0.25]},
     "within": 0.005,
     "predicted_losses": {"web": 3.1, "mmlu": 2.2},
+    "predicted_sd": {"web": 0.01, "mmlu": 0.02},
     "goals": {"mmlu": {"goal": "max", "range": [0.0, 1.0]}},
     "regret": {"expected": 0.0004, "upper95": 0.001},
     "certificate": {"gap": 1e-9, "scope": "global"},

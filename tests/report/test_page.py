@@ -264,3 +264,15 @@ def test_the_objective_weighs_targets_as_the_sweep_does():
     np.testing.assert_allclose(
         replace(data, weights={}).objective_of(("a", "b"), losses[:, :2]), [3.0, 2.0]
     )
+
+
+def test_the_page_has_the_predicted_losses_their_sd_and_the_weights(sweep):
+    data = replace(sweep, weights={"python": 3.0, "cpp": 1.0, "english_docs": 0.0})
+    cells = Page(render(data)).cells
+    head = cells.index("predicted")
+    for index, (name, weight) in enumerate(
+        [("python", "0.75"), ("cpp", "0.25"), ("english_docs", "0")]
+    ):
+        row = cells[head + 3 + 4 * index : head + 7 + 4 * index]
+        expected = sweep.optimum.predicted_losses[name], sweep.optimum.predicted_sd[name]
+        assert row == [name, f"{expected[0]:.4g}", f"{expected[1]:.2g}", weight]

@@ -18,6 +18,7 @@ from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.outcome import confirmation_result
 from bimix_sweep.sweep.results import write_results
+from bimix_sweep.sweep.stored_law import StoredLaw
 from tests.support.in_process import config as planted_config
 from tests.support.in_process import losses, open_sweep, run, whole
 
@@ -139,6 +140,38 @@ def test_predictions_of_the_folder_are_those_of_its_law(sweep, tmp_path):
     expected = losses(Mixture.from_array(NAMES, [0.6, 0.04, 0.36]), 0, 400, noise=0)
     for name in NAMES:
         assert float(rows[0][0][f"loss_{name}"]) == pytest.approx(expected[name], rel=0.02)
+
+
+def test_predictions_are_compared_with_the_recipe_by_the_sweep_s_own_weights(sweep, tmp_path):
+    folder, recipe = sweep
+    lines = [",".join(map(str, recipe.proportions.values())), ".2,.04,.76"]
+    (tmp_path / "m.csv").write_text("\n".join(["r_web,r_code,r_books", *lines]) + "\n")
+    said = call("predict", folder, tmp_path / "m.csv", "-o", tmp_path / "o.csv")
+    assert "weights of the targets: web 0.182, code 0.727, books 0.0909" in said
+    with (tmp_path / "o.csv").open() as stream:
+        at_recipe, other = (
+            {name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)
+        )
+    assert at_recipe["difference"] == pytest.approx(0, abs=1e-6)
+    predicted = sum(WEIGHTS[name] * recipe.predicted_losses[name] for name in NAMES)
+    assert at_recipe["objective"] == pytest.approx(predicted / sum(WEIGHTS.values()), rel=1e-5)
+    true = true_loss({"web": 0.2, "code": 0.04, "books": 0.76}) / true_loss(recipe.proportions) - 1
+    assert other["difference_low"] < true < other["difference_high"]
+    assert other["difference"] == pytest.approx(true, abs=0.01)
+
+
+def test_a_mixture_that_the_confirmation_trials_recommend_is_the_one_to_compare_with(sweep):
+    folder, _ = sweep
+    law = FittedLaw.from_json(json.loads((folder / "LAW.json").read_text()))
+    optimum = answer(law, law.problem)
+    mixtures = {"predicted": optimum.mixture, "uniform": law.problem.domains.uniform()}
+    measured = {
+        role: {seed: dict.fromkeys(NAMES, loss) for seed in (1, 2)}
+        for role, loss in (("predicted", 3.1), ("uniform", 3.0))
+    }
+    comparison = compare_confirmation_trials(measured, mixtures, weights=WEIGHTS, noise=0.003)
+    assert StoredLaw(law=law).recommended == optimum.mixture
+    assert StoredLaw(law=law, comparison=comparison).recommended == mixtures["uniform"]
 
 
 def test_recipe_page_and_status_say_how_far_the_final_run_lies_beyond_the_trials(sweep, tmp_path):

@@ -1,9 +1,12 @@
 """Candidates for the next trial: untried mixtures near the optimum and anywhere, and measured
-mixtures to repeat."""
+mixtures to repeat; or the mixtures of a pool."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from bimix_sweep.design.acquisition.pool import Pool
 from bimix_sweep.design.fidelity import Fidelities, Fidelity
 from bimix_sweep.design.initial_design import random_mixtures
 from bimix_sweep.law.optimum.decision_problem import DecisionProblem
@@ -15,6 +18,74 @@ NUM_BROAD = 60
 NUM_REPLICATES = 12
 """Number of measured mixtures that are candidates for a replicate: the mixtures with the best
 predicted objective."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """Candidates for the next trial."""
+
+    mixtures: Array
+    """(n, law's domains) mixtures."""
+    at: list[Fidelity]
+    """(n,) fidelities; the candidates at the target fidelity come first."""
+    repeats: npt.NDArray[np.bool_]
+    """(n,) whether the candidate is a finished mixture to repeat."""
+
+
+def candidate_trials(
+    problem: DecisionProblem,
+    domains: DomainSet,
+    order: list[int],
+    near: Array,
+    known: Array,
+    finished: Array,
+    generator: np.random.Generator,
+    num_broad: int,
+    fidelities: Fidelities,
+    pool: Pool | None,
+) -> Candidates:
+    """Returns the candidates: each of `candidate_mixtures` at every fidelity to choose from, or the
+    trials of a pool.
+
+    Args:
+        problem, domains, order, near, known, finished, generator, num_broad: as for
+            `candidate_mixtures`.
+        fidelities: fidelities to choose from.
+        pool: trials to choose among; None: every mixture inside the bounds is possible.
+    """
+    if pool is not None:
+        return _of_pool(pool, problem, domains, order, finished, fidelities)
+    fresh, again = candidate_mixtures(
+        problem, domains, order, near, known, finished, generator, num_broad
+    )
+    mixtures, times = np.concatenate([fresh, again]), len(fidelities.choices)
+    return Candidates(
+        mixtures=np.tile(mixtures, (times, 1)),
+        at=fidelities.of(len(mixtures)),
+        repeats=np.tile(np.arange(len(mixtures)) >= len(fresh), times),
+    )
+
+
+def _of_pool(
+    pool: Pool,
+    problem: DecisionProblem,
+    domains: DomainSet,
+    order: list[int],
+    finished: Array,
+    fidelities: Fidelities,
+) -> Candidates:
+    """Returns the trials of a pool at the fidelities to choose from, or all where none has such a
+    fidelity."""
+    choices = [choice for choice in fidelities.choices if choice in pool.fidelities] or sorted(
+        {*pool.fidelities}, key=lambda other: (other.size, other.steps), reverse=True
+    )
+    mixtures = np.concatenate([pool.at(choice) for choice in choices])
+    known = finished[:, order]
+    return Candidates(
+        mixtures=in_law_order(mixtures, order, len(problem.law.domains)),
+        at=[choice for choice in choices for _ in pool.at(choice)],
+        repeats=np.array([domains.same(known, row).any() for row in mixtures]),
+    )
 
 
 def candidate_mixtures(
@@ -64,7 +135,8 @@ def _replicates(
         return measured
     size = np.full(len(measured), np.nan if problem.size is None else problem.size)
     losses = problem.law.losses(measured, np.full(len(measured), problem.step), size)
-    return measured[np.argsort(problem.objective(losses))[:NUM_REPLICATES]]
+    values = problem.objective(losses) + problem.pull(measured)
+    return measured[np.argsort(values)[:NUM_REPLICATES]]
 
 
 def replicate_reason(

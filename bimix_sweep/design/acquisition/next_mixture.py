@@ -5,11 +5,12 @@ import numpy as np
 
 from bimix_sweep.design.acquisition.candidates import (
     NUM_BROAD,
-    candidate_mixtures,
+    candidate_trials,
     in_law_order,
     replicate_reason,
 )
 from bimix_sweep.design.acquisition.optimality import optimality_criterion
+from bimix_sweep.design.acquisition.pool import Pool
 from bimix_sweep.design.acquisition.scores import (
     EXPLORATION,
     choose,
@@ -34,6 +35,7 @@ def next_mixture(
     running: Array,
     failed: Array,
     fidelities: Fidelities,
+    pool: Pool | None = None,
 ) -> tuple[Mixture, str, Fidelity]:
     """Chooses the next mixture inside `domains`; returns the mixture, the reason and the fidelity
     of the trial.
@@ -45,26 +47,37 @@ def next_mixture(
         finished, running, failed: (n, domains) mixtures of the trials so far, columns in the order
             of `domains`.
         fidelities: fidelities to choose from, and fidelities of these trials.
+        pool: the trials to choose among; None: every mixture inside `domains`, at every fidelity.
     """
     order = [problem.law.domains.index(name) for name in domains.names]
     finished, running, failed = (
         in_law_order(rows, order, len(problem.law.domains)) for rows in (finished, running, failed)
     )
     criterion = optimality_criterion(problem, generator)
-    known = np.concatenate([finished, running, failed])
-    fresh, again = candidate_mixtures(
-        problem, domains, order, criterion.near, known, finished, generator, NUM_BROAD
+    candidates = candidate_trials(
+        problem,
+        domains,
+        order,
+        criterion.near,
+        np.concatenate([finished, running, failed]),
+        finished,
+        generator,
+        NUM_BROAD,
+        fidelities,
+        pool,
     )
-    candidates = np.concatenate([fresh, again])
-    everywhere, at = (
-        np.tile(candidates, (len(fidelities.choices), 1)),
-        fidelities.of(len(candidates)),
+    best, fall = choose(
+        problem,
+        criterion,
+        candidates.mixtures,
+        candidates.at,
+        running,
+        fidelities.running,
+        EXPLORATION if pool is None else pool.exploration,
     )
-    best, fall = choose(problem, criterion, everywhere, at, running, fidelities.running)
-    mixture, fidelity = everywhere[best], at[best]
-    repeats = best % len(candidates) >= len(fresh)
+    mixture, fidelity = candidates.mixtures[best], candidates.at[best]
     same = domains.same(finished[:, order], mixture[order])
-    why = replicate_reason(same, fidelity, fidelities) if repeats else ""
+    why = replicate_reason(same, fidelity, fidelities) if candidates.repeats[best] else ""
     return Mixture.from_array(domains.names, mixture[order]), f"{why}regret -{fall:.2g}", fidelity
 
 
@@ -86,12 +99,13 @@ class Batch:
         failed: Array,
         size: int,
         fidelities: Fidelities,
+        pool: Pool | None = None,
     ) -> None:
         """Makes the candidates and their joint belief; no proposal is made yet.
 
         Args:
-            problem, domains, finished, running, failed, fidelities: as for `next_mixture`, at the
-                time when the law was fitted.
+            problem, domains, finished, running, failed, fidelities, pool: as for `next_mixture`, at
+                the time when the law was fitted.
             generator: for candidates.
             size: expected number of proposals; more than twice as many candidates are made.
         """
@@ -105,17 +119,25 @@ class Batch:
         near = np.concatenate(
             [self._criterion.near, scattered(problem, self._criterion.near[0], generator, size)]
         )
-        known = np.concatenate([finished, running, failed])
-        fresh, again = candidate_mixtures(
-            problem, domains, self._order, near, known, finished, generator, NUM_BROAD + size
+        self._candidates = candidate_trials(
+            problem,
+            domains,
+            self._order,
+            near,
+            np.concatenate([finished, running, failed]),
+            finished,
+            generator,
+            NUM_BROAD + size,
+            fidelities,
+            pool,
         )
-        self._candidates = np.concatenate([fresh, again])
-        self._at = fidelities.of(len(self._candidates))
-        self._finished, self._num_fresh = finished, len(fresh)
-        self._taken = np.zeros(len(self._at), dtype=bool)
-        everywhere = np.tile(self._candidates, (len(fidelities.choices), 1))
+        at = self._candidates.at
+        self._at_target = np.array([fidelity == at[0] for fidelity in at])
+        self._finished, self._once = finished, pool is not None
+        self._exploration = EXPLORATION if pool is None else pool.exploration
+        self._taken = np.zeros(len(at), dtype=bool)
         self._posterior = conditioned_on(
-            problem, self._criterion, everywhere, self._at, running, fidelities.running
+            problem, self._criterion, self._candidates.mixtures, at, running, fidelities.running
         )
         self.made = 0
         """Number of proposals made."""
@@ -127,28 +149,29 @@ class Batch:
         Args:
             target_only: only the target fidelity is allowed.
         """
-        count = len(self._candidates)
+        at, repeats = self._candidates.at, self._candidates.repeats
         regret, explained = scores(
-            self._problem, self._criterion, self._posterior, len(self._at), count
+            self._problem, self._criterion, self._posterior, len(at), int(self._at_target.sum())
         )
-        total = total_scores(regret, explained, costs(self._at), EXPLORATION)
+        total = total_scores(regret, explained, costs(at), self._exploration)
         total[self._taken] = -np.inf
-        if target_only:
-            total[count:] = -np.inf
+        if target_only and not self._taken[self._at_target].all():
+            total[~self._at_target] = -np.inf
         best = int(np.argmax(total))
         self._posterior = self._posterior.conditioned(
             len(self._criterion.quadratic.difference_points) + best
         )
         self.made += 1
-        mixture, fidelity = self._candidates[best % count], self._at[best]
-        repeats = best % count >= self._num_fresh
-        same = self._domains.same(self._finished[:, self._order], mixture[self._order])
-        why = replicate_reason(same, fidelity, self._fidelities) if repeats else ""
-        if not repeats:
-            like = self._domains.same(self._candidates[:, self._order], mixture[self._order])
-            self._taken[(best // count) * count + np.flatnonzero(like[: self._num_fresh])] = True
+        mixture, fidelity = self._candidates.mixtures[best, self._order], at[best]
+        same = self._domains.same(self._finished[:, self._order], mixture)
+        why = replicate_reason(same, fidelity, self._fidelities) if repeats[best] else ""
+        if self._once:
+            self._taken[best] = True
+        elif not repeats[best]:
+            like = self._domains.same(self._candidates.mixtures[:, self._order], mixture)
+            self._taken |= like & ~repeats & np.array([other == fidelity for other in at])
         return (
-            Mixture.from_array(self._domains.names, mixture[self._order]),
+            Mixture.from_array(self._domains.names, mixture),
             f"{why}regret -{regret[best]:.2g}",
             fidelity,
         )

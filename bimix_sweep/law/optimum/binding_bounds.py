@@ -1,6 +1,6 @@
-"""Finds the bounds that keep an optimum from a lower objective, and what each of them costs."""
+"""Finds what keeps an optimum from a lower objective, bounds and the prior, and what it costs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.law.optimum.objective import Objective
@@ -48,3 +48,19 @@ def binding_bounds(
             if cost > 1e-9:
                 binding.append(BindingBound(domain=name, bound=bound, cost=float(cost)))
     return tuple(sorted(binding, key=lambda bound: -bound.cost))
+
+
+def prior_cost(problem: DecisionProblem, objective: Objective, best: Solution) -> float:
+    """Computes the fraction by which the loss would fall without the pull to the prior; 0 without.
+
+    Domains that the prior does not hold stay at 0.
+
+    Args:
+        objective: what `best` minimises.
+    """
+    if problem.kl == 0:
+        return 0.0
+    loss = replace(objective, prior=None, kl=0.0)
+    here = float(loss.values(best.point[None])[0])
+    free = minimise(loss, problem.lower, problem.upper, best.point, 1e-8).value
+    return max(0.0, (here - float(free)) / abs(here))

@@ -126,6 +126,10 @@ class DecisionProblem:
         """Computes the objective: (..., targets) losses -> (...,) objective."""
         return aggregate(losses * self.weights, worst=self.worst)
 
+    def pull(self, points: Array) -> Array:
+        """Computes the pull to the prior: (n, domains) mixtures -> (n,), 0 without a prior."""
+        return self.objective_function(parametric=True).pull(points)[0]
+
     def sensitivity(self, log_losses: Array) -> Array:
         """Computes derivatives of the objective: (M, targets) log losses -> (M, targets).
 

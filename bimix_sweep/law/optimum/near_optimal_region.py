@@ -25,26 +25,29 @@ For the largest of several losses ("worst"), the gradient at one member has no i
 targets that limit the member elsewhere. There the third point is the extended supporting hyperplane
 method (Kronqvist, Lundell and Westerlund 2016, Journal of Global Optimization 64): a linear
 programme inside the tangent planes of all targets, at the optimum and at the points where its
-solutions met the level.
+solutions met the level. With a discrepancy GP the losses are not convex, and the planes at the
+optimum can exclude members: near a proportion of 0 the GP falls with its square root. So a second
+linear programme has the planes at the newest point alone.
 
 Every step ends on a path from the optimum, bent along the bounds, at the point where F reaches the
 level. A step is taken only where it gains. So each member is verified, and the interval of a domain
 can be too narrow but not too wide. All members move at once.
 
 Where the discrepancy GP is in use the set need not be convex, so a range may be too small. This was
-seen for the worst target inside bounds, in 1 of 8 published problems (0.05 instead of 0.22).
+seen for the worst target inside bounds, in 1 of 8 published problems (0.21 instead of 0.22).
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import scipy.optimize
 
+from bimix_sweep.law.optimum.level_paths import LevelPaths
 from bimix_sweep.law.optimum.objective import Objective
 from bimix_sweep.law.optimum.quadratic_step import lowest_vertex
 from bimix_sweep.law.optimum.solver import Solution
-from bimix_sweep.mixture.simplex import Array, project
+from bimix_sweep.mixture.simplex import Array
 
 ROUNDS = 8
 """Number of steps from the start (docs/evidence.md)."""
@@ -56,8 +59,6 @@ BOUND_PASSES = 3
 """Rounds of stopping a step at the bounds that it crosses."""
 CUTS = 4
 """Rounds of linear programmes for "worst"."""
-LINE_STEPS = 10
-"""Evaluations of F to find where a path reaches the level, to about 1e-5 of its length."""
 
 
 def extreme_members(
@@ -79,7 +80,7 @@ def extreme_members(
     """
     count = len(best.point)
     wanted = np.concatenate([-np.eye(count), np.eye(count)])
-    line = _Line(objective.values, best, level, lower, upper)
+    line = LevelPaths(objective.values, best, level, lower, upper)
     members = _starts(line, wanted, best, level, lower, upper)
     if objective.worst:
         return _between_planes(objective, line, members, wanted, best, level, lower, upper)
@@ -105,7 +106,7 @@ def extreme_members(
 
 
 def _starts(
-    line: "_Line", wanted: Array, best: Solution, level: float, lower: Array, upper: Array
+    line: LevelPaths, wanted: Array, best: Solution, level: float, lower: Array, upper: Array
 ) -> Array:
     """(n, domains) members to start from: the farthest of three in the wanted direction.
 
@@ -128,7 +129,7 @@ def _starts(
 
 def _between_planes(
     objective: Objective,
-    line: "_Line",
+    line: LevelPaths,
     members: Array,
     wanted: Array,
     best: Solution,
@@ -142,26 +143,46 @@ def _between_planes(
     count = len(members)
     planes = [np.concatenate([slopes[0], slopes[1 + row]]) for row in range(count)]
     rooms = [level - np.concatenate([offsets[0], offsets[1 + row]]) for row in range(count)]
+    newest, newest_rooms = list(slopes[1:]), list(level - offsets[1:])
     for _ in range(CUTS):
-        ends = members.copy()
-        for row in range(count):
-            lowest = scipy.optimize.linprog(
-                -wanted[row],
-                A_ub=planes[row],
-                b_ub=rooms[row],
-                A_eq=np.ones((1, len(lower))),
-                b_eq=[1.0],
-                bounds=np.stack([lower, upper], axis=1),
-                method="highs",
-            )
-            if lowest.success:
-                ends[row] = lowest.x
-        tried = line.to_level(ends - best.point)
-        members = np.where(_dot(wanted, tried - members)[:, None] > 0, tried, members)
-        slopes, offsets = objective.planes(tried)
-        planes = [np.concatenate(pair) for pair in zip(planes, slopes, strict=True)]
-        rooms = [np.concatenate([r, level - o]) for r, o in zip(rooms, offsets, strict=True)]
+        for some, limits in ((planes, rooms), (newest, newest_rooms)):
+            ends = _farthest(wanted, some, limits, members, lower, upper)
+            tried = line.to_level(ends - best.point)
+            members = np.where(_dot(wanted, tried - members)[:, None] > 0, tried, members)
+            slopes, offsets = objective.planes(tried)
+            planes = [np.concatenate(pair) for pair in zip(planes, slopes, strict=True)]
+            rooms = [np.concatenate([r, level - o]) for r, o in zip(rooms, offsets, strict=True)]
+        newest, newest_rooms = list(slopes), list(level - offsets)
     return members
+
+
+def _farthest(
+    wanted: Array,
+    planes: Sequence[Array],
+    rooms: Sequence[Array],
+    members: Array,
+    lower: Array,
+    upper: Array,
+) -> Array:
+    """(n, domains) farthest mixtures inside planes; the member itself where there are none.
+
+    Args:
+        planes, rooms: for each member (m, domains) and (m,): planes @ mixture <= rooms.
+    """
+    ends = members.copy()
+    for row, (slopes, room) in enumerate(zip(planes, rooms, strict=True)):
+        found = scipy.optimize.linprog(
+            -wanted[row],
+            A_ub=slopes,
+            b_ub=room,
+            A_eq=np.ones((1, len(lower))),
+            b_eq=[1.0],
+            bounds=np.stack([lower, upper], axis=1),
+            method="highs",
+        )
+        if found.success:
+            ends[row] = found.x
+    return ends
 
 
 def _held(
@@ -255,46 +276,3 @@ def _learn(metric: Array, moved: Array, change: Array) -> Array:
 def _dot(left: Array, right: Array) -> Array:
     """(n,) dot products of the rows of two (n, domains) arrays."""
     return np.asarray(np.einsum("nd,nd->n", left, right))
-
-
-class _Line:
-    """Finds the points where paths from the optimum, bent along the bounds, reach the level."""
-
-    def __init__(
-        self,
-        values: Callable[[Array], Array],
-        best: Solution,
-        level: float,
-        lower: Array,
-        upper: Array,
-    ) -> None:
-        self._values, self._best = values, best
-        self._rise = max(level - best.value, 1e-300)
-        self._lower, self._upper = lower, upper
-
-    def to_level(self, rays: Array) -> Array:
-        """(n, domains) farthest points found on project(optimum + t ray), t > 0, with F <= level.
-
-        The method solves sqrt((F - minimum) / (level - minimum)) = 1, whose left side is linear in
-        t where F is quadratic, by regula falsi (Illinois). Before that, t grows until F exceeds the
-        level.
-        """
-        low, high = np.zeros(len(rays)), np.full(len(rays), np.inf)
-        below, above = np.full(len(rays), -1.0), np.full(len(rays), np.inf)
-        guess, before = np.ones(len(rays)), np.zeros(len(rays), dtype=np.int64)
-        reached = np.tile(self._best.point, (len(rays), 1))
-        for _ in range(LINE_STEPS):
-            points = project(self._best.point + guess[:, None] * rays, self._lower, self._upper)
-            rise = (self._values(points) - self._best.value) / self._rise
-            excess, fits = np.sqrt(np.maximum(rise, 0.0)) - 1, rise <= 1
-            reached = np.where(fits[:, None], points, reached)
-            below = np.where(fits, excess, np.where(before > 0, below / 2, below))
-            above = np.where(fits, np.where(before < 0, above / 2, above), excess)
-            low, high = np.where(fits, guess, low), np.where(fits, high, guess)
-            before = np.where(fits, -1, 1)
-            is_open = np.isinf(high)
-            position = below / np.where(is_open, -1.0, below - above)
-            inside = low + np.clip(position, 1e-3, 0.999) * (np.where(is_open, low, high) - low)
-            farther = guess * np.clip(1.05 / np.maximum(1 + excess, 1e-9), 1.3, 10.0)
-            guess = np.where(is_open, farther, inside)
-        return reached

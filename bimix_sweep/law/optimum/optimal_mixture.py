@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bimix_sweep.law.optimum.binding_bounds import BindingBound, binding_bounds
+from bimix_sweep.law.optimum.binding_bounds import BindingBound, binding_bounds, prior_cost
 from bimix_sweep.law.optimum.candidates import scattered
 from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.law.optimum.near_optimal_region import extreme_members
@@ -39,6 +39,9 @@ class Optimum:
     predicted_losses: Mapping[str, float]
     """{target: predicted loss of the mixture}, or the value in the target's own unit where its goal
     has a range."""
+    predicted_sd: Mapping[str, float]
+    """{target: standard deviation of the prediction}, of the noise-free mean, in the unit of
+    `predicted_losses`."""
     gap: float
     """Upper bound on the difference between what is minimised and its minimum (`global`); a measure
     of how far the mixture is from stationary (`local`)."""
@@ -46,6 +49,8 @@ class Optimum:
     """"global" where the parametric law is minimised, "local" where a discrepancy GP is used."""
     binding: tuple[BindingBound, ...]
     """Bounds that have a cost, highest cost first."""
+    prior_cost: float
+    """Fraction by which the loss would fall without the pull to a prior; 0 without one."""
     region: Mapping[str, tuple[float, float]]
     """{domain: smallest and largest proportion} over mixtures predicted within `within` of the
     minimum."""
@@ -83,8 +88,7 @@ def optimal_mixture(
     Args:
         law: fitted losses.
         domains: names that the law knows, with bounds that include token caps (`capped`).
-        weights: {target: importance >= 0}, a missing target counts 0; None weighs all targets
-            equally.
+        weights: {target: importance >= 0}, a missing target counts 0; None: all count equally.
         objective: "mean", the weighted mean loss, or "worst", the largest loss (each times its
             weight over the mean weight).
         step, size: fidelity at which to minimise; None = the largest fitted.
@@ -93,8 +97,8 @@ def optimal_mixture(
         generator: for posterior draws; None = a fixed one.
 
     Raises:
-        OptimumError: unknown domains or targets, weights without a positive one, a size of which
-            the law knows nothing, or a prior that the bounds exclude.
+        OptimumError: unknown domains or targets, no positive weight, a size of which the law knows
+            nothing, or a prior that the bounds exclude.
     """
     generator = generator or np.random.default_rng(0)
     problem = DecisionProblem.of(
@@ -104,22 +108,23 @@ def optimal_mixture(
     minimised = problem.objective_function(parametric=scope == "global")
     level = best.value + within * abs(best.value)
     extremes = extreme_members(minimised, best, level, problem.lower, problem.upper)
-    expected_regret, drawn = regret(problem, best, extremes, generator)
+    lost, drawn = regret(problem, best, extremes, generator)
     columns = {name: law.domains.index(name) for name in domains.names}
     predicted = law.gradient(best.point[None], problem.step, problem.size)[0][0]
-    values = values_of(law.goals, law.targets, predicted)
     ends = np.quantile(np.concatenate([drawn, best.point[None]]), [0.025, 0.975], axis=0)
     return Optimum(
         mixture=_mixture(columns, best.point),
         objective=float(problem.objective(predicted)),
-        predicted_losses=dict(zip(law.targets, map(float, values), strict=True)),
+        predicted_losses=_by_target(law, values_of(law.goals, law.targets, predicted)),
+        predicted_sd=_by_target(law, _sd(problem, best.point)),
         gap=best.gap,
         scope=scope,
         binding=binding_bounds(problem, minimised, best),
+        prior_cost=prior_cost(problem, minimised, best),
         region=_ranges(columns, extremes.min(axis=0), extremes.max(axis=0)),
         alternatives=tuple(_mixture(columns, row) for row in _far_apart(extremes, best.point)),
         interval=_ranges(columns, ends[0], ends[1]),
-        regret=expected_regret,
+        regret=lost,
         step=problem.step,
         size=problem.size,
         within=within,
@@ -155,6 +160,18 @@ def solve(
         )
     solutions = [minimise(full, problem.lower, problem.upper, start, 1e-7) for start in starts]
     return min(solutions, key=lambda solution: solution.value), "local"
+
+
+def _sd(problem: DecisionProblem, point: Array) -> Array:
+    """(targets,) standard deviations of the predictions of a (domains,) mixture."""
+    size = None if problem.size is None else np.array([problem.size])
+    _, sd = problem.law.predict_with_sd(point[None], np.array([problem.step]), size)
+    return np.asarray(sd[0])
+
+
+def _by_target(law: FittedLaw, values: Array) -> dict[str, float]:
+    """{target: value} of (targets,) values."""
+    return dict(zip(law.targets, map(float, values), strict=True))
 
 
 def _extrapolation(problem: DecisionProblem) -> dict[str, float]:

@@ -21,7 +21,7 @@ The 95 % quantile sets the width of the draws, and real regrets have a longer ta
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regret:
     """Loss from training on the predicted optimum instead of the true one, fractions of the
-    objective."""
+    objective, which includes the pull to a prior."""
 
     expected: float
     """Mean over the posterior times `REALISED` (docs/evidence.md)."""
@@ -51,7 +51,7 @@ def regret(
         [best.point[None], drawn, extremes[:64], scattered(problem, best.point, generator, 60)]
     )
     losses = np.exp(problem.posterior(candidates).draws(generator, NUM_DRAWS))
-    values = problem.objective(losses)
+    values = problem.objective(losses) + problem.pull(candidates)
     lowest = values.min(axis=1)
     regrets = (values[:, 0] - lowest) / lowest
     return Regret(

@@ -52,13 +52,34 @@ class Posterior:
 
         Targets correlate as the noise of trials does.
         """
-        targets, mixtures, _ = self.covariance.shape
+        normal = self._normal(generator, len(self.mean), count)
+        return np.asarray(self.mean + np.matmul(_root(self.covariance), normal).transpose(2, 1, 0))
+
+    def paired_draws(self, generator: np.random.Generator, count: int) -> tuple[Array, Array]:
+        """Draws log losses of M / 2 pairs: mixture i together with mixture M / 2 + i.
+
+        The two mixtures of a pair are drawn jointly, and different pairs are not. All pairs share
+        the same random numbers, so the draws of one pair do not depend on the other pairs.
+
+        Returns:
+            (count, M / 2, targets) log losses of the first mixtures, and of the second ones.
+        """
+        half = len(self.mean) // 2
+        first, second = np.arange(half), np.arange(half, 2 * half)
+        one, two = self._normal(generator, 2, count).transpose(1, 2, 0)[:, :, None]
+        sd = np.sqrt(np.maximum(self.covariance[:, second, second].T, 1e-300))
+        shared = self.covariance[:, first, second].T / sd
+        rest = np.sqrt(np.maximum(self.covariance[:, first, first].T - shared**2, 0.0))
+        return self.mean[first] + shared * one + rest * two, self.mean[second] + sd * one
+
+    def _normal(self, generator: np.random.Generator, mixtures: int, count: int) -> Array:
+        """(targets, mixtures, count) standard normal numbers; targets correlate as the noise of
+        trials does."""
         sd = np.sqrt(np.maximum(np.diag(self.trial_noise), 1e-300))
         mixing = _root((self.trial_noise / sd[:, None] / sd[None])[None])[0]
-        normal = np.einsum(
-            "kt,tmc->kmc", mixing, generator.standard_normal((targets, mixtures, count))
+        return np.asarray(
+            np.einsum("kt,tmc->kmc", mixing, generator.standard_normal((len(sd), mixtures, count)))
         )
-        return np.asarray(self.mean + np.matmul(_root(self.covariance), normal).transpose(2, 1, 0))
 
 
 def _root(covariance: Array) -> Array:

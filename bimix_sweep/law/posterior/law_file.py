@@ -187,7 +187,9 @@ def read_problem(
     if data is None:
         return None
     problem = ProblemStatement.from_json(data)
-    named = {*problem.domains.names, *(problem.prior.names if problem.prior else ())}
+    named = set(problem.domains.names)
+    for mixture in (problem.today, problem.prior):
+        named |= set(mixture.names) if mixture else set()
     if not named <= set(domains) or not set(problem.weights or ()) <= set(targets):
         raise ValueError("the problem names domains or targets that the law lacks")
     return problem

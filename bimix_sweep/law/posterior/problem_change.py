@@ -28,10 +28,12 @@ class ProblemChange:
     """{domain: tokens available}."""
     final: Mapping[str, float | None] | None = None
     """{field of `FinalRun`: value}."""
-    prior: Mapping[str, float] | None = None
-    """{domain: proportion} of the mixture to stay near; together with `kl`."""
+    today: Mixture | None = None
+    """Mixture trained on now."""
+    prior: Mixture | None = None
+    """Mixture to stay near; together with `kl`, unless the problem has a prior."""
     kl: float | None = None
-    """Strength of the pull to `prior`; together with `prior`."""
+    """Strength of the pull to `prior`; together with it, unless the problem has a prior."""
 
     def applied_to(self, problem: ProblemStatement) -> ProblemStatement:
         """Returns the decision problem with these parts replaced.
@@ -42,7 +44,7 @@ class ProblemChange:
         """
         self._check_names(problem.domains)
         final = self._final_run(problem.final)
-        if (self.prior is None) != (self.kl is None):
+        if (self.prior is None) != (self.kl is None) and problem.prior is None:
             raise OptimumError("--prior and --kl go together; give both or neither")
         if self.kl is not None and not 0 <= self.kl <= MAX_QUANTITY:
             raise OptimumError(f"--kl is {self.kl:g}; need a number from 0")
@@ -54,7 +56,8 @@ class ProblemChange:
             size=problem.size if self.size is None else self.size,
             weights=problem.weights if self.weights is None else self.weights,
             objective=problem.objective if self.objective is None else self.objective,
-            prior=problem.prior if self.prior is None else Mixture.from_mapping(self.prior),
+            today=problem.today if self.today is None else self.today,
+            prior=problem.prior if self.prior is None else self.prior,
             kl=problem.kl if self.kl is None else self.kl,
         )
 

@@ -8,7 +8,7 @@ the key `problem`.
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from bimix_sweep.errors import OptimumError
 from bimix_sweep.mixture.domains import MAX_DOMAINS, DomainSet, Mixture
 from bimix_sweep.seeding import rng
 
+Baseline = Literal["today", "natural", "uniform"]
+"""Names of the mixtures that a gain may be stated over."""
 OBJECTIVES = ("mean", "worst")
 """Accepted objectives: the weighted mean of the losses, or the worst weighted loss."""
 MAX_QUANTITY = 1e18
@@ -68,6 +70,8 @@ class ProblemStatement:
     by the trainer."""
     final: FinalRun | None = None
     """The run that the mixture is for; None where not stated."""
+    today: Mixture | None = None
+    """Mixture trained on now, the baseline of the gain; None where not stated."""
     prior: Mixture | None = None
     """Mixture to stay near; None where there is none."""
     kl: float = 0.0
@@ -99,6 +103,23 @@ class ProblemStatement:
         if self.final is None or self.final.tokens is None:
             return self.domains
         return self.domains.capped(self.final.tokens, self.final.max_epochs)
+
+    @property
+    def baseline(self) -> tuple[Baseline, Mixture]:
+        """Name and proportions of the mixture over which the gain is stated.
+
+        This is today's mixture, or where it is not stated the natural mixture, or the uniform
+        mixture where the tokens of the domains are not known.
+
+        Raises:
+            MixtureError: the caps of the final run leave no mixture.
+        """
+        if self.today is not None:
+            return "today", self.today
+        domains = self.final_domains
+        if domains.knows_tokens:
+            return "natural", domains.natural()
+        return "uniform", domains.uniform()
 
     def generator(self) -> np.random.Generator:
         """Returns the generator of posterior draws; the same problem gets the same draws."""
@@ -138,6 +159,7 @@ class ProblemStatement:
             "tokens_per_step": self.tokens_per_step,
             "as_configured": self.as_configured,
             "final": None if self.final is None else asdict(self.final),
+            "today": None if self.today is None else self.today.as_dict(),
             "prior": None if self.prior is None else self.prior.as_dict(),
             "kl": self.kl,
             "seed": self.seed,
@@ -159,6 +181,7 @@ class ProblemStatement:
         if not 0 <= (kl := float(data["kl"])) < math.inf:
             raise ValueError(f"kl of the problem is {kl:g}")
         weights, prior, final = data["weights"], data["prior"], data["final"]
+        today = data["today"]
         return cls(
             sweep=str(data["sweep"]),
             domains=DomainSet(
@@ -183,6 +206,7 @@ class ProblemStatement:
                 size=_number(final["size"]),
                 max_epochs=float(final["max_epochs"]),
             ),
+            today=None if today is None else Mixture.from_mapping(today),
             prior=None if prior is None else Mixture.from_mapping(prior),
             kl=kl,
             seed=None if data["seed"] is None else int(data["seed"]),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bimix_sweep.design.confirmation import ComparedMixture, Comparison, role_in_words
+from bimix_sweep.design.comparison import ComparedMixture, Comparison, role_in_words
 from bimix_sweep.report.data import ReportData
 from bimix_sweep.report.figures.style import (
     ACCENT,

@@ -68,6 +68,8 @@ def drive(
         progress.say(f"warning: {warning}")
     if note := moved_references(spec.domains):
         progress.say(note)
+    for note in sweep.config.stated_mixtures(dict(sweep.trainer.facts.domain_tokens)).notes:
+        progress.say(f"note: {note}")
     with (
         cluster(address, resources) as connected,
         _storage_errors(sweep.folder),

@@ -13,7 +13,7 @@ from bimix_sweep.errors import SweepError
 from bimix_sweep.sweep.cluster.signals import Interrupt
 from bimix_sweep.sweep.cluster.slots import Slots
 from bimix_sweep.sweep.coordinator.past_trials import PastTrial
-from bimix_sweep.sweep.history.confirmation_trials import MAX_CONFIRMATION_TRIALS
+from bimix_sweep.sweep.history.confirmation_trials import max_confirmation_trials
 from bimix_sweep.sweep.trainers.base import Trainer
 from bimix_sweep.sweep.workspace.paths import CHECKPOINTS, local_part
 
@@ -92,7 +92,7 @@ def _trial_settings(sweep: PreparedSweep, actor: str, slots: Slots) -> "TrialSet
         goals=spec.goals,
         threads=max(1, int(resources.cpu)),
         trainer=sweep.trainer,
-        trials_per_worker=math.ceil((spec.max_trials + MAX_CONFIRMATION_TRIALS) / slots()),
+        trials_per_worker=math.ceil((spec.max_trials + max_confirmation_trials(spec)) / slots()),
         folder=sweep.folder,
         nodes=resources.nodes,
         resources={"cpu": resources.cpu, "gpu": resources.gpu},

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bimix_sweep.sweep.history.confirmation_trials import (
-    MAX_CONFIRMATION_TRIALS,
     confirmation_trials,
+    max_confirmation_trials,
     planned_mixtures,
 )
 from bimix_sweep.sweep.history.cost_model import Prices
@@ -101,7 +101,7 @@ def bills(history: SweepHistory, now: float) -> Iterator[Bill]:
     planned = planned_mixtures(history)
     decided = [trial for trial, _, _ in confirmation_trials(history, planned) if trial in records]
     num_confirmation_trials = (
-        MAX_CONFIRMATION_TRIALS
+        max_confirmation_trials(history.spec)
         if history.confirmation is None
         else sum(1 for _ in confirmation_trials(history, planned))
     ) - len(decided)

@@ -1,15 +1,19 @@
 """Selects the confirmation trials: their mixtures, their names and their order.
 
-A predicted optimum is recommended only after a trial of it has run beside the best measured, the
-uniform and the natural mixture, each with the same two seeds. If two of these mixtures are the
+A predicted optimum is recommended only after a trial of it has run beside today's mixture where it
+is stated, the best measured, the uniform and the natural mixture, each with the same two seeds. If two of these mixtures are the
 same, it is trained once and carries both labels. A sweep that a change reopened ends in new
 confirmation trials; an earlier confirmation trial with the same mixture and seed is reused.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
+from bimix_sweep.design.comparison import SAME_MIXTURE
 from bimix_sweep.design.problem import SweepSpec
-from bimix_sweep.mixture.domains import Mixture
+from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import total_variation
 from bimix_sweep.seeding import seed_for
 from bimix_sweep.sweep.history.event_fields import ConfirmationMixture
@@ -17,17 +21,23 @@ from bimix_sweep.sweep.history.history import SweepHistory
 
 PAIRS = 2
 """Confirmation trials of each mixture; trial k of every mixture has the same seed."""
-MAX_CONFIRMATION_TRIALS = 4 * PAIRS
-"""Confirmation trials if the predicted, best measured, uniform and natural mixture all differ."""
-SAME_MIXTURE = 0.005
-"""Total variation distance below which two confirmation mixtures are trained once."""
+
+
+def max_confirmation_trials(spec: SweepSpec) -> int:
+    """Confirmation trials if no two of the mixtures are the same."""
+    return PAIRS * (4 if spec.today is None else 5)
 
 
 def reference_mixtures(spec: SweepSpec) -> list[ConfirmationMixture]:
-    """The uniform and the natural mixture, which are known before the sweep's outcome."""
+    """Today's, the uniform and the natural mixture, which are known before the sweep's outcome.
+
+    Today's mixture is taken as stated, even outside the bounds.
+    """
     mixtures: list[ConfirmationMixture] = []
-    _merge(mixtures, "uniform", spec.domains.uniform())
-    _merge(mixtures, "natural", spec.domains.natural())
+    if spec.today is not None:
+        _merge(spec.domains, mixtures, "today", spec.today)
+    _merge(spec.domains, mixtures, "uniform", spec.domains.uniform())
+    _merge(spec.domains, mixtures, "natural", spec.domains.natural())
     return mixtures
 
 
@@ -45,10 +55,10 @@ def confirmation_mixtures(history: SweepHistory, predicted: Mixture) -> list[Con
         history: history of the sweep.
         predicted: the predicted optimum.
     """
-    mixtures = reference_mixtures(history.spec)
-    _merge(mixtures, "predicted", predicted)
+    domains, mixtures = history.spec.domains, reference_mixtures(history.spec)
+    _merge(domains, mixtures, "predicted", predicted)
     if (best := _best_measured(history)) is not None:
-        _merge(mixtures, "measured", best)
+        _merge(domains, mixtures, "measured", best)
     return mixtures
 
 
@@ -59,7 +69,7 @@ def confirmation_trials(
 
     All trials with the first seed come before those with the second seed.
     """
-    names = history.spec.domains.names
+    domains, names = history.spec.domains, history.spec.domains.names
     earlier = {
         name: record
         for name, record in history.state.trials.items()
@@ -78,7 +88,7 @@ def confirmation_trials(
             near = {
                 name: total_variation(proportions, other)
                 for name, other in usable.items()
-                if name not in taken
+                if name not in taken and (domains.holds(other) or not domains.holds(proportions))
             }
             trial = min(near, key=lambda name: near[name]) if near else ""
             if not near or near[trial] >= SAME_MIXTURE:
@@ -117,7 +127,7 @@ def nearest_confirmation(
 
 
 def _best_measured(history: SweepHistory) -> Mixture | None:
-    """Mixture of the finished trial with the lowest loss.
+    """Mixture of the finished trial with the lowest objective, the pull to a prior included.
 
     Only mixtures that the final run may use are considered. Losses at different fidelities are not
     compared. Only trials of the largest size count, and among these only trials of the most steps.
@@ -127,17 +137,25 @@ def _best_measured(history: SweepHistory) -> Mixture | None:
     for name, record in history.state.trials.items():
         inside = domains.holds(record.mixture.as_array(domains.names))
         loss = history.objective(name)
-        if record.role == "sweep" and record.state == "finished" and inside and loss is not None:
-            candidates.append((-record.size, -record.steps, loss, record.mixture))
+        pull = history.spec.pull(record.mixture)
+        usable = inside and record.role == "sweep" and record.state == "finished"
+        if usable and loss is not None and pull < math.inf:
+            candidates.append((-record.size, -record.steps, loss + pull, record.mixture))
     return min(candidates, key=lambda one: one[:3])[3] if candidates else None
 
 
-def _merge(mixtures: list[ConfirmationMixture], label: str, mixture: Mixture) -> None:
-    """Adds a mixture, or adds a label if the mixture is already in the list."""
-    proportions = mixture.as_array()
+def _merge(
+    domains: DomainSet, mixtures: list[ConfirmationMixture], label: str, mixture: Mixture
+) -> None:
+    """Adds a mixture, or adds a label if the mixture is already in the list.
+
+    A mixture outside the bounds stands for no other one.
+    """
+    proportions = mixture.as_array(domains.names)
     for place, entry in enumerate(mixtures):
-        known = Mixture.from_mapping(entry.mixture).as_array(mixture.names)
-        if total_variation(proportions, known) < SAME_MIXTURE:
+        known = Mixture.from_mapping(entry.mixture).as_array(domains.names)
+        inside = domains.holds(np.stack([proportions, known])).all()
+        if inside and total_variation(proportions, known) < SAME_MIXTURE:
             mixtures[place] = ConfirmationMixture(
                 labels=[*entry.labels, label], mixture=entry.mixture
             )

@@ -9,10 +9,13 @@ from bimix_sweep.design.stopping import Decision, StoppingRule
 from bimix_sweep.sweep.history.event_fields import StoredLawSummary, StoredOptimum
 from bimix_sweep.sweep.history.events import RefitEvent
 
-LIMITS = ("max_trials", "tolerance", "patience", "core_hours", "gpu_hours", "slots", "final")
+LIMITS = (
+    *("max_trials", "tolerance", "patience", "core_hours", "gpu_hours", "slots"),
+    *("final", "today"),
+)
 """Fields of the spec that say how long to continue, or that are stated beside the answer.
 
-The second kind is `final`, whose caps are in `domains`.
+The second kind is `final`, whose caps are in `domains`, and `today`, which is the baseline only.
 """
 
 

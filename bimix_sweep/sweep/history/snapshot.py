@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from bimix_sweep.design.fidelity import Fidelity
 from bimix_sweep.sweep.history.confirmation_trials import (
-    MAX_CONFIRMATION_TRIALS,
     PAIRS,
     confirmation_trials,
+    max_confirmation_trials,
     planned_mixtures,
 )
 from bimix_sweep.sweep.history.cost_model import Prices
@@ -255,7 +255,9 @@ def _num_confirmation_trials(history: SweepHistory) -> int:
     """Number of confirmation trials in total, including those from before a change."""
     confirmation = history.confirmation
     current = (
-        MAX_CONFIRMATION_TRIALS if confirmation is None else PAIRS * len(confirmation.mixtures)
+        max_confirmation_trials(history.spec)
+        if confirmation is None
+        else PAIRS * len(confirmation.mixtures)
     )
     if not history.changes:
         return current

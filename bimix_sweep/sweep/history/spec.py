@@ -22,12 +22,16 @@ def sweep_spec(config: SweepConfig, facts: TrainerFacts) -> SweepSpec:
         facts: steps, sizes and token counts, from the trainer.
     """
     tokens = dict(facts.domain_tokens)
+    stated = config.stated_mixtures(tokens)
     return SweepSpec(
         domains=config.domain_set(tokens),
         targets=tuple(config.resolved_targets()),
         weights=config.weights(),
         own=config.own(),
         goals=config.goals(),
+        today=stated.today,
+        prior=stated.prior,
+        kl=stated.kl,
         objective=config.objective,
         steps=facts.steps,
         shorter=config.proxy.lengths[:-1],

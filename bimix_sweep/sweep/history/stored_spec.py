@@ -10,7 +10,7 @@ from bimix_sweep.config import MAX_SIZES
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.errors import SweepError
 from bimix_sweep.law.posterior.problem_statement import FinalRun
-from bimix_sweep.mixture.domains import MAX_DOMAINS, DomainSet
+from bimix_sweep.mixture.domains import MAX_DOMAINS, DomainSet, Mixture
 from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.sweep.history.event_fields import (
     Count,
@@ -54,12 +54,15 @@ class StoredSpec(Stored):
     `SweepSpec` documents the fields.
     """
 
-    left_out = ("smaller", "shorter")
+    left_out = ("smaller", "shorter", "today", "prior", "kl")
 
     targets: list[str]
     weights: Numbers
     own: dict[str, str]
     goals: dict[str, StoredGoal]
+    today: Numbers | None = None
+    prior: Numbers | None = None
+    kl: Annotated[Number, Field(ge=0)] = 0.0
     objective: Literal["mean", "worst"]
     steps: Positive
     size: PositiveNumber
@@ -92,6 +95,8 @@ class StoredSpec(Stored):
         fields |= {
             "weights": dict(spec.weights),
             "own": dict(spec.own),
+            "today": None if spec.today is None else spec.today.as_dict(),
+            "prior": None if spec.prior is None else spec.prior.as_dict(),
             "goals": {name: StoredGoal(**goal.to_json()) for name, goal in spec.goals.items()},
             "final": None if final is None else StoredFinalRun(**asdict(final)),
             "domains": {
@@ -131,6 +136,8 @@ class StoredSpec(Stored):
             "goals": {
                 target: Goal.from_json(goal.model_dump()) for target, goal in self.goals.items()
             },
+            "today": None if self.today is None else Mixture.from_mapping(self.today),
+            "prior": None if self.prior is None else Mixture.from_mapping(self.prior),
             "final": None if self.final is None else FinalRun(**self.final.model_dump()),
         }
         return SweepSpec(**fields)

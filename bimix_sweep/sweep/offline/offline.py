@@ -65,6 +65,7 @@ def begin(
     from bimix_sweep.sweep.workspace.paths import check_foreign
 
     check_before_run(config, texts=False)
+    config.stated_mixtures()  # refuses what the first event would refuse, before anything is written
     folder = sweep_folder(out or config.out)
     config = config.anchored(Path.cwd()).model_copy(update={"out": folder})
     with held(folder, say, wait_seconds=WAIT_SECONDS):
@@ -211,6 +212,7 @@ def _notes(config: SweepConfig) -> Iterator[str]:
         yield note
     if note := moved_references(config.domain_set()):
         yield note
+    yield from config.stated_mixtures().notes
     for name, tokens in (config.subsample() or {}).items():
         yield (
             f"final.match_epochs: let every trial read the same {tokens} tokens of {name}, so "

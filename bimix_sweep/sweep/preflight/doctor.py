@@ -16,6 +16,8 @@ from bimix_sweep.sweep.preflight.machine_checks import (
 from bimix_sweep.sweep.preflight.sweep_checks import (
     check_out,
     check_refusals,
+    check_stated_mixtures,
+    check_targets,
     check_texts,
     check_trainer,
     check_trials,
@@ -58,7 +60,9 @@ def examine(config_path: str | None, address: str | None) -> list[Finding]:
     findings.append(check_out(config.out if config else "runs"))
     if config is not None:
         findings += [
+            *check_targets(config),
             *check_trials(config),
+            *check_stated_mixtures(config),
             *check_texts(config),
             *check_refusals(config),
             *check_trainer(config, elsewhere),

@@ -140,6 +140,14 @@ def _target_lines(domain: str) -> list[str]:
     return [
         "",
         (
+            f"# today: {{{domain}: 0.7, ...}}   # the mixture you train on now: the gain over it is "
+            "measured and stated; default: natural"
+        ),
+        (
+            "# prior: {mixture: natural, kl: 0.01}   # a mixture to stay near; natural, today or "
+            "proportions"
+        ),
+        (
             "# targets:             # what is minimised; default: held-out text of every domain, "
             "weight 1"
         ),

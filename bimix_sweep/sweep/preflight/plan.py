@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,12 +11,12 @@ from bimix_sweep.design.initial_design import moved_references, too_few
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.design.simulation import PlannedRegret, simulate
 from bimix_sweep.errors import ConfigError, DataError
-from bimix_sweep.sweep.history.confirmation_trials import MAX_CONFIRMATION_TRIALS
+from bimix_sweep.sweep.history.confirmation_trials import max_confirmation_trials
 from bimix_sweep.sweep.history.spec import sweep_spec
 from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
 from bimix_sweep.sweep.preflight.plan_cost import limit_sentences, sweep_cost, wall_hours
 from bimix_sweep.sweep.run_checks import VALIDATION_TOKENS, check_before_run, estimated_tokens
-from bimix_sweep.sweep.trainers.base import natural_realised
+from bimix_sweep.sweep.trainers.base import references_realised
 from bimix_sweep.sweep.trainers.builtin import proxy_specs
 
 NOISE = 0.003
@@ -34,6 +35,8 @@ class Plan:
     """Maximum number of proxy trials."""
     confirmation_trials: int
     """Maximum number of confirmation trials."""
+    weights: Mapping[str, float]
+    """{target: weight in the objective}, sum 1."""
     steps: int
     """Optimizer steps of each trial; of the longest where there are several numbers."""
     shorter: tuple[int, ...]
@@ -69,8 +72,11 @@ class Plan:
     moved: str | None
     """A sentence that the uniform or the natural mixture lies outside bounds or caps; None if
     neither does."""
+    stated: tuple[str, ...]
+    """Sentences about today's mixture and the prior: what was normalised or left out."""
     realised: tuple[str, ...]
-    """Sentences about proportions of the natural mixture that the shortest trial cannot realise."""
+    """Sentences about proportions of the natural mixture that the shortest trial cannot realise,
+    and about those of today's mixture that a confirmation trial cannot."""
     regret: tuple[PlannedRegret, ...]
     """Regret of simulated sweeps by number of trials; empty without a simulation."""
     tolerance: float
@@ -101,6 +107,7 @@ class Plan:
         return asdict(self) | {
             "limits": list(self.limits),
             "not_tested": list(self.not_tested),
+            "stated": list(self.stated),
             "realised": list(self.realised),
             "sizes": list(self.sizes),
             "shorter": list(self.shorter),
@@ -130,8 +137,7 @@ def make_plan(
 
     Raises:
         ConfigError: the built-in trainer's proxies need a GPU, and this machine has none.
-        DataError: nothing is at the path of text that the built-in trainer needs, or the built-in
-            trainer would refuse the sweep (`checks`).
+        DataError: text that the built-in trainer needs is missing, or it would refuse the sweep.
     """
     tokens = _checked_tokens(config) if config.trainer == "builtin" else {}
     at_once = slots or _configured_slots(config)
@@ -139,15 +145,13 @@ def make_plan(
     if measured:
         hours = _timed(config) / 3600
     *shorter, steps = config.proxy.lengths
-    facts = TrainerFacts(
-        steps=steps, eval_steps=(steps,), sizes=config.proxy.sizes, domain_tokens=tokens
-    )
-    spec = _unlimited(sweep_spec(config, facts), at_once)
+    spec = _unlimited(sweep_spec(config, _facts(config, tokens)), at_once)
     regret = simulate(spec, noise=noise, seconds=seconds) if seconds > 0 else []
     cost = sweep_cost(config, spec, regret, hours)
     return Plan(
         trials=config.budget.trials,
-        confirmation_trials=MAX_CONFIRMATION_TRIALS,
+        confirmation_trials=max_confirmation_trials(spec),
+        weights=spec.weights,
         steps=steps,
         shorter=tuple(shorter),
         tokens=float(config.proxy.tokens),
@@ -159,7 +163,7 @@ def make_plan(
         core_hours=cost.core_hours,
         gpu_hours=cost.gpu_hours,
         wall_hours=wall_hours(spec, cost.trials, at_once, hours),
-        limits=tuple(limit_sentences(config, cost, hours)),
+        limits=tuple(limit_sentences(config, spec, cost, hours)),
         regret=tuple(regret),
         tolerance=config.stop.tolerance,
         earliest_stop=spec.rule.min_trials + spec.patience - 1,
@@ -167,7 +171,16 @@ def make_plan(
         warning=too_few(len(spec.domains), len(spec.fidelities), spec.max_trials),
         not_tested=spec.beyond.sentences,
         moved=moved_references(spec.domains),
-        realised=natural_realised(config, tokens) if config.trainer == "builtin" else (),
+        stated=config.stated_mixtures(tokens).notes,
+        realised=references_realised(config, tokens) if config.trainer == "builtin" else (),
+    )
+
+
+def _facts(config: SweepConfig, tokens: Mapping[str, float]) -> TrainerFacts:
+    """Returns the facts of a trainer that measures each trial once, at its end."""
+    steps = config.proxy.lengths[-1]
+    return TrainerFacts(
+        steps=steps, eval_steps=(steps,), sizes=config.proxy.sizes, domain_tokens=tokens
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.design.simulation import PlannedRegret
-from bimix_sweep.sweep.history.confirmation_trials import MAX_CONFIRMATION_TRIALS
+from bimix_sweep.sweep.history.confirmation_trials import max_confirmation_trials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ def sweep_cost(
     cores, gpus = (
         None
         if hours is None
-        else (units + MAX_CONFIRMATION_TRIALS) * hours * each * resources.nodes
+        else (units + max_confirmation_trials(spec)) * hours * each * resources.nodes
         for each in (resources.cpu, resources.gpu)
     )
     return Cost(trials=units, core_hours=cores, gpu_hours=gpus)
@@ -41,12 +41,14 @@ def wall_hours(spec: SweepSpec, cost: float, at_once: int, hours: float | None) 
     """Returns the maximum wall hours of the sweep; None where those of one trial are not known."""
     if hours is None:
         return None
-    return (_rounds(spec, cost) + math.ceil(MAX_CONFIRMATION_TRIALS / at_once)) * hours
+    return (_rounds(spec, cost) + math.ceil(max_confirmation_trials(spec) / at_once)) * hours
 
 
-def limit_sentences(config: SweepConfig, cost: Cost, hours: float | None) -> list[str]:
+def limit_sentences(
+    config: SweepConfig, spec: SweepSpec, cost: Cost, hours: float | None
+) -> list[str]:
     """Returns one sentence for each limit of the budget that is set."""
-    sentences = []
+    sentences, confirmation = [], max_confirmation_trials(spec)
     for name, limit, whole, each in (
         ("core_hours", config.budget.core_hours, cost.core_hours, config.resources.cpu),
         ("gpu_hours", config.budget.gpu_hours, cost.gpu_hours, config.resources.gpu),
@@ -60,8 +62,8 @@ def limit_sentences(config: SweepConfig, cost: Cost, hours: float | None) -> lis
         elif whole <= limit:
             sentences.append(f"budget.{name} is {limit:g}, enough for all of it")
         else:
-            trials = config.budget.trials + MAX_CONFIRMATION_TRIALS
-            mean = (cost.trials + MAX_CONFIRMATION_TRIALS) / trials
+            trials = config.budget.trials + confirmation
+            mean = (cost.trials + confirmation) / trials
             paid = math.floor(limit / (mean * hours * each * config.resources.nodes))
             sentences.append(
                 f"budget.{name} is {limit:g}, which pays for about {paid} of {trials} trials"

@@ -3,16 +3,19 @@
 import secrets
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from bimix_sweep import files, locations
-from bimix_sweep.config import CommandConfig, SweepConfig
+from bimix_sweep.config import CommandConfig, StatedMixtures, SweepConfig
 from bimix_sweep.data.sources import Source
 from bimix_sweep.design.initial_design import too_few
 from bimix_sweep.errors import BimixSweepError, ConfigError
+from bimix_sweep.mixture.objective import weights_in_words
 from bimix_sweep.sweep.preflight.finding import Finding, gigabytes, ok, problem, warning
 from bimix_sweep.sweep.run_checks import BYTES_PER_TOKEN, config_refusals, text_refusals
+from bimix_sweep.text import shown
 
 DISK_BYTES = 1 << 30
 """Disk space in bytes for tokens, checkpoints and logs of a small sweep."""
@@ -62,6 +65,19 @@ def _check_folder(out: str) -> Finding:
     )
 
 
+def check_targets(config: SweepConfig) -> Iterator[Finding]:
+    """Tells how much each target counts, and whether a group has a single target."""
+    yield ok("targets", weights_in_words(config.weights()))
+    groups = Counter(target.group for target in config.targets.values() if target.group)
+    for group, count in groups.items():
+        if count == 1:
+            yield warning(
+                "targets",
+                f"group {shown(group)} has one target, so it changes nothing; if a name is "
+                "misspelt, correct it",
+            )
+
+
 def check_trials(config: SweepConfig) -> Iterator[Finding]:
     """Checks that the budget has enough trials for the number of domains and fidelities."""
     message = too_few(
@@ -71,6 +87,25 @@ def check_trials(config: SweepConfig) -> Iterator[Finding]:
     )
     if message is not None:
         yield warning("trials", message)
+
+
+def check_stated_mixtures(config: SweepConfig) -> Iterator[Finding]:
+    """Says over which mixture the gain will be stated, and what is unusual about today's mixture
+    and the prior."""
+    counted = config.trainer == "builtin"
+    if config.today is not None:
+        yield ok("today", "the gain will be stated over today's mixture, a confirmation trial")
+    else:
+        known = counted or config.domain_set().knows_tokens
+        yield ok(
+            "today",
+            "not stated; the gain will be stated over the "
+            f"{'natural' if known else 'uniform'} mixture",
+        )
+    notes = StatedMixtures.early_notes(
+        config.today, config.prior, config.domain_set(), counted=counted
+    )
+    yield from (warning("mixtures", note) for note in notes)
 
 
 def check_texts(config: SweepConfig) -> Iterator[Finding]:

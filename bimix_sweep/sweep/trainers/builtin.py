@@ -9,7 +9,7 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError, DataError, TryAgainError
 from bimix_sweep.proxy.spec import ProxySpec, too_short
 from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
-from bimix_sweep.sweep.trainers.base import Report, TrialJob, natural_realised, realised_words
+from bimix_sweep.sweep.trainers.base import Report, TrialJob, realised_words, references_realised
 from bimix_sweep.sweep.workspace.archive import at_hand, keep_store
 from bimix_sweep.sweep.workspace.paths import NEXT_STORE, STORE, begun, local_part
 
@@ -149,7 +149,7 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
         count = len(store.validation(target.domain or name))
         if line := too_short(name, count, config.proxy.context):
             raise DataError(line)
-    for line in natural_realised(config, tokens):
+    for line in references_realised(config, tokens):
         say(f"note: {line}")
     specs = proxy_specs(config, store.vocabulary)
     return BuiltinTrainer(

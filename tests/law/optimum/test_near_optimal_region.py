@@ -186,6 +186,34 @@ def test_no_straight_line_from_the_optimum_reaches_farther_in_published_swarms(r
         check(problem, seed)
 
 
+def test_the_worst_target_of_a_published_swarm_with_a_discrepancy_has_nearly_its_whole_region():
+    law, count, seed = published_law(64), 17, 5
+    generator = np.random.default_rng(seed)
+    upper = np.minimum(1, generator.uniform(1.2 / count, 6 / count, count))
+    lower = np.where(generator.random(count) < 0.3, 0.3 / count, 0)
+    weights = generator.dirichlet(np.full(len(law.targets), 0.2)) + 1e-9
+    problem = DecisionProblem.of(
+        law,
+        DomainSet(names=law.domains, lower=tuple(lower), upper=tuple(upper)),
+        weights=dict(zip(law.targets, map(float, weights), strict=True)),
+        objective="worst",
+    )
+    best, scope = solve(problem, generator)
+    assert scope == "local"
+    whole = Problem(
+        objective=problem.objective_function(parametric=False),
+        best=best,
+        lower=problem.lower,
+        upper=problem.upper,
+        within=0.005,
+    )
+    members, reached = whole.members(), lines(whole, np.random.default_rng(seed))
+    assert (whole.objective.values(members) <= whole.level * (1 + 1e-9)).all()
+    width = reached.max(axis=0) - reached.min(axis=0)
+    found = members.max(axis=0) - members.min(axis=0)
+    assert (found >= 0.9 * width).all()
+
+
 def test_a_domain_of_a_published_swarm_that_the_optimum_leaves_out_has_its_true_reach():
     law = published_law(64)
     optimum = optimal_mixture(law, DomainSet(names=law.domains), weights={"pile_cc": 1.0})
