@@ -4,6 +4,8 @@ Each command reads its arguments, calls one function of a lower layer and prints
 No command computes a result itself.
 """
 
+import os
+import select
 from typing import Annotated, Any
 
 import typer
@@ -19,15 +21,31 @@ from bimix_sweep.commands.predict import predict
 from bimix_sweep.commands.propose import propose
 from bimix_sweep.commands.record import record
 from bimix_sweep.commands.replay import replay
+from bimix_sweep.commands.table import table
 from bimix_sweep.errors import BimixSweepError
 from bimix_sweep.text import printable
+
+BROKEN_PIPE = 141
+"""Exit code where the reader of standard output is gone (`| head`): that of a program that SIGPIPE
+ends."""
+
+
+def _nobody_reads() -> bool:
+    """Tells whether the reader of standard output is gone; then nothing more is written there."""
+    poll = select.poll()
+    poll.register(1)
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return True
 
 
 class _OneLineErrors(TyperGroup):
     """Group of commands that ends bad input with one message and an exit code.
 
     The message of an error goes to standard error and the exit code is 1. Ctrl-C gives exit code
-    130; a sweep has printed by then how to resume it.
+    130; a sweep has printed by then how to resume it. A reader of standard output that ends early
+    (`| head`) is no error.
     """
 
     # typer passes its own subclass of click.Context to a group
@@ -43,6 +61,8 @@ class _OneLineErrors(TyperGroup):
                 typer.echo(f"error: {printable(line)}", err=True)
             raise typer.Exit(1) from error
         except OSError as error:
+            if isinstance(error, BrokenPipeError) and _nobody_reads():
+                raise typer.Exit(BROKEN_PIPE) from error
             typer.echo(
                 printable(f"error: {error.filename or 'input/output'}: {error.strerror or error}"),
                 err=True,
@@ -113,6 +133,7 @@ for _command in (
     jobs.watch,
     propose,
     record,
+    table,
     fit,
     predict,
     optimum,

@@ -1,6 +1,6 @@
 """Reads and writes files on this machine or, through `uri_storage`, on the filesystem that a URI names.
 
-A file is read whole, and written whole or not at all.
+A file is read whole, and written whole or not at all. `-` is standard input or output.
 """
 
 import contextlib
@@ -8,6 +8,7 @@ import errno
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,12 +102,20 @@ def write_local(path: str | Path, write: Callable[[Path], Any]) -> None:
             beside.unlink(missing_ok=True)
 
 
+def is_standard(path: str | Path) -> bool:
+    """True for `-`, which is standard input where it is read and standard output where it is
+    written."""
+    return str(path) == "-"
+
+
 def is_stream(path: str | Path) -> bool:
-    """True for a device, pipe or socket, which a rename would destroy.
+    """True for `-` and for a device, pipe or socket, which a rename would destroy.
 
     True too for a link in /dev or /proc, such as /dev/stdout. A link anywhere else is no stream: a
     folder that somebody passed on must not decide which file is written into.
     """
+    if is_standard(path):
+        return True
     if locations.is_uri(path) or not str(path):
         return False
     try:
@@ -119,6 +128,11 @@ def is_stream(path: str | Path) -> bool:
 
 
 def _write_into(target: Path, data: bytes) -> None:
+    if is_standard(target):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
     try:
         with os.fdopen(os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), "wb") as stream:
             stream.write(data)
@@ -186,6 +200,8 @@ def read_bytes(path: str | Path) -> bytes:
     """
     if locations.is_uri(path):
         return uri_storage.read(str(path))
+    if is_standard(path):
+        return uri_storage.read_all(sys.stdin.buffer, path)
     with Path(path).open("rb") as file:
         found = os.fstat(file.fileno())
         if stat.S_ISFIFO(found.st_mode):

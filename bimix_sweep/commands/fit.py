@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bimix_sweep.commands.options import GoalOption, JsonFlag, RunsTable, goals_of, pairs
-from bimix_sweep.commands.printing import print_json, print_notes, print_rows
+from bimix_sweep.commands.printing import (
+    check_outputs,
+    print_json,
+    print_notes,
+    print_rows,
+    print_written,
+)
 from bimix_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,6 +61,7 @@ def fit(
     from bimix_sweep.mixture.domains import DomainSet
     from bimix_sweep.mixture.table import LossTable
 
+    check_outputs(out, as_json)
     if min_step is not None and not min_step >= 0:
         raise ConfigError(f"--min-step is {min_step:g}; need a number >= 0")
     runs = LossTable.read(table, goals_of(goal))
@@ -69,8 +76,9 @@ def fit(
     if as_json:
         print_json(_law_json(fitted, out))
         return
-    _print_law(fitted)
-    typer.echo(f"wrote {out}")
+    print_notes(list(fitted.notes), err=True)
+    _print_law(fitted, err=out == "-")
+    print_written(out)
 
 
 def _law_json(law: "FittedLaw", out: str) -> dict[str, Any]:
@@ -89,25 +97,32 @@ def _law_json(law: "FittedLaw", out: str) -> dict[str, Any]:
     }
 
 
-def _print_law(law: "FittedLaw") -> None:
-    """Print the chosen law and its errors for each target, and the reasons for the choice."""
+def _print_law(law: "FittedLaw", *, err: bool) -> None:
+    """Print the chosen law and its errors for each target, and the reasons for the choice.
+
+    Args:
+        law: the fitted law.
+        err: print to standard error, because standard output takes the law's file.
+    """
     from bimix_sweep.law.posterior.forward_means import forward_means
 
     errors, reasons = law.cross_validation["by_target"], law.cross_validation["reason"]
-    print_notes(list(law.notes))
     print_rows(
         f"{law.num_trials} trials of {law.num_mixtures} mixtures; errors on mixtures left out",
         [_target_row(law, target, errors[target]) for target in law.targets],
+        err=err,
     )
     if forward := forward_means(law.cross_validation):
         print_rows(
             "errors beyond the fit, by fits without these rows",
             [_forward_row(one) for one in forward],
+            err=err,
         )
     for reason in dict.fromkeys(reasons.values()):
         about = [target for target in law.targets if reasons[target] == reason]
         typer.echo(
-            f"{reason} ({', '.join(about) if len(about) < len(law.targets) else 'all targets'})"
+            f"{reason} ({', '.join(about) if len(about) < len(law.targets) else 'all targets'})",
+            err=err,
         )
 
 

@@ -13,7 +13,7 @@ from bimix_sweep.commands.options import (
     bounds,
     numbers_in,
 )
-from bimix_sweep.commands.printing import print_notes, print_recipe
+from bimix_sweep.commands.printing import check_outputs, print_notes, print_recipe, print_written
 from bimix_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def optimum(
     from bimix_sweep.law.posterior.problem_change import ProblemChange
     from bimix_sweep.sweep.stored_law import stored_law
 
+    check_outputs(out, as_json)
     if not 0 < within < 1:
         raise ConfigError(f"--within is {within:g}; need a fraction above 0 and below 1")
     stored = stored_law(law)
@@ -123,10 +124,9 @@ def optimum(
     }
     recipe = stored.recipe(problem, within, provenance)
     recipe.write(out)
-    print_notes([*stored.notes, *notes, *more_notes], err=as_json)
-    print_recipe(recipe, None, as_json)
-    if not as_json:
-        typer.echo(f"wrote {out}")
+    print_notes([*stored.notes, *notes, *more_notes], err=True)
+    print_recipe(recipe, None, as_json, err=out == "-")
+    print_written(out)
 
 
 def _stated(

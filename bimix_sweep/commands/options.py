@@ -63,8 +63,9 @@ GoalOption = Annotated[
         "--goal",
         metavar="TARGET=GOAL",
         help="Direction of a target: min (a loss, the default), or with its smallest and largest "
-        "possible value max:LOW:HIGH or min:LOW:HIGH; --goal arc=max:0:1 for an accuracy. Values "
-        "are given and shown in the target's own unit.",
+        "possible value max:LOW:HIGH or min:LOW:HIGH; --goal arc=max:0:1 for an accuracy. A * in "
+        "TARGET stands for any text: '*/acc=max:0:1'. Values are given and shown in the target's "
+        "own unit.",
     ),
 ]
 MaxOption = Annotated[
@@ -78,14 +79,17 @@ MinOption = Annotated[
 LawSource = Annotated[
     str,
     typer.Argument(
-        metavar="LAW.json|DIR", help="A law that fit wrote, or the folder or URI of a sweep."
+        metavar="LAW.json|DIR",
+        help="A law that fit wrote (- for standard input), or the folder or URI of a sweep.",
     ),
 ]
 RunsTable = Annotated[
     str,
     typer.Argument(
         metavar="TABLE",
-        help="Finished runs: CSV or Parquet with trial, step, r_<domain>, loss_<target>.",
+        help="Finished runs: CSV or Parquet with r_<domain>, loss_<target>, and trial and step "
+        "where a run has several rows; - for standard input. bimix-sweep table makes one from the "
+        "files that you have.",
     ),
 ]
 

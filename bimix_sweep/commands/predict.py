@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bimix_sweep.commands.options import JsonFlag, LawSource
-from bimix_sweep.commands.printing import print_json, print_notes
+from bimix_sweep.commands.printing import check_outputs, print_json, print_notes, print_written
 from bimix_sweep.errors import TableError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def predict(
     from bimix_sweep.mixture.mixture_file import MixtureFile
     from bimix_sweep.sweep.stored_law import stored_law
 
+    check_outputs(out, as_json)
     stored, rows = stored_law(law), MixtureFile.read(mixtures)
     fitted = stored.law
     proportions = _proportions(fitted, rows, mixtures)
@@ -73,7 +74,7 @@ def predict(
     notes = [*stored.notes, *rows.notes]
     if replaced:
         notes.append(
-            f"{out} holds predictions in {', '.join(replaced)}, not what {mixtures} has there"
+            f"the output holds predictions in {', '.join(replaced)}, not what {mixtures} has there"
         )
     notes += [
         f"loss_{target} and sd_{target} are in the unit of {target}, which is {goal.words}"
@@ -88,8 +89,8 @@ def predict(
     if as_json:
         print_json({"out": out, "rows": len(steps), "notes": notes})
         return
-    print_notes(notes)
-    typer.echo(f"wrote {len(steps)} rows to {out}")
+    print_notes(notes, err=True)
+    print_written(out, f"{len(steps)} rows")
 
 
 def _comparison(

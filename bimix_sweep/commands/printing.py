@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from bimix_sweep.errors import ConfigError
 from bimix_sweep.text import printable
 
 if TYPE_CHECKING:
@@ -18,16 +19,29 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1, allow_nan=False))
 
 
-def print_rows(title: str, rows: list[dict[str, Any]]) -> None:
-    """Print rows {column: value} as a table with a title; a missing value gives an empty cell."""
+def check_outputs(out: str, as_json: bool) -> None:
+    """Checks that not two results go to standard output.
+
+    Raises:
+        ConfigError: the file of the result is `-`, and `--json` is given.
+    """
+    if out == "-" and as_json:
+        raise ConfigError(
+            "-o - and --json both write to standard output; give one of them, or -o FILE"
+        )
+
+
+def print_rows(title: str, rows: list[dict[str, Any]], *, err: bool = False) -> None:
+    """Print rows {column: value} as a table with a title, to standard error where `err` is set; a
+    missing value gives an empty cell."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    console = Console(stderr=err)
     if not console.is_terminal:
-        console = Console(width=200)  # wide enough that no cell is cut in a pipe
+        console = Console(stderr=err, width=200)  # wide enough that no cell is cut in a pipe
     table = Table(title=Text(printable(title), style="bold"), title_justify="left", box=SIMPLE_HEAD)
     names = list(dict.fromkeys(name for row in rows for name in row))
     for name in names:
@@ -52,32 +66,47 @@ def print_notes(notes: Iterable[str], *, err: bool = False) -> None:
 
 def print_progress(line: str) -> None:
     """Print a line about the progress of a command to standard error."""
-    typer.echo(line, err=True)
+    typer.echo(printable(line), err=True)
 
 
-def print_recipe(recipe: "Recipe", folder: str | Path | None, as_json: bool) -> None:
-    """Print a recipe as a table with notes, or as JSON.
+def print_written(out: str, what: str = "") -> None:
+    """Print where a result was written to standard error.
+
+    Args:
+        out: the result's file; `-` is standard output.
+        what: what was written; empty for the file alone.
+    """
+    place = "standard output" if out == "-" else out
+    print_progress(f"wrote {f'{what} to ' if what else ''}{place}")
+
+
+def print_recipe(
+    recipe: "Recipe", folder: str | Path | None, as_json: bool, *, err: bool = False
+) -> None:
+    """Print a recipe as a table, or as JSON; its notes go to standard error.
 
     Args:
         recipe: the recipe to print.
         folder: where RECIPE.json and report.html were written; None prints no such line.
         as_json: print the JSON of RECIPE.json instead of the table.
+        err: print the table to standard error, too, because standard output takes RECIPE.json.
     """
     if as_json:
         print_json(recipe.to_json())
         return
     if recipe.gain is not None:
         gain = recipe.gain.as_gain()
-        typer.echo(f"{gain.words}: {gain.amount}, {gain.source}")
+        typer.echo(f"{gain.words}: {gain.amount}, {gain.source}", err=err)
     title = "the predicted optimum" if recipe.comparison is None else "the recommended mixture"
-    print_rows(title, _recipe_rows(recipe))
+    print_rows(title, _recipe_rows(recipe), err=err)
     if recipe.predicted_losses:
-        print_rows(f"predicted losses of this mixture{_where(recipe)}", _loss_rows(recipe))
+        title = f"predicted losses of this mixture{_where(recipe)}"
+        print_rows(title, _loss_rows(recipe), err=err)
     for line in _recipe_lines(recipe):
-        typer.echo(line)
-    print_notes(recipe.not_tested)
+        typer.echo(line, err=err)
+    print_notes(recipe.not_tested, err=True)
     if folder is not None:
-        typer.echo(f"wrote {folder}/RECIPE.json and {folder}/report.html")
+        print_progress(f"wrote {folder}/RECIPE.json and {folder}/report.html")
 
 
 def _recipe_rows(recipe: "Recipe") -> list[dict[str, Any]]:

@@ -17,7 +17,14 @@ from bimix_sweep.commands.options import (
     goals_of,
     parse_retry_failed,
 )
-from bimix_sweep.commands.printing import print_json, print_notes, print_progress, print_rows
+from bimix_sweep.commands.printing import (
+    check_outputs,
+    print_json,
+    print_notes,
+    print_progress,
+    print_rows,
+    print_written,
+)
 from bimix_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -99,6 +106,7 @@ def propose(
     from bimix_sweep.sweep.offline.from_table import propose_from_table
 
     check_ending(mixtures)
+    check_outputs(mixtures, as_json)
     kind = _kind(source)
     given = {
         "--out": out,
@@ -118,11 +126,10 @@ def propose(
         folder = source
         if kind == "CONFIG":
             folder = offline.begin(SweepConfig.load(source), out, print_progress)
-        changed = SweepConfig.load(config) if config else None
         trials = offline.propose(
             folder,
             count,
-            config=changed,
+            config=SweepConfig.load(config) if config else None,
             versions=version_change,
             retry_failed=retry_failed,
             say=print_progress,
@@ -135,8 +142,8 @@ def propose(
 
 
 def _kind(source: str) -> str:
-    """Kind of the source by the ending of its name: TABLE, CONFIG or DIR."""
-    if source.endswith((".csv", ".parquet")):
+    """Kind of the source by the ending of its name: TABLE, CONFIG or DIR; `-` is a TABLE."""
+    if source == "-" or source.endswith((".csv", ".tsv", ".parquet")):
         return "TABLE"
     return "CONFIG" if source.endswith((".yaml", ".yml")) else "DIR"
 
@@ -170,17 +177,18 @@ def _print_trials(trials: "TrialTable", count: int, folder: str | None, mixtures
         folder: the sweep's folder; None for a table of finished runs.
         mixtures: file that the trials were written to.
     """
-    print_notes(list(trials.notes))
+    print_notes(list(trials.notes), err=True)
+    piped = mixtures == "-"
     rows = [_row(proposal, trials, "open") for proposal in trials.open] + [
         _row(proposal, trials, "new") for proposal in trials.new
     ]
     if rows:
-        print_rows(f"{len(trials.new)} new trials, {len(trials.open)} still open", rows)
+        print_rows(f"{len(trials.new)} new trials, {len(trials.open)} still open", rows, err=piped)
     if trials.confirmation or len(trials.new) < count:
-        typer.echo(_why_no_more(trials))
-    typer.echo(f"wrote {mixtures}")
+        typer.echo(_why_no_more(trials), err=piped)
+    print_written(mixtures)
     if folder is not None and rows:
-        typer.echo(f"when they are trained: bimix-sweep record {folder} LOSSES.csv")
+        typer.echo(f"when they are trained: bimix-sweep record {folder} LOSSES.csv", err=piped)
 
 
 def _why_no_more(trials: "TrialTable") -> str:
@@ -215,10 +223,10 @@ def _trials_json(trials: "TrialTable", folder: str | None, mixtures: str) -> dic
             {
                 "trial": proposal.trial,
                 "seed": proposal.seed,
-                "steps": trials.steps_of(proposal),
                 "mixture": proposal.mixture.as_dict(),
                 "reason": proposal.reason,
             }
+            | ({"steps": trials.steps_of(proposal)} if trials.stated_steps else {})
             | ({"size": trials.size_of(proposal)} if len(trials.sizes) > 1 else {})
             for proposal in proposals
         ]

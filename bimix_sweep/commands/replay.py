@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bimix_sweep.commands.options import GoalOption, JsonFlag, RunsTable, Seed, goals_of
-from bimix_sweep.commands.printing import print_json, print_notes, print_rows
+from bimix_sweep.commands.printing import (
+    check_outputs,
+    print_json,
+    print_notes,
+    print_rows,
+    print_written,
+)
 
 if TYPE_CHECKING:
     from bimix_sweep.design.replay.judging import ReplayRow
@@ -69,6 +75,7 @@ def replay(
     from bimix_sweep.mixture.columns import write_columns
     from bimix_sweep.mixture.table import LossTable
 
+    check_outputs(out, as_json)
     goals = goals_of(goal)
     finished = LossTable.read(table, goals)
     judged = None if heldout is None else LossTable.read(heldout, goals)
@@ -95,10 +102,12 @@ def replay(
         return
     if (num_judged := results[-1].num_judged) < FEW:
         notes.append(f"only {num_judged} runs judge the last row: its spearman and mre say little")
-    print_notes(notes)
+    print_notes(notes, err=True)
     judge = "the runs not chosen" if heldout is None else heldout
-    print_rows(f"predictions judged on {judge}, regret on all runs of {table}", rows)
-    typer.echo(f"wrote {out}")
+    print_rows(
+        f"predictions judged on {judge}, regret on all runs of {table}", rows, err=out == "-"
+    )
+    print_written(out)
 
 
 def _notes(

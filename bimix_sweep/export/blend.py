@@ -123,11 +123,16 @@ class Blend:
         """Path of a domain's training tokens.
 
         Raises:
-            ExportError: there is no path, and names do not replace paths.
+            ExportError: there is no path, and names do not replace paths, or this name may not.
         """
         if part.source.path is not None:
             return part.source.path
         if self.names:
+            if part.domain.startswith("/") or ".." in part.domain.split("/"):
+                raise ExportError(
+                    f"domain {part.domain} would be a path outside the trainer's folder; give "
+                    "--domains FILE.yaml with its path"
+                )
             return part.domain
         need = (
             f"need {part.domain}: {{path: ...}}, where your trainer's tokens of it lie, or --names "

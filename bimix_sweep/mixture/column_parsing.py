@@ -3,6 +3,7 @@
 Row 1 is the first row after the header.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,10 +12,15 @@ import pyarrow as pa
 
 from bimix_sweep.errors import TableError
 from bimix_sweep.mixture.simplex import Array
+from bimix_sweep.text import shown
 
 NORMALISED = 0.02
 """Largest difference from 1 of the sum of a row's proportions that is normalised, because published
 tables are rounded; the table's notes report it."""
+COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
+"""A number with a decimal comma."""
+MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})
+"""Texts, in small letters, that programs write for a value that is missing."""
 
 
 def numbers(
@@ -26,7 +32,7 @@ def numbers(
     open_end: bool = False,
     optional: bool = False,
 ) -> Array:
-    """Parses a column as (rows,) float64, NaN where empty; all NaN where the column is missing.
+    """Parses a column as (rows,) float64, NaN where empty or MISSING; all NaN without the column.
 
     Args:
         path: name of the table, for messages.
@@ -34,24 +40,26 @@ def numbers(
         name: the column to parse.
         minimum: smallest value that is allowed.
         open_end: whether `minimum` itself is refused.
-        optional: whether a field may be empty.
+        optional: whether a field may be missing.
 
     Raises:
-        TableError: a field is text, NaN, infinite, below `minimum`, or empty and not optional.
+        TableError: a field is text, infinite, below `minimum`, or missing and not optional.
     """
     if name not in columns:
         return np.full(len(next(iter(columns.values()))), np.nan)
     out = np.full(len(columns[name]), np.nan)
     for row, value in enumerate(columns[name].to_pylist()):
-        if value is None:
+        if value is None or str(value).strip().lower() in MISSING:
             if not optional:
                 raise TableError(f"{path}: row {row + 1} has no {name}; need a number")
             continue
         try:
             out[row] = float(value)
         except (TypeError, ValueError):
+            comma = COMMA.fullmatch(str(value).strip())
             raise TableError(
-                f"{path}: row {row + 1} has {name} = {value!r}; need a number"
+                f"{path}: row {row + 1} has {name} = {shown(value)}; need a number"
+                f"{' with a decimal point, not a comma' if comma else ''}"
             ) from None
         if not np.isfinite(out[row]) or out[row] < minimum or (open_end and out[row] == minimum):
             need = "a finite number" + (
@@ -68,22 +76,30 @@ def proportions(
     """Parses the columns `r_<domain>`: returns (rows, domains) proportions, whose rows sum to 1,
     and notes on rows that were normalised.
 
+    Rows that all sum to about 100 are percent. Rows of whole numbers are counts, such as tokens.
+
     Raises:
-        TableError: a proportion is no number >= 0, or a row's sum differs from 1 by more than
-            NORMALISED.
+        TableError: a proportion is no number >= 0, or the rows are neither percent nor counts and
+            the sum of one differs from 1 by more than NORMALISED.
     """
     raw = np.stack([numbers(path, columns, f"r_{name}", minimum=0) for name in domains], axis=1)
     sums = raw.sum(axis=1)
-    if (bad := np.flatnonzero(np.abs(sums - 1) > NORMALISED + 1e-9)).size:
+    what = ""
+    if sums.size and (np.abs(sums / 100 - 1) <= NORMALISED + 1e-9).all():
+        what = " as percent"
+    elif sums.size and (raw == np.trunc(raw)).all() and sums.min() > 1:
+        what = " as counts"
+    elif (bad := np.flatnonzero(np.abs(sums - 1) > NORMALISED + 1e-9)).size:
         raise TableError(
             f"{path}: the proportions of row {bad[0] + 1} sum to {sums[bad[0]]:.6g}; need 1 "
-            f"(rounding up to {NORMALISED:g} is normalised)"
+            f"(rounding up to {NORMALISED:g} is normalised), or in every row 100 percent or "
+            "whole numbers of tokens"
         )
     off = np.flatnonzero(np.abs(sums - 1) > 1e-6)
     notes = (
         (
             f"{path}: {off.size} of {len(sums)} rows summed to "
-            f"{sums[off].min():.4g}-{sums[off].max():.4g} and were normalised",
+            f"{sums[off].min():.4g}-{sums[off].max():.4g} and were normalised{what}",
         )
         if off.size
         else ()

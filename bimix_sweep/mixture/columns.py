@@ -1,5 +1,10 @@
-"""Columns of CSV and Parquet files: reading and writing, by the ending of the file's name."""
+"""Columns of CSV and Parquet files: reading and writing, by the ending of the file's name.
 
+The separator of a CSV file is read from its header; a file is written with commas, or with tabs
+where its name ends in `.tsv`.
+"""
+
+import re
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -22,23 +27,26 @@ def write_columns(path: str | Path, columns: Mapping[str, pa.Array]) -> None:
     """Writes named columns as CSV or Parquet by the ending of `path`; the file is replaced as a
     whole or not at all."""
     table, buffer = pa.table(dict(columns)), BytesIO()
-    if check_ending(path) == ".parquet":
+    if (suffix := check_ending(path)) == ".parquet":
         pa.parquet.write_table(table, buffer)
     else:
-        pa.csv.write_csv(table, buffer, pa.csv.WriteOptions(quoting_style="needed"))
+        options = pa.csv.WriteOptions(
+            quoting_style="needed", delimiter="\t" if suffix == ".tsv" else ","
+        )
+        pa.csv.write_csv(table, buffer, options)
     files.write_bytes(path, buffer.getvalue())
 
 
 def check_ending(path: str | Path) -> str:
-    """Returns `.csv` or `.parquet`; a device or pipe without an ending gets CSV.
+    """Returns `.csv`, `.tsv` or `.parquet`; a device or pipe without an ending gets CSV.
 
     Raises:
         TableError: the file's name has another ending.
     """
     place = str(path).partition("?")[0] if locations.is_uri(path) else str(path)
     suffix = Path(place).suffix.lower() or (".csv" if files.is_stream(path) else "")
-    if suffix not in (".csv", ".parquet"):
-        raise TableError(f"{path} ends in {suffix or 'nothing'}; need .csv or .parquet")
+    if suffix not in (".csv", ".tsv", ".parquet"):
+        raise TableError(f"{path} ends in {suffix or 'nothing'}; need .csv, .tsv or .parquet")
     return suffix
 
 
@@ -60,13 +68,14 @@ def read_columns(path: str | Path) -> dict[str, pa.Array]:
         else:
             # Every field is read as text. `column_parsing` parses numbers, so that a message can
             # name row and column.
-            header = pa.csv.open_csv(BytesIO(data)).schema.names
+            parse = pa.csv.ParseOptions(delimiter=separator(data))
+            header = pa.csv.open_csv(BytesIO(data), parse_options=parse).schema.names
             convert = pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(header, pa.string()),
                 strings_can_be_null=True,
                 null_values=[""],
             )
-            table = pa.csv.read_csv(BytesIO(data), convert_options=convert)
+            table = pa.csv.read_csv(BytesIO(data), parse_options=parse, convert_options=convert)
     except OSError as error:
         raise TableError(
             f"{path} cannot be read ({error.strerror or error}); need a CSV or Parquet file"
@@ -75,6 +84,13 @@ def read_columns(path: str | Path) -> dict[str, pa.Array]:
         reason = str(error).splitlines()[0].encode("unicode_escape").decode()[:200]
         raise TableError(f"{path} is not a readable {suffix[1:]} file: {reason}") from error
     return distinct_columns(path, table)
+
+
+def separator(data: bytes) -> str:
+    """Returns the separator of a CSV file: the one of tab, semicolon and comma that its header has
+    most often outside quotes, or the comma."""
+    header = re.sub(rb'"[^"]*"', b"", data.partition(b"\n")[0])
+    return max((",", ";", "\t"), key=lambda sign: header.count(sign.encode()))
 
 
 def distinct_columns(path: str | Path, table: pa.Table) -> dict[str, pa.Array]:

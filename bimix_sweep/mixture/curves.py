@@ -1,6 +1,8 @@
 """Loss curve of one trial: a mixture and the losses measured along the steps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -59,3 +61,35 @@ class LossCurve:
     def last(self) -> Array:
         """Returns the (targets,) losses at the last step."""
         return np.asarray(self.losses[-1])
+
+
+def stacked(curves: Sequence[LossCurve]) -> dict[str, Any]:
+    """Returns the fields of a loss table with all points of the curves; domains and targets keep
+    the order of their first appearance.
+
+    Raises:
+        TableError: there is no curve.
+    """
+    if not curves:
+        raise TableError("no loss curves; need at least one")
+    domains = tuple(dict.fromkeys(name for curve in curves for name in curve.mixture.names))
+    targets = tuple(dict.fromkeys(name for curve in curves for name in curve.targets))
+    blocks = []
+    for curve in curves:
+        block = np.full((len(curve.steps), len(targets)), np.nan)
+        block[:, [targets.index(name) for name in curve.targets]] = curve.losses
+        blocks.append(block)
+    counts = [len(curve.steps) for curve in curves]
+    return {
+        "domains": domains,
+        "targets": targets,
+        "trials": tuple(
+            curve.trial for curve, count in zip(curves, counts, strict=True) for _ in range(count)
+        ),
+        "steps": np.concatenate([curve.steps for curve in curves]).astype(np.float64),
+        "sizes": np.repeat([np.nan if c.size is None else float(c.size) for c in curves], counts),
+        "seeds": np.repeat([np.nan if c.seed is None else float(c.seed) for c in curves], counts),
+        "proportions": np.repeat([c.mixture.as_array(domains) for c in curves], counts, axis=0),
+        "losses": np.concatenate(blocks),
+        "goals": {name: goal for curve in curves for name, goal in curve.goals.items()},
+    }

@@ -1,7 +1,8 @@
 """Loss tables: finished runs of any origin as CSV or Parquet, checked when they are read.
 
-Columns: `trial` (opaque string), `step`, optional `size` (non-embedding parameters) and `seed`,
-together unique; `r_<domain>` proportions; `loss_<target>`, empty where not measured: a positive
+Columns: `trial` (opaque string; by default the row's number), `step` (not needed where each row is
+the end of a trial), optional `size` (non-embedding parameters) and `seed`, together unique;
+`r_<domain>` proportions, percent or counts; `loss_<target>`, empty where not measured: a positive
 loss, or another metric whose goal is given. Other columns are not used, and the table's notes name
 them. A mixture file has the same columns without `trial` and losses.
 """
@@ -9,24 +10,32 @@ them. A mixture file has the same columns without `trial` and losses.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pyarrow as pa
 
-from bimix_sweep.errors import TableError
+from bimix_sweep.mixture.array_columns import columns_of_arrays
 from bimix_sweep.mixture.column_parsing import numbers, proportions
 from bimix_sweep.mixture.columns import (
     distinct_columns,
     read_columns,
-    whole_numbers,
     write_columns,
 )
-from bimix_sweep.mixture.curves import LossCurve
+from bimix_sweep.mixture.curves import LossCurve, stacked
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.goals import Goals
+from bimix_sweep.mixture.joining.join import ColumnOptions, joined
+from bimix_sweep.mixture.joining.sources import Source
 from bimix_sweep.mixture.simplex import Array
-from bimix_sweep.mixture.table_checks import check_goals, check_losses, check_rows, names_of
+from bimix_sweep.mixture.table_checks import (
+    NO_STEP,
+    check_curves,
+    check_losses,
+    check_rows,
+    goals_by_target,
+    names_of,
+)
 from bimix_sweep.mixture.table_notes import repeated, unused
 
 
@@ -41,7 +50,7 @@ class LossTable:
     trials: tuple[str, ...]
     """(rows,) names of the trials."""
     steps: Array
-    """(rows,) optimizer steps, > 0."""
+    """(rows,) optimizer steps, > 0; NO_STEP in every row of a table without steps."""
     sizes: Array
     """(rows,) non-embedding parameters, NaN where not given."""
     seeds: Array
@@ -68,32 +77,7 @@ class LossTable:
         Raises:
             TableError: there is no curve.
         """
-        curves = list(curves)
-        if not curves:
-            raise TableError("no loss curves; need at least one")
-        domains = tuple(dict.fromkeys(name for curve in curves for name in curve.mixture.names))
-        targets = tuple(dict.fromkeys(name for curve in curves for name in curve.targets))
-        blocks = []
-        for curve in curves:
-            block = np.full((len(curve.steps), len(targets)), np.nan)
-            block[:, [targets.index(name) for name in curve.targets]] = curve.losses
-            blocks.append(block)
-        counts = [len(curve.steps) for curve in curves]
-        return cls(
-            domains=domains,
-            targets=targets,
-            trials=tuple(
-                curve.trial
-                for curve, count in zip(curves, counts, strict=True)
-                for _ in range(count)
-            ),
-            steps=np.concatenate([curve.steps for curve in curves]).astype(np.float64),
-            sizes=np.repeat([np.nan if c.size is None else float(c.size) for c in curves], counts),
-            seeds=np.repeat([np.nan if c.seed is None else float(c.seed) for c in curves], counts),
-            proportions=np.repeat([c.mixture.as_array(domains) for c in curves], counts, axis=0),
-            losses=np.concatenate(blocks),
-            goals={name: goal for curve in curves for name, goal in curve.goals.items()},
-        )
+        return cls(**stacked(list(curves)))
 
     @classmethod
     def read(cls, path: str | Path, goals: Goals | None = None) -> "LossTable":
@@ -109,6 +93,32 @@ class LossTable:
                 after the header.
         """
         return cls.from_columns(path, read_columns(path), goals)
+
+    @classmethod
+    def join(
+        cls,
+        mixtures: Source,
+        losses: Source | None = None,
+        goals: Goals | None = None,
+        **options: Unpack[ColumnOptions],
+    ) -> "LossTable":
+        """Makes a table from the files that people have: `mixtures` and `losses` are joined on a
+        key, and patterns name the columns.
+
+        Args:
+            mixtures: a CSV or Parquet file, an Arrow table or a DataFrame with proportions.
+            losses: the same with losses, or the JSON results of lm-eval (a folder or a list of
+                files); None: `mixtures` holds the losses too.
+            goals: {target: direction and range} of targets that are not plain losses.
+            options: which columns are used, as `ColumnOptions` describes them.
+
+        Raises:
+            TableError: a file cannot be read, a pattern matches no column, the files have no key in
+                common, or `read` would refuse the rows.
+        """
+        path, columns, notes = joined(mixtures, losses, options)
+        table = cls.from_columns(path, columns, goals)
+        return replace(table, notes=(*notes, *table.notes))
 
     @classmethod
     def from_arrow(cls, table: pa.Table, goals: Goals | None = None) -> "LossTable":
@@ -133,7 +143,7 @@ class LossTable:
         targets: Sequence[str],
         proportions: Array,
         losses: Array,
-        steps: Array,
+        steps: Array | None = None,
         trials: Sequence[str] | None = None,
         sizes: Array | None = None,
         seeds: Array | None = None,
@@ -145,37 +155,24 @@ class LossTable:
             domains, targets: names of the columns of `proportions` and `losses`.
             proportions: (rows, domains), rows sum to 1.
             losses: (rows, targets), NaN where not measured.
-            steps: (rows,) optimizer steps.
-            trials: (rows,) names; default: every row is a trial of its own, named t0, t1, ...
+            steps: (rows,) optimizer steps; default: each row is the end of a trial.
+            trials: (rows,) names; default: every row is a trial of its own, named 1, 2, ...
             sizes, seeds: (rows,), NaN where not given.
             goals: {target: direction and range} of targets that are not plain losses.
 
         Raises:
             TableError: the shapes do not fit, or `read` would refuse the content.
         """
-        rows = len(steps)
-        for what, shape, needed in (
-            ("proportions", np.shape(proportions), (rows, len(domains))),
-            ("losses", np.shape(losses), (rows, len(targets))),
-        ):
-            if shape != needed:
-                raise TableError(f"{what} has shape {shape}; need {needed}, rows x names")
-        names = [f"t{row}" for row in range(rows)] if trials is None else [str(t) for t in trials]
-        given = {"step": steps} | {
-            name: values
-            for name, values in (("size", sizes), ("seed", seeds))
-            if values is not None
-        }
-        given |= {f"r_{name}": np.asarray(proportions)[:, i] for i, name in enumerate(domains)}
-        given |= {f"loss_{name}": np.asarray(losses)[:, i] for i, name in enumerate(targets)}
-        if wrong := next((name for name, v in given.items() if len(v) != rows), None):
-            raise TableError(f"{wrong} has {len(given[wrong])} values; need {rows}, one a row")
-        if len(names) != rows:
-            raise TableError(f"trials has {len(names)} names; need {rows}, one a row")
-        columns = {"trial": pa.array(names, pa.string())} | {
-            name: pa.array(np.asarray(values, dtype=np.float64), from_pandas=True)
-            for name, values in given.items()
-        }
+        columns = columns_of_arrays(
+            domains=domains,
+            targets=targets,
+            proportions=proportions,
+            losses=losses,
+            steps=steps,
+            trials=trials,
+            sizes=sizes,
+            seeds=seeds,
+        )
         return cls.from_columns("the arrays", columns, goals)
 
     @classmethod
@@ -185,17 +182,22 @@ class LossTable:
         """Makes a table from columns in the form that `read_columns` returns; `path` is for
         messages. Errors as for `read`."""
         domains, targets, trials = names_of(path, columns)
-        steps = numbers(path, columns, "step", minimum=0, open_end=True)
+        steps = (
+            numbers(path, columns, "step", minimum=0, open_end=True)
+            if "step" in columns
+            else np.full(len(trials), NO_STEP)
+        )
         sizes = numbers(path, columns, "size", minimum=0, open_end=True, optional=True)
         seeds = numbers(path, columns, "seed", optional=True)
-        goals = dict(goals or {})
-        check_goals(path, goals, targets)
+        goals = goals_by_target(path, goals or {}, targets)
         losses = np.stack(
             [numbers(path, columns, f"loss_{target}", optional=True) for target in targets], axis=1
         )
         check_losses(path, goals, targets, trials, losses)
         mixtures, notes = proportions(path, columns, domains)
-        check_rows(path, trials, steps, sizes, seeds, mixtures)
+        check_rows(path, trials, steps, sizes, seeds, mixtures, stated="step" in columns)
+        if "trial" not in columns:
+            check_curves(path, steps, mixtures)
         return cls(
             domains=domains,
             targets=targets,
@@ -216,19 +218,16 @@ class LossTable:
     def write(self, path: str | Path) -> None:
         """Writes the table as CSV or Parquet by the ending of `path`; the file is replaced as a
         whole or not at all. NaN becomes an empty field."""
-        columns: dict[str, pa.Array] = {
-            "trial": pa.array(self.trials, pa.string()),
-            "step": pa.array(self.steps),
-        }
-        for name, values in (("size", self.sizes), ("seed", self.seeds)):
-            if not np.isnan(values).all():
-                columns[name] = (
-                    whole_numbers(values) if name == "seed" else pa.array(values, from_pandas=True)
-                )
-        for index, name in enumerate(self.domains):
-            columns[f"r_{name}"] = pa.array(self.proportions[:, index])
-        for index, name in enumerate(self.targets):
-            columns[f"loss_{name}"] = pa.array(self.losses[:, index], from_pandas=True)
+        columns = columns_of_arrays(
+            domains=self.domains,
+            targets=self.targets,
+            proportions=self.proportions,
+            losses=self.losses,
+            trials=self.trials,
+            steps=None if (self.steps == NO_STEP).all() else self.steps,
+            sizes=None if np.isnan(self.sizes).all() else self.sizes,
+            seeds=None if np.isnan(self.seeds).all() else self.seeds,
+        )
         write_columns(path, columns)
 
     def select(self, rows: Sequence[int] | np.ndarray) -> "LossTable":

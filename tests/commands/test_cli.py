@@ -123,8 +123,8 @@ def test_predictions_say_how_far_each_mixture_is_from_the_recommended_one(law, t
     ]
     (tmp_path / "m.csv").write_text("\n".join(lines) + "\n")
     out = tmp_path / "out.csv"
-    said = bimix("predict", law, tmp_path / "m.csv", "-o", out).stdout
-    assert f"{out} holds predictions in difference, not what" in said
+    said = bimix("predict", law, tmp_path / "m.csv", "-o", out).output
+    assert "the output holds predictions in difference, not what" in said
     assert "the law states no weights, so each target has the same weight" in said
     assert (
         "to the recommended mixture (" + ", ".join(f"{d} {v:.4f}" for d, v in best.items()) in said
@@ -160,7 +160,7 @@ def test_a_step_beyond_the_fitted_ones_is_said_to_be_extrapolated(law, tmp_path)
     (tmp_path / "m.csv").write_text("r_web,r_code,r_math,step\n.4,.3,.3,8000\n")
     assert (
         "1 of 1 rows lie outside the fitted steps 200-800"
-        in bimix("predict", law, tmp_path / "m.csv", "-o", tmp_path / "o.csv").stdout
+        in bimix("predict", law, tmp_path / "m.csv", "-o", tmp_path / "o.csv").output
     )
 
 
@@ -524,7 +524,7 @@ def test_a_size_means_nothing_to_a_law_without_sizes_and_that_is_said(law, tmp_p
     assert "size is 1e+09, and this law was fitted without sizes; leave it out" in done.output
     assert not (tmp_path / "r.json").exists()
     (tmp_path / "m.csv").write_text("r_web,r_code,r_math,size\n.4,.3,.3,1e9\n")
-    said = bimix("predict", law, tmp_path / "m.csv", "-o", tmp_path / "o.csv").stdout
+    said = bimix("predict", law, tmp_path / "m.csv", "-o", tmp_path / "o.csv").output
     assert "this law was fitted without sizes; the size column changes nothing" in said
 
 
@@ -532,18 +532,18 @@ def test_a_law_of_a_table_says_how_far_the_final_run_lies_beyond_it_as_far_as_it
     table, law, tmp_path
 ):
     final = ("--final-tokens", "8e12", "--final-size", "7e9")
-    said = bimix("optimum", law, "-o", tmp_path / "r.json", *final).stdout
+    said = bimix("optimum", law, "-o", tmp_path / "r.json", *final).output
     assert "The sizes of the trials are not known: how far a final run of 7e9 parameters" in said
-    assert "a final run of 8e12 tokens lies beyond their 800 steps is not known" in said
+    assert "a final run of 8e12 tokens lies beyond them (800 steps) is not known" in said
     assert json.loads((tmp_path / "r.json").read_text())["extrapolation"] == {"step": 1.0}
     bimix("fit", table, "-o", tmp_path / "t.json", "--tokens-per-step", "1e6")
-    said = bimix("optimum", tmp_path / "t.json", "-o", tmp_path / "r.json", *final).stdout
+    said = bimix("optimum", tmp_path / "t.json", "-o", tmp_path / "r.json", *final).output
     assert "holds at 8e12 tokens (10,000 times as many) is assumed" in said
     assert "another problem" not in said
     recipe = json.loads((tmp_path / "r.json").read_text())
     assert recipe["extrapolation"] == {"step": 1.0, "tokens": 1e4}
     assert sum(recipe["tokens"].values()) == pytest.approx(8e12)
-    assert "The final run is not stated" in bimix("optimum", law, "-o", tmp_path / "r.json").stdout
+    assert "The final run is not stated" in bimix("optimum", law, "-o", tmp_path / "r.json").output
 
 
 def test_what_holds_the_optimum_back_is_named_as_the_cap_it_is(law, tmp_path):
@@ -557,7 +557,7 @@ def test_what_holds_the_optimum_back_is_named_as_the_cap_it_is(law, tmp_path):
         "2e9",
         "--max-epochs",
         "4",
-    ).stdout
+    ).output
     assert "the limit of 4 epochs of math's 1e+08 tokens limits the optimum" in capped
     both = bimix(
         *words,
@@ -569,14 +569,14 @@ def test_what_holds_the_optimum_back_is_named_as_the_cap_it_is(law, tmp_path):
         "4",
         "--max",
         "math=.1",
-    ).stdout
+    ).output
     assert "the max of math limits the optimum" in both
 
 
 def test_with_a_prior_its_cost_is_said_and_the_regret_counts_the_pull(law, tmp_path):
     (tmp_path / "prior.json").write_text('{"web": 90, "code": 5, "math": 5}')
     words = ("optimum", law, "--prior", tmp_path / "prior.json", "--kl", "1")
-    said = bimix(*words, "-o", tmp_path / "r.json").stdout
+    said = bimix(*words, "-o", tmp_path / "r.json").output
     assert "--prior sums to 100, so its numbers count as numbers of tokens" in said
     recipe = json.loads((tmp_path / "r.json").read_text())
     assert recipe["prior"]["proportions"] == {"web": 0.9, "code": 0.05, "math": 0.05}
@@ -589,14 +589,14 @@ def test_with_a_prior_its_cost_is_said_and_the_regret_counts_the_pull(law, tmp_p
     assert recipe["prior"]["cost"] > 0.05 > recipe["regret"]["expected"]
     assert f"raises the loss of the optimum by {recipe['prior']['cost']:.2%}" in said
     free = bimix("optimum", law, "-o", tmp_path / "free.json")
-    assert "prior:" not in free.stdout
+    assert "prior:" not in free.output
     assert json.loads((tmp_path / "free.json").read_text())["prior"] is None
 
 
 def test_the_first_number_of_an_optimum_is_the_gain_over_todays_mixture(law, tmp_path):
     (tmp_path / "today.json").write_text('{"web": 7e9, "code": 2e9, "math": 1e9}')
     words = ("optimum", law, "--today", tmp_path / "today.json", "-o", tmp_path / "r.json")
-    said = bimix(*words).stdout.splitlines()
+    said = bimix(*words).output.splitlines()
     recipe = json.loads((tmp_path / "r.json").read_text())
     gain = recipe["gain"]
     taken = np.array([[*recipe["proportions"].values()], [0.7, 0.2, 0.1]])
@@ -610,9 +610,9 @@ def test_the_first_number_of_an_optimum_is_the_gain_over_todays_mixture(law, tmp
         f"{gain['lower']:.2%} to {gain['upper']:.2%}), predicted by the law, not measured "
         "by confirmation trials."
     )
-    without = bimix("optimum", law, "-o", tmp_path / "r.json").stdout
-    assert without.startswith("predicted gain over the uniform mixture: ")
-    assert "Today's mixture is not stated, and the natural mixture is not known" in without
+    without = bimix("optimum", law, "-o", tmp_path / "r.json")
+    assert without.stdout.startswith("predicted gain over the uniform mixture: ")
+    assert "Today's mixture is not stated, and the natural mixture is not known" in without.output
     (tmp_path / "have.json").write_text('{"web": 6e9, "code": 3e9, "math": 1e9}')
     tokens = ("--domain-tokens", tmp_path / "have.json", "--final-tokens", "1e9")
     natural = bimix("optimum", law, "-o", tmp_path / "r.json", *tokens).stdout
@@ -641,7 +641,7 @@ def test_todays_mixture_that_is_not_clear_is_refused_and_nothing_is_written(
 
 
 def test_an_optimum_says_what_it_comes_from_and_no_regret_reads_as_nothing(law, tmp_path):
-    said = bimix("optimum", law, "-o", tmp_path / "r.json", "--max", "web=.9").stdout
+    said = bimix("optimum", law, "-o", tmp_path / "r.json", "--max", "web=.9").output
     provenance = json.loads((tmp_path / "r.json").read_text())["provenance"]
     assert (
         provenance["law_digest"] == json.loads((tmp_path / "r.json").read_text())["law"]["digest"]
@@ -672,10 +672,10 @@ def test_an_option_with_a_wrong_value_says_which_there_are(table):
 def test_two_mixtures_are_said_to_be_too_few_to_judge(table, tmp_path):
     runs = LossTable.read(table)
     runs.select([trial in ("t0", "t1") for trial in runs.trials]).write(tmp_path / "two.csv")
-    said = bimix("fit", tmp_path / "two.csv", "-o", tmp_path / "law.json").stdout
+    said = bimix("fit", tmp_path / "two.csv", "-o", tmp_path / "law.json").output
     assert "2 mixtures are too few to judge" in said
     assert "not enough lower" not in said
-    assert "too few to judge" not in bimix("fit", table, "-o", tmp_path / "law.json").stdout
+    assert "too few to judge" not in bimix("fit", table, "-o", tmp_path / "law.json").output
 
 
 def test_report_prints_json_when_asked(tmp_path):

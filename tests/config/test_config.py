@@ -157,7 +157,7 @@ def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_fi
             r"need 2\.5e\+11 tokens of text; the domains and their max give 2e\+09",
         ),
         ({"domains": {"a": {"path": "x"}, "b": {}}}, r"domains\.b\.path is missing; need it"),
-        ({"domains": {"a/b": {"path": "x"}, "b": {"path": "y"}}}, "name 'a/b' is not usable"),
+        ({"domains": {" a": {"path": "x"}, "b": {"path": "y"}}}, "name ' a' is not usable"),
         (
             {"targets": {"a": {"domain": "web"}, "b": {"path": "x", "unit": "bits_per_byte"}}},
             "units bits_per_byte and nats_per_token",

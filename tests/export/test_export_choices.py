@@ -1,6 +1,8 @@
 """What an export refuses, says and leaves to the user instead of writing a wrong mixture."""
 
+import ast
 import json
+import re
 import runpy
 
 import pytest
@@ -221,3 +223,57 @@ def test_a_python_file_that_hides_the_package_it_imports_is_told(tmp_path, domai
     done = export_recipe(HALVES, "torchtitan", tmp_path / "torchtitan.py", file)
     assert "torchtitan.py hides the package torchtitan from Python" in done.warnings[0]
     assert not export_recipe(HALVES, "torchtitan", tmp_path / "mix.py", file).warnings
+
+
+def test_two_caches_of_mosaic_streaming_never_lie_in_one_folder(tmp_path):
+    recipe = Recipe(proportions={"dolma/web": 0.5, "dolma": 0.25, "Dolma": 0.25})
+    paths = {name: {"path": f"/data/{number}"} for number, name in enumerate(recipe.proportions)}
+    (tmp_path / "d.yaml").write_text(yaml.safe_dump(paths))
+    export_recipe(recipe, "mosaic-streaming", tmp_path / "out.yaml", tmp_path / "d.yaml")
+    streams = yaml.safe_load((tmp_path / "out.yaml").read_text())["train_loader"]["dataset"]
+    folders = [stream["local"].casefold() for stream in streams["streams"].values()]
+    assert list(streams["streams"]) == list(recipe.proportions)
+    assert len({folder.rpartition("/")[0] for folder in folders}) == 1
+    assert len(set(folders)) == 3
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/.."])
+def test_a_name_stands_for_no_path_outside_the_trainers_folder(tmp_path, name):
+    recipe = Recipe(proportions={name: 1.0})
+    with pytest.raises(ExportError, match="would be a path outside the trainer's folder"):
+        export_recipe(recipe, "nanotron", tmp_path / "out.yaml", names=True)
+    export_recipe(Recipe(proportions={"a/b": 1.0}), "nanotron", tmp_path / "out.yaml", names=True)
+    (stage,) = yaml.safe_load((tmp_path / "out.yaml").read_text())["data_stages"]
+    assert stage["data"]["dataset"]["dataset_folder"] == ["a/b"]
+
+
+HARD = ["dolma/web", "c4:en (v2)", 'a "b", c', "x\\y", "1e3", "null", "it's", "{z}", "#1", "é"]
+
+
+def texts(content):
+    """Every text in a value of JSON, YAML or Python, keys included."""
+    if isinstance(content, dict):
+        return {text for pair in content.items() for part in pair for text in texts(part)}
+    if isinstance(content, list | tuple):
+        return {text for part in content for text in texts(part)}
+    return {content} if isinstance(content, str) else set()
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form.name}{form.ending}")
+def test_hard_names_are_read_back_from_every_form_as_they_were(form, tmp_path):
+    paths = {name: f"/data/set-{number}" for number, name in enumerate(HARD)}
+    (tmp_path / "d.yaml").write_text(
+        yaml.safe_dump({n: {"path": p, "tokens_per_document": 100} for n, p in paths.items()})
+    )
+    out = tmp_path / f"out{form.ending}"
+    recipe = Recipe(proportions=dict.fromkeys(HARD, 1 / len(HARD)))
+    export_recipe(recipe, form.name, out, tmp_path / "d.yaml")
+    text = out.read_text()
+    if form.ending == ".py":
+        found = {n.value for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Constant)}
+    elif form.ending == ".txt":
+        found = set(re.split(r"[ ,;\n]", text))
+    else:
+        found = texts(json.loads(text) if form.ending == ".json" else yaml.safe_load(text))
+    for name, path in paths.items():  # some forms hold no names, some no paths
+        assert {name, path, path.removeprefix("/data/")} & found, name

@@ -73,7 +73,7 @@ def test_a_mixture_is_read_by_name_not_by_position():
         ({"a": 0.5, "b": 0.4}, "sum to 0.9; need 1"),
         ({"a": -0.1, "b": 1.1}, "domain a has proportion -0.1"),
         ({"a": math.nan, "b": 1}, "domain a has proportion nan"),
-        ({"a/b": 1.0}, "name 'a/b' is not usable"),
+        ({"a\nb": 1.0}, r"name 'a\\nb' is not usable"),
         ({"": 1.0}, "name '' is not usable"),
     ],
 )

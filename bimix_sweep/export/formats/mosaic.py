@@ -11,6 +11,7 @@ from bimix_sweep.export.blend import Blend
 from bimix_sweep.export.form import Form
 from bimix_sweep.export.unit import Unit
 from bimix_sweep.export.writing import as_yaml
+from bimix_sweep.quoting import file_name
 
 VERSION = "mosaicml-streaming 0.13.0 and llm-foundry 0.22.0"
 """Releases that the forms were checked with."""
@@ -26,7 +27,7 @@ def streams(blend: Blend, notes: Sequence[str]) -> str:
     listed = {
         part.domain: {
             "remote": path,
-            "local": f"streaming-cache/{part.domain}",
+            "local": f"streaming-cache/{file_name(part.domain)}",
             "proportion": part.weight,
         }
         for part, path in blend.located()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bimix_sweep.law.posterior.problem_statement import FinalRun
+from bimix_sweep.mixture.table_checks import NO_STEP
 from bimix_sweep.text import factor, magnitude
 
 Range = tuple[float, float]
@@ -123,14 +124,13 @@ def _on_tokens(
     if trained is None or times is None:
         return (
             "The tokens of a step of the trials are not known: how far a final run of "
-            f"{magnitude(tokens)} tokens lies beyond their {magnitude(steps[1])} steps is not "
-            "known."
+            f"{magnitude(tokens)} tokens lies beyond them ({_steps(steps)}) is not known."
         )
     if times == 1:
         return ""
-    had = (
-        f"The longest trial had {magnitude(trained[1])} tokens ({magnitude(steps[1])} steps of "
-        f"{magnitude(trained[1] / steps[1])}{source})"
+    of_steps = f"{_steps(steps)} of {magnitude(trained[1] / steps[1])}{source}"
+    had = f"The longest trial had {magnitude(trained[1])} tokens" + (
+        "" if steps[1] == NO_STEP else f" ({of_steps})"
     )
     return f"{had}: {_assumed(f'{magnitude(tokens)} tokens', times, tokens > trained[1])}"
 
@@ -144,10 +144,13 @@ def _assumed(what: str, times: float, more: bool) -> str:
 
 def _trials(steps: Range, sizes: Range | None, tokens: Range | None) -> str:
     parts = [] if sizes is None else [f"{magnitude(sizes[1])} parameters"]
-    parts.append(
-        f"{magnitude(steps[1])} steps" if tokens is None else f"{magnitude(tokens[1])} tokens"
-    )
+    parts.append(_steps(steps) if tokens is None else f"{magnitude(tokens[1])} tokens")
     return ", ".join(parts)
+
+
+def _steps(steps: Range) -> str:
+    """Words for the steps of the longest trial."""
+    return "steps not stated" if steps[1] == NO_STEP else f"{magnitude(steps[1])} steps"
 
 
 def _scaled(steps: Range, tokens_per_step: float) -> Range:

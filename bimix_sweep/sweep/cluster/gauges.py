@@ -9,6 +9,7 @@ arrives as `ray_bimix_x`. A value that is not known yet has no series.
 from collections.abc import Iterator
 from typing import Any
 
+from bimix_sweep.quoting import metric_label
 from bimix_sweep.sweep.history.snapshot import PHASES
 from bimix_sweep.sweep.history.statistics import Statistics
 
@@ -75,10 +76,10 @@ class SweepGauges:
                 )
                 for name, (text, label) in GAUGES.items()
             }
-        tags = {"sweep": statistics.name, "folder": self._folder}
+        tags = {"sweep": metric_label(statistics.name), "folder": metric_label(self._folder)}
         for name, label, value in readings(statistics):
             key = GAUGES[name][1]
-            self._gauges[name].set(value, tags={**tags, key: label} if key else tags)
+            self._gauges[name].set(value, tags={**tags, key: metric_label(label)} if key else tags)
 
 
 def readings(statistics: Statistics) -> Iterator[tuple[str, str, float]]:

@@ -1,12 +1,14 @@
 """The numbers a person decides by, from sweeps whose answers are known."""
 
 import math
+from dataclasses import replace
 
 import pytest
+from ray.util.metrics import Gauge
 
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.mixture.domains import DomainSet
-from bimix_sweep.sweep.cluster.gauges import GAUGES, readings
+from bimix_sweep.sweep.cluster.gauges import GAUGES, SweepGauges, readings
 from bimix_sweep.sweep.history.events import SweepEvent, read_event
 from bimix_sweep.sweep.history.history import SweepHistory
 from bimix_sweep.sweep.history.rebuilding import rebuild
@@ -225,3 +227,17 @@ def test_hours_run_from_a_start_to_the_last_sign_of_every_attempt():
     older.take(read_event({"kind": "start", "trial": "t", "where": "here"}), 0.0)
     older.take(read_event(end("t")), 3600.0)
     assert (older.core_hours, older.gpu_hours) == (1.0, 0.0)
+
+
+def test_ray_takes_every_name_as_a_label():
+    """Ray's own gauges refuse text that is not ASCII with a UnicodeEncodeError."""
+    names = ["café", "dolma/web", 'a "b", c', "x\\y", "网", "{z}"]
+    figures = replace(
+        StatisticsCollector().take(SweepHistory.begin(begun())),
+        name="café",
+        optimum=dict.fromkeys(names, 0.5),
+        law_error=dict.fromkeys(names, 0.01),
+    )
+    with pytest.raises(UnicodeEncodeError):
+        Gauge("bimix_try", description="", tag_keys=("domain",)).set(1, tags={"domain": "café"})
+    SweepGauges("/sweeps/café")(figures)

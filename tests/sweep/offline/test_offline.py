@@ -376,7 +376,7 @@ def test_finished_runs_of_no_sweep_are_answered_inside_the_bounds_and_nothing_is
     assert "--config does not go with" in call(
         "propose", tmp_path / "runs.csv", "--count", 1, "-o", out, "--config", "x", code=1
     )
-    assert "need .csv or .parquet" in call(
+    assert "need .csv, .tsv or .parquet" in call(
         "propose", tmp_path / "runs.csv", "--count", 1, "-o", tmp_path / "m.json", code=1
     )
 

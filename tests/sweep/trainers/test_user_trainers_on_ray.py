@@ -12,11 +12,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from bimix_sweep.errors import JournalError
 from bimix_sweep.journal.segments import read
+from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.sweep.history.rebuilding import replay
 
 pytestmark = pytest.mark.cluster
@@ -33,6 +35,10 @@ def train(mixture, report, context):
     for step in context.eval_steps:
         report(step, {name: (share + .03) ** -need * (8 * step ** -.45 + 2) for (name, share), \
 need in zip(mixture.items(), (.1, .16))})
+def named(mixture, report, context):
+    for step in context.eval_steps:
+        report(step, {target: (share + .03) ** -.15 * (8 * step ** -.45 + 2) for target, share in \
+zip(sorted(context.targets), mixture.values())})
 def sized(mixture, report, context):
     for step in context.eval_steps:
         level = 8 * step ** -.45 + 2 * (context.size / 4e5) ** -.3
@@ -219,6 +225,37 @@ def test_a_function_trains_a_whole_sweep_and_its_credentials_stay_out(tmp_path, 
     assert "refused with ***" in (tmp_path / "out" / "logs" / "t0001.log").read_text()
     assert holds_no_secret(tmp_path / "out")
     assert SECRET not in said
+
+
+def test_any_printable_name_goes_through_tune_optuna_journal_page_and_tables(tmp_path, sweep):
+    domains = sorted(
+        ["dolma/books", "Dolma/books", "../up", '<b>"q", a</b>', "c:\\d=[e] é", "1e3"]
+    )  # as the configuration's writer sorts them
+    targets = sorted(["eval/paloma/c4", "Eval/paloma/c4", "x,y;z", ".hidden", "'", "step"])
+    process = sweep(
+        domains={name: {} for name in domains},
+        targets={name: {} for name in targets},
+        budget={"trials": 8},
+        trainer="trainer_on_ray:named",
+    )
+    said = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode == 0, said
+    out = tmp_path / "out"
+    history = replay(str(out))
+    assert history.complete
+    assert {record.state for record in history.state.trials.values()} == {"finished"}
+    assert [*json.loads((out / "RECIPE.json").read_text())["proportions"]] == domains
+    table = LossTable.read(out / "runs.csv")
+    assert (table.domains, table.targets) == (tuple(domains), tuple(targets))
+    last = table.last_rows()
+    level = 8 * table.steps[last] ** -0.45 + 2
+    expected = (table.proportions[last] + 0.03) ** -0.15 * level[:, None]
+    np.testing.assert_allclose(table.losses[last], expected)
+    made = {part for path in tmp_path.rglob("*") for part in path.parts}
+    assert not made & {"up", "dolma", "Dolma", "books", "eval", "paloma", "c4"}  # names, no paths
+    page = (out / "report.html").read_text()
+    assert "&lt;b&gt;&quot;q&quot;, a&lt;/b&gt;" in page
+    assert '<b>"q", a</b>' not in page
 
 
 def test_a_full_disk_fails_no_trial_and_the_sweep_goes_on_when_there_is_room(
