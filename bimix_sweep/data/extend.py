@@ -8,12 +8,12 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from bimix_sweep.data.prepare import fingerprint_of
+from bimix_sweep.data.reading.token_files import Tokens
 from bimix_sweep.data.sample import DocumentSample
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.split_builder import SplitBuilder
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.data.store_writing import Split, write_store
-from bimix_sweep.data.token_files import Tokens
 from bimix_sweep.errors import DataError
 
 

@@ -17,9 +17,15 @@ import pyarrow as pa
 from pyarrow import fs
 
 from bimix_sweep import locations
-from bimix_sweep.data.blocks import Blocks, Portion
-from bimix_sweep.data.reading import COMPRESSED, TOKEN_FILES, is_sought, is_whole, read_texts
-from bimix_sweep.data.token_files import TokenFormat, Tokens, read_tokens
+from bimix_sweep.data.reading.blocks import Blocks, Portion
+from bimix_sweep.data.reading.documents import (
+    COMPRESSED,
+    TOKEN_FILES,
+    is_sought,
+    is_whole,
+    read_texts,
+)
+from bimix_sweep.data.reading.token_files import TokenFormat, Tokens, read_tokens
 from bimix_sweep.errors import DataError
 
 

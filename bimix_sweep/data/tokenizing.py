@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from bimix_sweep.data.reading.token_files import Tokens
 from bimix_sweep.data.sources import Source
-from bimix_sweep.data.token_files import Tokens
 from bimix_sweep.errors import DataError
 
 END_OF_TEXT = "<|endoftext|>"

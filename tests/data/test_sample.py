@@ -12,8 +12,9 @@ import pytest
 import zstandard
 from tokenizers import Tokenizer
 
-from bimix_sweep.data import blocks, sample
+from bimix_sweep.data import sample
 from bimix_sweep.data.prepare import prepare
+from bimix_sweep.data.reading import blocks
 from bimix_sweep.data.sample import DocumentSample
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.tokenizing import END_OF_TEXT, Encoder, train_tokenizer

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from pyarrow import fs
 
-from bimix_sweep.data.blocks import Portion
+from bimix_sweep.data.reading.blocks import Portion
 from bimix_sweep.errors import DataError
 
 MAX_TEXT_BYTES = 64_000_000

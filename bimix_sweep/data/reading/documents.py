@@ -17,8 +17,8 @@ from typing import IO, Any
 import pyarrow as pa
 from pyarrow import fs
 
-from bimix_sweep.data.blocks import BLOCK, Portion
-from bimix_sweep.data.parquet_reading import MAX_TEXT_BYTES, parquet_texts, too_long
+from bimix_sweep.data.reading.blocks import BLOCK, Portion
+from bimix_sweep.data.reading.parquet import MAX_TEXT_BYTES, parquet_texts, too_long
 from bimix_sweep.errors import DataError
 
 MAX_JSON_BYTES = 512_000_000

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pyarrow import fs
 
-from bimix_sweep.data.blocks import BLOCK, Portion
+from bimix_sweep.data.reading.blocks import BLOCK, Portion
 from bimix_sweep.errors import DataError
 
 Tokens = npt.NDArray[np.unsignedinteger[Any]]
