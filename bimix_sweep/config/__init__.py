@@ -5,6 +5,7 @@ These names are what other rooms import from here.
 
 from bimix_sweep.config.sections import MAX_SIZES, DomainConfig, TargetConfig
 from bimix_sweep.config.sweep_config import SweepConfig
+from bimix_sweep.config.text_sections import TextConfig
 from bimix_sweep.config.trainer_sections import CommandConfig, FunctionConfig, ResourcesConfig
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "ResourcesConfig",
     "SweepConfig",
     "TargetConfig",
+    "TextConfig",
 ]

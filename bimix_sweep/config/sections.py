@@ -1,50 +1,35 @@
 """Sections of sweep.yaml, checked key by key: domains, targets, the final run, the proxies, the
 budget and the stopping rule."""
 
-from typing import Annotated, Any, Literal, Self
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from bimix_sweep import locations
+from bimix_sweep.config.section import Section
+from bimix_sweep.config.text_sections import SUM_TOLERANCE, BlendSourceConfig, TextConfig
 from bimix_sweep.errors import ConfigError
 from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.text import shown
 
+if TYPE_CHECKING:
+    from bimix_sweep.data.blend import Blend
+    from bimix_sweep.data.sources import Source
 
-class Section(BaseModel):
-    """Mapping in the file. An unknown key is an error; values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def _without_secrets(place: str) -> str:
-    """Returns the place unchanged; refuses a URI that holds a secret."""
-    if locations.is_uri(place):
-        locations.check_uri(place)
-    return place
+MAX_SOURCES = 1000
+"""Largest number of sources of one fixed blend."""
 
 
-Place = Annotated[str, AfterValidator(_without_secrets)]
-"""Path or URI without a secret: the sweep writes its places into all that it stores."""
+class DomainConfig(TextConfig):
+    """Domain: a source of training text, or a fixed blend of several."""
 
-
-class DomainConfig(Section):
-    """Domain: a source of training text."""
-
-    path: Place | None = Field(
+    sources: tuple[BlendSourceConfig, ...] | None = Field(
         None,
-        min_length=1,
-        description="Text to train proxies on: a file, folder, glob or URI (.txt .jsonl .jsonl.gz "
-        ".jsonl.zst .parquet); the builtin trainer needs it",
+        min_length=2,
+        max_length=MAX_SOURCES,
+        description="Instead of path: sources whose proportions inside the domain are fixed, "
+        "[{path: a/, proportion: 0.75}, {path: b/, proportion: 0.25}]",
     )
     tokens: float | None = Field(
         None,
@@ -65,13 +50,60 @@ class DomainConfig(Section):
         description="Label of this state of the text, kept in the provenance",
     )
 
+    @model_validator(mode="after")
+    def _one_kind_of_text(self) -> Self:
+        if self.sources is None:
+            return self
+        if self.path is not None:
+            raise ValueError("has both path and sources; need one of them")
+        if abs((total := math.fsum(one.proportion for one in self.sources)) - 1) > SUM_TOLERANCE:
+            raise ValueError(f"has sources with proportions that sum to {total:.6g}; need 1")
+        return self
 
-class TargetConfig(Section):
+    @property
+    def has_text(self) -> bool:
+        """True if the file says where the text lies."""
+        return self.path is not None or self.sources is not None
+
+    @property
+    def place(self) -> str:
+        """The paths, for messages."""
+        return " + ".join(one.place for one in self.sources) if self.sources else super().place
+
+    def as_source(self) -> "Source | Blend":
+        """The text, ready to be read."""
+        if self.sources is None:
+            return self.path_source()
+        from bimix_sweep.data.blend import Blend  # imports pyarrow
+
+        return Blend(parts=tuple((one.path_source(), one.proportion) for one in self.sources))
+
+    def told(self) -> dict[str, Any]:
+        """What a user's trainer is told of the text, JSON-able."""
+        sources = [one.told() | {"proportion": one.proportion} for one in self.sources or ()]
+        return super().told() | ({"sources": sources} if sources else {})
+
+    def anchored(self, folder: Path) -> Self:
+        """Copy with relative paths made absolute from `folder`."""
+        sources = self.sources and tuple(one.anchored(folder) for one in self.sources)
+        return super().anchored(folder).model_copy(update={"sources": sources})
+
+    def blend(self, name: str) -> dict[str, float]:
+        """{name of a source: its proportion of the domain's tokens}; empty if it is no blend.
+
+        Args:
+            name: name of the domain; its sources are NAME-1, NAME-2 and so on.
+        """
+        return {
+            f"{name}-{number}": one.proportion for number, one in enumerate(self.sources or (), 1)
+        }
+
+
+class TargetConfig(TextConfig):
     """Target: a set of held-out text whose loss is measured."""
 
-    domain: str | None = Field(None, description="Use this domain's own validation split")
-    path: Place | None = Field(
-        None, min_length=1, description="Or any held-out text: a file, folder, glob or URI"
+    domain: str | None = Field(
+        None, description="Use this domain's own validation split instead of a path"
     )
     weight: float = Field(
         1.0,
@@ -102,6 +134,10 @@ class TargetConfig(Section):
         except ConfigError as error:
             raise ValueError(f"cannot be used: {error}") from error
         return self
+
+    def as_source(self) -> "Source":
+        """The text of its own, ready to be read."""
+        return self.path_source()
 
     def as_goal(self) -> Goal | None:
         """Direction and range of the target; None where the file does not state a goal."""

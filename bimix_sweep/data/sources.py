@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bimix_sweep.data.finding.endings import BY_ENDING, FORMATS, PACKED, TOKENS, Format, ending_of
+from bimix_sweep.data.finding.formats import TypedFile, typed_files
+from bimix_sweep.data.finding.locating import find_files
+from bimix_sweep.data.finding.stored_file import StoredFile
 from bimix_sweep.data.reading.blocks import Blocks, Portion
 from bimix_sweep.data.reading.documents import read_texts
-from bimix_sweep.data.reading.endings import BY_ENDING, FORMATS, PACKED, TOKENS, Format, ending_of
-from bimix_sweep.data.reading.formats import TypedFile, typed_files
-from bimix_sweep.data.reading.locating import find_files
-from bimix_sweep.data.reading.stored_file import StoredFile
 from bimix_sweep.data.reading.token_files import TokenFormat, Tokens, read_tokens
 from bimix_sweep.errors import DataError
 

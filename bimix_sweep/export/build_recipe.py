@@ -54,6 +54,11 @@ def build_recipe(
     try:
         return Recipe(
             proportions=proportions,
+            blends={
+                name: dict(sources)
+                for name, sources in problem.blends.items()
+                if name in proportions
+            },
             predicted_losses=losses,
             goals={
                 name: RecipeGoal(goal=goal.direction, range=goal.range)

@@ -79,6 +79,11 @@ class Recipe(_Part):
     proportions: dict[str, Proportion] = Field(
         description="proportion of the tokens of each domain, sum 1"
     )
+    blends: dict[str, dict[str, Positive]] = Field(
+        default={},
+        description="domains that are fixed blends: proportion of each source in the domain's "
+        "tokens, sum 1; exports weigh the sources",
+    )
     region: dict[str, Interval] = Field(
         default={},
         description="range of each domain over mixtures predicted within `within` of the best",
@@ -168,6 +173,7 @@ class Recipe(_Part):
             (f"alternatives.{i}", mixture) for i, mixture in enumerate(self.alternatives)
         ]
         keyed += [(key, getattr(self, key)) for key in ("region", "interval", "tokens", "epochs")]
+        keyed.append(("blends", self.blends))
         for where, values in keyed:
             if unknown := next((name for name in values if name not in self.proportions), None):
                 raise ValueError(
@@ -179,6 +185,19 @@ class Recipe(_Part):
                     raise ValueError(
                         f"{key}.{name} is [{low:g}, {high:g}]; need the smaller end first"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _blends(self) -> Self:
+        """Checks the proportions and names of the sources of fixed blends."""
+        for name, sources in self.blends.items():
+            if abs(sum(sources.values()) - 1) > SUM_TOLERANCE:
+                raise ValueError(
+                    f"blends.{name} sums to {sum(sources.values()):.6g}; need 1 within "
+                    f"{SUM_TOLERANCE:g}"
+                )
+            if taken := next((one for one in sources if one in self.proportions), None):
+                raise ValueError(f"blends.{name} has source {taken}, the name of a domain")
         return self
 
     @classmethod

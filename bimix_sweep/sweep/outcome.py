@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.confirmation import Comparison, compare_confirmation_trials, objective_noise
 from bimix_sweep.design.evidence import points_to_fit
 from bimix_sweep.design.initial_design import moved_references
@@ -54,7 +55,13 @@ def law_so_far(history: SweepHistory) -> FittedLaw:
 
 
 def _problem(history: SweepHistory, num_points: int) -> ProblemStatement:
-    return history.spec.problem(history.first.name, num_points)
+    config = history.first.config
+    blends = (
+        SweepConfig.parse(config, where="the configuration in the journal").blends()
+        if config
+        else {}
+    )
+    return replace(history.spec.problem(history.first.name, num_points), blends=blends)
 
 
 def answer_of(law: FittedLaw) -> Optimum:

@@ -10,6 +10,7 @@ from bimix_sweep.export.rounding import rounded
 
 WHOLE = {
     "proportions": {"web": 0.5, "code": 0.3, "math": 0.2},
+    "blends": {"math": {"math-1": 0.6, "math-2": 0.4}},
     "region": {"web": [0.4, 0.6], "code": [0.2, 0.4], "math": [0.1, 0.3]},
     "alternatives": [{"web": 0.4, "code": 0.4, "math": 0.2}],
     "interval": {"web": [0.45, 0.55], "code": [0.25, 0.35], "math": [0.15, 0.25]},
@@ -45,11 +46,12 @@ def test_a_recipe_read_and_written_again_is_the_same_file(tmp_path):
     again = json.loads((tmp_path / "again.json").read_text())
     assert list(again) == [
         "proportions",
+        "blends",
         "region",
         "alternatives",
         "interval",
         "within",
-        *list(WHOLE)[5:],
+        *list(WHOLE)[6:],
     ]
     assert again == WHOLE
 

@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 
+from bimix_sweep.data.finding.compression import OpenedFile
 from bimix_sweep.data.reading.blocks import Portion
 from bimix_sweep.data.reading.chosen import chosen
 from bimix_sweep.data.reading.columns import column_path, texts_in
-from bimix_sweep.data.reading.compression import OpenedFile
 from bimix_sweep.errors import DataError
 
 MAX_BATCH_BYTES = 1_000_000_000

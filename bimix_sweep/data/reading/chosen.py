@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import TypeVar
 
-from bimix_sweep.data.reading.blocks import Portion
-from bimix_sweep.data.reading.compression import OpenedFile
+from bimix_sweep.data.finding.compression import OpenedFile
+from bimix_sweep.data.reading.blocks import BLOCK, Portion
 
 Record = TypeVar("Record")
 """What is read: a line, a row, a document."""
@@ -22,7 +22,7 @@ def chosen(records: Iterator[Record], file: OpenedFile, portion: Portion) -> Ite
     reach = portion.size if portion.reach is None else portion.reach
     wanted = {*portion.within(portion.size, reach)}
     last = max(wanted)
-    while (block := file.block()) <= last:
+    while (block := file.place() // BLOCK) <= last:
         try:
             record = next(records)
         except StopIteration:

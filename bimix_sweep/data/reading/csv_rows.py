@@ -3,9 +3,9 @@
 import csv
 from collections.abc import Iterator
 
+from bimix_sweep.data.finding.compression import OpenedFile
 from bimix_sweep.data.reading.blocks import Portion
 from bimix_sweep.data.reading.chosen import chosen
-from bimix_sweep.data.reading.compression import OpenedFile
 from bimix_sweep.data.reading.fields import MAX_TEXT_BYTES, likely, missing_field, too_long
 from bimix_sweep.data.reading.json_lines import lines_of
 from bimix_sweep.errors import DataError

@@ -11,13 +11,13 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO
 
+from bimix_sweep.data.finding.compression import ERRORS, opened, unreadable
+from bimix_sweep.data.finding.endings import TOKENS
+from bimix_sweep.data.finding.formats import TypedFile
 from bimix_sweep.data.reading.arrow import arrow_texts
 from bimix_sweep.data.reading.blocks import Portion
-from bimix_sweep.data.reading.compression import ERRORS, opened, unreadable
 from bimix_sweep.data.reading.csv_rows import csv_texts
-from bimix_sweep.data.reading.endings import TOKENS
 from bimix_sweep.data.reading.fields import MAX_TEXT_BYTES, text_of
-from bimix_sweep.data.reading.formats import TypedFile
 from bimix_sweep.data.reading.json_lines import parsed, read_lines
 from bimix_sweep.data.reading.parquet import parquet_texts
 from bimix_sweep.data.reading.web_dataset import tar_texts
@@ -52,7 +52,7 @@ def read_texts(typed: TypedFile, portion: Portion, field: str) -> Iterator[str]:
 
 
 def _texts(typed: TypedFile, portion: Portion, field: str) -> Iterator[str | None]:
-    """As `read_texts`, with None for a field that is null, and with the errors of the libraries."""
+    """Texts as `read_texts` gives them, None for a field that is null, and the libraries' errors."""
     path, form = typed.file.path, typed.format
     if form == TOKENS:
         raise DataError(

@@ -5,11 +5,11 @@ import json
 from collections.abc import Iterator
 from typing import IO, Any
 
+from bimix_sweep.data.finding.compression import opened
+from bimix_sweep.data.finding.formats import TypedFile
 from bimix_sweep.data.reading.blocks import BLOCK, Portion
 from bimix_sweep.data.reading.chosen import chosen
-from bimix_sweep.data.reading.compression import opened
 from bimix_sweep.data.reading.fields import MAX_TEXT_BYTES, too_long
-from bimix_sweep.data.reading.formats import TypedFile
 from bimix_sweep.errors import DataError
 
 Line = tuple[str, bytes]

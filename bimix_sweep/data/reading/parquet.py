@@ -6,10 +6,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
+from bimix_sweep.data.finding.formats import TypedFile
 from bimix_sweep.data.reading.blocks import Portion
 from bimix_sweep.data.reading.columns import column_path, texts_in
 from bimix_sweep.data.reading.fields import MAX_TEXT_BYTES, too_long
-from bimix_sweep.data.reading.formats import TypedFile
 from bimix_sweep.errors import DataError
 
 MAX_COMPRESSION = 1000

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bimix_sweep.data.finding.stored_file import StoredFile
 from bimix_sweep.data.reading.blocks import BLOCK, Portion
-from bimix_sweep.data.reading.stored_file import StoredFile
 from bimix_sweep.errors import DataError
 
 Tokens = npt.NDArray[np.unsignedinteger[Any]]

@@ -10,9 +10,9 @@ import tarfile
 from collections.abc import Iterator
 from typing import Self
 
+from bimix_sweep.data.finding.compression import OpenedFile
 from bimix_sweep.data.reading.blocks import Portion
 from bimix_sweep.data.reading.chosen import chosen
-from bimix_sweep.data.reading.compression import OpenedFile
 from bimix_sweep.data.reading.fields import MAX_TEXT_BYTES, missing_field, text_of, too_long
 from bimix_sweep.data.reading.json_lines import parsed
 from bimix_sweep.errors import DataError

@@ -15,10 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from bimix_sweep.data.reading.blocks import BLOCK
-from bimix_sweep.data.reading.stored_file import StoredFile
+from bimix_sweep.data.finding.stored_file import StoredFile
 from bimix_sweep.errors import DataError
 
+CHUNK = 1 << 18
+"""Bytes that are read at once."""
 MAX_WINDOW_BYTES = 1 << 27
 """Maximum window of a compressed file, 128 MB: what `zstd --long` and `xz -9` need."""
 MAGIC = {
@@ -46,7 +47,7 @@ def compression_of(head: bytes) -> str | None:
 class OpenedFile:
     """A file that is read from its beginning, decompressed."""
 
-    def __init__(self, raw: Any, compression: str | None, *, chunk: int = BLOCK) -> None:
+    def __init__(self, raw: Any, compression: str | None, *, chunk: int = CHUNK) -> None:
         """Args:
         raw: the stored file.
         compression: as `compression_of` names it.
@@ -56,9 +57,9 @@ class OpenedFile:
         self.stream = io.BufferedReader(_decompressed(raw, compression), buffer_size=chunk)
         """The decompressed bytes."""
 
-    def block(self) -> int:
-        """Number of the block of the stored file in which the read position stands."""
-        return int(self._raw.tell()) // BLOCK
+    def place(self) -> int:
+        """Read position in the stored file, in bytes."""
+        return int(self._raw.tell())
 
 
 @contextmanager
@@ -110,7 +111,7 @@ class _XzStream(io.RawIOBase):
                 return 0
             assert self._decoder is not None  # noqa: S101 - `_begin` made it
             if self._decoder.needs_input and not self._left:
-                self._left = self._raw.read(BLOCK)
+                self._left = self._raw.read(CHUNK)
                 if not self._left:
                     raise EOFError("Compressed file ended before the end-of-stream marker")
             data = self._decoder.decompress(self._left, max_length=len(target))
@@ -124,7 +125,7 @@ class _XzStream(io.RawIOBase):
     def _begin(self) -> bool:
         """Begins the next stream of the file; returns False if there is none."""
         while not (rest := self._left.lstrip(b"\0")):  # zeros may stand between streams
-            if not (piece := self._raw.read(BLOCK)):
+            if not (piece := self._raw.read(CHUNK)):
                 return False
             self._left = piece
         self._left = rest

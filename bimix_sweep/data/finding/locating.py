@@ -9,11 +9,11 @@ import pyarrow as pa
 from pyarrow import fs
 
 from bimix_sweep import files, locations
-from bimix_sweep.data.reading.braces import expand_braces
-from bimix_sweep.data.reading.stored_file import StoredFile
+from bimix_sweep.data.finding.braces import expand_braces
+from bimix_sweep.data.finding.stored_file import StoredFile
 from bimix_sweep.errors import DataError
 
-NEED = "need a file, a folder, a glob, a URI or @LIST"
+NEED = "need a file, a folder, a glob or a URI"
 """What a path of a source may be, in error messages."""
 ARROW_COMPANIONS = ("dataset_info.json", "state.json", "dataset_dict.json")
 """Files without documents that `datasets.save_to_disk` writes beside its Arrow files."""

@@ -9,14 +9,14 @@ from pathlib import PurePosixPath
 
 from pyarrow import fs
 
-from bimix_sweep.data.reading.compression import (
+from bimix_sweep.data.finding.compression import (
     ERRORS,
     OpenedFile,
     compression_of,
     unreadable,
 )
-from bimix_sweep.data.reading.endings import BY_ENDING, FORMATS, TEXT_ENDINGS, TOKENS, ending_of
-from bimix_sweep.data.reading.stored_file import StoredFile
+from bimix_sweep.data.finding.endings import BY_ENDING, FORMATS, TEXT_ENDINGS, TOKENS, ending_of
+from bimix_sweep.data.finding.stored_file import StoredFile
 from bimix_sweep.errors import DataError
 
 HEAD_BYTES = 1 << 16
