@@ -76,6 +76,16 @@ def test_init_refuses_what_makes_no_sweep_and_writes_nothing(texts, monkeypatch,
     assert not (texts / "sweep.yaml").exists()
 
 
+def test_init_finds_the_field_of_the_text(texts, monkeypatch):
+    monkeypatch.chdir(texts)
+    lines = (texts / "código" / "part.jsonl").read_text().splitlines()
+    (texts / "code.json").write_text("".join(f'{{"doc": {line}}}\n' for line in lines))
+    bimix("init", "web pages", "code.json", "-o", "sweep.yaml")
+    domains = SweepConfig.load("sweep.yaml").domains
+    assert [domains[name].field for name in ("web-pages", "code")] == ["text", "doc.text"]
+    assert len([*domains["code"].as_source().texts()]) == 400
+
+
 def test_init_overwrites_nothing(texts, monkeypatch):
     monkeypatch.chdir(texts)
     (texts / "sweep.yaml").write_text("mine")

@@ -95,6 +95,14 @@ def test_a_wrong_key_of_text_is_explained(web, message):
         parsed(**web)
 
 
+def test_a_list_without_quotes_is_explained(tmp_path):
+    (tmp_path / "sweep.yaml").write_text("domains: {web: {path: @list.txt}}\n")
+    with pytest.raises(
+        ConfigError, match=r"sweep\.yaml is not YAML: .* begins with @ needs quotes"
+    ):
+        SweepConfig.load(tmp_path / "sweep.yaml")
+
+
 def test_no_domain_has_the_name_of_a_blend_s_source():
     with pytest.raises(ConfigError, match=r"domains\.web-2 has the name of a source of the blend"):
         SweepConfig.parse({"domains": {"web": {"sources": SOURCES}, "web-2": {"path": "x"}}})

@@ -1,6 +1,7 @@
 """Reads the texts of CSV and TSV files with a header; texts with line breaks stand in quotes."""
 
 import csv
+import io
 from collections.abc import Iterator
 
 from bimix_sweep.data.finding.compression import OpenedFile
@@ -29,7 +30,7 @@ def csv_texts(file: OpenedFile, portion: Portion, field: str, *, tabs: bool) -> 
     """
     csv.field_size_limit(MAX_TEXT_BYTES)
     path = portion.path
-    lines = (line.decode() for _, line in lines_of(file.stream, path))
+    lines = _BoundedLines(file.stream, path)
     header = next(lines, "").removeprefix("\ufeff")
     columns = {
         delimiter: next(csv.reader([header], delimiter=delimiter), [])
@@ -40,7 +41,7 @@ def csv_texts(file: OpenedFile, portion: Portion, field: str, *, tabs: bool) -> 
     if field not in names:
         raise missing_field(f"{path} line 1", field, names, likely(dict.fromkeys(names, 0)))
     place, reader = names.index(field), csv.reader(lines, delimiter=delimiter, strict=True)
-    for row in chosen(reader, file, portion):
+    for row in chosen(lines.rows(reader), file, portion):
         where = f"{path} line {reader.line_num + 1}"
         if not row:
             continue
@@ -52,3 +53,26 @@ def csv_texts(file: OpenedFile, portion: Portion, field: str, *, tabs: bool) -> 
         if len(row[place]) > MAX_TEXT_BYTES:
             raise too_long(where)
         yield row[place]
+
+
+class _BoundedLines:
+    """Lines of a CSV file, whose rows of several lines may not become too long."""
+
+    def __init__(self, stream: io.BufferedReader, path: str) -> None:
+        self._lines, self._size = lines_of(stream, path), 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        where, line = next(self._lines)
+        self._size += len(line)
+        if self._size > 2 * MAX_TEXT_BYTES:
+            raise too_long(f"the row that ends after {where}")
+        return line.decode()
+
+    def rows(self, reader: Iterator[list[str]]) -> Iterator[list[str]]:
+        """Yields the rows of a reader of these lines."""
+        for row in reader:
+            self._size = 0
+            yield row

@@ -27,6 +27,15 @@ ABSENT = object()
 """Value of a field that a record does not have."""
 
 
+class MissingFieldError(DataError):
+    """A record or table lacks the field that holds the text."""
+
+    def __init__(self, message: str, proposed: str | None) -> None:
+        super().__init__(message)
+        self.proposed = proposed
+        """The field that is probably meant; None: no proposal."""
+
+
 def too_long(where: str) -> DataError:
     """Returns the error for a document of more than MAX_TEXT_BYTES."""
     return DataError(
@@ -64,7 +73,9 @@ def text_of(record: Any, field: str, where: str) -> str | None:
     return value
 
 
-def missing_field(where: str, field: str, names: Sequence[str], proposed: str | None) -> DataError:
+def missing_field(
+    where: str, field: str, names: Sequence[str], proposed: str | None
+) -> MissingFieldError:
     """Returns the error for a field that is missing.
 
     Args:
@@ -74,9 +85,10 @@ def missing_field(where: str, field: str, names: Sequence[str], proposed: str | 
         proposed: the field that is probably meant; None: no proposal.
     """
     shown = ", ".join(map(str, names[:MAX_NAMED])) + (", ..." if len(names) > MAX_NAMED else "")
-    return DataError(
+    return MissingFieldError(
         f"{where} has no field {field!r}; it has {shown or 'no field'}"
-        + (f"; probably meant is field: {proposed}" if proposed else "; state its field with text")
+        + (f"; probably meant is field: {proposed}" if proposed else "; state its field with text"),
+        proposed,
     )
 
 

@@ -283,6 +283,7 @@ def test_a_readme_beside_the_data_is_no_document(tmp_path):
         ("a.jsonl.bz2", lambda: bz2.compress(b'{"text": "' + b"0" * 300_000_000)),
         ("a.jsonl.xz", lambda: lzma.compress(b'{"text": "' + b"0" * 300_000_000, preset=0)),
         ("a.csv.zst", lambda: zst(b"text\n" + b"0" * 300_000_000)),
+        ("b.csv.zst", lambda: zst(b"text\n" + (b'"' + (b"0" * 9_999 + b"\n") * 6_000 + b'",') * 5)),
         ("a.txt.bz2", lambda: bz2.compress(b"0" * 70_000_000)),
         ("a.tar.bz2", lambda: bz2.compress(tar([("1.txt", b"0" * 70_000_000)]))),
     ],
