@@ -61,10 +61,11 @@ def parquet(columns, **settings):
     return target.getvalue()
 
 
-def stream(columns):
+def stream(columns, compression=None, rows=2):
     target = io.BytesIO()
-    with pa.ipc.new_stream(target, columns.schema) as writer:
-        writer.write_table(columns, max_chunksize=2)
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with pa.ipc.new_stream(target, columns.schema, options=options) as writer:
+        writer.write_table(columns, max_chunksize=rows)
     return target.getvalue()
 
 
@@ -132,6 +133,7 @@ FORMATS = {
     "view.arrow": stream(table(pa.string_view())),
     "binary_view.arrow": stream(table(pa.binary_view())),
     "dictionary.arrow": stream(table(DICTIONARY)),
+    "packed_dictionary.arrow": stream(table(DICTIONARY), compression="zstd"),
     "plain.feather": feather("uncompressed"),
     "lz4.feather": feather("lz4"),
     "a.csv": rows(),
@@ -293,6 +295,14 @@ def test_a_small_file_that_would_fill_the_memory_is_refused(tmp_path, name, cont
     assert (tmp_path / name).stat().st_size < 100_000
     with pytest.raises(DataError, match=r"(longer|more) than 64 MB"):
         list(Source(path=tmp_path / name).texts())
+
+
+def test_a_batch_of_arrow_that_would_fill_the_memory_is_refused(tmp_path):
+    large = pa.table({"text": ["0" * 400_000_000] * 3})
+    (tmp_path / "a.arrow").write_bytes(stream(large, compression="zstd", rows=3))
+    assert (tmp_path / "a.arrow").stat().st_size < 200_000
+    with pytest.raises(DataError, match=r"a\.arrow has a batch of more than 1000 MB"):
+        list(Source(path=tmp_path).texts())
 
 
 def test_a_window_of_a_gigabyte_is_refused_for_every_codec(tmp_path):
