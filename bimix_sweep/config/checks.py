@@ -5,7 +5,8 @@ Each message begins with the path in the file, as the messages of `yaml_file` do
 
 from collections.abc import Collection, Mapping
 
-from bimix_sweep.config.sections import DomainConfig, TargetConfig
+from bimix_sweep.config.sections import TargetConfig
+from bimix_sweep.config.text_sections import DomainConfig
 from bimix_sweep.mixture.goals import named_accuracy
 
 

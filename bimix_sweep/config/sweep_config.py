@@ -16,12 +16,12 @@ from bimix_sweep.config.checks import check_goals, check_texts
 from bimix_sweep.config.section import Place, Section
 from bimix_sweep.config.sections import (
     BudgetConfig,
-    DomainConfig,
     FinalConfig,
     ProxyConfig,
     StopConfig,
     TargetConfig,
 )
+from bimix_sweep.config.text_sections import DomainConfig
 from bimix_sweep.config.trainer_sections import (
     ENTRY_POINT,
     CommandConfig,
