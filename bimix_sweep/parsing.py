@@ -73,7 +73,11 @@ def parse_yaml(text: str) -> Any:
         RecursionError,
         OverflowError,
     ) as error:
-        raise ValueError(f"not YAML: {_one_line(error)}") from error
+        quotes = "'@' that cannot start" in str(error)
+        raise ValueError(
+            f"not YAML: {_one_line(error)}"
+            + ("; a value that begins with @ needs quotes" if quotes else "")
+        ) from error
 
 
 def parse_json(text: str) -> Any:

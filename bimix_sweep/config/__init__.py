@@ -3,9 +3,10 @@
 These names are what other rooms import from here.
 """
 
-from bimix_sweep.config.sections import MAX_SIZES, DomainConfig, TargetConfig
+from bimix_sweep.config.sections import MAX_SIZES, TargetConfig
 from bimix_sweep.config.stated_mixtures import StatedMixtures
 from bimix_sweep.config.sweep_config import SweepConfig
+from bimix_sweep.config.text_sections import DomainConfig, TextConfig
 from bimix_sweep.config.trainer_sections import CommandConfig, FunctionConfig, ResourcesConfig
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "StatedMixtures",
     "SweepConfig",
     "TargetConfig",
+    "TextConfig",
 ]

@@ -6,7 +6,8 @@ Each message begins with the path in the file, as the messages of `yaml_file` do
 
 from collections.abc import Collection, Mapping
 
-from bimix_sweep.config.sections import DomainConfig, TargetConfig
+from bimix_sweep.config.sections import TargetConfig
+from bimix_sweep.config.text_sections import DomainConfig
 from bimix_sweep.mixture.goals import named_accuracy
 from bimix_sweep.text import shown
 
@@ -21,7 +22,11 @@ def check_texts(
         ValueError: a text is missing, or a target names both a domain and a path.
     """
     for name, domain in domains.items():
-        if builtin and domain.path is None:
+        if taken := next((part for part in domain.blend(name) if part in domains), None):
+            raise ValueError(
+                f"domains.{taken} has the name of a source of the blend domains.{name}; rename it"
+            )
+        if builtin and not domain.has_text:
             raise ValueError(
                 f"domains.{name}.path is missing; need it, the builtin trainer reads the text"
             )

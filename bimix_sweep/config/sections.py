@@ -1,16 +1,9 @@
 """Sections of sweep.yaml, checked key by key: domains, targets, the final run, the proxies, the
 budget and the stopping rule."""
 
-import math
-from collections import Counter
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     TypeAdapter,
     ValidationError,
@@ -18,64 +11,21 @@ from pydantic import (
     model_validator,
 )
 
-from bimix_sweep import locations
+from bimix_sweep.config.section import Section
+from bimix_sweep.config.text_sections import TextConfig
 from bimix_sweep.errors import ConfigError
 from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.text import shown
 
-
-class Section(BaseModel):
-    """Mapping in the file. An unknown key is an error; values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+if TYPE_CHECKING:
+    from bimix_sweep.data.sources import Source
 
 
-def _without_secrets(place: str) -> str:
-    """Returns the place unchanged; refuses a URI that holds a secret."""
-    if locations.is_uri(place):
-        locations.check_uri(place)
-    return place
-
-
-Place = Annotated[str, AfterValidator(_without_secrets)]
-"""Path or URI without a secret: the sweep writes its places into all that it stores."""
-
-
-class DomainConfig(Section):
-    """Domain: a source of training text."""
-
-    path: Place | None = Field(
-        None,
-        min_length=1,
-        description="Text to train proxies on: a file, folder, glob or URI (.txt .jsonl .jsonl.gz "
-        ".jsonl.zst .parquet); the builtin trainer needs it",
-    )
-    tokens: float | None = Field(
-        None,
-        ge=1,
-        le=1e18,
-        description="Tokens available to the final run; default: those of the text itself",
-    )
-    min: float = Field(
-        0.0, ge=0, le=1, description="Smallest proportion a mixture may give this domain"
-    )
-    max: float = Field(
-        1.0, ge=0, le=1, description="Largest proportion a mixture may give this domain"
-    )
-    version: str | None = Field(
-        None,
-        pattern=r"^[^\x00-\x1f]+$",
-        max_length=200,
-        description="Label of this state of the text, kept in the provenance",
-    )
-
-
-class TargetConfig(Section):
+class TargetConfig(TextConfig):
     """Target: a set of held-out text whose loss is measured."""
 
-    domain: str | None = Field(None, description="Use this domain's own validation split")
-    path: Place | None = Field(
-        None, min_length=1, description="Or any held-out text: a file, folder, glob or URI"
+    domain: str | None = Field(
+        None, description="Use this domain's own validation split instead of a path"
     )
     weight: float = Field(
         1.0,
@@ -114,65 +64,15 @@ class TargetConfig(Section):
             raise ValueError(f"cannot be used: {error}") from error
         return self
 
+    def as_source(self) -> "Source":
+        """The text of its own, ready to be read."""
+        return self.path_source()
+
     def as_goal(self) -> Goal | None:
         """Direction and range of the target; None where the file does not state a goal."""
         if self.goal is None:
             return Goal() if self.unit == "bits_per_byte" else None
         return Goal(direction=self.goal, range=self.range)
-
-
-def _stated_mixture(*words: str) -> BeforeValidator:
-    """Validator of a mixture that is one of these words, or a mapping of domains to numbers."""
-
-    def check(stated: Any) -> Any:
-        numbers = isinstance(stated, dict) and all(
-            isinstance(name, str)
-            and isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and abs(value) < math.inf
-            for name, value in stated.items()
-        )
-        if stated is not None and stated not in words and not numbers:
-            raise ValueError(
-                f"is {shown(stated)}; need {', '.join(words)} or numbers for domains, such as "
-                "{web: 0.7, code: 0.3}"
-            )
-        return stated
-
-    return BeforeValidator(check)
-
-
-Today = Annotated[dict[str, float] | Literal["natural"] | None, _stated_mixture("natural")]
-"""Mixture that a team trains on now."""
-
-
-class PriorConfig(Section):
-    """Mixture that the recommended one stays near, and how strongly."""
-
-    mixture: Annotated[
-        dict[str, float] | Literal["natural", "today"], _stated_mixture("natural", "today")
-    ] = Field(
-        description="Mixture to stay near: proportions or numbers of tokens, natural (the "
-        "proportions of the available tokens), or today (the key today)"
-    )
-    kl: float = Field(
-        ge=0,
-        le=1e9,
-        description="Strength: objective per nat of the divergence KL(mixture || prior)",
-    )
-
-
-def shared_weights(targets: Mapping[str, TargetConfig]) -> dict[str, float]:
-    """{target: weight}, in which the targets of a group share a weight.
-
-    Each weight is divided by the number of the group's targets above weight 0. So a group counts as
-    much as one target that has the mean weight of these.
-    """
-    counts = Counter(target.group for target in targets.values() if target.weight > 0)
-    return {
-        name: target.weight / (counts[target.group] or 1) if target.group else target.weight
-        for name, target in targets.items()
-    }
 
 
 class FinalConfig(Section):

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from bimix_sweep.config.sections import PriorConfig
+from bimix_sweep.config.stated_sections import PriorConfig
 from bimix_sweep.errors import MixtureError
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE

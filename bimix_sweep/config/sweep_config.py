@@ -18,20 +18,17 @@ from bimix_sweep.config.checks import (
     check_groups,
     check_texts,
 )
+from bimix_sweep.config.section import Place, Section
 from bimix_sweep.config.sections import (
     BudgetConfig,
-    DomainConfig,
     FinalConfig,
-    Place,
-    PriorConfig,
     ProxyConfig,
-    Section,
     StopConfig,
     TargetConfig,
-    Today,
-    shared_weights,
 )
 from bimix_sweep.config.stated_mixtures import StatedMixtures
+from bimix_sweep.config.stated_sections import PriorConfig, Today, shared_weights
+from bimix_sweep.config.text_sections import DomainConfig
 from bimix_sweep.config.trainer_sections import (
     ENTRY_POINT,
     CommandConfig,
@@ -177,14 +174,8 @@ class SweepConfig(Section):
         return self.model_copy(
             update={
                 "trainer": trainer,
-                "domains": {
-                    k: d.model_copy(update={"path": absolute(d.path, folder)})
-                    for k, d in self.domains.items()
-                },
-                "targets": {
-                    k: t.model_copy(update={"path": absolute(t.path, folder)})
-                    for k, t in self.targets.items()
-                },
+                "domains": {k: d.anchored(folder) for k, d in self.domains.items()},
+                "targets": {k: t.anchored(folder) for k, t in self.targets.items()},
             }
         )
 
@@ -244,6 +235,10 @@ class SweepConfig(Section):
             if (domain := target.domain or named) is not None:
                 own[name] = domain
         return own
+
+    def blends(self) -> dict[str, dict[str, float]]:
+        """{domain: {name of a source: its proportion of the domain's tokens}} of fixed blends."""
+        return {n: blend for n, d in self.domains.items() if (blend := d.blend(n))}
 
     def domain_set(self, text_tokens: dict[str, float] | None = None) -> DomainSet:
         """Feasible set of all mixtures that the sweep trains or recommends.

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
-from bimix_sweep.config.sections import Section
+from bimix_sweep.config.section import Section
 from bimix_sweep.text import shown
 
 ENTRY_POINT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")

@@ -94,8 +94,8 @@ def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[st
     for part in parts:
         if part == "trainer":
             place = TRAINER_KINDS[str(next(parts))]
-        elif get_origin(place) is dict:
-            place = get_args(place)[1]
+        elif get_origin(place) in (dict, tuple):
+            place = get_args(place)[get_origin(place) is dict]
         else:
             annotation = place.model_fields[str(part)].annotation
             place = (

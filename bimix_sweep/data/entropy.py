@@ -21,8 +21,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from bimix_sweep.data.reading.token_files import Tokens
 from bimix_sweep.data.store import TokenStore
-from bimix_sweep.data.token_files import Tokens
 from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.simplex import Array

@@ -7,19 +7,20 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from bimix_sweep.data.blend import Blend
+from bimix_sweep.data.blend_splits import sample_of
 from bimix_sweep.data.prepare import fingerprint_of
-from bimix_sweep.data.sample import DocumentSample
+from bimix_sweep.data.reading.token_files import Tokens
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.split_builder import SplitBuilder
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.data.store_writing import Split, write_store
-from bimix_sweep.data.token_files import Tokens
 from bimix_sweep.errors import DataError
 
 
 def extend(
     store: TokenStore,
-    domains: Mapping[str, Source],
+    domains: Mapping[str, Source | Blend],
     *,
     out: str | Path,
     renamed: Mapping[str, str] | None = None,
@@ -56,7 +57,7 @@ def extend(
     _check_kinds(store, domains, text=tokenizer is not None)
     held_out, beside = _held_out(store, again)
     splits = SplitBuilder(tokenizer, len(store.validation(store.domains[0])), say, held_out)
-    samples = {name: DocumentSample(name, source) for name, source in domains.items()}
+    samples = {name: sample_of(name, source) for name, source in domains.items()}
     for name, sample in samples.items():
         splits.add_domain(name, sample, caps.get(name))
     splits.held_out |= beside
@@ -75,7 +76,7 @@ def extend(
     )
 
 
-def _check_kinds(store: TokenStore, domains: Mapping[str, Source], *, text: bool) -> None:
+def _check_kinds(store: TokenStore, domains: Mapping[str, Source | Blend], *, text: bool) -> None:
     """Raises DataError where a source does not hold the kind of data that the store was made of.
 
     Args:

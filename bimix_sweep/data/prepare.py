@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bimix_sweep.data.blend import Blend
+from bimix_sweep.data.blend_splits import BlendSample, sample_of
 from bimix_sweep.data.sample import DocumentSample
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.split_builder import SplitBuilder
@@ -30,7 +32,7 @@ from bimix_sweep.errors import DataError
 
 
 def prepare(
-    domains: Mapping[str, Source],
+    domains: Mapping[str, Source | Blend],
     targets: Mapping[str, Source] | None = None,
     *,
     out: str | Path,
@@ -65,7 +67,7 @@ def prepare(
         name: max_tokens.get(name) if isinstance(max_tokens, Mapping) else max_tokens
         for name in domains
     }
-    sources = {**domains, **targets}
+    sources: dict[str, Source | Blend] = {**domains, **targets}
     inputs = fingerprint_of(
         [
             vocabulary,
@@ -91,7 +93,7 @@ def prepare(
 
 
 def _make_store(
-    domains: Mapping[str, Source],
+    domains: Mapping[str, Source | Blend],
     targets: Mapping[str, Source],
     *,
     out: str | Path,
@@ -110,19 +112,19 @@ def _make_store(
     stated = stated_vocabulary({**domains, **targets})
     if stated is None:
         check_vocabulary(vocabulary)
-    samples = _read_samples(domains, targets, say, sample_tokenizer=stated is None)
+    samples, held_out = _read_samples(domains, targets, say, sample_tokenizer=stated is None)
     tokenizer = None
     if stated is None:
         say(f"training a tokenizer of {vocabulary} tokens")
         pieces = (piece for name in domains for piece in samples[name].pieces())
         tokenizer = train_tokenizer(pieces, vocabulary)
     splits = SplitBuilder(tokenizer, validation_tokens, say)
-    for name in targets:
-        splits.add_target(name, samples[name])
-    for name in domains:
-        splits.add_domain(name, samples[name], caps[name])
+    for name, target in held_out.items():
+        splits.add_target(name, target)
+    for name, sample in samples.items():
+        splits.add_domain(name, sample, caps[name])
     train = splits.train(caps)
-    notes = splits.notes({name: samples[name] for name in domains})
+    notes = splits.notes(samples)
     return write_store(
         out,
         train=train,
@@ -134,7 +136,7 @@ def _make_store(
     )
 
 
-def _check_names(domains: Mapping[str, Source], targets: Mapping[str, Source]) -> None:
+def _check_names(domains: Mapping[str, Source | Blend], targets: Mapping[str, Source]) -> None:
     """Raises DataError where there is no domain, or a target has the name of a domain."""
     if not domains:
         raise DataError("no domains; need at least one")
@@ -143,13 +145,13 @@ def _check_names(domains: Mapping[str, Source], targets: Mapping[str, Source]) -
 
 
 def _read_samples(
-    domains: Mapping[str, Source],
+    domains: Mapping[str, Source | Blend],
     targets: Mapping[str, Source],
     say: Callable[[str], None],
     *,
     sample_tokenizer: bool,
-) -> dict[str, DocumentSample]:
-    """Reads the sources: {domain or target: its documents}, domains first.
+) -> tuple[dict[str, DocumentSample | BlendSample], dict[str, DocumentSample]]:
+    """Reads the sources: {domain: its documents} and {target: its documents}.
 
     Args:
         domains, targets: the sources.
@@ -157,13 +159,14 @@ def _read_samples(
         sample_tokenizer: whether the domains keep pieces of text to train a tokenizer on.
     """
     characters = sample_characters(len(domains)) if sample_tokenizer else 0
-    samples = {}
-    for name, source in (*domains.items(), *targets.items()):
-        say(f"reading {'target ' if name in targets else ''}{name}")
-        samples[name] = DocumentSample(
-            name, source, piece_characters=characters if name in domains else 0
-        )
-    return samples
+    samples, held_out = {}, {}
+    for name, domain in domains.items():
+        say(f"reading {name}")
+        samples[name] = sample_of(name, domain, piece_characters=characters)
+    for name, target in targets.items():
+        say(f"reading target {name}")
+        held_out[name] = DocumentSample(name, target)
+    return samples, held_out
 
 
 def fingerprint_of(settings: Any) -> str:

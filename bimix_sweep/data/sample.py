@@ -63,7 +63,7 @@ class DocumentSample:
         for content in self._contents(0, self._base):
             self._add(content)
         if not self.variants:
-            raise DataError(f"{name} is empty: no text in {source.path}; give it documents")
+            raise DataError(f"{name} is empty: no text in {source.place}; give it documents")
         self.count = len(self.variants)
         """Number of different documents in the blocks that are read for every request."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from bimix_sweep.data.blend_splits import BlendSample, split_blend
 from bimix_sweep.data.sample import DocumentSample
 from bimix_sweep.data.splits import DomainDocuments, first_tokens, split_domain, target_pieces
 from bimix_sweep.data.store_writing import Split
@@ -49,16 +50,18 @@ class SplitBuilder:
         self.held_out.update(keys)
         self._read["targets"][name] = sample.record()
 
-    def add_domain(self, name: str, sample: DocumentSample, cap: int | None) -> None:
+    def add_domain(self, name: str, sample: DocumentSample | BlendSample, cap: int | None) -> None:
         """Splits a domain; `cap` is the maximum of its training tokens, None for no maximum."""
         self._say(f"tokenising {name}")
-        documents = split_domain(
-            name,
-            sample,
-            self._encode,
-            validation_tokens=self._need,
-            max_tokens=cap,
-            left_out=self.held_out,
+        kept: dict[str, Any] = {
+            "validation_tokens": self._need,
+            "max_tokens": cap,
+            "left_out": self.held_out,
+        }
+        documents = (
+            split_blend(name, sample, self._encode, **kept)
+            if isinstance(sample, BlendSample)
+            else split_domain(name, sample, self._encode, **kept)
         )
         pieces = documents.validation
         self.validation[name] = Split(documents=pieces, num_bytes=num_bytes(pieces, self._width))
@@ -93,7 +96,7 @@ class SplitBuilder:
             }
         return splits
 
-    def notes(self, samples: Mapping[str, DocumentSample]) -> dict[str, Any]:
+    def notes(self, samples: Mapping[str, DocumentSample | BlendSample]) -> dict[str, Any]:
         """Makes the notes for the manifest about the text that was read.
 
         The same facts are also passed to `say`, in sentences.
@@ -126,7 +129,9 @@ class SplitBuilder:
         }
 
 
-def shared_documents(samples: Mapping[str, DocumentSample]) -> dict[str, dict[str, int]]:
+def shared_documents(
+    samples: Mapping[str, DocumentSample | BlendSample],
+) -> dict[str, dict[str, int]]:
     """Counts documents that two domains hold: {domain: {a later domain: number}}, among the
     documents that were read.
 
@@ -160,6 +165,11 @@ def what_was_read(name: str, record: Mapping[str, Any]) -> str:
     if record.get("held_out_elsewhere"):
         text += (
             f"; {record['held_out_elsewhere']:,} documents left out that other splits validate on"
+        )
+    if record.get("unused_documents"):
+        text += (
+            f"; {record['unused_documents']:,} documents left out so that the proportions of the "
+            "blend stay: another of its sources is used up"
         )
     if "reach_bytes" in record:
         text += (

@@ -7,8 +7,8 @@ domain become its validation split, and the next ones its training split.
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from bimix_sweep.data.reading.token_files import Tokens
 from bimix_sweep.data.sample import DocumentSample
-from bimix_sweep.data.token_files import Tokens
 from bimix_sweep.data.tokenizing import Document, Encoder
 from bimix_sweep.errors import DataError
 

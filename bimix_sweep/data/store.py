@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.ipc
 
-from bimix_sweep.data.token_files import Tokens
+from bimix_sweep.data.reading.token_files import Tokens
 from bimix_sweep.errors import DataError
 
 FORMAT = "bimix-sweep token store"

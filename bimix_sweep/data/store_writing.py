@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from bimix_sweep import disk, files
+from bimix_sweep.data.reading.token_files import Tokens
 from bimix_sweep.data.store import FORMAT, VERSION, TokenStore
-from bimix_sweep.data.token_files import Tokens
 from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.domains import check_names
 

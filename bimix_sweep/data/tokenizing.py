@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from bimix_sweep.data.blend import Blend
+from bimix_sweep.data.reading.token_files import Tokens
 from bimix_sweep.data.sources import Source
-from bimix_sweep.data.token_files import Tokens
 from bimix_sweep.errors import DataError
 
 END_OF_TEXT = "<|endoftext|>"
@@ -31,7 +32,7 @@ def sample_characters(num_domains: int) -> int:
     return min(SAMPLE_CHARACTERS // num_domains, SAMPLE_CHARACTERS // 8)
 
 
-def stated_vocabulary(sources: Mapping[str, Source]) -> int | None:
+def stated_vocabulary(sources: Mapping[str, Source | Blend]) -> int | None:
     """The vocabulary size of sources that all hold tokens; None if all sources hold text.
 
     Raises:

@@ -6,6 +6,8 @@ The domains file is YAML with one entry per domain:
 web:  {path: /data/web_text_document, tokens_per_document: 812.5}
 code: {path: /data/code_text_document, tokens_per_document: 1490, valid: /data/code_valid}
 ```
+
+A domain that is a fixed blend stands there as its sources, each by its own name (`web-1`, `web-2`).
 """
 
 from collections.abc import Callable
@@ -52,7 +54,7 @@ _SOURCES = TypeAdapter(dict[str, DomainSource])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One domain of a blend."""
+    """One domain, or one source of a domain that is a fixed blend."""
 
     domain: str
     """Name of the domain."""
@@ -226,11 +228,12 @@ def read_blend(
             domain with a proportion above 0.
     """
     sources = {} if domains_file is None else _read_sources(domains_file)
-    proportions = rounded(recipe.proportions)
+    proportions = multiplied_out(recipe)
     if unknown := next((name for name in sources if name not in proportions), None):
         known = ", ".join(list(proportions)[:20])
+        blend = f" (domain {unknown} is a fixed blend)" if unknown in recipe.blends else ""
         raise ExportError(
-            f"{domains_file}: domain {unknown} is not in the recipe; need domains of {known}"
+            f"{domains_file}: domain {unknown} is not in the recipe{blend}; need domains of {known}"
         )
     if domains_file is not None and (
         lacking := next((n for n, x in proportions.items() if x > 0 and n not in sources), None)
@@ -244,6 +247,18 @@ def read_blend(
         for name, x in proportions.items()
     )
     return Blend(parts=parts, recipe=recipe, given=domains_file is not None, names=names)
+
+
+def multiplied_out(recipe: Recipe) -> dict[str, float]:
+    """{domain, or source of a fixed blend: proportion of all tokens}, in whole millionths.
+
+    The proportion of a source is that of its domain times its own inside the domain.
+    """
+    exact: dict[str, float] = {}
+    for name, proportion in recipe.proportions.items():
+        inner = recipe.blends.get(name) or {name: 1.0}
+        exact |= {source: proportion * part for source, part in inner.items()}
+    return dict(rounded(exact))
 
 
 def _read_sources(path: str | Path) -> dict[str, DomainSource]:

@@ -10,11 +10,11 @@ from pydantic import JsonValue, ValidationError
 
 from bimix_sweep.design.comparison import Comparison
 from bimix_sweep.errors import ExportError
-from bimix_sweep.export.recipe import (
+from bimix_sweep.export.recipe import Recipe
+from bimix_sweep.export.recipe_parts import (
     Binding,
     Certificate,
     Interval,
-    Recipe,
     RecipeAtTrials,
     RecipeGain,
     RecipeGoal,
@@ -67,6 +67,11 @@ def build_recipe(
             proportions=proportions,
             gain=_gain(gain_of(law, problem, mixture, comparison)),
             at_trials=_at_trials(optimum),
+            blends={
+                name: dict(sources)
+                for name, sources in problem.blends.items()
+                if name in proportions
+            },
             predicted_losses=losses,
             predicted_sd=sd,
             goals={

@@ -8,124 +8,35 @@ no trial tested (`not_tested`). Proportions are proportions of **tokens**.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from bimix_sweep import files
 from bimix_sweep.errors import ExportError, MixtureError
+from bimix_sweep.export.recipe_parts import (
+    Binding,
+    Certificate,
+    Interval,
+    Positive,
+    Proportion,
+    RecipeAtTrials,
+    RecipeGain,
+    RecipeGoal,
+    RecipePart,
+    RecipePrior,
+    RecipeRegret,
+)
 from bimix_sweep.export.validation_error import explain
-from bimix_sweep.law.optimum.gain import Gain
-from bimix_sweep.mixture.domains import MAX_DOMAINS, Mixture, check_names
-from bimix_sweep.mixture.goals import Goal
+from bimix_sweep.mixture.domains import MAX_DOMAINS, check_names
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE
 from bimix_sweep.text import shown
 
 MAX_BYTES = 64 * 2**20
 """Maximum bytes of a recipe file; a larger file is refused before it is parsed."""
 
-Proportion = Annotated[float, Field(ge=0, le=1)]
-"""A proportion, in [0, 1]."""
-Interval = tuple[Proportion, Proportion]
-"""Lower and upper end of a range of proportions."""
-Positive = Annotated[float, Field(gt=0)]
-"""A number above 0."""
 
-
-class _Part(BaseModel):
-    """Base of all parts of a recipe: frozen, with strict types and without unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Certificate(_Part):
-    """Quality of the minimisation that found the optimum."""
-
-    gap: float = Field(
-        ge=0, description="largest possible improvement of the objective, in its own units"
-    )
-    scope: Literal["global", "local"] = Field(
-        description="global: the parametric law was minimised; local: the law with its discrepancy"
-    )
-
-
-class Binding(_Part):
-    """A bound of a domain's proportion that is active at the optimum."""
-
-    domain: str
-    bound: Literal["min", "max"]
-    cost: float = Field(description="fraction by which the objective would fall without it")
-
-
-class RecipeGain(_Part):
-    """How much lower the weighted loss of the recipe's mixture is than that of a baseline."""
-
-    baseline: Literal["today", "natural", "uniform"] = Field(
-        description="today's mixture where it was stated; else the natural mixture, or the uniform "
-        "one where the tokens of the domains are not known"
-    )
-    proportions: dict[str, Proportion] = Field(description="proportions of the baseline")
-    value: float = Field(description="the gain, a fraction of the baseline's weighted loss")
-    lower: float = Field(description="lower end of its 95 % interval")
-    upper: float = Field(description="upper end of its 95 % interval")
-    measured: bool = Field(
-        description="true: measured by paired confirmation trials; false: predicted by the law"
-    )
-
-    def as_gain(self) -> Gain:
-        """Returns a `Gain` with these values, which states them in words."""
-        return Gain(
-            baseline=self.baseline,
-            mixture=Mixture.from_mapping(self.proportions),
-            value=self.value,
-            lower=self.lower,
-            upper=self.upper,
-            measured=self.measured,
-        )
-
-
-RecipeRegret = dict[Literal["expected", "upper95"], Annotated[float, Field(ge=0)]]
-
-
-class RecipeAtTrials(_Part):
-    """The best mixture at the steps and size of the trials, beside that for the final run."""
-
-    proportions: dict[str, Proportion] = Field(description="its proportions")
-    distance: Annotated[float, Field(ge=0, le=1)] = Field(
-        description="total variation to the law's optimum for the final run"
-    )
-    regret: RecipeRegret = Field(description="as `regret`, at the steps and size of the trials")
-    step: Positive = Field(description="optimizer steps of the trials")
-    size: Positive | None = Field(description="non-embedding parameters of the trials")
-
-
-class RecipePrior(_Part):
-    """The mixture that the recommended one stays near."""
-
-    proportions: dict[str, Proportion] = Field(description="proportions of the prior")
-    kl: Annotated[float, Field(ge=0)] = Field(
-        description="strength: weighted loss per nat of the divergence KL(mixture || prior)"
-    )
-    cost: Annotated[float, Field(ge=0)] = Field(
-        description="fraction by which the weighted loss of the law's optimum would fall without it"
-    )
-
-
-class RecipeGoal(_Part):
-    """Direction and range of a target."""
-
-    goal: Literal["min", "max"]
-    range: tuple[float, float] | None = Field(
-        default=None, description="smallest and largest possible value; null: a positive loss"
-    )
-
-    @property
-    def words(self) -> str:
-        """The goal in words, for example `maximised in 0 to 1`."""
-        return Goal(direction=self.goal, range=self.range).words
-
-
-class Recipe(_Part):
+class Recipe(RecipePart):
     """A recommended mixture and the reasons for it.
 
     Only `proportions` is required, so a mixture that was decided by hand can be exported too.
@@ -136,6 +47,11 @@ class Recipe(_Part):
     )
     gain: RecipeGain | None = Field(
         default=None, description="gain of this mixture over today's, with its 95 % interval"
+    )
+    blends: dict[str, dict[str, Positive]] = Field(
+        default={},
+        description="domains that are fixed blends: proportion of each source in the domain's "
+        "tokens, sum 1; exports weigh the sources",
     )
     region: dict[str, Interval] = Field(
         default={},
@@ -238,6 +154,7 @@ class Recipe(_Part):
         if self.regret and len(self.regret) < 2:
             raise ValueError(f"regret has only {', '.join(self.regret)}; need expected and upper95")
         others += [(key, getattr(self, key)) for key in ("region", "interval", "tokens", "epochs")]
+        others.append(("blends", self.blends))
         for where, values in others:
             if unknown := next((name for name in values if name not in self.proportions), None):
                 raise ValueError(
@@ -249,6 +166,19 @@ class Recipe(_Part):
                     raise ValueError(
                         f"{key}.{name} is [{low:g}, {high:g}]; need the smaller end first"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _blends(self) -> Self:
+        """Checks the proportions and names of the sources of fixed blends."""
+        for name, sources in self.blends.items():
+            if abs(sum(sources.values()) - 1) > SUM_TOLERANCE:
+                raise ValueError(
+                    f"blends.{name} sums to {sum(sources.values()):.6g}; need 1 within "
+                    f"{SUM_TOLERANCE:g}"
+                )
+            if taken := next((one for one in sources if one in self.proportions), None):
+                raise ValueError(f"blends.{name} has source {taken}, the name of a domain")
         return self
 
     @classmethod

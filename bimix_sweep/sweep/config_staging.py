@@ -95,7 +95,6 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
         DataError: text is missing or too short; in this case nothing is left behind.
     """
     from bimix_sweep.data.extend import extend
-    from bimix_sweep.data.sources import Source
 
     place = local_part(folder)
     if not change.added or not (place / STORE).exists():
@@ -107,7 +106,7 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
     try:
         extend(
             TokenStore.open(place / STORE),
-            {name: Source(path=domain.path) for name, domain in domains.items()},
+            {name: domain.as_source() for name, domain in domains.items()},
             renamed=change.renamed,
             out=place / NEXT_STORE,
             progress=say,

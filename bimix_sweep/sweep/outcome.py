@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.comparison import Comparison
 from bimix_sweep.design.confirmation import compare_confirmation_trials, objective_noise
 from bimix_sweep.design.evidence import points_to_fit
@@ -58,7 +59,13 @@ def law_so_far(history: SweepHistory) -> FittedLaw:
 
 
 def _problem(history: SweepHistory, num_points: int) -> ProblemStatement:
-    return history.spec.problem(history.first.name, num_points)
+    config = history.first.config
+    blends = (
+        SweepConfig.parse(config, where="the configuration in the journal").blends()
+        if config
+        else {}
+    )
+    return replace(history.spec.problem(history.first.name, num_points), blends=blends)
 
 
 def answer_of(law: FittedLaw) -> Optimum:

@@ -5,11 +5,11 @@ The files are runs.csv, LAW.json, RECIPE.json, domains.yaml and report.html.
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bimix_sweep import files, locations
-from bimix_sweep.config import SweepConfig
+from bimix_sweep.config import SweepConfig, TextConfig
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.data.stream import badly_realised
 from bimix_sweep.design.comparison import Comparison
@@ -136,16 +136,20 @@ def _write_domains(folder: str, config: SweepConfig, digest: str | None) -> None
     For each domain the file gives the place of its text and the mean length of its documents before
     any is cut.
     """
-    sources: dict[str, dict[str, Any]] = {
-        name: {} if domain.path is None else {"path": domain.path}
-        for name, domain in config.domains.items()
-    }
+    sources: dict[str, dict[str, Any]] = {}
+    for name, domain in config.domains.items():
+        texts: Sequence[TextConfig] = domain.sources or [domain]
+        for source, entry in zip(domain.blend(name) or [name], texts, strict=True):
+            sources[source] = {"path": entry.path} if isinstance(entry.path, str) else {}
     with contextlib.suppress(DataError):  # without the sweep's store the lengths are unknown
         store = TokenStore.open(local_part(folder) / STORE)
         read = store.manifest["notes"].get("domains", {})
-        for name in sources if store.digest == digest else ():
-            if (length := read.get(name, {}).get("tokens_per_document")) is not None:
-                sources[name]["tokens_per_document"] = length
+        for name, domain in config.domains.items() if store.digest == digest else ():
+            known = read.get(name, {})
+            each = known.get("sources", []) if domain.sources else [known]
+            for source, one in zip(domain.blend(name) or [name], each, strict=False):
+                if (length := one.get("tokens_per_document")) is not None:
+                    sources[source]["tokens_per_document"] = length
     text = as_yaml(
         sources,
         f"Of the sweep {config.name}, configuration {config.digest} (config_digest in its recipe).",

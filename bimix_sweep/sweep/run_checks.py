@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator
 
 from bimix_sweep.config import SweepConfig
+from bimix_sweep.data.blend import Blend
 from bimix_sweep.data.sources import Source
 from bimix_sweep.errors import DataError
 from bimix_sweep.proxy.spec import too_short
@@ -70,9 +71,9 @@ def text_refusals(config: SweepConfig, estimates: bool = True) -> Iterator[str]:
     if config.trainer != "builtin":
         return
     for name, domain in config.domains.items():
-        if domain.path is None:
+        if not domain.has_text:
             continue
-        source = Source(path=domain.path)
+        source = domain.as_source()
         if line := _holds_tokens(f"domain {name}", source):
             yield line
             continue
@@ -85,7 +86,7 @@ def text_refusals(config: SweepConfig, estimates: bool = True) -> Iterator[str]:
     for name, target in config.targets.items():
         if target.path is None:
             continue
-        source = Source(path=target.path)
+        source = target.as_source()
         line = _holds_tokens(f"target {name}", source)
         if line is None and estimates:
             line = too_short(name, round(_estimated(source)), config.proxy.context)
@@ -104,13 +105,13 @@ def estimated_tokens(config: SweepConfig) -> dict[str, float]:
     return {
         name: _estimated(source)
         for name, domain in config.domains.items()
-        if domain.path is not None
+        if domain.has_text
         and not domain.tokens
-        and not (source := Source(path=domain.path)).holds_tokens()
+        and not (source := domain.as_source()).holds_tokens()
     }
 
 
-def _estimated(source: Source) -> float:
+def _estimated(source: Source | Blend) -> float:
     return source.stored_bytes() / BYTES_PER_TOKEN
 
 
@@ -128,16 +129,16 @@ def too_scarce(name: str, tokens: float, context: int) -> str | None:
     )
 
 
-def _holds_tokens(what: str, source: Source) -> str | None:
+def _holds_tokens(what: str, source: Source | Blend) -> str | None:
     if not source.holds_tokens():
         return None
     return (
-        f"{what} at {source.path} holds ready-made tokens, and the builtin trainer cannot "
+        f"{what} at {source.place} holds ready-made tokens, and the builtin trainer cannot "
         "tell their vocabulary; give their text, or name a trainer of yours"
     )
 
 
-def _different_documents(source: Source, most: int) -> int:
+def _different_documents(source: Source | Blend, most: int) -> int:
     """Number of different documents of a source, as `data.prepare` distinguishes them.
 
     The count stops at `most`. It is taken as `most` if `MAX_LOOKED_AT` documents were read.

@@ -1,5 +1,7 @@
 """What comes before a sweep: init, doctor, plan."""
 
+import bz2
+import gzip
 import json
 import re
 
@@ -10,6 +12,7 @@ from typer.testing import CliRunner
 
 from bimix_sweep.cli import app
 from bimix_sweep.config import SweepConfig
+from bimix_sweep.data.store import TokenStore
 from bimix_sweep.design.initial_design import random_mixtures
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.design.simulation import World, simulate
@@ -17,6 +20,7 @@ from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.seeding import rng
 from bimix_sweep.sweep.preflight.plan import make_plan
+from bimix_sweep.sweep.preflight.sweep_checks import check_texts
 from bimix_sweep.sweep.trainers.prepare import prepare_trainer
 
 
@@ -70,6 +74,16 @@ def test_init_refuses_what_makes_no_sweep_and_writes_nothing(texts, monkeypatch,
     monkeypatch.chdir(texts)
     assert said in bimix("init", *paths, code=1)
     assert not (texts / "sweep.yaml").exists()
+
+
+def test_init_finds_the_field_of_the_text(texts, monkeypatch):
+    monkeypatch.chdir(texts)
+    lines = (texts / "código" / "part.jsonl").read_text().splitlines()
+    (texts / "code.json").write_text("".join(f'{{"doc": {line}}}\n' for line in lines))
+    bimix("init", "web pages", "code.json", "-o", "sweep.yaml")
+    domains = SweepConfig.load("sweep.yaml").domains
+    assert [domains[name].field for name in ("web-pages", "code")] == ["text", "doc.text"]
+    assert len([*domains["code"].as_source().texts()]) == 400
 
 
 def test_init_overwrites_nothing(texts, monkeypatch):
@@ -284,6 +298,50 @@ def test_plan_names_text_that_is_not_there(texts, monkeypatch):
     assert said.startswith("error: domain c-digo: ")
     assert "gone was not found; need a file, a folder, a glob or a URI" in said
     assert said.count("\n") == 1
+
+
+def test_a_sweep_of_a_blend_a_list_and_a_held_out_file_is_planned_and_prepared(texts, monkeypatch):
+    monkeypatch.chdir(texts)
+    lines = (texts / "código" / "part.jsonl").read_text().splitlines()
+    with gzip.open("a.json.gz", "wt") as stream:
+        stream.writelines(line.replace('"text"', '"content"') + "\n" for line in lines[:150])
+    with bz2.open("b.jsonl.bz2", "wt") as stream:
+        stream.writelines(f'{{"doc": {line}}}\n' for line in lines[150:300])
+    (texts / "exam.csv").write_text("id;body\n" + "".join(
+        f"{n};{json.loads(line)['text']}\n" for n, line in enumerate(lines[300:])
+    ))  # fmt: skip
+    (texts / "web.txt").write_text("web pages/*.jsonl\n")
+    (texts / "sweep.yaml").write_text(
+        "domains:\n"
+        "  web: {path: '@web.txt'}\n"
+        "  mix:\n"
+        "    sources:\n"
+        "      - {path: a.json.gz, proportion: 0.7, field: content}\n"
+        "      - {path: [b.jsonl.bz2], proportion: 0.3, field: doc.text}\n"
+        "targets: {exam: {path: exam.csv, field: body}, web: {domain: web}}\n"
+        "proxy: {steps: 40}\n"
+    )
+    config = SweepConfig.load("sweep.yaml")
+    found = {finding.what: finding.state for finding in check_texts(config)}
+    assert found == dict.fromkeys(("domain web", "domain mix", "target exam"), "ok")
+    bimix("plan", "sweep.yaml", "--hours", 1, "--seconds", 0)
+    trainer = prepare_trainer(config, str(texts / "sweep"), lambda line: None)
+    assert set(trainer.facts.domain_tokens) == {"web", "mix"}
+    store = TokenStore.open(texts / "sweep" / "store")
+    assert len(store.validation("exam")) == 8_192
+    record = store.manifest["notes"]["domains"]["mix"]
+    assert [one["documents"] for one in record["sources"]] == [150, 150]
+
+    text = (texts / "sweep.yaml").read_text()
+    for old, new, message in (
+        ("field: content", "field: text", "has no field 'text'; it has content; probably meant is"),
+        ("'@web.txt'", "'{web pages,gone}/*.jsonl'", "gone/*.jsonl was not found"),
+        ("path: exam.csv", "path: exam.dat", "exam.dat was not found; need a file"),
+    ):
+        (texts / "sweep.yaml").write_text(text.replace(old, new))
+        said = bimix("plan", "sweep.yaml", "--hours", 1, "--seconds", 0, code=1)
+        assert message in said
+        assert said.count("\n") == 1
 
 
 def test_plan_says_on_how_many_simulated_sweeps_its_figures_rest(texts, monkeypatch):

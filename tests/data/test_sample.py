@@ -12,8 +12,9 @@ import pytest
 import zstandard
 from tokenizers import Tokenizer
 
-from bimix_sweep.data import blocks, sample
+from bimix_sweep.data import sample
 from bimix_sweep.data.prepare import prepare
+from bimix_sweep.data.reading import blocks
 from bimix_sweep.data.sample import DocumentSample
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.tokenizing import END_OF_TEXT, Encoder, train_tokenizer
@@ -388,5 +389,5 @@ def test_a_parquet_column_that_is_compressed_as_no_text_is_is_refused(tmp_path):
         table, tmp_path / "a.parquet", compression="zstd", store_schema=False
     )
     assert (tmp_path / "a.parquet").stat().st_size < 100_000
-    with pytest.raises(DataError, match=r"row group 0: column 'text' is compressed \d+-fold"):
+    with pytest.raises(DataError, match=r"row group 0: field 'text' is compressed \d+-fold"):
         list(Source(path=tmp_path / "a.parquet").texts())

@@ -103,7 +103,7 @@ def test_the_fingerprint_changes_with_the_files_and_with_nothing_else(tmp_path):
             gzip.compress(as_lines(TEXTS), mtime=0)[:-12],
             r"a\.jsonl\.gz cannot be read",
         ),
-        ("a.jsonl.zst", b"not compressed at all", r"a\.jsonl\.zst cannot be read"),
+        ("a.jsonl.zst", b"not compressed at all", r"a\.jsonl\.zst line 1 is not JSON"),
         (
             "a.jsonl.zst",
             zstandard.ZstdCompressor().compress(as_lines(TEXTS * 500))[:1000],
@@ -130,11 +130,13 @@ def test_a_file_that_is_not_what_its_ending_says_is_named_with_its_line(
 
 def test_a_parquet_file_without_the_column_says_which_it_has(tmp_path):
     pyarrow.parquet.write_table(pa.table({"body": TEXTS, "n": [1, 2, 3]}), tmp_path / "a.parquet")
-    with pytest.raises(DataError, match=r"no column 'text'; it has body, n"):
+    with pytest.raises(
+        DataError, match=r"no field 'text'; it has body, n; probably meant is field: body"
+    ):
         list(Source(path=tmp_path / "a.parquet").texts())
-    with pytest.raises(DataError, match=r"column 'n' is int64; need text"):
-        list(Source(path=tmp_path / "a.parquet", column="n").texts())
-    assert list(Source(path=tmp_path / "a.parquet", column="body").texts()) == TEXTS
+    with pytest.raises(DataError, match=r"field 'n' is int64; need text"):
+        list(Source(path=tmp_path / "a.parquet", field="n").texts())
+    assert list(Source(path=tmp_path / "a.parquet", field="body").texts()) == TEXTS
 
 
 @pytest.mark.parametrize("path", ["nowhere", "nowhere/*.txt", "*.jsonl", "."])

@@ -18,6 +18,7 @@ WHOLE = {
         "upper": 0.03,
         "measured": True,
     },
+    "blends": {"math": {"math-1": 0.6, "math-2": 0.4}},
     "region": {"web": [0.4, 0.6], "code": [0.2, 0.4], "math": [0.1, 0.3]},
     "alternatives": [{"web": 0.4, "code": 0.4, "math": 0.2}],
     "interval": {"web": [0.45, 0.55], "code": [0.25, 0.35], "math": [0.15, 0.25]},
@@ -63,11 +64,12 @@ def test_a_recipe_read_and_written_again_is_the_same_file(tmp_path):
     assert list(again) == [
         "proportions",
         "gain",
+        "blends",
         "region",
         "alternatives",
         "interval",
         "within",
-        *list(WHOLE)[6:],
+        *list(WHOLE)[7:],
     ]
     assert again == WHOLE
 

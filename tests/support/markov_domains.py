@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bimix_sweep.data.reading.token_files import Tokens
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.data.store_writing import Split, write_store
-from bimix_sweep.data.token_files import Tokens
 from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.seeding import rng

@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from bimix_sweep.sweep.history.events import SweepEvent
 from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.history.stored_spec import StoredSpec
 from bimix_sweep.sweep.results import _write_domains, write_page, write_results
+from bimix_sweep.sweep.stored_law import law_of_sweep
 
 NAMES = ("web", "code", "books")
 STEPS = (100, 200, 400)
@@ -40,21 +42,21 @@ def planted(proposal, step):
     return dict(zip(NAMES, values.tolist(), strict=True))
 
 
-def swept(folder, trials=7, digest=""):
+def swept(folder, trials=7, digest="", domains=None):
     """A sweep of `trials` planted trainings and its confirmation trials, or of one point where that is 0;
     returns its configuration.
     """
     config = SweepConfig.parse(
         {
-            "domains": {name: {"path": f"/text/{name}.jsonl"} for name in NAMES},
+            "domains": domains or {name: {"path": f"/text/{name}.jsonl"} for name in NAMES},
             "objective": "worst",
             "budget": {"trials": trials or 7},
             "proxy": {"steps": 400, "batch": 1},
         }
     )
-    domains = config.domain_set(dict(zip(NAMES, (1e9, 3e9, 2e9), strict=True)))
+    feasible = config.domain_set(dict(zip(NAMES, (1e9, 3e9, 2e9), strict=True)))
     spec = SweepSpec(
-        domains=domains,
+        domains=feasible,
         targets=NAMES,
         weights=config.weights(),
         own=config.own(),
@@ -68,6 +70,7 @@ def swept(folder, trials=7, digest=""):
     )
     first = SweepEvent(
         name="s",
+        config=config.public(),
         config_digest=config.digest,
         data={"store": digest},
         spec=StoredSpec.of(spec),
@@ -124,6 +127,34 @@ def test_a_finished_sweep_exports_to_every_trainer_with_the_domains_file_beside_
         name: {"path": f"/text/{name}.jsonl", "tokens_per_document": length}
         for name, length in LENGTHS.items()
     }
+
+
+def test_the_sources_of_a_fixed_blend_are_exported_with_weights_of_their_own(tmp_path):
+    sources = [
+        {"path": "/text/old.jsonl", "proportion": 0.8},
+        {"path": ["/text/new", "/text/newer"], "proportion": 0.2},
+    ]
+    domains = {"web": {"path": "/a"}, "code": {"path": "/b"}, "books": {"sources": sources}}
+    each = [{"tokens_per_document": 70}, {"tokens_per_document": 110}]
+    documents = {name: Split(documents=[np.arange(9)] * 3) for name in NAMES}
+    notes = {"domains": READ | {"books": READ["books"] | {"sources": each}}, "held_out": []}
+    split = {"train": documents, "validation": documents}
+    store = write_store(tmp_path / "s" / "store", **split, vocabulary=300, notes=notes)
+    config = swept(tmp_path / "s", digest=store.digest, domains=domains)
+    recipe = write_results(str(tmp_path / "s"), config)
+    assert recipe.blends == {"books": {"books-1": 0.8, "books-2": 0.2}}
+    given = yaml.safe_load((tmp_path / "s" / "domains.yaml").read_text())
+    assert given["books-1"] == {"path": "/text/old.jsonl", "tokens_per_document": 70}
+    assert given["books-2"] == {"tokens_per_document": 110}
+    assert "books" not in given
+    export_recipe(recipe, "json", tmp_path / "mix.json", tmp_path / "s" / "domains.yaml")
+    written = json.loads((tmp_path / "mix.json").read_text())["domains"]
+    books = recipe.proportions["books"]
+    assert written["books-1"]["proportion"] == pytest.approx(0.8 * books, abs=1e-6)
+    assert written["books-2"]["proportion"] == pytest.approx(0.2 * books, abs=1e-6)
+    kept = law_of_sweep(str(tmp_path / "s"))
+    best = kept.recipe(replace(kept.problem, objective="mean"), 0.005, {})
+    assert best.blends == recipe.blends  # also of another problem than the sweep's
 
 
 def test_the_recipe_says_what_was_read_of_the_text_and_what_trials_made_of_their_proportions(

@@ -7,7 +7,7 @@ the key `problem`.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -55,6 +55,8 @@ class ProblemStatement:
     """Name of the sweep that states the problem; empty where a person states it."""
     domains: DomainSet
     """Domains with the user's own bounds and the tokens available; `final` caps them further."""
+    blends: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """{domain that is a fixed blend: {source: proportion of the domain's tokens}}."""
     weights: Mapping[str, float] | None = None
     """{target: importance}, a missing target counts 0; None: all targets count equally."""
     objective: str = "mean"
@@ -169,6 +171,7 @@ class ProblemStatement:
                 name: {"tokens": tokens if math.isfinite(tokens) else None, "min": low, "max": high}
                 for name, tokens, low, high in _rows(self.domains)
             },
+            "blends": {name: dict(sources) for name, sources in self.blends.items()},
             "weights": None if self.weights is None else dict(self.weights),
             "objective": self.objective,
             "step": self.step,
@@ -211,6 +214,10 @@ class ProblemStatement:
                 lower=tuple(float(e["min"]) for e in entries.values()),
                 upper=tuple(float(e["max"]) for e in entries.values()),
             ),
+            blends={
+                str(name): {str(source): float(x) for source, x in sources.items()}
+                for name, sources in data["blends"].items()
+            },
             weights=None if weights is None else {str(t): float(w) for t, w in weights.items()},
             objective=str(data["objective"]),
             step=_number(data["step"]),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bimix_sweep import locations
+from bimix_sweep.data.reading.fields import MissingFieldError
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.splits import MIN_DOCUMENTS
 from bimix_sweep.errors import ConfigError, DataError
@@ -32,6 +33,8 @@ class TextPath:
     """Name of the domain."""
     path: str
     """The path as the configuration file gives it."""
+    field: str
+    """Field of the records that holds the text."""
     tokens: float
     """Approximate number of tokens at the path."""
     note: str
@@ -58,12 +61,13 @@ def examine_paths(paths: Sequence[str], out: Path) -> list[TextPath]:
     names: list[str] = []
     domains = []
     for path in paths:
-        tokens, note = _sample(path)
+        field, (tokens, note) = _sample(path)
         names.append(_name(path, names))
         domains.append(
             TextPath(
                 name=names[-1],
                 path=_path_in_file(path, out.resolve().parent),
+                field=field,
                 tokens=tokens,
                 note=note,
             )
@@ -123,9 +127,10 @@ def _domain_lines(domains: Sequence[TextPath]) -> list[str]:
     ]
     for domain in domains:
         note = f"; {domain.note}" if domain.note else ""
+        field = "" if domain.field == "text" else f", field: {json.dumps(domain.field)}"
         lines.append(
             f"  {domain.name + ':':{longest}} {{path: "
-            f"{json.dumps(domain.path, ensure_ascii=False)}}}   # about {domain.tokens:.2g} "
+            f"{json.dumps(domain.path, ensure_ascii=False)}{field}}}   # about {domain.tokens:.2g} "
             f"tokens{note}"
         )
     lines.append(
@@ -162,21 +167,31 @@ def _target_lines(domain: str) -> list[str]:
     ]
 
 
-def _sample(path: str) -> tuple[float, str]:
-    """Reads a sample of the text at a path.
+def _sample(path: str) -> tuple[str, tuple[float, str]]:
+    """Reads a sample of the text at a path, from the field `text` or the one that is likely meant.
 
     Returns:
-        (approximate number of tokens, what is wrong with the text or "").
+        (field, result of `_measured`).
 
     Raises:
         DataError: the path holds tokens, or no text.
     """
-    source = Source(path=path)
+    try:
+        return "text", _measured(Source(path=path))
+    except MissingFieldError as error:
+        if error.proposed is None:
+            raise
+        return error.proposed, _measured(Source(path=path, field=error.proposed))
+
+
+def _measured(source: Source) -> tuple[float, str]:
+    """Returns the approximate number of tokens of a source, and what is wrong with it or "".
+
+    Raises:
+        DataError: the source holds tokens, or no text.
+    """
     if source.holds_tokens():
-        raise DataError(
-            f"{path} holds tokens (.npy, .bin); need text here: .txt .jsonl .jsonl.gz .jsonl.zst "
-            ".parquet"
-        )
+        raise DataError(f"{source.place} holds tokens (.npy, .bin); need text here")
     stored = source.stored_bytes()
     documents = size = 0
     for text in source.texts():
@@ -184,9 +199,7 @@ def _sample(path: str) -> tuple[float, str]:
         if size > SAMPLED_BYTES:
             break
     if not documents:
-        raise DataError(
-            f"{path} holds no text; need documents of .txt .jsonl .jsonl.gz .jsonl.zst .parquet"
-        )
+        raise DataError(f"{source.place} holds no text; need documents")
     if size > SAMPLED_BYTES:
         return max(size, stored) / BYTES_PER_TOKEN, ""
     tokens = size / BYTES_PER_TOKEN

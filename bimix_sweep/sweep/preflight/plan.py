@@ -197,13 +197,11 @@ def _checked_tokens(config: SweepConfig) -> dict[str, float]:
 
 def _check_paths(config: SweepConfig) -> None:
     """Checks that the files of all domains and targets exist; reads none of them."""
-    from bimix_sweep.data.sources import Source
-
     for kind, entries in (("domain", config.domains), ("target", config.targets)):
         for name, entry in entries.items():
-            if entry.path is not None:
+            if entry.has_text:
                 try:
-                    Source(path=entry.path).stored_bytes()
+                    entry.as_source().stored_bytes()
                 except DataError as error:
                     raise DataError(f"{kind} {name}: {error}") from error
 

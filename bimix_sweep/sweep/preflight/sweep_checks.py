@@ -9,7 +9,6 @@ from pathlib import Path
 
 from bimix_sweep import files, locations
 from bimix_sweep.config import CommandConfig, StatedMixtures, SweepConfig
-from bimix_sweep.data.sources import Source
 from bimix_sweep.design.initial_design import too_few
 from bimix_sweep.errors import BimixSweepError, ConfigError
 from bimix_sweep.mixture.objective import weights_in_words
@@ -113,12 +112,11 @@ def check_texts(config: SweepConfig) -> Iterator[Finding]:
     wanted = config.proxy.tokens
     for kind, entries in (("domain", config.domains), ("target", config.targets)):
         for name, entry in entries.items():
-            path = entry.path
-            if path is None:
+            if not entry.has_text:
                 continue
             what = f"{kind} {name}"
             try:
-                source = Source(path=path)
+                source = entry.as_source()
                 first = (
                     next(iter(source.texts()), None)
                     if config.trainer == "builtin" and not source.holds_tokens()
@@ -129,7 +127,7 @@ def check_texts(config: SweepConfig) -> Iterator[Finding]:
                 yield problem(what, str(error))
                 continue
             if first is None:
-                yield problem(what, f"{path} holds no text; need documents")
+                yield problem(what, f"{entry.place} holds no text; need documents")
             elif kind == "domain" and config.trainer == "builtin" and tokens * 4 < wanted:
                 yield warning(
                     what,
@@ -140,7 +138,7 @@ def check_texts(config: SweepConfig) -> Iterator[Finding]:
                     ),
                 )
             else:
-                yield ok(what, f"about {tokens:.2g} tokens at {path}")
+                yield ok(what, f"about {tokens:.2g} tokens at {entry.place}")
 
 
 def check_refusals(config: SweepConfig) -> Iterator[Finding]:

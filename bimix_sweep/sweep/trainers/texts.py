@@ -18,6 +18,7 @@ import numpy as np
 
 from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
+from bimix_sweep.data.blend import Blend
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.errors import DataError, SweepError
@@ -47,8 +48,8 @@ def make_store(config: SweepConfig, out: Path, say: Say) -> TokenStore:
     from bimix_sweep.data.prepare import prepare
 
     return prepare(
-        {name: Source(path=domain.path) for name, domain in config.domains.items()},
-        {name: Source(path=path) for name, path in _target_paths(config).items()},
+        {name: domain.as_source() for name, domain in config.domains.items()},
+        _targets(config),
         out=out,
         vocabulary=config.proxy.vocabulary,
         progress=say,
@@ -69,19 +70,19 @@ def max_tokens(config: SweepConfig, names: Collection[str]) -> dict[str, int]:
 def remember_texts(folder: str, config: SweepConfig) -> None:
     """Records the fingerprints of the text that was just read."""
     known = _known(folder)
-    for name, path in _domain_paths(config).items():
-        if (fingerprint := _fingerprint(path)) is not None:
+    for name, source in _domains(config).items():
+        if (fingerprint := _fingerprint(source)) is not None:
             known["domains"][name] = fingerprint
-    for name, path in _target_paths(config).items():
-        if (fingerprint := _fingerprint(path)) is not None:
-            known["targets"][name] = [fingerprint, _content(path)]
+    for name, target in _targets(config).items():
+        if (fingerprint := _fingerprint(target)) is not None:
+            known["targets"][name] = [fingerprint, _content(target)]
     _keep(folder, known)
 
 
 def stage_texts(folder: str, config: SweepConfig, added: Collection[str]) -> None:
     """Records the fingerprints of domains that a change adds, in the file `NEXT_TEXTS`."""
-    known, paths = _known(folder), _domain_paths(config)
-    taken = {name: _fingerprint(paths[name]) for name in added if name in paths}
+    known, sources = _known(folder), _domains(config)
+    taken = {name: _fingerprint(sources[name]) for name in added if name in sources}
     known["domains"] |= {name: value for name, value in taken.items() if value is not None}
     _keep(folder, known, NEXT_TEXTS)
 
@@ -114,29 +115,29 @@ def check_texts(folder: str, config: SweepConfig, added: Collection[str], say: S
     place = local_part(folder)
     store, known = TokenStore.open(place / STORE), _known(folder)
     kept = json.dumps(known)
-    for name, path in _domain_paths(config).items():
+    for name, source in _domains(config).items():
         if name in added or name not in store.domains or config.domains[name].max == 0:
             continue
-        if (fingerprint := _fingerprint(path)) is None:
-            say(_gone(f"domain {name}", path))
+        if (fingerprint := _fingerprint(source)) is None:
+            say(_gone(f"domain {name}", source))
         elif known["domains"].get(name) != fingerprint:
             say(f"the files of domain {name} changed; comparing their text with the store's")
             cap = max_tokens(config, [name]).get(name)
-            if not _gives_the_same(store, name, path, cap, place / CHECKED):
+            if not _gives_the_same(store, name, source, cap, place / CHECKED):
                 raise SweepError(
-                    f"{folder}: the text of domain {name} at {path} is not what the store was made "
+                    f"{folder}: the text of domain {name} at {source.place} is not what the store was made "
                     f"of, and its version is the same; give domains.{name} a new version, or bring "
                     "the text back"
                 )
             known["domains"][name] = fingerprint
-    for name, path in _target_paths(config).items():
+    for name, target in _targets(config).items():
         before = known["targets"].get(name)
-        if (fingerprint := _fingerprint(path)) is None:
-            say(_gone(f"target {name}", path))
+        if (fingerprint := _fingerprint(target)) is None:
+            say(_gone(f"target {name}", target))
         elif before is not None and before[0] != fingerprint:
-            if before[1] != _content(path):
+            if before[1] != _content(target):
                 raise SweepError(
-                    f"{folder}: the text of target {name} at {path} is not what this sweep began "
+                    f"{folder}: the text of target {name} at {target.place} is not what this sweep began "
                     "with, and losses on another text do not compare; bring the text back, or "
                     "start a new sweep with run --out"
                 )
@@ -184,8 +185,10 @@ def restore_store(folder: str, history: SweepHistory, say: Say) -> None:
     again.rename(store)
 
 
-def _gives_the_same(store: TokenStore, name: str, path: str, cap: int | None, beside: Path) -> bool:
-    """True where the text at `path` gives the tokens that the store has for a domain."""
+def _gives_the_same(
+    store: TokenStore, name: str, source: Source | Blend, cap: int | None, beside: Path
+) -> bool:
+    """True where a source gives the tokens that the store has for a domain."""
     from bimix_sweep.data.extend import extend
 
     probe = f"{name}@now"
@@ -193,8 +196,7 @@ def _gives_the_same(store: TokenStore, name: str, path: str, cap: int | None, be
         probe += "'"
     most = {} if cap is None else {probe: cap}
     try:
-        source = {probe: Source(path=path)}
-        again = extend(store, source, out=beside, max_tokens=most, again=name)
+        again = extend(store, {probe: source}, out=beside, max_tokens=most, again=name)
         train, before = again.train(probe), store.train(name)
         # With a cap, which a change may have added, both token sequences begin the same documents.
         shared = max(len(train), len(before)) if cap is None else min(len(train), len(before))
@@ -207,34 +209,34 @@ def _gives_the_same(store: TokenStore, name: str, path: str, cap: int | None, be
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _domain_paths(config: SweepConfig) -> dict[str, str]:
-    return {n: str(d.path) for n, d in config.domains.items() if d.path is not None}
+def _domains(config: SweepConfig) -> dict[str, Source | Blend]:
+    return {n: domain.as_source() for n, domain in config.domains.items() if domain.has_text}
 
 
-def _target_paths(config: SweepConfig) -> dict[str, str]:
+def _targets(config: SweepConfig) -> dict[str, Source]:
     targets = config.resolved_targets().items()
-    return {name: str(target.path) for name, target in targets if target.path is not None}
+    return {name: target.as_source() for name, target in targets if target.has_text}
 
 
-def _fingerprint(path: str) -> str | None:
-    """Returns the fingerprint of the files at `path`; None where there are none."""
+def _fingerprint(source: Source | Blend) -> str | None:
+    """Returns the fingerprint of the files of a source; None where there are none."""
     try:
-        return Source(path=path).fingerprint()
+        return source.fingerprint()
     except (DataError, OSError):
         return None
 
 
-def _content(path: str) -> str:
+def _content(source: Source) -> str:
     """Returns a hash of the documents of a target that ignores their order and their files."""
     total = 0
-    for text in Source(path=path).texts():
+    for text in source.texts():
         total += int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest())
     return f"{total % 2**128:032x}"
 
 
-def _gone(what: str, path: str) -> str:
+def _gone(what: str, source: Source | Blend) -> str:
     return (
-        f"note: the text of {what} is not at {path} any more; the sweep goes on with the tokens in "
+        f"note: the text of {what} is not at {source.place} any more; the sweep goes on with the tokens in "
         "its store"
     )
 

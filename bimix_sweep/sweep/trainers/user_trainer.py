@@ -75,11 +75,11 @@ def configured_fields(config: SweepConfig, identity: Mapping[str, Any]) -> dict[
             data={"trainer": dict(identity)},
         ),
         "domains": {
-            name: {"path": domain.path, "tokens": domain.tokens, "subsample": limits.get(name)}
+            name: domain.told() | {"tokens": domain.tokens, "subsample": limits.get(name)}
             for name, domain in config.domains.items()
         },
         "targets": {
-            name: {"domain": own.get(name), "path": target.path, "unit": target.unit}
+            name: {"domain": own.get(name), **target.told(), "unit": target.unit}
             | (goals[name].to_json() if name in goals else {})
             for name, target in config.resolved_targets().items()
         },

@@ -5,13 +5,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
-from pyarrow import fs
 
-from bimix_sweep.data.blocks import Portion
+from bimix_sweep.data.finding.formats import TypedFile
+from bimix_sweep.data.reading.blocks import Portion
+from bimix_sweep.data.reading.columns import column_path, texts_in
+from bimix_sweep.data.reading.fields import MAX_TEXT_BYTES, too_long
 from bimix_sweep.errors import DataError
 
-MAX_TEXT_BYTES = 64_000_000
-"""Maximum bytes of one document; a longer text is a collection without marked document ends."""
 MAX_COMPRESSION = 1000
 """Maximum compression factor of a Parquet column; text compresses less, and more could fill the
 memory."""
@@ -19,38 +19,31 @@ BATCH_BYTES = 16_000_000
 """Approximate bytes of text in Parquet rows that are decoded at once."""
 
 
-def too_long(where: str) -> DataError:
-    """Returns the error for a document of more than MAX_TEXT_BYTES."""
-    return DataError(
-        f"{where} is longer than {MAX_TEXT_BYTES // 10**6} MB, which would be held in memory as "
-        "one document; cut it into documents"
-    )
-
-
-def parquet_texts(filesystem: fs.FileSystem, portion: Portion, column: str) -> Iterator[str]:
-    """Yields the texts of a Parquet file or of some of its blocks.
+def parquet_texts(typed: TypedFile, portion: Portion, field: str) -> Iterator[str | None]:
+    """Yields the texts of a Parquet file or of some of its blocks; None where there is none.
 
     Args:
-        filesystem: the file system that holds the file.
+        typed: the file.
         portion: the part of the file to read.
-        column: column that holds the text.
+        field: column that holds the text; a dot leads into a column of structs.
 
     Raises:
         DataError: the column is missing or holds no text, or a text is too long.
         OSError, pa.ArrowException: the file cannot be read.
     """
     path = portion.path
-    with filesystem.open_input_file(path) as stream, pa.parquet.ParquetFile(stream) as table:
-        schema = table.schema_arrow
-        if column not in schema.names:
-            raise DataError(
-                f"{path} has no column {column!r}; it has {', '.join(schema.names[:8])}"
-            )
-        kind = schema.field(column).type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            raise DataError(f"{path}: column {column!r} is {kind}; need text")
+    if typed.compression is not None:
+        raise DataError(
+            f"{path} is a Parquet file inside another compression, which cannot be read from the "
+            "middle; decompress it"
+        )
+    with (
+        typed.file.filesystem.open_input_file(path) as stream,
+        pa.parquet.ParquetFile(stream) as table,
+    ):
+        names = column_path(table.schema_arrow, field, path)
         for group, ranges in _rows(table.metadata, portion):
-            yield from _group_texts(table, group, ranges, column, path)
+            yield from _group_texts(table, group, ranges, names, path)
 
 
 def _rows(metadata: Any, portion: Portion) -> Iterator[tuple[int, list[tuple[int, int]]]]:
@@ -82,20 +75,20 @@ def _rows(metadata: Any, portion: Portion) -> Iterator[tuple[int, list[tuple[int
 
 
 def _group_texts(
-    table: Any, group: int, ranges: list[tuple[int, int]], column: str, path: str
-) -> Iterator[str]:
+    table: Any, group: int, ranges: list[tuple[int, int]], names: tuple[str, ...], path: str
+) -> Iterator[str | None]:
     """Texts of some row ranges of one row group, decoded in batches of about BATCH_BYTES."""
-    details = table.metadata.row_group(group)
+    details, column = table.metadata.row_group(group), ".".join(names)
     where, batch = f"{path} row group {group}", 1
     for number in range(details.num_columns):
         chunk = details.column(number)
         if chunk.path_in_schema == column:
             size, stored = chunk.total_uncompressed_size, chunk.total_compressed_size
             if size > MAX_TEXT_BYTES * details.num_rows:
-                raise too_long(f"{where}: a text of column {column!r}")
+                raise too_long(f"{where}: a text of field {column!r}")
             if size > BATCH_BYTES and size > MAX_COMPRESSION * stored:
                 raise DataError(
-                    f"{where}: column {column!r} is compressed {size // max(1, stored)}-fold, as "
+                    f"{where}: field {column!r} is compressed {size // max(1, stored)}-fold, as "
                     "no text is, and could fill the memory; leave the file out"
                 )
             batch = max(1, min(1024, BATCH_BYTES * details.num_rows // max(1, size)))
@@ -104,11 +97,8 @@ def _group_texts(
         texts = rows.column(0)
         while left and left[0][0] < place + len(texts):
             low, high = left[0]
-            for text in texts.slice(max(0, low - place), high - max(low, place)).to_pylist():
-                if text is not None:
-                    if len(text) > MAX_TEXT_BYTES:
-                        raise too_long(f"{where}: a text of column {column!r}")
-                    yield text
+            part = texts.slice(max(0, low - place), high - max(low, place))
+            yield from texts_in(part, names, where)
             if high > place + len(texts):
                 break
             left.pop(0)

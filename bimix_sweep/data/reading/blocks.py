@@ -34,6 +34,8 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 class Portion:
     """The part of one file that is read."""
 
+    file: int
+    """Number of the file in its source."""
     path: str
     """Path of the file."""
     size: int
@@ -105,7 +107,7 @@ class Blocks:
         chosen: Mapping[int, list[int]]
         if first == 0 and count >= self.total:
             return [
-                Portion(path=path, size=size, num_blocks=int(self._counts[file]))
+                Portion(file=file, path=path, size=size, num_blocks=int(self._counts[file]))
                 for file, (path, size) in enumerate(self.files)
             ]
         numbers = np.arange(first, min(first + count, self.total), dtype=np.int64)
@@ -121,6 +123,7 @@ class Blocks:
         streamed = [file for file in chosen if not self._sought[file]]
         return [
             Portion(
+                file=file,
                 path=self.files[file][0],
                 size=self.files[file][1],
                 num_blocks=int(self._counts[file]),

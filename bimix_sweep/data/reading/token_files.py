@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pyarrow import fs
 
-from bimix_sweep.data.blocks import BLOCK, Portion
+from bimix_sweep.data.finding.stored_file import StoredFile
+from bimix_sweep.data.reading.blocks import BLOCK, Portion
 from bimix_sweep.errors import DataError
 
 Tokens = npt.NDArray[np.unsignedinteger[Any]]
@@ -32,7 +32,7 @@ class TokenFormat:
     """Number format of `.bin` files, little-endian."""
 
 
-def read_tokens(filesystem: fs.FileSystem, portion: Portion, form: TokenFormat) -> Iterator[Tokens]:
+def read_tokens(file: StoredFile, portion: Portion, form: TokenFormat) -> Iterator[Tokens]:
     """Documents of a file or of some of its blocks, as uint16 or uint32.
 
     Each document includes its `end_of_text`, if there is one.
@@ -43,7 +43,7 @@ def read_tokens(filesystem: fs.FileSystem, portion: Portion, form: TokenFormat) 
     """
     path = portion.path
     try:
-        with filesystem.open_input_file(path) as stream:
+        with file.filesystem.open_input_file(path) as stream:
             numbers = _Numbers(stream, path, form)
             for block in range(portion.num_blocks) if portion.blocks is None else portion.blocks:
                 yield from _documents(numbers, block, form)
