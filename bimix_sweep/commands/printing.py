@@ -11,7 +11,8 @@ from bimix_sweep.errors import ConfigError
 from bimix_sweep.text import printable
 
 if TYPE_CHECKING:
-    from bimix_sweep.export.recipe import Binding, Recipe
+    from bimix_sweep.export.recipe import Recipe
+    from bimix_sweep.export.recipe_parts import Binding
 
 
 def print_json(value: Any) -> None:

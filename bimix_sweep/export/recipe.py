@@ -114,7 +114,7 @@ class Recipe(RecipePart):
         description="passes over each domain's tokens in the final run; null where their number is "
         "not known",
     )
-    binding: list[Binding] = []
+    binding: list[Binding] = Field(default=[], description="bounds that have a cost")
     prior: RecipePrior | None = Field(
         default=None, description="mixture that this one stays near; null: none"
     )

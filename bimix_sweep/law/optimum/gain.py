@@ -2,8 +2,8 @@
 
     gain = (F(baseline) - F(mixture)) / F(baseline)
 
-F is the objective without the pull to a prior. The losses of the two mixtures come from one joint
-belief: errors that both have in common cancel, so the interval is that of the difference.
+F is the objective without the pull to a prior. The interval is that of the difference of the two
+objectives (`objective_difference`): errors that both have in common cancel.
 """
 
 from collections.abc import Mapping
@@ -11,14 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bimix_sweep.law.optimum.decision_problem import DecisionProblem
+from bimix_sweep.law.optimum.objective_difference import objective_difference
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.law.posterior.problem_statement import Baseline
-from bimix_sweep.mixture.domains import DomainSet, Mixture
-
-NUM_DRAWS = 4000
-"""Posterior draws of a gain; the ends of its 95 % interval scatter by 3 % of its width."""
-
+from bimix_sweep.mixture.domains import Mixture
 
 BASELINES: dict[Baseline, str] = {
     "today": "today's mixture",
@@ -98,9 +94,6 @@ def predicted_gain(
 ) -> Gain:
     """Predicts the gain of a mixture over a baseline.
 
-    In worlds drawn from the priors of the fit, the interval holds the true gain of the predicted
-    optimum in 90 to 94 % of cases (docs/evidence.md).
-
     Args:
         law: fitted losses.
         mixture: mixture whose gain is wanted.
@@ -113,25 +106,21 @@ def predicted_gain(
         OptimumError: unknown targets, or a step or size that the law cannot predict.
         MixtureError: the law does not know a domain of a mixture.
     """
-    problem = DecisionProblem.of(
+    beside = objective_difference(
         law,
-        DomainSet(names=law.domains),
+        mixture.as_array(law.domains)[None],
+        over,
+        steps=None if step is None else np.array([step]),
+        sizes=None if size is None else np.array([size]),
         weights=weights,
         objective=objective,
-        step=step,
-        size=size,
+        generator=generator,
     )
-    points = np.stack([one.as_array(law.domains) for one in (mixture, over)])
-    belief = law.posterior(points, problem.step, problem.size)
-    expected = problem.objective(np.exp(belief.mean))
-    losses = np.exp(belief.draws(generator or np.random.default_rng(0), NUM_DRAWS))
-    drawn = problem.objective(losses)
-    ends = np.quantile(1 - drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
     return Gain(
         baseline=baseline,
         mixture=over,
-        value=float(1 - expected[0] / expected[1]),
-        lower=float(ends[0]),
-        upper=float(ends[1]),
+        value=-float(beside.difference[0]),
+        lower=-float(beside.high[0]),
+        upper=-float(beside.low[0]),
         measured=False,
     )
