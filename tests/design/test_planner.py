@@ -132,8 +132,8 @@ def test_curves_of_hundreds_of_points_that_wander_settle_a_sweep_as_few_points_d
         state.finish(proposal.trial)
         state.decide()
     refit = state.refit()
-    assert any("251 points were read as up to 9 means" in note for note in refit.law.notes)
-    assert len(refit.law.trials.trial) == 9 * state.trial_record.num_proposed
+    assert any("251 points were read as up to 10 means" in note for note in refit.law.notes)
+    assert len(refit.law.trials.trial) == 10 * state.trial_record.num_proposed
     assert true_regret(refit.optimum.mixture) < min(refit.optimum.regret.upper95, 0.002)
 
 
