@@ -131,6 +131,11 @@ class Interrupt:
         if self._handled:
             raise KeyboardInterrupt
 
+    @property
+    def handled(self) -> bool:
+        """Whether a signal has come that stops the work."""
+        return self._handled
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         first, self._handled = not self._handled, True
         if not (first and self._in_loop):
@@ -161,9 +166,12 @@ def stoppable(progress: Progress, advice: Callable[[], str]) -> Iterator[Interru
     with Interrupt(leave) as interrupt:
         try:
             yield interrupt
-        except (KeyboardInterrupt, SystemExit) as error:
+        except (KeyboardInterrupt, SystemExit, BimixSweepError) as error:
             # While Ray starts, its own SIGTERM handler raises SystemExit with this code.
             if isinstance(error, SystemExit) and error.code != signal.SIGTERM:
+                raise
+            # Code that may not raise (an import in C, a destructor) loses the KeyboardInterrupt.
+            if isinstance(error, BimixSweepError) and not interrupt.handled:
                 raise
             if interrupt.failure is not None:
                 raise interrupt.failure from error

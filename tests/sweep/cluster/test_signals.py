@@ -51,6 +51,24 @@ go on as before"),)).start()
 except SweepError as error:
     sys.exit(f"error: {{error}}")
 """
+LOSING = """
+import os, signal, sys
+from rich.console import Console
+from bimix_sweep.errors import SweepError
+from bimix_sweep.sweep.cluster import signals as interrupt
+from bimix_sweep.sweep.views.terminal import Progress
+
+progress = Progress(Console(stderr=True, force_terminal=False))
+try:
+    with interrupt.stoppable(progress, lambda: "go on as before"):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            pass  # as an import in C loses it
+        raise SweepError("what came of going on")
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
 PREPARING = """
 import sys, time
 from pathlib import Path
@@ -181,3 +199,9 @@ def _speaks_of(process, place):
         return place in (process / "cmdline").read_text(errors="replace")
     except OSError:
         return False
+
+
+def test_a_signal_that_the_code_lost_still_is_what_ended_the_work():
+    process = started("-c", LOSING)
+    assert process.communicate(timeout=PATIENCE)[1] == "stopped; go on as before\n"
+    assert process.returncode == 130
