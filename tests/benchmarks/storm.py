@@ -169,7 +169,12 @@ class Storm:
         said = sweep.log.read_text(errors="replace")
         if sweep.complete() or any(
             other in said
-            for other in ("nothing listens", "the nodes have", "Failed to connect to GCS")
+            for other in (
+                "has not answered for",  # a head that was killed at the same time
+                "nothing listens",
+                "the nodes have",
+                "Failed to connect to GCS",
+            )
         ):
             return False
         if (
