@@ -3,10 +3,10 @@
 A curve segment is the part of a trial's curve within a factor of SEGMENT_WIDTH in
 steps, counted back from the end of the curves. The end itself, within a factor of END_WIDTH of the
 last step of all trials, is a segment of its own: decisions are about it, and where the learning
-rate decays, the order of mixtures still changes there. The error of the parametric law for a mixture
-drifts along the curve. The mean error of a whole curve says less about the last step than the end
-of the curve does. So each segment has its own mean residual, and the discrepancy GP is fitted to
-these.
+rate decays, the order of mixtures still changes there. The error of the parametric law for a
+mixture drifts along the curve. The mean error of a whole curve says less about the last step than
+the end of the curve does. So each segment has its own mean residual, and the discrepancy GP is
+fitted to these.
 
 The segments of a trial share the offset of the trial. Each segment also has the noise of its points
 and a noise of its own, because neighbouring points of a curve wander together. Two causes make
@@ -32,7 +32,7 @@ from bimix_sweep.mixture.simplex import Array
 
 SEGMENT_WIDTH = 1.41
 """Factor in steps that one curve segment spans (docs/evidence.md)."""
-END_WIDTH = 1.05
+END_WIDTH = 1.053
 """Factor in steps that the last segment spans (docs/evidence.md)."""
 MAX_SEGMENTS = 256
 """Largest number of segments of all trials; above it, segments become wider.
@@ -135,15 +135,16 @@ def binned(trials: Trials, y: Array) -> tuple[Trials, Array, tuple[str, ...]]:
 
 
 def _segments_from_end(trials: Trials) -> Array:
-    """(rows,) number of segments, not rounded, from each row to the last step of all trials; 0 for
-    rows in the last segment."""
-    factor = trials.steps.max() / trials.steps[trials.stage]
-    return np.where(factor <= END_WIDTH, 0.0, np.log(factor) / np.log(SEGMENT_WIDTH))
+    """(rows,) number of segments, not rounded, from each row to the last step of all trials."""
+    return np.asarray(
+        np.log(trials.steps.max() / trials.steps[trials.stage]) / np.log(SEGMENT_WIDTH)
+    )
 
 
 def _starts(trials: Trials, from_end: Array) -> Index:
     """(segments,) first row of each segment."""
-    part = np.where(from_end <= 0.15, 0, np.ceil(from_end - 1e-9)).astype(np.int64)
+    end = np.log(END_WIDTH) / np.log(SEGMENT_WIDTH) + 1e-9
+    part = np.where(from_end <= end, 0, np.ceil(from_end - 1e-9)).astype(np.int64)
     key = trials.trial * (part.max() + 1) - part  # steps rise in the rows of a trial
     return np.flatnonzero(np.diff(key, prepend=-1 - part.max()))
 
