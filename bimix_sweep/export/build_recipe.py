@@ -65,7 +65,7 @@ def build_recipe(
     try:
         return Recipe(
             proportions=proportions,
-            gain=_gain(gain_of(law, problem, mixture, comparison)),
+            gain=_gain(gain_of(optimum, law, problem, comparison)),
             at_trials=_at_trials(optimum),
             blends={
                 name: dict(sources)
@@ -93,28 +93,28 @@ def build_recipe(
 
 
 def gain_of(
-    law: FittedLaw, problem: ProblemStatement, mixture: Mixture, comparison: Comparison | None
+    optimum: Optimum, law: FittedLaw, problem: ProblemStatement, comparison: Comparison | None
 ) -> Gain:
     """The gain of the recommended mixture over the problem's baseline.
 
-    It is measured where confirmation trials compared both mixtures, else the law predicts it.
+    It is measured where confirmation trials compared both mixtures, else the law predicts it at the
+    optimum's step and size.
 
     Raises:
         OptimumError, MixtureError: the law cannot predict it.
     """
     name, over = problem.baseline
-    step, size = problem.compared_at
     if comparison is not None and (measured := comparison.gain(name, over)) is not None:
         return measured
     return predicted_gain(
         law,
-        mixture,
+        _recommended_mixture(optimum, comparison),
         over,
         baseline=name,
         weights=problem.weights,
         objective=problem.objective,
-        step=step,
-        size=None if law.sizes is None else size,
+        step=optimum.step,
+        size=optimum.size,
         generator=problem.generator(),
     )
 
@@ -155,12 +155,16 @@ def _prior(optimum: Optimum, problem: ProblemStatement) -> RecipePrior | None:
     )
 
 
+def _recommended_mixture(optimum: Optimum, comparison: Comparison | None) -> Mixture:
+    return optimum.mixture if comparison is None else comparison.recommended_mixture.mixture
+
+
 def _recommended(
     optimum: Optimum, law: FittedLaw, comparison: Comparison | None
 ) -> tuple[Mixture, dict[str, float], dict[str, float]]:
     """The recommended mixture, {target: loss that the law predicts for it}, and the standard
     deviations of these losses."""
-    mixture = optimum.mixture if comparison is None else comparison.recommended_mixture.mixture
+    mixture = _recommended_mixture(optimum, comparison)
     if mixture == optimum.mixture:
         return mixture, dict(optimum.predicted_losses), dict(optimum.predicted_sd)
     predicted, sd = law.predict_with_sd(

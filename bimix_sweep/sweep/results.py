@@ -176,8 +176,7 @@ def _page(
     beyond = gain = None
     if law is not None and optimum is not None and law.problem is not None:
         beyond = not_tested(optimum, law, law.problem, compared=comparison is not None)
-        taken = comparison.recommended_mixture.mixture if comparison else optimum.mixture
-        gain = gain_of(law, law.problem, taken, comparison)
+        gain = gain_of(optimum, law, law.problem, comparison)
     data = ReportData(
         name=config.name,
         domains=history.spec.domains,

@@ -16,7 +16,7 @@ from bimix_sweep.errors import ConfigError, LawError, SweepError, TableError
 from bimix_sweep.export.build_recipe import build_recipe
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.law.fitting.fit_law import FittedLaw
-from bimix_sweep.law.optimum.answer import answer
+from bimix_sweep.law.optimum.answer import answer, best_mixture
 from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.parsing import parse_json
@@ -60,7 +60,7 @@ class StoredLaw:
         """
         if self.comparison is not None:
             return self.comparison.recommended_mixture.mixture
-        return answer(self.law, self.problem).mixture
+        return best_mixture(self.law, self.problem).mixture
 
     def recipe(self, problem: ProblemStatement, within: float, source: Mapping[str, Any]) -> Recipe:
         """The recipe that answers a problem.

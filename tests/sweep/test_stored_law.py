@@ -120,6 +120,19 @@ def test_options_that_repeat_the_sweep_s_own_question_ask_no_other(sweep, tmp_pa
     )
 
 
+@pytest.mark.parametrize("place", ["", "LAW.json"])
+def test_the_steps_of_the_trials_are_another_question_where_the_final_run_is_stated(
+    sweep, tmp_path, place
+):
+    folder, recipe = sweep
+    said = call("optimum", folder / place, "-o", tmp_path / "r.json", "--step", "400")
+    assert "that of the sweep sweep: fidelity of the comparison is that of the trials" in said
+    found = Recipe.read(tmp_path / "r.json")
+    assert found.proportions == recipe.at_trials.proportions
+    assert found.comparison is None
+    assert "The confirmation trials of the sweep" not in " ".join(found.not_tested)
+
+
 def test_a_law_without_its_question_is_the_same_law(sweep):
     folder, _ = sweep
     content = json.loads((folder / "LAW.json").read_text())

@@ -15,11 +15,33 @@ from bimix_sweep.text import magnitude
 
 
 def answer(law: FittedLaw, problem: ProblemStatement, *, within: float = 0.005) -> Optimum:
+    """Returns the `best_mixture` for a decision problem. Where that is for the final run,
+    `at_trials` of the result is the best one at the steps and size of the trials.
+
+    Args and Raises: see `best_mixture`.
+    """
+    best = best_mixture(law, problem, within=within)
+    of_trials = replace(problem, at_final=False)
+    if _fidelity(law, problem) == _fidelity(law, of_trials):
+        return best
+    small = best_mixture(law, of_trials, within=within)
+    return replace(
+        best,
+        at_trials=OptimumAtTrials(
+            mixture=small.mixture,
+            distance=total_variation(best.mixture.as_array(), small.mixture.as_array()),
+            regret=small.regret,
+            step=small.step,
+            size=small.size,
+        ),
+    )
+
+
+def best_mixture(law: FittedLaw, problem: ProblemStatement, *, within: float = 0.005) -> Optimum:
     """Returns the best mixture for a decision problem, as `optimal_mixture` finds it.
 
-    Where the final run is stated, this is the best mixture at its steps and size, and `at_trials`
-    of the result is the best one at the steps and size of the trials. A law without sizes compares
-    at its own size.
+    Where the final run is stated, this is the best mixture at its steps and size. A law without
+    sizes compares at its own size.
 
     Args:
         law: fitted losses.
@@ -30,39 +52,26 @@ def answer(law: FittedLaw, problem: ProblemStatement, *, within: float = 0.005) 
         OptimumError: the law cannot solve the problem.
         MixtureError: the bounds leave no mixture.
     """
-    step, size = problem.compared_at
-    if law.sizes is None and problem.size is None:
-        size = None
-
-    def best_at(step: float | None, size: float | None) -> Optimum:
-        return optimal_mixture(
-            law,
-            problem.final_domains,
-            weights=problem.weights,
-            objective=problem.objective,
-            step=step,
-            size=size,
-            prior=problem.prior,
-            kl=problem.kl,
-            within=within,
-            generator=problem.generator(),
-        )
-
-    best = best_at(step, size)
-    if (step, size) == (problem.step, problem.size):
-        return best
-    small = best_at(problem.step, problem.size)
-    distance = total_variation(best.mixture.as_array(), small.mixture.as_array())
-    return replace(
-        best,
-        at_trials=OptimumAtTrials(
-            mixture=small.mixture,
-            distance=distance,
-            regret=small.regret,
-            step=small.step,
-            size=small.size,
-        ),
+    step, size = _fidelity(law, problem)
+    return optimal_mixture(
+        law,
+        problem.final_domains,
+        weights=problem.weights,
+        objective=problem.objective,
+        step=step,
+        size=size,
+        prior=problem.prior,
+        kl=problem.kl,
+        within=within,
+        generator=problem.generator(),
     )
+
+
+def _fidelity(law: FittedLaw, problem: ProblemStatement) -> tuple[float | None, float | None]:
+    """Step and size at which losses are compared; the size of the final run says nothing to a law
+    without sizes."""
+    step, size = problem.compared_at
+    return step, problem.size if law.sizes is None else size
 
 
 def not_tested(

@@ -240,6 +240,11 @@ class ProblemStatement:
             confirmation_result=str(data["confirmation_result"]),
         )
 
+    @property
+    def _compared_in_words(self) -> str:
+        at_trials = self.compared_at == (self.step, self.size)
+        return f"that of the {'trials' if at_trials else 'final run'}"
+
     def _parts(self, targets: tuple[str, ...]) -> dict[str, float | str | None]:
         """{name: value} of everything that changes the optimum or the statements beside it."""
         weights = dict.fromkeys(targets, 1.0) if self.weights is None else self.weights
@@ -259,6 +264,7 @@ class ProblemStatement:
             "max_epochs": None if final.tokens is None else final.max_epochs,
             "step": self.step,
             "size": self.size,
+            "fidelity of the comparison": None if self.final is None else self._compared_in_words,
             "kl": self.kl,
         }
         near = {} if self.prior is None else self.prior.as_dict()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from bimix_sweep.design.stopping import Decision
 from bimix_sweep.design.trial import CONFIRMATION, Proposal
 from bimix_sweep.errors import BimixSweepError, SweepError
-from bimix_sweep.law.optimum.answer import answer
+from bimix_sweep.law.optimum.answer import best_mixture
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.coordinator.progress_log import SweepLog
 from bimix_sweep.sweep.coordinator.replicas import Replicas
@@ -240,7 +240,7 @@ class Decisions:
                 f"{advice(planning_replica, self._folder)}"
             )
         problem = planning_replica.spec.problem(planning_replica.first.name, refit.num_points)
-        chosen = answer(law, problem).mixture
+        chosen = best_mixture(law, problem).mixture
         mixtures = confirmation_mixtures(planning_replica, chosen)
         what = f"the predicted optimum {describe(chosen.as_dict())}"
         if (distance := nearest_confirmation(planning_replica, mixtures, chosen)) is None:
