@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.design.stopping import Decision
-from bimix_sweep.law.optimum.optimal_mixture import Optimum, optimal_mixture
+from bimix_sweep.law.optimum.optimal_mixture import Optimum, optimum_in
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.simplex import total_variation
 from bimix_sweep.seeding import rng
@@ -33,15 +33,9 @@ class Refit:
 def optimum_of(spec: SweepSpec, law: FittedLaw, num_points: int) -> Optimum:
     """Finds the predicted optimum of a law fitted to `num_points` points, for the sweep's objective
     and target fidelity."""
-    return optimal_mixture(
-        law,
-        spec.domains,
-        weights=spec.weights,
-        objective=spec.objective,
-        step=spec.steps,
-        size=spec.size,
-        prior=spec.prior,
-        kl=spec.kl,
+    return optimum_in(
+        spec.decision_problem(law),
+        spec.domains.names,
         generator=rng(spec.seed, "optimum", num_points),
     )
 

@@ -7,7 +7,7 @@ result also has the near-optimal region, the binding bounds and their cost, and 
 where the true optimum is and how much is lost by this mixture.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,16 +119,39 @@ def optimal_mixture(
         OptimumError: unknown domains or targets, no positive weight, a size of which the law knows
             nothing, or a prior that the bounds exclude.
     """
-    generator = generator or np.random.default_rng(0)
     problem = DecisionProblem.of(
         law, domains, weights=weights, objective=objective, step=step, size=size, prior=prior, kl=kl
     )
+    return optimum_in(
+        problem,
+        domains.names,
+        within=within,
+        generator=generator or np.random.default_rng(0),
+    )
+
+
+def optimum_in(
+    problem: DecisionProblem,
+    names: Sequence[str],
+    *,
+    within: float = 0.005,
+    generator: np.random.Generator,
+) -> Optimum:
+    """Solves a decision problem.
+
+    Args:
+        problem: decision problem.
+        names: domains of the result, in its order.
+        within: width of the near-optimal region, a fraction of the objective.
+        generator: for posterior draws.
+    """
+    law = problem.law
     best, scope = solve(problem, generator)
     minimised = problem.objective_function(parametric=scope == "global")
     level = best.value + within * abs(best.value)
     extremes = extreme_members(minimised, best, level, problem.lower, problem.upper)
     lost, drawn = regret(problem, best, extremes, generator)
-    columns = {name: law.domains.index(name) for name in domains.names}
+    columns = {name: law.domains.index(name) for name in names}
     predicted = law.gradient(best.point[None], problem.step, problem.size)[0][0]
     ends = np.quantile(np.concatenate([drawn, best.point[None]]), [0.025, 0.975], axis=0)
     return Optimum(

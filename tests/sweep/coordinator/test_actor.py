@@ -13,7 +13,7 @@ from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.errors import BimixSweepError, DivergedError, JournalError, SweepError
 from bimix_sweep.journal.segments import read
 from bimix_sweep.journal.writer import Journal
-from bimix_sweep.law.optimum.optimal_mixture import optimal_mixture
+from bimix_sweep.law.optimum.optimal_mixture import optimum_in
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.sweep.coordinator.actor import LawActor
 from bimix_sweep.sweep.history.events import SweepEvent
@@ -222,8 +222,8 @@ def test_a_regret_that_overflowed_is_not_known_and_its_refit_can_be_written(
     actor = open_actor()
     monkeypatch.setattr(
         refit,
-        "optimal_mixture",
-        lambda *args, **options: _overflowed(optimal_mixture(*args, **options)),
+        "optimum_in",
+        lambda *args, **options: _overflowed(optimum_in(*args, **options)),
     )
     for number in range(8):
         train(actor, actor.propose(f"t{number:04d}"))
