@@ -44,20 +44,33 @@ def candidate_trials(
     fidelities: Fidelities,
     pool: Pool | None,
 ) -> Candidates:
-    """Returns the candidates: each of `candidate_mixtures` at every fidelity to choose from, or the
-    trials of a pool.
+    """Returns the candidates: untried mixtures inside the bounds, near the optimum and anywhere, and
+    finished mixtures to repeat, each at every fidelity to choose from; or the trials of a pool.
+
+    Where every mixture of the first kind was tried and no finished mixture is inside the bounds,
+    the tried mixtures are candidates, too.
 
     Args:
-        problem, domains, order, near, known, finished, generator, num_broad: as for
-            `candidate_mixtures`.
+        problem: decision problem on the current law.
+        domains: domains and bounds of the trials.
+        order: index of each of `domains` among the law's domains.
+        near: (n, law's domains) mixtures near the optimum.
+        known, finished: (n, law's domains) mixtures of all trials, and of the finished ones.
+        generator: for the mixtures that may be anywhere.
+        num_broad: number of mixtures that may be anywhere.
         fidelities: fidelities to choose from.
         pool: trials to choose among; None: every mixture inside the bounds is possible.
     """
     if pool is not None:
         return _of_pool(pool, problem, domains, order, finished, fidelities)
-    fresh, again = candidate_mixtures(
-        problem, domains, order, near, known, finished, generator, num_broad
-    )
+    num_domains = len(problem.law.domains)
+    lower, upper = in_law_order(np.stack([domains.lower, domains.upper]), order, num_domains)
+    broad = in_law_order(random_mixtures(domains, generator, num_broad), order, num_domains)
+    fresh = np.concatenate([project(near, lower, upper), broad])
+    tried = np.array([domains.same(known[:, order], row).any() for row in fresh[:, order]])
+    again = _replicates(problem, domains, order, finished)
+    if len(again) or not tried.all():
+        fresh = fresh[~tried]
     mixtures, times = np.concatenate([fresh, again]), len(fidelities.choices)
     return Candidates(
         mixtures=np.tile(mixtures, (times, 1)),
@@ -86,43 +99,6 @@ def _of_pool(
         at=[choice for choice in choices for _ in pool.at(choice)],
         repeats=np.array([domains.same(known, row).any() for row in mixtures]),
     )
-
-
-def candidate_mixtures(
-    problem: DecisionProblem,
-    domains: DomainSet,
-    order: list[int],
-    near: Array,
-    known: Array,
-    finished: Array,
-    generator: np.random.Generator,
-    num_broad: int,
-) -> tuple[Array, Array]:
-    """Returns two (n, law's domains) arrays: untried mixtures inside the bounds, near the optimum
-    and anywhere; and finished mixtures to repeat.
-
-    Args:
-        problem: decision problem on the current law.
-        domains: domains and bounds of the trials.
-        order: index of each of `domains` among the law's domains.
-        near: (n, law's domains) mixtures near the optimum.
-        known, finished: (n, law's domains) mixtures of all trials, and of the finished ones.
-        generator: for the mixtures that may be anywhere.
-        num_broad: number of mixtures that may be anywhere.
-
-    Where every mixture of the first kind was tried and no finished mixture is inside the bounds,
-    the first array holds the tried mixtures, too.
-    """
-    lower, upper = in_law_order(
-        np.stack([domains.lower, domains.upper]), order, len(problem.law.domains)
-    )
-    broad = in_law_order(
-        random_mixtures(domains, generator, num_broad), order, len(problem.law.domains)
-    )
-    fresh = np.concatenate([project(near, lower, upper), broad])
-    tried = np.array([domains.same(known[:, order], row).any() for row in fresh[:, order]])
-    again = _replicates(problem, domains, order, finished)
-    return (fresh if tried.all() and not len(again) else fresh[~tried]), again
 
 
 def _replicates(
