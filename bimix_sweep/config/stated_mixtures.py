@@ -97,8 +97,8 @@ def _outside(today: Mixture | None, domains: DomainSet) -> tuple[str, ...]:
     if today is None or not (broken := domains.broken(today.as_array(domains.names))):
         return ()
     return (
-        f"today's mixture breaks the bounds of {domains.bounds_in_words(broken)}; it is trained as stated, as the baseline, "
-        "and is not recommended",
+        f"today's mixture breaks the bounds of {domains.bounds_in_words(broken)}; it is trained as "
+        "stated, as the baseline, and is not recommended",
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from bimix_sweep.errors import MixtureError
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE, Array
+from bimix_sweep.text import listed
 
 ROUNDED = 0.004
 """Largest difference from 1 of the sum of rounded proportions."""
@@ -49,7 +50,8 @@ class StatedMixture:
         """
         if unknown := [name for name in values if name not in domains.names]:
             raise MixtureError(
-                f"{what} names {_listed(unknown)}; the domains are {_listed(domains.names)}"
+                f"{what} names {listed(unknown, MAX_NAMED)}; the domains are "
+                f"{listed(domains.names, MAX_NAMED)}"
             )
         for name, value in values.items():
             if not 0 <= value <= MAX_COUNT:
@@ -61,7 +63,9 @@ class StatedMixture:
         notes = [*_normalised(what, total, max(values.values(), default=0.0))]
         held = zip(domains.names, domains.upper, strict=True)
         if absent := [name for name, high in held if high > 0 and name not in values]:
-            notes.append(f"{what} does not name {_listed(absent)}; a domain not named counts as 0")
+            notes.append(
+                f"{what} does not name {listed(absent, MAX_NAMED)}; a domain not named counts as 0"
+            )
         rows = np.array([values.get(name, 0.0) for name in domains.names]) / total
         return cls(mixture=Mixture.from_array(domains.names, rows), notes=tuple(notes))
 
@@ -79,8 +83,8 @@ def natural_mixture(what: str, domains: DomainSet) -> Mixture:
     known = zip(domains.names, domains.tokens, domains.upper, strict=True)
     if unknown := [name for name, tokens, high in known if high > 0 and math.isinf(tokens)]:
         raise MixtureError(
-            f"{what} is natural, and the tokens of {_listed(unknown)} are not known; state the "
-            "tokens of each domain, or the proportions"
+            f"{what} is natural, and the tokens of {listed(unknown, MAX_NAMED)} are not known; "
+            "state the tokens of each domain, or the proportions"
         )
     tokens = np.where(domains.upper_array > 0, domains.tokens, 0.0)
     return Mixture.from_array(domains.names, tokens / tokens.sum())
@@ -116,9 +120,3 @@ def _normalised(what: str, total: float, largest: float) -> Sequence[str]:
         f"{what} sums to {total:.6g}; need proportions with the sum 1 (rounding up to {ROUNDED:g} "
         "is normalised), or numbers of tokens"
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = len(names) - MAX_NAMED
-    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -18,12 +18,12 @@ from bimix_sweep.mixture.joining.long_form import spread
 from bimix_sweep.mixture.joining.patterns import (
     chosen,
     like_losses,
-    listed,
     matching,
     named,
     numeric,
 )
 from bimix_sweep.mixture.joining.sources import Source, UserFile, read_source
+from bimix_sweep.text import listed
 
 SPECIAL = {
     "trial": ("trial",),

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 
 from bimix_sweep.errors import TableError
-from bimix_sweep.mixture.joining.patterns import listed
 from bimix_sweep.mixture.joining.sources import UserFile
+from bimix_sweep.text import listed
 
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
 

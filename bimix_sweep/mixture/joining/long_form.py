@@ -6,8 +6,8 @@ import pyarrow as pa
 
 from bimix_sweep.errors import TableError
 from bimix_sweep.mixture.joining.keys import texts
-from bimix_sweep.mixture.joining.patterns import listed
 from bimix_sweep.mixture.joining.sources import UserFile
+from bimix_sweep.text import listed
 
 
 def spread(

@@ -13,6 +13,7 @@ import pyarrow as pa
 from bimix_sweep.errors import TableError
 from bimix_sweep.mixture.column_parsing import MISSING
 from bimix_sweep.mixture.goals import LOSS_NAME, named_accuracy
+from bimix_sweep.text import listed
 
 
 def matching(columns: Iterable[str], pattern: str) -> dict[str, str]:
@@ -105,9 +106,3 @@ def numeric(columns: Mapping[str, pa.Array], *, fractions: bool = False) -> list
 def like_losses(names: Iterable[str]) -> list[str]:
     """Returns the names that a loss or another metric may have."""
     return [n for n in names if LOSS_NAME.search(n.lower()) or named_accuracy(n)]
-
-
-def listed(names: Iterable[str], most: int = 12) -> str:
-    """Returns the first names as a list for a message."""
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

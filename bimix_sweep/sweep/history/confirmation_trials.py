@@ -1,9 +1,10 @@
 """Selects the confirmation trials: their mixtures, their names and their order.
 
 A predicted optimum is recommended only after a trial of it has run beside today's mixture where it
-is stated, the best measured, the uniform and the natural mixture, each with the same two seeds. If two of these mixtures are the
-same, it is trained once and carries both labels. A sweep that a change reopened ends in new
-confirmation trials; an earlier confirmation trial with the same mixture and seed is reused.
+is stated, the best measured, the uniform and the natural mixture, each with the same two seeds. If
+two of these mixtures are the same, it is trained once and carries both labels. A sweep that a
+change reopened ends in new confirmation trials; an earlier confirmation trial with the same mixture
+and seed is reused.
 """
 
 import math

@@ -15,6 +15,7 @@ from typing import Literal
 from bimix_sweep.design.trial import CONFIRMATION, DROPPED, TrialRecord
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE
 from bimix_sweep.sweep.history.history import SweepHistory
+from bimix_sweep.text import listed
 
 RetryFailed = int | Literal["all"] | None
 """Which failed trials run again.
@@ -126,9 +127,7 @@ def _needed(history: SweepHistory, record: TrialRecord) -> bool:
 
 
 def _counted(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    listed = f"{', '.join(names[:MAX_NAMED])}{more}"
-    return f"{len(names)} trial{'s' * (len(names) > 1)} ({listed})"
+    return f"{len(names)} trial{'s' * (len(names) > 1)} ({listed(names, MAX_NAMED)})"
 
 
 def _are(names: Sequence[str]) -> str:
