@@ -15,6 +15,7 @@ from bimix_sweep.commands import jobs, setup, sweeps
 from bimix_sweep.commands.command_classes import OneThread, WithTrainers
 from bimix_sweep.commands.export import export
 from bimix_sweep.commands.fit import fit
+from bimix_sweep.commands.interrupts import keeping_interrupts
 from bimix_sweep.commands.optimum import optimum
 from bimix_sweep.commands.plan import plan
 from bimix_sweep.commands.predict import predict
@@ -51,7 +52,8 @@ class _OneLineErrors(TyperGroup):
     # typer passes its own subclass of click.Context to a group
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         try:
-            return super().invoke(ctx)
+            with keeping_interrupts():
+                return super().invoke(ctx)
         except typer.BadParameter as error:
             # the library that parses options puts this prefix before the message
             error.message = error.message.removeprefix("Value error, ")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bimix_sweep.commands.interrupts import keeping_interrupts
 from bimix_sweep.commands.options import (
     Address,
     ChangedConfig,
@@ -129,7 +130,8 @@ def _explain_early_interrupt() -> Iterator[None]:
     From then on the driver itself prints how to resume the sweep.
     """
     try:
-        yield
+        with keeping_interrupts():
+            yield
     except KeyboardInterrupt as error:
         if error.__cause__ is None:
             print_progress("stopped before the sweep began; start it again with the same command")

@@ -166,12 +166,12 @@ def stoppable(progress: Progress, advice: Callable[[], str]) -> Iterator[Interru
     with Interrupt(leave) as interrupt:
         try:
             yield interrupt
-        except (KeyboardInterrupt, SystemExit, BimixSweepError) as error:
+        except (KeyboardInterrupt, SystemExit, BimixSweepError, ImportError) as error:
             # While Ray starts, its own SIGTERM handler raises SystemExit with this code.
             if isinstance(error, SystemExit) and error.code != signal.SIGTERM:
                 raise
             # Code that may not raise (an import in C, a destructor) loses the KeyboardInterrupt.
-            if isinstance(error, BimixSweepError) and not interrupt.handled:
+            if isinstance(error, (BimixSweepError, ImportError)) and not interrupt.handled:
                 raise
             if interrupt.failure is not None:
                 raise interrupt.failure from error
