@@ -11,18 +11,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from bimix_sweep.commands import jobs, setup, sweeps
 from bimix_sweep.commands.command_classes import OneThread, WithTrainers
-from bimix_sweep.commands.export import export
-from bimix_sweep.commands.fit import fit
 from bimix_sweep.commands.interrupts import keeping_interrupts
-from bimix_sweep.commands.optimum import optimum
-from bimix_sweep.commands.plan import plan
-from bimix_sweep.commands.predict import predict
-from bimix_sweep.commands.propose import propose
-from bimix_sweep.commands.record import record
-from bimix_sweep.commands.replay import replay
-from bimix_sweep.commands.table import table
+from bimix_sweep.commands.laws.export import export
+from bimix_sweep.commands.laws.fit import fit
+from bimix_sweep.commands.laws.optimum import optimum
+from bimix_sweep.commands.laws.predict import predict
+from bimix_sweep.commands.laws.replay import replay
+from bimix_sweep.commands.laws.table import table
+from bimix_sweep.commands.sweeps import jobs, running, setup
+from bimix_sweep.commands.sweeps.plan import plan
+from bimix_sweep.commands.sweeps.propose import propose
+from bimix_sweep.commands.sweeps.record import record
 from bimix_sweep.errors import BimixSweepError
 from bimix_sweep.text import printable
 
@@ -115,20 +115,20 @@ _CLASSES = {
             replay,
             propose,
             record,
-            sweeps.report,
+            running.report,
         ),
         OneThread,
     ),
 }
 for _command in (
-    sweeps.demo,
+    running.demo,
     setup.init,
     setup.doctor,
-    sweeps.schema,
+    running.schema,
     plan,
-    sweeps.run,
-    sweeps.resume,
-    sweeps.extend,
+    running.run,
+    running.resume,
+    running.extend,
     jobs.submit,
     jobs.stop,
     jobs.status,
@@ -141,6 +141,6 @@ for _command in (
     optimum,
     replay,
     export,
-    sweeps.report,
+    running.report,
 ):
     app.command(cls=_CLASSES.get(_command))(_command)

@@ -31,7 +31,7 @@ def beyond(package):
                 arguments = len(parts.posonlyargs) + len(parts.args) + len(parts.kwonlyargs)
                 if lines > MAX_FUNCTION_LINES:
                     found.append(f"{node.name} has {lines} lines")
-                if arguments > MAX_ARGUMENTS and path.parent.name != "commands":
+                if arguments > MAX_ARGUMENTS and "commands" not in path.parts:
                     found.append(f"{node.name} has {arguments} arguments")
     return found
 
