@@ -2,17 +2,21 @@
 
 import csv
 import json
+import shlex
 import subprocess
 import sys
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 from typer.testing import CliRunner
 
+import bimix_sweep
 from bimix_sweep.cli import BROKEN_PIPE, app
 from bimix_sweep.export.recipe import Recipe
+from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng
 from tests.benchmarks.recording import SHARED
 
@@ -115,6 +119,28 @@ def wandb(folder):
     )
     options = ["--mixture", "mixture.*", "--loss", "eval/*/loss", "--loss", "* loss"]
     return [table, *options, "--trial", "Name"], DOMAINS
+
+
+def test_the_guides_command_for_charts_gives_the_curves(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wandb(tmp_path)
+    runs = [f"run-{n}" for n in range(16)]
+    for name, losses in zip(("web", "code"), LOSSES.T, strict=True):
+        header = ["Step"]
+        for run in runs:
+            header += [f"{run} - eval/{name}/loss{end}" for end in ("", "__MIN", "__MAX")]
+        cells = np.repeat(losses, 3)
+        written(tmp_path / f"chart_{name}.csv", header, [[100, *(2 * cells)], [200, *cells]])
+    guide = (Path(bimix_sweep.__file__).parent / "docs" / "finished-runs.md").read_text()
+    [command] = [line for line in guide.splitlines() if "chart_code.csv" in line]
+    bimix(*shlex.split(command)[1:])
+    table = LossTable.read(tmp_path / "runs.csv")
+    assert (table.domains, table.targets) == (DOMAINS, ("web", "code"))
+    for run, proportions, losses in zip(runs, MIXTURES, LOSSES, strict=True):
+        rows = [n for n, trial in enumerate(table.trials) if trial == run]
+        assert table.steps[rows].tolist() == [100, 200]
+        np.testing.assert_allclose(table.proportions[rows], [proportions] * 2)
+        np.testing.assert_allclose(table.losses[rows], [2 * losses, losses])
 
 
 @pytest.mark.parametrize("origin", [regmix, olmix, marin, wandb])

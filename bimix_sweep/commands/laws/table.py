@@ -21,7 +21,8 @@ Files = Annotated[
     typer.Argument(
         metavar="MIXTURES [LOSSES]",
         help="CSV (commas, semicolons or tabs) or Parquet with proportions; then, where they are "
-        "elsewhere, the losses: such a file, or the JSON results of lm-eval (files or a folder).",
+        "elsewhere, the losses: such a file, charts of W&B (CSV), or the JSON results of lm-eval "
+        "(files or a folder).",
     ),
 ]
 TableOut = Annotated[

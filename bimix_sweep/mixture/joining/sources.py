@@ -1,4 +1,4 @@
-"""Reads one of a user's files for a join: CSV, Parquet, an export of W&B or MLflow, lm-eval JSON.
+"""Reads one of a user's files for a join: CSV, Parquet, exports of W&B or MLflow, lm-eval JSON.
 
 An export may have a column of dictionaries, as `wandb.Api` and pandas write `config` and `summary`.
 Such a column becomes one column for each entry, `config.mixture.web`. Rows of runs that did not
@@ -16,11 +16,13 @@ import pyarrow as pa
 
 from bimix_sweep.errors import TableError
 from bimix_sweep.mixture.columns import distinct_columns, read_columns
+from bimix_sweep.mixture.joining.charts import are_charts, is_chart, of_charts, read_charts
 from bimix_sweep.mixture.joining.evaluations import is_evaluation, read_evaluations
 from bimix_sweep.text import shown
 
 Source = Any
-"""A file's path or URI, an Arrow table, a DataFrame, or lm-eval results (a folder or JSON files)."""
+"""A file's path or URI, an Arrow table, a DataFrame, lm-eval results (a folder or JSON files), or
+several charts of W&B (CSV files)."""
 STATE_NAMES = ("State", "state", "Status", "status")
 """Columns in which W&B and MLflow say how a run ended."""
 FINISHED = "finished"
@@ -59,6 +61,9 @@ def read_source(source: Source) -> UserFile:
     Raises:
         TableError: it cannot be read, or no row of a finished run is left.
     """
+    if are_charts(source):
+        name, columns, notes = read_charts(source)
+        return UserFile(name=name, columns=columns, notes=notes)
     if is_evaluation(source):
         name, columns, notes = read_evaluations(source)
         return UserFile(name=name, columns=columns, notes=notes)
@@ -66,6 +71,9 @@ def read_source(source: Source) -> UserFile:
         name, columns = "the Arrow table", distinct_columns("the Arrow table", source)
     elif isinstance(source, str | Path):
         name, columns = str(source), read_columns(source)
+        if is_chart([column.strip() for column in columns]):
+            columns, notes = of_charts({name: columns})
+            return UserFile(name=name, columns=columns, notes=notes)
     elif hasattr(source, "columns"):
         table = pa.Table.from_pandas(source, preserve_index=False)
         name, columns = "the DataFrame", distinct_columns("the DataFrame", table)

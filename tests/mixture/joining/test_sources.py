@@ -90,6 +90,59 @@ def test_a_csv_of_the_wandb_page_leaves_out_crashed_runs_and_fills_absent_domain
     assert "the steps are those of W&B's column _step" in said
 
 
+RUNS = """"Name","State","mix.web","mix.code"
+"misty - sun-1","finished","0.25","0.75"
+"calm-fog-3","finished","1","0"
+"""
+
+
+def chart(metric, axis="Step", high="3.5"):
+    """Two curves, as W&B's page exports a chart: a column for each run, empty where it has none."""
+    first, second = f"misty - sun-1 - {metric}", f"calm-fog-3 - {metric}"
+    names = [f"{name}{end}" for name in (first, second) for end in ("", "__MIN", "__MAX")]
+    header = ",".join(f'"{name}"' for name in [axis, *names])
+    return f"{header}\n100,4.5,4.5,4.5,,,\n200,3.25,3,{high},2.5,2.5,2.5\n300,,,,2,2,2\n"
+
+
+def test_charts_of_several_runs_give_a_curve_for_each_run(tmp_path):
+    files = [written(tmp_path, RUNS, "runs.csv")]
+    for name in ("web", "code"):
+        files.append(written(tmp_path, chart(f"eval/{name}/loss"), f"{name}.csv"))
+    options = {"mixture": ["mix.*"], "loss": ["eval/*/loss"]}
+    for given, targets in ((files[1], ("web",)), (files[1:], ("web", "code"))):
+        table = LossTable.join(files[0], given, **options)
+        assert (table.domains, table.targets) == (("web", "code"), targets)
+        rows = zip(table.trials, table.steps, table.proportions[:, 0], table.losses, strict=True)
+        assert sorted((*key, *losses) for *key, losses in rows) == [
+            ("calm-fog-3", 200, 1, *[2.5] * len(targets)),
+            ("calm-fog-3", 300, 1, *[2] * len(targets)),
+            ("misty - sun-1", 100, 0.25, *[4.5] * len(targets)),
+            ("misty - sun-1", 200, 0.25, *[3.25] * len(targets)),
+        ]
+        assert f"{files[1]}: 1 values are means of several points of a curve" in "".join(
+            table.notes
+        )
+
+
+def test_charts_that_do_not_fit_together_are_refused(tmp_path):
+    runs, web = (
+        written(tmp_path, RUNS, "runs.csv"),
+        written(tmp_path, chart("eval/web/loss"), "w.csv"),
+    )
+    other = written(tmp_path, chart("eval/web/loss").replace("4.5", "4"), "other.csv")
+    with pytest.raises(
+        TableError, match=r"eval/web/loss = 4 at step 100, and another chart has 4\.5"
+    ):
+        LossTable.join(runs, [web, other])
+    over = written(tmp_path, chart("eval/code/loss", axis="tokens"), "over.csv")
+    with pytest.raises(
+        TableError, match=r"over\.csv: the x axes of the charts differ \(Step, tokens"
+    ):
+        LossTable.join(runs, [web, over])
+    with pytest.raises(TableError, match=r"runs\.csv is no chart of W&B; of more than two files"):
+        LossTable.join(runs, [web, runs])
+
+
 def test_dictionaries_of_wandbs_api_are_opened(tmp_path):
     """As the public API's example writes runs: a DataFrame of `config`, `summary` and `name`."""
     frame = pandas.DataFrame(
