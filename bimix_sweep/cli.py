@@ -20,6 +20,7 @@ from bimix_sweep.commands.laws.predict import predict
 from bimix_sweep.commands.laws.replay import replay
 from bimix_sweep.commands.laws.table import table
 from bimix_sweep.commands.sweeps import jobs, running, setup
+from bimix_sweep.commands.sweeps.log import log
 from bimix_sweep.commands.sweeps.plan import plan
 from bimix_sweep.commands.sweeps.propose import propose
 from bimix_sweep.commands.sweeps.record import record
@@ -133,6 +134,7 @@ for _command in (
     jobs.stop,
     jobs.status,
     jobs.watch,
+    log,
     propose,
     record,
     table,

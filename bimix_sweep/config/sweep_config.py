@@ -29,6 +29,7 @@ from bimix_sweep.config.sections import (
 from bimix_sweep.config.stated_mixtures import StatedMixtures
 from bimix_sweep.config.stated_sections import PriorConfig, Today, shared_weights
 from bimix_sweep.config.text_sections import DomainConfig
+from bimix_sweep.config.tracking_sections import TrackingConfig
 from bimix_sweep.config.trainer_sections import (
     ENTRY_POINT,
     CommandConfig,
@@ -85,6 +86,7 @@ class SweepConfig(Section):
         json_schema_extra=allow_entry_point,
     )
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
+    tracking: TrackingConfig | None = Field(None, description="Trackers that show the sweep")
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     stop: StopConfig = Field(default_factory=StopConfig)
     out: Place = Field(
@@ -193,13 +195,11 @@ class SweepConfig(Section):
     def digest(self) -> str:
         """Hash of every key that can change the results.
 
-        The keys left out are the name, the output folder, the resources and the trainer's folder.
+        The keys left out are name, out, resources, tracking and the trainer's folder.
         """
-        content = {
-            key: value
-            for key, value in self.public().items()
-            if key not in ("out", "resources", "name")
-        }
+        content = self.public()
+        for key in ("out", "resources", "name", "tracking"):
+            del content[key]
         if self.trainer != "builtin":
             del content["trainer"]["folder"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

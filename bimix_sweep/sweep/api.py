@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
+from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.errors import SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.sweep.cluster.connection import check_address
@@ -23,10 +24,11 @@ from bimix_sweep.sweep.history.retries import RetryFailed, retriable
 from bimix_sweep.sweep.history.spec import sweep_spec
 from bimix_sweep.sweep.jobs.job_file import check_shared
 from bimix_sweep.sweep.results import write_page, write_results
-from bimix_sweep.sweep.trainers.base import Prepare
+from bimix_sweep.sweep.trainers.base import Prepare, Trainer
 from bimix_sweep.sweep.trainers.prepare import prepare_trainer
 from bimix_sweep.sweep.trainers.texts import check_texts, restore_store
 from bimix_sweep.sweep.views.terminal import Progress
+from bimix_sweep.sweep.views.tracking.beside import check_trackers, logged
 from bimix_sweep.sweep.workspace.paths import CONFIG, begun, check_foreign, held, sweep_folder
 
 
@@ -199,18 +201,19 @@ class _Session:
 
     def begin(self, config: SweepConfig) -> Recipe:
         """Prepares the trainer, writes the configuration and runs a sweep from its beginning."""
+        check_trackers(config.tracking)
         trainer = self.prepare(config, self.folder, self.shown.say)
         spec = sweep_spec(config, trainer.facts)
         files.write_text(
             locations.join(self.folder, CONFIG),
             config.model_copy(update={"out": self.folder}).to_yaml(),
         )
-        sweep = PreparedSweep(config=config, folder=self.folder, trainer=trainer, spec=spec)
-        return drive(sweep, self.address, self.shown, self.interrupt)
+        return self._drive(config, trainer, spec)
 
     def go_on(self, history: SweepHistory, change: Change, retry_failed: RetryFailed) -> Recipe:
         """Prepares a change and the trainer, and continues a sweep that has begun."""
         folder, config, say = self.folder, change.config, self.shown.say
+        check_trackers(config.tracking)
         if history.first.data.get("store") is not None:
             restore_store(folder, history, say)
             check_texts(folder, config, change.added, say)
@@ -220,8 +223,20 @@ class _Session:
         if change.what:
             check_change(history, change, spec, trainer.facts.data)
             stage(folder, change)
-        sweep = PreparedSweep(config=config, folder=folder, trainer=trainer, spec=spec)
-        return drive(sweep, self.address, self.shown, self.interrupt, change, retry_failed)
+        return self._drive(config, trainer, spec, change, retry_failed)
+
+    def _drive(
+        self,
+        config: SweepConfig,
+        trainer: Trainer,
+        spec: SweepSpec,
+        change: Change | None = None,
+        retry_failed: RetryFailed = None,
+    ) -> Recipe:
+        """Runs the prepared sweep, and logs it to its trackers meanwhile."""
+        sweep = PreparedSweep(config=config, folder=self.folder, trainer=trainer, spec=spec)
+        with logged(self.folder, config.tracking, self.shown.say):
+            return drive(sweep, self.address, self.shown, self.interrupt, change, retry_failed)
 
 
 @contextlib.contextmanager

@@ -14,11 +14,14 @@ from bimix_sweep.config import SweepConfig
 Path = tuple[str, ...]
 """The keys that lead to a value of the configuration."""
 
-FREE = ("budget", "stop", "resources", "name", "out", "objective", "today", "prior", "final")
+FREE = (
+    *("budget", "stop", "resources", "tracking", "name", "out"),
+    *("objective", "today", "prior", "final"),
+)
 """Sections of the configuration that may change as a whole."""
 WHOLE = (("today",), ("prior", "mixture"))
 """Keys whose mapping is one value."""
-SILENT = (("name",), ("out",), ("resources",), ("trainer", "folder"))
+SILENT = (("name",), ("out",), ("resources",), ("tracking",), ("trainer", "folder"))
 """Keys that do not affect the results."""
 ADVICE = {
     ("seed",): "proposals and trials follow from it",

@@ -135,6 +135,22 @@ def test_doctor_finds_nothing_in_the_way_and_names_what_is(texts, monkeypatch):
     )
 
 
+def test_doctor_tells_what_a_tracker_needs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (tmp_path / "sweep.yaml").write_text(
+        "domains: {a: {}, b: {}}\ntrainer: {command: ['true', '{job}']}\n"
+        "tracking: {wandb: {project: mixtures}}\n"
+    )
+    findings = json.loads(bimix("doctor", "sweep.yaml", "--json", code=1))["findings"]
+    [found] = [finding for finding in findings if finding["what"] == "tracking"]
+    assert found["state"] == "problem"
+    assert found["message"].startswith(
+        "tracking.wandb: the package wandb is not installed here; install it with: pip install "
+        "'bimix-sweep[tracking]'"
+    )
+
+
 def test_doctor_and_plan_tell_the_weights_that_groups_of_targets_give(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     targets = {"exam": {}, "python": {"group": "code"}, "rust": {"group": "code"}}

@@ -78,7 +78,8 @@ def test_relative_data_is_found_from_the_files_own_folder_and_uris_stay(tmp_path
 
 
 def test_the_digest_follows_what_shapes_results_and_nothing_else():
-    assert parsed().digest == parsed(out="elsewhere", resources={"slots": 3}, name="other").digest
+    shown = {"tracking": {"wandb": {"project": "p"}}, "resources": {"slots": 3}}
+    assert parsed().digest == parsed(out="elsewhere", name="other", **shown).digest
     assert parsed().digest != parsed(seed=1).digest
 
 
@@ -390,6 +391,17 @@ def test_a_secret_in_a_uri_is_refused_and_not_repeated(uri, where):
         ConfigError, match=rf"{where} \(\w+://.*carries a secret .* through the environment"
     ) as refused:
         SweepConfig.parse(content)
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://me:hush@host", "postgresql://me:hush@host/db", "http://host/?token=hush"]
+)
+def test_a_trackers_password_is_refused_and_not_repeated(uri):
+    with pytest.raises(
+        ConfigError, match=r"tracking\.mlflow\.uri \(\w+://.* set MLFLOW_TRACKING_USERNAME and"
+    ) as refused:
+        parsed(tracking={"mlflow": {"uri": uri}})
     assert "hush" not in str(refused.value)
 
 

@@ -469,11 +469,19 @@ def test_other_data_without_a_new_version_or_other_proxies_are_refused(finished)
     assert whole(finished)[0] == []
 
 
-def test_slots_name_and_place_change_without_an_event(finished):
-    ran, after = whole(finished, config(8, name="renamed", resources__slots=7, resources__cpu=2))
+def test_slots_name_place_and_trackers_change_without_an_event(finished):
+    given = config(
+        8,
+        name="renamed",
+        resources__slots=7,
+        resources__cpu=2,
+        tracking__wandb={"project": "mixtures"},
+    )
+    ran, after = whole(finished, given)
     assert ran == []
     assert after.changes == []
-    assert SweepConfig.load(finished / "config.yaml").resources.slots == 7
+    kept = SweepConfig.load(finished / "config.yaml")
+    assert (kept.resources.slots, kept.tracking.wandb.project) == (7, "mixtures")
 
 
 def test_another_share_of_the_text_is_told(tmp_path):

@@ -19,6 +19,7 @@ from bimix_sweep.sweep.preflight.sweep_checks import (
     check_stated_mixtures,
     check_targets,
     check_texts,
+    check_tracking,
     check_trainer,
     check_trials,
 )
@@ -60,6 +61,7 @@ def examine(config_path: str | None, address: str | None) -> list[Finding]:
     findings.append(check_out(config.out if config else "runs"))
     if config is not None:
         findings += [
+            *check_tracking(config, elsewhere),
             *check_targets(config),
             *check_trials(config),
             *check_stated_mixtures(config),

@@ -10,10 +10,11 @@ from pathlib import Path
 from bimix_sweep import files, locations
 from bimix_sweep.config import CommandConfig, StatedMixtures, SweepConfig
 from bimix_sweep.design.initial_design import too_few
-from bimix_sweep.errors import BimixSweepError, ConfigError
+from bimix_sweep.errors import BimixSweepError, ConfigError, SweepError
 from bimix_sweep.mixture.objective import weights_in_words
 from bimix_sweep.sweep.preflight.finding import Finding, gigabytes, ok, problem, warning
 from bimix_sweep.sweep.run_checks import BYTES_PER_TOKEN, config_refusals, text_refusals
+from bimix_sweep.sweep.views.tracking.tracker import check_tracker, configured
 from bimix_sweep.text import shown
 
 DISK_BYTES = 1 << 30
@@ -62,6 +63,22 @@ def _check_folder(out: str) -> Finding:
         if free >= DISK_BYTES
         else problem("out", f"{message}; need {gigabytes(DISK_BYTES)}")
     )
+
+
+def check_tracking(config: SweepConfig, elsewhere: bool) -> Iterator[Finding]:
+    """Checks that the clients of the trackers are installed, and that each tracker has an address.
+
+    Args:
+        config: the configuration.
+        elsewhere: True where the driver may run on a cluster, whose packages are not known here.
+    """
+    for name, tracker in configured(config.tracking).items():
+        try:
+            check_tracker(name, tracker)
+        except SweepError as error:
+            yield (warning if elsewhere else problem)("tracking", str(error))
+        else:
+            yield ok("tracking", f"{name} is installed; its key and address are not tried")
 
 
 def check_targets(config: SweepConfig) -> Iterator[Finding]:

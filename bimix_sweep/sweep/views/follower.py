@@ -6,6 +6,7 @@ since the last poll, so frequent polls of a sweep of thousands of trials cost al
 
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from bimix_sweep import files, locations
@@ -28,7 +29,18 @@ from bimix_sweep.sweep.history.snapshot import Snapshot, snapshot_of
 class Follower:
     """Reads new events of a journal; reads all of it again when another writer takes over."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(
+        self, folder: str, listen: Callable[[AnyEvent, float], None] | None = None
+    ) -> None:
+        """Prepares the follower; the first poll reads the journal.
+
+        Args:
+            folder: folder or URI of the sweep.
+            listen: called with each event, after the history has taken it, and the time at which it
+                was written, seconds since 1970. Where the journal is read again, all events come
+                again, from the first one.
+        """
+        self._listen = listen
         self._journal = locations.join(folder, "journal")
         self._writer = ""
         self._begin()
@@ -137,6 +149,8 @@ class Follower:
         else:
             self.history.replay(event)
         self.num_events, self.last_at = number, at
+        if self._listen is not None:
+            self._listen(event, at)
         if isinstance(event, StartEvent):
             self._began.setdefault(event.trial, at)
         elif isinstance(event, EndEvent):
