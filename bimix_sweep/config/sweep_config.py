@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from bimix_sweep import locations
 from bimix_sweep.config.checks import (
@@ -29,11 +29,9 @@ from bimix_sweep.config.sections import (
 from bimix_sweep.config.stated_mixtures import StatedMixtures
 from bimix_sweep.config.stated_sections import PriorConfig, Today, shared_weights
 from bimix_sweep.config.text_sections import DomainConfig
+from bimix_sweep.config.token_sections import StatedTokenizer, TokensConfig
 from bimix_sweep.config.tracking_sections import TrackingConfig
 from bimix_sweep.config.trainer_sections import (
-    ENTRY_POINT,
-    CommandConfig,
-    FunctionConfig,
     ResourcesConfig,
     TrainerConfig,
     allow_entry_point,
@@ -43,7 +41,6 @@ from bimix_sweep.errors import ConfigError, MixtureError
 from bimix_sweep.mixture.domains import MAX_DOMAINS, DomainSet, check_names
 from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE
-from bimix_sweep.text import shown
 
 
 class SweepConfig(Section):
@@ -65,6 +62,12 @@ class SweepConfig(Section):
         max_length=MAX_DOMAINS,
         description="What is minimised; default: every domain's validation split",
     )
+    tokenizer: StatedTokenizer = Field(
+        None,
+        description="Tokenizer of all text, also of ready-made tokens: its path, or {path, "
+        "end_of_text}; default: one of proxy.vocabulary tokens is trained",
+    )
+    tokens: TokensConfig = Field(default_factory=TokensConfig)
     objective: Literal["mean", "worst"] = Field(
         "mean", description="Weighted mean of the targets' losses, or the worst of them"
     )
@@ -95,21 +98,6 @@ class SweepConfig(Section):
         pattern=r"^[^\x00-\x1f]+$",
         description="The sweep's folder, relative to where the command runs",
     )
-
-    @field_validator("trainer", mode="before")
-    @classmethod
-    def _entry_point(cls, trainer: Any) -> Any:
-        if isinstance(trainer, str) and trainer != "builtin":
-            if not ENTRY_POINT.fullmatch(trainer):
-                raise ValueError(
-                    f"is {shown(trainer)}; need builtin, module:function or {{command: [...]}}"
-                )
-            return {"function": trainer}
-        if not isinstance(trainer, str | dict | FunctionConfig | CommandConfig):
-            raise ValueError(
-                f"is {shown(trainer)}; need builtin, module:function or {{command: [...]}}"
-            )
-        return trainer
 
     @model_validator(mode="after")
     def _fits_the_trainer(self) -> Self:
@@ -176,6 +164,7 @@ class SweepConfig(Section):
         return self.model_copy(
             update={
                 "trainer": trainer,
+                "tokenizer": self.tokenizer and self.tokenizer.anchored(folder),
                 "domains": {k: d.anchored(folder) for k, d in self.domains.items()},
                 "targets": {k: t.anchored(folder) for k, t in self.targets.items()},
             }

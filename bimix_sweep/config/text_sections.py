@@ -46,7 +46,7 @@ class TextConfig(Section):
 
     path: Paths | None = Field(
         None,
-        description="Text: a file, folder, glob ({a,b} and {00..99} too), URI, or '@LIST' for a "
+        description="Text or tokens: a file, folder, glob ({a,b} and {00..99} too), URI, or '@LIST' for a "
         "file with one of these a line; or a list of all these; the builtin trainer needs it",
     )
     field: str = Field(

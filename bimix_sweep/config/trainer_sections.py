@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from bimix_sweep.config.section import Section
 from bimix_sweep.text import shown
@@ -84,11 +84,23 @@ def allow_entry_point(schema: dict[str, Any]) -> None:
     ]
 
 
+def _from_entry_point(trainer: Any) -> Any:
+    """A trainer that is stated as `module:function`, as a mapping; refuses other wrong values."""
+    if isinstance(trainer, str) and trainer != "builtin" and ENTRY_POINT.fullmatch(trainer):
+        return {"function": trainer}
+    if trainer != "builtin" and not isinstance(trainer, dict | FunctionConfig | CommandConfig):
+        raise ValueError(
+            f"is {shown(trainer)}; need builtin, module:function or {{command: [...]}}"
+        )
+    return trainer
+
+
 TrainerConfig = Annotated[
     Annotated[Literal["builtin"], Tag("builtin")]
     | Annotated[FunctionConfig, Tag("function")]
     | Annotated[CommandConfig, Tag("command")],
     Discriminator(_trainer_kind),
+    BeforeValidator(_from_entry_point),
 ]
 TRAINER_KINDS: dict[str, type[Section]] = {"function": FunctionConfig, "command": CommandConfig}
 """{kind of trainer: its section of the configuration}, without the builtin trainer."""

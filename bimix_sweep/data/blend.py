@@ -47,6 +47,10 @@ class Blend:
         """Approximate bytes of text at these proportions, until the first source is used up."""
         return min(source.stored_bytes() / share for source, share in self.parts)
 
+    def num_tokens(self) -> float:
+        """Number of tokens at these proportions, until the first source is used up."""
+        return min(source.num_tokens() / share for source, share in self.parts)
+
     def texts(self) -> Iterator[str]:
         """Texts of the sources in turn, until the first source is used up."""
         for texts in zip(*(source.texts() for source, _ in self.parts), strict=False):

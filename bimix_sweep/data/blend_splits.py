@@ -61,7 +61,9 @@ class BlendSample:
         under `sources`."""
         each = [sample.record() for sample, _ in self.parts]
         total = {
-            key: sum(one.get(key, 0) for one in each) for key in each[0] if key != "reach_bytes"
+            key: sum(one.get(key, 0) for one in each)
+            for key in each[0]
+            if key not in ("reach_bytes", "tokens")
         }
         reached = [one["reach_bytes"] for one in each if "reach_bytes" in one]
         own = [

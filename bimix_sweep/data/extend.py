@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from bimix_sweep.data.blend import Blend
 from bimix_sweep.data.blend_splits import sample_of
 from bimix_sweep.data.prepare import fingerprint_of
 from bimix_sweep.data.reading.token_files import Tokens
+from bimix_sweep.data.reading.tokenizer_file import TextTokenizer
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.split_builder import SplitBuilder
 from bimix_sweep.data.store import TokenStore
@@ -52,9 +52,8 @@ def extend(
     there = {name: renamed.get(name, name) for name in (*store.domains, *store.targets)}
     if taken := [name for name in domains if name in there.values()]:
         raise DataError(f"domain {taken[0]} is in {store.path} already; rename it")
-    path = store.path / "tokenizer.json"
-    tokenizer = Tokenizer.from_file(str(path)) if path.exists() else None
-    _check_kinds(store, domains, text=tokenizer is not None)
+    _check_kinds(store, domains)
+    tokenizer = stored_tokenizer(store)
     held_out, beside = _held_out(store, again)
     splits = SplitBuilder(tokenizer, len(store.validation(store.domains[0])), say, held_out)
     samples = {name: sample_of(name, source) for name, source in domains.items()}
@@ -70,25 +69,43 @@ def extend(
         train=train,
         validation={**{name: validation[name] for name in train}, **validation},
         vocabulary=store.vocabulary,
-        tokenizer=None if tokenizer is None else path.read_text(),
+        tokenizer=tokenizer,
         inputs=fingerprint_of([store.manifest["inputs"], renamed, dict(caps), fingerprints]),
         notes=_joined_notes(store.manifest["notes"], there, splits.notes(samples)),
     )
 
 
-def _check_kinds(store: TokenStore, domains: Mapping[str, Source | Blend], *, text: bool) -> None:
-    """Raises DataError where a source does not hold the kind of data that the store was made of.
+def stored_tokenizer(store: TokenStore) -> TextTokenizer | None:
+    """The tokenizer of a store; None where it is not known.
 
-    Args:
-        store: the store that is extended.
-        domains: the further domains.
-        text: whether the store was made of text; otherwise of tokens.
+    Raises:
+        DataError: the tokenizer is damaged or is gone.
     """
+    if store.tokenizer is None:
+        return None
+    stored = TextTokenizer.read(str(store.path), store.tokenizer["end_of_text"])
+    if stored.sha256 != store.tokenizer["sha256"]:
+        raise DataError(
+            f"{store.path}/tokenizer.json is not the one that the store was made with; bring it "
+            "back, or prepare the store again"
+        )
+    stored.given = store.tokenizer["given"]
+    return stored
+
+
+def _check_kinds(store: TokenStore, domains: Mapping[str, Source | Blend]) -> None:
+    """Raises DataError where a source does not hold the kind of data that the store can take: text
+    if its tokenizer is known, and tokens unless that tokenizer was trained for the store."""
+    text = store.tokenizer is not None
+    tokens = store.tokenizer is None or store.tokenizer["given"]
     for name, source in domains.items():
-        if source.holds_tokens() == text or (not text and source.vocabulary != store.vocabulary):
-            kind = "text" if text else f"tokens of a vocabulary of {store.vocabulary}"
+        ready = source.holds_tokens()
+        fits = (tokens and source.vocabulary == store.vocabulary) if ready else text
+        if not fits:
+            kinds = ["text"] * text + [f"tokens of a vocabulary of {store.vocabulary}"] * tokens
             raise DataError(
-                f"domain {name} holds another kind of data than {store.path}; need {kind}"
+                f"domain {name} holds another kind of data than {store.path}; need "
+                f"{' or '.join(kinds)}"
             )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from bimix_sweep.data.blend import Blend
 from bimix_sweep.data.blend_splits import BlendSample, sample_of
+from bimix_sweep.data.reading.tokenizer_file import TextTokenizer
 from bimix_sweep.data.sample import DocumentSample
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.split_builder import SplitBuilder
@@ -24,8 +25,8 @@ from bimix_sweep.data.store import TokenStore, reusable_store
 from bimix_sweep.data.store_writing import write_store
 from bimix_sweep.data.tokenizing import (
     check_vocabulary,
+    common_vocabulary,
     sample_characters,
-    stated_vocabulary,
     train_tokenizer,
 )
 from bimix_sweep.errors import DataError
@@ -37,6 +38,7 @@ def prepare(
     *,
     out: str | Path,
     vocabulary: int = 2048,
+    tokenizer: TextTokenizer | None = None,
     max_tokens: Mapping[str, int] | int | None = None,
     validation_tokens: int = 8_192,
     progress: Callable[[str], None] | None = None,
@@ -51,7 +53,8 @@ def prepare(
             name of a domain.
         out: folder of the store.
         vocabulary: size of the byte-level BPE that is trained on a balanced sample of the domains;
-            not used for ready-made tokens, which state their own vocabulary.
+            not used with a tokenizer, or for ready-made tokens.
+        tokenizer: the one of all text and ready-made tokens; None: one is trained where needed.
         max_tokens: maximum training tokens kept of a domain, by name or for all: the number that a
             sweep can use, not the number available.
         validation_tokens: size of each domain's validation split, and maximum size of a target.
@@ -67,24 +70,23 @@ def prepare(
         name: max_tokens.get(name) if isinstance(max_tokens, Mapping) else max_tokens
         for name in domains
     }
-    sources: dict[str, Source | Blend] = {**domains, **targets}
     inputs = fingerprint_of(
         [
-            vocabulary,
+            vocabulary if tokenizer is None else [tokenizer.sha256, tokenizer.end_of_text],
             [*domains],
             caps,
             validation_tokens,
-            {name: source.fingerprint() for name, source in sources.items()},
+            {name: source.fingerprint() for name, source in {**domains, **targets}.items()},
         ]
     )
     if (store := reusable_store(out, inputs)) is not None:
         return store
-
     return _make_store(
         domains,
         targets,
         out=out,
         vocabulary=vocabulary,
+        tokenizer=tokenizer,
         caps=caps,
         validation_tokens=validation_tokens,
         inputs=inputs,
@@ -98,6 +100,7 @@ def _make_store(
     *,
     out: str | Path,
     vocabulary: int,
+    tokenizer: TextTokenizer | None,
     caps: Mapping[str, int | None],
     validation_tokens: int,
     inputs: str,
@@ -109,11 +112,10 @@ def _make_store(
         caps: {domain: maximum of its training tokens}; None: no maximum.
         inputs: fingerprint of the inputs.
     """
-    stated = stated_vocabulary({**domains, **targets})
+    stated = common_vocabulary({**domains, **targets}, tokenizer)
     if stated is None:
         check_vocabulary(vocabulary)
     samples, held_out = _read_samples(domains, targets, say, sample_tokenizer=stated is None)
-    tokenizer = None
     if stated is None:
         say(f"training a tokenizer of {vocabulary} tokens")
         pieces = (piece for name in domains for piece in samples[name].pieces())
@@ -130,7 +132,7 @@ def _make_store(
         train=train,
         validation={name: splits.validation[name] for name in (*domains, *targets)},
         vocabulary=vocabulary if stated is None else stated,
-        tokenizer=tokenizer.to_str() if tokenizer else None,
+        tokenizer=tokenizer,
         inputs=inputs,
         notes=notes,
     )

@@ -140,6 +140,7 @@ class DocumentSample:
             "bytes": round(there),
             "documents": len(self.variants),
             "repeated_documents": self.repeated,
+            **({"tokens": self._source.num_tokens()} if self._tokens else {}),
             **({"reach_bytes": min(reached)} if reached else {}),
         }
 

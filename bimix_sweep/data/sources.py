@@ -12,7 +12,13 @@ from bimix_sweep.data.finding.locating import find_files
 from bimix_sweep.data.finding.stored_file import StoredFile
 from bimix_sweep.data.reading.blocks import Blocks, Portion
 from bimix_sweep.data.reading.documents import read_texts
-from bimix_sweep.data.reading.token_files import TokenFormat, Tokens, read_tokens
+from bimix_sweep.data.reading.token_files import (
+    DTYPES,
+    TokenFormat,
+    Tokens,
+    count_tokens,
+    read_tokens,
+)
 from bimix_sweep.errors import DataError
 
 
@@ -32,13 +38,14 @@ class Source:
     format: Format | None = None
     """Format of all files; None: each file's own, as its content and its ending say."""
     vocabulary: int | None = None
-    """Vocabulary size if the files hold tokens: every token id is below it, and one tokenizer
+    """Vocabulary size, if the files hold tokens: every token id is below it, and one tokenizer
     made the tokens of every domain."""
     end_of_text: int | None = None
-    """Token id that ends a document, used with `vocabulary`; without it a file is cut every 2048
-    tokens."""
-    dtype: str = "uint16"
-    """Number format of `.bin` files, little-endian, used with `vocabulary`."""
+    """Token id that ends a document, used with `vocabulary` where the format of a file does not
+    list its documents; without it such a file is cut every 2048 tokens."""
+    dtype: str | None = None
+    """Number format, little-endian, of token files that do not state their own, used with
+    `vocabulary`; None: uint16, or uint32 for a vocabulary of more than 65,536."""
 
     def __post_init__(self) -> None:
         if (not self.path) == (not self.documents):
@@ -54,9 +61,9 @@ class Source:
                 f"{self.place}: vocabulary is {self.vocabulary}; need the number of token ids, at "
                 "least 2"
             )
-        if self.dtype not in ("uint16", "uint32", "int32", "int64"):
+        if self.dtype not in (None, *DTYPES):
             raise DataError(
-                f"{self.place}: dtype is {self.dtype!r}; need uint16, uint32, int32 or int64"
+                f"{self.place}: dtype is {self.dtype!r}; need one of {', '.join(DTYPES)}"
             )
 
     @property
@@ -92,6 +99,27 @@ class Source:
         """
         return sum(_text_bytes(f) for f in self._files())
 
+    def num_tokens(self) -> int:
+        """Number of tokens in files that hold tokens, from their sizes and headers.
+
+        Raises:
+            DataError: nothing is at the path, or a file cannot be read as tokens.
+        """
+        form = self.token_format()
+        return sum(count_tokens(file, form) for file in self._files())
+
+    def token_format(self) -> TokenFormat:
+        """Meaning of the numbers in files that hold tokens.
+
+        Raises:
+            DataError: the source states no vocabulary.
+        """
+        if self.vocabulary is None:
+            raise DataError(f"{self.place} holds tokens; need the vocabulary they were made with")
+        return TokenFormat(
+            vocabulary=self.vocabulary, end_of_text=self.end_of_text, dtype=self.dtype
+        )
+
     def texts(self) -> Iterator[str]:
         """Texts of the documents, file by file in the order of the files' names, without blank
         ones.
@@ -126,20 +154,14 @@ class Source:
         """True if the files end in .npy or .bin.
 
         Raises:
-            DataError: some files hold tokens and some hold text, or `vocabulary` is set and the
-                files hold text.
+            DataError: some files hold tokens and some hold text.
         """
         if self.path is None or self.format is not None:
             return False
         kinds = {BY_ENDING.get(ending_of(f.path)) == TOKENS for f in self._files()}
         if len(kinds) > 1:
             raise DataError(f"{self.place} holds both tokens (.npy, .bin) and text; need one kind")
-        if self.vocabulary is not None and not kinds.pop():
-            raise DataError(
-                f"{self.place} has a vocabulary but holds text; need .npy or .bin files, or no "
-                "vocabulary"
-            )
-        return self.vocabulary is not None or kinds.pop()
+        return kinds.pop()
 
     def _files(self) -> list[StoredFile]:
         """The files that the path names."""
@@ -176,12 +198,7 @@ class OpenSource:
         Raises:
             DataError: the source states no vocabulary, or a file cannot be read as its tokens.
         """
-        source = self._source
-        if source.vocabulary is None:
-            raise DataError(f"{source.place} holds tokens; need the vocabulary they were made with")
-        form = TokenFormat(
-            vocabulary=source.vocabulary, end_of_text=source.end_of_text, dtype=source.dtype
-        )
+        form = self._source.token_format()
         for portion in self._all() if portions is None else portions:
             yield from read_tokens(self._typed[portion.file].file, portion, form)
 

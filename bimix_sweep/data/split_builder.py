@@ -4,13 +4,12 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from bimix_sweep.data.blend_splits import BlendSample, split_blend
+from bimix_sweep.data.reading.tokenizer_file import TextTokenizer
 from bimix_sweep.data.sample import DocumentSample
 from bimix_sweep.data.splits import DomainDocuments, first_tokens, split_domain, target_pieces
 from bimix_sweep.data.store_writing import Split
-from bimix_sweep.data.tokenizing import Encoder, num_bytes, token_bytes
+from bimix_sweep.data.tokenizing import Encoder
 from bimix_sweep.errors import DataError
 
 
@@ -20,13 +19,13 @@ class SplitBuilder:
 
     def __init__(
         self,
-        tokenizer: Tokenizer | None,
+        tokenizer: TextTokenizer | None,
         validation_tokens: int,
         say: Callable[[str], None],
         held_out: set[bytes] | None = None,
     ) -> None:
         """Args:
-        tokenizer: None where the sources hold tokens.
+        tokenizer: None where the sources hold tokens and their tokenizer is not known.
         validation_tokens: size of each domain's validation split, and maximum size of a target.
         say: called with sentences about the progress.
         held_out: keys of documents that no domain trains on, known beforehand.
@@ -34,8 +33,7 @@ class SplitBuilder:
         self.validation: dict[str, Split] = {}
         self.held_out = held_out if held_out is not None else set()
         """Keys of documents that no domain trains on."""
-        self._encode = Encoder(tokenizer)
-        self._width = token_bytes(tokenizer) if tokenizer is not None else None
+        self._tokenizer = tokenizer
         self._need, self._say = validation_tokens, say
         self._domains: dict[str, DomainDocuments] = {}
         self._targets: dict[str, list[bytes]] = {}  # keys of the documents of each target
@@ -44,8 +42,9 @@ class SplitBuilder:
     def add_target(self, name: str, sample: DocumentSample) -> None:
         """Tokenises a target and marks its documents as held out."""
         self._say(f"tokenising target {name}")
-        pieces, keys = target_pieces(name, sample, self._encode, validation_tokens=self._need)
-        self.validation[name] = Split(documents=pieces, num_bytes=num_bytes(pieces, self._width))
+        encode = Encoder(self._tokenizer)
+        pieces, keys = target_pieces(name, sample, encode, validation_tokens=self._need)
+        self.validation[name] = Split(documents=pieces, num_bytes=encode.num_bytes(pieces))
         self._targets[name] = keys
         self.held_out.update(keys)
         self._read["targets"][name] = sample.record()
@@ -53,18 +52,19 @@ class SplitBuilder:
     def add_domain(self, name: str, sample: DocumentSample | BlendSample, cap: int | None) -> None:
         """Splits a domain; `cap` is the maximum of its training tokens, None for no maximum."""
         self._say(f"tokenising {name}")
+        encode = Encoder(self._tokenizer)
         kept: dict[str, Any] = {
             "validation_tokens": self._need,
             "max_tokens": cap,
             "left_out": self.held_out,
         }
         documents = (
-            split_blend(name, sample, self._encode, **kept)
+            split_blend(name, sample, encode, **kept)
             if isinstance(sample, BlendSample)
-            else split_domain(name, sample, self._encode, **kept)
+            else split_domain(name, sample, encode, **kept)
         )
         pieces = documents.validation
-        self.validation[name] = Split(documents=pieces, num_bytes=num_bytes(pieces, self._width))
+        self.validation[name] = Split(documents=pieces, num_bytes=encode.num_bytes(pieces))
         self._domains[name] = documents
         self._read["domains"][name] = sample.record()
 

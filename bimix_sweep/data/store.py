@@ -3,7 +3,7 @@
 The folder holds one Arrow file for each split of each domain.
 ```
 manifest.json     what the store holds, its sizes, its inputs and package versions; written last
-tokenizer.json    the tokenizer (absent where the tokens came ready-made)
+tokenizer.json    the tokenizer (absent where the tokens came ready-made and it is not known)
 000.train.arrow   one row per document, column `tokens`: list of uint16 (uint32 for large
                   vocabularies)
 000.validation.arrow, ..., 003.validation.arrow
@@ -47,6 +47,9 @@ class TokenStore:
         """Hash of all tokens, document boundaries and the tokenizer."""
         self.vocabulary: int = manifest["vocabulary"]
         """Vocabulary size: every token id is below this number."""
+        self.tokenizer: Mapping[str, Any] | None = manifest["tokenizer"]
+        """`sha256`, `end_of_text` and `given` (by the user) of the tokenizer; None where the tokens
+        came ready-made and it is not known."""
         self._columns: dict[tuple[str, str], pa.LargeListArray] = {}
         for name, entry in (*manifest["domains"].items(), *manifest["targets"].items()):
             for split in ("train", "validation"):
@@ -104,20 +107,29 @@ class TokenStore:
         """Number of tokens in a domain's training split."""
         return len(self.train(domain))
 
+    def available_tokens(self, domain: str) -> int:
+        """Number of tokens of a domain, of which the store may hold a part.
+
+        Files of ready-made tokens are counted as they are. Text is counted in the store, so the
+        number is too small for text of which only a part was kept.
+        """
+        record = self.manifest["notes"].get("domains", {}).get(domain, {})
+        return int(record.get("tokens", self.num_train_tokens(domain)))
+
     def bytes_per_token(self, target: str) -> float:
         """Mean UTF-8 bytes that one token of this target stands for.
 
         bits per byte = nats per token / ln 2 / bytes per token
 
         Raises:
-            DataError: the tokens came ready-made, so their bytes are not known.
+            DataError: the tokens came ready-made and their tokenizer is not known.
         """
         tokens = len(self.validation(target))
         entry = self.manifest["domains"].get(target) or self.manifest["targets"][target]
         if (num_bytes := entry["validation"]["bytes"]) is None:
             raise DataError(
-                f"target {target} came as tokens, so its bytes are not known; give it as text or "
-                "use nats per token"
+                f"target {target} came as tokens, so its bytes are not known; state the tokenizer "
+                "that made them, give it as text, or use nats_per_token"
             )
         return float(num_bytes / tokens)
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from bimix_sweep import disk, files
-from bimix_sweep.data.reading.token_files import Tokens
+from bimix_sweep.data.reading.token_files import Tokens, token_dtype
+from bimix_sweep.data.reading.tokenizer_file import TextTokenizer
 from bimix_sweep.data.store import FORMAT, VERSION, TokenStore
 from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.domains import check_names
@@ -37,7 +38,7 @@ def write_store(
     train: Mapping[str, Split],
     validation: Mapping[str, Split],
     vocabulary: int,
-    tokenizer: str | None = None,
+    tokenizer: TextTokenizer | None = None,
     inputs: str = "",
     notes: Mapping[str, Any] | None = None,
 ) -> TokenStore:
@@ -49,7 +50,7 @@ def write_store(
         train: training split of each domain.
         validation: validation split of each domain, and of each target that is not a domain.
         vocabulary: vocabulary size; every token id is below this number.
-        tokenizer: the tokenizer as JSON.
+        tokenizer: the tokenizer; None where the tokens came ready-made and it is not known.
         inputs: fingerprint of the inputs of the store; `reusable_store` compares it before a store
             is made again.
         notes: JSON-able values that are kept in the manifest.
@@ -73,10 +74,8 @@ def write_store(
     try:
         beside.mkdir(parents=True)
         content = _write_columns(beside, train, validation, vocabulary, tokenizer)
-        _write_manifest(
-            beside / "manifest.json",
-            content | {"inputs": inputs, "vocabulary": vocabulary, "notes": dict(notes or {})},
-        )
+        content |= {"inputs": inputs, "vocabulary": vocabulary, "notes": dict(notes or {})}
+        _write_manifest(beside / "manifest.json", content)
         disk.sync_all(beside)
         _put_in_place(beside, path, made)
     except OSError as error:
@@ -98,18 +97,19 @@ def _write_columns(
     train: Mapping[str, Split],
     validation: Mapping[str, Split],
     vocabulary: int,
-    tokenizer: str | None,
+    tokenizer: TextTokenizer | None,
 ) -> dict[str, Any]:
     """Writes the Arrow files of a store and its tokenizer into a folder; arguments as for
     `write_store`.
 
     Returns:
-        `domains` and `targets` of the manifest, and `digest`, the hash of all tokens, document
-        boundaries and the tokenizer.
+        `domains`, `targets` and `tokenizer` of the manifest, and `digest`, the hash of all tokens,
+        document boundaries and the tokenizer.
     """
     if tokenizer is not None:
-        (folder / "tokenizer.json").write_text(tokenizer)
-    digest = hashlib.blake2b((tokenizer or f"ready-made {vocabulary}").encode(), digest_size=16)
+        (folder / "tokenizer.json").write_text(tokenizer.content, encoding="utf-8")
+    identity = f"ready-made {vocabulary}" if tokenizer is None else tokenizer.content
+    digest = hashlib.blake2b(identity.encode(), digest_size=16)
     entries: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(validation):
         entries[name] = {}
@@ -123,6 +123,7 @@ def _write_columns(
                 }
     return {
         "digest": digest.hexdigest(),
+        "tokenizer": None if tokenizer is None else tokenizer.to_json(),
         "domains": {name: entries[name] for name in train},
         "targets": {name: entry for name, entry in entries.items() if name not in train},
     }
@@ -133,7 +134,15 @@ def _write_manifest(path: Path, content: Mapping[str, Any]) -> None:
     manifest = {"format": FORMAT, "version": VERSION}
     manifest |= {
         key: content[key]
-        for key in ("digest", "inputs", "vocabulary", "domains", "targets", "notes")
+        for key in (
+            "digest",
+            "inputs",
+            "vocabulary",
+            "tokenizer",
+            "domains",
+            "targets",
+            "notes",
+        )
     }
     files.write_text(path, json.dumps(manifest, indent=1, ensure_ascii=False))
 
@@ -169,7 +178,7 @@ def _write_column(
     path: Path, split: Split, vocabulary: int, digest: "hashlib.blake2b"
 ) -> dict[str, Any]:
     """Writes one split, adds its tokens and offsets to `digest`, and returns its manifest entry."""
-    kind = np.uint16 if vocabulary <= 2**16 else np.uint32
+    kind = token_dtype(vocabulary)
     flat = np.concatenate([np.zeros(0, kind), *split.documents]).astype(kind, copy=False)
     offsets = np.cumsum([0, *map(len, split.documents)], dtype=np.int64)
     digest.update(offsets.tobytes())

@@ -1,15 +1,16 @@
-"""Tokenizer of a store: a byte-level BPE, trained on a balanced sample of the store's domains; and
-the encoder that turns documents into tokens."""
+"""Trains the tokenizer of a store where none is given: a byte-level BPE, on a balanced sample of the
+store's domains; and encodes documents."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from bimix_sweep.data.blend import Blend
-from bimix_sweep.data.reading.token_files import Tokens
+from bimix_sweep.data.reading.token_files import Tokens, token_dtype
+from bimix_sweep.data.reading.tokenizer_file import TextTokenizer
 from bimix_sweep.data.sources import Source
 from bimix_sweep.errors import DataError
 
@@ -32,28 +33,46 @@ def sample_characters(num_domains: int) -> int:
     return min(SAMPLE_CHARACTERS // num_domains, SAMPLE_CHARACTERS // 8)
 
 
-def stated_vocabulary(sources: Mapping[str, Source | Blend]) -> int | None:
-    """The vocabulary size of sources that all hold tokens; None if all sources hold text.
+def common_vocabulary(
+    sources: Mapping[str, Source | Blend], tokenizer: TextTokenizer | None
+) -> int | None:
+    """The vocabulary size of sources that hold tokens, or of the tokenizer; None if all sources
+    hold text and no tokenizer is given.
 
     Raises:
-        DataError: some sources hold tokens and some hold text, or their vocabularies differ.
+        DataError: some sources hold tokens and some hold text, and no tokenizer is given; the
+            vocabularies of the tokens differ; or one is smaller than the tokenizer's.
     """
     ready = {name: source.holds_tokens() for name, source in sources.items()}
-    if not any(ready.values()):
-        return None
-    if not all(ready.values()):
+    if tokenizer is None and len({*ready.values()}) > 1:
         token, text = (next(n for n, r in ready.items() if r is kind) for kind in (True, False))
         raise DataError(
-            f"{token} holds tokens and {text} holds text; need one tokenizer for all, so give all "
-            "as text or all as tokens"
+            f"{token} holds tokens and {text} holds text; need one tokenizer for all, so state the "
+            "one that made the tokens (tokenizer: tokenizer.json), or give all as text or all as "
+            "tokens"
         )
-    stated = {source.vocabulary for source in sources.values()}
-    if None in stated or len(stated) > 1:
+    stated = {source.vocabulary for name, source in sources.items() if ready[name]}
+    if None in stated:
+        name = next(n for n, r in ready.items() if r and sources[n].vocabulary is None)
+        raise DataError(
+            f"{name} holds tokens, and nothing says how many different ones there are; state "
+            "tokens: {vocabulary: N}, or the tokenizer that made them (tokenizer: tokenizer.json)"
+        )
+    if len(stated) > 1:
         raise DataError(
             f"the vocabularies of the token files are {sorted(map(str, stated))}; need one, stated "
             "for each"
         )
-    return stated.pop()
+    vocabulary = stated.pop() if stated else None
+    if tokenizer is None or vocabulary is None:
+        return tokenizer.vocabulary if tokenizer is not None else vocabulary
+    if vocabulary < tokenizer.vocabulary:
+        raise DataError(
+            f"the vocabulary of the token files is {vocabulary}, and the tokenizer has "
+            f"{tokenizer.vocabulary} tokens; need at least as many, so correct tokens.vocabulary or "
+            "name the tokenizer that made the tokens"
+        )
+    return vocabulary
 
 
 def check_vocabulary(vocabulary: int) -> None:
@@ -68,7 +87,7 @@ def check_vocabulary(vocabulary: int) -> None:
         )
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> TextTokenizer:
     """A byte-level BPE with `vocabulary` tokens, trained on these texts."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -80,29 +99,13 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(_cut(texts), trainer)
-    return tokenizer
+    return TextTokenizer(tokenizer.to_str(), end_of_text=END_OF_TEXT, given=False)
 
 
 def _cut(texts: Iterable[str]) -> Iterator[str]:
     """Pieces of the texts, of at most 500 characters."""
     for text in texts:
         yield from PIECE.findall(text)
-
-
-def token_bytes(tokenizer: Tokenizer) -> np.ndarray:
-    """(vocabulary,) number of bytes that each token stands for.
-
-    A byte-level BPE writes one character per byte. The end of text stands for no byte.
-    """
-    width = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
-    for token, index in tokenizer.get_vocab().items():
-        width[index] = 0 if token == END_OF_TEXT else len(token)
-    return width
-
-
-def num_bytes(documents: list[Tokens], width: np.ndarray | None) -> int | None:
-    """UTF-8 bytes that the tokens stand for; None if the bytes per token are not known."""
-    return None if width is None else int(sum(int(width[tokens].sum()) for tokens in documents))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,33 +119,46 @@ class Document:
 
 
 class Encoder:
-    """Turns texts into tokens; no part of a text becomes a special token. Ready-made tokens stay
-    unchanged."""
+    """Turns the texts of one source into tokens; ready-made tokens stay unchanged."""
 
-    def __init__(self, tokenizer: Tokenizer | None) -> None:
+    def __init__(self, tokenizer: TextTokenizer | None) -> None:
         """Args:
-        tokenizer: None where the sources hold tokens.
+        tokenizer: None where all sources hold tokens and their tokenizer is not known.
         """
         self._tokenizer = tokenizer
-        if tokenizer is not None:
-            tokenizer.encode_special_tokens = True  # `<|endoftext|>` in a text is text
-            self._end = tokenizer.token_to_id(END_OF_TEXT)
-            self._wide = tokenizer.get_vocab_size() > 2**16
+        self._text_bytes = self._token_bytes = 0  # of all texts so far
 
     def __call__(self, contents: Iterable[tuple[bytes, Content]]) -> Iterator[Document]:
         """The documents of (key, content) pairs, in the same order."""
-        if self._tokenizer is None:
-            for key, content in contents:
-                if not isinstance(content, str):
-                    yield Document(key=key, tokens=content)
-            return
         for batch in _batches(contents):
-            encodings = self._tokenizer.encode_batch_fast(
-                [text for _, text in batch], add_special_tokens=False
-            )
-            kind = np.uint32 if self._wide else np.uint16
-            for (key, _), encoding in zip(batch, encodings, strict=True):
-                yield Document(key=key, tokens=np.array([*encoding.ids, self._end], dtype=kind))
+            texts = [content for _, content in batch if isinstance(content, str)]
+            encoded = iter(self._encoded(texts))
+            for key, content in batch:
+                tokens = next(encoded) if isinstance(content, str) else content
+                yield Document(key=key, tokens=tokens)
+
+    def _encoded(self, texts: list[str]) -> Iterator[Tokens]:
+        """The tokens of each text, with the end of text."""
+        if (tokenizer := self._tokenizer) is None or not texts:
+            return
+        kind, widths = token_dtype(tokenizer.vocabulary), tokenizer.widths
+        self._text_bytes += sum(len(text.encode()) for text in texts)
+        for ids in tokenizer.encode(texts):
+            tokens: Tokens = np.array([*ids, tokenizer.end_id], dtype=kind)
+            self._token_bytes += int(widths[tokens].sum())
+            yield tokens
+
+    def num_bytes(self, documents: Sequence[Tokens]) -> int | None:
+        """UTF-8 bytes of the text that tokens of this source stand for; None if not known.
+
+        The bytes are the sum of the tokens' widths, times the ratio of bytes to widths of all texts
+        that were encoded. The ratio is 1 for a byte-level tokenizer. It corrects what another
+        tokenizer drops or changes, such as spaces or accents.
+        """
+        if self._tokenizer is None or not (self._token_bytes or self._tokenizer.spells_text):
+            return None
+        total = sum(int(self._tokenizer.widths[tokens].sum()) for tokens in documents)
+        return round(total * self._text_bytes / self._token_bytes) if self._token_bytes else total
 
 
 def _batches(contents: Iterable[tuple[bytes, Content]]) -> Iterator[list[tuple[bytes, Content]]]:

@@ -22,6 +22,8 @@ from bimix_sweep.proxy.spec import HEAD_WIDTH, ProxySpec
 
 CHUNK_LOGITS = 2**20
 """Approximate number of logits in memory at once, so that they stay in the processor's cache."""
+MIN_ROWS = 64
+"""Minimum number of rows of logits computed at once, for large vocabularies (docs/evidence.md)."""
 EMBEDDING_SCALE = 0.01
 """Standard deviation of the initial embeddings; with RMSNorm it only sets how fast AdamW rotates
 an embedding."""
@@ -45,7 +47,7 @@ def layout(spec: ProxySpec) -> dict[str, tuple[int, int]]:
 
 def num_parameters(spec: ProxySpec) -> int:
     """Number of all parameters, embeddings included."""
-    return sum(math.prod(shape) for shape in layout(spec).values())
+    return spec.size + spec.embedding_parameters
 
 
 def views(flat: Tensor, spec: ProxySpec) -> dict[str, Tensor]:
@@ -211,7 +213,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 def chunk_rows(vocabulary: int) -> int:
     """Number of rows of logits computed at once."""
-    return max(16, CHUNK_LOGITS // vocabulary)
+    return max(MIN_ROWS, CHUNK_LOGITS // vocabulary)
 
 
 def mean_loss(hidden_BTD: Tensor, head_VD: Tensor, targets_BT: Tensor) -> Tensor:

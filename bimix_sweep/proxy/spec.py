@@ -14,6 +14,8 @@ from bimix_sweep.errors import ConfigError
 
 LARGEST = 10**9
 """Maximum of every count; a larger number is a typing error."""
+BYTES_PER_PARAMETER = 32
+"""Bytes of memory of a trial for each parameter (docs/evidence.md)."""
 HEAD_WIDTH = 32
 """Width of an attention head; the model's width is a multiple of it."""
 
@@ -139,6 +141,16 @@ class ProxySpec:
     def size(self) -> int:
         """Number of non-embedding parameters: 12 width^2 per layer; norms have none."""
         return 12 * self.layers * self.width**2
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Number of parameters of the vocabulary: the embedding and the head."""
+        return 2 * self.vocabulary * self.width
+
+    @property
+    def state_bytes(self) -> int:
+        """Approximate bytes of memory of a trial for its parameters and what trains them."""
+        return BYTES_PER_PARAMETER * (self.size + self.embedding_parameters)
 
     @property
     def heads(self) -> int:

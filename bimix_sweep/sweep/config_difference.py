@@ -25,6 +25,8 @@ SILENT = (("name",), ("out",), ("resources",), ("tracking",), ("trainer", "folde
 """Keys that do not affect the results."""
 ADVICE = {
     ("seed",): "proposals and trials follow from it",
+    ("tokenizer",): "another tokenizer gives a loss another meaning",
+    ("tokens",): "the tokens would be read in another way",
     ("proxy", "vocabulary"): "another tokenizer gives a loss another meaning",
     ("proxy", "sizes"): "a sweep keeps the sizes of its proxies",
     ("proxy", "steps"): "a sweep keeps the numbers of steps of its trials",

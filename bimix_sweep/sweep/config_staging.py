@@ -99,18 +99,20 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
     place = local_part(folder)
     if not change.added or not (place / STORE).exists():
         return
-    from bimix_sweep.sweep.trainers.texts import NEXT_TEXTS, max_tokens, stage_texts
+    from bimix_sweep.sweep.trainers.texts import NEXT_TEXTS, max_tokens, stage_texts, stored_sources
 
-    stage_texts(folder, change.config, change.added)  # before the text is read: it may change
-    domains = {name: change.config.domains[name] for name in change.added}
+    store = TokenStore.open(place / STORE)
+    sources = stored_sources(store, change.config).domains
+    added = {name: sources[name] for name in change.added}
+    stage_texts(folder, added)  # before the text is read: it may change
     try:
         extend(
-            TokenStore.open(place / STORE),
-            {name: domain.as_source() for name, domain in domains.items()},
+            store,
+            added,
             renamed=change.renamed,
             out=place / NEXT_STORE,
             progress=say,
-            max_tokens=max_tokens(change.config, domains),
+            max_tokens=max_tokens(change.config, added),
         )
     except DataError:
         files.delete(locations.join(folder, NEXT_TEXTS))

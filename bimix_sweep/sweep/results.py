@@ -250,12 +250,14 @@ def _provenance(
 
 
 def _text_read(folder: str, history: SweepHistory) -> dict[str, Any]:
-    """{"text": what was read of each domain and target}; empty if the sweep's store is missing."""
+    """{"text": what was read of each domain and target, "tokenizer": its hash and its end of text};
+    empty if the sweep's store is missing."""
     with contextlib.suppress(DataError):
         store = TokenStore.open(local_part(folder) / STORE)
         if store.digest == history.first.data.get("store"):
             kinds = ("domains", "targets", "shared_documents")
-            return {"text": {kind: store.manifest["notes"].get(kind, {}) for kind in kinds}}
+            read = {kind: store.manifest["notes"].get(kind, {}) for kind in kinds}
+            return {"text": read, "tokenizer": store.tokenizer}
     return {}
 
 

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.blend import Blend
+from bimix_sweep.data.reading.token_files import Tokens
+from bimix_sweep.data.reading.tokenizer_file import TextTokenizer
 from bimix_sweep.data.sources import Source
 from bimix_sweep.errors import DataError
 from bimix_sweep.proxy.spec import too_short
+from bimix_sweep.sweep.text_sources import TextSources, given_tokenizer, vocabulary_of
 
 VALIDATION_TOKENS = 8192
 """Tokens of a validation split that `data.prepare` makes."""
@@ -65,54 +68,71 @@ def text_refusals(config: SweepConfig, estimates: bool = True) -> Iterator[str]:
     Args:
         config: the user's configuration.
         estimates: whether to refuse by lengths of texts that are estimated from their size.
+
+    Raises:
+        DataError: a text, or the tokenizer, cannot be read; or the tokens of several tokenizers are
+            mixed.
     """
     from bimix_sweep.data.splits import MIN_DOCUMENTS  # imports the tokenizer's library
 
     if config.trainer != "builtin":
         return
-    for name, domain in config.domains.items():
-        if not domain.has_text:
-            continue
-        source = domain.as_source()
-        if line := _holds_tokens(f"domain {name}", source):
-            yield line
-            continue
+    tokenizer = given_tokenizer(config)
+    vocabulary_of(config, tokenizer)
+    sources = TextSources.of(config, tokenizer)
+    yield from _unknown_bytes(config, sources, tokenizer)
+    for name, source in sources.domains.items():
         if (count := _different_documents(source, MIN_DOCUMENTS)) < MIN_DOCUMENTS:
             yield (
                 f"domain {name} has {count} different documents; need at least "
                 f"{MIN_DOCUMENTS} so that validation can be split off by document: give "
                 "more, or cut long ones (one document a line of .jsonl, or a file each)"
             )
-    for name, target in config.targets.items():
-        if target.path is None:
-            continue
-        source = target.as_source()
-        line = _holds_tokens(f"target {name}", source)
-        if line is None and estimates:
-            line = too_short(name, round(_estimated(source)), config.proxy.context)
-        if line is not None:
-            yield line
     if not estimates:
         return
+    for name, target in sources.targets.items():
+        if line := too_short(name, round(estimated_length(target)), config.proxy.context):
+            yield line
     stated = config.subsample() or {}
-    for name, limit in (config.subsample(estimated_tokens(config)) or {}).items():
+    for name, limit in (config.subsample(_estimated(config, sources)) or {}).items():
         if name not in stated and (line := too_scarce(name, limit, config.proxy.context)):
             yield line
 
 
 def estimated_tokens(config: SweepConfig) -> dict[str, float]:
     """{domain: estimated tokens of its text}, for domains without stated tokens."""
+    return _estimated(config, TextSources.of(config, given_tokenizer(config)))
+
+
+def _estimated(config: SweepConfig, sources: TextSources) -> dict[str, float]:
     return {
-        name: _estimated(source)
-        for name, domain in config.domains.items()
-        if domain.has_text
-        and not domain.tokens
-        and not (source := domain.as_source()).holds_tokens()
+        name: estimated_length(source)
+        for name, source in sources.domains.items()
+        if not config.domains[name].tokens
     }
 
 
-def _estimated(source: Source | Blend) -> float:
+def estimated_length(source: Source | Blend) -> float:
+    """Tokens of a source: counted if it holds tokens, otherwise estimated from its size."""
+    if source.holds_tokens():
+        return source.num_tokens()
     return source.stored_bytes() / BYTES_PER_TOKEN
+
+
+def _unknown_bytes(
+    config: SweepConfig, sources: TextSources, tokenizer: TextTokenizer | None
+) -> Iterator[str]:
+    """Yields a refusal of each target in bits per byte whose tokens stand for unknown bytes."""
+    if tokenizer is not None and tokenizer.spells_text:
+        return
+    for name, target in config.resolved_targets().items():
+        source = sources.domains.get(target.domain or "") or sources.targets.get(name)
+        if target.unit == "bits_per_byte" and source is not None and source.holds_tokens():
+            yield (
+                f"targets.{name}.unit is bits_per_byte, and {source.place} holds tokens whose "
+                "bytes are not known; state the byte-level tokenizer that made them "
+                "(tokenizer: tokenizer.json), give text, or use nats_per_token"
+            )
 
 
 def too_scarce(name: str, tokens: float, context: int) -> str | None:
@@ -129,15 +149,6 @@ def too_scarce(name: str, tokens: float, context: int) -> str | None:
     )
 
 
-def _holds_tokens(what: str, source: Source | Blend) -> str | None:
-    if not source.holds_tokens():
-        return None
-    return (
-        f"{what} at {source.place} holds ready-made tokens, and the builtin trainer cannot "
-        "tell their vocabulary; give their text, or name a trainer of yours"
-    )
-
-
 def _different_documents(source: Source | Blend, most: int) -> int:
     """Number of different documents of a source, as `data.prepare` distinguishes them.
 
@@ -146,8 +157,13 @@ def _different_documents(source: Source | Blend, most: int) -> int:
     from bimix_sweep.data.sample import identify  # imports the tokenizer's library
 
     different: set[bytes] = set()
-    for number, text in enumerate(source.texts()):
+    for number, document in enumerate(documents_of(source)):
         if len(different) == most or number == MAX_LOOKED_AT:
             return most
-        different.add(identify(text)[0])
+        different.add(identify(document)[0])
     return len(different)
+
+
+def documents_of(source: Source | Blend) -> Iterator[str | Tokens]:
+    """Documents of a source, texts or tokens."""
+    yield from source.token_documents() if source.holds_tokens() else source.texts()

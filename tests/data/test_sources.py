@@ -180,7 +180,9 @@ def test_token_files_give_documents_by_their_end_of_text_or_by_length(tmp_path, 
 
 def test_tokens_beyond_the_vocabulary_are_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.array([1, 2, 300]))
-    with pytest.raises(DataError, match=r"holds token 300; need ids from 0 to 255"):
+    with pytest.raises(
+        DataError, match=r"holds token 300 \(token 2, byte 144\); need ids from 0 to 255"
+    ):
         list(Source(path=tmp_path, vocabulary=256).token_documents())
     np.save(tmp_path / "a.npy", np.array([0.5]))
     with pytest.raises(DataError, match=r"float64 array .* need one row of whole numbers"):

@@ -62,6 +62,8 @@ def plan(
         return
     for line in _cost_lines(made):
         typer.echo(line)
+    if made.vocabulary is not None:
+        typer.echo(f"vocabulary: {made.vocabulary}")
     for line in (*made.limits, *([f"warning: {made.warning}"] if made.warning else [])):
         typer.echo(line)
     print_notes(list(made.stated))

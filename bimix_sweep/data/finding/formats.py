@@ -23,6 +23,8 @@ HEAD_BYTES = 1 << 16
 """Bytes at the beginning of a file that are looked at."""
 BINARY = ("parquet", "arrow", "webdataset", TOKENS)
 """Formats whose files are no text."""
+RAW_ENDINGS = (".bin", ".npy")
+"""Endings of files of tokens, which may have no header: their first bytes may be any."""
 SNIFFERS = 16
 """Files of a remote filesystem that are looked at concurrently."""
 
@@ -75,7 +77,8 @@ def _typed(file: StoredFile, stated: str | None, found: Sequence[StoredFile]) ->
     try:
         with file.filesystem.open_input_file(file.path) as raw:
             head = raw.read(HEAD_BYTES)
-            if (compression := compression_of(head)) is not None:
+            compression = None if file.path.endswith(RAW_ENDINGS) else compression_of(head)
+            if compression is not None:
                 raw.seek(0)
                 head = OpenedFile(raw, compression, chunk=HEAD_BYTES).stream.read(HEAD_BYTES)
     except ERRORS as error:
@@ -114,11 +117,13 @@ def _binary_format(head: bytes, ending: str) -> str | None:
     """Format that the first bytes of a binary file say; None: it is not binary or not known."""
     if head.startswith(b"PAR1"):
         return "parquet"
-    if head.startswith((b"ARROW1\0\0", b"\xff\xff\xff\xff")):
+    if head.startswith(b"ARROW1\0\0"):
         return "arrow"
-    if head[257:262] == b"ustar":
-        return "webdataset"
-    return TOKENS if head.startswith(b"\x93NUMPY") or ending == ".bin" else None
+    if head.startswith(b"\x93NUMPY") or ending in RAW_ENDINGS:
+        return TOKENS  # the first bytes of raw tokens may be any
+    if head.startswith(b"\xff\xff\xff\xff"):
+        return "arrow"
+    return "webdataset" if head[257:262] == b"ustar" else None
 
 
 def _json_format(head: bytes, ending: str) -> str | None:

@@ -17,6 +17,8 @@ NEED = "need a file, a folder, a glob or a URI"
 """What a path of a source may be, in error messages."""
 ARROW_COMPANIONS = ("dataset_info.json", "state.json", "dataset_dict.json")
 """Files without documents that `datasets.save_to_disk` writes beside its Arrow files."""
+LITDATA_INDEX = "index.json"
+"""File without documents that litdata writes beside its chunks of tokens."""
 
 
 def find_files(entries: Sequence[str]) -> list[StoredFile]:
@@ -96,6 +98,9 @@ def _find(path: str) -> list[StoredFile]:
         top = filesystem.get_file_info(base)
         if pattern and (exact := filesystem.get_file_info(inner)).type != fs.FileType.NotFound:
             base, pattern, top = inner, "", exact  # a name that holds a wildcard
+        if top.type == fs.FileType.NotFound and not pattern:  # the prefix of a Megatron pair
+            top = filesystem.get_file_info(f"{base}.bin")
+            base = top.path if top.type == fs.FileType.File else base
         if top.type == fs.FileType.NotFound:
             looked = f" (looked for {base})" if base != str(path) else ""
             raise DataError(f"{path} was not found{looked}; {NEED}")
@@ -159,17 +164,28 @@ Found = tuple[list[str], str, fs.FileInfo]
 
 
 def _without_companions(found: list[Found]) -> list[Found]:
-    """The files without those that `datasets.save_to_disk` writes beside its Arrow files, and
-    without the caches of `datasets`."""
-    if not any(inside.endswith(".arrow") for _, inside, _ in found):
-        return found
-    names = {name for _, inside, _ in found if (name := inside.rpartition("/")[2])}
-    cached = "state.json" in names
+    """The files without those that hold no documents: what `datasets.save_to_disk` writes beside
+    its Arrow files, the caches of `datasets`, and the indexes of Megatron and litdata."""
+    insides = {inside for _, inside, _ in found}
+    names = {inside.rpartition("/")[2] for inside in insides}
+    arrow = any(name.endswith(".arrow") for name in names)
+    cached = arrow and "state.json" in names
+    chunked = {
+        inside.rpartition("/")[0]
+        for inside in insides
+        if inside.endswith(".bin") and inside.rpartition("/")[2].startswith("chunk-")
+    }
 
-    def counts(name: str) -> bool:
-        return name not in ARROW_COMPANIONS and not (cached and name.startswith("cache-"))
+    def counts(inside: str) -> bool:
+        folder, _, name = inside.rpartition("/")
+        return not (
+            (arrow and name in ARROW_COMPANIONS)
+            or (cached and name.startswith("cache-"))
+            or (name.endswith(".idx") and f"{inside.removesuffix('.idx')}.bin" in insides)
+            or (name == LITDATA_INDEX and folder in chunked)
+        )
 
-    return [item for item in found if counts(item[1].rpartition("/")[2])]
+    return [item for item in found if counts(item[1])]
 
 
 def _natural(name: str) -> list[str]:

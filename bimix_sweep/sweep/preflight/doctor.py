@@ -22,6 +22,7 @@ from bimix_sweep.sweep.preflight.sweep_checks import (
     check_tracking,
     check_trainer,
     check_trials,
+    check_vocabulary,
 )
 
 
@@ -65,6 +66,7 @@ def examine(config_path: str | None, address: str | None) -> list[Finding]:
             *check_targets(config),
             *check_trials(config),
             *check_stated_mixtures(config),
+            *check_vocabulary(config),
             *check_texts(config),
             *check_refusals(config),
             *check_trainer(config, elsewhere),

@@ -11,13 +11,15 @@ from bimix_sweep.design.initial_design import moved_references, too_few
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.design.simulation import PlannedRegret, simulate
 from bimix_sweep.errors import ConfigError, DataError
+from bimix_sweep.proxy.spec import ProxySpec
 from bimix_sweep.sweep.history.confirmation_trials import max_confirmation_trials
 from bimix_sweep.sweep.history.spec import sweep_spec
 from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
 from bimix_sweep.sweep.preflight.plan_cost import limit_sentences, sweep_cost, wall_hours
 from bimix_sweep.sweep.run_checks import VALIDATION_TOKENS, check_before_run, estimated_tokens
+from bimix_sweep.sweep.text_sources import given_tokenizer, vocabulary_of
 from bimix_sweep.sweep.trainers.base import references_realised
-from bimix_sweep.sweep.trainers.builtin import proxy_specs
+from bimix_sweep.sweep.trainers.builtin import proxy_specs, vocabulary_cost
 
 NOISE = 0.003
 """Relative standard deviation of a loss between two seeds of one mixture, typical of small proxies
@@ -85,6 +87,9 @@ class Plan:
     """Number of trials before which the stopping rule never stops."""
     noise: float
     """Relative standard deviation of a loss between two seeds in the simulation."""
+    vocabulary: str | None
+    """A sentence on what the vocabulary costs each trial; None where the trainer is no built-in
+    one."""
 
     @property
     def stops_at(self) -> int | None:
@@ -140,10 +145,11 @@ def make_plan(
         DataError: text that the built-in trainer needs is missing, or it would refuse the sweep.
     """
     tokens = _checked_tokens(config) if config.trainer == "builtin" else {}
+    largest = _largest(config) if config.trainer == "builtin" else None
     at_once = slots or _configured_slots(config)
     measured = hours is None and config.trainer == "builtin"
-    if measured:
-        hours = _timed(config) / 3600
+    if hours is None and largest is not None:
+        hours = _timed(config, largest) / 3600
     *shorter, steps = config.proxy.lengths
     spec = _unlimited(sweep_spec(config, _facts(config, tokens)), at_once)
     regret = simulate(spec, noise=noise, seconds=seconds) if seconds > 0 else []
@@ -168,6 +174,7 @@ def make_plan(
         tolerance=config.stop.tolerance,
         earliest_stop=spec.rule.min_trials + spec.patience - 1,
         noise=noise,
+        vocabulary=None if largest is None else vocabulary_cost(largest),
         warning=too_few(len(spec.domains), len(spec.fidelities), spec.max_trials),
         not_tested=spec.beyond.sentences,
         moved=moved_references(spec.domains),
@@ -211,7 +218,12 @@ def _unlimited(spec: SweepSpec, slots: int) -> SweepSpec:
     return replace(spec, slots=min(slots, spec.max_trials), core_hours=None, gpu_hours=None)
 
 
-def _timed(config: SweepConfig) -> float:
+def _largest(config: SweepConfig) -> ProxySpec:
+    """Returns the largest proxy of a sweep with the built-in trainer."""
+    return proxy_specs(config, vocabulary_of(config, given_tokenizer(config)))[-1]
+
+
+def _timed(config: SweepConfig, spec: ProxySpec) -> float:
     """Measures the seconds of one trial at the target fidelity on this machine.
 
     The trial uses the number of threads that it will have in the sweep.
@@ -220,7 +232,6 @@ def _timed(config: SweepConfig) -> float:
     os.environ["OMP_NUM_THREADS"] = str(max(1, int(config.resources.cpu)))
     from bimix_sweep.proxy.timing import training_seconds, visible_gpus
 
-    spec = proxy_specs(config, config.proxy.vocabulary)[-1]
     device = "cuda" if config.resources.gpu else "cpu"
     if device == "cuda" and not visible_gpus():
         raise ConfigError(

@@ -10,10 +10,17 @@ from pathlib import Path
 from bimix_sweep import files, locations
 from bimix_sweep.config import CommandConfig, StatedMixtures, SweepConfig
 from bimix_sweep.design.initial_design import too_few
-from bimix_sweep.errors import BimixSweepError, ConfigError, SweepError
+from bimix_sweep.errors import BimixSweepError, ConfigError, DataError, SweepError
 from bimix_sweep.mixture.objective import weights_in_words
 from bimix_sweep.sweep.preflight.finding import Finding, gigabytes, ok, problem, warning
-from bimix_sweep.sweep.run_checks import BYTES_PER_TOKEN, config_refusals, text_refusals
+from bimix_sweep.sweep.run_checks import (
+    config_refusals,
+    documents_of,
+    estimated_length,
+    text_refusals,
+)
+from bimix_sweep.sweep.text_sources import TextSources, given_tokenizer, vocabulary_of
+from bimix_sweep.sweep.trainers.builtin import proxy_specs, vocabulary_cost
 from bimix_sweep.sweep.views.tracking.tracker import check_tracker, configured
 from bimix_sweep.text import shown
 
@@ -124,22 +131,51 @@ def check_stated_mixtures(config: SweepConfig) -> Iterator[Finding]:
     yield from (warning("mixtures", note) for note in notes)
 
 
+def check_vocabulary(config: SweepConfig) -> Iterator[Finding]:
+    """Says which tokenizer a sweep with the built-in trainer has, and what its vocabulary costs."""
+    if config.trainer != "builtin":
+        return
+    try:
+        tokenizer = given_tokenizer(config)
+        for source in TextSources.of(config, tokenizer).all():
+            source.stored_bytes()
+    except DataError as error:
+        if str(error).startswith("tokenizer"):
+            yield problem("tokenizer", str(error))
+        return  # `check_texts` reports the text
+    try:
+        spec = proxy_specs(config, vocabulary_of(config, tokenizer))[-1]
+    except BimixSweepError as error:
+        yield problem("tokenizer", str(error))
+        return
+    if tokenizer is not None:
+        yield ok(
+            "tokenizer",
+            f"{tokenizer.vocabulary} tokens; {shown(tokenizer.end_of_text)} ends a document",
+        )
+    yield ok("vocabulary", vocabulary_cost(spec))
+
+
 def check_texts(config: SweepConfig) -> Iterator[Finding]:
     """Checks that the text of each domain and target can be read, and that it is large enough."""
     wanted = config.proxy.tokens
-    for kind, entries in (("domain", config.domains), ("target", config.targets)):
+    try:
+        sources = TextSources.of(config, given_tokenizer(config))
+    except DataError:  # `check_vocabulary` reports it
+        sources = TextSources.of(config, None)
+    for kind, entries, read in (
+        ("domain", config.domains, sources.domains),
+        ("target", config.targets, sources.targets),
+    ):
         for name, entry in entries.items():
             if not entry.has_text:
                 continue
-            what = f"{kind} {name}"
+            what, source = f"{kind} {name}", read[name]
             try:
-                source = entry.as_source()
                 first = (
-                    next(iter(source.texts()), None)
-                    if config.trainer == "builtin" and not source.holds_tokens()
-                    else ""
+                    next(iter(documents_of(source)), None) if config.trainer == "builtin" else ""
                 )
-                tokens = source.stored_bytes() / BYTES_PER_TOKEN
+                tokens = estimated_length(source)
             except (BimixSweepError, OSError) as error:
                 yield problem(what, str(error))
                 continue

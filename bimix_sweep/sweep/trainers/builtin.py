@@ -12,6 +12,7 @@ from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
 from bimix_sweep.sweep.trainers.base import Report, TrialJob, realised_words, references_realised
 from bimix_sweep.sweep.workspace.archive import at_hand, keep_store
 from bimix_sweep.sweep.workspace.paths import NEXT_STORE, STORE, begun, local_part
+from bimix_sweep.text import magnitude
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +119,21 @@ def proxy_specs(config: SweepConfig, vocabulary: int) -> tuple[ProxySpec, ...]:
     return specs
 
 
+def vocabulary_cost(spec: ProxySpec) -> str:
+    """A sentence on the parameters and the memory that a vocabulary costs each trial."""
+    embeddings = spec.embedding_parameters
+    return (
+        f"{spec.vocabulary:,} tokens: {magnitude(embeddings)} parameters of embeddings beside "
+        f"{magnitude(spec.size)} of the proxy, about {spec.state_bytes / 2**30:.1f} GB of memory a "
+        "trial"
+        + (
+            "; most of a trial's time goes into them, so it is faster with a smaller vocabulary"
+            if embeddings > 10 * spec.size
+            else ""
+        )
+    )
+
+
 def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]) -> BuiltinTrainer:
     """Tokenises the sweep's text into `folder/store`, or opens the store of a sweep that has begun.
 
@@ -140,7 +156,7 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
         check_before_run(config, estimates=False)
         store = make_store(config, place / STORE, say)
         remember_texts(folder, config)
-    tokens = {name: float(store.num_train_tokens(name)) for name in store.domains}
+    tokens = {name: float(store.available_tokens(name)) for name in store.domains}
     limits = config.subsample(tokens)
     for name, limit in (limits or {}).items():
         if line := too_scarce(name, min(limit, tokens[name]), config.proxy.context):

@@ -10,7 +10,7 @@ store is made again from the text, and is used only if its digest equals the dig
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,18 @@ import numpy as np
 from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.blend import Blend
+from bimix_sweep.data.extend import extend, stored_tokenizer
+from bimix_sweep.data.prepare import prepare
+from bimix_sweep.data.reading.tokenizer_file import TextTokenizer
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.errors import DataError, SweepError
 from bimix_sweep.journal.segments import read
 from bimix_sweep.parsing import parse_json
 from bimix_sweep.sweep.history.history import SweepHistory
+from bimix_sweep.sweep.text_sources import TextSources, given_tokenizer
 from bimix_sweep.sweep.workspace.paths import STORE, local_part
+from bimix_sweep.text import shown
 
 TEXTS = "texts.json"
 """File in a sweep's folder with the fingerprints of the text, taken when the text was read."""
@@ -45,44 +50,55 @@ def make_store(config: SweepConfig, out: Path, say: Say) -> TokenStore:
     Raises:
         DataError: the text is missing or too short.
     """
-    from bimix_sweep.data.prepare import prepare
-
+    tokenizer = given_tokenizer(config)
+    if tokenizer is not None:
+        say(
+            f"the tokenizer has {tokenizer.vocabulary} tokens; {shown(tokenizer.end_of_text)} ends "
+            "a document"
+        )
+    sources = TextSources.of(config, tokenizer)
     return prepare(
-        {name: domain.as_source() for name, domain in config.domains.items()},
-        _targets(config),
+        sources.domains,
+        sources.targets,
         out=out,
         vocabulary=config.proxy.vocabulary,
+        tokenizer=tokenizer,
         progress=say,
-        max_tokens=max_tokens(config, config.domains),
+        max_tokens=max_tokens(config, sources.domains),
     )
 
 
-def max_tokens(config: SweepConfig, names: Collection[str]) -> dict[str, int]:
+def max_tokens(config: SweepConfig, sources: Mapping[str, Source | Blend]) -> dict[str, int]:
     """Returns {domain: training tokens to keep}.
 
     The tokens of a trial on this domain alone are enough. The upper bound `max` of the domain does
-    not count, because it may be raised later. A domain whose size the configuration does not state
-    is left out: its text is counted completely.
+    not count, because it may be raised later. A domain with an unknown number of tokens is left
+    out: its text is counted completely. Files of tokens say how many they hold.
     """
-    return {name: config.proxy.tokens for name in names if config.domains[name].tokens}
+    return {
+        name: config.proxy.tokens
+        for name, source in sources.items()
+        if config.domains[name].tokens or (isinstance(source, Source) and source.holds_tokens())
+    }
 
 
 def remember_texts(folder: str, config: SweepConfig) -> None:
     """Records the fingerprints of the text that was just read."""
     known = _known(folder)
-    for name, source in _domains(config).items():
+    sources = TextSources.of(config, given_tokenizer(config))
+    for name, source in sources.domains.items():
         if (fingerprint := _fingerprint(source)) is not None:
             known["domains"][name] = fingerprint
-    for name, target in _targets(config).items():
+    for name, target in sources.targets.items():
         if (fingerprint := _fingerprint(target)) is not None:
             known["targets"][name] = [fingerprint, _content(target)]
     _keep(folder, known)
 
 
-def stage_texts(folder: str, config: SweepConfig, added: Collection[str]) -> None:
+def stage_texts(folder: str, added: Mapping[str, Source | Blend]) -> None:
     """Records the fingerprints of domains that a change adds, in the file `NEXT_TEXTS`."""
-    known, sources = _known(folder), _domains(config)
-    taken = {name: _fingerprint(sources[name]) for name in added if name in sources}
+    known = _known(folder)
+    taken = {name: _fingerprint(source) for name, source in added.items()}
     known["domains"] |= {name: value for name, value in taken.items() if value is not None}
     _keep(folder, known, NEXT_TEXTS)
 
@@ -115,14 +131,16 @@ def check_texts(folder: str, config: SweepConfig, added: Collection[str], say: S
     place = local_part(folder)
     store, known = TokenStore.open(place / STORE), _known(folder)
     kept = json.dumps(known)
-    for name, source in _domains(config).items():
+    _check_tokenizer(folder, config, store, say)
+    sources = stored_sources(store, config)
+    for name, source in sources.domains.items():
         if name in added or name not in store.domains or config.domains[name].max == 0:
             continue
         if (fingerprint := _fingerprint(source)) is None:
             say(_gone(f"domain {name}", source))
         elif known["domains"].get(name) != fingerprint:
             say(f"the files of domain {name} changed; comparing their text with the store's")
-            cap = max_tokens(config, [name]).get(name)
+            cap = max_tokens(config, {name: source}).get(name)
             if not _gives_the_same(store, name, source, cap, place / CHECKED):
                 raise SweepError(
                     f"{folder}: the text of domain {name} at {source.place} is not what the store was made "
@@ -130,7 +148,7 @@ def check_texts(folder: str, config: SweepConfig, added: Collection[str], say: S
                     "the text back"
                 )
             known["domains"][name] = fingerprint
-    for name, target in _targets(config).items():
+    for name, target in sources.targets.items():
         before = known["targets"].get(name)
         if (fingerprint := _fingerprint(target)) is None:
             say(_gone(f"target {name}", target))
@@ -189,8 +207,6 @@ def _gives_the_same(
     store: TokenStore, name: str, source: Source | Blend, cap: int | None, beside: Path
 ) -> bool:
     """True where a source gives the tokens that the store has for a domain."""
-    from bimix_sweep.data.extend import extend
-
     probe = f"{name}@now"
     while probe in store.domains or probe in store.targets:
         probe += "'"
@@ -209,13 +225,32 @@ def _gives_the_same(
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _domains(config: SweepConfig) -> dict[str, Source | Blend]:
-    return {n: domain.as_source() for n, domain in config.domains.items() if domain.has_text}
+def stored_sources(store: TokenStore, config: SweepConfig) -> TextSources:
+    """Returns the sources of a configuration, whose tokenizer is the one of the store."""
+    return TextSources.of(config, stored_tokenizer(store) if config.tokenizer else None)
 
 
-def _targets(config: SweepConfig) -> dict[str, Source]:
-    targets = config.resolved_targets().items()
-    return {name: target.as_source() for name, target in targets if target.has_text}
+def _check_tokenizer(folder: str, config: SweepConfig, store: TokenStore, say: Say) -> None:
+    """Refuses a tokenizer that changed since the store was made; one that is gone is reported.
+
+    Raises:
+        SweepError: the tokenizer changed.
+    """
+    if config.tokenizer is None or store.tokenizer is None:
+        return
+    place = config.tokenizer.path
+    try:
+        now = TextTokenizer.read(place, config.tokenizer.end_of_text)
+    except DataError as error:
+        say(f"note: {error}; the sweep goes on with the tokenizer in its store")
+        return
+    if now.sha256 != store.tokenizer["sha256"]:
+        raise SweepError(
+            f"{folder}: the tokenizer at {place} changed since the store was made (SHA-256 "
+            f"{store.tokenizer['sha256'][:12]}... then, {now.sha256[:12]}... now), and losses of "
+            "another tokenizer do not compare; bring the file back, or start a new sweep with run "
+            "--out"
+        )
 
 
 def _fingerprint(source: Source | Blend) -> str | None:
@@ -229,8 +264,13 @@ def _fingerprint(source: Source | Blend) -> str | None:
 def _content(source: Source) -> str:
     """Returns a hash of the documents of a target that ignores their order and their files."""
     total = 0
-    for text in source.texts():
-        total += int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest())
+    documents = (
+        (tokens.tobytes() for tokens in source.token_documents())
+        if source.holds_tokens()
+        else (text.encode() for text in source.texts())
+    )
+    for document in documents:
+        total += int.from_bytes(hashlib.blake2b(document, digest_size=16).digest())
     return f"{total % 2**128:032x}"
 
 
