@@ -245,7 +245,9 @@ def test_ready_made_tokens_need_no_tokenizer(tmp_path, end_of_text):
         DataError, match="web holds tokens and text holds text; need one tokenizer for all"
     ):
         quick({"web": sources["web"], "text": Source(documents=invented(11))}, tmp_path / "other")
-    with pytest.raises(DataError, match="need one, stated for each"):
+    with pytest.raises(
+        DataError, match="code holds tokens, and nothing says how many different ones there are"
+    ):
         quick(
             {"web": sources["web"], "code": Source(path=tmp_path / "code.bin")}, tmp_path / "other"
         )
