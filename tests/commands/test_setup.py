@@ -213,7 +213,7 @@ def _short_exam(folder):
             "need more than the context 128",
         ),
         ({}, _one_document, "domain c-digo has 1 different documents; need at least 12"),
-        ({}, _tokens, "holds ready-made tokens, and the builtin trainer cannot tell their"),
+        ({}, _tokens, "c-digo holds tokens and web-pages holds text; need one tokenizer for all"),
         (
             {"proxy": {"steps": 20, "batch": 1, "context": 8192}},
             None,

@@ -124,8 +124,8 @@ def vocabulary_cost(spec: ProxySpec) -> str:
     embeddings = spec.embedding_parameters
     return (
         f"{spec.vocabulary:,} tokens: {magnitude(embeddings)} parameters of embeddings beside "
-        f"{magnitude(spec.size)} of the proxy, about {spec.state_bytes / 2**30:.1f} GB of memory a "
-        "trial"
+        f"{magnitude(spec.size)} of the proxy, about {spec.state_bytes / 2**30:.1f} GB of memory of "
+        "each trial"
         + (
             "; most of a trial's time goes into them, so it is faster with a smaller vocabulary"
             if embeddings > 10 * spec.size

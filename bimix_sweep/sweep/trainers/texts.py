@@ -57,6 +57,8 @@ def make_store(config: SweepConfig, out: Path, say: Say) -> TokenStore:
             "a document"
         )
     sources = TextSources.of(config, tokenizer)
+    if tokenizer is None and any(source.holds_tokens() for source in sources.all()):
+        say("the files hold tokens; losses are in nats per token, their bytes are not known")
     return prepare(
         sources.domains,
         sources.targets,

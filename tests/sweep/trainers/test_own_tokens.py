@@ -166,7 +166,9 @@ def test_ready_made_tokens_are_trained_on_and_counted_by_their_files(tmp_path):
     stated = {"vocabulary": 300, "end_of_text": 299}
     config = parsed(tmp_path, domains, tokens=stated)
     check_before_run(config)
-    trainer = prepare_builtin(config, str(tmp_path / "out"), lambda _: None)
+    said = []
+    trainer = prepare_builtin(config, str(tmp_path / "out"), said.append)
+    assert "the files hold tokens; losses are in nats per token" in said[0]
     sizes = {name: (tmp_path / f"{name}.bin").stat().st_size // 2 for name in WORDS}
     assert trainer.facts.domain_tokens == sizes
     store = TokenStore.open(tmp_path / "out" / "store")
