@@ -3,6 +3,13 @@
 Object stores are used only for put, get, list and delete. A read is repeated for a while when the
 store fails, because a read changes nothing and stores fail now and then. `patiently` does the same
 for writes that may be repeated.
+
+**Late requests.** Client libraries repeat a request that gets no answer. The first request may
+still arrive, much later, and a late PUT would replace newer content of the same name. `put`
+therefore uses a multipart upload of S3: the content counts when the upload is completed, an upload
+is completed once, and a late request of a completed upload changes nothing. Google's client uploads
+in a session with the same property. `put_new` needs one request instead of three, and is for a name
+that no other content ever gets.
 """
 
 import contextlib
@@ -128,7 +135,7 @@ def read(uri: str) -> bytes:
 
 
 def download(uri: str, target: Path) -> None:
-    """Replicas a URI's file to a local file piece by piece.
+    """Copies a URI's file to a local file piece by piece.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -147,13 +154,17 @@ def download(uri: str, target: Path) -> None:
 
 
 def upload(source: Path, uri: str) -> None:
-    """Replicas a local file to a URI piece by piece.
+    """Copies a local file to a URI piece by piece.
 
     Raises:
-        OSError: the file cannot be read or written; nothing is left then.
+        OSError: the file cannot be read or written; no part of it is left then.
     """
-    with source.open("rb") as data:
-        put(uri, lambda stream: shutil.copyfileobj(data, stream, 8 << 20))
+
+    def write(stream: Any) -> None:
+        with source.open("rb") as data:
+            shutil.copyfileobj(data, stream, 8 << 20)
+
+    put(uri, write)
 
 
 def delete(uri: str) -> None:
@@ -181,32 +192,68 @@ def too_large(path: str | Path) -> OSError:
 def put(uri: str | Path, write: Callable[[Any], Any]) -> None:
     """Calls `write(stream)` for the file of a URI; the file appears whole or not at all.
 
-    An object appears when its stream is closed, and a stream closes itself even after `write`
-    failed. So a partial object is deleted.
+    No request of an earlier `put` can replace the file afterwards, if that `put` returned.
+
+    Args:
+        uri: URI of the file.
+        write: writes the content; it may be called twice.
+
+    Raises:
+        OSError: the file cannot be written; an earlier file of this name is kept.
     """
-    with _reached(uri) as (filesystem, inner):
+    try:
+        _put(uri, write, single=False)
+    except OSError as error:
+        # The answer to the request that completed the upload was lost; some stores then refuse the
+        # repeated request.
+        if "NO_SUCH_UPLOAD" not in str(error):
+            raise
+        _put(uri, write, single=False)
+
+
+def put_new(uri: str | Path, data: bytes) -> None:
+    """Writes `data` to the URI of a name that never gets other content, with a single request.
+
+    Raises:
+        OSError: the file cannot be written, or its write was not confirmed.
+    """
+    _put(uri, lambda stream: stream.write(data), single=True)
+
+
+def _put(uri: str | Path, write: Callable[[Any], Any], *, single: bool) -> None:
+    with _reached(uri, single=single) as (filesystem, inner):
         place = inner
         if filesystem.type_name not in OBJECT_STORES:
             folder, _, name = inner.rpartition("/")
             place = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
             filesystem.create_dir(folder, recursive=True)
-        cut_off = True
+        stream = filesystem.open_output_stream(place, compression=None)
+        written = closed = False
         try:
-            with filesystem.open_output_stream(place, compression=None) as stream:
+            try:
                 write(stream)
-                cut_off = False
+                written = True
+            finally:
+                stream.close()  # a stream that is not closed here closes itself later
+                closed = True
             if place != inner:
                 filesystem.move(place, inner)
         except BaseException:
-            if cut_off or place != inner:
+            # A stream that was closed before its end left a part of the content.
+            if place != inner or (closed and not written):
                 with contextlib.suppress(OSError):
                     filesystem.delete_file(place)
             raise
 
 
 @contextlib.contextmanager
-def _reached(uri: str | Path) -> Iterator[tuple[Any, str]]:
-    """Yields the filesystem of a URI and the path in it; errors become an OSError with the URI."""
+def _reached(uri: str | Path, *, single: bool = True) -> Iterator[tuple[Any, str]]:
+    """Yields the filesystem of a URI and the path in it; errors become an OSError with the URI.
+
+    Args:
+        uri: URI of a file or folder.
+        single: write a small object with a single request.
+    """
     import pyarrow as pa
 
     place, mark, options = str(uri).partition("?")
@@ -219,9 +266,9 @@ def _reached(uri: str | Path) -> Iterator[tuple[Any, str]]:
         ) from None
     try:
         if folder.endswith("/") or folder.endswith(":"):  # the URI names a bucket
-            yield _filesystem(str(uri))
+            yield _filesystem(str(uri), single=single)
         else:
-            filesystem, inner = _filesystem(folder + mark + options)
+            filesystem, inner = _filesystem(folder + mark + options, single=single)
             yield filesystem, f"{inner.rstrip('/')}/{unquote(name)}"
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, "was not found", str(uri)) from error
@@ -240,12 +287,11 @@ def _reached(uri: str | Path) -> Iterator[tuple[Any, str]]:
 
 
 @functools.lru_cache(maxsize=256)
-def _filesystem(folder: str) -> tuple[Any, str]:
+def _filesystem(folder: str, *, single: bool) -> tuple[Any, str]:
     """Returns pyarrow's filesystem of a folder's URI and the path in it; connections are kept."""
     from pyarrow import fs
 
-    if folder.startswith("s3://") and "allow_delayed_open" not in folder:
-        # With this option a small object needs one request instead of three.
+    if single and folder.startswith("s3://") and "allow_delayed_open" not in folder:
         folder += ("&" if "?" in folder else "?") + "allow_delayed_open=true"
     filesystem, inner = fs.FileSystem.from_uri(folder)
     return filesystem, inner

@@ -51,8 +51,8 @@ def failing(monkeypatch):
     def fail(times, message):
         original, made = uri_storage._filesystem, []
 
-        def filesystem(folder):
-            found, inner = original(folder)
+        def filesystem(folder, **options):
+            found, inner = original(folder, **options)
             if not made:
                 made.append(Failing(found, times, message))
             return made[0], inner
@@ -97,6 +97,20 @@ def test_what_repeating_does_not_mend_is_said_at_once(object_store, failing):
     with pytest.raises(OSError, match="ACCESS_DENIED"):
         files.names(place)
     assert list(made[0].failed.values()) == [1]
+
+
+def test_a_file_stays_as_it_was_when_its_store_refuses_new_content(object_store, failing, quick):
+    place = locations.join(object_store(), "config.yaml")
+    files.write_text(place, "name: a")
+    made = failing(1, DENIED)
+    with pytest.raises(OSError, match="ACCESS_DENIED"):
+        files.exists(place)
+    made[0].failed[("delete_file", place.partition("?")[0].removeprefix("s3://"))] = 1
+    with pytest.raises(OSError, match="ACCESS_DENIED"):
+        files.write_text(place, "name: b")
+    with pytest.raises(OSError, match="ACCESS_DENIED"):
+        files.read_text(place)
+    assert files.read_text(place) == "name: a"
 
 
 def test_a_missing_file_is_said_at_once():

@@ -174,7 +174,7 @@ class ObjectSegments:
         """Puts the first segment as an empty object and returns its name."""
         name = segment_name(self._writer, 1, 0)
         place = locations.join(self._folder, name)
-        uri_storage.patiently(lambda: files.write_bytes(place, b""), uri_storage.READ_SECONDS)
+        uri_storage.patiently(lambda: uri_storage.put_new(place, b""), uri_storage.READ_SECONDS)
         return name
 
     def keep(self, names: Iterable[str]) -> None:
@@ -193,7 +193,7 @@ class ObjectSegments:
     def _put_once(self) -> None:
         self._put += 1
         name = segment_name(self._writer, self._part, self._put)
-        files.write_bytes(locations.join(self._folder, name), self._content)
+        uri_storage.put_new(locations.join(self._folder, name), self._content)
 
     def say_last(self, num_events: int) -> None:
         """Puts this segment and the number of events that readers must find as `last.json`."""

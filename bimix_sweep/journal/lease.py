@@ -180,11 +180,23 @@ class Lease:
                     files.delete(self._path)
 
     def _renew(self) -> None:
+        """Renews the lease until `release`, or until another living process has taken it.
+
+        A late write of an ended holder can replace this lease. Such a lease is not renewed, so it
+        is replaced in turn after `STALE_SECONDS`.
+        """
+        other: _Holder | None = None
+        since = 0.0
         while not self._over.wait(RENEW_SECONDS):
             with contextlib.suppress(OSError):  # the next renewal may succeed
                 current = self._read()
                 if current is not None and current.holder != self._holder:
-                    return
+                    if other is None or other.holder != current.holder:
+                        other, since = current, time.monotonic()
+                    elif other != current:
+                        return
+                    if time.monotonic() - since < STALE_SECONDS:
+                        continue
                 self._write()
 
     def _write(self) -> None:

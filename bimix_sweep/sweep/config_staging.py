@@ -1,12 +1,13 @@
 """Applies a change of a sweep completely or not at all.
 
-First, `DIR/config.next.yaml`, `DIR/store.next` and `DIR/texts.next.json` are written. Then the
+First, `DIR/config.next.DIGEST.yaml`, `DIR/store.next` and `DIR/texts.next.json` are written. Then the
 `change` event is written. Then the new files replace `config.yaml`, `store` and `texts.json`. After
 a crash, the next driver reads the journal: if it holds the event, the driver finishes the
 replacement; if not, the driver removes the new files.
 """
 
 import contextlib
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,7 +24,11 @@ from bimix_sweep.sweep.history.history import SweepHistory
 from bimix_sweep.sweep.workspace.archive import bring_store
 from bimix_sweep.sweep.workspace.paths import CONFIG, NEXT_STORE, STORE, local_part
 
-NEXT_CONFIG = "config.next.yaml"
+NEXT_CONFIG = re.compile(r"config\.next\.[0-9a-f]{16}\.yaml")
+"""Name of the configuration of a change whose event may not be written yet. The name holds the
+configuration's digest, so that a late request that deletes the file of an earlier change does not
+meet this file.
+"""
 
 
 def take_up(
@@ -82,8 +87,9 @@ def check_change(
 
 
 def stage(folder: str, change: Change) -> None:
-    """Writes the configuration of a change to `DIR/config.next.yaml`."""
-    files.write_text(locations.join(folder, NEXT_CONFIG), change.config.to_yaml())
+    """Writes the configuration of a change to `DIR/config.next.DIGEST.yaml`."""
+    path = locations.join(folder, f"config.next.{change.config.digest}.yaml")
+    files.write_text(path, change.config.to_yaml())
 
 
 def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None:
@@ -131,13 +137,13 @@ def settle(folder: str, first: SweepEvent | ChangeEvent) -> None:
     """
     from bimix_sweep.sweep.trainers.texts import settle_texts
 
-    ready = locations.join(folder, NEXT_CONFIG)
     if (digest := first.data.get("store")) is not None:
         settle_texts(folder, came=_settle_store(local_part(folder), digest))
         if locations.is_uri(folder):
             with contextlib.suppress(FileNotFoundError):  # `restore_store` makes a lost store again
                 bring_store(folder, digest)
-    if files.exists(ready):
+    for name in filter(NEXT_CONFIG.fullmatch, files.names(folder)):
+        ready = locations.join(folder, name)
         with contextlib.suppress(ConfigError):
             config = SweepConfig.load(ready)
             if config.digest == first.config_digest:

@@ -209,7 +209,7 @@ def test_slow_storage_holds_up_nobody_who_does_not_wait_and_is_shared_by_those_w
     tmp_path, monkeypatch
 ):
     journal, _ = Journal.open((tmp_path / "sweep").as_uri())
-    write, gate, puts = files.write_bytes, threading.Event(), []
+    write, gate, puts = uri_storage.put_new, threading.Event(), []
 
     def slow(path, data):
         if path.endswith(".jsonl"):
@@ -217,7 +217,7 @@ def test_slow_storage_holds_up_nobody_who_does_not_wait_and_is_shared_by_those_w
             assert gate.wait(30)
         write(path, data)
 
-    monkeypatch.setattr(files, "write_bytes", slow)
+    monkeypatch.setattr(uri_storage, "put_new", slow)
     first = threading.Thread(target=journal.write, args=(point(0),))
     first.start()
     while not puts:
@@ -242,7 +242,7 @@ def test_a_put_that_failed_is_repeated_under_another_name_and_no_name_is_put_twi
 ):
     journal, _ = Journal.open(place)
     journal.write(point(1))
-    write, left, contents = files.write_bytes, [2], {}
+    write, left, contents = uri_storage.put_new, [2], {}
 
     def failing(path, data):
         write(path, data)  # it arrived, and nobody was told
@@ -252,7 +252,7 @@ def test_a_put_that_failed_is_repeated_under_another_name_and_no_name_is_put_twi
                 left[0] -= 1
                 raise OSError("the connection was reset")
 
-    monkeypatch.setattr(files, "write_bytes", failing)
+    monkeypatch.setattr(uri_storage, "put_new", failing)
     for value in range(2, 60):
         journal.write(point(value))
     assert len(contents) == 58 + 2
@@ -303,7 +303,7 @@ def test_storage_that_fails_for_good_ends_the_writer_with_the_reason(tmp_path, m
     def failing(path, data):
         raise OSError(5, "no answer")
 
-    monkeypatch.setattr(files, "write_bytes", failing)
+    monkeypatch.setattr(uri_storage, "put_new", failing)
     with pytest.raises(JournalError, match=r"cannot be written \(no answer\).* go on with resume"):
         journal.write(point(1))
     journal.close()

@@ -2,8 +2,10 @@
 
 Without this check, calls to a dead Ray wait for minutes or for ever. The processes of embedded Ray
 are children of this process, so a dead one is noticed within seconds. The head (GCS) of a cluster
-is asked every few seconds. Ray's own client ends the whole process, without a message to the user,
-when a head has not answered for a minute; this module therefore gives up a little earlier.
+is asked every few seconds whether this driver's node is alive; it counts a node as dead some
+15 seconds after the node's raylet has died. Ray's own client ends the whole process, without a
+message to the user, when a head has not answered for a minute; this module therefore gives up a
+little earlier.
 """
 
 import contextlib
@@ -15,7 +17,6 @@ from collections.abc import Callable, Iterator
 import ray
 
 from bimix_sweep.errors import SweepError
-from bimix_sweep.sweep.cluster.preemption import draining
 
 CHECK_SECONDS = 2.0
 """Seconds between two checks."""
@@ -23,6 +24,8 @@ VITAL = ("gcs_server", "raylet")
 """Ray processes that a sweep needs; a sweep goes on without Ray's dashboard and monitors."""
 RECONNECT_SECONDS = 60.0
 """Seconds after which Ray's client ends the process (RAY_gcs_rpc_server_reconnect_timeout_s)."""
+ANSWER_SECONDS = 5
+"""Seconds that the head may take to answer."""
 AWAY_SECONDS = RECONNECT_SECONDS - 20.0
 """Seconds without an answer after which the head is given up; a head that restarts has this
 time."""
@@ -43,7 +46,7 @@ class Lifeline:
 
     def broken(self) -> SweepError | None:
         """Returns an error that says what died and how to go on; None while Ray is alive."""
-        what = self._dead_process() if self._address is None else self._silent_head()
+        what = self._dead_process() if self._address is None else self._lost_cluster()
         if what is None:
             return None
         return SweepError(
@@ -56,19 +59,28 @@ class Lifeline:
         dead = [name for name, _ in node.dead_processes() if name in VITAL] if node else []
         return f"Ray's process {dead[0]} on this machine died" if dead else None
 
-    def _silent_head(self) -> str | None:
+    def _lost_cluster(self) -> str | None:
         try:
-            draining()
+            alive = _node_alive()
         except AttributeError:  # a client (ray://) has no connection of its own to the head
-            self._answered = time.monotonic()
+            alive = True
         except (ray.exceptions.RayError, OSError, RuntimeError):
             away = time.monotonic() - self._answered
             if away > AWAY_SECONDS:
                 where = f"the head of the Ray cluster at {self._address}"
                 return f"{where} has not answered for {away:.0f} s"
-        else:
-            self._answered = time.monotonic()
+            return None
+        self._answered = time.monotonic()
+        if not alive:
+            return f"Ray's node on this machine, in the cluster at {self._address}, died"
         return None
+
+
+def _node_alive() -> bool:
+    """Asks the head whether the node of this driver is alive."""
+    worker = ray._private.worker.global_worker
+    node = worker.current_node_id
+    return bool(worker.gcs_client.check_alive([node], timeout=ANSWER_SECONDS)[0])
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from bimix_sweep.sweep.history.rebuilding import replay
+from tests.support.faults import free_ports, kill, mentioning
 
 pytestmark = pytest.mark.cluster
 PATIENCE = 400
@@ -222,32 +224,81 @@ def test_a_sweep_goes_past_a_worker_without_memory_and_a_trial_that_hangs(place,
     assert len(history.starts["t0001"]) >= 2
 
 
+@pytest.fixture
+def cluster(place):
+    """Address of a head that `ray start` left to itself, and a function that kills a daemon."""
+    _, environment = place
+    folder = Path(tempfile.mkdtemp(prefix="h-", dir=environment["TMPDIR"]))
+    (port,) = free_ports(1)
+    quick = {  # the head counts a node as dead after two seconds instead of 15
+        "RAY_health_check_initial_delay_ms": "500",
+        "RAY_health_check_period_ms": "500",
+        "RAY_health_check_timeout_ms": "1000",
+        "RAY_health_check_failure_threshold": "2",
+    }
+    words = (
+        f"start --head --port={port} --node-ip-address=127.0.0.1 --num-cpus=2 "
+        f"--include-dashboard=false --object-store-memory=80000000 --temp-dir={folder} "
+        "--disable-usage-stats"
+    )
+    subprocess.run(
+        [Path(sys.executable).with_name("ray"), *words.split()],
+        env=environment | quick,
+        check=True,
+        capture_output=True,
+    )
+
+    def strike(name):
+        found = [p for p, line in mentioning(str(folder)).items() if f"/{name} " in line]
+        kill(found)
+        assert len(found) == 1
+
+    yield f"127.0.0.1:{port}", strike
+    kill([*mentioning(str(folder))])
+
+
+def failure(process):
+    """The one error line of a driver that ends by itself."""
+    said = ended(process, 1)
+    assert "Traceback" not in said
+    (line,) = (line for line in said.splitlines() if line.startswith("error: "))
+    return line
+
+
 @pytest.mark.parametrize("name", ["gcs_server", "raylet"])
-def test_a_dead_daemon_of_ray_ends_the_driver_with_one_line_and_resume_goes_on(
-    place, command, name
-):
+def test_a_dead_daemon_of_ray_ends_the_driver_with_one_line(place, command, name):
     folder, _ = place
     (folder / "waits").touch()
     process = command("run", "sweep.yaml", "--out", "sweep")
     until(process, lambda: recorded_of_first(folder / "sweep"))
     (daemon,) = (pid for pid in family(process.pid) if words_of(pid)[0].endswith(f"/{name}"))
     os.kill(daemon, signal.SIGKILL)
-    said = ended(process, 1)
-    lines = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert lines == [
+    assert failure(process) == (
         f"error: Ray's process {name} on this machine died; what was acknowledged is in the "
         f"journal, go on with: bimix-sweep resume {folder / 'sweep'}"
-    ]
-    assert "Traceback" not in said
+    )
+
+
+def test_a_dead_node_of_a_clusters_driver_ends_it_with_one_line_and_resume_goes_on(
+    place, command, cluster
+):
+    (folder, _), (address, strike) = place, cluster
+    (folder / "waits").touch()
+    process = command("run", "sweep.yaml", "--out", "sweep", "--address", address)
+    until(process, lambda: recorded_of_first(folder / "sweep"))
+    strike("raylet")
+    assert failure(process) == (
+        f"error: Ray's node on this machine, in the cluster at {address}, died; what was "
+        f"acknowledged is in the journal, go on with: bimix-sweep resume {folder / 'sweep'}"
+    )
     recorded = {
         trial: dict(record.points)
         for trial, record in replay(folder / "sweep").state.trials.items()
     }
     assert recorded["t0000"]
     (folder / "waits").unlink()
-    if name == "raylet":
-        ended(command("resume", "sweep"), 0)
-        history = replay(folder / "sweep")
-        assert history.complete
-        for trial, points in recorded.items():
-            assert points.items() <= history.state.trials[trial].points.items()
+    ended(command("resume", "sweep"), 0)
+    history = replay(folder / "sweep")
+    assert history.complete
+    for trial, points in recorded.items():
+        assert points.items() <= history.state.trials[trial].points.items()
