@@ -1,7 +1,5 @@
 """A request that a network loses and delivers after the same name got newer content."""
 
-import importlib.util
-
 import pytest
 
 from bimix_sweep import files, locations, uri_storage
@@ -14,21 +12,6 @@ LARGE = 12 << 20
 """Bytes that pyarrow uploads in two parts."""
 ENDED = '{"holder": "ended", "host": "elsewhere", "pid": 7, "time": 1767225600.0}'
 """Lease of a driver on another host that renews it no more."""
-GCS = importlib.util.find_spec("gcp_storage_emulator")
-
-
-@pytest.fixture
-def gcs():
-    """URI of a new bucket on a GCS server of this process."""
-    if GCS is None:
-        pytest.skip("needs gcp-storage-emulator")
-    from gcp_storage_emulator.server import create_server
-
-    server = create_server("127.0.0.1", 0, in_memory=True, default_bucket="bucket")
-    server.start()
-    port = server._api._httpd.server_address[1]
-    yield f"gs://anonymous@bucket/sweep?endpoint_override=127.0.0.1%3A{port}&scheme=http"
-    server.stop()
 
 
 @pytest.mark.parametrize(

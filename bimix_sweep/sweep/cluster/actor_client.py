@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from bimix_sweep.errors import BimixSweepError
 
@@ -37,8 +37,14 @@ def law_actor(name: str) -> Any:
     """Returns the handle of a sweep's LawActor.
 
     Anything that is pickled must keep the name of the actor, not its handle.
+
+    Raises:
+        RayError: the actor has died for good, with its node or with its driver.
     """
-    return ray.get_actor(name, namespace=NAMESPACE)
+    try:
+        return ray.get_actor(name, namespace=NAMESPACE)
+    except ValueError as error:
+        raise RayError(f"the LawActor {name} has died") from error
 
 
 class RemotePlanner:

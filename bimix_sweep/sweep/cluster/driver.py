@@ -12,7 +12,8 @@ import contextlib
 import hashlib
 import shlex
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from bimix_sweep.design.initial_design import moved_references, too_few
@@ -32,9 +33,14 @@ from bimix_sweep.sweep.views.terminal import Progress
 if TYPE_CHECKING:
     from bimix_sweep.sweep.cluster.connection import Cluster
     from bimix_sweep.sweep.cluster.lifeline import Lifeline
+    from bimix_sweep.sweep.cluster.slots import Slots
 
 SNAPSHOT_SECONDS = 1.0
 """Seconds between two snapshots of the sweep for the progress view."""
+ANSWER_SECONDS = 10.0
+"""Seconds that the LawActor may take for a snapshot."""
+NOTE_SECONDS = 60.0
+"""Seconds after which the user is told what the sweep waits for."""
 
 
 def drive(
@@ -130,7 +136,7 @@ def _finish(
     if past:
         running = sum(trial.state == "running" for trial in past)
         progress.say(f"{len(past) - running} trials are over and kept, {running} go on")
-    with _watching(actor, progress):
+    with _watching(sweep.folder, actor, connected.slots, progress):
         run_tune(sweep, name, connected.slots, past, interrupt)
     recipe = write_results(sweep.folder, sweep.config)
     ask(actor.complete.remote())
@@ -184,20 +190,52 @@ def _ray_errors(folder: str, line: "Lifeline", interrupt: Interrupt) -> Iterator
         raise failure from error
 
 
+class Wait:
+    """Tells the user once when a wait has lasted for `NOTE_SECONDS`."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._since: float | None = None
+        self._told = False
+
+    def update(self, waits_for: str) -> None:
+        """Takes what the sweep waits for now, in words; empty where it does not wait."""
+        if not waits_for:
+            self._since, self._told = None, False
+            return
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        if not self._told and now - self._since >= NOTE_SECONDS:
+            self._told = True
+            self._say(f"note: {waits_for}, for {now - self._since:.0f} s now")
+
+
 @contextlib.contextmanager
-def _watching(actor: Any, progress: Progress) -> Iterator[None]:
-    """Updates the progress view from a thread while the main thread is in Tune."""
-    from ray.exceptions import RayError
+def _watching(folder: str, actor: Any, slots: "Slots", progress: Progress) -> Iterator[None]:
+    """Updates the progress view from a thread while the main thread is in Tune.
+
+    The thread also tells what the sweep waits for without an end.
+    """
+    from ray.exceptions import GetTimeoutError, RayError
 
     from bimix_sweep.sweep.cluster.actor_client import ask
 
     over = threading.Event()
+    silence, shortage = Wait(progress.say), Wait(progress.say)
 
     def poll() -> None:
         while not over.wait(SNAPSHOT_SECONDS):
+            silent = ""
             # The main thread meets the same error and reports it.
             with contextlib.suppress(RayError, BimixSweepError):
-                progress.show(ask(actor.snapshot.remote()))
+                try:
+                    progress.show(ask(actor.snapshot.remote(), timeout=ANSWER_SECONDS))
+                except GetTimeoutError:
+                    silent = f"the sweep waits for its LawActor, which may wait for {folder}"
+                slots()
+            silence.update(silent)
+            needs = slots.shortage
+            shortage.update(needs and f"no node holds a trial; the sweep waits for {needs}")
 
     thread = threading.Thread(target=poll, name="progress", daemon=True)
     thread.start()

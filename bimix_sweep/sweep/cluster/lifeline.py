@@ -1,11 +1,11 @@
 """Checks that the Ray of this driver is alive.
 
 Without this check, calls to a dead Ray wait for minutes or for ever. The processes of embedded Ray
-are children of this process, so a dead one is noticed within seconds. The head (GCS) of a cluster
-is asked every few seconds whether this driver's node is alive; it counts a node as dead some
-15 seconds after the node's raylet has died. Ray's own client ends the whole process, without a
-message to the user, when a head has not answered for a minute; this module therefore gives up a
-little earlier.
+are children of this process, so a dead one is noticed within seconds. The head (GCS) of any Ray is
+asked every few seconds whether this driver's node is alive; it counts a node as dead some
+15 seconds after the node's raylet has died or stopped. Ray's own client ends the whole process,
+without a message to the user, when a head has not answered for a minute; this module therefore
+gives up a little earlier.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ class Lifeline:
 
     def broken(self) -> SweepError | None:
         """Returns an error that says what died and how to go on; None while Ray is alive."""
-        what = self._dead_process() if self._address is None else self._lost_cluster()
+        what = (self._dead_process() if self._address is None else None) or self._lost()
         if what is None:
             return None
         return SweepError(
@@ -59,7 +59,8 @@ class Lifeline:
         dead = [name for name, _ in node.dead_processes() if name in VITAL] if node else []
         return f"Ray's process {dead[0]} on this machine died" if dead else None
 
-    def _lost_cluster(self) -> str | None:
+    def _lost(self) -> str | None:
+        place = "Ray" if self._address is None else f"the Ray cluster at {self._address}"
         try:
             alive = _node_alive()
         except AttributeError:  # a client (ray://) has no connection of its own to the head
@@ -67,13 +68,10 @@ class Lifeline:
         except (ray.exceptions.RayError, OSError, RuntimeError):
             away = time.monotonic() - self._answered
             if away > AWAY_SECONDS:
-                where = f"the head of the Ray cluster at {self._address}"
-                return f"{where} has not answered for {away:.0f} s"
+                return f"the head of {place} has not answered for {away:.0f} s"
             return None
         self._answered = time.monotonic()
-        if not alive:
-            return f"Ray's node on this machine, in the cluster at {self._address}, died"
-        return None
+        return None if alive else f"the node of this machine in {place} died"
 
 
 def _node_alive() -> bool:

@@ -57,6 +57,11 @@ def fitting(nodes: Sequence[Mapping[str, float]], resources: ResourcesConfig) ->
     return trials
 
 
+def _need(resources: ResourcesConfig) -> str:
+    where = f"each of {resources.nodes} nodes" if resources.nodes > 1 else "one node"
+    return f"{resources.cpu:g} CPUs and {resources.gpu:g} GPUs on {where}"
+
+
 class Slots:
     """Number of trials to run at a time; call the object for the number now."""
 
@@ -91,15 +96,16 @@ class Slots:
                 )
                 or "none"
             )
-            where = (
-                f" on each of {resources.nodes} nodes" if resources.nodes > 1 else " on one node"
-            )
             raise SweepError(
-                f"a trial needs {resources.cpu:g} CPUs and {resources.gpu:g} GPUs{where}; the "
-                f"nodes have {shown}"
+                f"a trial needs {_need(resources)}; the nodes have {shown}"
                 f"{', ...' if len(counted) > 8 else ''}; lower resources.cpu, resources.gpu or "
                 "resources.nodes"
             )
+
+    @property
+    def shortage(self) -> str:
+        """What a trial needs, in words, if no node held one at the last count; else empty."""
+        return "" if self._fit else _need(self._resources)
 
     def __call__(self) -> int:
         """Returns the number of trials to run at a time.

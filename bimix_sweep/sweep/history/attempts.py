@@ -26,6 +26,9 @@ A trial may be silent for SILENCE_FACTOR times the longest time between two sign
 finished trials, and for at least MIN_SILENCE_SECONDS, because a first point comes after imports and
 compilation.
 """
+NOTE_SECONDS = 1800.0
+"""Silence in seconds that is reported if no trial has finished, when `max_silence: auto` is no limit.
+"""
 END_SECONDS = 60.0
 """Seconds for a worker to end after its trial; a command has 30 s from SIGTERM to SIGKILL."""
 
@@ -68,6 +71,7 @@ class Attempts:
         self._signs: dict[str, float] = {}
         self._silent: dict[str, int] = {}  # consecutive attempts that were ended as silent
         self._ended: dict[str, float] = {}  # {trial that ended but whose worker lives: since when}
+        self._told = False  # of a silence without a limit
 
     def begin(self, trial: str, now: float) -> None:
         """Records that an attempt begins at `now`, which may be in the future."""
@@ -104,6 +108,17 @@ class Attempts:
                 yield Overdue(trial=name, reason=late, kill=False, fails=True)
             elif now - self._signs[name] > (limit := self.max_silence(name, history)):
                 yield self._too_silent(name, limit, now)
+            elif self._unlimited(limit) and now - self._signs[name] > NOTE_SECONDS:
+                self._told = True
+                reason = (
+                    f"note: {name} has reported nothing for {NOTE_SECONDS:.0f} s; if it hangs, set "
+                    "resources.max_silence to a number of seconds, which ends such trials"
+                )
+                yield Overdue(trial=name, reason=reason, kill=False, fails=False)
+
+    def _unlimited(self, limit: float) -> bool:
+        """Whether `auto` gives no limit yet, and no silence was reported yet."""
+        return limit == math.inf and self._limits.max_silence == "auto" and not self._told
 
     def max_silence(self, trial: str, history: "SweepHistory") -> float:
         """Longest silence in seconds that a trial may have; infinite if there is no limit.

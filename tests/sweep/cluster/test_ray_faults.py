@@ -288,7 +288,7 @@ def test_a_dead_node_of_a_clusters_driver_ends_it_with_one_line_and_resume_goes_
     until(process, lambda: recorded_of_first(folder / "sweep"))
     strike("raylet")
     assert failure(process) == (
-        f"error: Ray's node on this machine, in the cluster at {address}, died; what was "
+        f"error: the node of this machine in the Ray cluster at {address} died; what was "
         f"acknowledged is in the journal, go on with: bimix-sweep resume {folder / 'sweep'}"
     )
     recorded = {

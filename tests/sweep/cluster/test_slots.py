@@ -44,7 +44,12 @@ def test_slots_follow_the_nodes(wanted, scales, slots, monkeypatch):
     nodes = [[{"CPU": 2}], [], [{"CPU": 2}, {"CPU": 3}]]
     counts = iter([nodes[0], *nodes])
     found = Slots(ResourcesConfig(slots=wanted), lambda: next(counts), scales)
-    assert [found() for _ in nodes] == slots
+    assert found.shortage == ""
+    assert [(found(), found.shortage) for _ in nodes] == [
+        (slots[0], ""),
+        (slots[1], "1 CPUs and 0 GPUs on one node"),
+        (slots[2], ""),
+    ]
 
 
 def test_a_training_that_fits_no_node_is_said_with_the_nodes():

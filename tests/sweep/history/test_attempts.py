@@ -284,3 +284,15 @@ def test_a_step_of_the_wall_clock_changes_no_hours_and_ends_no_trial(
     history = replay(tmp_path)
     assert history.hours.core_hours < 0.1
     assert history.seconds < 360
+
+
+def test_a_silence_before_any_trial_has_finished_is_told_once_and_kills_nothing(open_actor, clock):
+    actor = open_actor(max_silence="auto")
+    names = [begin(actor, number).trial for number in range(2)]
+    told = []
+    for _ in range(4):
+        assert actor.overdue(names) == []
+        told.append([line for line in actor.snapshot().lines if "reported nothing" in line])
+        clock.now += 700
+    assert [len(lines) for lines in told] == [0, 0, 0, 1]
+    assert "resources.max_silence" in told[-1][0]
