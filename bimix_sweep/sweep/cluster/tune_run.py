@@ -58,14 +58,17 @@ def run_tune(
         BimixSweepError: the search ended early.
     """
     from bimix_sweep.sweep.cluster.actor_client import RemotePlanner
-    from bimix_sweep.sweep.cluster.callbacks import lost_workers_tried_again
+    from bimix_sweep.sweep.cluster.callbacks import (
+        lost_workers_tried_again,
+        without_unused_imports,
+    )
     from bimix_sweep.sweep.cluster.searcher import SweepSearcher
 
     planner = RemotePlanner(actor)
     searcher = SweepSearcher(planner, sweep.spec.domains.names, sweep.config.name, past, slots)
     tuner = _tuner(sweep, _trial_settings(sweep, actor, slots), searcher, interrupt)
     try:
-        with lost_workers_tried_again(), interrupt.loop():
+        with lost_workers_tried_again(), without_unused_imports(), interrupt.loop():
             tuner.fit()
     # On a full disk Tune fails when it reads its own half-written files.
     except (OSError, EOFError, pickle.UnpicklingError):
