@@ -181,9 +181,11 @@ class SweepConfig(Section):
     def digest(self) -> str:
         """Hash of every key that can change the results.
 
-        The keys left out are name, out, resources, tracking and the trainer's folder.
+        The keys left out are name, out, resources, tracking, the trainer's folder, and of data all
+        but validation_tokens.
         """
         content = self.public()
+        content["data"] = {"validation_tokens": self.data.validation_tokens}
         for key in ("out", "resources", "name", "tracking"):
             del content[key]
         if self.trainer != "builtin":
