@@ -74,22 +74,19 @@ def prepare(
         progress: called with sentences that say what is being done and what was read.
 
     Raises:
-        DataError: a source cannot be read, or a domain has too few documents or tokens; no store is
-            written then.
+        DataError: a source cannot be read or has too little text; no store is written then.
     """
     targets = targets or {}
     _check_names(domains, targets)
-    several = max_tokens if isinstance(max_tokens, Mapping) else dict.fromkeys(domains, max_tokens)
-    caps = {name: several.get(name) for name in domains}
-    sources: dict[str, Source | Blend] = {**domains, **targets}
-    fingerprints = {name: source.fingerprint() for name, source in sources.items()}
+    given = max_tokens if isinstance(max_tokens, Mapping) else dict.fromkeys(domains, max_tokens)
+    caps = {name: given.get(name) for name in domains}
+    fingerprints = {name: one.fingerprint() for name, one in {**domains, **targets}.items()}
     kind = vocabulary if tokenizer is None else [tokenizer.sha256, tokenizer.end_of_text]
     inputs = fingerprint_of([kind, [*domains], validation_tokens, context, fingerprints])
     if (store := reusable_store(out, inputs, caps, larger=larger)) is not None:
         return store
     check_place(out)
     with work_folder(Path(out), fingerprint_of([inputs, caps]), progress) as work:
-        # another process may have made it while this one waited
         if (store := reusable_store(out, inputs, caps, larger=larger)) is not None:
             return store
         return _make_store(

@@ -119,7 +119,7 @@ def prepare(config: ConfigFile, out: OutFolder = None, as_json: JsonFlag = False
     sweeps share it. `run` uses it and reads no text again. Finished parts are kept over a kill.
     """
     from bimix_sweep.config import SweepConfig
-    from bimix_sweep.sweep.trainers.texts import prepare_store
+    from bimix_sweep.sweep.trainers.store_preparation import prepare_store
 
     store = prepare_store(SweepConfig.load(config), out=out, say=print_progress)
     domains = {

@@ -25,13 +25,12 @@ from bimix_sweep.data.reading.tokenizer_file import TextTokenizer
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.data.store_writing import share_store
-from bimix_sweep.errors import ConfigError, DataError, SweepError
+from bimix_sweep.errors import DataError, SweepError
 from bimix_sweep.journal.segments import read
 from bimix_sweep.parsing import parse_json
 from bimix_sweep.sweep.history.history import SweepHistory
-from bimix_sweep.sweep.run_checks import check_before_run
 from bimix_sweep.sweep.text_sources import TextSources, given_tokenizer
-from bimix_sweep.sweep.workspace.paths import STORE, begun, held, local_part, sweep_folder
+from bimix_sweep.sweep.workspace.paths import STORE, local_part
 from bimix_sweep.text import shown
 
 TEXTS = "texts.json"
@@ -79,34 +78,6 @@ def make_store(config: SweepConfig, out: Path, say: Say) -> TokenStore:
         return store
     say(f"the tokens are those of the store at {shared}")
     return share_store(store, out)
-
-
-def prepare_store(
-    config: SweepConfig, *, out: str | Path | None = None, say: Say = lambda line: None
-) -> TokenStore:
-    """Makes the token store of a sweep that has not begun; `run_sweep` then uses it.
-
-    After a kill, the next call uses the parts that were finished.
-
-    Args:
-        config: the configuration of the sweep.
-        out: the sweep's folder; default: the folder in the configuration.
-        say: called with sentences about the progress.
-
-    Raises:
-        ConfigError: the trainer is not the built-in one, which alone reads a token store.
-        SweepError: the folder already holds a sweep, or another driver uses it.
-        DataError: the text cannot be used; in this case nothing is left behind.
-    """
-    folder = sweep_folder(out or config.out)
-    config = config.anchored(Path.cwd())
-    if config.trainer != "builtin":
-        raise ConfigError("trainer is not builtin, and only the builtin trainer has a token store")
-    with held(folder, say):
-        if begun(folder):
-            raise SweepError(f"{folder} holds a sweep already, which has its store")
-        check_before_run(config, estimates=False)
-        return make_store(config, local_part(folder) / STORE, say)
 
 
 def max_tokens(config: SweepConfig, sources: Mapping[str, Source | Blend]) -> dict[str, int]:
