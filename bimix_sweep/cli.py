@@ -125,6 +125,7 @@ for _command in (
     running.demo,
     setup.init,
     setup.doctor,
+    setup.prepare,
     running.schema,
     plan,
     running.run,

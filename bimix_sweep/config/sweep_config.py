@@ -12,12 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from bimix_sweep import locations
-from bimix_sweep.config.checks import (
-    check_domains_and_targets,
-    check_goals,
-    check_groups,
-    check_texts,
-)
+from bimix_sweep.config import checks
 from bimix_sweep.config.section import Place, Section
 from bimix_sweep.config.sections import (
     BudgetConfig,
@@ -28,7 +23,7 @@ from bimix_sweep.config.sections import (
 )
 from bimix_sweep.config.stated_mixtures import StatedMixtures
 from bimix_sweep.config.stated_sections import PriorConfig, Today, shared_weights
-from bimix_sweep.config.text_sections import DomainConfig
+from bimix_sweep.config.text_sections import DataConfig, DomainConfig
 from bimix_sweep.config.token_sections import StatedTokenizer, TokensConfig
 from bimix_sweep.config.tracking_sections import TrackingConfig
 from bimix_sweep.config.trainer_sections import (
@@ -68,6 +63,7 @@ class SweepConfig(Section):
         "end_of_text}; default: one of proxy.vocabulary tokens is trained",
     )
     tokens: TokensConfig = Field(default_factory=TokensConfig)
+    data: DataConfig = Field(default_factory=DataConfig, description="How the text becomes tokens")
     objective: Literal["mean", "worst"] = Field(
         "mean", description="Weighted mean of the targets' losses, or the worst of them"
     )
@@ -101,7 +97,7 @@ class SweepConfig(Section):
 
     @model_validator(mode="after")
     def _fits_the_trainer(self) -> Self:
-        check_texts(self.domains, self.targets, builtin=self.trainer == "builtin")
+        checks.check_texts(self.domains, self.targets, builtin=self.trainer == "builtin")
         if self.trainer == "builtin" and (self.resources.nodes > 1 or self.resources.gpu > 1):
             raise ValueError(
                 f"resources ask for {self.resources.nodes} nodes of {self.resources.gpu:g} GPUs a "
@@ -121,9 +117,9 @@ class SweepConfig(Section):
             )
         except MixtureError as error:
             raise ValueError(str(error)) from error
-        check_domains_and_targets(self.domains, self.targets)
-        check_groups(self.targets, self.objective)
-        check_goals(self.targets, self.own(), builtin=self.trainer == "builtin")
+        checks.check_domains_and_targets(self.domains, self.targets)
+        checks.check_groups(self.targets, self.objective)
+        checks.check_goals(self.targets, self.own(), builtin=self.trainer == "builtin")
         return self
 
     @classmethod
@@ -165,6 +161,7 @@ class SweepConfig(Section):
             update={
                 "trainer": trainer,
                 "tokenizer": self.tokenizer and self.tokenizer.anchored(folder),
+                "data": self.data.anchored(folder),
                 "domains": {k: d.anchored(folder) for k, d in self.domains.items()},
                 "targets": {k: t.anchored(folder) for k, t in self.targets.items()},
             }
@@ -184,9 +181,11 @@ class SweepConfig(Section):
     def digest(self) -> str:
         """Hash of every key that can change the results.
 
-        The keys left out are name, out, resources, tracking and the trainer's folder.
+        The keys left out are name, out, resources, tracking, the trainer's folder, and of data all
+        but validation_tokens.
         """
         content = self.public()
+        content["data"] = {"validation_tokens": self.data.validation_tokens}
         for key in ("out", "resources", "name", "tracking"):
             del content[key]
         if self.trainer != "builtin":

@@ -4,8 +4,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from bimix_sweep import locations
 from bimix_sweep.config.section import Section, without_secrets
 from bimix_sweep.config.yaml_file import absolute
 from bimix_sweep.text import shown
@@ -174,6 +175,49 @@ class DomainConfig(TextConfig):
         return {
             f"{name}-{number}": one.proportion for number, one in enumerate(self.sources or (), 1)
         }
+
+
+class DataConfig(Section):
+    """How the text of all domains and targets becomes tokens."""
+
+    validation_tokens: int = Field(
+        8192,
+        ge=8,
+        le=10**8,
+        description="Tokens of a validation set, in rows of proxy.context tokens",
+    )
+    on_error: Literal["fail", "skip"] = Field(
+        "fail", description="What a broken document or file does: end the command, or be left out"
+    )
+    max_bad: int = Field(
+        100,
+        ge=1,
+        le=10**6,
+        description="Most broken documents and files of one source that on_error: skip leaves out",
+    )
+    store: str | None = Field(
+        None,
+        min_length=1,
+        pattern=r"^[^\x00-\x1f]+$",
+        description="Local folder of a token store that several sweeps share; default: a store in "
+        "the sweep's folder",
+    )
+
+    @field_validator("store")
+    @classmethod
+    def _is_local(cls, store: str | None) -> str | None:
+        if store is not None and locations.is_uri(store):
+            raise ValueError(f"is {shown(store)}; need a local folder, trials map its files")
+        return store
+
+    @property
+    def bad_allowed(self) -> int | None:
+        """`max_bad` of a `Source`: None where the first broken document is an error."""
+        return self.max_bad if self.on_error == "skip" else None
+
+    def anchored(self, folder: Path) -> Self:
+        """Copy with a relative path made absolute from `folder`."""
+        return self.model_copy(update={"store": absolute(self.store, folder)})
 
 
 def _absolute(path: str | None, folder: Path) -> str | None:

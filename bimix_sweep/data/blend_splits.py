@@ -5,31 +5,43 @@ its beginning to any place: the next document always comes from the source that 
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from bimix_sweep.data.blend import Blend
-from bimix_sweep.data.sample import DocumentSample
+from bimix_sweep.data.sampling.held_out import HeldOut
+from bimix_sweep.data.sampling.sample import DocumentSample
+from bimix_sweep.data.sampling.scan import Keys
+from bimix_sweep.data.sampling.spool import SpooledDocuments
+from bimix_sweep.data.sampling.training import TrainingDocuments, training_documents
+from bimix_sweep.data.sampling.work_folder import WorkFolder
 from bimix_sweep.data.sources import Source
-from bimix_sweep.data.splits import DomainDocuments, split_domain
-from bimix_sweep.data.tokenizing import Document, Encoder
+from bimix_sweep.data.splits import HeldOutRows, validation_rows
+from bimix_sweep.data.tokenizing import Encoder
 
 
 class BlendSample:
     """The documents read from the sources of a blend."""
 
-    def __init__(self, name: str, blend: Blend, *, piece_characters: int = 0) -> None:
-        """Reads the sources; arguments and errors as for `DocumentSample`."""
+    def __init__(
+        self, name: str, blend: Blend, work: WorkFolder, label: str, *, piece_characters: int = 0
+    ) -> None:
+        """Scans the sources; arguments and errors as for `DocumentSample`."""
         self.parts = tuple(
             (
                 DocumentSample(
                     f"{name} ({source.place})",
                     source,
+                    work,
+                    f"{label}-{number}",
                     piece_characters=math.ceil(piece_characters * proportion),
                 ),
                 proportion,
             )
-            for source, proportion in blend.parts
+            for number, (source, proportion) in enumerate(blend.parts)
         )
         """(sample of a source, its proportion of the domain's tokens)."""
         self.names = tuple(source.place for source, _ in blend.parts)
@@ -40,16 +52,13 @@ class BlendSample:
         """Documents left out because another source was used up, so that the proportions stay."""
 
     @property
-    def variants(self) -> dict[bytes, bytes]:
-        """The variants of the documents of all sources, as in `DocumentSample`."""
-        merged: dict[bytes, bytes] = {}
-        for sample, _ in self.parts:
-            merged |= sample.variants
-        return merged
+    def keys(self) -> Keys:
+        """Keys of all documents that were read."""
+        return np.unique(np.concatenate([sample.keys for sample, _ in self.parts]))
 
     @property
     def count(self) -> int:
-        """Number of different documents in the blocks that are read for every request."""
+        """Number of different documents in the base blocks."""
         return sum(sample.count for sample, _ in self.parts)
 
     def pieces(self) -> list[str]:
@@ -60,12 +69,10 @@ class BlendSample:
         """The sums over the sources of what `DocumentSample.record` gives, and each source's own
         under `sources`."""
         each = [sample.record() for sample, _ in self.parts]
-        total = {
-            key: sum(one.get(key, 0) for one in each)
-            for key in each[0]
-            if key not in ("reach_bytes", "tokens")
-        }
+        counted = ("files_read", "files", "bytes_read", "bytes", "documents", "repeated_documents")
+        total: dict[str, Any] = {key: sum(one[key] for one in each) for key in counted}
         reached = [one["reach_bytes"] for one in each if "reach_bytes" in one]
+        bad = sum(one.get("bad_documents", 0) for one in each)
         own = [
             {"path": name, "proportion": proportion, **one}
             for name, (_, proportion), one in zip(self.names, self.parts, each, strict=True)
@@ -74,6 +81,7 @@ class BlendSample:
             one["tokens_per_document"] = round(length, 2)
         return {
             **total,
+            **({"bad_documents": bad} if bad else {}),
             **({"reach_bytes": min(reached)} if reached else {}),
             **({"unused_documents": self.unused} if self.unused else {}),
             "sources": own,
@@ -81,77 +89,99 @@ class BlendSample:
 
 
 def sample_of(
-    name: str, source: Source | Blend, *, piece_characters: int = 0
-) -> DocumentSample | BlendSample:
-    """Reads a source or a blend; arguments and errors as for `DocumentSample`."""
-    if isinstance(source, Blend):
-        return BlendSample(name, source, piece_characters=piece_characters)
-    return DocumentSample(name, source, piece_characters=piece_characters)
-
-
-def split_blend(
     name: str,
-    sample: BlendSample,
-    encode: Encoder,
+    source: Source | Blend,
+    work: WorkFolder,
+    label: str,
     *,
-    validation_tokens: int,
-    max_tokens: int | None,
-    left_out: Collection[bytes],
-) -> DomainDocuments:
-    """Splits each source of a blend, and mixes the splits; arguments and errors as for
-    `split_domain`."""
+    piece_characters: int = 0,
+) -> DocumentSample | BlendSample:
+    """Scans a source or a blend; arguments and errors as for `DocumentSample`."""
+    if isinstance(source, Blend):
+        return BlendSample(name, source, work, label, piece_characters=piece_characters)
+    return DocumentSample(name, source, work, label, piece_characters=piece_characters)
+
+
+def blend_validation(
+    name: str, sample: BlendSample, encode: Encoder, *, rows: int, length: int
+) -> HeldOutRows:
+    """Splits the validation rows of each source off; arguments and errors as for
+    `validation_rows`."""
     shares = [proportion for _, proportion in sample.parts]
-    ends = [round(validation_tokens * sum(shares[:count])) for count in range(len(shares) + 1)]
+    ends = [round(rows * sum(shares[:count])) for count in range(len(shares) + 1)]
     split = [
-        split_domain(
+        validation_rows(
             f"{name} ({place})",
             part,
             encode,
-            validation_tokens=max(1, ends[number + 1] - ends[number]),
+            rows=max(1, ends[number + 1] - ends[number]),
+            length=length,
+        )
+        for number, (place, (part, _)) in enumerate(zip(sample.names, sample.parts, strict=True))
+    ]
+    return HeldOutRows(
+        rows=[row for one in split for row in one.rows],
+        documents=[document for one in split for document in one.documents],
+    )
+
+
+def blend_training(
+    sample: BlendSample,
+    encode: Encoder,
+    held_out: HeldOut,
+    *,
+    own: set[int],
+    max_tokens: int | None,
+) -> TrainingDocuments:
+    """Tokenises the training documents of each source, and mixes them; arguments as for
+    `training_documents`."""
+    shares = [proportion for _, proportion in sample.parts]
+    made = [
+        training_documents(
+            part,
+            encode,
+            held_out,
+            own=own,
             max_tokens=None if max_tokens is None else math.ceil(max_tokens * proportion),
-            left_out=left_out,
         )
-        for number, (place, (part, proportion)) in enumerate(
-            zip(sample.names, sample.parts, strict=True)
-        )
+        for part, proportion in sample.parts
     ]
-    sample.lengths = [
-        sum(len(d.tokens) for d in one.train) / max(1, len(one.train)) for one in split
-    ]
-    train = blended([one.train for one in split], shares, left_out)
+    lengths = [one.documents.lengths for one in made]
+    sample.lengths = [float(each.sum()) / max(1, len(each)) for each in lengths]
+    order = blended(lengths, shares)
     if max_tokens is None:
-        sample.unused = sum(len(one.train) for one in split) - len(train)
-    return DomainDocuments(
-        validation=[piece for one in split for piece in one.validation],
-        held_out=[key for one in split for key in one.held_out],
-        train=train,
+        sample.unused = sum(map(len, lengths)) - len(order)
+    least = min(range(len(made)), key=lambda number: made[number].available / shares[number])
+    return TrainingDocuments(
+        documents=SpooledDocuments.joined([one.documents for one in made]).selected(order),
+        copies=sum(one.copies for one in made),
+        near=sum(one.near for one in made),
+        available=made[least].available / shares[least],
+        counted=made[least].counted,
     )
 
 
 def blended(
-    documents: Sequence[Sequence[Document]],
-    proportions: Sequence[float],
-    left_out: Collection[bytes] = (),
-) -> list[Document]:
+    lengths: Sequence[npt.NDArray[np.int64]], proportions: Sequence[float]
+) -> npt.NDArray[np.int64]:
     """Documents of several sources in one order, until a source is used up.
 
     Args:
-        documents: documents of each source, in order.
+        lengths: tokens of the documents of each source, in order.
         proportions: proportion of the tokens of each source.
-        left_out: keys of documents that do not count as tokens.
 
     Returns:
-        The documents. The tokens of each source, from the first document to any other, differ from
-        its proportion by less than the longest document.
+        (documents,) numbers of documents; those of a source follow those of the source before. The
+        tokens of each source, from the first document to any other, differ from its proportion by
+        less than the longest document.
     """
-    mixed: list[Document] = []
-    taken, places = [0] * len(documents), [0] * len(documents)
+    mixed: list[int] = []
+    firsts = np.cumsum([0, *map(len, lengths)]).tolist()
+    taken, places = [0] * len(lengths), [0] * len(lengths)
     while True:
-        behind = min(range(len(documents)), key=lambda i: taken[i] / proportions[i])
-        if places[behind] == len(documents[behind]):
-            return mixed
-        document = documents[behind][places[behind]]
+        behind = min(range(len(lengths)), key=lambda i: taken[i] / proportions[i])
+        if places[behind] == len(lengths[behind]):
+            return np.array(mixed, dtype=np.int64)
+        mixed.append(firsts[behind] + places[behind])
+        taken[behind] += int(lengths[behind][places[behind]])
         places[behind] += 1
-        mixed.append(document)
-        if document.key not in left_out:
-            taken[behind] += len(document.tokens)

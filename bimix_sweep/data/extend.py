@@ -1,16 +1,19 @@
 """Extends a token store by further domains; its own splits stay unchanged."""
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bimix_sweep.data.blend import Blend
-from bimix_sweep.data.blend_splits import sample_of
+from bimix_sweep.data.blend_splits import BlendSample, sample_of
 from bimix_sweep.data.prepare import fingerprint_of
 from bimix_sweep.data.reading.token_files import Tokens
 from bimix_sweep.data.reading.tokenizer_file import TextTokenizer
+from bimix_sweep.data.sampling.held_out import HeldOut
+from bimix_sweep.data.sampling.sample import DocumentSample
+from bimix_sweep.data.sampling.scan import Keys
+from bimix_sweep.data.sampling.work_folder import WorkFolder, work_folder
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.split_builder import SplitBuilder
 from bimix_sweep.data.store import TokenStore
@@ -54,25 +57,57 @@ def extend(
         raise DataError(f"domain {taken[0]} is in {store.path} already; rename it")
     _check_kinds(store, domains)
     tokenizer = stored_tokenizer(store)
-    held_out, beside = _held_out(store, again)
-    splits = SplitBuilder(tokenizer, len(store.validation(store.domains[0])), say, held_out)
-    samples = {name: sample_of(name, source) for name, source in domains.items()}
-    for name, sample in samples.items():
-        splits.add_domain(name, sample, caps.get(name))
-    splits.held_out |= beside
-    old_train, old_validation = _stored_splits(store, there)
-    train = old_train | splits.train(caps)
-    validation = old_validation | splits.validation
     fingerprints = {name: source.fingerprint() for name, source in domains.items()}
-    return write_store(
-        out,
-        train=train,
-        validation={**{name: validation[name] for name in train}, **validation},
-        vocabulary=store.vocabulary,
-        tokenizer=tokenizer,
-        inputs=fingerprint_of([store.manifest["inputs"], renamed, dict(caps), fingerprints]),
-        notes=_joined_notes(store.manifest["notes"], there, splits.notes(samples)),
+    inputs = fingerprint_of([store.manifest["inputs"], renamed, dict(caps), fingerprints])
+    with work_folder(Path(out), inputs, say) as work:
+        splits, samples = _held_out_of(store, domains, tokenizer, work, again)
+        added = {name: splits.train(name, one, caps.get(name)) for name, one in samples.items()}
+        old_train, old_validation = _stored_splits(store, there)
+        validation = old_validation | splits.validation
+        return write_store(
+            out,
+            train=old_train | added,
+            validation={n: validation[n] for n in (*old_train, *added, *old_validation)},
+            vocabulary=store.vocabulary,
+            tokenizer=tokenizer,
+            inputs=inputs,
+            held_out=[*_stored_runs(store), *splits.held_out_runs()],
+            notes=_joined_notes(store.manifest["notes"], there, splits.notes(samples)),
+        )
+
+
+def _held_out_of(
+    store: TokenStore,
+    domains: Mapping[str, Source | Blend],
+    tokenizer: TextTokenizer | None,
+    work: WorkFolder,
+    again: str | None,
+) -> tuple[SplitBuilder, dict[str, DocumentSample | BlendSample]]:
+    """Scans the further domains and holds out their validation splits; arguments as for `extend`.
+
+    Returns:
+        The splits so far, and {domain: its documents}.
+    """
+    ends = store.documents(store.domains[0], "validation")
+    splits = SplitBuilder(
+        tokenizer,
+        rows=len(ends) - 1,
+        length=int(ends[1]),
+        say=work.say,
+        held_out=_held_out(store, again),
     )
+    samples = {
+        name: sample_of(name, source, work, f"domain-{number}")
+        for number, (name, source) in enumerate(domains.items())
+    }
+    for name, sample in samples.items():
+        splits.add_domain(name, sample)
+    return splits, samples
+
+
+def _stored_runs(store: TokenStore) -> list[Keys]:
+    """The runs of a store's held-out documents, for each stage."""
+    return [store.held_out(n)[1] for n, _ in enumerate(store.manifest["notes"].get("held_out", []))]
 
 
 def stored_tokenizer(store: TokenStore) -> TextTokenizer | None:
@@ -154,23 +189,24 @@ def _joined_notes(
     return notes
 
 
-def _held_out(store: TokenStore, name: str | None) -> tuple[set[bytes], set[bytes]]:
-    """Keys of the documents that are held out from a domain of a store, as two sets.
+def _held_out(store: TokenStore, name: str | None) -> HeldOut:
+    """Documents that are held out from a domain of a store.
 
-    The first set holds the keys held out before the domain was made. The second set holds the keys
-    held out by the domains made together with that domain. If the name is None, the first set
-    holds all keys.
+    These were held out when the domain was made, or before. If the name is None, all are returned.
     """
-    before: set[bytes] = set()
-    for stage in store.manifest["notes"].get("held_out", []):
-        keys = {bytes.fromhex(key) for held in stage.values() for key in held}
+    keys: list[int] = []
+    runs: list[Keys] = []
+    for number, stage in enumerate(store.manifest["notes"].get("held_out", [])):
+        more, more_runs = store.held_out(number)
+        keys += more
+        runs.append(more_runs)
         if name in stage:
-            return before, keys
-        before |= keys
-    return before, set()
+            break
+    return HeldOut(keys, runs)
 
 
-def _stored(store: TokenStore, name: str, split: str) -> list[Tokens]:
+def _stored(store: TokenStore, name: str, split: str) -> Iterator[Tokens]:
     """The documents of one split of a store, each (tokens,)."""
     tokens = store.train(name) if split == "train" else store.validation(name)
-    return np.split(tokens, store.documents(name, split)[1:-1])
+    for first, last in itertools.pairwise(store.documents(name, split).tolist()):
+        yield tokens[first:last]

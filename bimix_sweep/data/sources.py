@@ -10,6 +10,7 @@ from bimix_sweep.data.finding.endings import BY_ENDING, FORMATS, PACKED, TOKENS,
 from bimix_sweep.data.finding.formats import TypedFile, typed_files
 from bimix_sweep.data.finding.locating import find_files
 from bimix_sweep.data.finding.stored_file import StoredFile
+from bimix_sweep.data.reading.bad_input import BadInput
 from bimix_sweep.data.reading.blocks import Blocks, Portion
 from bimix_sweep.data.reading.documents import read_texts
 from bimix_sweep.data.reading.token_files import (
@@ -46,6 +47,9 @@ class Source:
     dtype: str | None = None
     """Number format, little-endian, of token files that do not state their own, used with
     `vocabulary`; None: uint16, or uint32 for a vocabulary of more than 65,536."""
+    max_bad: int | None = None
+    """Maximum number of broken documents and files that are left out; None: the first one is an
+    error."""
 
     def __post_init__(self) -> None:
         if (not self.path) == (not self.documents):
@@ -86,6 +90,7 @@ class Source:
         else:
             states = [(f.path, f.size, f.mtime_ns) for f in self._files()]
             kind = [self.field, self.format, self.vocabulary, self.end_of_text, self.dtype]
+            kind += [] if self.max_bad is None else ["without broken documents"]
             digest.update(json.dumps([states, *kind]).encode())
         return digest.hexdigest()
 
@@ -148,7 +153,21 @@ class Source:
         Raises:
             DataError: nothing is at the path.
         """
-        return OpenSource(self, typed_files(self._files(), self.format))
+        files, bad = self._files(), BadInput(self.max_bad)
+        try:
+            return OpenSource(self, typed_files(files, self.format), bad)
+        except DataError:
+            if self.max_bad is None:
+                raise
+        typed = []
+        for file in files:
+            try:
+                typed += typed_files([file], self.format)
+            except DataError as error:
+                bad.met(error)
+        if not typed:
+            raise DataError(f"{self.place}: no file can be read ({bad.messages[0]})")
+        return OpenSource(self, typed, bad)
 
     def holds_tokens(self) -> bool:
         """True if the files end in .npy or .bin.
@@ -177,8 +196,8 @@ class Source:
 class OpenSource:
     """The files of a source, listed once."""
 
-    def __init__(self, source: Source, typed: Sequence[TypedFile]) -> None:
-        self._source, self._typed = source, typed
+    def __init__(self, source: Source, typed: Sequence[TypedFile], bad: BadInput) -> None:
+        self._source, self._typed, self.bad = source, typed, bad
         self.blocks = Blocks(
             [(one.file.path, one.file.size) for one in typed],
             whole=[one.whole for one in typed],
@@ -189,7 +208,8 @@ class OpenSource:
     def texts(self, portions: Iterable[Portion] | None) -> Iterator[str]:
         """Texts of the documents in these portions, as in `Source.texts`; None: in all files."""
         for portion in self._all() if portions is None else portions:
-            yield from _cleaned(read_texts(self._typed[portion.file], portion, self._source.field))
+            typed = self._typed[portion.file]
+            yield from _cleaned(read_texts(typed, portion, self._source.field, self.bad))
 
     def token_documents(self, portions: Iterable[Portion] | None) -> Iterator[Tokens]:
         """Documents of tokens in these portions, as in `Source.token_documents`; None: in all
@@ -200,7 +220,10 @@ class OpenSource:
         """
         form = self._source.token_format()
         for portion in self._all() if portions is None else portions:
-            yield from read_tokens(self._typed[portion.file].file, portion, form)
+            try:
+                yield from read_tokens(self._typed[portion.file].file, portion, form)
+            except DataError as error:
+                self.bad.met(error)
 
     def _all(self) -> list[Portion]:
         """All files, each read whole."""

@@ -4,97 +4,121 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from bimix_sweep.data.blend_splits import BlendSample, split_blend
+import numpy as np
+
+from bimix_sweep.data.blend_splits import BlendSample, blend_training, blend_validation
 from bimix_sweep.data.reading.tokenizer_file import TextTokenizer
-from bimix_sweep.data.sample import DocumentSample
-from bimix_sweep.data.splits import DomainDocuments, first_tokens, split_domain, target_pieces
+from bimix_sweep.data.sampling.held_out import MAX_RUNS, HeldOut, runs_of
+from bimix_sweep.data.sampling.sample import DocumentSample
+from bimix_sweep.data.sampling.scan import Keys
+from bimix_sweep.data.sampling.training import training_documents
+from bimix_sweep.data.splits import HeldOutRows, target_rows, validation_rows
 from bimix_sweep.data.store_writing import Split
 from bimix_sweep.data.tokenizing import Encoder
 from bimix_sweep.errors import DataError
 
 
 class SplitBuilder:
-    """The splits of a store while they are made: first targets, then domains, then training
+    """The splits of a store while they are made: first all validation sets, then the training
     splits."""
 
     def __init__(
         self,
         tokenizer: TextTokenizer | None,
-        validation_tokens: int,
+        *,
+        rows: int,
+        length: int,
         say: Callable[[str], None],
-        held_out: set[bytes] | None = None,
+        held_out: HeldOut | None = None,
     ) -> None:
         """Args:
         tokenizer: None where the sources hold tokens and their tokenizer is not known.
-        validation_tokens: size of each domain's validation split, and maximum size of a target.
+        rows: rows of each domain's validation split, and maximum rows of a target.
+        length: tokens of a row, context + 1.
         say: called with sentences about the progress.
-        held_out: keys of documents that no domain trains on, known beforehand.
+        held_out: documents that no domain trains on, known beforehand.
         """
         self.validation: dict[str, Split] = {}
-        self.held_out = held_out if held_out is not None else set()
-        """Keys of documents that no domain trains on."""
+        self.held_out = held_out or HeldOut()
+        """Documents that no domain trains on."""
         self._tokenizer = tokenizer
-        self._need, self._say = validation_tokens, say
-        self._domains: dict[str, DomainDocuments] = {}
-        self._targets: dict[str, list[bytes]] = {}  # keys of the documents of each target
+        self._rows, self._length, self._say = rows, length, say
+        self._keys: dict[str, dict[str, list[int]]] = {"targets": {}, "domains": {}}
+        self._runs: dict[str, list[Keys]] = {"targets": [], "domains": []}
         self._read: dict[str, dict[str, dict[str, Any]]] = {"domains": {}, "targets": {}}
 
     def add_target(self, name: str, sample: DocumentSample) -> None:
-        """Tokenises a target and marks its documents as held out."""
-        self._say(f"tokenising target {name}")
+        """Holds out the documents of a target."""
         encode = Encoder(self._tokenizer)
-        pieces, keys = target_pieces(name, sample, encode, validation_tokens=self._need)
-        self.validation[name] = Split(documents=pieces, num_bytes=encode.num_bytes(pieces))
-        self._targets[name] = keys
-        self.held_out.update(keys)
+        found = target_rows(name, sample, encode, rows=self._rows, length=self._length)
+        self._hold_out("targets", name, found, encode)
         self._read["targets"][name] = sample.record()
 
-    def add_domain(self, name: str, sample: DocumentSample | BlendSample, cap: int | None) -> None:
-        """Splits a domain; `cap` is the maximum of its training tokens, None for no maximum."""
-        self._say(f"tokenising {name}")
-        encode = Encoder(self._tokenizer)
-        kept: dict[str, Any] = {
-            "validation_tokens": self._need,
-            "max_tokens": cap,
-            "left_out": self.held_out,
-        }
-        documents = (
-            split_blend(name, sample, encode, **kept)
+    def add_domain(self, name: str, sample: DocumentSample | BlendSample) -> None:
+        """Holds out the documents of a domain's validation split."""
+        encode, size = Encoder(self._tokenizer), {"rows": self._rows, "length": self._length}
+        found = (
+            blend_validation(name, sample, encode, **size)
             if isinstance(sample, BlendSample)
-            else split_domain(name, sample, encode, **kept)
+            else validation_rows(name, sample, encode, **size)
         )
-        pieces = documents.validation
-        self.validation[name] = Split(documents=pieces, num_bytes=encode.num_bytes(pieces))
-        self._domains[name] = documents
-        self._read["domains"][name] = sample.record()
+        self._hold_out("domains", name, found, encode)
 
-    def train(self, caps: Mapping[str, int | None]) -> dict[str, Split]:
-        """Makes the training splits of the domains, without documents that a validation set holds.
+    def _hold_out(self, kind: str, name: str, found: HeldOutRows, encode: Encoder) -> None:
+        """Keeps the rows of a validation set, and holds out their documents."""
+        self.validation[name] = Split(documents=found.rows, num_bytes=encode.num_bytes(found.rows))
+        self._keys[kind][name] = [key for key, _ in found.documents]
+        for key, content in found.documents:
+            self._runs[kind].append(runs := runs_of(content, most=MAX_RUNS))
+            self.held_out.add(key, runs)
+
+    def train(self, name: str, sample: DocumentSample | BlendSample, cap: int | None) -> Split:
+        """Makes the training split of a domain, after all validation sets.
+
+        The split has no copy and no near-duplicate of a document that a validation set holds.
+
+        Args:
+            name: name of the domain.
+            sample: its documents.
+            cap: maximum of its training tokens; None: no maximum.
 
         Raises:
-            DataError: a domain has too few tokens.
+            DataError: the domain has too few tokens.
         """
-        for documents in self._domains.values():
-            self.held_out.update(documents.held_out)
-        splits = {}
-        for name, documents in self._domains.items():
-            fresh = [d.tokens for d in documents.train if d.key not in self.held_out]
-            kept = first_tokens(fresh, cap := caps.get(name))
-            least = min(self._need, cap) if cap else self._need
-            if (count := sum(map(len, kept))) < least:
-                raise DataError(
-                    f"domain {name} has {count} tokens beside its validation split of "
-                    f"{self._need}; need at least {least} to train on, so give it more text or "
-                    "lower the validation tokens"
-                )
-            splits[name] = Split(documents=kept)
-            self._read["domains"][name] |= {
-                "held_out_elsewhere": len(documents.train) - len(fresh),
-                "tokens_kept": count,
-                # mean over whole documents: the last document that is kept may be cut at the cap
-                "tokens_per_document": round(sum(map(len, fresh)) / len(fresh), 2),
-            }
-        return splits
+        self._say(f"tokenising {name}")
+        kept: dict[str, Any] = {"own": {*self._keys["domains"][name]}, "max_tokens": cap}
+        made = (
+            blend_training(sample, Encoder(self._tokenizer), self.held_out, **kept)
+            if isinstance(sample, BlendSample)
+            else training_documents(sample, Encoder(self._tokenizer), self.held_out, **kept)
+        )
+        documents = made.documents.first_tokens(cap)
+        need = self._rows * self._length
+        least = min(need, cap) if cap else need
+        if (count := int(documents.lengths.sum())) < least:
+            near = f", without {made.near} documents much like those there" if made.near else ""
+            raise DataError(
+                f"domain {name} has {count} tokens beside its validation split of {need}{near}; "
+                f"need at least {least} to train on, so give it more text or lower "
+                "data.validation_tokens"
+            )
+        lengths = made.documents.lengths
+        self._read["domains"][name] = sample.record() | {
+            "held_out_elsewhere": made.copies,
+            "near_duplicates": made.near,
+            "tokens_kept": count,
+            # mean over whole documents: the last document that is kept may be cut at the cap
+            "tokens_per_document": round(float(lengths.sum()) / len(lengths), 2),
+            "tokens_available": round(made.available),
+            "tokens_counted": made.counted,
+        }
+        return Split(documents=documents)
+
+    def held_out_runs(self) -> list[Keys]:
+        """Runs of the held-out documents of each stage that `notes` lists under `held_out`."""
+        return [
+            np.unique(np.concatenate(runs)) for kind, runs in self._runs.items() if self._keys[kind]
+        ]
 
     def notes(self, samples: Mapping[str, DocumentSample | BlendSample]) -> dict[str, Any]:
         """Makes the notes for the manifest about the text that was read.
@@ -119,8 +143,8 @@ class SplitBuilder:
             **self._read,
             "shared_documents": shared,
             "held_out": [
-                {name: sorted(key.hex() for key in keys) for name, keys in stage.items()}
-                for stage in (self._targets, {n: d.held_out for n, d in self._domains.items()})
+                {name: [f"{key:016x}" for key in sorted(keys)] for name, keys in stage.items()}
+                for stage in self._keys.values()
                 if stage
             ],
             "versions": {
@@ -138,10 +162,10 @@ def shared_documents(
     Pairs of domains without a shared document are left out.
     """
     counts: dict[str, dict[str, int]] = {}
-    names = [*samples]
+    names, keys = [*samples], {name: sample.keys for name, sample in samples.items()}
     for place, name in enumerate(names):
         for other in names[place + 1 :]:
-            if count := len(samples[name].variants.keys() & samples[other].variants.keys()):
+            if count := len(np.intersect1d(keys[name], keys[other], assume_unique=True)):
                 counts.setdefault(name, {})[other] = count
     return counts
 
@@ -160,12 +184,22 @@ def what_was_read(name: str, record: Mapping[str, Any]) -> str:
         text += f", of about {there / 1e6:.3g} MB: blocks spread evenly over all files"
     if "tokens_kept" in record:
         text += f"; {record['tokens_kept']:,} tokens kept to train on"
+        if not record["tokens_counted"]:
+            text += f", of about {record['tokens_available']:.3g} (estimated from what was read)"
     if record["repeated_documents"]:
         text += f"; {record['repeated_documents']:,} copies of documents left out"
     if record.get("held_out_elsewhere"):
         text += (
             f"; {record['held_out_elsewhere']:,} documents left out that other splits validate on"
         )
+    if record.get("near_duplicates"):
+        text += (
+            f"; {record['near_duplicates']:,} documents left out that are nearly the same as one "
+            "that is validated on"
+        )
+    if record.get("bad_documents"):
+        text += f"; {record['bad_documents']:,} broken documents or files left out"
+        text += f", the first: {record['bad'][0]}" if record.get("bad") else ""
     if record.get("unused_documents"):
         text += (
             f"; {record['unused_documents']:,} documents left out so that the proportions of the "

@@ -1,15 +1,18 @@
-"""Splits the documents of a sample into held-out pieces and training documents.
+"""Splits the documents of a source into held-out rows and training documents.
 
 The splits depend only on the keys of the documents. The documents with the smallest keys of a
-domain become its validation split, and the next ones its training split.
+domain become its validation split. A row is what a trial predicts at once, context + 1 tokens.
 """
 
-from collections.abc import Collection
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from bimix_sweep.data.reading.token_files import Tokens
-from bimix_sweep.data.sample import DocumentSample
-from bimix_sweep.data.tokenizing import Document, Encoder
+from bimix_sweep.data.sampling.sample import DocumentSample
+from bimix_sweep.data.tokenizing import Content, Document, Encoder
 from bimix_sweep.errors import DataError
 
 MIN_DOCUMENTS = 12
@@ -22,174 +25,139 @@ VALIDATION_SHARE = 1 / 3
 VOICES = 32
 """Number of documents, or of places in long documents, that a held-out set is made of where
 there are enough."""
-MORE = 1.2
-"""Factor on the estimated bytes of text that are still needed."""
-MIN_MORE = 4_000_000
-"""Minimum bytes of text of one further read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DomainDocuments:
-    """The documents of one domain, after the split."""
+class HeldOutRows:
+    """The held-out rows of one source."""
 
-    validation: list[Tokens]
-    """Validation split: one piece, (tokens,), of each held-out document."""
-    held_out: list[bytes]
-    """Keys of the documents that the validation pieces come from."""
-    train: list[Document]
-    """The other documents, sorted by key: as many as are wanted, if there are so many."""
+    rows: list[Tokens]
+    """Rows, each (context + 1,)."""
+    documents: list[tuple[int, Content]]
+    """(key, content) of the documents that the rows come from."""
 
 
-def split_domain(
-    name: str,
-    sample: DocumentSample,
-    encode: Encoder,
-    *,
-    validation_tokens: int,
-    max_tokens: int | None,
-    left_out: Collection[bytes],
-) -> DomainDocuments:
-    """Splits a domain by the keys of its documents.
+def validation_rows(
+    name: str, sample: DocumentSample, encode: Encoder, *, rows: int, length: int
+) -> HeldOutRows:
+    """Splits the validation rows of a domain off.
 
-    A document gives at most a limited number of tokens to the validation split, so that one long
-    text cannot be the whole split. These tokens come from the middle of the document, because
-    beginnings are licences and imports, which are much the same in every file of a project.
+    A document gives at most a limited number of rows, so that one long text cannot be the whole
+    split. They come from the middle of the document, because beginnings are licences and imports,
+    which are much the same in every file of a project. Documents that are shorter than a row, and
+    rests of others, are joined until they fill one.
 
     Args:
         name: name of the domain, for messages.
         sample: the documents of the domain.
         encode: the encoder.
-        validation_tokens: size of the validation split.
-        max_tokens: training tokens wanted; None: all.
-        left_out: keys of documents that do not count as training tokens.
+        rows: number of rows.
+        length: tokens of a row.
 
     Raises:
         DataError: the domain has too few documents or tokens.
     """
     if sample.count < MIN_DOCUMENTS:
-        total = sum(len(document.tokens) for document in sample.in_order(encode))
+        total = sum(len(document.tokens) for document in encode(sample.in_order()))
         raise DataError(
             f"domain {name} has {sample.count} different documents ({total} tokens); need at least "
             f"{MIN_DOCUMENTS} so that validation can be split off by document: give more, or cut "
             "long ones (one document a line of .jsonl, or a file each)"
         )
-    most = -(-validation_tokens // max(4, min(VOICES, sample.count // 4)))
-    allowed = int(sample.count * VALIDATION_SHARE)
-    pieces: list[Tokens] = []
-    held_out: list[bytes] = []
-    train: list[Document] = []
-    left, tokens, num_train = validation_tokens, 0, 0
-    for document in sample.in_order(encode):
-        tokens += len(document.tokens)
-        if left and len(held_out) < allowed:
-            pieces += spread(document.tokens, min(most, left), most)
-            held_out.append(document.key)
-            left -= len(pieces[-1])
-        else:
-            train.append(document)
-            num_train += 0 if document.key in left_out else len(document.tokens)
-            if not left and max_tokens is not None and num_train >= max_tokens:
-                break
-    if left:
+    most = -(-rows // max(4, min(VOICES, sample.count // 4)))
+    filled = _Rows(rows, length)
+    for document, content in _with_contents(sample, encode):
+        if not filled.left or len(filled.documents) == int(sample.count * VALIDATION_SHARE):
+            break
+        filled.add(document, content, most)
+    if filled.left:
         raise DataError(
-            f"domain {name} has {tokens} tokens in {sample.count} documents; its validation split "
-            f"of {validation_tokens} tokens may take a third of the documents and found "
-            f"{validation_tokens - left} there: give it more text or lower the validation tokens"
+            f"domain {name} has {sample.count} different documents; its validation split of {rows} "
+            f"rows of {length} tokens may take a third of them, and {rows - filled.left} rows were "
+            "found there: give it more text, or lower data.validation_tokens or proxy.context"
         )
-    train += _further_documents(sample, encode, tokens, num_train, max_tokens, left_out)
-    train.sort(key=lambda document: document.key)
-    return DomainDocuments(validation=pieces, held_out=held_out, train=train)
+    return HeldOutRows(rows=filled.rows, documents=filled.documents)
 
 
-def _further_documents(
-    sample: DocumentSample,
-    encode: Encoder,
-    tokens: int,
-    num_train: int,
-    max_tokens: int | None,
-    left_out: Collection[bytes],
-) -> list[Document]:
-    """Reads further blocks of a source until `max_tokens` training tokens or its end are reached.
+def target_rows(
+    name: str, sample: DocumentSample, encode: Encoder, *, rows: int, length: int
+) -> HeldOutRows:
+    """Chooses rows of a target's documents: `rows` of them, or all if there are fewer.
 
-    Args:
-        sample, encode, max_tokens, left_out: as for `split_domain`.
-        tokens: number of tokens of the documents that were read so far.
-        num_train: number of these that are training tokens.
-    """
-    further: list[Document] = []
-    while not sample.whole and (max_tokens is None or num_train < max_tokens):
-        each = sample.num_bytes / tokens
-        wanted = (
-            None if max_tokens is None else max(MIN_MORE, (max_tokens - num_train) * each * MORE)
-        )
-        more = sample.more(encode, wanted)
-        further += more
-        tokens += sum(len(document.tokens) for document in more)
-        num_train += sum(len(document.tokens) for document in more if document.key not in left_out)
-    return further
-
-
-def target_pieces(
-    name: str, sample: DocumentSample, encode: Encoder, *, validation_tokens: int
-) -> tuple[list[Tokens], list[bytes]]:
-    """Chooses pieces of a target's documents; returns them and the keys of these documents.
-
-    If the target has more than `validation_tokens`, the pieces come from VOICES documents, or from
-    as many places in fewer documents.
+    If the target has more, the rows come from VOICES documents, or from as many places in fewer
+    documents.
 
     Raises:
         DataError: the target has too few tokens.
     """
-    most = -(-validation_tokens // min(VOICES, sample.count))
-    documents: list[Document] = []
-    num_tokens = 0
-    for document in sample.in_order(encode):
-        documents.append(document)
-        num_tokens += min(most, len(document.tokens))
-        if num_tokens >= validation_tokens:
+    most = -(-rows // min(VOICES, sample.count))
+    while True:
+        filled, longest = _Rows(rows, length), 0
+        for document, content in _with_contents(sample, encode):
+            if not filled.left:
+                break
+            filled.add(document, content, most)
+            longest = max(longest, len(document.tokens))
+        if not filled.left or most * length >= longest:
             break
-    while num_tokens < validation_tokens and most < max(len(d.tokens) for d in documents):
         most *= 2
-        num_tokens = sum(min(most, len(d.tokens)) for d in documents)
-    if num_tokens < (least := min(MIN_TARGET_TOKENS, validation_tokens)):
+    least = max(length, min(MIN_TARGET_TOKENS, rows * length))
+    if not filled.rows or filled.tokens < least:
+        reason = f", one sequence of the context {length - 1}" if least == length else ""
         raise DataError(
-            f"target {name} has {num_tokens} tokens; need at least {least}, so give it more text"
+            f"target {name} has {filled.tokens} tokens; need at least {least}{reason}: give it "
+            "more text or lower proxy.context"
         )
-    pieces: list[Tokens] = []
-    keys: list[bytes] = []
-    left, shortest = validation_tokens, -(-validation_tokens // VOICES)
-    for document in documents:
-        if left:
-            pieces += (taken := spread(document.tokens, min(most, left), shortest))
-            keys.append(document.key)
-            left -= sum(map(len, taken))
-    return pieces, keys
+    return HeldOutRows(rows=filled.rows, documents=filled.documents)
 
 
-def spread(document: Tokens, length: int, shortest: int) -> list[Tokens]:
-    """`length` tokens of a document, in pieces from evenly spaced places.
+class _Rows:
+    """Rows while they are filled."""
 
-    Each piece has at least `shortest` tokens. A document that has no more than `length` tokens is
-    returned whole.
-    """
-    if len(document) <= length:
-        return [document]
-    count = max(1, length // shortest)
-    pieces = []
-    for number in range(count):
-        size = length * (number + 1) // count - length * number // count
-        start = int((number + 0.5) * len(document) / count - size / 2)
-        pieces.append(document[start : start + size])
-    return pieces
+    def __init__(self, rows: int, length: int) -> None:
+        self.rows: list[Tokens] = []
+        self.documents: list[tuple[int, Content]] = []
+        self.tokens = 0
+        """Tokens of all documents."""
+        self._wanted, self._length = rows, length
+        self._rest: list[Tokens] = []  # tokens that do not fill a row yet
+
+    @property
+    def left(self) -> int:
+        """Number of rows that are missing."""
+        return self._wanted - len(self.rows)
+
+    def add(self, document: Document, content: Content, most: int) -> None:
+        """Adds a document, at most `most` rows of it and a rest."""
+        self.documents.append((document.key, content))
+        self.tokens += len(document.tokens)
+        tokens, length = document.tokens, self._length
+        if len(tokens) // length > (most := min(most, self.left)):
+            self.rows += spread(tokens, most, length)
+            return
+        whole = len(tokens) // length * length
+        self.rows += [tokens[first : first + length] for first in range(0, whole, length)]
+        self._rest.append(tokens[whole:])
+        if self.left and sum(map(len, self._rest)) >= length:
+            joined = np.concatenate(self._rest)
+            self.rows.append(joined[:length])
+            self._rest = [joined[length:]]
 
 
-def first_tokens(documents: list[Tokens], most: int | None) -> list[Tokens]:
-    """The first documents, with `most` tokens in total, the last one cut; None: all documents."""
-    kept: list[Tokens] = []
-    left = most
-    for document in documents:
-        if left == 0:
-            break
-        kept.append(document[:left])
-        left = None if left is None else left - len(kept[-1])
-    return kept
+def _with_contents(sample: DocumentSample, encode: Encoder) -> Iterator[tuple[Document, Content]]:
+    """The documents of a sample in the order of their keys, and their contents."""
+    contents: deque[Content] = deque()
+
+    def watched() -> Iterator[tuple[int, Content]]:
+        for key, content in sample.in_order():
+            contents.append(content)
+            yield key, content
+
+    for document in encode(watched()):
+        yield document, contents.popleft()
+
+
+def spread(document: Tokens, count: int, length: int) -> list[Tokens]:
+    """`count` rows of `length` tokens of a document, from evenly spaced places."""
+    starts = [int((number + 0.5) * len(document) / count - length / 2) for number in range(count)]
+    return [document[start : start + length] for start in starts]

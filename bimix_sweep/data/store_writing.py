@@ -3,31 +3,43 @@
 import contextlib
 import hashlib
 import json
+import os
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.ipc
 
 from bimix_sweep import disk, files
 from bimix_sweep.data.reading.token_files import Tokens, token_dtype
 from bimix_sweep.data.reading.tokenizer_file import TextTokenizer
+from bimix_sweep.data.sampling.scan import Keys
 from bimix_sweep.data.store import FORMAT, VERSION, TokenStore
 from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.domains import check_names
+
+ENDINGS = (
+    ".train.tokens",
+    ".train.offsets",
+    ".validation.tokens",
+    ".validation.offsets",
+    ".runs",
+)
+"""Endings of the files of a store, besides the manifest and the tokenizer."""
+BUFFER = 1 << 20
+"""Bytes of tokens that are written at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
     """The documents of one split, before they are written."""
 
-    documents: Sequence[Tokens]
-    """Documents, each (tokens,), sorted by the hash of their content."""
+    documents: Iterable[Tokens]
+    """Documents, each (tokens,); training documents are sorted by the hash of their content."""
     num_bytes: int | None = None
     """UTF-8 bytes that these tokens stand for; None where the tokenizer is not known."""
 
@@ -40,6 +52,7 @@ def write_store(
     vocabulary: int,
     tokenizer: TextTokenizer | None = None,
     inputs: str = "",
+    held_out: Sequence[Keys] = (),
     notes: Mapping[str, Any] | None = None,
 ) -> TokenStore:
     """Writes a store to a temporary folder beside `path`, then renames the folder to `path`.
@@ -53,6 +66,8 @@ def write_store(
         tokenizer: the tokenizer; None where the tokens came ready-made and it is not known.
         inputs: fingerprint of the inputs of the store; `reusable_store` compares it before a store
             is made again.
+        held_out: runs of held-out documents (`sampling.held_out`), for each stage of the notes'
+            `held_out`.
         notes: JSON-able values that are kept in the manifest.
 
     Raises:
@@ -61,21 +76,18 @@ def write_store(
     """
     path = Path(path)
     check_names(tuple(validation), "target")
-    if path.exists() and not (
-        path.is_dir() and all(_is_ours(entry.name) for entry in path.iterdir())
-    ):
-        raise DataError(
-            f"{path} is there and is no token store; need a new folder, or one that holds a store"
-        )
+    check_place(path)
     if missing := [name for name in train if name not in validation]:
         raise DataError(f"domain {missing[0]} has no validation split; need one for each domain")
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     made = [folder for folder in (beside, *beside.parents) if not folder.exists()]
     try:
         beside.mkdir(parents=True)
-        content = _write_columns(beside, train, validation, vocabulary, tokenizer)
+        content = _write_splits(beside, train, validation, vocabulary, tokenizer)
         content |= {"inputs": inputs, "vocabulary": vocabulary, "notes": dict(notes or {})}
         _write_manifest(beside / "manifest.json", content)
+        for number, runs in enumerate(held_out):
+            (beside / f"held_out.{number}.runs").write_bytes(runs.astype("<u8").tobytes())
         disk.sync_all(beside)
         _put_in_place(beside, path, made)
     except OSError as error:
@@ -83,23 +95,64 @@ def write_store(
         for folder in made[1:]:
             with contextlib.suppress(OSError):
                 folder.rmdir()
-        raise DataError(
-            f"{path} cannot be written ({error.strerror or error}); need a folder with room for "
-            "the tokens"
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return TokenStore.open(path)
 
 
-def _write_columns(
+def share_store(store: TokenStore, path: str | Path) -> TokenStore:
+    """Makes a store at `path` of the files of another store, as links where that is possible.
+
+    Raises:
+        DataError: something else is at `path`, or `path` cannot be written.
+    """
+    path = Path(path)
+    check_place(path)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    made = [folder for folder in (beside, *beside.parents) if not folder.exists()]
+    try:
+        beside.mkdir(parents=True)
+        for file in store.path.iterdir():
+            try:
+                os.link(file, beside / file.name)
+            except OSError:  # another filesystem, or one without links
+                shutil.copyfile(file, beside / file.name)
+        disk.sync_all(beside)
+        _put_in_place(beside, path, made)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return TokenStore.open(path)
+
+
+def _unwritable(path: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{path} cannot be written ({error.strerror or error}); need a folder with room for the "
+        "tokens"
+    )
+
+
+def check_place(path: str | Path) -> None:
+    """Raises DataError where something is at a path that is no token store."""
+    path = Path(path)
+    if path.exists() and not (
+        path.is_dir() and all(_is_ours(entry.name) for entry in path.iterdir())
+    ):
+        raise DataError(
+            f"{path} is there and is no token store; need a new folder, or one that holds a store"
+        )
+
+
+def _write_splits(
     folder: Path,
     train: Mapping[str, Split],
     validation: Mapping[str, Split],
     vocabulary: int,
     tokenizer: TextTokenizer | None,
 ) -> dict[str, Any]:
-    """Writes the Arrow files of a store and its tokenizer into a folder; arguments as for
+    """Writes the splits of a store and its tokenizer into a folder; arguments as for
     `write_store`.
 
     Returns:
@@ -115,11 +168,11 @@ def _write_columns(
         entries[name] = {}
         for kind, splits in (("train", train), ("validation", validation)):
             if name in splits:
-                file = f"{number:03d}.{kind}.arrow"
+                file = f"{number:03d}.{kind}"
                 digest.update(f"\0{name}\0{kind}\0".encode())
                 entries[name][kind] = {
                     "file": file,
-                    **_write_column(folder / file, splits[name], vocabulary, digest),
+                    **_write_split(folder / file, splits[name], vocabulary, digest),
                 }
     return {
         "digest": digest.hexdigest(),
@@ -169,22 +222,22 @@ def _put_in_place(beside: Path, path: Path, made: Sequence[Path]) -> None:
 
 def _is_ours(name: str) -> bool:
     """Tells whether a token store has a file of this name."""
-    return name in ("manifest.json", "tokenizer.json") or name.endswith(
-        (".train.arrow", ".validation.arrow")
-    )
+    return name in ("manifest.json", "tokenizer.json") or name.endswith(ENDINGS)
 
 
-def _write_column(
+def _write_split(
     path: Path, split: Split, vocabulary: int, digest: "hashlib.blake2b"
 ) -> dict[str, Any]:
     """Writes one split, adds its tokens and offsets to `digest`, and returns its manifest entry."""
-    kind = token_dtype(vocabulary)
-    flat = np.concatenate([np.zeros(0, kind), *split.documents]).astype(kind, copy=False)
-    offsets = np.cumsum([0, *map(len, split.documents)], dtype=np.int64)
-    digest.update(offsets.tobytes())
-    digest.update(flat.tobytes())
-    column = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(flat))
-    batch = pa.record_batch({"tokens": column})
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return {"documents": len(split.documents), "tokens": len(flat), "bytes": split.num_bytes}
+    kind = np.dtype(token_dtype(vocabulary)).newbyteorder("<")
+    offsets = array("q", [0])
+    with path.with_name(f"{path.name}.tokens").open("wb", buffering=BUFFER) as file:
+        for document in split.documents:
+            data = document.astype(kind, copy=False).tobytes()
+            file.write(data)
+            digest.update(data)
+            offsets.append(offsets[-1] + len(document))
+    data = np.frombuffer(offsets, dtype=np.int64).astype("<i8", copy=False).tobytes()
+    digest.update(data)
+    path.with_name(f"{path.name}.offsets").write_bytes(data)
+    return {"documents": len(offsets) - 1, "tokens": offsets[-1], "bytes": split.num_bytes}

@@ -2,7 +2,9 @@
 store's domains; and encodes documents."""
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,8 +114,8 @@ def _cut(texts: Iterable[str]) -> Iterator[str]:
 class Document:
     """One document, tokenised."""
 
-    key: bytes
-    """Hash of the text, 16 bytes."""
+    key: int
+    """Hash of the text, as in `sampling.identity`."""
     tokens: Tokens
     """(tokens,), with the end of text if there is one."""
 
@@ -128,25 +130,41 @@ class Encoder:
         self._tokenizer = tokenizer
         self._text_bytes = self._token_bytes = 0  # of all texts so far
 
-    def __call__(self, contents: Iterable[tuple[bytes, Content]]) -> Iterator[Document]:
+    def __call__(self, contents: Iterable[tuple[int, Content]]) -> Iterator[Document]:
         """The documents of (key, content) pairs, in the same order."""
-        for batch in _batches(contents):
-            texts = [content for _, content in batch if isinstance(content, str)]
-            encoded = iter(self._encoded(texts))
-            for key, content in batch:
-                tokens = next(encoded) if isinstance(content, str) else content
-                yield Document(key=key, tokens=tokens)
+        with ThreadPoolExecutor(1) as thread:
+            waiting: deque[tuple[Batch, Future[list[list[int]]]]] = deque()
+            for batch in _batches(contents):
+                waiting.append((batch, thread.submit(self._ids, batch)))
+                if len(waiting) > 1:  # reads and converts while the next batch is encoded
+                    yield from self._documents(*waiting.popleft())
+            while waiting:
+                yield from self._documents(*waiting.popleft())
 
-    def _encoded(self, texts: list[str]) -> Iterator[Tokens]:
-        """The tokens of each text, with the end of text."""
-        if (tokenizer := self._tokenizer) is None or not texts:
-            return
-        kind, widths = token_dtype(tokenizer.vocabulary), tokenizer.widths
-        self._text_bytes += sum(len(text.encode()) for text in texts)
-        for ids in tokenizer.encode(texts):
-            tokens: Tokens = np.array([*ids, tokenizer.end_id], dtype=kind)
-            self._token_bytes += int(widths[tokens].sum())
-            yield tokens
+    def _ids(self, batch: "Batch") -> list[list[int]]:
+        """Token ids of the texts of a batch, without the end of text."""
+        texts = [content for _, content in batch if isinstance(content, str)]
+        return [] if self._tokenizer is None or not texts else self._tokenizer.encode(texts)
+
+    def _documents(self, batch: "Batch", ids: "Future[list[list[int]]]") -> Iterator[Document]:
+        """The documents of a batch."""
+        encoded = iter(ids.result())
+        for key, content in batch:
+            if isinstance(content, str):
+                if self._tokenizer is None:
+                    continue
+                yield Document(key=key, tokens=self._tokens(content, next(encoded)))
+            else:
+                yield Document(key=key, tokens=content)
+
+    def _tokens(self, text: str, ids: list[int]) -> Tokens:
+        """Tokens of a text, with the end of text; counts its bytes."""
+        assert self._tokenizer is not None  # noqa: S101 - `_documents` has checked it
+        kind, end = token_dtype(self._tokenizer.vocabulary), self._tokenizer.end_id
+        tokens: Tokens = np.array([*ids, end], dtype=kind)
+        self._text_bytes += len(text.encode())
+        self._token_bytes += int(self._tokenizer.widths[tokens].sum())
+        return tokens
 
     def num_bytes(self, documents: Sequence[Tokens]) -> int | None:
         """UTF-8 bytes of the text that tokens of this source stand for; None if not known.
@@ -161,9 +179,13 @@ class Encoder:
         return round(total * self._text_bytes / self._token_bytes) if self._token_bytes else total
 
 
-def _batches(contents: Iterable[tuple[bytes, Content]]) -> Iterator[list[tuple[bytes, Content]]]:
+Batch = list[tuple[int, Content]]
+"""(key, content) pairs that are encoded at once."""
+
+
+def _batches(contents: Iterable[tuple[int, Content]]) -> Iterator[list[tuple[int, Content]]]:
     """Groups (key, content) pairs into batches of about BATCH_CHARACTERS."""
-    batch: list[tuple[bytes, Content]] = []
+    batch: list[tuple[int, Content]] = []
     size = 0
     for key, content in contents:
         batch.append((key, content))

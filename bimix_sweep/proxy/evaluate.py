@@ -10,14 +10,14 @@ from torch import Tensor
 
 from bimix_sweep.errors import DataError
 from bimix_sweep.proxy.model import causal, chunk_rows, hidden, rotary, views
-from bimix_sweep.proxy.spec import ProxySpec, too_short
+from bimix_sweep.proxy.spec import ProxySpec
 
 BATCH = 8
 """Sequences evaluated at once."""
 
 
 class Evaluation:
-    """Validation sets, cut into sequences once and evaluated in the precision of the trial."""
+    """Validation sets, evaluated in the precision of the trial."""
 
     def __init__(
         self,
@@ -26,28 +26,27 @@ class Evaluation:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        """Cut each validation set, (tokens,), into sequences of the context.
-
-        The last tokens of a set, which do not fill a sequence, are left out.
+        """Take each validation set, (rows, context + 1), to the device.
 
         Raises:
-            DataError: a set is shorter than one sequence or holds a token that is not in the
-                vocabulary.
+            DataError: a set has no row, has rows of another length, or holds a token that is not in
+                the vocabulary.
         """
         self.spec, self.dtype = spec, dtype
         self.position, self.mask = rotary(spec, device, dtype), causal(spec, device, dtype)
         self.sequences: dict[str, Tensor] = {}
-        for name, tokens in validation.items():
-            if line := too_short(name, len(tokens), spec.context):
-                raise DataError(line)
-            count = (len(tokens) - 1) // spec.context
-            if tokens.max() >= spec.vocabulary:
+        for name, rows in validation.items():
+            if rows.ndim != 2 or not len(rows) or rows.shape[1] != spec.context + 1:
                 raise DataError(
-                    f"target {name} holds token {tokens.max()}; the model's vocabulary is "
+                    f"target {name} has validation tokens of shape {rows.shape}; need rows of "
+                    f"{spec.context + 1} tokens, one sequence of the context {spec.context} each"
+                )
+            if rows.max() >= spec.vocabulary:
+                raise DataError(
+                    f"target {name} holds token {rows.max()}; the model's vocabulary is "
                     f"{spec.vocabulary}"
                 )
-            flat = torch.from_numpy(np.asarray(tokens[: count * spec.context + 1]).astype(np.int64))
-            self.sequences[name] = flat.unfold(0, spec.context + 1, spec.context).to(device)
+            self.sequences[name] = torch.from_numpy(rows.astype(np.int64)).to(device)
 
     @torch.no_grad()
     def losses(self, flat: Tensor) -> dict[str, float]:

@@ -37,7 +37,8 @@ def training_seconds(
         float(state.advance(rows))  # waits for a GPU
         times.append(time.perf_counter() - start)
     step = float(np.median(times[STEPS:]))
-    held_out = {"text": generator.integers(0, spec.vocabulary, validation_tokens).astype(np.uint32)}
+    shape = (max(1, validation_tokens // spec.context), spec.context + 1)
+    held_out = {"text": generator.integers(0, spec.vocabulary, shape, dtype=np.uint32)}
     evaluation = Evaluation(spec, held_out, state.device, state.dtype)
     start = time.perf_counter()
     evaluation.losses(state.average)

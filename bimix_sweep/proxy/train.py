@@ -42,7 +42,7 @@ def train(
     Args:
         spec: the model and the settings of the training.
         stream: the batches of the trial; their batch and context are those of the spec.
-        validation: {target: (tokens,)}.
+        validation: {target: (rows, context + 1)}.
         seed: seed of the initial weights.
         report: called with a step and {target: nats per token} at each of `spec.eval_steps()`.
             After a resume, it is called again with the same numbers for the points before the

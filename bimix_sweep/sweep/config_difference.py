@@ -21,7 +21,10 @@ FREE = (
 """Sections of the configuration that may change as a whole."""
 WHOLE = (("today",), ("prior", "mixture"))
 """Keys whose mapping is one value."""
-SILENT = (("name",), ("out",), ("resources",), ("tracking",), ("trainer", "folder"))
+SILENT = (
+    *(("name",), ("out",), ("resources",), ("tracking",), ("trainer", "folder")),
+    *(("data", "on_error"), ("data", "max_bad"), ("data", "store")),
+)
 """Keys that do not affect the results."""
 ADVICE = {
     ("seed",): "proposals and trials follow from it",
@@ -31,6 +34,7 @@ ADVICE = {
     ("proxy", "sizes"): "a sweep keeps the sizes of its proxies",
     ("proxy", "steps"): "a sweep keeps the numbers of steps of its trials",
     ("proxy",): "losses of trials of another shape are not comparable",
+    ("data",): "a sweep keeps its validation sets",
     ("trainer",): "losses of another trainer are not comparable",
     (
         "targets",

@@ -16,8 +16,6 @@ from bimix_sweep.errors import DataError
 from bimix_sweep.proxy.spec import too_short
 from bimix_sweep.sweep.text_sources import TextSources, given_tokenizer, vocabulary_of
 
-VALIDATION_TOKENS = 8192
-"""Tokens of a validation split that `data.prepare` makes."""
 BYTES_PER_TOKEN = 3.5
 """Bytes per token with a vocabulary of a few thousand tokens, for domains without stated tokens."""
 MAX_LOOKED_AT = 10_000
@@ -49,11 +47,10 @@ def config_refusals(config: SweepConfig) -> Iterator[str]:
     """Yields the refusals that follow from the configuration alone."""
     if config.trainer != "builtin":
         return
-    if config.proxy.context >= VALIDATION_TOKENS:
+    if config.proxy.context > (most := config.data.validation_tokens):
         yield (
-            f"proxy.context is {config.proxy.context} and a validation split has "
-            f"{VALIDATION_TOKENS} tokens; need at most {VALIDATION_TOKENS - 1}, so that a "
-            "sequence of the context fits into it"
+            f"proxy.context is {config.proxy.context} and data.validation_tokens is {most}; need a "
+            "context of at most as many, so that a validation set has a row"
         )
     for name, limit in (config.subsample() or {}).items():
         if line := too_scarce(name, limit, config.proxy.context):
@@ -154,13 +151,13 @@ def _different_documents(source: Source | Blend, most: int) -> int:
 
     The count stops at `most`. It is taken as `most` if `MAX_LOOKED_AT` documents were read.
     """
-    from bimix_sweep.data.sample import identify  # imports the tokenizer's library
+    from bimix_sweep.data.sampling.identity import identify  # imports the tokenizer's library
 
-    different: set[bytes] = set()
+    different: set[int] = set()
     for number, document in enumerate(documents_of(source)):
         if len(different) == most or number == MAX_LOOKED_AT:
             return most
-        different.add(identify(document)[0])
+        different.add(identify(document).key)
     return len(different)
 
 

@@ -64,7 +64,7 @@ def vocabulary_of(config: SweepConfig, tokenizer: TextTokenizer | None) -> int:
 
 
 def _token_form(config: SweepConfig, tokenizer: TextTokenizer | None) -> dict[str, Any]:
-    """The fields of `Source` about ready-made tokens."""
+    """The fields of `Source` about ready-made tokens and broken input."""
     stated = config.tokens
     return {
         "vocabulary": stated.vocabulary or (tokenizer and tokenizer.vocabulary),
@@ -74,6 +74,7 @@ def _token_form(config: SweepConfig, tokenizer: TextTokenizer | None) -> dict[st
             else stated.end_of_text
         ),
         "dtype": stated.dtype,
+        "max_bad": config.data.bad_allowed,
     }
 
 

@@ -70,7 +70,7 @@ def curve(job: tuple[str, list[float]]) -> dict[int, list[float]]:
         seed=0,
     )
     precision = {**choose_precision(spec), "compile": False}
-    validation = {name: store.validation(name) for name in store.domains}
+    validation = {name: store.validation_rows(name, spec.context) for name in store.domains}
     train(spec, stream, validation, seed=0, report=points.__setitem__, precision=precision)
     return {step: [losses[name] for name in store.domains] for step, losses in points.items()}
 

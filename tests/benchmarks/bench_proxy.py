@@ -102,7 +102,7 @@ def main() -> None:
             max_tokens=450_000,
         )
         spec = ProxySpec.for_size(1e5, vocabulary=store.vocabulary)
-        validation = {name: store.validation(name) for name in store.domains}
+        validation = {name: store.validation_rows(name, spec.context) for name in store.domains}
         stream = MixtureStream(
             store,
             Mixture.from_array(store.domains, [1 / 3] * 3),

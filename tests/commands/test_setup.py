@@ -93,6 +93,33 @@ def test_init_overwrites_nothing(texts, monkeypatch):
     assert (texts / "sweep.yaml").read_text() == "mine"
 
 
+def test_prepare_makes_the_store_that_run_and_other_sweeps_use(texts, monkeypatch):
+    monkeypatch.chdir(texts)
+    raw = {
+        "domains": {"web": {"path": "web pages"}, "code": {"path": "código"}},
+        "proxy": {"steps": 20},
+        "out": "runs/a",
+    }
+    (texts / "a.yaml").write_text(yaml.safe_dump(raw))
+    said = json.loads(bimix("prepare", "a.yaml", "--json").partition("\n{")[2].join(["{", ""]))
+    assert said["store"] == str(texts / "runs" / "a" / "store")
+    assert said["domains"]["web"]["kept"] == 20 * 128 * 8
+    told = []
+    trainer = prepare_trainer(SweepConfig.load("a.yaml"), str(texts / "runs" / "a"), told.append)
+    assert told == []  # no text was read
+    assert trainer.facts.data["store"] == said["digest"]
+    assert trainer.facts.domain_tokens["web"] == said["domains"]["web"]["tokens"]
+    for name, steps in (("b", 20), ("c", 10)):
+        shared = raw | {"data": {"store": "shared"}, "proxy": {"steps": steps}, "out": name}
+        (texts / f"{name}.yaml").write_text(yaml.safe_dump(shared))
+    assert "the store is at" in bimix("prepare", "b.yaml")
+    told.clear()
+    prepare_trainer(SweepConfig.load("c.yaml"), str(texts / "c"), told.append)
+    assert told == [f"the tokens are those of the store at {texts / 'shared'}"]
+    stores = [TokenStore.open(texts / name) for name in ("shared", "b/store", "c/store")]
+    assert {store.digest for store in stores} == {said["digest"]}
+
+
 def test_doctor_finds_nothing_in_the_way_and_names_what_is(texts, monkeypatch):
     monkeypatch.chdir(texts)
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
@@ -215,9 +242,9 @@ def _short_exam(folder):
         ({}, _one_document, "domain c-digo has 1 different documents; need at least 12"),
         ({}, _tokens, "c-digo holds tokens and web-pages holds text; need one tokenizer for all"),
         (
-            {"proxy": {"steps": 20, "batch": 1, "context": 8192}},
+            {"proxy": {"steps": 20, "batch": 1, "context": 8193}},
             None,
-            "proxy.context is 8192 and a validation split has 8192 tokens; need at most 8191",
+            "proxy.context is 8193 and data.validation_tokens is 8192; need a context of at most",
         ),
     ],
 )
@@ -344,7 +371,7 @@ def test_a_sweep_of_a_blend_a_list_and_a_held_out_file_is_planned_and_prepared(t
     trainer = prepare_trainer(config, str(texts / "sweep"), lambda line: None)
     assert set(trainer.facts.domain_tokens) == {"web", "mix"}
     store = TokenStore.open(texts / "sweep" / "store")
-    assert len(store.validation("exam")) == 8_192
+    assert store.validation_rows("exam", 128).shape == (64, 129)
     record = store.manifest["notes"]["domains"]["mix"]
     assert [one["documents"] for one in record["sources"]] == [150, 150]
 

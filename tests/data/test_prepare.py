@@ -50,7 +50,9 @@ def invented(seed, count=60, words=60):
 
 
 def quick(domains, out, **settings):
-    return prepare(domains, out=out, **{"vocabulary": 300, "validation_tokens": 256, **settings})
+    return prepare(
+        domains, out=out, **{"vocabulary": 300, "validation_tokens": 256, "context": 31, **settings}
+    )
 
 
 def texts_of(store, name, split):
@@ -71,7 +73,7 @@ def test_no_copy_of_a_held_out_document_is_trained_on_in_any_domain(tmp_path):
         },
         tmp_path / "store",
         targets={"exam": Source(documents=exam)},
-        validation_tokens=1_024,
+        validation_tokens=2_048,
     )
     held_out = {t for name in ("web", "books", "exam") for t in texts_of(store, name, "validation")}
     trained = [t for name in ("web", "books") for t in texts_of(store, name, "train")]
@@ -128,7 +130,7 @@ def test_the_mean_length_of_documents_is_that_of_whole_ones_whatever_the_cap(tmp
 def test_a_domain_that_trains_on_little_is_read_until_validation_is_full_too(tmp_path, cap):
     source = {"web": Source(documents=invented(6, count=4_000, words=10))}
     store = quick(source, tmp_path / "store", max_tokens={"web": cap}, validation_tokens=8_192)
-    assert (store.num_train_tokens("web"), len(store.validation("web"))) == (cap, 8_192)
+    assert (store.num_train_tokens("web"), len(store.validation("web"))) == (cap, 264 * 32)
 
 
 def test_a_surrogate_without_its_other_half_stops_nothing(tmp_path):
@@ -201,10 +203,13 @@ def test_bytes_per_token_times_tokens_is_the_length_of_the_text(tmp_path):
 
 
 def test_no_document_is_more_than_a_quarter_of_validation(tmp_path):
-    texts = (*invented(8, count=40, words=20), *invented(9, count=10, words=5_000))
+    letters = "abcdefghij"
+    texts = (*invented(8, count=40, words=20), *(f"{letter * 3} " * 5_000 for letter in letters))
     store = quick({"web": Source(documents=texts)}, tmp_path / "store")
-    assert np.diff(store.documents("web", "validation")).max() <= 256 / 4
-    assert len(store.validation("web")) == 256
+    tokenizer = Tokenizer.from_file(str(store.path / "tokenizer.json"))
+    rows = [tokenizer.decode(row.tolist()) for row in store.validation_rows("web", 31)]
+    assert len(rows) == 8
+    assert max(sum(letter * 3 in row for row in rows) for letter in letters) in (1, 2)
 
 
 def test_the_same_inputs_are_not_tokenised_twice_and_others_are(tmp_path):
@@ -263,7 +268,7 @@ def test_ready_made_tokens_need_no_tokenizer(tmp_path, end_of_text):
         (("same words again",) * 50, r"domain math has 1 different documents"),
         (
             tuple(f"tiny {n}" for n in range(30)),
-            r"domain math has \d+ tokens in 30 documents; its validation split of 256 tokens",
+            r"domain math has 30 different documents; its validation split of 8 rows of 32 tokens",
         ),
         (("  ", "\n"), r"math is empty"),
     ],
@@ -289,17 +294,19 @@ def test_a_store_that_is_unfinished_or_altered_is_not_opened(tmp_path):
     path = tmp_path / "store"
     quick({"web": Source(documents=invented(16))}, path)
     manifest = json.loads((path / "manifest.json").read_text())
-    column = (path / "000.train.arrow").read_bytes()
+    tokens = (path / "000.train.tokens").read_bytes()
 
     def refused(message):
         with pytest.raises(DataError, match=message):
             TokenStore.open(path)
 
-    (path / "000.train.arrow").write_bytes(column[: len(column) // 2])
-    refused(r"000\.train\.arrow cannot be read .* prepare the store again")
-    (path / "000.train.arrow").write_bytes(column)
+    (path / "000.train.tokens").write_bytes(tokens[: len(tokens) // 2])
+    refused(r"000\.train\.tokens is not what the store's manifest says .* prepare the store again")
+    (path / "000.train.tokens").unlink()
+    refused(r"000\.train\.tokens cannot be read \(No such file .* prepare the store again")
+    (path / "000.train.tokens").write_bytes(tokens)
     for altered, message in (
-        ({**manifest, "version": 99}, "has version 99; this bimix-sweep reads 1"),
+        ({**manifest, "version": 99}, "has version 99; this bimix-sweep reads 2"),
         ({**manifest, "format": "else"}, "is not a token store's"),
         ({k: v for k, v in manifest.items() if k != "digest"}, "lacks or misstates 'digest'"),
         (

@@ -63,7 +63,7 @@ def losses_of(
     train(
         spec,
         MixtureStream(store, mixture, batch=spec.batch, context=spec.context, seed=stream_seed),
-        {name: store.validation(name) for name in store.domains},
+        {name: store.validation_rows(name, spec.context) for name in store.domains},
         seed=seed,
         report=points.__setitem__,
         precision={"dtype": dtype},
@@ -157,7 +157,7 @@ def test_a_stop_between_points_loses_nothing_and_a_finished_training_only_report
 def test_train_says_whether_it_reached_the_last_step(store):
     stream = MixtureStream(store, HALF, batch=SPEC.batch, context=SPEC.context, seed=0)
     short = replace(SPEC, steps=2)
-    validation = {"calm": store.validation("calm")}
+    validation = {"calm": store.validation_rows("calm", SPEC.context)}
     assert train(short, stream, validation, seed=0, report=lambda *_: None) is True
     assert (
         train(short, stream, validation, seed=0, report=lambda *_: None, should_stop=lambda: True)
@@ -225,7 +225,10 @@ def test_what_does_not_fit_together_is_refused(store):
     ):
         train(SPEC, stream, {}, seed=0, report=lambda *_: None)
     stream = MixtureStream(store, HALF, batch=8, context=32, seed=0)
-    with pytest.raises(DataError, match="target exam has 20 tokens; need at least 33"):
+    with pytest.raises(
+        DataError,
+        match=r"target exam has validation tokens of shape \(20,\); need rows of 33 tokens",
+    ):
         train(SPEC, stream, {"exam": np.zeros(20, dtype=np.uint16)}, seed=0, report=lambda *_: None)
     with pytest.raises(ConfigError, match="precision is 'float8'"):
         losses_of(store, dtype="float8")

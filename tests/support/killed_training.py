@@ -34,7 +34,7 @@ def main(store_path: str, folder: str, spec_json: str, mixture_json: str, dtype:
     train(
         spec,
         MixtureStream(store, mixture, batch=spec.batch, context=spec.context, seed=3),
-        {name: store.validation(name) for name in store.domains},
+        {name: store.validation_rows(name, spec.context) for name in store.domains},
         seed=5,
         report=report,
         precision={"dtype": dtype},

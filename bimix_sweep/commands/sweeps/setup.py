@@ -1,4 +1,5 @@
-"""Commands before a sweep: write a configuration, and check this machine and the cluster."""
+"""Commands before a sweep: write a configuration, check this machine and the cluster, and make the
+tokens."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from bimix_sweep.commands.options import JsonFlag
-from bimix_sweep.commands.printing import print_json
+from bimix_sweep.commands.options import ConfigFile, JsonFlag, OutFolder
+from bimix_sweep.commands.printing import print_json, print_progress
 from bimix_sweep.errors import ConfigError
 
 TextPaths = Annotated[
@@ -109,3 +110,30 @@ def doctor(
         )
     if problems:
         raise typer.Exit(1)
+
+
+def prepare(config: ConfigFile, out: OutFolder = None, as_json: JsonFlag = False) -> None:
+    """Make the token store of a sweep before it runs, or go on after a stop.
+
+    The store is in the sweep's folder, or at `data.store` of the configuration, where several
+    sweeps share it. `run` uses it and reads no text again. Finished parts are kept over a kill.
+    """
+    from bimix_sweep.config import SweepConfig
+    from bimix_sweep.sweep.trainers.store_preparation import prepare_store
+
+    store = prepare_store(SweepConfig.load(config), out=out, say=print_progress)
+    domains = {
+        name: {"tokens": tokens, "counted": counted, "kept": store.num_train_tokens(name)}
+        for name in store.domains
+        for tokens, counted in (store.available_tokens(name),)
+    }
+    if as_json:
+        print_json({"store": str(store.path), "digest": store.digest, "domains": domains})
+        return
+    for name, facts in domains.items():
+        about = "" if facts["counted"] else "about "
+        typer.echo(
+            f"{name}: {about}{facts['tokens']:.4g} tokens to train on, {facts['kept']:,} of them "
+            "in the store"
+        )
+    typer.echo(f"the store is at {store.path}; start the sweep with: bimix-sweep run {config}")

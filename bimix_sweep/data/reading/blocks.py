@@ -13,7 +13,7 @@ Source: V. T. Sos, On the distribution mod 1 of the sequence n alpha, Ann. Univ.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -132,6 +132,32 @@ class Blocks:
             )
             for file, blocks in chosen.items()
         ]
+
+    def parted(self, portions: Sequence[Portion], num_bytes: float) -> list[list[Portion]]:
+        """Divides portions, in their order, into parts of about `num_bytes` of text.
+
+        Only files in which reading can begin anywhere are divided.
+        """
+        most = max(1, int(num_bytes * self.total / self.num_bytes))
+        parts: list[list[Portion]] = [[]]
+        room = most
+        for portion in portions:
+            pieces = [portion]
+            count = portion.num_blocks if portion.blocks is None else len(portion.blocks)
+            if self._sought[portion.file] and count > most:
+                numbers = portion.blocks or range(count)
+                pieces = [
+                    replace(portion, blocks=tuple(numbers[first : first + most]))
+                    for first in range(0, count, most)
+                ]
+            for piece in pieces:
+                size = piece.num_blocks if piece.blocks is None else len(piece.blocks)
+                if size > room and parts[-1]:
+                    parts.append([])
+                    room = most
+                parts[-1].append(piece)
+                room -= size
+        return parts
 
 
 def _ranks(total: int) -> npt.NDArray[np.int64]:

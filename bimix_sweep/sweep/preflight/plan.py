@@ -16,7 +16,7 @@ from bimix_sweep.sweep.history.confirmation_trials import max_confirmation_trial
 from bimix_sweep.sweep.history.spec import sweep_spec
 from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
 from bimix_sweep.sweep.preflight.plan_cost import limit_sentences, sweep_cost, wall_hours
-from bimix_sweep.sweep.run_checks import VALIDATION_TOKENS, check_before_run, estimated_tokens
+from bimix_sweep.sweep.run_checks import check_before_run, estimated_tokens
 from bimix_sweep.sweep.text_sources import given_tokenizer, vocabulary_of
 from bimix_sweep.sweep.trainers.base import references_realised
 from bimix_sweep.sweep.trainers.builtin import proxy_specs, vocabulary_cost
@@ -242,7 +242,7 @@ def _timed(config: SweepConfig, spec: ProxySpec) -> float:
         spec,
         device=device,
         num_targets=len(config.resolved_targets()),
-        validation_tokens=VALIDATION_TOKENS,
+        validation_tokens=config.data.validation_tokens,
     )
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError, DataError, TryAgainError
@@ -13,6 +13,9 @@ from bimix_sweep.sweep.trainers.base import Report, TrialJob, realised_words, re
 from bimix_sweep.sweep.workspace.archive import at_hand, keep_store
 from bimix_sweep.sweep.workspace.paths import NEXT_STORE, STORE, begun, local_part
 from bimix_sweep.text import magnitude
+
+if TYPE_CHECKING:
+    from bimix_sweep.data.store import TokenStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,10 @@ class BuiltinTrainer:
         done = train(
             spec,
             stream,
-            {target: store.validation(split) for target, split in self.sources.items()},
+            {
+                target: store.validation_rows(split, spec.context)
+                for target, split in self.sources.items()
+            },
             seed=job.seed,
             report=lambda step, losses: report(
                 step, {target: loss * unit[target] for target, loss in losses.items()}
@@ -134,6 +140,23 @@ def vocabulary_cost(spec: ProxySpec) -> str:
     )
 
 
+def _available_tokens(
+    config: SweepConfig, store: "TokenStore", say: Callable[[str], None]
+) -> dict[str, float]:
+    """{domain: tokens of its text}; says which numbers are estimates and count."""
+    tokens = {}
+    for name in store.domains:
+        tokens[name], counted = store.available_tokens(name)
+        stated = name in config.domains and config.domains[name].tokens
+        if not counted and not stated and config.final is not None:
+            say(
+                f"note: domain {name} has about {tokens[name]:.3g} tokens, estimated from the text "
+                "that was read; the caps of final and match_epochs count this estimate, so state "
+                f"domains.{name}.tokens if you know the number"
+            )
+    return tokens
+
+
 def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]) -> BuiltinTrainer:
     """Tokenises the sweep's text into `folder/store`, or opens the store of a sweep that has begun.
 
@@ -156,14 +179,14 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
         check_before_run(config, estimates=False)
         store = make_store(config, place / STORE, say)
         remember_texts(folder, config)
-    tokens = {name: float(store.available_tokens(name)) for name in store.domains}
+    tokens = _available_tokens(config, store, say)
     limits = config.subsample(tokens)
     for name, limit in (limits or {}).items():
         if line := too_scarce(name, min(limit, tokens[name]), config.proxy.context):
             raise DataError(line)
     for name, target in targets.items():
-        count = len(store.validation(target.domain or name))
-        if line := too_short(name, count, config.proxy.context):
+        rows = store.validation_rows(target.domain or name, config.proxy.context)
+        if line := too_short(name, rows.size, config.proxy.context):
             raise DataError(line)
     for line in references_realised(config, tokens):
         say(f"note: {line}")

@@ -24,6 +24,7 @@ from bimix_sweep.data.prepare import prepare
 from bimix_sweep.data.reading.tokenizer_file import TextTokenizer
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.store import TokenStore
+from bimix_sweep.data.store_writing import share_store
 from bimix_sweep.errors import DataError, SweepError
 from bimix_sweep.journal.segments import read
 from bimix_sweep.parsing import parse_json
@@ -45,7 +46,8 @@ Say = Callable[[str], None]
 def make_store(config: SweepConfig, out: Path, say: Say) -> TokenStore:
     """Tokenises the text of a configuration into a store at `out`.
 
-    A store of the same text that is at `out` already is opened.
+    A store of the same text that is at `out` already is opened. With `data.store` the tokens are
+    those of the store there, which is made where it is missing.
 
     Raises:
         DataError: the text is missing or too short.
@@ -59,29 +61,32 @@ def make_store(config: SweepConfig, out: Path, say: Say) -> TokenStore:
     sources = TextSources.of(config, tokenizer)
     if tokenizer is None and any(source.holds_tokens() for source in sources.all()):
         say("the files hold tokens; losses are in nats per token, their bytes are not known")
-    return prepare(
+    shared = config.data.store
+    store = prepare(
         sources.domains,
         sources.targets,
-        out=out,
+        out=shared or out,
+        larger=shared is not None,
         vocabulary=config.proxy.vocabulary,
         tokenizer=tokenizer,
+        validation_tokens=config.data.validation_tokens,
+        context=config.proxy.context,
         progress=say,
         max_tokens=max_tokens(config, sources.domains),
     )
+    if shared is None:
+        return store
+    say(f"the tokens are those of the store at {shared}")
+    return share_store(store, out)
 
 
 def max_tokens(config: SweepConfig, sources: Mapping[str, Source | Blend]) -> dict[str, int]:
     """Returns {domain: training tokens to keep}.
 
     The tokens of a trial on this domain alone are enough. The upper bound `max` of the domain does
-    not count, because it may be raised later. A domain with an unknown number of tokens is left
-    out: its text is counted completely. Files of tokens say how many they hold.
+    not count, because it may be raised later.
     """
-    return {
-        name: config.proxy.tokens
-        for name, source in sources.items()
-        if config.domains[name].tokens or (isinstance(source, Source) and source.holds_tokens())
-    }
+    return dict.fromkeys(sources, config.proxy.tokens)
 
 
 def remember_texts(folder: str, config: SweepConfig) -> None:
@@ -142,7 +147,7 @@ def check_texts(folder: str, config: SweepConfig, added: Collection[str], say: S
             say(_gone(f"domain {name}", source))
         elif known["domains"].get(name) != fingerprint:
             say(f"the files of domain {name} changed; comparing their text with the store's")
-            cap = max_tokens(config, {name: source}).get(name)
+            cap = max_tokens(config, {name: source})[name]
             if not _gives_the_same(store, name, source, cap, place / CHECKED):
                 raise SweepError(
                     f"{folder}: the text of domain {name} at {source.place} is not what the store was made "
@@ -206,18 +211,17 @@ def restore_store(folder: str, history: SweepHistory, say: Say) -> None:
 
 
 def _gives_the_same(
-    store: TokenStore, name: str, source: Source | Blend, cap: int | None, beside: Path
+    store: TokenStore, name: str, source: Source | Blend, cap: int, beside: Path
 ) -> bool:
     """True where a source gives the tokens that the store has for a domain."""
     probe = f"{name}@now"
     while probe in store.domains or probe in store.targets:
         probe += "'"
-    most = {} if cap is None else {probe: cap}
     try:
-        again = extend(store, {probe: source}, out=beside, max_tokens=most, again=name)
+        again = extend(store, {probe: source}, out=beside, max_tokens={probe: cap}, again=name)
         train, before = again.train(probe), store.train(name)
-        # With a cap, which a change may have added, both token sequences begin the same documents.
-        shared = max(len(train), len(before)) if cap is None else min(len(train), len(before))
+        # The store may keep more tokens than the cap.
+        shared = min(len(train), len(before))
         return np.array_equal(again.validation(probe), store.validation(name)) and np.array_equal(
             train[:shared], before[:shared]
         )

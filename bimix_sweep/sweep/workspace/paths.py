@@ -111,7 +111,8 @@ def held(
 
     A missing local folder is made. The kernel locks a local folder. In a URI the driver holds a
     lease, which a driver that died keeps for half a minute. A folder made here is removed after an
-    exception, unless configuration or journal were written by then.
+    exception, unless configuration or
+    journal were written by then, or parts of a store are finished.
 
     Args:
         say: told when another driver is waited for, and which.
@@ -155,7 +156,8 @@ def _held_here(folder: Path, say: Callable[[str], None], wait_seconds: float) ->
     try:
         yield
     except BaseException:
-        if made and not (folder / CONFIG).exists() and not (folder / "journal").exists():
+        kept = (CONFIG, "journal", f".{STORE}.work")
+        if made and not any((folder / name).exists() for name in kept):
             shutil.rmtree(folder, ignore_errors=True)
             with contextlib.suppress(OSError):
                 for parent in parents:

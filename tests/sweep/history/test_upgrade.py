@@ -2,7 +2,6 @@
 store, whole or not at all.
 """
 
-import hashlib
 import json
 
 import numpy as np
@@ -12,6 +11,7 @@ from tokenizers import Tokenizer
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.extend import extend
 from bimix_sweep.data.prepare import prepare
+from bimix_sweep.data.sampling.identity import identify
 from bimix_sweep.data.sources import Source
 from bimix_sweep.data.store import TokenStore
 from bimix_sweep.errors import DataError, SweepError
@@ -202,7 +202,7 @@ def test_text_that_cannot_be_used_changes_nothing(text, tmp_path):
 
 
 def test_a_document_that_is_held_out_is_not_trained_on_in_a_domain_that_joins(tmp_path):
-    quick = {"vocabulary": 300, "validation_tokens": 256}
+    quick = {"vocabulary": 300, "validation_tokens": 256, "context": 16}
     first = documents("latin")
     store = prepare({"latin": Source(documents=first)}, out=tmp_path / "one", **quick)
     new = extend(
@@ -212,10 +212,7 @@ def test_a_document_that_is_held_out_is_not_trained_on_in_a_domain_that_joins(tm
     trained = {
         tuple(part[:-1]) for part in np.split(new.train("copy"), new.documents("copy")[1:-1])
     }
-    by_key = {
-        hashlib.blake2b(document.encode(), digest_size=16).hexdigest(): document
-        for document in first
-    }
+    by_key = {f"{identify(document).key:016x}": document for document in first}
     held_out = {by_key[key] for key in store.manifest["notes"]["held_out"][0]["latin"]}
     assert len(held_out) > 10
     assert not any(tuple(tokenizer.encode(document).ids) in trained for document in held_out)
@@ -255,7 +252,7 @@ def test_unchanged_text_goes_on_after_a_domain_joined_that_shares_documents_with
     given = config(tmp_path / "text", domains=("latin", "digits", "tones"), trials=20)
     go_on(folder, given)[1].close()
     held_out = TokenStore.open(folder / "store").manifest["notes"]["held_out"]
-    keys = {hashlib.blake2b(d.encode(), digest_size=16).hexdigest() for d in documents("digits")}
+    keys = {f"{identify(document).key:016x}" for document in documents("digits")}
     assert keys & {*held_out[-1]["tones"]}  # of which digits trains on some
     said = []
     for name in WORDS:  # the same documents in another order
