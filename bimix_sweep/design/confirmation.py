@@ -18,7 +18,7 @@ with PRIOR_DEGREES + (M - 1)(n - 1) degrees.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from bimix_sweep.design.comparison import ComparedMixture, Comparison, role_in_words
 from bimix_sweep.errors import SweepError
@@ -68,7 +68,7 @@ def compare_confirmation_trials(
     question = (weights, objective, goals or {})
     values = np.array([[_objective(losses[r][s], *question) for s in seeds] for r in roles])
     sigma, degrees = _noise(values, noise)
-    bound = float(stats.t.ppf(0.975, degrees)) * sigma * np.sqrt(2 / len(seeds))
+    bound = float(stdtrit(degrees, 0.975)) * sigma * np.sqrt(2 / len(seeds))
     apart = (values - values[0]).mean(axis=1)
     compared = [
         ComparedMixture(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from bimix_sweep.law.fitting.fit_law import FittedLaw
 from bimix_sweep.mixture.goals import losses_of
@@ -97,6 +96,8 @@ def _measured(law: FittedLaw, table: LossTable) -> Array:
 
 
 def _rank(predicted: Array, measured: Array) -> float:
+    from scipy.stats import spearmanr  # takes as long to import as the rest of the package
+
     there = ~np.isnan(measured)
     if there.sum() < 3 or np.ptp(predicted[there]) == 0 or np.ptp(measured[there]) == 0:
         return float("nan")

@@ -5,7 +5,6 @@ The law with the smaller error on mixtures left out is chosen.
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from bimix_sweep.law.fitting.fit_batch import FitBatch
 from bimix_sweep.law.fitting.fit_data import FitData
@@ -144,6 +143,8 @@ def rank_correlations(first: Array, second: Array, counted: npt.NDArray[np.bool_
         first, second: (problems, trials).
         counted: (problems, trials).
     """
+    from scipy.stats import rankdata  # takes as long to import as the rest of the package
+
     out = np.zeros(len(first))
     patterns, member = np.unique(counted, axis=0, return_inverse=True)
     for number, pattern in enumerate(patterns):
