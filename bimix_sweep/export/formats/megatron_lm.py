@@ -13,8 +13,9 @@ import json
 from collections.abc import Sequence
 
 from bimix_sweep.errors import ExportError
-from bimix_sweep.export.blend import Blend, Part
+from bimix_sweep.export.blend import Blend
 from bimix_sweep.export.form import Form
+from bimix_sweep.export.places import Part
 from bimix_sweep.export.writing import comments
 from bimix_sweep.text import shown
 

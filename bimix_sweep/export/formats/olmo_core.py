@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from bimix_sweep.errors import ExportError
-from bimix_sweep.export.blend import Blend, Part
+from bimix_sweep.export.blend import Blend
+from bimix_sweep.export.final_run import epochs
 from bimix_sweep.export.form import Form
+from bimix_sweep.export.places import Part
 from bimix_sweep.export.writing import as_yaml
 from bimix_sweep.text import shown
 
@@ -30,18 +32,19 @@ def sources(blend: Blend, notes: Sequence[str]) -> str:
             tokens.
     """
     listed = []
-    for part, path in blend.located():
-        if path.endswith("/") or ("://" not in path and Path(path).is_dir()):
+    for part, paths in blend.listed():
+        folders = (p for p in paths if p.endswith("/") or ("://" not in p and Path(p).is_dir()))
+        if folder := next(folders, None):
             raise ExportError(
-                f"domain {part.domain} has the path {shown(path)}, a folder; OLMo-core would count "
-                "the folder itself as tokens: need a file or a pattern such as "
-                f"{path.rstrip('/')}/*.npy"
+                f"domain {part.domain} has the path {shown(folder)}, a folder; OLMo-core would "
+                "count the folder itself as tokens: need a file or a pattern such as "
+                f"{folder.rstrip('/')}/*.npy"
             )
         listed.append(
             {
                 "source_name": part.domain,
                 "target_ratio": part.weight,
-                "paths": [path],
+                "paths": paths,
                 "max_repetition_ratio": _repetition(blend, part),
                 "max_source_fraction": 1.0,
             }
@@ -51,11 +54,11 @@ def sources(blend: Blend, notes: Sequence[str]) -> str:
 
 def warnings(blend: Blend) -> list[str]:
     """Warnings about unknown passes and about paths that look like folders."""
-    unknown = [p.domain for p in blend.positive() if not blend.recipe.epochs.get(p.domain)]
+    unknown = [p.domain for p in blend.positive() if not epochs(blend, p)]
     folders = [
         part.domain
-        for part, path in blend.located()
-        if "*" not in path and not PurePosixPath(path).suffix
+        for part, paths in blend.listed()
+        if any("*" not in path and not PurePosixPath(path).suffix for path in paths)
     ]
     found = []
     if unknown:
@@ -74,7 +77,7 @@ def warnings(blend: Blend) -> list[str]:
 def _repetition(blend: Blend, part: Part) -> float:
     """Maximum passes over a domain in the final run: the recipe's passes times SLACK, at least
     1."""
-    passes = blend.recipe.epochs.get(part.domain) or UNKNOWN_PASSES
+    passes = epochs(blend, part) or UNKNOWN_PASSES
     return max(1.0, math.ceil(round(100 * SLACK * passes, 6)) / 100)
 
 
