@@ -125,7 +125,11 @@ class Blend:
                     f"on, but there is a domain {name}; rename one of the two in the recipe"
                 )
             one = replace(
-                part, domain=name, proportion=part.proportion * share, weight=part.weight * share
+                part,
+                domain=name,
+                whole=part.domain,
+                proportion=part.proportion * share,
+                weight=part.weight * share,
             )
             found.append((one, clean(path)))
         return found

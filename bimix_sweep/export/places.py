@@ -112,6 +112,13 @@ class Part:
     """The domain's entry in the domains file."""
     places: Places
     """The domain's paths, as far as this machine knows them."""
+    whole: str = ""
+    """Name of the domain of which the part is one path; empty for a whole domain."""
+
+    @property
+    def parent(self) -> str:
+        """Name of the whole domain."""
+        return self.whole or self.domain
 
     @property
     def tokens(self) -> float | None:

@@ -11,7 +11,9 @@ from bimix_sweep.errors import ExportError
 from bimix_sweep.export.blend import Blend, read_blend
 from bimix_sweep.export.form import Form
 from bimix_sweep.export.formats import (
+    axolotl,
     energon,
+    gpt_neox,
     hf_datasets,
     levanter,
     lingua,
@@ -23,11 +25,13 @@ from bimix_sweep.export.formats import (
     olmo_core,
     plain_json,
     torchtitan,
+    veomni,
 )
 from bimix_sweep.export.recipe import Recipe
 
 FORMS: tuple[Form, ...] = (
     *megatron_lm.FORMS,
+    *gpt_neox.FORMS,
     *energon.FORMS,
     *olmo_core.FORMS,
     *torchtitan.FORMS,
@@ -38,6 +42,8 @@ FORMS: tuple[Form, ...] = (
     *levanter.FORMS,
     *lingua.FORMS,
     *maxtext.FORMS,
+    *veomni.FORMS,
+    *axolotl.FORMS,
     *plain_json.FORMS,
 )
 """All forms; of the forms of one trainer without a variant, the first is the default."""

@@ -120,7 +120,7 @@ def test_a_finished_sweep_exports_to_every_trainer_with_the_domains_file_beside_
     written, skipped = export_all(
         Recipe.read(folder / "RECIPE.json"), tmp_path, folder / "domains.yaml"
     )
-    assert not skipped
+    assert set(skipped) == {"axolotl.yaml"}  # its fractions need the tokens of each domain
     assert "/text/code.jsonl" in (tmp_path / "levanter.yaml").read_text()
     assert str(tmp_path / "megatron-lm.txt") in [one.path for one in written]
     assert yaml.safe_load((folder / "domains.yaml").read_text()) == {
