@@ -44,12 +44,22 @@ def _checked_paths(value: Any) -> Any:
 
 
 def _checked_tokens(value: Any) -> Any:
-    """Returns one number of tokens or several as they are; refuses anything else."""
-    for number in value if isinstance(value, list) else [value]:
-        right = isinstance(number, int | float) and not isinstance(number, bool)
-        if not right or not 0 < number < math.inf:
-            raise ValueError("need a number of tokens above 0, or a list of one for each path")
-    return value
+    """Returns one number of tokens or several; refuses anything else."""
+    several = [_number(one) for one in (value if isinstance(value, list) else [value])]
+    if not several or not all(0 < number < math.inf for number in several):
+        raise ValueError("need a number of tokens above 0, or a list of one for each path")
+    return several if isinstance(value, list) else several[0]
+
+
+def _number(value: Any) -> float:
+    """The number that YAML holds; 0 if it holds none.
+
+    YAML 1.1 reads a number such as 2.0e9, without a sign in its exponent, as text.
+    """
+    try:
+        return 0.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
 
 
 Paths = Annotated[str | list[str], BeforeValidator(_checked_paths)]

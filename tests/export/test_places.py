@@ -55,6 +55,13 @@ def test_stated_tokens_need_no_files(export):
         export("megatron-lm", ".txt", web=web, code={"path": "/far/code"})
 
 
+def test_tokens_are_numbers_however_yaml_reads_them(tmp_path):
+    (tmp_path / "d.yaml").write_text("web: {path: [/a, /b], tokens: [2.0e9, 6e9]}\n")
+    out = tmp_path / "out.txt"
+    export_recipe(Recipe(proportions={"web": 1.0}), "megatron-lm", out, tmp_path / "d.yaml")
+    assert read_megatron(out) == {"/a": 0.25, "/b": 0.75}
+
+
 def test_a_glob_inside_a_list_with_tokens_shares_the_tokens_of_its_entry(export, tmp_path):
     for name, size in (("x0", 10), ("x1", 30), ("y", 5)):
         (tmp_path / name).write_bytes(b"a" * size)

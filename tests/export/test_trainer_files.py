@@ -113,6 +113,7 @@ def test_an_unknown_trainer_is_answered_with_the_list(recipe, tmp_path):
         ("web: {path: [a, 3]}\n", r"web.path is \['a', 3\]; need a path, or a list of paths"),
         ("web: {path: []}\n", r"web.path is \[\]; need a path, or a list of paths"),
         ("web: {path: a, tokens: [1, 0]}\n", r"web.tokens is \[1, 0\]; need a number of tokens"),
+        ("web: {path: a, tokens: many}\n", "web.tokens is 'many'; need a number of tokens above"),
         ("web: {path: a, tokens: [1, 2]}\n", "web is .*; tokens has 2 numbers and path 1 paths"),
         ("web: {paht: a}\n", "web.paht is not a known key"),
         ("- web\n", "input should be a valid dictionary"),
