@@ -17,7 +17,7 @@ import yaml
 
 from bimix_sweep.export.registry import FORMS, export_recipe
 from tests.benchmarks.recording import Claim, record
-from tests.benchmarks.trainer_environments import TRAINERS, Trainer, interpreter, run
+from tests.benchmarks.trainer_environments import ROOT, TRAINERS, Trainer, interpreter, run
 from tests.benchmarks.trainer_recipes import CASES, LENGTHS, SAMPLES, Case
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bimix-sweep" / "trainers"
@@ -84,10 +84,15 @@ def main() -> None:
     started = time.perf_counter()
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--venvs", type=Path, default=CACHE, help="folder of the environments")
-    options.add_argument("--only", default="", help="trainers to prove, with commas; default: all")
+    options.add_argument(
+        "--only", default="", help="trainers to prove, with commas; others stay as recorded"
+    )
     given = options.parse_args()
     chosen = [t for t in TRAINERS if not given.only or t.proof in given.only.split(",")]
+    recorded = ROOT / "results" / "benchmarks" / "exports.json"
     found: dict[str, dict[str, Any]] = {}
+    if given.only and recorded.exists():
+        found = json.loads(recorded.read_text())["trainers"]
     for trainer in chosen:
         with tempfile.TemporaryDirectory() as folder:
             found[trainer.proof] = prove(trainer, given.venvs, Path(folder))

@@ -49,6 +49,7 @@ TRAINERS = (
         proved=("axolotl",),
         needs=(*HUB, "accelerate", "numba", "llvmlite", "trl"),
     ),
+    Trainer(proof="veomni", forms=("veomni",), proved=("veomni",)),
     Trainer(proof="hf_datasets", forms=("hf-datasets",), proved=("datasets",)),
     Trainer(
         proof="mosaic",
@@ -64,7 +65,7 @@ TRAINERS = (
     ),
     Trainer(
         proof="olmo_core",
-        forms=("olmo-core",),
+        forms=("olmo-core", "olmo-core-composable"),
         proved=("ai2-olmo-core",),
         needs=(
             "cached-path",

@@ -204,6 +204,27 @@ def axolotl(path):
     }
 
 
+def composable(path, monkeypatch):
+    """`calculate_sample_sizes`: tokens by ratio, at most the repetitions of each source."""
+    module = run_with(
+        monkeypatch,
+        path,
+        "olmo_core.data.composable",
+        "ConcatAndChunkInstanceSourceConfig",
+        "MixingTokenSourceConfig",
+        "MixingTokenSourceSpecConfig",
+        "NumpyDocumentSourceConfig",
+    )
+    config = module["instances"]("tokenizer", sequence_length=2048, num_tokens=10**6)
+    (mix,) = config.sources
+    assert (config.sequence_length, mix.num_tokens, mix.seed) == (2048, 10**6, 11)
+    assert all(spec.source.source_paths == [PATHS[spec.label]] for spec in mix.source_specs)
+    held = {"web": 1e6, "code": 1e6, "books": 1e5, "1e3": 2.5e4}  # as in `olmo_core`
+    for spec in mix.source_specs:
+        assert spec.ratio * 10**6 <= spec.max_repetition_factor * 0.995 * held[spec.label]
+    return {spec.label: spec.ratio * 10**6 for spec in mix.source_specs}
+
+
 TOKENS = {
     "megatron-lm.txt": lambda path, _: tokens_of_samples(read_megatron(path), lagging),
     "megatron-lm.json": lambda path, _: tokens_of_samples(read_megatron(path), lagging),
@@ -216,6 +237,7 @@ TOKENS = {
     "energon.yaml": lambda path, _: tokens_of_samples(energon(path), chance),
     "energon-documents.yaml": lambda path, _: tokens_of_documents(energon(path), chance),
     "olmo-core.yaml": lambda path, _: olmo_core(path),
+    "olmo-core-composable.py": composable,
     "torchtitan.py": lambda path, patch: tokens_of_samples(torchtitan(path, patch), python_chance),
     "torchtitan-main.py": lambda path, patch: tokens_of_samples(
         torchtitan_main(path, patch), lagging

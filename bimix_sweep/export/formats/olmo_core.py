@@ -6,6 +6,7 @@ repetition. That ratio is only a limit; it does not change the mixture.
 """
 
 import math
+import pprint
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +15,7 @@ from bimix_sweep.export.blend import Blend
 from bimix_sweep.export.final_run import epochs
 from bimix_sweep.export.form import Form
 from bimix_sweep.export.places import Part
-from bimix_sweep.export.writing import as_yaml
+from bimix_sweep.export.writing import as_yaml, comments
 from bimix_sweep.text import shown
 
 SLACK = 1.1
@@ -81,15 +82,67 @@ def _repetition(blend: Blend, part: Part) -> float:
     return max(1.0, math.ceil(round(100 * SLACK * passes, 6)) / 100)
 
 
+def composable(blend: Blend, notes: Sequence[str]) -> str:
+    """A Python module with one function, `instances(tokenizer, sequence_length, num_tokens)`."""
+    listed = blend.listed()
+    paths = {part.domain: paths for part, paths in listed}
+    ratios = {part.domain: part.weight for part, _ in listed}
+    passes = {part.domain: _repetition(blend, part) for part, _ in listed}
+    return f'''{comments(notes)}"""Mix the domains in the proportions of a bimix-sweep recipe."""
+
+from olmo_core.data.composable import (
+    ConcatAndChunkInstanceSourceConfig,
+    MixingTokenSourceConfig,
+    MixingTokenSourceSpecConfig,
+    NumpyDocumentSourceConfig,
+)
+
+PATHS = {pprint.pformat(paths, sort_dicts=False)}
+RATIOS = {pprint.pformat(ratios, sort_dicts=False)}
+MAX_REPETITION_FACTORS = {pprint.pformat(passes, sort_dicts=False)}
+
+
+def instances(tokenizer, sequence_length, num_tokens, seed={blend.seed}):
+    """The config of an instance source of `num_tokens` tokens; `tokenizer` is a TokenizerConfig."""
+    specs = [
+        MixingTokenSourceSpecConfig(
+            source=NumpyDocumentSourceConfig(
+                source_paths=PATHS[name], tokenizer=tokenizer, source_group_size=-1
+            ),
+            ratio=ratio,
+            max_repetition_factor=MAX_REPETITION_FACTORS[name],
+            label=name,
+        )
+        for name, ratio in RATIOS.items()
+    ]
+    return ConcatAndChunkInstanceSourceConfig(
+        sources=[MixingTokenSourceConfig(source_specs=specs, seed=seed, num_tokens=num_tokens)],
+        sequence_length=sequence_length,
+    )
+'''
+
+
+_LIMIT = "is a limit: the passes of the final run and 10 % more, at least 1."
 FORMS = (
     Form(
         trainer="olmo-core",
         ending=".yaml",
         version="ai2-olmo-core 3.0.0",
         render=sources,
+        notes=(f"max_repetition_ratio {_LIMIT}",),
+        warnings=warnings,
+    ),
+    Form(
+        trainer="olmo-core",
+        variant="composable",
+        ending=".py",
+        imports=frozenset({"olmo_core"}),
+        version="ai2-olmo-core 3.0.0",
+        render=composable,
         notes=(
-            "max_repetition_ratio is a limit: the passes of the final run and 10 % more, at "
-            "least 1.",
+            "Use: instances(tokenizer, sequence_length, num_tokens) as a source of "
+            "ComposableDataLoaderConfig.",
+            f"max_repetition_factor {_LIMIT}",
         ),
         warnings=warnings,
     ),

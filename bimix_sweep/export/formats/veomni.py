@@ -34,8 +34,9 @@ FORMS = (
         version="VeOmni 0.1.12",
         render=multisource,
         notes=(
-            "Use: data.train_path: FILE.yaml with data.dataset_name: veomni_weighted_multisource. "
-            "The data set interleave reads no level: its weights would count documents.",
+            "Use: data.train_path: FILE.yaml with data.multisource_datasets_type: "
+            "veomni_weighted_multisource. The default, interleave, reads no level: its weights would "
+            "count documents.",
             "A source starts again when it is exhausted: end the training by its number of steps.",
         ),
     ),

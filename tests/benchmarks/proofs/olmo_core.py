@@ -1,16 +1,20 @@
-"""OLMo-core: `SourceMixtureList` read from the exported YAML, and the mixture that it builds."""
+"""OLMo-core: `SourceMixtureList` read from the exported YAML, and the mixture that it builds; the composable
+sources of the exported Python file, built and read."""
 
+import runpy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
+from olmo_core.data import TokenizerConfig
 from olmo_core.data.source_mixture import (
     SourceMixtureConfig,
     SourceMixtureDatasetConfig,
     SourceMixtureList,
 )
 
-from tests.benchmarks.proofs.job import SEQUENCE, Counts, Domain, Drawing
+from tests.benchmarks.proofs.job import END, SEQUENCE, Counts, Domain, Drawing, count
 
 
 def prepare(domain: Domain, place: Path) -> Path:
@@ -19,7 +23,24 @@ def prepare(domain: Domain, place: Path) -> Path:
     return path
 
 
+def _composed(file: Path, drawing: Drawing) -> Counts:
+    """Tokens of the instances of the composable sources."""
+    tokenizer = TokenizerConfig(vocab_size=2**20, eos_token_id=END, pad_token_id=END)
+    config = runpy.run_path(str(file))["instances"](
+        tokenizer, sequence_length=SEQUENCE, num_tokens=drawing.samples * SEQUENCE
+    )
+    built = config.build(str(drawing.folder))
+    instances: Any = (
+        source[number]["input_ids"]
+        for source in (built if isinstance(built, list) else [built])
+        for number in range(len(source))
+    )
+    return count(instances, drawing)
+
+
 def draw(file: Path, drawing: Drawing) -> Counts:
+    if file.suffix == ".py":
+        return _composed(file, drawing)
     sources = [SourceMixtureConfig(**s) for s in yaml.safe_load(file.read_text())["sources"]]
     mixture = SourceMixtureDatasetConfig(
         source_list=SourceMixtureList(sources=sources),
