@@ -62,4 +62,8 @@ def draw(file: Path, drawing: Drawing) -> Counts:
         shuffle=True,
         num_canonical_nodes=1,
     )
-    return count((row["tokens"] for row in data), drawing)
+    # what `__iter__` does, without its threads that download ahead
+    data._unique_worker_world = data._unique_rank_world.detect_workers()
+    data._parallel_worker_world = data._parallel_rank_world.detect_workers()
+    numbers = data._get_work(*data._resume_incr_epoch())
+    return count((data[int(number)]["tokens"] for number in numbers if number >= 0), drawing)
