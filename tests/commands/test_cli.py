@@ -665,7 +665,7 @@ def test_an_optimum_says_what_it_comes_from_and_no_regret_reads_as_nothing(law, 
 def test_the_help_of_export_lists_every_id():
     said = " ".join(bimix("export", "--help").stdout.split())
     assert ", ".join(TRAINERS) in said
-    assert len(TRAINERS) == 13
+    assert len(TRAINERS) == 17
     assert ", ".join(VARIANTS) in said
 
 
