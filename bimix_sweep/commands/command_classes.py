@@ -2,6 +2,7 @@
 
 import os
 import sys
+import textwrap
 from typing import Any
 
 from typer.core import TyperCommand
@@ -33,7 +34,7 @@ class WithTrainers(TyperCommand):
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         from bimix_sweep.export.registry import TRAINERS, VARIANTS
 
-        with formatter.section("Ids"):
-            formatter.write_text(", ".join(TRAINERS))
-        with formatter.section("Other forms of these trainers"):
-            formatter.write_text(", ".join(VARIANTS))
+        for title, ids in (("Ids", TRAINERS), ("Other forms of these trainers", VARIANTS)):
+            with formatter.section(title):  # write_text() would cut an id at its hyphen
+                lines = textwrap.wrap(", ".join(ids), formatter.width - 2, break_on_hyphens=False)
+                formatter.write("".join(f"  {line}\n" for line in lines))

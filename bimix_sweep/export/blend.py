@@ -1,75 +1,18 @@
-"""Joins a recipe with the places of its domains' tokens, as input for the trainers' forms.
-
-The domains file is YAML with one entry per domain:
-
-```yaml
-web:  {path: /data/web_text_document, tokens_per_document: 812.5}
-code: {path: /data/code_text_document, tokens_per_document: 1490, valid: /data/code_valid}
-```
-
-A domain that is a fixed blend stands there as its sources, each by its own name (`web-1`, `web-2`).
-"""
+"""Joins a recipe with the places of its domains' tokens, as input for the trainers' forms."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-
-from bimix_sweep import files
 from bimix_sweep.errors import ExportError
+from bimix_sweep.export.domains_file import DomainSource, read_sources
+from bimix_sweep.export.min_proportion import with_minimum
+from bimix_sweep.export.places import Part, look_up
 from bimix_sweep.export.recipe import Recipe
-from bimix_sweep.export.rounding import rounded
+from bimix_sweep.export.rounding import DOCUMENT_DECIMALS, rounded
 from bimix_sweep.export.unit import Unit
-from bimix_sweep.export.validation_error import explain
-from bimix_sweep.parsing import parse_yaml
 from bimix_sweep.text import shown
-
-DOCUMENT_DECIMALS = 12
-"""Decimals of weights per document; numpy's `choice`, which uses them, needs a sum of 1 within
-1.5e-8."""
-
-Text = Annotated[str, Field(min_length=1)]
-"""Text that is not empty."""
-
-
-class DomainSource(BaseModel):
-    """Place of one domain's tokens, in the form that the trainer needs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    path: Text | None = Field(
-        default=None, description="file, prefix or folder, as the trainer wants it"
-    )
-    valid: Text | None = Field(default=None, description="held-out data; default: none")
-    test: Text | None = Field(default=None, description="held-out data; default: none")
-    tokens_per_document: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="mean number of tokens of a document"
-    )
-
-
-_SOURCES = TypeAdapter(dict[str, DomainSource])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One domain, or one source of a domain that is a fixed blend."""
-
-    domain: str
-    """Name of the domain."""
-    proportion: float
-    """Proportion of tokens, a whole number of millionths."""
-    weight: float
-    """Weight by which the trainer draws the domain, in the unit of the blend; all weights sum to
-    1."""
-    source: DomainSource
-    """Place of the domain's tokens."""
-
-    @property
-    def decimal(self) -> str:
-        """The weight as a plain decimal number, without an exponent."""
-        return f"{self.weight:.{DOCUMENT_DECIMALS}f}".rstrip("0").rstrip(".") or "0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +29,8 @@ class Blend:
     """True if a domain's name replaces its path where no path is given."""
     unit: Unit = Unit.TOKENS
     """Unit of the weights of the parts."""
+    warnings: tuple[str, ...] = ()
+    """What the user must know of the blend in every form."""
 
     def positive(self) -> tuple[Part, ...]:
         """The domains with a proportion above 0.
@@ -121,21 +66,89 @@ class Blend:
         parts = tuple(replace(part, weight=weights[part.domain]) for part in self.parts)
         return replace(self, parts=parts, unit=unit)
 
-    def path(self, part: Part) -> str:
-        """Path of a domain's training tokens.
+    def listed(self) -> list[tuple[Part, list[str]]]:
+        """Each domain with a proportion above 0, with all its paths as they stand in the domains
+        file; all paths differ.
+
+        This is for trainers that take several paths, and patterns, for a domain.
+
+        Raises:
+            ExportError: two domains have the same path, or a domain has no path.
+        """
+        found = [(part, self._paths(part)) for part in self.positive()]
+        _check_different([(part, path) for part, paths in found for path in paths])
+        return found
+
+    def located(
+        self, clean: Callable[[str], str] = str, *, patterns: bool = False
+    ) -> list[tuple[Part, str]]:
+        """Each domain with a proportion above 0, with its path; all paths differ.
+
+        A domain with several paths stands there once for each path. The domain's weight is split by
+        the tokens of the paths.
+
+        Args:
+            clean: function that changes a path as the trainer does.
+            patterns: True if the trainer takes a pattern as the path of a domain.
+
+        Raises:
+            ExportError: two domains have the same path, a domain has no path, or the tokens of its
+                paths are not known.
+        """
+        found: list[tuple[Part, str]] = []
+        for part in self.positive():
+            paths = self._paths(part)
+            if not part.source.paths or (patterns and len(paths) == 1):
+                found.append((part, clean(paths[0])))
+            else:
+                found += self._split(part, clean)
+        _check_different(found)
+        if len(found) == len(self.positive()):
+            return found
+        weights = rounded({part.domain: part.weight for part, _ in found}, DOCUMENT_DECIMALS)
+        if lost := next((path for part, path in found if not weights[part.domain]), None):
+            raise ExportError(f"the path {shown(lost)} would get less than 1e-12 of all tokens")
+        return [(replace(part, weight=weights[part.domain]), path) for part, path in found]
+
+    def _split(self, part: Part, clean: Callable[[str], str]) -> list[tuple[Part, str]]:
+        """One part for each path of a domain, with its part of the domain's weight."""
+        shares = part.places.split(part.domain)
+        if len(shares) == 1:
+            return [(part, clean(path)) for path in shares]
+        names = {other.domain for other in self.parts}
+        found = []
+        for number, (path, share) in enumerate(shares.items(), start=1):
+            name = f"{part.domain}-{number}"
+            if name in names:
+                raise ExportError(
+                    f"domain {part.domain} has several paths, which are written as {name} and so "
+                    f"on, but there is a domain {name}; rename one of the two in the recipe"
+                )
+            one = replace(
+                part,
+                domain=name,
+                whole=part.domain,
+                proportion=part.proportion * share,
+                weight=part.weight * share,
+            )
+            found.append((one, clean(path)))
+        return found
+
+    def _paths(self, part: Part) -> list[str]:
+        """Paths of a domain's training tokens, as they stand in the domains file.
 
         Raises:
             ExportError: there is no path, and names do not replace paths, or this name may not.
         """
-        if part.source.path is not None:
-            return part.source.path
+        if part.source.paths:
+            return list(part.source.paths)
         if self.names:
             if part.domain.startswith("/") or ".." in part.domain.split("/"):
                 raise ExportError(
                     f"domain {part.domain} would be a path outside the trainer's folder; give "
                     "--domains FILE.yaml with its path"
                 )
-            return part.domain
+            return [part.domain]
         need = (
             f"need {part.domain}: {{path: ...}}, where your trainer's tokens of it lie, or --names "
             "for the domain's name in its place"
@@ -145,26 +158,6 @@ class Blend:
         raise ExportError(
             f"no domains file, and this form holds paths: give --domains FILE.yaml; {need}"
         )
-
-    def located(self, clean: Callable[[str], str] = str) -> list[tuple[Part, str]]:
-        """Each domain with a proportion above 0, with its path; all paths differ.
-
-        Args:
-            clean: function that changes a path as the trainer does.
-
-        Raises:
-            ExportError: two domains have the same path, or a domain has no path.
-        """
-        owner: dict[str, str] = {}
-        found = [(part, clean(self.path(part))) for part in self.positive()]
-        for part, path in found:
-            if other := owner.get(path):
-                raise ExportError(
-                    f"domains {other} and {part.domain} have the same path {shown(path)}; need one "
-                    "of its own for each"
-                )
-            owner[path] = part.domain
-        return found
 
     def held_out(
         self, split: Literal["valid", "test"], clean: Callable[[str], str] = str
@@ -178,7 +171,11 @@ class Blend:
         Raises:
             ExportError: the path of held-out data is also the path of training data.
         """
-        trained = {path: part.domain for part, path in self.located(clean)}
+        trained = {
+            clean(path): part.domain
+            for part in self.positive()
+            for path in (*part.places.paths, *self._paths(part))
+        }
         found = [
             (part, clean(path))
             for part in self.positive()
@@ -214,7 +211,12 @@ class Blend:
 
 
 def read_blend(
-    recipe: Recipe, domains_file: str | Path | None = None, *, names: bool = False
+    recipe: Recipe,
+    domains_file: str | Path | None = None,
+    *,
+    names: bool = False,
+    min_proportion: float | None = None,
+    floor: bool = False,
 ) -> Blend:
     """Join a recipe with its domains file.
 
@@ -222,19 +224,26 @@ def read_blend(
         recipe: the recipe.
         domains_file: path of the domains file; None: no file.
         names: True if a domain's name replaces its path where the domains file gives no path.
+        min_proportion: smallest proportion of a domain; None: any.
+        floor: True if smaller domains are raised to `min_proportion`; False if they are left out.
 
     Raises:
         ExportError: the file cannot be read, names a domain that the recipe lacks, or lacks a
-            domain with a proportion above 0.
+            domain with a proportion above 0; or no mixture has this smallest proportion.
     """
-    sources = {} if domains_file is None else _read_sources(domains_file)
-    proportions = multiplied_out(recipe)
+    sources = {} if domains_file is None else read_sources(domains_file)
+    proportions = recipe.by_source()
     if unknown := next((name for name in sources if name not in proportions), None):
         known = ", ".join(list(proportions)[:20])
         blend = f" (domain {unknown} is a fixed blend)" if unknown in recipe.blends else ""
         raise ExportError(
             f"{domains_file}: domain {unknown} is not in the recipe{blend}; need domains of {known}"
         )
+    if floor and min_proportion is None:
+        raise ExportError("--floor says what --min-proportion does; need --min-proportion too")
+    warnings: list[str] = []
+    if min_proportion is not None:
+        proportions, warnings = with_minimum(proportions, min_proportion, floor=floor)
     if domains_file is not None and (
         lacking := next((n for n, x in proportions.items() if x > 0 and n not in sources), None)
     ):
@@ -242,42 +251,35 @@ def read_blend(
             f"{domains_file}: no domain {lacking}; need an entry for every domain with a "
             "proportion above 0"
         )
-    parts = tuple(
-        Part(domain=name, proportion=x, weight=x, source=sources.get(name, DomainSource()))
-        for name, x in proportions.items()
+    parts = tuple(_part(name, x, sources.get(name)) for name, x in proportions.items())
+    return Blend(
+        parts=parts,
+        recipe=recipe,
+        given=domains_file is not None,
+        names=names,
+        warnings=tuple(warnings),
     )
-    return Blend(parts=parts, recipe=recipe, given=domains_file is not None, names=names)
 
 
-def multiplied_out(recipe: Recipe) -> dict[str, float]:
-    """{domain, or source of a fixed blend: proportion of all tokens}, in whole millionths.
+def _part(name: str, proportion: float, source: DomainSource | None) -> Part:
+    """The part of one domain, whose paths are looked up."""
+    source = source or DomainSource()
+    return Part(
+        domain=name,
+        proportion=proportion,
+        weight=proportion,
+        source=source,
+        places=look_up(source),
+    )
 
-    The proportion of a source is that of its domain times its own inside the domain.
-    """
-    exact: dict[str, float] = {}
-    for name, proportion in recipe.proportions.items():
-        inner = recipe.blends.get(name) or {name: 1.0}
-        exact |= {source: proportion * part for source, part in inner.items()}
-    return dict(rounded(exact))
 
-
-def _read_sources(path: str | Path) -> dict[str, DomainSource]:
-    """{domain: place of its tokens} from a domains file.
-
-    Raises:
-        ExportError: the file cannot be read or an entry is wrong.
-    """
-    try:
-        content = parse_yaml(files.read_text(path))
-    except OSError as error:
-        raise ExportError(
-            f"{path} cannot be read ({error.strerror or error}); need a YAML file of domains"
-        ) from error
-    except ValueError as error:
-        raise ExportError(f"{path} is {error}") from error
-    try:
-        return _SOURCES.validate_python(content)
-    except ValidationError as error:
-        raise ExportError(
-            f"{path}: {explain(error)}; need domain: {{path: ..., tokens_per_document: ...}}"
-        ) from None
+def _check_different(found: list[tuple[Part, str]]) -> None:
+    """Raises an ExportError if two entries have the same path."""
+    owner: dict[str, str] = {}
+    for part, path in found:
+        if other := owner.get(path):
+            raise ExportError(
+                f"domains {other} and {part.domain} have the same path {shown(path)}; need one "
+                "of its own for each"
+            )
+        owner[path] = part.domain

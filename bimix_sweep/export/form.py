@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
+from bimix_sweep import locations
 from bimix_sweep.export.blend import Blend
+from bimix_sweep.export.final_run import run_notes, run_warnings
 from bimix_sweep.export.unit import Unit
+from bimix_sweep.text import listed
 
 Render = Callable[[Blend, Sequence[str]], str]
 """Function that makes the text of the file from the weighted blend and the notes for its
@@ -71,7 +74,18 @@ class Form:
                 "Unit of the weights: documents (proportion of tokens / tokens_per_document, "
                 "normalised)."
             )
-        return [unit, *self.notes, *self._unchecked(blend)]
+        return [unit, *self.notes, *run_notes(blend), *self._unchecked(blend)]
+
+    def all_warnings(self, blend: Blend, path: str) -> list[str]:
+        """Warnings about the blend, the final run, the paths and the name of the file."""
+        lost = [] if self.paths == "none" else _lost(blend)
+        return [
+            *blend.warnings,
+            *run_warnings(blend),
+            *lost,
+            *self.warnings(blend),
+            *self.hidden_package(path),
+        ]
 
     def hidden_package(self, path: str) -> list[str]:
         """Warning for a Python file whose name is that of a package it imports; empty list
@@ -84,11 +98,22 @@ class Form:
     def _unchecked(self, blend: Blend) -> list[str]:
         """Notes on what was not checked."""
         notes = []
-        named = any(part.source.path is None for part in blend.positive())
+        positive = blend.positive()
+        named = any(not part.source.paths for part in positive)
         if self.paths == "needed" and named:
             notes.append("Names of domains stand in place of paths (--names): put in the paths.")
         elif self.paths == "needed" or (self.paths == "if given" and not named):
-            notes.append("Not checked: that the paths exist and hold these domains.")
+            here = not any(part.places.lost or part.places.remote for part in positive)
+            notes.append(
+                "Every path exists on this machine. Not checked: that the paths hold these domains."
+                if here
+                else "Not checked: that the paths exist and hold these domains."
+            )
+        if split := [part.domain for part in positive if part.places.by_bytes]:
+            notes.append(
+                f"Not checked: that bytes compare as tokens over the paths of {listed(split)}; "
+                "where each path has a weight of its own, it follows the bytes."
+            )
         if self.unit is Unit.DOCUMENTS:
             notes.append(
                 "Not checked: that tokens_per_document was counted with the trainer's tokenizer, "
@@ -97,3 +122,20 @@ class Form:
         if self.version:
             notes.append(f"Not checked: your version; the form was checked with {self.version}.")
         return notes
+
+
+def _lost(blend: Blend) -> list[str]:
+    """Warning about paths that do not exist here, if others do.
+
+    If no path exists here, the trainer's data lie on another machine.
+    """
+    lost = [path for part in blend.positive() for path in part.places.lost]
+    looked_up = [
+        path
+        for part in blend.positive()
+        for path in part.places.entries
+        if not locations.is_uri(path)
+    ]
+    if not lost or len(lost) == len(looked_up):
+        return []
+    return [f"On this machine there is no {listed(lost)}, while the other paths are here."]

@@ -27,6 +27,7 @@ from bimix_sweep.export.recipe_parts import (
     RecipePrior,
     RecipeRegret,
 )
+from bimix_sweep.export.rounding import rounded
 from bimix_sweep.export.validation_error import explain
 from bimix_sweep.mixture.domains import MAX_DOMAINS, check_names
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE
@@ -203,6 +204,17 @@ class Recipe(RecipePart):
             raise ExportError(
                 f"{path}: {explain(error)} (a recipe is what a sweep or bimix-sweep optimum writes)"
             ) from None
+
+    def by_source(self) -> dict[str, float]:
+        """{domain, or source of a fixed blend: proportion of all tokens}, in whole millionths.
+
+        The proportion of a source is that of its domain times its own inside the domain.
+        """
+        exact: dict[str, float] = {}
+        for name, proportion in self.proportions.items():
+            inner = self.blends.get(name) or {name: 1.0}
+            exact |= {source: proportion * part for source, part in inner.items()}
+        return rounded(exact)
 
     def write(self, path: str | Path) -> None:
         """Write RECIPE.json, either completely or not at all."""

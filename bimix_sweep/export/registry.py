@@ -11,7 +11,9 @@ from bimix_sweep.errors import ExportError
 from bimix_sweep.export.blend import Blend, read_blend
 from bimix_sweep.export.form import Form
 from bimix_sweep.export.formats import (
+    axolotl,
     energon,
+    gpt_neox,
     hf_datasets,
     levanter,
     lingua,
@@ -23,11 +25,13 @@ from bimix_sweep.export.formats import (
     olmo_core,
     plain_json,
     torchtitan,
+    veomni,
 )
 from bimix_sweep.export.recipe import Recipe
 
 FORMS: tuple[Form, ...] = (
     *megatron_lm.FORMS,
+    *gpt_neox.FORMS,
     *energon.FORMS,
     *olmo_core.FORMS,
     *torchtitan.FORMS,
@@ -38,6 +42,8 @@ FORMS: tuple[Form, ...] = (
     *levanter.FORMS,
     *lingua.FORMS,
     *maxtext.FORMS,
+    *veomni.FORMS,
+    *axolotl.FORMS,
     *plain_json.FORMS,
 )
 """All forms; of the forms of one trainer without a variant, the first is the default."""
@@ -76,23 +82,30 @@ def export_recipe(
     domains_file: str | Path | None = None,
     *,
     names: bool = False,
+    min_proportion: float | None = None,
+    floor: bool = False,
 ) -> Exported:
     """Write a recipe in a trainer's form, either completely or not at all.
 
     Args:
         recipe: the recipe.
         to: one of `TRAINERS` or `VARIANTS`.
-        out: path of the file; its ending chooses among the trainer's forms; without an ending, the
-            first form is used.
-        domains_file: YAML {domain: {path, tokens_per_document, valid}}.
+        out: path of the file, or `-` for standard output; its ending chooses among the trainer's
+            forms; without an ending, the first form is used.
+        domains_file: YAML {domain: {path, tokens, tokens_per_document, valid}}.
         names: True if a domain's name replaces its path where the domains file gives no path.
+        min_proportion: smallest proportion of a domain; None: any.
+        floor: True if smaller domains are raised to `min_proportion`; False if they are left out.
 
     Raises:
         ExportError: the trainer is unknown, the ending is wrong, or the recipe and the domains file
             lack what the form needs.
     """
     form = _form(to, out)
-    text, exported = _written(form, read_blend(recipe, domains_file, names=names), str(out))
+    blend = read_blend(
+        recipe, domains_file, names=names, min_proportion=min_proportion, floor=floor
+    )
+    text, exported = _written(form, blend, str(out))
     files.write_text(out, text)
     return exported
 
@@ -103,14 +116,18 @@ def export_all(
     domains_file: str | Path | None = None,
     *,
     names: bool = False,
+    min_proportion: float | None = None,
+    floor: bool = False,
 ) -> tuple[list[Exported], dict[str, str]]:
     """Write every possible form into a folder, each under its `file_name`.
 
     Args:
         recipe: the recipe.
         out_dir: the folder.
-        domains_file: YAML {domain: {path, tokens_per_document, valid}}.
+        domains_file: YAML {domain: {path, tokens, tokens_per_document, valid}}.
         names: True if a domain's name replaces its path where the domains file gives no path.
+        min_proportion: smallest proportion of a domain; None: any.
+        floor: True if smaller domains are raised to `min_proportion`; False if they are left out.
 
     Returns:
         The files that were written, and {file name: reason} for the forms that could not be
@@ -119,7 +136,9 @@ def export_all(
     Raises:
         ExportError: the domains file cannot be used for any form.
     """
-    blend = read_blend(recipe, domains_file, names=names)
+    blend = read_blend(
+        recipe, domains_file, names=names, min_proportion=min_proportion, floor=floor
+    )
     written: list[Exported] = []
     skipped: dict[str, str] = {}
     for form in FORMS:
@@ -138,7 +157,7 @@ def _written(form: Form, blend: Blend, path: str) -> tuple[str, Exported]:
     """Text of the file in a form, and the description of the file; writes nothing."""
     weighted = blend.weighted(form.unit)
     notes = form.all_notes(weighted)
-    warnings = form.warnings(weighted) + form.hidden_package(path)
+    warnings = form.all_warnings(weighted, path)
     text = form.render(weighted, [*notes, *warnings])
     return text, Exported(path=path, form=form, notes=tuple(notes), warnings=tuple(warnings))
 

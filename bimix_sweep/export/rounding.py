@@ -6,6 +6,9 @@ import numpy as np
 
 from bimix_sweep.mixture.simplex import apportion
 
+DOCUMENT_DECIMALS = 12
+"""Decimals of weights per document and per path; numpy's `choice`, which uses them, needs a sum of
+1 within 1.5e-8."""
 DECIMALS = 6
 """Decimals of proportions, which are written in millionths."""
 

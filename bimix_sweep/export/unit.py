@@ -1,4 +1,4 @@
-"""Defines the unit of a trainer's weights: tokens, or documents of any length."""
+"""Defines the unit of a trainer's weights: tokens, documents of any length, or what is kept."""
 
 from enum import Enum
 
@@ -12,3 +12,6 @@ class Unit(Enum):
     DOCUMENTS = "documents"
     """Unit of trainers that draw documents or records: proportion of tokens / tokens per
     document."""
+    KEPT = "fraction of each data set that is kept"
+    """Unit of trainers that train on a part of each data set: proportion of tokens / tokens of the
+    data set, the largest 1."""

@@ -140,7 +140,7 @@ def _write_domains(folder: str, config: SweepConfig, digest: str | None) -> None
     for name, domain in config.domains.items():
         texts: Sequence[TextConfig] = domain.sources or [domain]
         for source, entry in zip(domain.blend(name) or [name], texts, strict=True):
-            sources[source] = {"path": entry.path} if isinstance(entry.path, str) else {}
+            sources[source] = {} if entry.path is None else {"path": _as_written(entry.path)}
     with contextlib.suppress(DataError):  # without the sweep's store the lengths are unknown
         store = TokenStore.open(local_part(folder) / STORE)
         read = store.manifest["notes"].get("domains", {})
@@ -162,6 +162,11 @@ def _write_domains(folder: str, config: SweepConfig, digest: str | None) -> None
         "valid: is a domain's held-out data, for the trainers that need some.",
     )
     files.write_text(locations.join(folder, "domains.yaml"), text)
+
+
+def _as_written(path: str | Sequence[str]) -> str | list[str]:
+    """One path, or a list of several, as YAML holds them."""
+    return path if isinstance(path, str) else list(path)
 
 
 def _page(

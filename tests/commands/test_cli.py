@@ -251,12 +251,21 @@ def test_export_writes_names_for_paths_only_where_asked_and_says_what_it_did_not
     assert not (tmp_path / "b.txt").exists()
     done = bimix(*words, "--names")
     assert (tmp_path / "b.txt").read_text() == "0.25 web 0.75 code\n"
-    assert f"wrote {tmp_path}/b.txt (megatron-lm; unit: proportion of tokens)" in done.stdout
-    assert "note: Names of domains stand in place of paths" in done.stdout
-    assert "note: Not checked: your version" in done.stdout
+    assert f"wrote megatron-lm (unit: proportion of tokens) to {tmp_path}/b.txt" in done.stderr
+    assert "note: Names of domains stand in place of paths" in done.stderr
+    assert "note: Not checked: your version" in done.stderr
+    piped = bimix(*words[:-1], "-", "--names")
+    assert piped.stdout == "0.25 web 0.75 code\n"
+    assert "to standard output" in piped.stderr
+    for more, message in (
+        (["--json"], "-o - and --json both write to standard output"),
+        (["--to", "all"], "--to all writes many files; need a folder"),
+    ):
+        assert message in bimix(*words[:-1], "-", "--names", *more).stderr
     done = bimix("export", tmp_path / "RECIPE.json", "--to", "all", "-o", tmp_path / "all")
     assert done.exit_code == 0
-    assert "skipped levanter-2025.yaml: no domains file" in done.stdout
+    assert "skipped levanter-2025.yaml: no domains file" in done.stderr
+    assert not done.stdout
     assert (tmp_path / "all" / "json.json").exists()
 
 
@@ -656,7 +665,7 @@ def test_an_optimum_says_what_it_comes_from_and_no_regret_reads_as_nothing(law, 
 def test_the_help_of_export_lists_every_id():
     said = " ".join(bimix("export", "--help").stdout.split())
     assert ", ".join(TRAINERS) in said
-    assert len(TRAINERS) == 13
+    assert len(TRAINERS) == 17
     assert ", ".join(VARIANTS) in said
 
 

@@ -17,7 +17,12 @@ FLAT = Recipe(proportions={"web-1": 0.45, "web-2": 0.15, "code": 0.4})
 @pytest.fixture
 def domains_file(tmp_path):
     entries = {
-        name: {"path": f"data/{name}", "valid": f"held_out/{name}", "tokens_per_document": length}
+        name: {
+            "path": f"data/{name}",
+            "tokens": 1e9,
+            "valid": f"held_out/{name}",
+            "tokens_per_document": length,
+        }
         for name, length in (("web-1", 100), ("web-2", 400), ("code", 50))
     }
     path = tmp_path / "domains.yaml"

@@ -25,7 +25,7 @@ def domains(tmp_path):
     def write(**entries):
         path = tmp_path / "domains.yaml"
         whole = {
-            name: {"path": f"/data/{name}", "tokens_per_document": 100} | entry
+            name: {"path": f"/data/{name}", "tokens": 1e9, "tokens_per_document": 100} | entry
             for name, entry in entries.items()
         }
         path.write_text(yaml.safe_dump(whole))
@@ -37,7 +37,9 @@ def domains(tmp_path):
 @pytest.mark.parametrize("name", NEEDING_PATHS)
 def test_without_paths_a_form_that_holds_paths_is_refused(name, tmp_path):
     ending = next(form.ending for form in FORMS if form.name == name)
-    with pytest.raises(ExportError, match=r"no domains file|has no tokens_per_document"):
+    with pytest.raises(
+        ExportError, match=r"no domains file|has no (tokens_per_document|number of tokens)"
+    ):
         export_recipe(HALVES, name, tmp_path / f"out{ending}")
     assert not list(tmp_path.iterdir())
 
@@ -168,10 +170,21 @@ def test_megatron_validates_on_held_out_data_or_not_at_all(tmp_path, domains):
     assert "test split is the validation data" in done.warnings[1]
 
 
-@pytest.mark.parametrize("to", ["megatron-lm", "megatron-bridge", "litgpt", "levanter", "energon"])
+@pytest.mark.parametrize(
+    "to",
+    [
+        "megatron-lm",
+        "megatron-bridge",
+        "nemo-automodel",
+        "gpt-neox",
+        "litgpt",
+        "levanter",
+        "energon",
+    ],
+)
 def test_training_data_is_not_taken_for_validation(to, tmp_path, domains):
     file = domains(web={"valid": "/data/code"}, code={})
-    ending = ".json" if to.startswith("megatron") else ""
+    ending = ".json" if to.startswith(("megatron", "nemo")) else ""
     with pytest.raises(
         ExportError, match="domain web has valid: '/data/code', which is the path of domain code"
     ):
@@ -192,6 +205,50 @@ def test_megatron_bridge_is_given_a_split_or_blends_of_its_own(tmp_path, domains
         (["/held/web", "/held/code"], [0.25, 0.75]),
         (["/test/code"], [0.75]),
     ]
+
+
+def test_automodel_gets_a_flat_list_or_splits_without_null(tmp_path, domains):
+    done = export_recipe(HALVES, "nemo-automodel", tmp_path / "a.json", domains(web={}, code={}))
+    blend = ["0.25", "/data/web", "0.75", "/data/code"]
+    assert json.loads((tmp_path / "a.json").read_text()) == blend
+    assert not done.warnings
+    held = domains(web={}, code={"valid": "/held/code.bin"})
+    done = export_recipe(HALVES, "nemo-automodel", tmp_path / "b.json", held)
+    assert json.loads((tmp_path / "b.json").read_text()) == {
+        "train": blend,
+        "valid": ["0.75", "/held/code"],
+        "test": ["0.75", "/held/code"],
+    }
+    assert done.warnings == (
+        "AutoModel validates without web: no held-out data (valid:) is given.",
+    )
+
+
+def test_gpt_neox_is_given_all_three_splits_or_told_what_it_lacks(tmp_path, domains):
+    done = export_recipe(HALVES, "gpt-neox", tmp_path / "a.yml", domains(web={}, code={}))
+    assert "refuses train_data_paths without valid_data_paths" in done.warnings[0]
+    held = domains(web={"valid": "/held/web"}, code={"valid": "/held/code", "test": "/test/code"})
+    assert not export_recipe(HALVES, "gpt-neox", tmp_path / "b.yml", held).warnings
+    data = yaml.safe_load((tmp_path / "b.yml").read_text())
+    assert data["valid_data_paths"] == ["/held/web", "/held/code"]
+    assert (data["test_data_paths"], data["test_data_weights"]) == (["/test/code"], [0.75])
+
+
+def test_axolotl_keeps_fractions_that_follow_from_the_tokens_of_each_domain(tmp_path, domains):
+    file = domains(web={"tokens": 4e9}, code={"path": ["/data/a", "/data/b"], "tokens": [2e9, 1e9]})
+    done = export_recipe(HALVES, "axolotl", tmp_path / "a.yaml", file)
+    datasets = yaml.safe_load((tmp_path / "a.yaml").read_text())["datasets"]
+    # all 3e9 tokens of code are 3/4 of what is kept, so a quarter of the 4e9 of web is kept
+    assert {entry["path"]: entry["weight"] for entry in datasets} == pytest.approx(
+        {"/data/web": 0.25, "/data/a": 1, "/data/b": 1}
+    )
+    assert done.warnings[0].startswith("One epoch has 4e9 tokens: all of code")
+    unknown = Recipe(proportions={"web": 1.0})
+    (tmp_path / "d.yaml").write_text("web: {path: /data/web}")
+    with pytest.raises(ExportError, match="domain web has no number of tokens; axolotl keeps"):
+        export_recipe(unknown, "axolotl", tmp_path / "b.yaml", tmp_path / "d.yaml")
+    known = Recipe(proportions={"web": 1.0}, tokens={"web": 1e9}, epochs={"web": 2.0})
+    export_recipe(known, "axolotl", tmp_path / "b.yaml", tmp_path / "d.yaml")
 
 
 def test_olmo_core_is_told_of_folders_and_unknown_passes(tmp_path, domains):
@@ -263,7 +320,9 @@ def texts(content):
 def test_hard_names_are_read_back_from_every_form_as_they_were(form, tmp_path):
     paths = {name: f"/data/set-{number}" for number, name in enumerate(HARD)}
     (tmp_path / "d.yaml").write_text(
-        yaml.safe_dump({n: {"path": p, "tokens_per_document": 100} for n, p in paths.items()})
+        yaml.safe_dump(
+            {n: {"path": p, "tokens": 9, "tokens_per_document": 100} for n, p in paths.items()}
+        )
     )
     out = tmp_path / f"out{form.ending}"
     recipe = Recipe(proportions=dict.fromkeys(HARD, 1 / len(HARD)))

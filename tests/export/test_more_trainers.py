@@ -16,6 +16,7 @@ WITHOUT_ROOM = {
     "megatron-lm.txt",  # nothing but weights and prefixes may stand in these
     "megatron-lm.json",
     "megatron-bridge.json",
+    "nemo-automodel.json",
     "maxtext.txt",
     "maxtext.json",  # every key is read as a data set
 }
@@ -25,7 +26,9 @@ WITHOUT_ROOM = {
 def written(tmp_path):
     """Writes one form of a recipe of five domains; answers the file."""
     (tmp_path / "domains.yaml").write_text(
-        yaml.safe_dump({n: {"path": p, "tokens_per_document": 100} for n, p in PATHS.items()})
+        yaml.safe_dump(
+            {n: {"path": p, "tokens": 1e9, "tokens_per_document": 100} for n, p in PATHS.items()}
+        )
     )
     recipe = Recipe(
         proportions=PROPORTIONS, epochs={"web": 0.4, "rare": 3.0001}, provenance={"seed": 7}
@@ -174,14 +177,16 @@ def test_unit_version_and_what_was_not_checked_are_in_every_file_that_has_room(w
         return
     text = written(form.name, form.ending).read_text()
     drawn = form.name.startswith(("hf-datasets", "lingua")) or form.name.endswith("documents")
-    assert f"Unit of the weights: {'documents' if drawn else 'proportion of tokens'}" in text
+    unit = "documents" if drawn else "proportion of tokens"
+    unit = "fraction of each data set that is kept" if form.name == "axolotl" else unit
+    assert f"Unit of the weights: {unit}" in text
     assert ("tokens_per_document was counted with the trainer's tokenizer" in text) == drawn
     assert ("Not checked: your version" in text) == (form.trainer != "json")
 
 
 def test_the_ids_are_the_documented_ones():
     documented = (
-        "megatron-lm megatron-bridge energon olmo-core torchtitan hf-datasets mosaic-streaming "
-        "litgpt nanotron levanter lingua maxtext json"
+        "megatron-lm megatron-bridge nemo-automodel gpt-neox energon olmo-core torchtitan "
+        "hf-datasets mosaic-streaming litgpt nanotron levanter lingua maxtext veomni axolotl json"
     )
     assert list(TRAINERS) == documented.split()

@@ -12,7 +12,9 @@ from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.export.registry import FORMS, export_recipe
 from tests.support.trainers import (
     blocks,
+    by_running_length,
     chance,
+    kept_of,
     lagging,
     python_chance,
     read_grain_files,
@@ -174,14 +176,68 @@ def olmo_core(path):
     }
 
 
+def gpt_neox(path):
+    data = yaml.safe_load(path.read_text())
+    assert data["weight_by_num_documents"] is False  # else it makes weights of its own
+    return dict(zip(data["train_data_paths"], data["train_data_weights"], strict=True))
+
+
+def veomni(path):
+    content = yaml.safe_load(path.read_text())
+    (schedule,) = content["schedule"]
+    assert (schedule["schedule_type"], content["level"]) == ("const", "token")
+    assert content["stopping_strategy"] == "never_exhausted"
+    names = content["names"]
+    assert len(set(names)) == len(content["sources"])
+    assert [DOMAIN[path] for path in content["sources"]] == names
+    tokens = by_running_length(schedule["weights"], [*map(documents, names)], 20_000)
+    return dict(zip(names, tokens, strict=True))
+
+
+def axolotl(path):
+    datasets = yaml.safe_load(path.read_text())["datasets"]
+    assert max(entry["weight"] for entry in datasets) == 1  # nothing is left out in vain
+    large = {name: np.resize(documents(name), 40_000) for name in PROPORTIONS}  # 20 times each set
+    return {
+        DOMAIN[entry["path"]]: kept_of(large[DOMAIN[entry["path"]]], entry["weight"])
+        for entry in datasets
+    }
+
+
+def composable(path, monkeypatch):
+    """`calculate_sample_sizes`: tokens by ratio, at most the repetitions of each source."""
+    module = run_with(
+        monkeypatch,
+        path,
+        "olmo_core.data.composable",
+        "ConcatAndChunkInstanceSourceConfig",
+        "MixingTokenSourceConfig",
+        "MixingTokenSourceSpecConfig",
+        "NumpyDocumentSourceConfig",
+    )
+    config = module["instances"]("tokenizer", sequence_length=2048, num_tokens=10**6)
+    (mix,) = config.sources
+    assert (config.sequence_length, mix.num_tokens, mix.seed) == (2048, 10**6, 11)
+    assert all(spec.source.source_paths == [PATHS[spec.label]] for spec in mix.source_specs)
+    held = {"web": 1e6, "code": 1e6, "books": 1e5, "1e3": 2.5e4}  # as in `olmo_core`
+    for spec in mix.source_specs:
+        assert spec.ratio * 10**6 <= spec.max_repetition_factor * 0.995 * held[spec.label]
+    return {spec.label: spec.ratio * 10**6 for spec in mix.source_specs}
+
+
 TOKENS = {
     "megatron-lm.txt": lambda path, _: tokens_of_samples(read_megatron(path), lagging),
     "megatron-lm.json": lambda path, _: tokens_of_samples(read_megatron(path), lagging),
     "megatron-bridge.json": lambda path, _: tokens_of_samples(read_megatron(path), lagging),
     "megatron-bridge.py": lambda path, _: tokens_of_samples(bridge(path), lagging),
+    "nemo-automodel.json": lambda path, _: tokens_of_samples(read_megatron(path), lagging),
+    "gpt-neox.yml": lambda path, _: tokens_of_samples(gpt_neox(path), lagging),
+    "veomni.yaml": lambda path, _: veomni(path),
+    "axolotl.yaml": lambda path, _: axolotl(path),
     "energon.yaml": lambda path, _: tokens_of_samples(energon(path), chance),
     "energon-documents.yaml": lambda path, _: tokens_of_documents(energon(path), chance),
     "olmo-core.yaml": lambda path, _: olmo_core(path),
+    "olmo-core-composable.py": composable,
     "torchtitan.py": lambda path, patch: tokens_of_samples(torchtitan(path, patch), python_chance),
     "torchtitan-main.py": lambda path, patch: tokens_of_samples(
         torchtitan_main(path, patch), lagging
@@ -216,7 +272,11 @@ def test_a_trainer_that_reads_the_file_trains_on_the_proportions_of_the_recipe(
     (tmp_path / "domains.yaml").write_text(
         yaml.safe_dump(
             {
-                n: {"path": PATHS[n], "tokens_per_document": float(documents(n).mean())}
+                n: {
+                    "path": PATHS[n],
+                    "tokens": float(documents(n).sum()),
+                    "tokens_per_document": float(documents(n).mean()),
+                }
                 for n in PROPORTIONS
             }
         )

@@ -80,10 +80,40 @@ def blocks(weights, size):
     return drawn
 
 
+def by_running_length(weights, documents, count):
+    """VeOmni's with `level: token`: tokens of each source in `count` drawn documents.
+
+    A draw weighs each source by its weight over the mean length of the documents drawn of it so
+    far, or over 1 before the first (`WeightedMultiSourceDataset._runtime_weights`).
+    """
+    generator = np.random.default_rng(0)
+    tokens, drawn = np.zeros(len(weights)), np.zeros(len(weights), dtype=int)
+    for _ in range(count):
+        means = np.where(drawn > 0, tokens / np.maximum(drawn, 1), 1.0)
+        now = np.array(weights) / means
+        source = generator.choice(len(weights), p=now / now.sum())
+        lengths = documents[source]
+        tokens[source] += lengths[drawn[source] % len(lengths)]
+        drawn[source] += 1
+    return tokens
+
+
+def kept_of(lengths, weight):
+    """axolotl's: tokens of the part of a shuffled data set that is kept, at least one document.
+
+    Source: `_load_and_process_single_dataset` in axolotl/utils/data/sft.py.
+    """
+    assert 0 < weight <= 1
+    shuffled = np.random.default_rng(0).permutation(lengths)
+    return shuffled[: max(1, int(len(lengths) * weight))].sum()
+
+
 def read_megatron(path):
-    """Weights and prefixes of the training blend (`get_blend_from_list`)."""
+    """Weights and prefixes of the training blend (`get_blend_from_list`); AutoModel's JSON may be
+    the list itself."""
     text = path.read_text()
-    tokens = json.loads(text)["train"] if path.suffix == ".json" else text.split()
+    tokens = json.loads(text) if path.suffix == ".json" else text.split()
+    tokens = tokens["train"] if isinstance(tokens, dict) else tokens
     assert len(tokens) % 2 == 0
     return dict(zip(tokens[1::2], map(float, tokens[::2]), strict=True))
 

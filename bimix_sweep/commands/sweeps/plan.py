@@ -66,9 +66,7 @@ def plan(
         typer.echo(f"vocabulary: {made.vocabulary}")
     for line in (*made.limits, *([f"warning: {made.warning}"] if made.warning else [])):
         typer.echo(line)
-    print_notes(list(made.stated))
-    print_notes(list(made.not_tested))
-    print_notes(list(made.realised))
+    print_notes([*made.stated, *made.not_tested, *made.realised], err=True)
     if made.moved:
         typer.echo(made.moved)
     if seconds > 0:

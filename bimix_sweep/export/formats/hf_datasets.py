@@ -26,7 +26,7 @@ def arguments(blend: Blend, notes: Sequence[str]) -> str:
     """JSON with the data sets in order and the arguments under the names of
     `interleave_datasets`."""
     parts = blend.positive()
-    named = any(part.source.path for part in parts)
+    named = any(part.source.paths for part in parts)
     content = {
         "unit": blend.unit.value,
         "datasets": [part.domain for part in parts],

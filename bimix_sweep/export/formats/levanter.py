@@ -9,8 +9,9 @@ must be smaller than 2^16. A domain with weight 0 is used for evaluation only.
 from collections.abc import Sequence
 from typing import Any
 
-from bimix_sweep.export.blend import Blend, Part
+from bimix_sweep.export.blend import Blend
 from bimix_sweep.export.form import Form
+from bimix_sweep.export.places import Part
 from bimix_sweep.export.writing import as_yaml
 
 BLOCK = 2**15
@@ -59,13 +60,13 @@ def _data(blend: Blend, key: str, domains: dict[str, Any], notes: Sequence[str])
 
 def _sources(blend: Blend) -> dict[str, dict[str, list[str]]]:
     """URLs of each domain with a proportion above 0, and of each other domain that has a path."""
-    trained = {part.domain: path for part, path in blend.located()}
+    trained = {part.domain: paths for part, paths in blend.listed()}
     held_out = {part.domain: path for part, path in blend.held_out("valid")}
 
     def urls(part: Part) -> dict[str, list[str]]:
-        train = trained.get(part.domain, part.source.path)
+        train = trained.get(part.domain, list(part.source.paths))
         valid = held_out.get(part.domain, part.source.valid)
-        return ({"train_urls": [train]} if train else {}) | (
+        return ({"train_urls": train} if train else {}) | (
             {"validation_urls": [valid]} if valid else {}
         )
 

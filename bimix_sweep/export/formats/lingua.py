@@ -7,6 +7,7 @@ documents into sequences, so its weights count documents. Lingua normalises the 
 import posixpath
 from collections.abc import Sequence
 
+from bimix_sweep import locations
 from bimix_sweep.errors import ExportError
 from bimix_sweep.export.blend import Blend
 from bimix_sweep.export.form import Form
@@ -22,11 +23,12 @@ def data(blend: Blend, notes: Sequence[str]) -> str:
         ExportError: a path is a URI, which Lingua cannot read.
     """
     located = blend.located(posixpath.normpath)
-    if remote := next((part for part, _ in located if "://" in blend.path(part)), None):
-        raise ExportError(
-            f"domain {remote.domain} has the path {shown(blend.path(remote))}; Lingua reads "
-            "folders: mount it and give the folder"
-        )
+    for part in blend.positive():
+        if remote := next((path for path in part.source.paths if locations.is_uri(path)), None):
+            raise ExportError(
+                f"domain {part.domain} has the path {shown(remote)}; Lingua reads folders: mount "
+                "it and give the folder"
+            )
     parents = [posixpath.dirname(path) for _, path in located]
     absolute = {path.startswith("/") for _, path in located}
     root = posixpath.commonpath(parents) if len(absolute) == 1 else ""

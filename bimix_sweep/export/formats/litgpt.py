@@ -13,8 +13,9 @@ from bimix_sweep.export.writing import comments
 
 def snippet(blend: Blend, notes: Sequence[str]) -> str:
     """A Python module with the function `combined(block_size)` and the class `Mixture`."""
-    folders = {part.domain: path for part, path in blend.located()}
-    weights = {part.domain: part.weight for part in blend.positive()}
+    located = blend.located()
+    folders = {part.domain: path for part, path in located}
+    weights = {part.domain: part.weight for part, _ in located}
     validation = {part.domain: path for part, path in blend.held_out("valid")}
     return f'''{comments(notes)}"""Stream the domains in the proportions of a bimix-sweep recipe."""
 

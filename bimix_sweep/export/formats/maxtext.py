@@ -35,7 +35,7 @@ def train_files(blend: Blend, _notes: Sequence[str]) -> str:
     Raises:
         ExportError: MaxText would split a path, or round a weight to 0.
     """
-    located = blend.located()
+    located = blend.located(patterns=True)
     for _, path in located:
         if any(sign in path for sign in ",;\n"):
             raise ExportError(
@@ -56,7 +56,8 @@ def train_files(blend: Blend, _notes: Sequence[str]) -> str:
 def changed_by_rounding(blend: Blend) -> list[str]:
     """Warnings about the domains whose weight changes by more than VISIBLE in
     `grain_train_files`."""
-    rounding = [(part, round(part.weight, DECIMALS)) for part in blend.positive()]
+    located = blend.located(patterns=True)
+    rounding = [(part, round(part.weight, DECIMALS)) for part, _ in located]
     return [
         f"MaxText rounds the weights of grain_train_files to {DECIMALS} decimals: {part.domain} "
         f"becomes {seen:g} instead of {part.weight:.3g}; the JSON form keeps it."
@@ -70,7 +71,8 @@ def mixture(blend: Blend, _notes: Sequence[str]) -> str:
 
     MaxText reads every key as a data set, so the file has no room for notes.
     """
-    content = {part.domain: {"path": path, "weight": part.weight} for part, path in blend.located()}
+    located = blend.located(patterns=True)
+    content = {part.domain: {"path": path, "weight": part.weight} for part, path in located}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -13,8 +13,9 @@ import json
 from collections.abc import Sequence
 
 from bimix_sweep.errors import ExportError
-from bimix_sweep.export.blend import Blend, Part
+from bimix_sweep.export.blend import Blend
 from bimix_sweep.export.form import Form
+from bimix_sweep.export.places import Part
 from bimix_sweep.export.writing import comments
 from bimix_sweep.text import shown
 
@@ -28,7 +29,7 @@ def arguments(blend: Blend, _notes: Sequence[str]) -> str:
     Raises:
         ExportError: a prefix has white space, at which Megatron splits the file.
     """
-    tokens = _alternating(blend.located(_prefix))
+    tokens = _alternating(blend.located(prefix))
     if spaced := next((token for token in tokens if len(token.split()) != 1), None):
         raise ExportError(
             f"the prefix {shown(spaced)} has white space, at which Megatron splits; use the "
@@ -42,39 +43,47 @@ def per_split(blend: Blend, _notes: Sequence[str]) -> str:
 
     A split without data is null. Megatron reads null as a missing split.
     """
-    splits = {
-        name: _alternating(found) if found else None for name, found in _splits(blend).items()
-    }
-    return json.dumps(splits, indent=2, ensure_ascii=False) + "\n"
+    lists = {name: _alternating(found) if found else None for name, found in splits(blend).items()}
+    return json.dumps(lists, indent=2, ensure_ascii=False) + "\n"
 
 
 def bridge(blend: Blend, notes: Sequence[str]) -> str:
     """Python code for Megatron-Bridge: `BLEND` and `SPLIT`, or `BLEND_PER_SPLIT`."""
-    splits = _splits(blend)
+    found = splits(blend)
     head = comments(notes) + '"""The blend of a bimix-sweep recipe, for GPTDatasetConfig."""\n\n'
-    if not splits["valid"] and not splits["test"]:
+    if not found["valid"] and not found["test"]:
         return (
             f"{head}# GPTDatasetConfig(blend=BLEND, split=SPLIT, ...); split: parts of each "
             f"domain's documents\n# for training, validation and test.\n"
-            f"BLEND = {_lists(splits['train'])}\nSPLIT = {SPLIT!r}\n"
+            f"BLEND = {_lists(found['train'])}\nSPLIT = {SPLIT!r}\n"
         )
-    blends = "".join(f"    {_lists(found)},\n" for found in splits.values())
+    blends = "".join(f"    {_lists(one)},\n" for one in found.values())
     return (
         f"{head}# GPTDatasetConfig(blend_per_split=BLEND_PER_SPLIT, ...); training, validation, "
         f"test.\nBLEND_PER_SPLIT = [\n{blends}]\n"
     )
 
 
+def automodel(blend: Blend, _notes: Sequence[str]) -> str:
+    """The JSON of NeMo AutoModel: a flat list of weights and prefixes, or one list for each split.
+
+    AutoModel refuses a split that is null. A flat list goes with its option `split`.
+    """
+    lists = {name: _alternating(found) for name, found in splits(blend).items() if found}
+    content = lists if "valid" in lists else lists["train"]
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
 def without_validation(blend: Blend) -> list[str]:
     """Warnings about held-out data that the validation and test splits of the JSON lack."""
-    valid, test = blend.held_out("valid", _prefix), blend.held_out("test", _prefix)
+    valid, test = blend.held_out("valid", prefix), blend.held_out("test", prefix)
     if not valid and not test:
         return [
             "No domain has held-out data (valid: in the domains file): Megatron trains without "
-            "validation, NeMo AutoModel refuses the file. To hold back a part of each domain, "
+            "validation. To hold back a part of each domain, "
             f"write the .txt form and give Megatron --split {SPLIT}.",
         ]
-    warnings = _partly(blend, "validates", valid)
+    warnings = partly(blend, "Megatron validates", valid)
     if valid and not test:
         warnings.append("No domain has test data (test:): the test split is the validation data.")
     return warnings
@@ -82,7 +91,7 @@ def without_validation(blend: Blend) -> list[str]:
 
 def bridge_validation(blend: Blend) -> list[str]:
     """Warnings about held-out data that the validation split of the Python form lacks."""
-    valid, test = blend.held_out("valid", _prefix), blend.held_out("test", _prefix)
+    valid, test = blend.held_out("valid", prefix), blend.held_out("test", prefix)
     if not valid and not test:
         return [
             "No domain has held-out data (valid: in the domains file): pass SPLIT, which holds "
@@ -91,23 +100,28 @@ def bridge_validation(blend: Blend) -> list[str]:
     return without_validation(blend)
 
 
-def _partly(blend: Blend, what: str, found: list[tuple[Part, str]]) -> list[str]:
+def automodel_validation(blend: Blend) -> list[str]:
+    """Warnings about held-out data that the validation split of NeMo AutoModel lacks."""
+    return partly(blend, "AutoModel validates", blend.held_out("valid", prefix))
+
+
+def partly(blend: Blend, what: str, found: list[tuple[Part, str]]) -> list[str]:
     """Warning if only some domains have held-out data."""
     held = {part.domain for part, _ in found}
     lacking = [part.domain for part in blend.positive() if part.domain not in held]
     if not found or not lacking:
         return []
-    return [f"Megatron {what} without {', '.join(lacking)}: no held-out data (valid:) is given."]
+    return [f"{what} without {', '.join(lacking)}: no held-out data (valid:) is given."]
 
 
-def _splits(blend: Blend) -> dict[str, list[tuple[Part, str]]]:
+def splits(blend: Blend) -> dict[str, list[tuple[Part, str]]]:
     """{split: domains with their prefixes}; the test split falls back to the validation data."""
-    valid, test = blend.held_out("valid", _prefix), blend.held_out("test", _prefix)
-    return {"train": blend.located(_prefix), "valid": valid, "test": test or valid}
+    valid, test = blend.held_out("valid", prefix), blend.held_out("test", prefix)
+    return {"train": blend.located(prefix), "valid": valid, "test": test or valid}
 
 
-def _prefix(path: str) -> str:
-    """Path without `.bin` or `.idx`."""
+def prefix(path: str) -> str:
+    """A path without `.bin` or `.idx`."""
     return path.removesuffix(".bin").removesuffix(".idx")
 
 
@@ -122,8 +136,6 @@ def _lists(located: list[tuple[Part, str]]) -> str:
         return "None"
     return repr(([prefix for _, prefix in located], [part.weight for part, _ in located]))
 
-
-_JSON_NOTES = ("NeMo AutoModel reads it as paths: FILE.json.",)
 
 FORMS = (
     Form(
@@ -142,16 +154,16 @@ FORMS = (
         ending=".json",
         version="megatron-core 0.19.2",
         render=per_split,
-        notes=("Use: --per-split-data-args-path FILE.json.", *_JSON_NOTES),
+        notes=("Use: --per-split-data-args-path FILE.json.",),
         warnings=without_validation,
         has_room=False,
     ),
     Form(
         trainer="megatron-bridge",
         ending=".json",
-        version="Megatron-Bridge 0.6.2 and NeMo AutoModel 0.7.0",
+        version="Megatron-Bridge 0.6.2",
         render=per_split,
-        notes=("Megatron-Bridge's recipes read it as per_split_data_args_path.", *_JSON_NOTES),
+        notes=("Megatron-Bridge's recipes read it as per_split_data_args_path.",),
         warnings=without_validation,
         has_room=False,
     ),
@@ -162,5 +174,17 @@ FORMS = (
         render=bridge,
         warnings=bridge_validation,
     ),
+    Form(
+        trainer="nemo-automodel",
+        ending=".json",
+        version="NeMo AutoModel 0.7.0",
+        render=automodel,
+        notes=(
+            "Use: dataset.paths: FILE.json of MegatronPretraining; without held-out data also "
+            f"dataset.split: '{SPLIT}'.",
+        ),
+        warnings=automodel_validation,
+        has_room=False,
+    ),
 )
-"""Forms for Megatron-LM and Megatron-Bridge."""
+"""Forms for Megatron-LM, Megatron-Bridge and NeMo AutoModel."""

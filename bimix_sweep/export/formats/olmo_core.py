@@ -6,13 +6,16 @@ repetition. That ratio is only a limit; it does not change the mixture.
 """
 
 import math
+import pprint
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from bimix_sweep.errors import ExportError
-from bimix_sweep.export.blend import Blend, Part
+from bimix_sweep.export.blend import Blend
+from bimix_sweep.export.final_run import epochs
 from bimix_sweep.export.form import Form
-from bimix_sweep.export.writing import as_yaml
+from bimix_sweep.export.places import Part
+from bimix_sweep.export.writing import as_yaml, comments
 from bimix_sweep.text import shown
 
 SLACK = 1.1
@@ -30,18 +33,19 @@ def sources(blend: Blend, notes: Sequence[str]) -> str:
             tokens.
     """
     listed = []
-    for part, path in blend.located():
-        if path.endswith("/") or ("://" not in path and Path(path).is_dir()):
+    for part, paths in blend.listed():
+        folders = (p for p in paths if p.endswith("/") or ("://" not in p and Path(p).is_dir()))
+        if folder := next(folders, None):
             raise ExportError(
-                f"domain {part.domain} has the path {shown(path)}, a folder; OLMo-core would count "
-                "the folder itself as tokens: need a file or a pattern such as "
-                f"{path.rstrip('/')}/*.npy"
+                f"domain {part.domain} has the path {shown(folder)}, a folder; OLMo-core would "
+                "count the folder itself as tokens: need a file or a pattern such as "
+                f"{folder.rstrip('/')}/*.npy"
             )
         listed.append(
             {
                 "source_name": part.domain,
                 "target_ratio": part.weight,
-                "paths": [path],
+                "paths": paths,
                 "max_repetition_ratio": _repetition(blend, part),
                 "max_source_fraction": 1.0,
             }
@@ -51,11 +55,11 @@ def sources(blend: Blend, notes: Sequence[str]) -> str:
 
 def warnings(blend: Blend) -> list[str]:
     """Warnings about unknown passes and about paths that look like folders."""
-    unknown = [p.domain for p in blend.positive() if not blend.recipe.epochs.get(p.domain)]
+    unknown = [p.domain for p in blend.positive() if not epochs(blend, p)]
     folders = [
         part.domain
-        for part, path in blend.located()
-        if "*" not in path and not PurePosixPath(path).suffix
+        for part, paths in blend.listed()
+        if any("*" not in path and not PurePosixPath(path).suffix for path in paths)
     ]
     found = []
     if unknown:
@@ -74,19 +78,71 @@ def warnings(blend: Blend) -> list[str]:
 def _repetition(blend: Blend, part: Part) -> float:
     """Maximum passes over a domain in the final run: the recipe's passes times SLACK, at least
     1."""
-    passes = blend.recipe.epochs.get(part.domain) or UNKNOWN_PASSES
+    passes = epochs(blend, part) or UNKNOWN_PASSES
     return max(1.0, math.ceil(round(100 * SLACK * passes, 6)) / 100)
 
 
+def composable(blend: Blend, notes: Sequence[str]) -> str:
+    """A Python module with one function, `instances(tokenizer, sequence_length, num_tokens)`."""
+    listed = blend.listed()
+    paths = {part.domain: paths for part, paths in listed}
+    ratios = {part.domain: part.weight for part, _ in listed}
+    passes = {part.domain: _repetition(blend, part) for part, _ in listed}
+    return f'''{comments(notes)}"""Mix the domains in the proportions of a bimix-sweep recipe."""
+
+from olmo_core.data.composable import (
+    ConcatAndChunkInstanceSourceConfig,
+    MixingTokenSourceConfig,
+    MixingTokenSourceSpecConfig,
+    NumpyDocumentSourceConfig,
+)
+
+PATHS = {pprint.pformat(paths, sort_dicts=False)}
+RATIOS = {pprint.pformat(ratios, sort_dicts=False)}
+MAX_REPETITION_FACTORS = {pprint.pformat(passes, sort_dicts=False)}
+
+
+def instances(tokenizer, sequence_length, num_tokens, seed={blend.seed}):
+    """The config of an instance source of `num_tokens` tokens; `tokenizer` is a TokenizerConfig."""
+    specs = [
+        MixingTokenSourceSpecConfig(
+            source=NumpyDocumentSourceConfig(
+                source_paths=PATHS[name], tokenizer=tokenizer, source_group_size=-1
+            ),
+            ratio=ratio,
+            max_repetition_factor=MAX_REPETITION_FACTORS[name],
+            label=name,
+        )
+        for name, ratio in RATIOS.items()
+    ]
+    return ConcatAndChunkInstanceSourceConfig(
+        sources=[MixingTokenSourceConfig(source_specs=specs, seed=seed, num_tokens=num_tokens)],
+        sequence_length=sequence_length,
+    )
+'''
+
+
+_LIMIT = "is a limit: the passes of the final run and 10 % more, at least 1."
 FORMS = (
     Form(
         trainer="olmo-core",
         ending=".yaml",
         version="ai2-olmo-core 3.0.0",
         render=sources,
+        notes=(f"max_repetition_ratio {_LIMIT}",),
+        warnings=warnings,
+    ),
+    Form(
+        trainer="olmo-core",
+        variant="composable",
+        ending=".py",
+        imports=frozenset({"olmo_core"}),
+        version="ai2-olmo-core 3.0.0",
+        render=composable,
         notes=(
-            "max_repetition_ratio is a limit: the passes of the final run and 10 % more, at "
-            "least 1.",
+            "Use: instances(tokenizer, sequence_length, num_tokens) as a source of "
+            "ComposableDataLoaderConfig.",
+            f"max_repetition_factor {_LIMIT}",
         ),
         warnings=warnings,
     ),

@@ -15,8 +15,10 @@ from bimix_sweep.export.writing import comments
 
 def interleaved(blend: Blend, notes: Sequence[str]) -> str:
     """Code for release 0.3.0: a Python module with one function, `dataloader(datasets)`."""
-    weights = {part.domain: part.weight for part in blend.positive()}
-    paths = {part.domain: part.source.path for part in blend.positive()}
+    named = all(part.source.paths for part in blend.positive())
+    located = blend.located() if named else [(part, None) for part in blend.positive()]
+    weights = {part.domain: part.weight for part, _ in located}
+    paths = {part.domain: path for part, path in located}
     return f'''{comments(notes)}"""Mix the domains in the proportions of a bimix-sweep recipe."""
 
 from torchtitan.hf_datasets.text_datasets import HFDataSource, InterleavedHuggingFaceTextDataLoader
