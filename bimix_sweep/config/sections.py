@@ -14,6 +14,7 @@ from pydantic import (
 from bimix_sweep.config.section import Section
 from bimix_sweep.config.text_sections import TextConfig
 from bimix_sweep.errors import ConfigError
+from bimix_sweep.mixture.final_run import MAX_EPOCHS
 from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.text import shown
 
@@ -87,10 +88,11 @@ class FinalConfig(Section):
         "of the proxies",
     )
     max_epochs: float = Field(
-        4.0,
+        MAX_EPOCHS,
         ge=1e-6,
         le=1e6,
-        description="How often a domain's tokens may be repeated: caps its proportion",
+        description="Most passes over a domain's tokens: caps its proportion. Below it, the law "
+        "weighs what repeated text is worth",
     )
     match_epochs: bool = Field(
         True,

@@ -19,6 +19,8 @@ from bimix_sweep.seeding import rng
 def loss_curve(spec: SweepSpec, record: TrialRecord) -> LossCurve:
     """Returns the loss curve of a trial that has at least one point, in the order of the steps."""
     steps = sorted(record.points)
+    names = record.mixture.names
+    whole = np.array([record.epochs.get(name, 0.0) for name in names])
     return LossCurve(
         trial=record.trial,
         mixture=record.mixture,
@@ -30,6 +32,7 @@ def loss_curve(spec: SweepSpec, record: TrialRecord) -> LossCurve:
         size=record.size,
         seed=record.seed,
         goals=spec.goals,
+        epochs=np.outer(steps, whole) / record.steps if record.epochs else None,
     )
 
 

@@ -12,8 +12,9 @@ from bimix_sweep.errors import SweepError
 from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.law.posterior.beyond_trials import BeyondTrials, beyond_trials
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
-from bimix_sweep.law.posterior.problem_statement import FinalRun, ProblemStatement
+from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.final_run import FinalRun
 from bimix_sweep.mixture.goals import Goals
 from bimix_sweep.mixture.stated_mixture import divergence
 
@@ -82,6 +83,8 @@ class SweepSpec:
     as_configured: bool = False
     """Whether `tokens_per_step` and the sizes are only what the configuration states. This holds
     where the trainer is not the built-in one and may not follow the configuration."""
+    unique_tokens: Mapping[str, float] = field(default_factory=dict)
+    """Domain -> unique tokens that a trial draws from; a domain without an entry is not limited."""
 
     def __post_init__(self) -> None:
         if len(self.max_before_caps) not in (0, len(self.domains)):
@@ -179,6 +182,13 @@ class SweepSpec:
             )
         return fidelity
 
+    def epochs_of(self, mixture: Mixture, steps: float) -> dict[str, float]:
+        """Returns {domain: passes over its unique tokens} of a trial, where they are known."""
+        if self.tokens_per_step is None:
+            return {}
+        drawn = {name: r * steps * self.tokens_per_step for name, r in mixture.as_dict().items()}
+        return {n: drawn[n] / unique for n, unique in self.unique_tokens.items() if n in drawn}
+
     def cost_of(self, fidelity: Fidelity) -> float:
         """Returns the cost of a trial at this fidelity, in units of one trial at the target
         fidelity."""
@@ -194,10 +204,11 @@ class SweepSpec:
         return self.core_hours is not None or self.gpu_hours is not None
 
     def decision_problem(self, law: FittedLaw) -> DecisionProblem:
-        """Returns the sweep's decision problem for a law: its domains with caps, its objective and
-        the target fidelity."""
+        """Returns the sweep's decision problem for a law: its domains with caps, its objective, the
+        target fidelity, and the passes of the final run."""
+        unique = None if self.final is None else self.final.unique(self.domains, law.domains)
         return DecisionProblem.of(
-            law,
+            law.for_run(unique),
             self.domains,
             weights=self.weights,
             objective=self.objective,

@@ -253,6 +253,8 @@ def _sweep(
         replace(
             spec,
             goals=dict.fromkeys(spec.targets, PLAIN),  # a world's losses are plain losses
+            final=None,  # nothing wears off in a world: its caps are in the domains
+            unique_tokens={},
             seed=int(generator.integers(2**31)),
             eval_steps=(spec.steps,),
             min_step=0,

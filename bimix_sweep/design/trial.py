@@ -79,6 +79,8 @@ class TrialRecord:
     """Kind of the failure."""
     points: dict[int, dict[str, float]] = field(default_factory=dict)
     """Step -> target -> loss."""
+    epochs: dict[str, float] = field(default_factory=dict)
+    """Domain -> passes of the complete trial over its unique tokens, where they are known."""
 
     @property
     def fidelity(self) -> Fidelity:

@@ -55,6 +55,7 @@ class SweepRecord(TrialSource):
             size=fidelity.size,
             steps=int(fidelity.steps),
             role=role,
+            epochs=self.spec.epochs_of(proposal.mixture, fidelity.steps),
         )
 
     def record(self, trial: str, step: int, losses: Mapping[str, float]) -> bool:
@@ -160,6 +161,7 @@ class SweepRecord(TrialSource):
         ]
         for name, record in self.trials.items():
             record.mixture = mixtures[name]
+            record.epochs = {renamed.get(n, n): count for n, count in record.epochs.items()}
         for name in dropped:
             record = self._trial(name)
             if record.role == "sweep":

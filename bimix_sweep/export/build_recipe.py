@@ -19,10 +19,11 @@ from bimix_sweep.export.recipe_parts import (
     RecipeGain,
     RecipeGoal,
     RecipePrior,
+    RecipeRepetition,
 )
 from bimix_sweep.export.rounding import rounded
 from bimix_sweep.export.validation_error import explain
-from bimix_sweep.law.optimum.answer import not_tested
+from bimix_sweep.law.optimum.answer import for_final_run, not_tested
 from bimix_sweep.law.optimum.gain import Gain, predicted_gain
 from bimix_sweep.law.optimum.optimal_mixture import Optimum
 from bimix_sweep.law.optimum.regret import Regret
@@ -57,11 +58,12 @@ def build_recipe(
     Raises:
         ExportError: provenance holds a value that JSON cannot represent.
     """
-    mixture, losses, sd = _recommended(optimum, law, comparison)
+    mixture, losses, sd = _recommended(optimum, for_final_run(law, problem), comparison)
     proportions = rounded(
         {name: mixture.as_dict().get(name, 0.0) for name in problem.domains.names}
     )
-    beyond = not_tested(optimum, law, problem, compared=comparison is not None)
+    measured = None if comparison is None else mixture
+    beyond = not_tested(optimum, law, problem, measured=measured)
     try:
         return Recipe(
             proportions=proportions,
@@ -82,7 +84,7 @@ def build_recipe(
             prior=_prior(optimum, problem),
             extrapolation=dict(beyond.extrapolation),
             not_tested=list(beyond.sentences),
-            **_final_run(proportions, problem),
+            **_final_run(proportions, law, problem),
             law=_law(law),
             comparison=None if comparison is None else _compared(comparison),
             excluded=dict(excluded or {}),
@@ -107,7 +109,7 @@ def gain_of(
     if comparison is not None and (measured := comparison.gain(name, over)) is not None:
         return measured
     return predicted_gain(
-        law,
+        for_final_run(law, problem),
         _recommended_mixture(optimum, comparison),
         over,
         baseline=name,
@@ -198,7 +200,9 @@ def _optimum(optimum: Optimum) -> dict[str, Any]:
     }
 
 
-def _final_run(proportions: Mapping[str, float], problem: ProblemStatement) -> dict[str, Any]:
+def _final_run(
+    proportions: Mapping[str, float], law: FittedLaw, problem: ProblemStatement
+) -> dict[str, Any]:
     """Fields of the recipe that describe the final run; empty where its tokens are not stated."""
     token_budget = problem.final and problem.final.tokens
     if not token_budget:
@@ -211,6 +215,13 @@ def _final_run(proportions: Mapping[str, float], problem: ProblemStatement) -> d
             name: count / available[name] if math.isfinite(available[name]) else None
             for name, count in tokens.items()
         },
+        "repetition": None
+        if problem.unique(law.domains) is None
+        else RecipeRepetition(
+            r_star=law.repetition.r_star,
+            interval=law.repetition.interval,
+            source="trials" if law.repetition.rests_on_trials else "prior",
+        ),
     }
 
 

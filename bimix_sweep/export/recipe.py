@@ -26,6 +26,7 @@ from bimix_sweep.export.recipe_parts import (
     RecipePart,
     RecipePrior,
     RecipeRegret,
+    RecipeRepetition,
 )
 from bimix_sweep.export.rounding import rounded
 from bimix_sweep.export.validation_error import explain
@@ -114,6 +115,10 @@ class Recipe(RecipePart):
         default={},
         description="passes over each domain's tokens in the final run; null where their number is "
         "not known",
+    )
+    repetition: RecipeRepetition | None = Field(
+        default=None,
+        description="how the passes of the final run were weighed; null where they are not known",
     )
     binding: list[Binding] = Field(default=[], description="bounds that have a cost")
     prior: RecipePrior | None = Field(

@@ -83,6 +83,19 @@ class RecipeAtTrials(RecipePart):
     size: Positive | None = Field(description="non-embedding parameters of the trials")
 
 
+class RecipeRepetition(RecipePart):
+    """What repeated text is worth: effective unique tokens, arXiv:2305.16264."""
+
+    r_star: Positive = Field(
+        description="R*: of U unique tokens passed over R + 1 times, U (1 + R* (1 - exp(-R / R*))) "
+        "count"
+    )
+    interval: tuple[Positive, Positive] = Field(description="its 95 % interval")
+    source: Literal["trials", "prior"] = Field(
+        description="what R* rests on most: trials that repeat domains, or what was expected before"
+    )
+
+
 class RecipePrior(RecipePart):
     """The mixture that the recommended one stays near."""
 

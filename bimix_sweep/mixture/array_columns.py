@@ -20,6 +20,7 @@ def columns_of_arrays(
     trials: Sequence[str] | None,
     sizes: Array | None,
     seeds: Array | None,
+    epochs: Array | None = None,
 ) -> dict[str, pa.Array]:
     """Returns the columns of a loss table, named as in a file.
 
@@ -28,14 +29,17 @@ def columns_of_arrays(
         proportions: (rows, domains).
         losses: (rows, targets), NaN where not measured.
         steps, trials, sizes, seeds: (rows,); None: no such column.
+        epochs: (rows, domains) passes; None: no such columns.
 
     Raises:
         TableError: the shapes do not fit.
     """
     rows = len(proportions)
+    of_domains = (rows, len(domains))
     for what, shape, needed in (
-        ("proportions", np.shape(proportions), (rows, len(domains))),
+        ("proportions", np.shape(proportions), of_domains),
         ("losses", np.shape(losses), (rows, len(targets))),
+        ("epochs", of_domains if epochs is None else np.shape(epochs), of_domains),
     ):
         if shape != needed:
             raise TableError(f"{what} has shape {shape}; need {needed}, rows x names")
@@ -46,6 +50,8 @@ def columns_of_arrays(
     }
     given |= {f"r_{name}": np.asarray(proportions)[:, i] for i, name in enumerate(domains)}
     given |= {f"loss_{name}": np.asarray(losses)[:, i] for i, name in enumerate(targets)}
+    if epochs is not None:
+        given |= {f"epochs_{name}": np.asarray(epochs)[:, i] for i, name in enumerate(domains)}
     if wrong := next((name for name, v in given.items() if len(v) != rows), None):
         raise TableError(f"{wrong} has {len(given[wrong])} values; need {rows}, one a row")
     if trials is not None and len(trials) != rows:

@@ -107,6 +107,33 @@ def proportions(
     return raw / sums[:, None], notes
 
 
+def epochs_of(
+    path: str | Path, columns: Mapping[str, pa.Array], domains: Sequence[str]
+) -> Array | None:
+    """Parses the columns `epochs_<domain>`: returns (rows, domains) passes, 0 for a domain without
+    a column; None without such columns.
+
+    Raises:
+        TableError: a column is of no domain, or a field is no number >= 0.
+    """
+    names = [name.removeprefix("epochs_") for name in columns if name.startswith("epochs_")]
+    if unknown := next((name for name in names if name not in domains), None):
+        raise TableError(
+            f"{path} has a column epochs_{unknown} and no r_{unknown}; its domains are "
+            f"{', '.join(domains)}"
+        )
+    if not names:
+        return None
+    rows = len(columns[f"epochs_{names[0]}"])
+    return np.stack(
+        [
+            numbers(path, columns, f"epochs_{name}", minimum=0) if name in names else np.zeros(rows)
+            for name in domains
+        ],
+        axis=1,
+    )
+
+
 def hint_for_proportions(columns: Mapping[str, pa.Array]) -> str:
     """Returns a hint that names columns that may be proportions under another name: numbers from 0
     to 1."""

@@ -34,6 +34,9 @@ class LossCurve:
     known."""
     goals: Goals = field(default_factory=dict)
     """{target: direction and range}; a target without an entry is a positive loss."""
+    epochs: Array | None = None
+    """(points, domains of the mixture) passes over each domain's unique tokens up to the point;
+    None where not known, and then no domain is taken to be repeated."""
 
     def __post_init__(self) -> None:
         check_names(self.targets, "target")
@@ -41,6 +44,15 @@ class LossCurve:
             raise TableError(
                 f"trial {self.trial}: losses have shape {self.losses.shape}; need "
                 f"{len(self.steps)} steps x {len(self.targets)} targets"
+            )
+        needed = (len(self.steps), len(self.mixture.names))
+        if self.epochs is not None and not (
+            self.epochs.shape == needed and (np.isfinite(self.epochs) & (self.epochs >= 0)).all()
+        ):
+            raise TableError(
+                f"trial {self.trial}: epochs have shape {self.epochs.shape} and are "
+                f"{self.epochs.min():g} to {self.epochs.max():g}; need {needed[0]} steps x "
+                f"{needed[1]} domains, finite and >= 0"
             )
         if not (
             np.isfinite(self.steps).all()
@@ -92,4 +104,18 @@ def stacked(curves: Sequence[LossCurve]) -> dict[str, Any]:
         "proportions": np.repeat([c.mixture.as_array(domains) for c in curves], counts, axis=0),
         "losses": np.concatenate(blocks),
         "goals": {name: goal for curve in curves for name, goal in curve.goals.items()},
+        "epochs": _stacked_epochs(curves, domains),
     }
+
+
+def _stacked_epochs(curves: Sequence[LossCurve], domains: tuple[str, ...]) -> Array | None:
+    """(rows, domains) passes, 0 where a curve does not know them; None where no curve does."""
+    if all(curve.epochs is None for curve in curves):
+        return None
+    blocks = []
+    for curve in curves:
+        block = np.zeros((len(curve.steps), len(domains)))
+        if curve.epochs is not None:
+            block[:, [domains.index(name) for name in curve.mixture.names]] = curve.epochs
+        blocks.append(block)
+    return np.concatenate(blocks)

@@ -3,7 +3,8 @@
 Columns: `trial` (opaque string; by default the row's number), `step` (not needed where each row is
 the end of a trial), optional `size` (non-embedding parameters) and `seed`, together unique;
 `r_<domain>` proportions, percent or counts; `loss_<target>`, empty where not measured: a positive
-loss, or another metric whose goal is given. Other columns are not used, and the table's notes name
+loss, or another metric whose goal is given; optional `epochs_<domain>`, the passes over the domain's
+tokens up to the row, by default at most one. Other columns are not used, and the table's notes name
 them. A mixture file has the same columns without `trial` and losses.
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from bimix_sweep.mixture.array_columns import columns_of_arrays
-from bimix_sweep.mixture.column_parsing import numbers, proportions
+from bimix_sweep.mixture.column_parsing import epochs_of, numbers, proportions
 from bimix_sweep.mixture.columns import (
     distinct_columns,
     read_columns,
@@ -31,6 +32,7 @@ from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table_checks import (
     NO_STEP,
     check_curves,
+    check_epochs,
     check_losses,
     check_rows,
     goals_by_target,
@@ -65,6 +67,9 @@ class LossTable:
     because no direction was stated."""
     notes: tuple[str, ...] = ()
     """Notes for a person: what reading changed or did not use."""
+    epochs: Array | None = None
+    """(rows, domains) passes over each domain's unique tokens from the start of the trial to the
+    row's step; None where not known, and then no trial is taken to repeat a domain."""
 
     def __len__(self) -> int:
         return len(self.trials)
@@ -198,6 +203,8 @@ class LossTable:
         check_rows(path, trials, steps, sizes, seeds, mixtures, stated="step" in columns)
         if "trial" not in columns:
             check_curves(path, steps, mixtures)
+        epochs = epochs_of(path, columns, domains)
+        check_epochs(path, domains, trials, steps, sizes, seeds, epochs)
         return cls(
             domains=domains,
             targets=targets,
@@ -213,11 +220,11 @@ class LossTable:
                 *unused(path, columns),
                 *repeated(path, trials, steps, sizes, seeds, mixtures, losses),
             ),
+            epochs=epochs,
         )
 
     def write(self, path: str | Path) -> None:
-        """Writes the table as CSV or Parquet by the ending of `path`; the file is replaced as a
-        whole or not at all. NaN becomes an empty field."""
+        """Writes the table as CSV or Parquet by the ending of `path`, whole or not at all."""
         columns = columns_of_arrays(
             domains=self.domains,
             targets=self.targets,
@@ -227,6 +234,7 @@ class LossTable:
             steps=None if (self.steps == NO_STEP).all() else self.steps,
             sizes=None if np.isnan(self.sizes).all() else self.sizes,
             seeds=None if np.isnan(self.seeds).all() else self.seeds,
+            epochs=self.epochs,
         )
         write_columns(path, columns)
 
@@ -241,6 +249,7 @@ class LossTable:
             seeds=self.seeds[index],
             proportions=self.proportions[index],
             losses=self.losses[index],
+            epochs=None if self.epochs is None else self.epochs[index],
         )
 
     def run_ids(self) -> np.ndarray:
@@ -282,6 +291,7 @@ class LossTable:
                 goals=self.goals,
                 size=None if np.isnan(self.sizes[rows[0]]) else float(self.sizes[rows[0]]),
                 seed=None if np.isnan(self.seeds[rows[0]]) else int(self.seeds[rows[0]]),
+                epochs=None if self.epochs is None else self.epochs[rows],
             )
             for rows in np.split(order, np.flatnonzero(np.diff(runs[order])) + 1)
         ]

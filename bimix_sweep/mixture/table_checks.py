@@ -132,6 +132,44 @@ def check_rows(
             )
 
 
+def check_epochs(
+    path: str | Path,
+    domains: Sequence[str],
+    trials: Sequence[str],
+    steps: Array,
+    sizes: Array,
+    seeds: Array,
+    epochs: Array | None,
+) -> None:
+    """Checks that passes grow along the steps of a run.
+
+    Args:
+        domains: names of the columns of `epochs`.
+        epochs: (rows, domains) passes up to the row; None: not known.
+        path, trials, steps, sizes, seeds: as for `check_rows`.
+
+    Raises:
+        TableError: a run has the same passes or fewer at a later step.
+    """
+    if epochs is None:
+        return
+    before: dict[tuple[str, float, float], int] = {}
+    for row in np.argsort(steps, kind="stable").tolist():
+        size, seed = (float(np.nan_to_num(values[row], nan=-1)) for values in (sizes, seeds))
+        last = before.get((trials[row], size, seed))
+        before[trials[row], size, seed] = row
+        if last is None:
+            continue
+        stuck = (epochs[last] > 1) & (epochs[row] <= epochs[last])
+        if stuck.any():
+            name = domains[int(stuck.argmax())]
+            raise TableError(
+                f"{path}: trial {trials[row]} has epochs_{name} = {epochs[last, stuck.argmax()]:g} "
+                f"at step {steps[last]:g} and {epochs[row, stuck.argmax()]:g} at step "
+                f"{steps[row]:g}; need the passes up to each row's step, which grow"
+            )
+
+
 def check_curves(path: str | Path, steps: Array, proportions: Array) -> None:
     """Checks that a table without a column `trial` has no rows of one mixture at several steps,
     which may be the curve of one trial.

@@ -13,8 +13,8 @@ USED_NAMES = frozenset({"trial", "step", "size", "seed"})
 """Columns with a meaning of their own."""
 KNOWN_NAMES = frozenset({"steps", "reason"})
 """Columns that `propose` writes for a person and that a user sends back with the losses."""
-KNOWN_PREFIXES = ("r_", "loss_", "sd_")
-"""Prefixes of the columns for proportions, losses and standard deviations."""
+KNOWN_PREFIXES = ("r_", "loss_", "sd_", "epochs_")
+"""Prefixes of the columns for proportions, losses, standard deviations and passes."""
 
 
 def _is_numeric(column: pa.Array) -> bool:

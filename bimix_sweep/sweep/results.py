@@ -180,7 +180,8 @@ def _page(
     counted = any(record.points and record.state != "failed" for record in records.values())
     beyond = gain = None
     if law is not None and optimum is not None and law.problem is not None:
-        beyond = not_tested(optimum, law, law.problem, compared=comparison is not None)
+        measured = comparison.recommended_mixture.mixture if comparison else None
+        beyond = not_tested(optimum, law, law.problem, measured=measured)
         gain = gain_of(optimum, law, law.problem, comparison)
     data = ReportData(
         name=config.name,

@@ -146,14 +146,14 @@ def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_fi
                     "a": {"path": "x", "min": 0.3, "tokens": 2e9},
                     "b": {"path": "y"},
                 },
-                "final": {"tokens": 1e11},
+                "final": {"tokens": 1e11, "max_epochs": 4},
             },
             r"domain a has min 0\.3, and 4 epochs of its 2e\+09 tokens are 0\.08 of a run of",
         ),
         (
             {
                 "domains": {n: {"path": n, "tokens": 1e9} for n in "ab"},
-                "final": {"tokens": 1e12},
+                "final": {"tokens": 1e12, "max_epochs": 4},
             },
             r"need 2\.5e\+11 tokens of text; the domains and their max give 2e\+09",
         ),

@@ -11,9 +11,10 @@ from bimix_sweep.export.build_recipe import build_recipe
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.law.optimum.optimal_mixture import optimal_mixture
-from bimix_sweep.law.posterior.problem_statement import FinalRun, ProblemStatement
+from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.curves import LossCurve
 from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.final_run import FinalRun
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.seeding import rng
 
@@ -80,6 +81,9 @@ def test_a_recipe_says_everything_about_its_optimum_and_reads_back_alike(
         "code": recipe.tokens["code"] / 1e11,
         "math": None,
     }
+    assert recipe.repetition.r_star == 15
+    assert recipe.repetition.source == "prior"
+    assert recipe.repetition.interval == law.repetition.interval
     assert [(one.domain, one.bound) for one in recipe.binding] == [("code", "max")]
     assert recipe.certificate.scope == optimum.scope
     there = recipe.predicted_losses, recipe.predicted_sd
@@ -99,6 +103,7 @@ def test_a_recipe_says_everything_about_its_optimum_and_reads_back_alike(
 def test_without_a_budget_there_are_no_tokens(law, problem, optimum):
     recipe = build_recipe(optimum, law, problem)
     assert recipe.tokens == recipe.epochs == {}
+    assert recipe.repetition is None
 
 
 def test_the_mixture_that_was_measured_better_is_the_recommended_one(

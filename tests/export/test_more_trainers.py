@@ -64,7 +64,7 @@ def test_olmo_core_ratios_sum_to_one_and_scarce_sources_may_repeat(written):
     )
     assert {s["source_name"]: s["max_repetition_ratio"] for s in sources} == {
         "web": 1,  # .4 passes
-        "yes": 4.4,  # unknown: as many as final.max_epochs permits by default
+        "yes": 4.4,  # unknown: 4, plus the slack
         "books & <more>": 4.4,
         "rare": 3.31,  # 3.0001 passes and a tenth more
     }

@@ -41,6 +41,7 @@ WHOLE = {
     "not_tested": ["That the order of mixtures holds at 7e10 parameters is assumed."],
     "tokens": {"web": 5e12, "code": 3e12, "math": 2e12},
     "epochs": {"web": 1.25, "code": None, "math": 4.0},
+    "repetition": {"r_star": 8.0, "interval": [4.4, 14.5], "source": "trials"},
     "binding": [{"domain": "math", "bound": "max", "cost": 0.03}],
     "prior": {"proportions": {"web": 0.6, "code": 0.3, "math": 0.1}, "kl": 0.05, "cost": 0.001},
     "law": {"choice": {"web": "bimix"}},

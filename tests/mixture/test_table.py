@@ -175,3 +175,43 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         write_columns(path, {"x": pa.array([1, 2]), "y": pa.array([1])})
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_passes_are_read_written_and_kept_by_curves(tmp_path):
+    text = (
+        "trial,step,r_a,r_b,loss_a,epochs_b\nt,100,.5,.5,3,1.5\nt,200,.5,.5,2,3\nu,200,.9,.1,3,.6\n"
+    )
+    table = LossTable.read(written(tmp_path, text))
+    assert table.epochs.tolist() == [[0, 1.5], [0, 3], [0, 0.6]]
+    assert not table.notes
+    table.write(tmp_path / "again.parquet")
+    again = LossTable.read(tmp_path / "again.parquet")
+    joined = LossTable.join(
+        pa.table({"r_a": [0.5], "r_b": [0.5], "loss_a": [3.0], "epochs_a": [2]})
+    )
+    for other in (again, LossTable.from_curves(table.curves()), table.select([0, 1, 2])):
+        np.testing.assert_array_equal(other.epochs, table.epochs)
+    assert joined.epochs.tolist() == [[2, 0]]
+    assert LossTable.from_curves(two_curves()).epochs is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("t,100,.5,.5,3,-1", "row 1 has epochs_b = -1; need a finite number >= 0"),
+        ("t,100,.5,.5,3,nan", "row 1 has no epochs_b; need a number"),
+        ("t,100,.5,.5,3,", "row 1 has no epochs_b; need a number"),
+        (
+            "t,100,.5,.5,3,4\nt,200,.5,.5,2,4",
+            "epochs_b = 4 at step 100 and 4 at step 200; need the",
+        ),
+    ],
+)
+def test_passes_that_cannot_be_are_refused(tmp_path, rows, message):
+    with pytest.raises(TableError, match=message):
+        LossTable.read(written(tmp_path, f"trial,step,r_a,r_b,loss_a,epochs_b\n{rows}\n"))
+
+
+def test_passes_of_a_domain_that_the_table_lacks_are_refused(tmp_path):
+    with pytest.raises(TableError, match="column epochs_c and no r_c; its domains are a, b"):
+        LossTable.read(written(tmp_path, "trial,r_a,r_b,loss_a,epochs_c\nt,.5,.5,3,1\n"))

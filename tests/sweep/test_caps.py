@@ -8,10 +8,13 @@ import pytest
 from bimix_sweep.data.store_writing import Split, write_store
 from bimix_sweep.data.stream import MixtureStream
 from bimix_sweep.errors import MixtureError
+from bimix_sweep.law.posterior.fitted_law import FittedLaw
+from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.history.spec import sweep_spec
 from bimix_sweep.sweep.offline import offline
 from bimix_sweep.sweep.preflight.plan import make_plan
+from bimix_sweep.sweep.trainers.builtin import unique_tokens
 from tests.support.in_process import Planted, config, open_sweep, run, whole
 
 NAMES = ("web", "code", "books")
@@ -102,7 +105,37 @@ def test_the_plan_says_that_the_uniform_mixture_is_moved():
 
 
 def test_caps_by_the_tokens_of_the_text_that_leave_no_mixture_are_refused_before_a_trial(tmp_path):
-    given = config(12, final__tokens=RUN)
+    given = config(12, final__tokens=RUN, final__max_epochs=EPOCHS)
     scarce = Planted(domain_tokens=dict.fromkeys(NAMES, 1e8))
     with pytest.raises(MixtureError, match=r"need 1e\+09 tokens of text; .* give 3e\+08"):
         sweep_spec(given, scarce)
+
+
+def test_each_trial_records_its_passes_and_the_law_sees_them(finished):
+    _, history = finished
+    given = capped()
+    limits, table = given.subsample(), history.state.trial_record.table()
+    assert history.spec.unique_tokens == limits
+    code = table.domains.index("code")
+    drawn = table.proportions[:, code] * table.steps * given.proxy.context * given.proxy.batch
+    assert table.epochs[:, code] == pytest.approx(drawn / limits["code"])
+    assert 3 < table.epochs[:, code].max() <= EPOCHS * 1.001
+    law = FittedLaw.from_json(history.confirmation.law)
+    assert law.repetition.repeated
+    problem = history.spec.decision_problem(law)
+    assert problem.law.unique.tolist() == pytest.approx([1.0, 0.02, 0.5])
+
+
+def test_passes_are_those_of_the_stream_of_the_built_in_trainer(tmp_path):
+    tokens, limits, steps = {"web": 5000.0, "code": 700.0}, {"web": 1000}, 40
+    splits = {
+        name: Split(documents=[np.arange(int(count), dtype=np.uint16)])
+        for name, count in tokens.items()
+    }
+    store = write_store(tmp_path / "store", train=splits, validation=splits, vocabulary=2**16)
+    mixture = Mixture.from_mapping({"web": 0.75, "code": 0.25})
+    stream = MixtureStream(store, mixture, batch=16, context=8, seed=0, limits=limits)
+    unique = unique_tokens(tokens, limits, 8)
+    for name, passes in stream.epochs(steps).items():
+        drawn = mixture.as_dict()[name] * steps * 16 * 8
+        assert passes == pytest.approx(drawn / unique[name], abs=8 / unique[name])

@@ -1,6 +1,6 @@
 """Command that fits a mixing law to finished runs."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -94,6 +94,7 @@ def _law_json(law: "FittedLaw", out: str) -> dict[str, Any]:
         "steps": law.steps,
         "sizes": law.sizes,
         "notes": list(law.notes),
+        "repetition": asdict(law.repetition),
     }
 
 
@@ -118,6 +119,7 @@ def _print_law(law: "FittedLaw", *, err: bool) -> None:
             [_forward_row(one) for one in forward],
             err=err,
         )
+    typer.echo(f"repetition: {law.repetition.words}", err=err)
     for reason in dict.fromkeys(reasons.values()):
         about = [target for target in law.targets if reasons[target] == reason]
         typer.echo(

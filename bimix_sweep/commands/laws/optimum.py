@@ -41,7 +41,7 @@ FinalTokens = Annotated[float | None, typer.Option(help="Tokens of the final run
 FinalSize = Annotated[float | None, typer.Option(help="Non-embedding parameters of the final run.")]
 MaxEpochs = Annotated[
     float | None,
-    typer.Option(help="How often the final run may repeat a domain's tokens; default 4."),
+    typer.Option(help="Most passes of the final run over a domain's tokens; default 16."),
 ]
 Today = Annotated[
     Path | None,

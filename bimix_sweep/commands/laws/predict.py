@@ -48,6 +48,7 @@ def predict(
     import numpy as np
     import pyarrow as pa
 
+    from bimix_sweep.law.optimum.answer import for_final_run
     from bimix_sweep.mixture.columns import write_columns
     from bimix_sweep.mixture.goals import ranged
     from bimix_sweep.mixture.mixture_file import MixtureFile
@@ -55,8 +56,8 @@ def predict(
 
     check_outputs(out, as_json)
     stored, rows = stored_law(law), MixtureFile.read(mixtures)
-    fitted = stored.law
-    proportions = _proportions(fitted, rows, mixtures)
+    proportions = _proportions(stored.law, rows, mixtures)
+    fitted = for_final_run(stored.law, stored.problem)
     steps = np.where(np.isnan(rows.steps), fitted.steps[1], rows.steps)
     largest = np.nan if fitted.sizes is None else fitted.sizes[1]
     sizes = np.where(np.isnan(rows.sizes), largest, rows.sizes)
@@ -67,6 +68,7 @@ def predict(
         for kind, values in (("loss", mean), ("sd", sd))
     }
     compared, comparison_notes = _comparison(stored, proportions, steps, sizes)
+    comparison_notes += _on_repetition(fitted, proportions)
     added = {name: pa.array(values) for name, values in (predicted | compared).items()}
     columns = dict(rows.columns)
     replaced = [name for name in added if name in columns]
@@ -104,13 +106,14 @@ def _comparison(
         proportions: (rows, domains of the law).
         steps, sizes: (rows,) each; a law without sizes ignores them.
     """
+    from bimix_sweep.law.optimum.answer import for_final_run
     from bimix_sweep.law.optimum.objective_difference import objective_difference
     from bimix_sweep.mixture.goals import ranged
     from bimix_sweep.mixture.objective import weights_in_words
 
     law, problem, recommended = stored.law, stored.problem, stored.recommended
     beside = objective_difference(
-        law,
+        for_final_run(law, problem),
         proportions,
         recommended,
         steps=steps,
@@ -141,6 +144,18 @@ def _comparison(
         f"difference is that of the objective to the recommended mixture ({mixture}) at the step "
         "and size of the row, as a fraction, without the noise of a run; difference_low and "
         "difference_high hold it with 95 % probability",
+    ]
+
+
+def _on_repetition(law: "FittedLaw", proportions: "Array") -> list[str]:
+    """Note on how repetition counts; empty where neither a row nor a trial repeats a domain."""
+    if law.unique is None and law.repetition.repeated:
+        return ["each row is a run that repeats no domain, unlike some of the law's trials"]
+    if law.unique is None or not (proportions / law.unique > 1).any():
+        return []
+    return [
+        "each row is a run that passes over its domains as the final run would; repeated text "
+        f"counts as effective unique tokens with {law.repetition.words}"
     ]
 
 

@@ -15,6 +15,7 @@ from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.model.law_inputs import LawInputs
 from bimix_sweep.law.model.observations import Index, Trials
 from bimix_sweep.law.model.priors import FIXED, Problems, step_terms_of
+from bimix_sweep.law.model.repetition import Repetition
 from bimix_sweep.law.model.shared_values import SharedValues, expected
 from bimix_sweep.mixture.simplex import Array
 
@@ -41,6 +42,8 @@ class FitBatch:
     """Shared values to start from."""
     notes: tuple[str, ...]
     """Notes for the user on the trials and targets."""
+    repetition: Repetition
+    """R* under which the laws see repeated domains."""
 
     @property
     def num_mixtures(self) -> int:
@@ -50,6 +53,11 @@ class FitBatch:
     def fit(self) -> HierarchicalFit:
         """Fits all problems; see `fit_laws`."""
         return fit_laws(self.start, self.problems, self.shared, self.data, noise=self.noise)
+
+    def with_repetition(self, repetition: Repetition) -> "FitBatch":
+        """Returns the batch with another R*."""
+        inputs = LawInputs.of_trials(self.data.trials, *self.reference, repetition.r_star)
+        return replace(self, data=replace(self.data, inputs=inputs), repetition=repetition)
 
     def index(self, target: int, law: str) -> int:
         """Returns the problem of a target and a law ("bimix" or "transfer")."""
@@ -64,6 +72,7 @@ def fit_batch(
     own: Mapping[str, str],
     law: str,
     previous: WarmStart | None,
+    repetition: Repetition,
 ) -> FitBatch:
     """Makes the batch of a table.
 
@@ -72,6 +81,7 @@ def fit_batch(
         own: {target: its own domain}.
         law: "bimix", "transfer" or "auto".
         previous: what a warm refit takes over; None for a cold fit.
+        repetition: R* of the laws.
 
     Raises:
         LawError: BiMix is wanted for a target without an own domain.
@@ -81,10 +91,9 @@ def fit_batch(
     reference = _reference(trials, previous)
     lacking = _lacking(trials, own_index)
     problems = _problems(trials, y, own_index, lacking, target, bimix, reference[1])
-    inputs = LawInputs.of_trials(trials, *reference)
+    inputs = LawInputs.of_trials(trials, *reference, repetition.r_star)
     shared = expected(len(domains), reference[1])
-    if previous is not None:
-        shared = previous.shared_values(shared, domains)
+    shared = shared if previous is None else previous.shared_values(shared, domains)
     problems, start = recentred(problems, problems.prior(shared).mean, inputs)
     noise = None
     if previous is not None:
@@ -113,6 +122,7 @@ def fit_batch(
             [name for name, lacks in zip(targets, lacking, strict=True) if lacks],
             problems.num_sizes,
         ),
+        repetition=repetition,
     )
 
 

@@ -1,6 +1,6 @@
 """Fits a law to a loss table; leaving mixtures out decides which law each target gets."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -26,16 +26,19 @@ from bimix_sweep.law.fitting.forward_validation import drift_of, forward_validat
 from bimix_sweep.law.fitting.hierarchical_fit import HierarchicalFit
 from bimix_sweep.law.fitting.normal_equations import NormalEquations, normal_equations
 from bimix_sweep.law.fitting.refinement import refine
+from bimix_sweep.law.fitting.repetition_fit import fit_repetition, response
 from bimix_sweep.law.fitting.warm_start import WarmStart
 from bimix_sweep.law.model import transfer as tl
-from bimix_sweep.law.model.observations import Index, gather
+from bimix_sweep.law.model.observations import Index, Trials, gather
 from bimix_sweep.law.model.priors import FIXED
+from bimix_sweep.law.model.repetition import Repetition
 from bimix_sweep.law.model.segments import binned, curve_segments
 from bimix_sweep.law.posterior.conditioned_law import ConditionedLaw
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.law.posterior.information import SegmentInformation
 from bimix_sweep.law.posterior.law_file import check_numbers
 from bimix_sweep.law.posterior.leave_one_out import calibrate
+from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 
 __all__ = ["FittedLaw", "fit_law"]
@@ -103,7 +106,8 @@ def _fitted(
     trials, y, was_binned = binned(trials, y)
     own = own_domains(table, own)
     trials, y, targets, left_out_targets = usable_targets(table, trials, y)
-    batch = fit_batch(table.domains, targets, trials, y, own, law, previous)
+    batch_of = partial(fit_batch, table.domains, targets, own=own, law=law)
+    batch = _batch(trials, y, previous, batch_of)
     result = batch.fit()
     fit, data, mixtures = result.fit, batch.data, batch.num_mixtures
     evaluation = tl.evaluate(fit.params, data.inputs, result.prior.columns)
@@ -117,7 +121,7 @@ def _fitted(
     conditioned = _conditioned(batch, result, chosen, evaluation.of(chosen), state, previous)
     forward = []
     if previous is None:
-        of_rows = partial(fit_batch, table.domains, targets, own=own, law=law, previous=None)
+        of_rows = partial(batch_of, previous=None, repetition=batch.repetition)
         forward = forward_validation(trials, y, chosen, of_rows)
     inflation, correlation = calibrate(conditioned, *refit_errors(batch, chosen, held_out, linear))
     return FittedLaw(
@@ -147,6 +151,16 @@ def _fitted(
         drift=drift_of(forward) if previous is None else previous.drift,
         hyper=_hyper(batch, result, targets),
     )
+
+
+def _batch(
+    trials: Trials, y: Array, previous: WarmStart | None, batch_of: Callable[..., FitBatch]
+) -> FitBatch:
+    """The batch with its R*: that of an earlier fit whose trials repeated domains, else what these
+    trials tell."""
+    repetition = Repetition() if previous is None else previous.repetition
+    batch = batch_of(trials, y, previous=previous, repetition=repetition)
+    return batch if repetition.repeated else fit_repetition(batch)
 
 
 def _method(mixtures: int, by_refits: bool) -> str:
@@ -212,6 +226,8 @@ def _conditioned(
         trials=data.trials,
         segments=segments,
         reference=batch.reference,
+        repetition=batch.repetition,
+        response=response(batch, result, state.hessian, chosen),
     )
 
 

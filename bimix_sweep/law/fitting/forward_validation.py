@@ -141,7 +141,8 @@ def _errors(
 ) -> Array:
     """(targets, rows) log(predicted / measured) by the laws of a batch; NaN where not measured."""
     params = batch.fit().fit.params[chosen]
-    law = tl.evaluate(params, LawInputs.of_trials(trials, *batch.reference), ())
+    inputs = LawInputs.of_trials(trials, *batch.reference, batch.repetition.r_star)
+    law = tl.evaluate(params, inputs, ())
     return np.where(trials.present, law.log_loss - y, np.nan)[:, rows]
 
 

@@ -14,10 +14,17 @@ from bimix_sweep.law.fitting.normal_equations import Noise
 from bimix_sweep.law.model import columns as col
 from bimix_sweep.law.model.discrepancy import KernelParams
 from bimix_sweep.law.model.priors import step_terms_of
+from bimix_sweep.law.model.repetition import Repetition
 from bimix_sweep.law.model.shared_values import SharedValues
 from bimix_sweep.law.posterior.drift import Drift
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
-from bimix_sweep.law.posterior.law_file import FORMAT, check_hyper, read_drift, read_kernel
+from bimix_sweep.law.posterior.law_file import FORMAT
+from bimix_sweep.law.posterior.law_parts import (
+    check_hyper,
+    read_drift,
+    read_kernel,
+    read_repetition,
+)
 from bimix_sweep.mixture.simplex import Array
 
 
@@ -41,6 +48,8 @@ class WarmStart:
     """Uncertainty beyond the trials; a warm refit keeps it."""
     num_trials: int
     """Number of trials of the fit."""
+    repetition: Repetition
+    """R* of the fit; a warm refit keeps it where the trials of the fit repeated domains."""
     hyper: Mapping[str, Any]
     """Parameters and shared values, as in `FittedLaw`."""
 
@@ -56,6 +65,7 @@ class WarmStart:
             step_terms=step_terms_of(law.trials),
             drift=law.drift,
             num_trials=law.num_trials,
+            repetition=law.repetition,
             hyper=law.hyper,
         )
 
@@ -143,6 +153,7 @@ class WarmStart:
                 step_terms=int(data["step_terms"]),
                 drift=read_drift(data["drift"]),
                 num_trials=int(data["num_trials"]),
+                repetition=read_repetition(data["repetition"]),
                 hyper=dict(data["hyper"]),
             )
         except (

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bimix_sweep.law.model.observations import LOG_ZERO, Index, Trials
+from bimix_sweep.law.model.repetition import R_STAR, worth
 from bimix_sweep.mixture.simplex import Array
 
 
@@ -13,7 +14,8 @@ class LawInputs:
     """Inputs of the parametric law, computed once a fit."""
 
     log_proportions: Array
-    """(mixtures, domains), LOG_ZERO where the proportion is 0."""
+    """(mixtures, domains), LOG_ZERO where the proportion is 0; effective proportions where a run
+    repeats domains (`law.model.repetition`)."""
     mixture: Index
     """(rows,) index of each row's mixture."""
     log_step: Array
@@ -22,13 +24,31 @@ class LawInputs:
     """(stages,) log(N / N0), 0 where sizes are not given."""
     stage: Index
     """(rows,) index of each row's stage."""
+    by_row: bool = False
+    """Whether every row of some trials has a mixture of its own: what repetition leaves of a
+    proportion falls along a trial."""
+    slopes: Array | None = None
+    """(mixtures, domains) derivatives of the effective proportions by the proportions; None where
+    both are the same."""
 
     @classmethod
-    def of_trials(cls, trials: Trials, reference_step: float, reference_size: float) -> "LawInputs":
-        """Makes the inputs of a set of trials, with one mixture entry for each trial."""
+    def of_trials(
+        cls, trials: Trials, reference_step: float, reference_size: float, r_star: float = R_STAR
+    ) -> "LawInputs":
+        """Makes the inputs of a set of trials, with one mixture entry for each trial, or for each
+        row where a trial repeats a domain.
+
+        Args:
+            r_star: R* of `law.model.repetition`.
+        """
+        log_r, mixture = log_proportions(trials.proportions), trials.trial
+        if trials.repeats and trials.epochs is not None:
+            log_r = log_r[mixture] + np.log(worth(trials.epochs, r_star))
+            mixture = np.arange(len(mixture))
         return cls(
-            log_proportions=log_proportions(trials.proportions),
-            mixture=trials.trial,
+            log_proportions=log_r,
+            mixture=mixture,
+            by_row=trials.repeats,
             stage=trials.stage,
             log_step=np.log(trials.steps / reference_step),
             log_size=np.nan_to_num(np.log(trials.sizes / reference_size), nan=0.0),

@@ -39,6 +39,16 @@ class Trials:
     """(rows,) index of each row's stage."""
     present: npt.NDArray[np.bool_]
     """(targets, rows) True where the target was measured."""
+    epochs: Array | None = None
+    """(rows, domains) passes over each domain up to the row; None where they are not known, and
+    then no trial is taken to repeat a domain."""
+
+    @cached_property
+    def repeats(self) -> bool:
+        """Whether a trial passes over a domain that it trains on more than once."""
+        return self.epochs is not None and bool(
+            ((self.epochs > 1) & (self.proportions[self.trial] > 0)).any()
+        )
 
     @cached_property
     def starts(self) -> Index:
@@ -84,6 +94,7 @@ class Trials:
             trial=trial,
             stage=stage,
             present=self.present[:, keep],
+            epochs=None if self.epochs is None else self.epochs[keep],
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -96,7 +107,7 @@ class Trials:
             ],
             "points": [part.tolist() for part in np.split(self.stage, self.starts[1:])],
             "missing": np.argwhere(~self.present).tolist(),
-        }
+        } | ({} if self.epochs is None else {"epochs": self.epochs.tolist()})
 
     @classmethod
     def from_json(cls, data: dict[str, Any], num_targets: int, num_domains: int) -> "Trials":
@@ -117,7 +128,16 @@ class Trials:
             trial=np.repeat(np.arange(len(points)), [len(p) for p in points]),
             stage=np.concatenate(points),
             present=np.ones((num_targets, sum(map(len, points))), dtype=bool),
+            epochs=np.array(data["epochs"], dtype=np.float64).reshape(-1, num_domains)
+            if "epochs" in data
+            else None,
         )
+        if trials.epochs is not None and not (
+            len(trials.epochs) == len(trials.trial)
+            and np.isfinite(trials.epochs).all()
+            and (trials.epochs >= 0).all()
+        ):
+            raise ValueError("epochs must be finite numbers >= 0, one for each point and domain")
         if (
             not all(len(p) for p in points)
             or trials.stage.min() < 0
@@ -180,6 +200,7 @@ def gather(table: LossTable, min_step: float | None) -> tuple[Trials, Array, tup
         trial=trial,
         stage=stage,
         present=present,
+        epochs=None if table.epochs is None else table.epochs[rows],
     )
     has_size = ~np.isnan(trials.sizes)
     if has_size.any() and not has_size.all():
@@ -250,3 +271,11 @@ def _check(table: LossTable, keep: npt.NDArray[np.bool_]) -> None:
         )
     if not (np.isfinite(table.steps[keep]).all() and (table.steps[keep] > 0).all()):
         raise LawError("a step is not a number > 0; need optimizer steps")
+    passes = table.epochs
+    if passes is not None and not (
+        passes.shape == table.proportions.shape and (np.isfinite(passes) & (passes >= 0)).all()
+    ):
+        raise LawError(
+            f"epochs of the table have shape {passes.shape}, or one is no number >= 0; need the "
+            f"passes of {len(table)} rows over {len(table.domains)} domains"
+        )

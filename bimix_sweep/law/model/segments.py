@@ -125,6 +125,7 @@ def binned(trials: Trials, y: Array) -> tuple[Trials, Array, tuple[str, ...]]:
         trial=trials.trial[starts],
         stage=stage[: len(at)],
         present=present,
+        epochs=None if trials.epochs is None else _means_of_passes(trials, starts, points, at),
     )
     most = [np.bincount(each.trial).max() for each in (trials, few)]
     note = (
@@ -132,6 +133,20 @@ def binned(trials: Trials, y: Array) -> tuple[Trials, Array, tuple[str, ...]]:
         f"one for each factor of {SEGMENT_WIDTH} in steps: neighbouring points wander together"
     )
     return few, means, (note,)
+
+
+def _means_of_passes(trials: Trials, starts: Index, points: Index, at: Array) -> Array:
+    """(segments, domains) passes at the step of each segment's mean; passes grow with the steps.
+
+    Args:
+        starts: first row of each segment.
+        points: number of rows of each segment.
+        at: step of each segment's mean.
+    """
+    assert trials.epochs is not None  # noqa: S101
+    steps = np.add.reduceat(trials.steps[trials.stage], starts) / points
+    mean = np.add.reduceat(trials.epochs, starts, axis=0) / points[:, None]
+    return np.asarray(mean * (at / steps)[:, None])
 
 
 def _segments_from_end(trials: Trials) -> Array:

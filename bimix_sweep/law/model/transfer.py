@@ -44,6 +44,8 @@ class Evaluation:
     """(problems, mixtures, 2 + domains or 2 + 2 domains) d log v by col.CURVATURE, col.FLOOR, log t, d."""
     outer_jacobian: Array
     """(problems, len(columns), rows) d log L by the requested outer columns."""
+    by_row: bool = False
+    """Whether each row has a mixture of its own; see `LawInputs.by_row`."""
 
     def of(self, problems: Index) -> "Evaluation":
         """Returns the evaluation of some of the problems."""
@@ -53,10 +55,13 @@ class Evaluation:
             log_v=self.log_v[problems],
             mixture_jacobian=self.mixture_jacobian[problems],
             outer_jacobian=self.outer_jacobian[problems],
+            by_row=self.by_row,
         )
 
     def regrouped(self, mixture: Index) -> "Evaluation":
         """Returns the evaluation with mixtures in the given order, for rows grouped otherwise."""
+        if self.by_row:
+            return self
         return replace(
             self, log_v=self.log_v[:, mixture], mixture_jacobian=self.mixture_jacobian[:, mixture]
         )
@@ -162,6 +167,7 @@ def evaluate(
         log_v=log_v,
         mixture_jacobian=mixture_jacobian,
         outer_jacobian=_outer_jacobian(columns, inputs, stages, by_log_v * row_log_v, by_flat),
+        by_row=inputs.by_row,
     )
 
 

@@ -10,6 +10,7 @@ from bimix_sweep.law.optimum.optimal_mixture import (
 from bimix_sweep.law.posterior.beyond_trials import BeyondTrials, beyond_trials
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.law.posterior.problem_statement import ProblemStatement
+from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.simplex import total_variation
 from bimix_sweep.text import magnitude
 
@@ -40,8 +41,8 @@ def answer(law: FittedLaw, problem: ProblemStatement, *, within: float = 0.005) 
 def best_mixture(law: FittedLaw, problem: ProblemStatement, *, within: float = 0.005) -> Optimum:
     """Returns the best mixture for a decision problem, as `optimal_mixture` finds it.
 
-    Where the final run is stated, this is the best mixture at its steps and size. A law without
-    sizes compares at its own size.
+    Where the final run is stated, this is the best mixture at its steps and size, for a run that
+    repeats domains as the final run does. A law without sizes compares at its own size.
 
     Args:
         law: fitted losses.
@@ -54,7 +55,7 @@ def best_mixture(law: FittedLaw, problem: ProblemStatement, *, within: float = 0
     """
     step, size = _fidelity(law, problem)
     return optimal_mixture(
-        law,
+        for_final_run(law, problem),
         problem.final_domains,
         weights=problem.weights,
         objective=problem.objective,
@@ -67,6 +68,11 @@ def best_mixture(law: FittedLaw, problem: ProblemStatement, *, within: float = 0
     )
 
 
+def for_final_run(law: FittedLaw, problem: ProblemStatement) -> FittedLaw:
+    """Returns the law whose predictions are of runs that repeat domains as the final run does."""
+    return law.for_run(problem.unique(law.domains))
+
+
 def _fidelity(law: FittedLaw, problem: ProblemStatement) -> tuple[float | None, float | None]:
     """Step and size at which losses are compared; the size of the final run says nothing to a law
     without sizes."""
@@ -75,7 +81,7 @@ def _fidelity(law: FittedLaw, problem: ProblemStatement) -> tuple[float | None, 
 
 
 def not_tested(
-    optimum: Optimum, law: FittedLaw, problem: ProblemStatement, *, compared: bool
+    optimum: Optimum, law: FittedLaw, problem: ProblemStatement, *, measured: Mixture | None
 ) -> BeyondTrials:
     """States how far an optimum and its final run lie beyond the trials, and what was not tested.
 
@@ -84,8 +90,8 @@ def not_tested(
         law: the law that predicted the optimum.
         problem: decision problem of the optimum; the sentences say where it differs from the one
             that the law keeps.
-        compared: True where the measured comparison of the confirmation trials goes with the
-            optimum.
+        measured: the mixture that the measured comparison of the confirmation trials recommends;
+            None where there is no such comparison.
     """
     beyond = beyond_trials(
         steps=law.steps,
@@ -98,7 +104,7 @@ def not_tested(
     )
     kept = law.problem
     parts = problem.differences(kept, law.targets) if kept and kept.sweep else ()
-    sentences = [*beyond.sentences]
+    sentences = [*beyond.sentences, *_on_repetition(measured or optimum.mixture, law, problem)]
     if optimum.at_trials is not None:
         sentences.append(_at_final(optimum, optimum.at_trials, law))
     if parts:
@@ -106,13 +112,32 @@ def not_tested(
             "This answers another problem than that of the sweep "
             f"{problem.sweep}: {'; '.join(parts)}."
         )
-    if not compared and not parts and problem.confirmation_result:
+    if measured is None and not parts and problem.confirmation_result:
         sentences.append(problem.confirmation_result)
-    elif not compared:
+    elif measured is None:
         sentences.append(
             "No confirmation trials compare this mixture with others: its losses are predicted."
         )
     return replace(beyond, sentences=tuple(sentences))
+
+
+def _on_repetition(mixture: Mixture, law: FittedLaw, problem: ProblemStatement) -> list[str]:
+    """Says how the passes of the final run were weighed, where they are known and above one."""
+    unique = problem.unique(law.domains)
+    if unique is None:
+        return []
+    passes = mixture.as_array(law.domains) / unique
+    repeated = [
+        f"{name} {count:.1f} times"
+        for name, count in zip(law.domains, passes, strict=True)
+        if count > 1
+    ]
+    if not repeated:
+        return []
+    return [
+        f"The final run passes over {', '.join(repeated)}; repeated text counts as effective "
+        f"unique tokens with {law.repetition.words}."
+    ]
 
 
 def _at_final(optimum: Optimum, small: OptimumAtTrials, law: FittedLaw) -> str:

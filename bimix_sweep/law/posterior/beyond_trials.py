@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bimix_sweep.law.posterior.problem_statement import FinalRun
+from bimix_sweep.mixture.final_run import FinalRun
 from bimix_sweep.mixture.table_checks import NO_STEP
 from bimix_sweep.text import factor, magnitude
 

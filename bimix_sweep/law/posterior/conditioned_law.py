@@ -14,6 +14,7 @@ from bimix_sweep.law.model.discrepancy import GPInputs, KernelParams
 from bimix_sweep.law.model.law_inputs import LawInputs
 from bimix_sweep.law.model.observations import Trials
 from bimix_sweep.law.model.priors import free_columns
+from bimix_sweep.law.model.repetition import Repetition
 from bimix_sweep.law.model.segments import CurveSegments
 from bimix_sweep.law.model.variances import VarianceComponents
 from bimix_sweep.law.posterior.information import (
@@ -58,6 +59,11 @@ class ConditionedLaw:
     """Segments of the trials' curves, to which the discrepancy GP is fitted."""
     reference: tuple[float, float]
     """s0 and N0 of the law."""
+    repetition: Repetition
+    """R* of the law."""
+    response: Array
+    """(targets, parameters) change of the parameters with log R*, 0 where no trial repeats a
+    domain."""
 
     @property
     def has_discrepancy(self) -> bool:
@@ -73,7 +79,7 @@ class ConditionedLaw:
     @cached_property
     def trial_inputs(self) -> LawInputs:
         """Inputs of the law for the trials."""
-        return LawInputs.of_trials(self.trials, *self.reference)
+        return LawInputs.of_trials(self.trials, *self.reference, self.repetition.r_star)
 
     @cached_property
     def segment_inputs(self) -> GPInputs:
@@ -116,7 +122,10 @@ class ConditionedLaw:
             (n, targets) losses and (n, targets, domains) derivatives.
         """
         law = self.parametric(inputs, bounded=False)
-        _, by_r = tl.log_v_gradient(self.params, at.proportions, inputs.log_size)
+        seen = at.proportions if inputs.slopes is None else np.exp(inputs.log_proportions)
+        _, by_r = tl.log_v_gradient(self.params, seen, inputs.log_size)
+        if inputs.slopes is not None:
+            by_r = by_r * inputs.slopes
         loss = np.exp(law.log_loss)
         return loss.T, ((loss * law.by_log_v)[:, :, None] * by_r).transpose(1, 0, 2)
 
@@ -189,16 +198,25 @@ class ConditionedLaw:
     def widened(self, lengthscale_factor: float) -> "ConditionedLaw":
         """Returns the law with a wider discrepancy GP, used only for covariances.
 
-        The GP has at least MIN_DISCREPANCY_FRACTION of the variance between trials.
+        The GP has at least MIN_DISCREPANCY_FRACTION of the variance between trials. The result is
+        kept, because the cost of its covariances grows with the cube of the number of trials.
 
         Args:
             lengthscale_factor: factor on the GP's lengthscale over mixtures.
         """
-        return replace(
-            self,
-            variances=self.variances.widened(MIN_DISCREPANCY_FRACTION),
-            kernel=replace(self.kernel, lengthscale=lengthscale_factor * self.kernel.lengthscale),
-        )
+        if lengthscale_factor not in self._widened:
+            lengthscale = lengthscale_factor * self.kernel.lengthscale
+            self._widened[lengthscale_factor] = replace(
+                self,
+                variances=self.variances.widened(MIN_DISCREPANCY_FRACTION),
+                kernel=replace(self.kernel, lengthscale=lengthscale),
+            )
+        return self._widened[lengthscale_factor]
+
+    @cached_property
+    def _widened(self) -> dict[float, "ConditionedLaw"]:
+        """{lengthscale factor: result of `widened`}."""
+        return {}
 
     def _rotated_correlation(self, at: GPInputs, group: TargetGroup) -> Array:
         """(n, segments) correlations with the group's segments, in its eigenbasis."""

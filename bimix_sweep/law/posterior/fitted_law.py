@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from bimix_sweep import files
 from bimix_sweep.law.model.discrepancy import GPInputs
 from bimix_sweep.law.model.law_inputs import LawInputs
 from bimix_sweep.law.model.observations import Trials
+from bimix_sweep.law.model.repetition import Repetition
+from bimix_sweep.law.posterior.common_errors import drift_sd, repetition_sd
 from bimix_sweep.law.posterior.conditioned_law import ConditionedLaw
 from bimix_sweep.law.posterior.drift import Drift
 from bimix_sweep.law.posterior.gaussian import Posterior
@@ -70,8 +72,11 @@ class FittedLaw:
 
     The law is fitted to the losses that `goals.losses_of` gives.
     """
+    unique: Array | None = None
+    """(domains,), or (n, domains) for n predictions: unique tokens of each domain as fractions of
+    the tokens of the predicted run, infinite where not limited; None: it repeats nothing. `for_run`
+    sets it; it is not a part of the law."""
 
-    # ------------------------------------------------------------------ what was fitted
     @property
     def params(self) -> Array:
         """(targets, parameters), columns of `transfer`."""
@@ -107,6 +112,15 @@ class FittedLaw:
         """False where the parametric law suffices for every target."""
         return self.conditioned.has_discrepancy
 
+    @property
+    def repetition(self) -> Repetition:
+        """R*: how soon repeated text wears off."""
+        return self.conditioned.repetition
+
+    def for_run(self, unique: Array | None) -> "FittedLaw":
+        """Returns the law whose predictions are of a run that repeats domains; see `unique`."""
+        return self if unique is self.unique is None else replace(self, unique=unique)
+
     @cached_property
     def digest(self) -> str:
         """Hash of everything on which predictions depend."""
@@ -115,7 +129,6 @@ class FittedLaw:
             json.dumps(content, sort_keys=True).encode(), digest_size=16
         ).hexdigest()
 
-    # ------------------------------------------------------------------ predictions
     def predict(self, proportions: Array, steps: Array, sizes: Array | None = None) -> Array:
         """Predicts (n, targets) means of law and GP, each in the unit of its target.
 
@@ -151,10 +164,14 @@ class FittedLaw:
         Raises:
             LawError: shapes or values for which no prediction is possible.
         """
-        inputs, at = self._inputs(proportions, steps, sizes)
+        inputs_at = partial(self._inputs, proportions, steps, sizes)
+        inputs, at = inputs_at()
         law = self.conditioned.parametric(inputs, bounded=True)
         variance = self.conditioned.variance(law, inputs, at)
-        variance = variance * self.inflation[:, None] + (self._drift(inputs) ** 2).sum(axis=0)
+        drift = drift_sd(self.conditioned, self.drift, inputs)
+        variance = variance * self.inflation[:, None] + (drift**2).sum(axis=0)
+        if (by_r_star := repetition_sd(self.conditioned, inputs, inputs_at)) is not None:
+            variance += by_r_star**2
         if noise:
             variance += self.conditioned.variances.noise()[:, None]
         mean = np.exp(law.log_loss.T + self.conditioned.discrepancy(at))
@@ -174,7 +191,7 @@ class FittedLaw:
         Returns:
             (n, targets) losses and (n, targets, domains) derivatives.
         """
-        return self.conditioned.parametric_gradient(*self._broadcast(proportions, step, size))
+        return self.conditioned.parametric_gradient(*self._inputs(proportions, step, size))
 
     def gradient(
         self, proportions: Array, step: float, size: float | None = None
@@ -184,7 +201,7 @@ class FittedLaw:
         Returns:
             (n, targets) losses and (n, targets, domains) derivatives.
         """
-        return self.conditioned.gradient(*self._broadcast(proportions, step, size))
+        return self.conditioned.gradient(*self._inputs(proportions, step, size))
 
     def posterior(
         self, proportions: Array, steps: float | Array, sizes: float | Array | None = None
@@ -201,11 +218,14 @@ class FittedLaw:
             steps: one for all mixtures, or (M,).
             sizes: one for all mixtures, or (M,); None or NaN = the largest fitted.
         """
-        inputs, at = self._broadcast(proportions, steps, sizes)
+        inputs_at = partial(self._inputs, proportions, steps, sizes)
+        inputs, at = inputs_at()
         law = self.conditioned.parametric(inputs, bounded=True)
         covariance = self.conditioned.covariance(law, inputs, at)
-        drift = self._drift(inputs)
+        drift = drift_sd(self.conditioned, self.drift, inputs)
         covariance = covariance * self.inflation[:, None, None] + drift.T @ drift
+        if (by_r_star := repetition_sd(self.conditioned, inputs, inputs_at)) is not None:
+            covariance += by_r_star[:, :, None] * by_r_star[:, None, :]
         points = np.median(np.bincount(self.conditioned.segments.as_trials.trial))
         sd = np.sqrt(self.conditioned.variances.noise(float(points)))
         return Posterior(
@@ -216,11 +236,7 @@ class FittedLaw:
 
     @cached_property
     def widened_for_regret(self) -> "FittedLaw":
-        """The law whose covariances judge the cost of a decision; see LENGTHSCALE_FACTOR.
-
-        All decision problems of a law share it, because the cost of its covariances grows with the
-        cube of the number of trials.
-        """
+        """The law whose covariances judge the cost of a decision; see LENGTHSCALE_FACTOR."""
         return replace(self, conditioned=self.conditioned.widened(LENGTHSCALE_FACTOR))
 
     @cached_property
@@ -228,7 +244,6 @@ class FittedLaw:
         """The law whose covariances choose the next trial; its GP keeps the fitted lengthscale."""
         return replace(self, conditioned=self.conditioned.widened(1.0))
 
-    # ------------------------------------------------------------------ JSON
     def save(self, path: str | Path) -> None:
         """Writes the law as JSON, whole or not at all; `bimix_sweep.load_law` reads it."""
         files.write_text(path, json.dumps(self.to_json(), allow_nan=False) + "\n")
@@ -262,30 +277,14 @@ class FittedLaw:
         """
         return cls(**read_fields(data))
 
-    # ------------------------------------------------------------------ inside
     def _inputs(
-        self, proportions: Array, steps: Array, sizes: Array | None
-    ) -> tuple[LawInputs, GPInputs]:
-        return prediction_inputs(self.conditioned, self.domains, proportions, steps, sizes)
-
-    def _broadcast(
-        self, proportions: Array, steps: float | Array, sizes: float | Array | None
+        self,
+        proportions: Array,
+        steps: float | Array,
+        sizes: float | Array | None,
+        r_star: float | None = None,
     ) -> tuple[LawInputs, GPInputs]:
         """Makes the inputs with one step and size for all mixtures, or one for each."""
-        n = len(np.atleast_2d(proportions))
-        return self._inputs(
-            proportions,
-            np.broadcast_to(steps, (n,)),
-            None if sizes is None else np.broadcast_to(sizes, (n,)),
-        )
-
-    def _drift(self, inputs: LawInputs) -> Array:
-        """(2, n) standard deviations of the errors that all mixtures share; see `Drift`."""
-        step, size = self.conditioned.reference
-        sizes = self.trials.sizes[~np.isnan(self.trials.sizes)]
-        return self.drift.sd(
-            inputs.log_step,
-            inputs.log_size,
-            float(np.log(self.steps[1] / step)),
-            np.unique(np.log(sizes / size)),
+        return prediction_inputs(
+            self.conditioned, self.domains, proportions, steps, sizes, self.unique, r_star
         )

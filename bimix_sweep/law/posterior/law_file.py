@@ -8,19 +8,24 @@ import numpy as np
 
 from bimix_sweep.errors import ConfigError, LawError, MixtureError, OptimumError
 from bimix_sweep.law.model import columns as col
-from bimix_sweep.law.model.discrepancy import KernelParams
 from bimix_sweep.law.model.observations import Trials
 from bimix_sweep.law.model.segments import curve_segments
 from bimix_sweep.law.model.variances import COMPONENTS, VarianceComponents
 from bimix_sweep.law.posterior.conditioned_law import ConditionedLaw
-from bimix_sweep.law.posterior.drift import Drift
+from bimix_sweep.law.posterior.law_parts import (
+    check_hyper,
+    check_width,
+    read_drift,
+    read_kernel,
+    read_repetition,
+)
 from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import check_names
 from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.text import shown
 
-FORMAT = "bimix-sweep law 4"
+FORMAT = "bimix-sweep law 5"
 """Name and version of the file format."""
 RANGES = {
     "params": (-50.0, 50.0),
@@ -32,6 +37,7 @@ RANGES = {
     "inflation": (1e-6, 1e4),
     "correlation": (-1.0 - 1e-6, 1.0 + 1e-6),
     "residual": (-100.0, 100.0),
+    "response": (-100.0, 100.0),
     "reference": (1e-3, 1e18),
     "steps": (1e-3, 1e18),
     "sizes": (1e-3, 1e18),
@@ -42,10 +48,6 @@ Parameters are logarithms, and the smallest is `col.OFF`. Beyond the ranges expo
 overflow.
 """
 
-MAX_DRIFT = 10.0
-"""Largest drift of log loss for a factor of e in steps or size."""
-MIN_LENGTHSCALE = 1e-6
-"""Smallest lengthscale and noise fraction of the discrepancy GP."""
 EXPONENTS = {
     col.LEVEL: (-20.0, 20.0),
     col.SLOPE: (-50.0, 5.0),
@@ -126,16 +128,6 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_drift(data: Mapping[str, Any]) -> Drift:
-    """Reads what `Drift.to_json` gave; raises ValueError for numbers that no fit gives."""
-    drift = Drift(step=float(data["step"]), size=float(data["size"]))
-    if not all(0 < value <= MAX_DRIFT for value in (drift.step, drift.size)):
-        raise ValueError(
-            f"drift is {shown(dict(data))}; need numbers above 0, at most {MAX_DRIFT:g}"
-        )
-    return drift
-
-
 def conditioned_json(law: ConditionedLaw) -> dict[str, Any]:
     """Returns the part of a law file that `ConditionedLaw` holds, as plain JSON values."""
     return {
@@ -146,6 +138,8 @@ def conditioned_json(law: ConditionedLaw) -> dict[str, Any]:
         "residual": law.residual.tolist(),
         "trials": law.trials.to_json(),
         "reference": list(law.reference),
+        "repetition": asdict(law.repetition),
+        "response": law.response.tolist() if law.repetition.repeated else None,
     }
 
 
@@ -165,6 +159,10 @@ def _conditioned(data: Mapping[str, Any], num_targets: int, num_domains: int) ->
         trials=trials,
         segments=segments,
         reference=(float(data["reference"][0]), float(data["reference"][1])),
+        repetition=read_repetition(data["repetition"]),
+        response=np.zeros((num_targets, parameters))
+        if data["response"] is None
+        else _array(data, "response", (num_targets, parameters)),
     )
 
 
@@ -215,6 +213,7 @@ def check_numbers(law: ConditionedLaw, inflation: Array, correlation: Array) -> 
         "inflation": inflation,
         "correlation": correlation,
         "residual": law.residual,
+        "response": law.response,
         "reference": np.array(law.reference),
         "steps": law.trials.steps,
         "sizes": sizes,
@@ -229,63 +228,3 @@ def check_numbers(law: ConditionedLaw, inflation: Array, correlation: Array) -> 
             raise ValueError(
                 f"params holds a number outside of {low:g} to {high:g} in column {column}"
             )
-
-
-def read_kernel(data: Mapping[str, Any]) -> KernelParams:
-    """Reads the kernel parameters of a discrepancy GP; a missing lengthscale is infinite.
-
-    Raises:
-        KeyError, TypeError, ValueError: the data are no such parameters.
-    """
-    kernel = KernelParams(
-        lengthscale=float(data["lengthscale"]),
-        size_lengthscale=float(data.get("size_lengthscale", np.inf)),
-        step_lengthscale=float(data.get("step_lengthscale", np.inf)),
-        noise_fraction=float(data.get("noise_fraction", 1.0)),
-    )
-    largest = {"lengthscale": 1 / MIN_LENGTHSCALE, "noise_fraction": 1.0}
-    for name, value in asdict(kernel).items():
-        if not MIN_LENGTHSCALE < value <= largest.get(name, np.inf):
-            raise ValueError(f"{name} of the discrepancy is {value:g}")
-    return kernel
-
-
-def check_hyper(hyper: Mapping[str, Any], num_domains: int) -> None:
-    """Checks the shape of what a warm refit reads.
-
-    Raises:
-        KeyError, TypeError, ValueError: the shape is another, or a value is not finite.
-    """
-    fits = hyper["fits"]
-    numbers = [
-        hyper["own_domain_offset"],
-        hyper["spread"],
-        *hyper["transfer_weights"],
-        *(v for row in hyper["columns"] for v in row),
-    ]
-    numbers += [
-        v for one in fits for v in (one["trial_variance"], one["point_variance"], *one["params"])
-    ]
-    (parameters,) = {len(one["params"]) for one in fits}
-    check_width(parameters, num_domains)
-    finite = np.isfinite(np.array(numbers, dtype=np.float64)).all()
-    if (
-        np.shape(hyper["columns"]) != (2, col.NUM_SHARED)
-        or len(hyper["transfer_weights"]) != num_domains
-        or not finite
-    ):
-        raise ValueError(
-            "what a refit starts from has another shape, or values that are not finite"
-        )
-
-
-def check_width(parameters: int, num_domains: int) -> None:
-    """Checks the length of a parameter row.
-
-    A row has the shared columns, log t and, where trials differ in size, d.
-
-    Raises:
-        ValueError: the row has another length.
-    """
-    if parameters - col.NUM_SHARED not in (num_domains, 2 * num_domains):
-        raise ValueError(f"a row of parameters has {parameters} values")

@@ -1,10 +1,13 @@
 """Checks the mixtures, steps and sizes of a prediction, and computes the inputs of law and GP."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from bimix_sweep.errors import LawError
 from bimix_sweep.law.model.discrepancy import GPInputs
 from bimix_sweep.law.model.law_inputs import LawInputs, log_proportions
+from bimix_sweep.law.model.repetition import marginal_worth, worth
 from bimix_sweep.law.posterior.conditioned_law import ConditionedLaw
 from bimix_sweep.mixture.simplex import Array
 
@@ -13,8 +16,10 @@ def prediction_inputs(
     law: ConditionedLaw,
     domains: tuple[str, ...],
     proportions: Array,
-    steps: Array,
-    sizes: Array | None,
+    steps: float | Array,
+    sizes: float | Array | None,
+    unique: Array | None = None,
+    r_star: float | None = None,
 ) -> tuple[LawInputs, GPInputs]:
     """Computes the inputs of law and GP for n mixtures.
 
@@ -22,8 +27,11 @@ def prediction_inputs(
         law: the law that predicts.
         domains: names of the law's domains.
         proportions: (n, domains), rows sum to 1.
-        steps: (n,) optimizer steps.
-        sizes: (n,) non-embedding parameters; None or NaN = the largest fitted.
+        steps: optimizer steps, one for all mixtures or (n,).
+        sizes: non-embedding parameters, one for all mixtures or (n,); None or NaN = the largest
+            fitted.
+        unique: as in `FittedLaw`.
+        r_star: R* to take; None: that of the law.
 
     Raises:
         LawError: shapes or values for which no prediction is possible.
@@ -39,7 +47,7 @@ def prediction_inputs(
     if law.sizes is None:
         log_size = np.zeros(len(r))
     else:
-        given = np.full(len(r), law.sizes[1]) if sizes is None else np.asarray(sizes, dtype=float)
+        given = np.asarray(law.sizes[1] if sizes is None else sizes, dtype=float)
         given = np.where(np.isnan(given), law.sizes[1], given)
         log_size = np.log(_one_each(given, len(r), "sizes") / law.reference[1])
     each = np.arange(len(r))
@@ -50,6 +58,10 @@ def prediction_inputs(
         log_step=log_step,
         log_size=log_size,
     )
+    if unique is not None:
+        passes = r / unique
+        if (passes > 1).any():
+            inputs = _repeated(inputs, passes, law.repetition.r_star if r_star is None else r_star)
     last = float(law.segment_inputs.log_step.max())
     return inputs, GPInputs(
         proportions=r,
@@ -59,9 +71,20 @@ def prediction_inputs(
     )
 
 
-def _one_each(values: Array, count: int, name: str) -> Array:
+def _repeated(inputs: LawInputs, passes: Array, r_star: float) -> LawInputs:
+    """The inputs with effective proportions, for (n, domains) numbers of passes."""
+    return replace(
+        inputs,
+        log_proportions=inputs.log_proportions + np.log(worth(passes, r_star)),
+        slopes=marginal_worth(passes, r_star),
+    )
+
+
+def _one_each(values: float | Array, count: int, name: str) -> Array:
     """(count,) numbers above 0."""
-    given = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    given = np.asarray(values, dtype=np.float64)
+    if given.ndim == 0:
+        given = np.full(count, given)
     if given.shape != (count,) or not (np.isfinite(given).all() and (given > 0).all()):
         raise LawError(f"{name} are not {count} numbers > 0; need one for each mixture")
     return given

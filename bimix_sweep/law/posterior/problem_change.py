@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bimix_sweep.errors import OptimumError
-from bimix_sweep.law.posterior.problem_statement import MAX_QUANTITY, FinalRun, ProblemStatement
+from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.final_run import MAX_QUANTITY, FinalRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ the key `problem`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -14,37 +14,16 @@ import numpy as np
 
 from bimix_sweep.errors import OptimumError
 from bimix_sweep.mixture.domains import MAX_DOMAINS, DomainSet, Mixture
+from bimix_sweep.mixture.final_run import MAX_QUANTITY, FinalRun
+from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.seeding import rng
 
 Baseline = Literal["today", "natural", "uniform"]
 """Names of the mixtures that a gain may be stated over."""
 OBJECTIVES = ("mean", "worst")
 """Accepted objectives: the weighted mean of the losses, or the worst weighted loss."""
-MAX_QUANTITY = 1e18
-"""Largest number of tokens, parameters or steps that a decision problem may hold."""
 SAME = 1e-9
 """Numbers of two decision problems count as equal when they differ by less than this fraction."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinalRun:
-    """The final run: the large training that a mixture is for."""
-
-    tokens: float | None = None
-    """Tokens of the final run; None where not stated."""
-    size: float | None = None
-    """Non-embedding parameters of the final run; None where not stated."""
-    max_epochs: float = 4.0
-    """Largest number of times that the final run may repeat the tokens of a domain."""
-
-    def __post_init__(self) -> None:
-        for name in ("tokens", "size", "max_epochs"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= MAX_QUANTITY:
-                raise OptimumError(
-                    f"{name} of the final run is {value:g}; need a number above 0, at most "
-                    f"{MAX_QUANTITY:g}"
-                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +87,10 @@ class ProblemStatement:
         if self.final is None or self.final.tokens is None:
             return self.domains
         return self.domains.capped(self.final.tokens, self.final.max_epochs)
+
+    def unique(self, names: Sequence[str]) -> Array | None:
+        """(names,) unique tokens of each domain over the final run's tokens; see `FinalRun`."""
+        return None if self.final is None else self.final.unique(self.domains, names)
 
     @property
     def compared_at(self) -> tuple[float | None, float | None]:

@@ -32,6 +32,8 @@ SPECIAL = {
     "seed": ("seed",),
 }
 """{column of a loss table: names that it has by default in a user's file}. W&B writes `_step`."""
+EPOCHS = "epochs_"
+"""Beginning of the columns with passes, which keep their names."""
 
 
 class ColumnOptions(TypedDict, total=False):
@@ -146,6 +148,7 @@ def _domains(
     else:
         special = {*shared, *(name for names in SPECIAL.values() for name in names)}
         special |= {str(options.get(name)) for name in SPECIAL}
+        special |= {name for name in numbers if name.startswith(EPOCHS)}
         names = {name: name for name in numbers if name not in special and name[:1] not in "_"}
         if losses := like_losses(names):
             raise TableError(
@@ -220,11 +223,12 @@ def _table(
     special = _special(file.columns, options)
     if key is not None:
         special.setdefault("trial", key)
-    used = {*special.values(), *domains}
+    passes = [name for name in file.columns if name.startswith(EPOCHS)]
+    used = {*special.values(), *domains, *passes}
     losses: dict[str, pa.Array]
     if (target := options.get("target")) is not None:
         value = (*options.get("loss", ()), "loss")[0]
-        identity = [*dict.fromkeys([*special.values(), *domains])] if special else []
+        identity = [*dict.fromkeys([*special.values(), *domains, *passes])] if special else []
         file, wide = spread(file, target, value, identity)
         names = named(file.name, {name: name for name in wide}, options.get("strip", ()), "target")
         losses = {names[name]: column for name, column in wide.items()}
@@ -242,6 +246,7 @@ def _table(
         columns[f"r_{name}"], more = _zeros(file.columns[column])
         empty += more
     columns |= {f"loss_{name}": column for name, column in losses.items()}
+    columns |= {name: file.columns[name] for name in passes}
     notes = [*file.notes]
     if empty:
         notes.append(f"{file.name}: {empty} empty proportions count as 0")

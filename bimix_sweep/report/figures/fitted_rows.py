@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bimix_sweep.law.model.repetition import unique_of
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
@@ -31,6 +32,11 @@ class FittedRows:
     def measured(self) -> Array:
         """(n, targets of the law) measured values, in the unit of each target."""
         return self.table.losses[self.rows][:, self.columns]
+
+    def repeating(self, law: FittedLaw) -> FittedLaw:
+        """The law whose n predictions are of runs that repeat domains as the trials did."""
+        epochs = None if self.table.epochs is None else self.table.epochs[self.rows]
+        return law.for_run(unique_of(self.table.proportions[self.rows], epochs))
 
     def symbols(self, rows: npt.NDArray[np.intp]) -> list[str]:
         """Marker symbol of rows of the table: a diamond for a confirmation trial, else a circle."""

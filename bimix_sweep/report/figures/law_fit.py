@@ -34,7 +34,9 @@ def law_against_measurements(table: LossTable, law: FittedLaw, roles: Mapping[st
     the bar of the chosen law is filled.
     """
     fitted = fitted_rows(table, law, roles)
-    predicted = law.predict(table.proportions[fitted.rows], table.steps[fitted.rows], fitted.sizes)
+    predicted = fitted.repeating(law).predict(
+        table.proportions[fitted.rows], table.steps[fitted.rows], fitted.sizes
+    )
     measured = fitted.measured
     height = max(400, 60 + 34 * len(law.targets))
     what = ", each in its own unit" if ranged(law.goals) else " loss"

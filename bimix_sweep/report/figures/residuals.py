@@ -32,7 +32,7 @@ def residuals(table: LossTable, law: FittedLaw, roles: Mapping[str, str]) -> Fig
     """
     fitted = fitted_rows(table, law, roles)
     steps = table.steps[fitted.rows]
-    predicted = law.losses(table.proportions[fitted.rows], steps, fitted.sizes)
+    predicted = fitted.repeating(law).losses(table.proportions[fitted.rows], steps, fitted.sizes)
     relative = losses_of(law.goals, law.targets, fitted.measured) / predicted - 1
     every = max(1, int(np.isfinite(relative).sum()) // MAX_POINTS)
     traces: list[Figure] = []

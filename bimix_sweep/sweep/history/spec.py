@@ -1,5 +1,6 @@
 """Makes the `SweepSpec` and the first journal event from a configuration and its trainer."""
 
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,7 +9,7 @@ from typing import Any
 
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.design.problem import SweepSpec
-from bimix_sweep.law.posterior.problem_statement import FinalRun
+from bimix_sweep.mixture.final_run import FinalRun
 from bimix_sweep.sweep.history.events import SweepEvent
 from bimix_sweep.sweep.history.stored_spec import StoredSpec
 from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
@@ -51,7 +52,18 @@ def sweep_spec(config: SweepConfig, facts: TrainerFacts) -> SweepSpec:
         else FinalRun(tokens=final.tokens, size=final.size, max_epochs=final.max_epochs),
         tokens_per_step=config.proxy.context * config.proxy.batch,
         as_configured=config.trainer != "builtin",
+        unique_tokens=facts.unique_tokens or _unique_tokens(config, tokens),
     )
+
+
+def _unique_tokens(config: SweepConfig, tokens: dict[str, float]) -> dict[str, float]:
+    """{domain: unique tokens that a trial draws from}, as the configuration asks a trainer to."""
+    limits = config.subsample(tokens) or {}
+    return {
+        name: float(limits.get(name, available))
+        for name, available in config.available_tokens(tokens).items()
+        if math.isfinite(available)
+    }
 
 
 def first_event(

@@ -9,8 +9,8 @@ from pydantic import ConfigDict, Field
 from bimix_sweep.config import MAX_SIZES
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.errors import SweepError
-from bimix_sweep.law.posterior.problem_statement import FinalRun
 from bimix_sweep.mixture.domains import MAX_DOMAINS, DomainSet, Mixture
+from bimix_sweep.mixture.final_run import FinalRun
 from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.sweep.history.event_fields import (
     Count,
@@ -54,7 +54,7 @@ class StoredSpec(Stored):
     `SweepSpec` documents the fields.
     """
 
-    left_out = ("smaller", "shorter", "today", "prior", "kl")
+    left_out = ("smaller", "shorter", "today", "prior", "kl", "unique_tokens")
 
     targets: list[str]
     weights: Numbers
@@ -79,6 +79,7 @@ class StoredSpec(Stored):
     final: StoredFinalRun | None
     tokens_per_step: PositiveNumber | None
     as_configured: bool
+    unique_tokens: dict[str, PositiveNumber] = Field(default_factory=dict)
     smaller: Annotated[list[PositiveNumber], Field(max_length=MAX_SIZES - 1, default_factory=list)]
     shorter: Annotated[list[Positive], Field(max_length=MAX_SIZES - 1, default_factory=list)]
     domains: dict[str, StoredDomain]
@@ -94,6 +95,7 @@ class StoredSpec(Stored):
         final, domains = spec.final, spec.domains
         fields |= {
             "weights": dict(spec.weights),
+            "unique_tokens": dict(spec.unique_tokens),
             "own": dict(spec.own),
             "today": None if spec.today is None else spec.today.as_dict(),
             "prior": None if spec.prior is None else spec.prior.as_dict(),

@@ -21,5 +21,7 @@ class TrainerFacts:
     """Non-embedding parameters of the models that the trainer trains, rising."""
     domain_tokens: Mapping[str, float] = field(default_factory=dict)
     """{domain: tokens in its text}, where the trainer knows the number."""
+    unique_tokens: Mapping[str, float] = field(default_factory=dict)
+    """{domain: unique tokens that a trial draws from}, where the trainer knows the number."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """Identity of the data, JSON-able; a sweep may only be resumed with the same identity."""

@@ -160,8 +160,8 @@ def _target_lines(domain: str) -> list[str]:
         "#   exam: {path: eval/exam.jsonl, weight: 2}",
         "",
         (
-            "# final: {tokens: 1.0e12, max_epochs: 4}   # the run the mixture is for: no domain "
-            "is then repeated more often than that"
+            "# final: {tokens: 1.0e12}   # the run the mixture is for: its passes over "
+            "small domains are then weighed"
         ),
         "",
     ]

@@ -157,6 +157,14 @@ def _available_tokens(
     return tokens
 
 
+def unique_tokens(
+    tokens: Mapping[str, float], limits: Mapping[str, int], context: int
+) -> dict[str, float]:
+    """{domain: tokens of the sequences of its text that a trial may use}, as the stream cuts it."""
+    used = {name: min(count, limits.get(name, count)) for name, count in tokens.items()}
+    return {name: float((count - 1) // context * context) for name, count in used.items()}
+
+
 def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]) -> BuiltinTrainer:
     """Tokenises the sweep's text into `folder/store`, or opens the store of a sweep that has begun.
 
@@ -191,6 +199,7 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
     for line in references_realised(config, tokens):
         say(f"note: {line}")
     specs = proxy_specs(config, store.vocabulary)
+    drawn = {name: float(store.num_train_tokens(name)) for name in store.domains}
     return BuiltinTrainer(
         store=keep_store(folder, store.path, store.digest),
         specs=specs,
@@ -205,6 +214,7 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
             eval_steps=specs[-1].eval_steps(),
             sizes=tuple(float(spec.size) for spec in specs),
             domain_tokens=tokens,
+            unique_tokens=unique_tokens(drawn, limits or {}, config.proxy.context),
             data={"store": store.digest, "vocabulary": store.vocabulary, "tokens": tokens},
         ),
     )

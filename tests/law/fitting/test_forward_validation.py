@@ -13,7 +13,7 @@ from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.law.fitting.forward_validation import STEP_DRIFT, ForwardError, drift_of
 from bimix_sweep.law.fitting.warm_start import WarmStart
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
-from bimix_sweep.law.posterior.law_file import MAX_DRIFT
+from bimix_sweep.law.posterior.law_parts import MAX_DRIFT
 from bimix_sweep.mixture.table import LossTable
 from tests.support.planted_tables import DOMAINS, HELP, NAN, mixtures_of, table_of
 

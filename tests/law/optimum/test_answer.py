@@ -1,15 +1,18 @@
 """The optimum for the final run and that at the trials, on planted losses whose optimum moves."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bimix_sweep.law.fitting.fit_law import fit_law
+from bimix_sweep.law.model.repetition import worth
 from bimix_sweep.law.optimum.answer import answer, not_tested
 from bimix_sweep.law.posterior.problem_change import ProblemChange
-from bimix_sweep.law.posterior.problem_statement import FinalRun, ProblemStatement
+from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import DomainSet
+from bimix_sweep.mixture.final_run import FinalRun
 from bimix_sweep.mixture.table import LossTable
 
 NAMES = ("web", "code")
@@ -69,7 +72,7 @@ def test_the_mixture_is_the_best_at_the_steps_of_the_final_run_and_that_of_the_t
     apart = optimum.mixture.as_dict()["web"] - small.mixture.as_dict()["web"]
     assert small.distance == pytest.approx(apart)
     assert small.regret.upper95 < optimum.regret.upper95
-    said = " ".join(not_tested(optimum, law, problem(), compared=False).sentences)
+    said = " ".join(not_tested(optimum, law, problem(), measured=None).sentences)
     assert f"It lies {apart:.3f} (total variation) from the best one at the trials'" in said
     assert "The sizes of the trials are not known" in said
     assert "is assumed" in said
@@ -97,3 +100,26 @@ def test_a_final_run_smaller_than_the_trials_is_answered_at_its_own_steps(law):
     assert optimum.step == 100
     assert optimum.mixture.as_dict()["web"] == pytest.approx(best_web(100.0), abs=0.02)
     assert replace(optimum, at_trials=None) != optimum
+
+
+def test_passes_of_the_final_run_are_weighed_against_new_text(law):
+    def asked(tokens, **fields):
+        scarce = DomainSet(names=NAMES, tokens=(math.inf, tokens))
+        return replace(problem(final=FinalRun(tokens=1e8, **fields)), domains=scarce)
+
+    plenty, scarce = asked(1e9), asked(1e6, max_epochs=1e6)
+    free, weighed = (answer(law, one).mixture.as_dict()["code"] for one in (plenty, scarce))
+    assert free == answer(law, problem()).mixture.as_dict()["code"]
+    assert 0.01 < weighed < 0.8 * free
+    # the best of many mixtures by the planted losses of effective proportions, R* = 15
+    grid = np.linspace(0.001, 0.999, 4001)
+    seen = np.stack([1 - grid, grid * worth(grid / 0.01, 15.0)], axis=1)
+    at = truth(seen, np.full(len(grid), 1e8 / TOKENS_PER_STEP)).sum(axis=1)
+    assert weighed == pytest.approx(grid[at.argmin()], rel=0.25)
+    capped = answer(law, asked(1e6, max_epochs=2.0)).mixture.as_dict()["code"]
+    assert capped == pytest.approx(0.02)
+    said = " ".join(not_tested(answer(law, scarce), law, scarce, measured=None).sentences)
+    assert f"The final run passes over code {weighed / 0.01:.1f} times" in said
+    assert "R* = 15 (95 % interval 3.8 to 59), which rests on its prior alone" in said
+    silent = " ".join(not_tested(answer(law, plenty), law, plenty, measured=None).sentences)
+    assert "R*" not in silent

@@ -1,7 +1,7 @@
 import pytest
 
 from bimix_sweep.law.posterior.beyond_trials import beyond_trials
-from bimix_sweep.law.posterior.problem_statement import FinalRun
+from bimix_sweep.mixture.final_run import FinalRun
 
 TRIALS = {"steps": (100.0, 800.0), "sizes": (2e5, 2e5), "tokens_per_step": 1024.0}
 

@@ -3,6 +3,7 @@ uncertainty.
 """
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -279,7 +280,7 @@ def test_trial_noise_holds_the_correlation_between_targets():
     assert noise[0, 1] / np.sqrt(noise[0, 0] * noise[1, 1]) > 0.5
 
 
-def _problem(size):
+def _problem(size, repeated=False):
     table = table_of(lawful, 6, size=size)
     if not np.isnan(size):
         other = table_of(lawful, 6, size=2 * size, seed=1)
@@ -293,6 +294,10 @@ def _problem(size):
             trials=table.trials + tuple(f"u{t}" for t in other.trials),
             **both,
         )
+    if repeated:  # the last domain is scarce
+        scarce = np.array([0.0, 0.0, 1.0])
+        epochs = 6 * scarce * table.proportions * table.steps[:, None] / table.steps.max()
+        table = replace(table, epochs=epochs)
     trials, y, _ = gather(table, None)
     problems = Problems(
         level=y.mean(axis=1),
@@ -309,9 +314,15 @@ def _problem(size):
     return trials, y, problems.prior(expected(3, 1e6)), LawInputs.of_trials(trials, 500.0, 1e6)
 
 
-@pytest.mark.parametrize("size", [np.nan, 1e6])
-def test_the_jacobian_agrees_with_differences(size):
-    _, _, prior, inputs = _problem(size)
+KINDS = pytest.mark.parametrize(
+    ("size", "repeated"), [(np.nan, False), (1e6, False), (np.nan, True), (1e6, True)]
+)
+
+
+@KINDS
+def test_the_jacobian_agrees_with_differences(size, repeated):
+    _, _, prior, inputs = _problem(size, repeated)
+    assert inputs.by_row == repeated
     params = prior.mean + np.where(prior.sd > 1e-5, 0.2, 0.0) * np.random.default_rng(
         0
     ).standard_normal(prior.mean.shape)
@@ -328,9 +339,9 @@ def test_the_jacobian_agrees_with_differences(size):
         assert dense[:, :, column] == pytest.approx(difference, rel=1e-4, abs=1e-7)
 
 
-@pytest.mark.parametrize("size", [np.nan, 1e6])
-def test_normal_equations_equal_dense_algebra(size):
-    trials, y, prior, inputs = _problem(size)
+@KINDS
+def test_normal_equations_equal_dense_algebra(size, repeated):
+    trials, y, prior, inputs = _problem(size, repeated)
     weight = np.ones_like(y)
     weight[1, ::5] = 0
     noise = Noise(trial=np.full(3, 4e-5), point=np.full(3, 1e-6))

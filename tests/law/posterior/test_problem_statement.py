@@ -5,8 +5,9 @@ import pytest
 
 from bimix_sweep.errors import MixtureError, OptimumError
 from bimix_sweep.law.posterior.problem_change import ProblemChange
-from bimix_sweep.law.posterior.problem_statement import FinalRun, ProblemStatement
+from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.final_run import FinalRun
 
 NAMES = ("web", "code", "math")
 PROBLEM = ProblemStatement(

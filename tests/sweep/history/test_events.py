@@ -6,8 +6,8 @@ import pytest
 
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.journal.codec import decode, encode
-from bimix_sweep.law.posterior.problem_statement import FinalRun
 from bimix_sweep.mixture.domains import DomainSet
+from bimix_sweep.mixture.final_run import FinalRun
 from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.sweep.history.event_fields import (
     ConfirmationMixture,
@@ -57,6 +57,7 @@ RICH = SweepSpec(
     max_before_caps=(1.0, 1.0),
     final=FinalRun(tokens=1e12, size=7e9, max_epochs=1.0),
     tokens_per_step=16384,
+    unique_tokens={"web": 5e8},
 )
 CONFIG = {"name": "s", "config": {"seed": 0}, "config_digest": "c", "data": {"store": "d"}}
 DECISION = StoredDecision(stop=True, reason="r", regret_expected=0.001, regret_upper95=0.002)
