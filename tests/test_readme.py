@@ -41,7 +41,7 @@ def test_the_configuration_it_shows_is_accepted():
 
 def test_the_guide_shows_every_key():
     guide = (ROOT / "bimix_sweep" / "docs" / "sweeps.md").read_text()
-    (text,) = re.findall(r"```yaml\n(.*?)```", guide, flags=re.DOTALL)
+    text = re.findall(r"```yaml\n(.*?)```", guide, flags=re.DOTALL)[0]
     shown = yaml.safe_load(text)
     config = SweepConfig.parse(shown)
     assert set(shown) == set(SweepConfig.model_fields)

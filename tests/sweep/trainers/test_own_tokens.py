@@ -134,7 +134,7 @@ def token_files(folder, vocabulary=300):
             [*np.roll(np.arange(3 + number, 40, 2), k).tolist() * 20, vocabulary - 1]
             for k in range(18)
         ]
-        documents = [[3 + k % 7, *document] for k, document in enumerate(documents * 4)]
+        documents = [[3 + k % 7, *document] for k, document in enumerate(documents * 5)]
         np.concatenate(documents).astype("<u2").tofile(folder / f"{name}.bin")
     return {name: {"path": str(folder / f"{name}.bin")} for name in WORDS}
 

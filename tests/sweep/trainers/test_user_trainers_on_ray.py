@@ -402,7 +402,7 @@ def test_a_gpu_that_is_only_counted_is_said_by_the_builtin_trainer(tmp_path, swe
     domains = {}
     for name, words in (("web", "one two three four "), ("code", "for x in range ")):
         (tmp_path / f"{name}.jsonl").write_text(
-            "".join(json.dumps({"text": words * 20 + str(number)}) + "\n" for number in range(400))
+            "".join(json.dumps({"text": f"{words}{number} " * 20}) + "\n" for number in range(400))
         )
         domains[name] = {"path": f"{name}.jsonl"}
     proxy = {"sizes": [2e4], "steps": 8, "context": 16, "batch": 2, "vocabulary": 300}
