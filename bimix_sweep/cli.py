@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from bimix_sweep.commands.command_classes import OneThread, WithTrainers
 from bimix_sweep.commands.interrupts import keeping_interrupts
+from bimix_sweep.commands.laws.ask import ask
 from bimix_sweep.commands.laws.export import export
 from bimix_sweep.commands.laws.fit import fit
 from bimix_sweep.commands.laws.optimum import optimum
@@ -112,6 +113,7 @@ _CLASSES = {
         (
             fit,
             predict,
+            ask,
             optimum,
             replay,
             propose,
@@ -140,6 +142,7 @@ for _command in (
     record,
     table,
     fit,
+    ask,
     predict,
     optimum,
     replay,

@@ -1,7 +1,8 @@
-"""Parses the text of a user's YAML and JSON files to plain values; every fault in the text is
-reported as a ValueError of one line."""
+"""Parses the text of a user's YAML and JSON files to plain values, and the numbers that users write;
+every fault in the text is reported as a ValueError of one line."""
 
 import json
+import re
 from typing import Any
 
 import yaml
@@ -11,6 +12,12 @@ from bimix_sweep.text import shown
 MAX_NODES = 1_000_000
 """Largest number of values in a YAML document. Values repeated by aliases count each time, because
 a few aliases of aliases make billions of values."""
+
+UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
+"""{unit behind a number: its factor}; % is the other unit."""
+NUMBER_NEEDED = "a number, such as 0.2, 20%, 7e9, 300B or 1.5T"
+"""What a number is, for messages."""
+_UNIT = re.compile(r"(.*[0-9.])[ ]?([%kKmMbBgGtT])", re.DOTALL)
 
 
 class _Loader(yaml.SafeLoader):
@@ -90,6 +97,22 @@ def parse_json(text: str) -> Any:
         return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {_one_line(error)}") from error
+
+
+def parse_number(text: str) -> float:
+    """Parses a number with or without a unit: `0.2`, `20%`, `7e9`, `300B`, `1.5T`, `2_000`.
+
+    The units are %, k (1e3), M (1e6), B or G (1e9) and T (1e12), in either case.
+
+    Raises:
+        ValueError: the text is no such number.
+    """
+    found = _UNIT.fullmatch(text.strip())
+    digits, unit = found.groups() if found else (text, "")
+    try:
+        return float(digits) / 100 if unit == "%" else float(digits) * UNITS[unit.lower()]
+    except ValueError:
+        raise ValueError(f"is {shown(text)}; need {NUMBER_NEEDED}") from None
 
 
 def _refuse(constant: str) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bimix_sweep.errors import ConfigError
-from bimix_sweep.parsing import parse_json
+from bimix_sweep.parsing import parse_json, parse_number
 
 if TYPE_CHECKING:
     from bimix_sweep.mixture.goals import Goals
@@ -70,11 +70,15 @@ GoalOption = Annotated[
 ]
 MaxOption = Annotated[
     list[str] | None,
-    typer.Option("--max", metavar="DOMAIN=X", help="Largest proportion of a domain."),
+    typer.Option(
+        "--max", metavar="DOMAIN=X", help="Largest proportion of a domain; or a JSON file."
+    ),
 ]
 MinOption = Annotated[
     list[str] | None,
-    typer.Option("--min", metavar="DOMAIN=X", help="Smallest proportion of a domain."),
+    typer.Option(
+        "--min", metavar="DOMAIN=X", help="Smallest proportion of a domain; or a JSON file."
+    ),
 ]
 LawSource = Annotated[
     str,
@@ -135,23 +139,49 @@ def pairs(options: list[str] | None) -> dict[str, str]:
     return texts
 
 
-def bounds(flag: str, options: list[str] | None) -> dict[str, float]:
-    """{domain: bound of its proportion} of options DOMAIN=X.
+def named_numbers(flag: str, options: list[str] | None) -> dict[str, float]:
+    """{name: number} of options NAME=NUMBER or FILE.json.
 
     Args:
         flag: name of the option, for the message of an error.
         options: texts given to the option.
 
     Raises:
-        ConfigError: an option is not DOMAIN=X, or X is no number.
+        ConfigError: an option is neither of them, or what stands for a number is none.
     """
-    numbers = {}
-    for name, text in pairs(options).items():
-        try:
-            numbers[name] = float(text)
-        except ValueError:
-            raise ConfigError(f"{flag} {name}={text} is not a number") from None
+    numbers: dict[str, float] = {}
+    for option in options or []:
+        if option.endswith(".json"):
+            numbers |= numbers_in(Path(option))
+            continue
+        for name, text in pairs([option]).items():
+            try:
+                numbers[name] = parse_number(text)
+            except ValueError as error:
+                raise ConfigError(f"{flag} {name} {error}") from None
     return numbers
+
+
+def number(text: str) -> float:
+    """Value of an option that takes a number.
+
+    Raises:
+        typer.BadParameter: the text is no number.
+    """
+    try:
+        return parse_number(str(text))  # a default comes as a number
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def number_option(meaning: str, *flags: str) -> Any:
+    """Returns an option that takes a number with or without a unit.
+
+    Args:
+        meaning: help of the option.
+        flags: names of the option; default: that of the parameter.
+    """
+    return typer.Option(*flags, parser=number, metavar="NUMBER", help=meaning)
 
 
 def goals_of(options: list[str] | None) -> "Goals":
@@ -171,14 +201,12 @@ def goals_of(options: list[str] | None) -> "Goals":
     return goals
 
 
-def numbers_in(path: Path | None) -> dict[str, float] | None:
-    """{name: number} of a JSON file; None without a path.
+def numbers_in(path: Path) -> dict[str, float]:
+    """{name: number} of a JSON file.
 
     Raises:
         ConfigError: the file cannot be read, or holds something else.
     """
-    if path is None:
-        return None
     from bimix_sweep import files
 
     try:
@@ -189,11 +217,21 @@ def numbers_in(path: Path | None) -> dict[str, float] | None:
         ) from error
     except ValueError as error:
         raise ConfigError(f"{path} is {error}") from error
-    if not isinstance(content, dict) or not all(
-        isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e300
-        for v in content.values()
-    ):
+    try:
+        return {name: _number_of(value) for name, value in content.items()}
+    except (AttributeError, ValueError):
         raise ConfigError(
             f'{path} needs to hold JSON like {{"web": 1.5, "code": 2}}: names and numbers'
-        )
-    return {name: float(value) for name, value in content.items()}
+        ) from None
+
+
+def _number_of(value: Any) -> float:
+    """A number of a JSON file, written as a number or as text with a unit.
+
+    Raises:
+        ValueError: the value is no number, or a very large one.
+    """
+    parsed = parse_number(value) if isinstance(value, str) else value
+    if isinstance(parsed, bool) or not isinstance(parsed, int | float) or not abs(parsed) < 1e300:
+        raise ValueError("no number")
+    return float(parsed)

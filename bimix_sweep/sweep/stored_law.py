@@ -49,6 +49,10 @@ class StoredLaw:
         """
         return self.law.problem or ProblemStatement(domains=DomainSet(names=self.law.domains))
 
+    def changes(self, problem: ProblemStatement) -> tuple[str, ...]:
+        """How a problem differs from the law's own one, in words; empty where it does not."""
+        return problem.differences(self.problem, self.law.targets)
+
     @property
     def recommended(self) -> Mixture:
         """The mixture that is recommended for the law's own problem.

@@ -187,7 +187,7 @@ def test_bounds_weights_and_token_caps_move_the_optimum(law, tmp_path):
     assert optimum("--max", "web=.2", "--min", "math=.5") == pytest.approx(
         {"web": 0.2, "math": 0.5, "code": 0.3}, abs=1e-5
     )
-    assert optimum("--weights", tmp_path / "w.json")["math"] > optimum()["math"] + 0.2
+    assert optimum("--weight", tmp_path / "w.json")["math"] > optimum()["math"] + 0.2
     assert (
         optimum(
             "--domain-tokens", tmp_path / "have.json", "--final-tokens", "2e9", "--max-epochs", "2"
@@ -283,7 +283,7 @@ def test_export_writes_names_for_paths_only_where_asked_and_says_what_it_did_not
         ),
         (
             ["optimum", "{law}", "--max", "web=lots", "-o", "x.json"],
-            "--max web=lots is not a number",
+            "--max web is 'lots'; need a number, such as 0.2, 20%",
         ),
         (
             [
@@ -338,7 +338,7 @@ def test_export_writes_names_for_paths_only_where_asked_and_says_what_it_did_not
             "max_epochs of the final run is 0; need a number above 0",
         ),
         (
-            ["optimum", "{law}", "--weights", "huge.json", "-o", "x.json"],
+            ["optimum", "{law}", "--weight", "huge.json", "-o", "x.json"],
             "huge.json needs to hold JSON like",
         ),
         (["optimum", "deep.json", "-o", "x.json"], "nested too deep"),
@@ -355,7 +355,7 @@ def test_export_writes_names_for_paths_only_where_asked_and_says_what_it_did_not
             "nosuch holds no sweep and no job; start one with: bimix-sweep run, or submit",
         ),
         (
-            ["optimum", "{law}", "--weights", "latin.json", "-o", "x.json"],
+            ["optimum", "{law}", "--weight", "latin.json", "-o", "x.json"],
             "latin.json is not UTF-8 text (unexpected end of data at byte 2)",
         ),
         (["predict", "latin.json", "m.csv", "-o", "x.csv"], "latin.json is not UTF-8 text"),

@@ -125,7 +125,7 @@ def test_a_table_of_losses_and_accuracies_lies_between_their_optima_as_the_weigh
     fine = mixtures(20_000, 3)
     for weight in (0.0, 0.5, 1.0):
         (tmp_path / "w.json").write_text(json.dumps({"exam": weight, "text": 1 - weight}))
-        recipe = optimum(tmp_path / "L.json", tmp_path / "R.json", "--weights", tmp_path / "w.json")
+        recipe = optimum(tmp_path / "L.json", tmp_path / "R.json", "--weight", tmp_path / "w.json")
         found = np.array([recipe["proportions"][name] for name in NAMES])
 
         def true(rows, weight=weight):

@@ -112,7 +112,7 @@ def test_options_that_repeat_the_sweep_s_own_question_ask_no_other(sweep, tmp_pa
     (tmp_path / "w.json").write_text(json.dumps({name: 2 * WEIGHTS[name] for name in NAMES}))
     said = call(
         *("optimum", folder / "LAW.json", "-o", tmp_path / "r.json", "--max", "web=1"),
-        *("--weights", tmp_path / "w.json", "--final-tokens", "1e12", "--max-epochs", "1"),
+        *("--weight", tmp_path / "w.json", "--final-tokens", "1e12", "--max-epochs", "1"),
     )
     assert "another problem" not in said
     assert Recipe.read(tmp_path / "r.json").proportions == pytest.approx(

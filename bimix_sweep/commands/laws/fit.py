@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bimix_sweep.commands.options import GoalOption, JsonFlag, RunsTable, goals_of, pairs
+from bimix_sweep.commands.options import (
+    GoalOption,
+    JsonFlag,
+    RunsTable,
+    goals_of,
+    number_option,
+    pairs,
+)
 from bimix_sweep.commands.printing import (
     check_outputs,
     print_json,
@@ -31,11 +38,11 @@ OwnDomains = Annotated[
         help="The domain whose held-out text a target is; default: the domain of the same name.",
     ),
 ]
-MinStep = Annotated[float | None, typer.Option(help="Leave out points before this step (warm-up).")]
+MinStep = Annotated[float | None, number_option("Leave out points before this step (warm-up).")]
 TokensPerStep = Annotated[
     float | None,
-    typer.Option(
-        help="Tokens of one step of the table; optimum then says how far the final run lies beyond "
+    number_option(
+        "Tokens of one step of the table; optimum then says how far the final run lies beyond "
         "the table's runs in tokens."
     ),
 ]

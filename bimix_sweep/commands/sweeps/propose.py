@@ -13,8 +13,8 @@ from bimix_sweep.commands.options import (
     MinOption,
     OutFolder,
     VersionChange,
-    bounds,
     goals_of,
+    named_numbers,
     parse_retry_failed,
 )
 from bimix_sweep.commands.printing import (
@@ -119,7 +119,7 @@ def propose(
     _check_options(source, kind, given)
     folder = None
     if kind == "TABLE":
-        lower, upper = bounds("--min", minimum), bounds("--max", maximum)
+        lower, upper = named_numbers("--min", minimum), named_numbers("--max", maximum)
         runs = LossTable.read(source, goals_of(goal))
         trials = propose_from_table(runs, count, lower=lower, upper=upper, seed=seed)
     else:

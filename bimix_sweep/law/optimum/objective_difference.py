@@ -36,6 +36,9 @@ class ObjectiveDifference:
     """(n,) 2.5 % quantile of the difference of the noise-free objectives."""
     high: Array
     """(n,) 97.5 % quantile of the difference of the noise-free objectives."""
+    by_target: Array
+    """(n, targets, 3) the same for the loss of each target: difference, 2.5 % and 97.5 %
+    quantile, as fractions of the reference's loss."""
 
 
 def objective_difference(
@@ -82,27 +85,35 @@ def objective_difference(
     steps = np.full(count, problem.step) if steps is None else np.asarray(steps, dtype=np.float64)
     sizes = np.full(count, np.nan) if sizes is None else np.asarray(sizes, dtype=np.float64)
     beside = np.tile(reference.as_array(law.domains), (count, 1))
-    values, values_beside = (
-        problem.objective(law.losses(points, steps, sizes)) for points in (rows, beside)
-    )
-    seed = (generator or np.random.default_rng(0)).integers(2**63)
-    ends = np.empty((2, count))
+    losses, losses_beside = (law.losses(points, steps, sizes) for points in (rows, beside))
+    values, values_beside = problem.objective(losses), problem.objective(losses_beside)
+    seed = int((generator or np.random.default_rng(0)).integers(2**63))
+    ends, by_target = np.empty((2, count)), np.empty((count, len(law.targets), 3))
+    by_target[:, :, 0] = losses / losses_beside - 1
     for start in range(0, count, CHUNK):
         part = slice(start, start + CHUNK)
-        belief = problem.posterior(
-            np.concatenate([rows[part], beside[part]]),
-            np.tile(steps[part], 2),
-            np.tile(sizes[part], 2),
-        )
-        ends[:, part] = _interval(problem, belief, np.random.default_rng(seed))
+        points = np.concatenate([rows[part], beside[part]])
+        belief = problem.posterior(points, np.tile(steps[part], 2), np.tile(sizes[part], 2))
+        ends[:, part], by_target[part, :, 1:] = _intervals(problem, belief, seed)
+    difference = values / values_beside - 1
     return ObjectiveDifference(
-        objective=values, difference=values / values_beside - 1, low=ends[0], high=ends[1]
+        objective=values, difference=difference, low=ends[0], high=ends[1], by_target=by_target
     )
 
 
-def _interval(problem: DecisionProblem, belief: Posterior, generator: np.random.Generator) -> Array:
-    """(2, n) quantiles of the differences of n mixtures to the n mixtures after them."""
-    drawn, beside = (
-        problem.objective(np.exp(draws)) for draws in belief.paired_draws(generator, NUM_DRAWS)
+def _intervals(problem: DecisionProblem, belief: Posterior, seed: int) -> tuple[Array, Array]:
+    """Computes quantiles of the differences of n mixtures to the n mixtures after them.
+
+    Args:
+        seed: of the posterior draws.
+
+    Returns:
+        (2, n) of the objective, and (n, targets, 2) of the losses.
+    """
+    generator = np.random.default_rng(seed)
+    drawn, beside = map(np.exp, belief.paired_draws(generator, NUM_DRAWS))
+    of_objective = np.quantile(
+        problem.objective(drawn) / problem.objective(beside) - 1, [0.025, 0.975], axis=0
     )
-    return np.asarray(np.quantile(drawn / beside - 1, [0.025, 0.975], axis=0))
+    of_losses = np.quantile(drawn / beside - 1, [0.025, 0.975], axis=0)
+    return np.asarray(of_objective), np.moveaxis(of_losses, 0, -1)

@@ -1,10 +1,10 @@
 """Changes parts of a stored decision problem, as the options of a command say."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bimix_sweep.errors import OptimumError
-from bimix_sweep.law.posterior.problem_statement import ProblemStatement
+from bimix_sweep.law.posterior.problem_statement import SAME, ProblemStatement
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.final_run import MAX_QUANTITY, FinalRun
 
@@ -25,6 +25,8 @@ class ProblemChange:
     """{domain: smallest proportion}."""
     upper: Mapping[str, float] | None = None
     """{domain: largest proportion}."""
+    fixed: Mapping[str, float] | None = None
+    """{domain: its proportion}: smallest and largest proportion in one."""
     available: Mapping[str, float] | None = None
     """{domain: tokens available}."""
     final: Mapping[str, float | None] | None = None
@@ -64,14 +66,23 @@ class ProblemChange:
         )
 
     def _check_names(self, domains: DomainSet) -> None:
-        for given in (self.lower, self.upper, self.available):
+        for given in (self.lower, self.upper, self.fixed, self.available):
             if unknown := next((name for name in given or {} if name not in domains.names), None):
                 raise OptimumError(
                     f"{unknown} is not a domain of the law; it knows {', '.join(domains.names)}"
                 )
 
     def _domains(self, domains: DomainSet) -> DomainSet:
-        columns = {"tokens": self.available, "lower": self.lower, "upper": self.upper}
+        fixed = self.fixed or {}
+        if twice := next(
+            (n for n in fixed if n in {**(self.lower or {}), **(self.upper or {})}), None
+        ):
+            raise OptimumError(f"--set and a bound are given for {twice}; give one of them")
+        columns = {
+            "tokens": self.available,
+            "lower": {**(self.lower or {}), **fixed},
+            "upper": {**(self.upper or {}), **fixed},
+        }
         bounds = {
             name: tuple(
                 (given or {}).get(domain, value)
@@ -90,3 +101,45 @@ class ProblemChange:
             if "max_epochs" in given:
                 raise OptimumError("--max-epochs is given without --final-tokens; give both")
         return whole
+
+
+def changed_weights(
+    given: Mapping[str, float], weights: Mapping[str, float] | None, targets: Sequence[str]
+) -> dict[str, float]:
+    """Returns the weights of all targets after some of them were stated.
+
+    Numbers for all targets are their weights, on any scale. Numbers for some targets are fractions
+    of the whole objective; the other targets share the rest in proportion to their weights before.
+
+    Args:
+        given: {target: number}.
+        weights: the weights before; a missing target counts 0, None: all count equally.
+        targets: targets of the law.
+
+    Raises:
+        OptimumError: an unknown target, a number that is no weight, or fractions that do not fit.
+    """
+    before = dict.fromkeys(targets, 1.0) if weights is None else weights
+    if unknown := [name for name in given if name not in targets]:
+        raise OptimumError(
+            f"--weight names {', '.join(unknown)}; the law's targets are {', '.join(targets)}"
+        )
+    for name, value in given.items():
+        if not 0 <= value <= MAX_QUANTITY:
+            raise OptimumError(f"--weight of {name} is {value:g}; need a number from 0")
+    others = {name: before.get(name, 0.0) for name in targets if name not in given}
+    if not others:
+        return dict(given)
+    rest, total = 1 - sum(given.values()), sum(others.values())
+    if rest < -SAME:
+        raise OptimumError(
+            f"the weights given sum to {1 - rest:g}, and {', '.join(others)} are not named; need "
+            "fractions of the whole with a sum of at most 1, or a weight for each target"
+        )
+    if rest > SAME and total == 0:
+        raise OptimumError(
+            f"the weights given sum to {1 - rest:g}, and the other targets have weight 0; need the "
+            "sum 1, or a weight for each target"
+        )
+    share = max(rest, 0.0) / total if total else 0.0
+    return {name: given.get(name, others.get(name, 0.0) * share) for name in targets}
