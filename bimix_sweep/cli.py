@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from bimix_sweep.commands.command_classes import OneThread, WithTrainers
 from bimix_sweep.commands.interrupts import keeping_interrupts
 from bimix_sweep.commands.laws.ask import ask
+from bimix_sweep.commands.laws.compare import compare
 from bimix_sweep.commands.laws.export import export
 from bimix_sweep.commands.laws.fit import fit
 from bimix_sweep.commands.laws.optimum import optimum
@@ -21,6 +22,7 @@ from bimix_sweep.commands.laws.predict import predict
 from bimix_sweep.commands.laws.replay import replay
 from bimix_sweep.commands.laws.table import table
 from bimix_sweep.commands.sweeps import jobs, running, setup
+from bimix_sweep.commands.sweeps.explain import explain
 from bimix_sweep.commands.sweeps.log import log
 from bimix_sweep.commands.sweeps.plan import plan
 from bimix_sweep.commands.sweeps.propose import propose
@@ -114,6 +116,8 @@ _CLASSES = {
             fit,
             predict,
             ask,
+            compare,
+            explain,
             optimum,
             replay,
             propose,
@@ -137,12 +141,14 @@ for _command in (
     jobs.stop,
     jobs.status,
     jobs.watch,
+    explain,
     log,
     propose,
     record,
     table,
     fit,
     ask,
+    compare,
     predict,
     optimum,
     replay,

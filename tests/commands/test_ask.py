@@ -4,51 +4,23 @@ import json
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
 from typer.testing import CliRunner
 
 from bimix_sweep.cli import app
-from bimix_sweep.law.fitting.fit_law import fit_law
-from bimix_sweep.law.posterior.problem_statement import FinalRun, ProblemStatement
-from bimix_sweep.mixture.domains import DomainSet, Mixture
-from tests.support.planted_tables import DOMAINS, mixtures_of, table_of, transfer_truth
-
-WEIGHTS = {"web": 0.2, "code": 0.5, "books": 0.2, "math": 0.1}
+from tests.support.planted_question import (
+    CAP,
+    WEIGHTS,
+    planted_law,
+    true_objective,
+    true_optimum,
+    write_law,
+)
+from tests.support.planted_tables import DOMAINS
 
 
 @pytest.fixture(scope="module")
 def law(tmp_path_factory):
-    """LAW.json whose problem has weights and a final run in which code is scarce."""
-    path = tmp_path_factory.mktemp("law") / "LAW.json"
-    fitted = fit_law(table_of(transfer_truth, mixtures_of(16), offset=5e-4, point=2e-4))
-    problem = ProblemStatement(
-        sweep="planted",
-        domains=DomainSet(names=DOMAINS, tokens=(1e13, 1e11, 1e13, 1e13)),
-        weights=WEIGHTS,
-        final=FinalRun(tokens=1e12),
-        today=Mixture.from_array(DOMAINS, [0.7, 0.1, 0.1, 0.1]),
-    )
-    content = fitted.to_json() | {"problem": problem.to_json()}
-    path.write_text(json.dumps(content))
-    return path
-
-
-def true_objective(r, weights):
-    losses = np.exp(transfer_truth(np.clip(r, 0, 1), 1000.0))
-    return float(losses @ [weights[name] for name in DOMAINS])
-
-
-def true_optimum(weights, bounds):
-    start = np.array([np.clip(0.25, low, high) for low, high in bounds])
-    solved = minimize(
-        true_objective,
-        start / start.sum(),
-        (weights,),
-        bounds=bounds,
-        constraints={"type": "eq", "fun": lambda r: r.sum() - 1},
-        options={"ftol": 1e-13, "maxiter": 300},
-    )
-    return solved.x
+    return write_law(tmp_path_factory.mktemp("law") / "LAW.json", planted_law())
 
 
 def ask(*words):
@@ -61,9 +33,6 @@ def asked(*words):
     return json.loads(ask(*words, "--json").stdout)
 
 
-CAP = 0.4  # of code: 4 passes over 1e11 tokens in a run of 1e12
-
-
 def test_without_options_the_recommended_mixture_is_shown(law):
     found = asked(law)
     best = true_optimum(WEIGHTS, [(0, 1), (0, CAP), (0, 1), (0, 1)])
@@ -71,7 +40,7 @@ def test_without_options_the_recommended_mixture_is_shown(law):
     assert true_objective(taken, WEIGHTS) < 1.001 * true_objective(best, WEIGHTS)
     assert found["mixture"] == found["recommended"]
     assert found["changes"] == []
-    assert found["difference"] == {"value": 0, "low": 0, "high": 0}
+    assert [*found["difference"].values()] == pytest.approx([0, 0, 0], abs=1e-9)
     assert found["passes"]["code"] == pytest.approx(10 * found["mixture"]["code"])
     said = ask(law).stdout
     assert "equal to that of the recommended mixture" in said

@@ -26,12 +26,7 @@ from bimix_sweep.errors import ConfigError
 from bimix_sweep.text import factor, printable
 
 if TYPE_CHECKING:
-    from bimix_sweep.law.optimum.what_if import Difference, Standing, WhatIf
-    from bimix_sweep.law.posterior.problem_statement import ProblemStatement
-    from bimix_sweep.sweep.stored_law import StoredLaw
-
-NOTHING = 5e-5
-"""Largest difference of two objectives, a fraction, that is printed as none."""
+    from bimix_sweep.law.optimum.what_if import Standing, WhatIf
 
 GivenMixture = Annotated[
     str | None,
@@ -103,7 +98,7 @@ def ask(
         print_json(_as_json(answer, changes, notes))
         return
     print_notes([*notes, *(f"asked: {change}" for change in changes)], err=True)
-    _print_answer(answer, _title(mixture, fixed), _weights(stored, problem))
+    _print_answer(answer, _title(mixture, fixed))
 
 
 def _title(mixture: str | None, fixed: list[str] | None) -> str:
@@ -113,21 +108,13 @@ def _title(mixture: str | None, fixed: list[str] | None) -> str:
     return "the best mixture" + (f" with {', '.join(fixed)} fixed" if fixed else "")
 
 
-def _weights(stored: "StoredLaw", problem: "ProblemStatement") -> dict[str, float]:
-    """{target: fraction of the objective}."""
-    weights = problem.weights or dict.fromkeys(stored.law.targets, 1.0)
-    total = sum(weights.values())
-    return {target: weights.get(target, 0.0) / total for target in stored.law.targets}
-
-
-def _print_answer(answer: "WhatIf", title: str, weights: dict[str, float]) -> None:
+def _print_answer(answer: "WhatIf", title: str) -> None:
     """Print an answer on one screen."""
     print_rows(title, _mixture_rows(answer))
-    print_rows(_predicted_title(answer), _target_rows(answer, weights))
+    print_rows(_predicted_title(answer), _target_rows(answer))
     found = answer.beside
     typer.echo(
-        f"objective {found.objective:.4g}, {_in_words(found.difference)} that of the recommended "
-        "mixture"
+        f"objective {found.objective:.4g}, {found.difference.words} that of the recommended mixture"
     )
     typer.echo(f"this mixture {_stands(answer.standing, answer.best.within)}")
     if answer.mixture != answer.recommended:
@@ -170,7 +157,7 @@ def _predicted_title(answer: "WhatIf") -> str:
     return "predicted losses" + (f" at {', '.join(beyond)}" if beyond else "")
 
 
-def _target_rows(answer: "WhatIf", weights: dict[str, float]) -> list[dict[str, Any]]:
+def _target_rows(answer: "WhatIf") -> list[dict[str, Any]]:
     """Table of the predicted losses and their differences to the recommended mixture: one row for
     each target."""
     return [
@@ -180,19 +167,10 @@ def _target_rows(answer: "WhatIf", weights: dict[str, float]) -> list[dict[str, 
             "95 %": f"{one.low:.4g} to {one.high:.4g}",
             "difference": f"{one.difference.value:+.2%}",
             "95 % of it": f"{one.difference.low:.2%} to {one.difference.high:.2%}",
-            "weight": f"{weights[target]:.3g}",
+            "weight": f"{answer.beside.weights[target]:.3g}",
         }
         for target, one in answer.beside.targets.items()
     ]
-
-
-def _in_words(difference: "Difference") -> str:
-    """`0.31% higher (95 %: 0.10% to 0.52%) than`, or `equal to`."""
-    if max(abs(difference.low), abs(difference.high)) < NOTHING:
-        return "equal to"
-    sign, word = (-1, "lower") if difference.value < 0 else (1, "higher")
-    low, high = sorted((sign * difference.low, sign * difference.high))
-    return f"{abs(difference.value):.2%} {word} (95 %: {low:.2%} to {high:.2%}) than"
 
 
 def _stands(standing: "Standing", within: float) -> str:

@@ -23,7 +23,7 @@ def answer(law: FittedLaw, problem: ProblemStatement, *, within: float = 0.005) 
     """
     best = best_mixture(law, problem, within=within)
     of_trials = replace(problem, at_final=False)
-    if _fidelity(law, problem) == _fidelity(law, of_trials):
+    if compared_fidelity(law, problem) == compared_fidelity(law, of_trials):
         return best
     small = best_mixture(law, of_trials, within=within)
     return replace(
@@ -53,7 +53,7 @@ def best_mixture(law: FittedLaw, problem: ProblemStatement, *, within: float = 0
         OptimumError: the law cannot solve the problem.
         MixtureError: the bounds leave no mixture.
     """
-    step, size = _fidelity(law, problem)
+    step, size = compared_fidelity(law, problem)
     return optimal_mixture(
         for_final_run(law, problem),
         problem.final_domains,
@@ -73,9 +73,11 @@ def for_final_run(law: FittedLaw, problem: ProblemStatement) -> FittedLaw:
     return law.for_run(problem.unique(law.domains))
 
 
-def _fidelity(law: FittedLaw, problem: ProblemStatement) -> tuple[float | None, float | None]:
-    """Step and size at which losses are compared; the size of the final run says nothing to a law
-    without sizes."""
+def compared_fidelity(
+    law: FittedLaw, problem: ProblemStatement
+) -> tuple[float | None, float | None]:
+    """Returns the step and size at which losses are compared, None for the largest fitted; the size
+    of the final run says nothing to a law without sizes."""
     step, size = problem.compared_at
     return step, problem.size if law.sizes is None else size
 

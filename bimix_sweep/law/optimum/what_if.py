@@ -23,6 +23,8 @@ from bimix_sweep.mixture.simplex import SUM_TOLERANCE, Array
 
 Z95 = 1.96
 """Half the width of a 95 % interval in standard deviations."""
+NOTHING = 5e-5
+"""Differences within this fraction on both ends of the interval are called none in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,15 @@ class Difference:
     """Lower end of its 95 % interval."""
     high: float
     """Upper end of its 95 % interval."""
+
+    @property
+    def words(self) -> str:
+        """`0.31% higher (95 %: 0.10% to 0.52%) than`, or `equal to`."""
+        if max(abs(self.low), abs(self.high)) < NOTHING:
+            return "equal to"
+        sign, word = (-1, "lower") if self.value < 0 else (1, "higher")
+        low, high = sorted((sign * self.low, sign * self.high))
+        return f"{abs(self.value):.2%} {word} (95 %: {low:.2%} to {high:.2%}) than"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +73,8 @@ class Beside:
     """Difference of the objective to that of the other mixture."""
     targets: Mapping[str, TargetPrediction]
     """{target: prediction}."""
+    weights: Mapping[str, float]
+    """{target: fraction of the objective}."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +208,15 @@ def beside(
             )
             for i, target in enumerate(law.targets)
         },
+        weights=_fractions(law, problem),
     )
+
+
+def _fractions(law: FittedLaw, problem: ProblemStatement) -> dict[str, float]:
+    """{target: fraction of the objective}."""
+    weights = dict.fromkeys(law.targets, 1.0) if problem.weights is None else problem.weights
+    total = sum(weights.get(target, 0.0) for target in law.targets)
+    return {target: weights.get(target, 0.0) / total for target in law.targets}
 
 
 def _values(law: FittedLaw, row: Array, steps: Array, sizes: Array | None) -> Array:

@@ -5,39 +5,16 @@ from functools import cache
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
 
-from bimix_sweep.law.fitting.fit_law import fit_law
 from bimix_sweep.law.optimum.what_if import what_if
 from bimix_sweep.law.posterior.problem_change import ProblemChange
 from bimix_sweep.law.posterior.problem_statement import FinalRun, ProblemStatement
 from bimix_sweep.mixture.domains import DomainSet, Mixture
-from tests.support.planted_tables import DOMAINS, mixtures_of, table_of, transfer_truth
+from tests.support.planted_question import WEIGHTS, planted_law, true_objective, true_optimum
+from tests.support.planted_tables import DOMAINS, transfer_truth
 
-WEIGHTS = {"web": 0.2, "code": 0.5, "books": 0.2, "math": 0.1}
 PROBLEM = ProblemStatement(domains=DomainSet(names=DOMAINS), weights=WEIGHTS)
-
-
-@cache
-def law():
-    return fit_law(table_of(transfer_truth, mixtures_of(16), offset=5e-4, point=2e-4))
-
-
-def true_objective(r, weights=WEIGHTS):
-    return float(np.exp(transfer_truth(np.asarray(r), 1000.0)) @ [weights[n] for n in DOMAINS])
-
-
-def true_optimum(weights=WEIGHTS, bounds=((0, 1),) * 4):
-    """The best mixture of the truth, found by scipy."""
-    start = np.array([np.clip(0.25, low, high) for low, high in bounds])
-    solved = minimize(
-        lambda r: true_objective(np.clip(r, 0, 1), weights),
-        start,
-        bounds=bounds,
-        constraints={"type": "eq", "fun": lambda r: r.sum() - 1},
-        options={"ftol": 1e-13, "maxiter": 300},
-    )
-    return solved.x
+law = cache(planted_law)
 
 
 def mixture(r):
