@@ -27,7 +27,7 @@ from pydantic import (
 from bimix_sweep import files
 from bimix_sweep.errors import ExportError
 from bimix_sweep.export.validation_error import explain
-from bimix_sweep.parsing import parse_yaml
+from bimix_sweep.parsing import parse_number, parse_yaml
 
 Text = Annotated[str, Field(min_length=1)]
 """Text that is not empty."""
@@ -52,11 +52,10 @@ def _checked_tokens(value: Any) -> Any:
 
 
 def _number(value: Any) -> float:
-    """The number that YAML holds; 0 if it holds none.
-
-    YAML 1.1 reads a number such as 2.0e9, without a sign in its exponent, as text.
-    """
+    """The number that YAML holds, or that its text states (`2.0e9`, `300B`); 0 if it holds none."""
     try:
+        if isinstance(value, str):
+            return parse_number(value)
         return 0.0 if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         return 0.0

@@ -41,7 +41,7 @@ def test_without_options_the_recommended_mixture_is_shown(law):
     assert found["mixture"] == found["recommended"]
     assert found["changes"] == []
     assert [*found["difference"].values()] == pytest.approx([0, 0, 0], abs=1e-9)
-    assert found["passes"]["code"] == pytest.approx(10 * found["mixture"]["code"])
+    assert found["passes"]["code"] == pytest.approx(2.5 * found["mixture"]["code"])
     said = ask(law).stdout
     assert "equal to that of the recommended mixture" in said
     assert "the recommended one" not in said
@@ -107,7 +107,7 @@ def test_a_weight_is_a_fraction_of_the_objective_and_the_rest_keeps_its_ratios(l
     [
         (("today",), [0.7, 0.1, 0.1, 0.1]),
         (("uniform",), [0.25] * 4),
-        (("natural",), [10 / 30.1, 0.1 / 30.1, 10 / 30.1, 10 / 30.1]),
+        (("natural",), [10 / 30.4, 0.4 / 30.4, 10 / 30.4, 10 / 30.4]),
         (("m.json",), [0.25, 0.25, 0.5, 0]),
     ],
 )

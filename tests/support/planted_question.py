@@ -6,13 +6,14 @@ import numpy as np
 from scipy.optimize import minimize
 
 from bimix_sweep.law.fitting.fit_law import fit_law
-from bimix_sweep.law.posterior.problem_statement import FinalRun, ProblemStatement
+from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.final_run import FinalRun
 from tests.support.planted_tables import DOMAINS, mixtures_of, table_of, transfer_truth
 
 WEIGHTS = {"web": 0.2, "code": 0.5, "books": 0.2, "math": 0.1}
 CAP = 0.4
-"""Of code: 4 passes over 1e11 tokens in a run of 1e12."""
+"""Of code: one pass over 4e11 tokens in a run of 1e12."""
 
 
 def planted_law(seed=0):
@@ -24,9 +25,9 @@ def write_law(path, law, **changes):
     """LAW.json whose problem has weights and a final run in which code is scarce."""
     problem = ProblemStatement(
         sweep="planted",
-        domains=DomainSet(names=DOMAINS, tokens=(1e13, 1e11, 1e13, 1e13)),
+        domains=DomainSet(names=DOMAINS, tokens=(1e13, 4e11, 1e13, 1e13)),
         weights=WEIGHTS,
-        final=FinalRun(tokens=1e12, max_epochs=4),
+        final=FinalRun(tokens=1e12, max_epochs=1),
         today=Mixture.from_array(DOMAINS, [0.7, 0.1, 0.1, 0.1]),
     )
     path.write_text(json.dumps(law.to_json() | {"problem": problem.to_json() | changes}))

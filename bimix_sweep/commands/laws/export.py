@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from bimix_sweep.commands.options import JsonFlag
+from bimix_sweep.commands.options import JsonFlag, number_option
 from bimix_sweep.commands.printing import (
     check_outputs,
     print_json,
@@ -44,7 +44,7 @@ NamesFlag = Annotated[
 
 MinProportion = Annotated[
     float | None,
-    typer.Option(help="Leave out domains below this proportion; the others grow in proportion."),
+    number_option("Leave out domains below this proportion; the others grow in proportion."),
 ]
 FloorFlag = Annotated[
     bool,

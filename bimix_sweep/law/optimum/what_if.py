@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bimix_sweep.law.optimum.answer import best_mixture
+from bimix_sweep.law.optimum.answer import best_mixture, for_final_run
 from bimix_sweep.law.optimum.decision_problem import DecisionProblem
 from bimix_sweep.law.optimum.objective_difference import objective_difference
 from bimix_sweep.law.optimum.optimal_mixture import Optimum
@@ -109,8 +109,8 @@ class WhatIf:
     regret: Regret | None
     """Expected loss of deciding for the mixture; None where it is a given one."""
     passes: Mapping[str, float | None]
-    """{domain: passes of the final run over its tokens}; None where their number is not known,
-    empty where the tokens of the final run are not stated."""
+    """{domain: passes of the final run over its tokens}; None where its tokens are not known, empty
+    where this is so for all domains, or the tokens of the final run are not stated."""
 
 
 def what_if(
@@ -141,7 +141,7 @@ def what_if(
     asked = best if fixed is None else best_mixture(law, fixed, within=within)
     taken = asked.mixture if mixture is None else mixture
     decision = DecisionProblem.of(
-        law,
+        for_final_run(law, problem),
         problem.final_domains,
         weights=problem.weights,
         objective=problem.objective,
@@ -171,11 +171,12 @@ def beside(
     step: float,
     size: float | None,
 ) -> Beside:
-    """Predicts the losses of a mixture and how they differ from those of another one.
+    """Predicts the losses of a mixture and how they differ from those of another one, in runs that
+    repeat domains as the final run does.
 
     Args:
         law: fitted losses.
-        problem: decision problem, for weights and objective.
+        problem: decision problem, for weights, objective and final run.
         mixture: mixture in question.
         other: mixture to compare with.
         step, size: fidelity at which the losses are predicted.
@@ -183,6 +184,7 @@ def beside(
     Raises:
         LawError, MixtureError, OptimumError: the law cannot predict it.
     """
+    law = for_final_run(law, problem)
     row, steps = mixture.as_array(law.domains)[None], np.array([step])
     sizes = None if size is None else np.array([size])
     found = objective_difference(
@@ -248,10 +250,10 @@ def _standing(decision: DecisionProblem, best: Optimum, mixture: Mixture) -> Sta
 
 
 def _passes(problem: ProblemStatement, mixture: Mixture) -> dict[str, float | None]:
-    if problem.final is None or problem.final.tokens is None:
+    names = problem.domains.names
+    if (unique := problem.unique(names)) is None:
         return {}
-    domains, proportions = problem.domains, mixture.as_array(problem.domains.names)
     return {
-        name: float(problem.final.tokens * proportion / tokens) if math.isfinite(tokens) else None
-        for name, tokens, proportion in zip(domains.names, domains.tokens, proportions, strict=True)
+        name: float(proportion / part) if math.isfinite(part) else None
+        for name, part, proportion in zip(names, unique, mixture.as_array(names), strict=True)
     }

@@ -8,8 +8,9 @@ import pytest
 
 from bimix_sweep.law.optimum.what_if import what_if
 from bimix_sweep.law.posterior.problem_change import ProblemChange
-from bimix_sweep.law.posterior.problem_statement import FinalRun, ProblemStatement
+from bimix_sweep.law.posterior.problem_statement import ProblemStatement
 from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.final_run import FinalRun
 from tests.support.planted_question import WEIGHTS, planted_law, true_objective, true_optimum
 from tests.support.planted_tables import DOMAINS, transfer_truth
 
@@ -86,3 +87,18 @@ def test_a_mixture_beyond_a_cap_breaks_it_and_passes_are_tokens_over_available_o
         {"web": 0.04, "code": 3.0, "books": None, "math": 0.01}, nan_ok=True
     )
     assert found.recommended_standing.broken == ()
+
+
+def test_text_that_the_final_run_repeats_is_worth_less_than_new_text():
+    scarce = DomainSet(names=DOMAINS, tokens=(1e12, 1e10, 1e12, 1e12))
+    plenty = DomainSet(names=DOMAINS, tokens=(1e12, 1e12, 1e12, 1e12))
+    final = FinalRun(tokens=1e11, max_epochs=16)
+    asked, other = mixture([0.2, 0.6, 0.1, 0.1]), mixture([0.6, 0.05, 0.25, 0.1])
+    repeated, new = (
+        what_if(law(), replace(PROBLEM, domains=domains, final=final), other, mixture=asked)
+        for domains in (scarce, plenty)
+    )
+    assert repeated.passes["code"] == pytest.approx(6)
+    for target in DOMAINS:
+        assert repeated.beside.targets[target].loss > new.beside.targets[target].loss
+    assert repeated.beside.difference.value > new.beside.difference.value
