@@ -181,6 +181,18 @@ def snapshot_of(
     )
 
 
+def trials_to_go(history: SweepHistory) -> int:
+    """Largest number of trials that the sweep still runs to its end; it may stop earlier."""
+    if history.complete:
+        return 0
+    records = history.state.trials.values()
+    confirmed = sum(record.role == "confirmation" for record in records)
+    coming = _num_confirmation_trials(history) - confirmed + len(history.running())
+    if history.confirmation is None and history.decision is None:
+        coming += history.spec.max_trials - history.state.trial_record.num_proposed
+    return max(0, coming)
+
+
 def _rows(history: SweepHistory) -> list[TrialRow]:
     """The running trials and the latest `RECENT` trials, in order."""
     records = history.state.trials

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from bimix_sweep import locations
-from bimix_sweep.sweep.history.snapshot import Snapshot, duration
+from bimix_sweep.sweep.history.history import SweepHistory
+from bimix_sweep.sweep.history.snapshot import Snapshot, duration, trials_to_go
 from bimix_sweep.sweep.jobs.job_file import JobState
 from bimix_sweep.sweep.views.follower import Follower
 from bimix_sweep.sweep.views.terminal import Progress, view
@@ -19,7 +20,10 @@ from bimix_sweep.text import printable
 
 
 def state_line(folder: str, follower: Follower, now: float | None = None) -> str:
-    """Says in one line whether a driver works on the sweep, as far as the sweep's folder shows."""
+    """Says in one line whether a driver works on the sweep, as far as the sweep's folder shows.
+
+    For a stopped sweep the line begins with `stopped` and ends with the next command.
+    """
     if follower.complete:
         return f"complete; its results are in {folder}"
     ago = (
@@ -27,31 +31,41 @@ def state_line(folder: str, follower: Follower, now: float | None = None) -> str
         if follower.last_at is None
         else f"last event {duration(max(0.0, (now or time.time()) - follower.last_at))} ago"
     )
-    elsewhere = follower.history is not None and follower.history.elsewhere
-    worker = (
-        f"its trials run elsewhere; mixtures to run: bimix-sweep propose {folder}"
-        if elsewhere
-        else _driver(folder)
-    )
-    return ", ".join(part for part in (ago, worker) if part)
-
-
-def _driver(folder: str) -> str:
-    """Describes the process that holds the driver lock."""
+    history = follower.history
+    if history is not None and history.elsewhere:
+        worker = f"its trials run elsewhere; mixtures to run: bimix-sweep propose {folder}"
+        return ", ".join(part for part in (ago, worker) if part)
     if locations.is_uri(folder):
-        return ""
+        return ago
+    works, driven = _driver(folder)
+    reasons = ", ".join(part for part in (driven, ago) if part)
+    if works:
+        return reasons
+    to_go = "" if history is None else f", at most {trials_to_go(history)} trials to go"
+    return f"stopped{to_go} ({reasons}); go on with: bimix-sweep resume {folder}"
+
+
+def _driver(folder: str) -> tuple[bool, str]:
+    """Whether a process works on the sweep, as its driver lock shows, and that in words."""
     try:
         holder = driver(folder)
     except OSError:
-        return f"no driver works on it; go on with: bimix-sweep resume {folder}"
+        return False, "no driver works on it"
     _, pid, _, host = holder.split()
     if host == socket.gethostname():
         with contextlib.suppress(PermissionError):
             try:
                 os.kill(int(pid), 0)
             except (ProcessLookupError, OverflowError):
-                return f"its driver was killed; go on with: bimix-sweep resume {folder}"
-    return f"driver: {holder}"
+                return False, "its driver was killed"
+    return True, f"driver: {holder}"
+
+
+def last_failure(history: SweepHistory | None) -> str:
+    """The last trial that failed and why, in one line; empty where none failed."""
+    records = history.state.trials.values() if history is not None else ()
+    failed = [record for record in records if record.state == "failed"]
+    return printable(f"last failure: {failed[-1].trial}: {failed[-1].failure}") if failed else ""
 
 
 def as_json_value(
@@ -63,6 +77,8 @@ def as_json_value(
         "complete": follower.complete,
         "events": follower.num_events,
         "last_event_at": follower.last_at,
+        "state": state_line(folder, follower),
+        "trials_to_go": None if follower.history is None else trials_to_go(follower.history),
     }
     value["job"] = (
         None
@@ -110,8 +126,10 @@ def print_status(
     if snapshot is None:
         console.print(Text(f"{folder}: the sweep has not begun"))
     else:
-        console.print(view(snapshot))
-        console.print(Text(state_line(folder, follower)))
+        console.print(view(snapshot, console.size if console.is_terminal else None))
+        if failure := last_failure(follower.history):
+            console.print(Text(failure), soft_wrap=True)
+        console.print(Text(state_line(folder, follower)), soft_wrap=True)
     if job is not None:
         console.print(
             Text(

@@ -16,7 +16,9 @@ from bimix_sweep.sweep.history.snapshot import Snapshot, describe, duration
 from bimix_sweep.text import printable
 
 SHOWN_TRIALS = 12
-"""Rows of the table; the table omits trials that were proposed earlier."""
+"""Most rows of the table; the table omits trials that were proposed earlier."""
+NOT_ROWS = 11
+"""Rows of a view beside those of its trials and domains: titles, times, decision, last line."""
 SUMMARY_SECONDS = 30.0
 """Seconds between the lines of a log that summarise the progress of the whole sweep."""
 
@@ -66,27 +68,50 @@ class Progress:
                 redirect_stderr=False,
             )
             self._live.start()
-        self._live.update(view(snapshot), refresh=True)
+        self._live.update(view(snapshot, self.console.size), refresh=True)
 
 
-def view(snapshot: Snapshot) -> RenderableType:
-    """Draws a snapshot: table of trials, optimum with region, decision and times."""
-    table = Table(box=None, pad_edge=False, title=Text(_title(snapshot)), title_justify="left")
-    rows = [*snapshot.trials][-SHOWN_TRIALS:]
+def view(snapshot: Snapshot, size: tuple[int, int] | None = None) -> RenderableType:
+    """Draws a snapshot: times and decision, optimum with region, and the latest trials.
+
+    What decides comes first, because a terminal cuts a view that is too tall at its end.
+
+    Args:
+        snapshot: the sweep at one moment.
+        size: columns and rows of the terminal; None: no limit, as for a pipe.
+    """
+    parts: list[RenderableType] = [Text(_title(snapshot)), Text(_times(snapshot))]
+    parts += [Text(snapshot.decision)] if snapshot.decision else []
+    rows = SHOWN_TRIALS
+    if snapshot.optimum is not None:
+        shown = len(snapshot.optimum) if size is None else max(3, size[1] // 4)
+        parts += [Text(), _optimum_table(snapshot, shown)]
+        rows = rows if size is None else size[1] - NOT_ROWS - min(shown, len(snapshot.optimum))
+    parts += [Text(), _trial_table(snapshot, max(3, min(rows, SHOWN_TRIALS)), size is not None)]
+    parts += [
+        Text(line)
+        for line in (*snapshot.lines[-1:], *(snapshot.not_tested if snapshot.decision else ()))
+        if line
+    ]
+    return Group(*parts)
+
+
+def _trial_table(snapshot: Snapshot, count: int, narrow: bool) -> Table:
+    """Table of the latest trials.
+
+    Args:
+        count: number of trials.
+        narrow: fit the table into the width of the console by cutting the mixtures.
+    """
+    table = Table(box=None, pad_edge=False, expand=narrow)
+    rows = [*snapshot.trials][-count:]
     sized = any(row.size is not None for row in rows)
     several = any(row.steps != snapshot.steps for row in rows)
-    for name in (
-        "trial",
-        *(("size",) if sized else ()),
-        *(("steps",) if several else ()),
-        "why",
-        "progress",
-        "loss",
-        "mixture",
-    ):
-        table.add_column(
-            name, justify="right" if name in ("size", "steps", "loss") else "left", no_wrap=True
-        )
+    names = ["trial", *["size"] * sized, *["steps"] * several, "why", "progress", "loss"]
+    for name in names:
+        right = name in ("size", "steps", "loss")
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    table.add_column("mixture", no_wrap=True, ratio=1 if narrow else None)
     for row in rows:
         table.add_row(
             Text(row.trial),  # rich reads no markup in a Text
@@ -99,36 +124,26 @@ def view(snapshot: Snapshot) -> RenderableType:
             "" if row.objective is None else f"{row.objective:.4f}",
             Text(describe(row.mixture)),
         )
-    parts: list[RenderableType] = [table]
-    if snapshot.optimum is not None:
-        bars = Table(
-            box=None,
-            pad_edge=False,
-            title="predicted optimum and the region that is as good",
-            title_justify="left",
-        )
-        for name in ("domain", "proportion", "region", ""):
-            bars.add_column(name, no_wrap=True)
-        for name, proportion in snapshot.optimum.items():
+    return table
+
+
+def _optimum_table(snapshot: Snapshot, count: int) -> Table:
+    """Table of the predicted optimum: the `count` largest domains, in the order of the sweep."""
+    optimum = snapshot.optimum or {}
+    largest = sorted(optimum, key=lambda name: -optimum[name])[:count]
+    others = len(optimum) - len(largest)
+    title = "predicted optimum and the region that is as good"
+    if others:
+        title += f"; {others} domains with less are not shown"
+    bars = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    for name in ("domain", "proportion", "region", ""):
+        bars.add_column(name, no_wrap=True)
+    for name, proportion in optimum.items():
+        if name in largest:
             low, high = snapshot.region.get(name, (proportion, proportion))
-            bars.add_row(
-                Text(name),
-                f"{proportion:.3f}",
-                f"{low:.2f}-{high:.2f}",
-                _bar(proportion, low, high),
-            )
-        parts += [Text(), bars]
-    parts += [
-        Text(line)
-        for line in (
-            *snapshot.lines[-1:],
-            snapshot.decision,
-            *(snapshot.not_tested if snapshot.decision else ()),
-            _times(snapshot),
-        )
-        if line
-    ]
-    return Group(*parts)
+            cells = (f"{proportion:.3f}", f"{low:.2f}-{high:.2f}", _bar(proportion, low, high))
+            bars.add_row(Text(name), *cells)
+    return bars
 
 
 def _title(snapshot: Snapshot) -> str:

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from io import StringIO
 
 from rich.console import Console
@@ -78,6 +79,34 @@ def test_the_view_shows_trials_optimum_region_and_time_left():
     ):
         assert part in text
     assert "predicted optimum" not in drawn(snapshot(optimum=None, region={}))
+
+
+def test_a_terminal_of_80_columns_and_24_rows_cuts_nothing_that_decides():
+    mixture = {f"domain-{n:02d}": 1 / 17 for n in range(17)}
+    reason = "replicate, regret -3.6e-05"
+    rows = [
+        replace(row(f"confirm-predicted-{n}"), reason=reason, mixture=mixture) for n in range(12)
+    ]
+    optimum = mixture | {"domain-00": 0.04, "domain-16": 2 / 17 - 0.04}
+    value = snapshot(trials=rows, optimum=optimum, region={})
+    console = Console(file=StringIO(), width=80, height=24, force_terminal=False)
+    console.print(view(value, (80, 24)))
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    seen = "\n".join(lines[:23])
+    for part in (
+        "12 finished",
+        "left",
+        "regret may be 0.300%",
+        "domain-16",
+        "11 domains with less",
+    ):
+        assert part in seen, part
+    assert "domain-00  0.040" not in seen
+    last = next(line for line in lines if line.startswith("confirm-predicted-11"))
+    assert lines.index(last) < 23
+    for part in (reason, "done", "3.5000"):
+        assert part in last, part
 
 
 def test_elsewhere_than_on_a_terminal_every_line_is_printed_once_and_whole():
