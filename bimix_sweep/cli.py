@@ -22,6 +22,7 @@ from bimix_sweep.commands.laws.predict import predict
 from bimix_sweep.commands.laws.replay import replay
 from bimix_sweep.commands.laws.table import table
 from bimix_sweep.commands.sweeps import jobs, running, setup
+from bimix_sweep.commands.sweeps.entropy import entropy
 from bimix_sweep.commands.sweeps.explain import explain
 from bimix_sweep.commands.sweeps.log import log
 from bimix_sweep.commands.sweeps.plan import plan
@@ -134,6 +135,7 @@ for _command in (
     setup.prepare,
     running.schema,
     plan,
+    entropy,
     running.run,
     running.resume,
     running.extend,

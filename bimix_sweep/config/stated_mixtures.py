@@ -1,8 +1,8 @@
-"""Mixtures that sweep.yaml states beside the domains: today's mixture, and the prior."""
+"""Mixtures that sweep.yaml states beside the domains: today's mixture, the prior, and mixtures to
+try first."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self
 
 import numpy as np
 
@@ -10,12 +10,15 @@ from bimix_sweep.config.stated_sections import PriorConfig
 from bimix_sweep.errors import MixtureError
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE
-from bimix_sweep.mixture.stated_mixture import StatedMixture, natural_mixture
+from bimix_sweep.mixture.stated_mixture import StatedMixture, entropy_mixture, natural_mixture
+
+Stated = Mapping[str, float] | str
+"""A mixture as a key states it: numbers for domains, or one of the names that the key allows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatedMixtures:
-    """Today's mixture and the prior, over all domains of a sweep."""
+    """Today's mixture, the prior and the first mixtures, over all domains of a sweep."""
 
     today: Mixture | None
     """Today's mixture, as stated, which may lie outside the bounds; None where not stated."""
@@ -23,82 +26,114 @@ class StatedMixtures:
     """Mixture that the recommended one stays near; None where there is none."""
     kl: float
     """Strength of the pull to `prior`: objective per nat of divergence; 0 without a prior."""
+    first: tuple[Mixture, ...]
+    """Mixtures to try after the uniform and the natural one, inside the bounds."""
     notes: tuple[str, ...]
     """Sentences that say what was normalised or left out, and what follows from it."""
 
-    @classmethod
-    def of(
-        cls,
-        today: Mapping[str, float] | Literal["natural"] | None,
-        prior: PriorConfig | None,
-        domains: DomainSet,
-    ) -> Self:
-        """Resolves the keys `today` and `prior`.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatedKeys:
+    """The keys `today`, `prior` and `first` as the file states them."""
+
+    today: Stated | None
+    prior: PriorConfig | None
+    first: Sequence[Stated]
+
+    @property
+    def asks_entropy(self) -> bool:
+        """Whether a key names the entropy mixture."""
+        return "entropy" in (self.today, self.prior and self.prior.mixture, *self.first)
+
+    def resolved(self, domains: DomainSet, entropy: Mixture | None = None) -> StatedMixtures:
+        """The mixtures that the keys state.
 
         Args:
-            today, prior: values of the keys.
             domains: domains with their tokens and with the bounds, caps included.
+            entropy: entropy mixture of the domains; None where it is not known.
 
         Raises:
-            MixtureError: a mixture cannot be read, or the bounds exclude the prior.
+            MixtureError: a mixture cannot be read or is not known, or the bounds exclude the prior.
         """
-        today_mixture, notes = _resolved("today", today, domains)
-        notes += _outside(today_mixture, domains)
-        if prior is None:
-            return cls(today=today_mixture, prior=None, kl=0.0, notes=notes)
-        if prior.mixture != "today":
-            pulled_to, more = _resolved("prior.mixture", prior.mixture, domains)
-        elif today_mixture is None:
-            raise MixtureError("prior.mixture is today, and today is not stated; state it")
-        else:
-            pulled_to, more = today_mixture, ()
-        if pulled_to is not None and prior.kl > 0:
-            more += _not_held(pulled_to, domains)
-        return cls(today=today_mixture, prior=pulled_to, kl=prior.kl, notes=notes + more)
+        known = _Known(domains=domains, entropy=entropy)
+        today, prior, early = None, None, []
+        notes: tuple[str, ...] = ()
+        if self.today is not None:
+            today, notes = known.resolved("today", self.today)
+            notes += _outside(today, domains)
+        known = replace(known, today=today)
+        if self.prior is not None:
+            prior, more = known.resolved("prior.mixture", self.prior.mixture)
+            notes += more + (_not_held(prior, domains) if self.prior.kl > 0 else ())
+        for number, stated in enumerate(self.first, 1):
+            mixture, more = known.resolved(what := f"mixture {number} of first", stated)
+            early.append(domains.nearest(mixture.as_array(domains.names)))
+            notes += more + _moved(what, mixture, domains)
+        return StatedMixtures(
+            today=today,
+            prior=prior,
+            kl=0.0 if self.prior is None else self.prior.kl,
+            first=tuple(early),
+            notes=notes,
+        )
 
-    @classmethod
-    def early_notes(
-        cls,
-        today: Mapping[str, float] | Literal["natural"] | None,
-        prior: PriorConfig | None,
-        domains: DomainSet,
-        *,
-        counted: bool,
-    ) -> tuple[str, ...]:
-        """Checks the keys before the text of the domains is counted, and returns the notes.
+    def early_notes(self, domains: DomainSet, *, counted: bool) -> tuple[str, ...]:
+        """Checks the keys before the text of the domains is read, and returns the notes.
 
         Args:
-            today, prior, domains: as for `of`.
-            counted: whether the tokens that the file does not state will be counted.
+            domains: as for `resolved`.
+            counted: whether the text will be read, which gives the tokens that the file does not
+                state, and the entropy mixture.
 
         Raises:
-            MixtureError: as for `of`.
+            MixtureError: as for `resolved`.
         """
-        if counted:
-            tokens = np.where(np.isinf(domains.tokens), 1.0, domains.tokens)
-            domains = replace(domains, tokens=tuple(tokens.tolist()))
-        return cls.of(today, prior, domains).notes
+        if not counted:
+            return self.resolved(domains).notes
+        tokens = np.where(np.isinf(domains.tokens), 1.0, domains.tokens)
+        domains = replace(domains, tokens=tuple(tokens.tolist()))
+        return self.resolved(domains, domains.uniform()).notes
 
 
-def _resolved(
-    what: str, stated: Mapping[str, float] | str | None, domains: DomainSet
-) -> tuple[Mixture | None, tuple[str, ...]]:
-    """The mixture of one key and the notes on it."""
-    if stated is None:
-        return None, ()
-    if isinstance(stated, str):
-        return natural_mixture(what, domains), ()
-    read = StatedMixture.of(what, stated, domains)
-    return read.mixture, read.notes
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What the names of mixtures stand for."""
+
+    domains: DomainSet
+    entropy: Mixture | None
+    today: Mixture | None = None
+
+    def resolved(self, what: str, stated: Stated) -> tuple[Mixture, tuple[str, ...]]:
+        """The mixture of one key and the notes on it."""
+        if stated == "natural":
+            return natural_mixture(what, self.domains), ()
+        if stated == "entropy":
+            return entropy_mixture(what, self.domains, self.entropy), ()
+        if stated == "today":
+            if self.today is None:
+                raise MixtureError(f"{what} is today, and today is not stated; state it")
+            return self.today, ()
+        assert not isinstance(stated, str)  # noqa: S101
+        read = StatedMixture.of(what, stated, self.domains)
+        return read.mixture, read.notes
 
 
-def _outside(today: Mixture | None, domains: DomainSet) -> tuple[str, ...]:
+def _outside(today: Mixture, domains: DomainSet) -> tuple[str, ...]:
     """A note where today's mixture lies outside the bounds."""
-    if today is None or not (broken := domains.broken(today.as_array(domains.names))):
+    if not (broken := domains.broken(today.as_array(domains.names))):
         return ()
     return (
         f"today's mixture breaks the bounds of {domains.bounds_in_words(broken)}; it is trained as "
         "stated, as the baseline, and is not recommended",
+    )
+
+
+def _moved(what: str, first: Mixture, domains: DomainSet) -> tuple[str, ...]:
+    """A note where a first mixture lies outside the bounds."""
+    if not (broken := domains.broken(first.as_array(domains.names))):
+        return ()
+    return (
+        f"{what} breaks the bounds of {domains.bounds_in_words(broken)} and is moved into them",
     )
 
 

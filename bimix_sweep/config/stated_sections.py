@@ -1,4 +1,4 @@
-"""Keys of sweep.yaml that state mixtures (`today`, `prior`) and what follows from the weights."""
+"""Keys of sweep.yaml that state mixtures (`today`, `prior`, `first`) and what follows from the weights."""
 
 import math
 from collections import Counter
@@ -33,18 +33,35 @@ def _stated_mixture(*words: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-Today = Annotated[dict[str, float] | Literal["natural"] | None, _stated_mixture("natural")]
+Today = Annotated[
+    dict[str, float] | Literal["natural", "entropy"] | None, _stated_mixture("natural", "entropy")
+]
 """Mixture that a team trains on now."""
+MAX_FIRST = 3
+"""Largest number of stated first mixtures: with the uniform and the natural mixture as many as a
+sweep has first mixtures at least."""
+First = Annotated[
+    tuple[
+        Annotated[
+            dict[str, float] | Literal["entropy", "today"], _stated_mixture("entropy", "today")
+        ],
+        ...,
+    ],
+    Field(max_length=MAX_FIRST),
+]
+"""Mixtures to try after the uniform and the natural one."""
 
 
 class PriorConfig(Section):
     """Mixture that the recommended one stays near, and how strongly."""
 
     mixture: Annotated[
-        dict[str, float] | Literal["natural", "today"], _stated_mixture("natural", "today")
+        dict[str, float] | Literal["natural", "entropy", "today"],
+        _stated_mixture("natural", "entropy", "today"),
     ] = Field(
         description="Mixture to stay near: proportions or numbers of tokens, natural (the "
-        "proportions of the available tokens), or today (the key today)"
+        "proportions of the available tokens), entropy (by the text's conditional entropy), or "
+        "today (the key today)"
     )
     kl: float = Field(
         ge=0,

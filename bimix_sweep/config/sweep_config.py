@@ -21,8 +21,8 @@ from bimix_sweep.config.sections import (
     StopConfig,
     TargetConfig,
 )
-from bimix_sweep.config.stated_mixtures import StatedMixtures
-from bimix_sweep.config.stated_sections import PriorConfig, Today, shared_weights
+from bimix_sweep.config.stated_mixtures import StatedKeys, StatedMixtures
+from bimix_sweep.config.stated_sections import First, PriorConfig, Today, shared_weights
 from bimix_sweep.config.text_sections import DataConfig, DomainConfig
 from bimix_sweep.config.token_sections import StatedTokenizer, TokensConfig
 from bimix_sweep.config.tracking_sections import TrackingConfig
@@ -33,7 +33,7 @@ from bimix_sweep.config.trainer_sections import (
 )
 from bimix_sweep.config.yaml_file import absolute, explain, read_mapping
 from bimix_sweep.errors import ConfigError, MixtureError
-from bimix_sweep.mixture.domains import MAX_DOMAINS, DomainSet, check_names
+from bimix_sweep.mixture.domains import MAX_DOMAINS, DomainSet, Mixture, check_names
 from bimix_sweep.mixture.goals import Goal
 from bimix_sweep.mixture.simplex import SUM_TOLERANCE
 
@@ -74,6 +74,7 @@ class SweepConfig(Section):
     prior: PriorConfig | None = Field(
         None, description="Mixture that the recommended one stays near; default: none"
     )
+    first: First = Field((), description="Mixtures to try after the uniform and the natural one")
     final: FinalConfig | None = Field(
         None, description="The final run, which the mixture is for; default: no token caps"
     )
@@ -112,9 +113,7 @@ class SweepConfig(Section):
             check_names(list(self.domains))
             check_names(list(self.targets), "target")
             domains = self.domain_set()
-            StatedMixtures.early_notes(
-                self.today, self.prior, domains, counted=self.trainer == "builtin"
-            )
+            self.stated.early_notes(domains, counted=self.trainer == "builtin")
         except MixtureError as error:
             raise ValueError(str(error)) from error
         checks.check_domains_and_targets(self.domains, self.targets)
@@ -259,9 +258,21 @@ class SweepConfig(Section):
             )
         return domains
 
-    def stated_mixtures(self, text_tokens: dict[str, float] | None = None) -> StatedMixtures:
-        """Mixtures of the keys `today` and `prior`, with arguments and errors of `domain_set`."""
-        return StatedMixtures.of(self.today, self.prior, self.domain_set(text_tokens))
+    @property
+    def stated(self) -> StatedKeys:
+        """The keys that state mixtures."""
+        return StatedKeys(today=self.today, prior=self.prior, first=self.first)
+
+    def stated_mixtures(
+        self, text_tokens: dict[str, float] | None = None, entropy: Mixture | None = None
+    ) -> StatedMixtures:
+        """Mixtures of the keys `today`, `prior` and `first`.
+
+        Args:
+            text_tokens: as for `domain_set`, with the same errors.
+            entropy: entropy mixture of the text; None where it is not known.
+        """
+        return self.stated.resolved(self.domain_set(text_tokens), entropy)
 
     def available_tokens(self, text_tokens: dict[str, float] | None = None) -> dict[str, float]:
         """{domain: tokens available to the final run}.

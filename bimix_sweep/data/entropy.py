@@ -17,6 +17,7 @@ Source: BiMix, arXiv:2405.14908, section 4 and appendix A.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,9 @@ from bimix_sweep.data.store import TokenStore
 from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.simplex import Array
+
+MAX_COUNTED = 10_000_000
+"""Largest number of tokens of each domain that are counted; it bounds memory and time."""
 
 
 def shannon_entropy(tokens: Tokens) -> float:
@@ -44,9 +48,7 @@ def joint_entropy(tokens: Tokens) -> float:
     Raises:
         DataError: there are fewer than two tokens.
     """
-    _need(tokens, 1)
-    wide = np.asarray(tokens, dtype=np.uint64)
-    return _entropy(np.unique((wide[:-1] << np.uint64(32)) | wide[1:], return_counts=True)[1])
+    return _entropy(_pair_counts(tokens))
 
 
 def conditional_entropy(tokens: Tokens) -> float:
@@ -113,25 +115,62 @@ def entropy_mixture(entropies: Mapping[str, float]) -> Mixture:
     return Mixture.from_array(tuple(entropies), shares / shares.sum())
 
 
-def store_mixtures(store: TokenStore) -> dict[str, Mixture]:
-    """{"SE" | "JE" | "CE": mixture} of a store's training tokens.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainEntropies:
+    """Entropies of the domains of one token store."""
 
-    The same number of tokens of each domain is counted: as many as the smallest domain has. An
-    entropy estimated from counts grows with the number of tokens, so different numbers would favour
-    large domains.
+    num_tokens: int
+    """Number of tokens of each domain that were counted."""
+    values: Mapping[str, Mapping[str, float]]
+    """{"SE" | "CE" | "JE": {domain: entropy}}, nats per token, or nats per pair for JE."""
+    single_pairs: Mapping[str, float]
+    """{domain: fraction of its adjacent pairs that occur once}.
+
+    It estimates the probability of a pair that was not counted (Good and Turing). Where it is
+    large, CE and JE are too low.
     """
-    count = min(store.num_train_tokens(name) for name in store.domains)
-    measures = {"SE": shannon_entropy, "JE": joint_entropy, "CE": conditional_entropy}
-    return {
-        short: entropy_mixture({name: measure(store.train(name)[:count]) for name in store.domains})
-        for short, measure in measures.items()
-    }
+
+    @classmethod
+    def of(cls, store: TokenStore) -> "DomainEntropies":
+        """Measures the training tokens of a store.
+
+        The same number of tokens of each domain is counted: as many as the smallest domain has, at
+        most MAX_COUNTED. An entropy estimated from counts grows with the number of tokens, so
+        different numbers would favour large domains.
+
+        Raises:
+            DataError: a domain has fewer than two tokens.
+        """
+        count = min(MAX_COUNTED, *(store.num_train_tokens(name) for name in store.domains))
+        values: dict[str, dict[str, float]] = {"SE": {}, "CE": {}, "JE": {}}
+        single = {}
+        for name in store.domains:
+            tokens = store.train(name)[:count]
+            pairs = _pair_counts(tokens)
+            values["SE"][name] = shannon_entropy(tokens)
+            values["JE"][name] = _entropy(pairs)
+            values["CE"][name] = values["JE"][name] - shannon_entropy(tokens[:-1])
+            single[name] = float((pairs == 1).sum() / pairs.sum())
+        return cls(num_tokens=count, values=values, single_pairs=single)
+
+    @property
+    def mixtures(self) -> dict[str, Mixture]:
+        """{"SE" | "CE" | "JE": its mixture}."""
+        return {short: entropy_mixture(values) for short, values in self.values.items()}
 
 
 def _need(tokens: Tokens, count: int) -> None:
     """Raises DataError unless there are at least `count + 1` tokens."""
     if len(tokens) < count + 1:
         raise DataError(f"{len(tokens)} tokens; need at least {count + 1} to measure an entropy")
+
+
+def _pair_counts(tokens: Tokens) -> npt.NDArray[np.int64]:
+    """(distinct pairs,) number of times that each adjacent pair in (tokens,) occurs."""
+    _need(tokens, 1)
+    wide = np.asarray(tokens, dtype=np.uint64)
+    pairs = (wide[:-1] << np.uint64(32)) | wide[1:]
+    return np.asarray(np.unique(pairs, return_counts=True)[1], dtype=np.int64)
 
 
 def _entropy(counts: npt.NDArray[np.int64]) -> float:

@@ -1,5 +1,5 @@
 """Initial design: the first mixtures, chosen before any loss is known. The uniform mixture is
-first, the natural mixture second; the others are chosen to make the laws identifiable.
+first, the natural mixture second, then those that the user stated; the others are chosen to make the laws identifiable.
 
 A law must learn how each loss changes with each proportion over a wide range. Therefore a mixture r
 is represented by
@@ -16,6 +16,8 @@ part represents curvature. Each new mixture is the best of many random candidate
 its trial would reduce the variance most, averaged over all candidates. No measured loss is needed
 for this choice.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -94,7 +96,11 @@ def random_mixtures(domains: DomainSet, generator: np.random.Generator, count: i
 
 
 def initial_mixture(
-    domains: DomainSet, seen: Array, generator: np.random.Generator, count: int = NUM_CANDIDATES
+    domains: DomainSet,
+    seen: Array,
+    generator: np.random.Generator,
+    stated: Sequence[Mixture] = (),
+    count: int = NUM_CANDIDATES,
 ) -> tuple[Mixture, str]:
     """Returns the next first mixture and the reason.
 
@@ -102,10 +108,12 @@ def initial_mixture(
         domains: names and bounds.
         seen: (trials, domains) mixtures already proposed, finished or not.
         generator: for the candidates.
+        stated: mixtures to try after the uniform and the natural one, inside the bounds.
         count: number of candidates to choose from.
     """
-    for name, mixture in (("uniform", domains.uniform()), ("natural", domains.natural())):
-        if not domains.same(seen, mixture.as_array()).any():
+    references = [("uniform", domains.uniform()), ("natural", domains.natural())]
+    for name, mixture in (*references, *(("stated", mixture) for mixture in stated)):
+        if not domains.same(seen, mixture.as_array(domains.names)).any():
             moved = ", moved into the bounds" if name in domains.moved else ""
             return mixture, f"initial: {name}{moved}"
     candidates = random_mixtures(domains, generator, count)

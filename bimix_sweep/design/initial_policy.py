@@ -49,7 +49,7 @@ class InitialPolicy:
             pool = record.pool.at(fidelity)
         if fidelity == cheapest:
             return *(
-                initial_mixture(spec.domains, seen, generator)
+                initial_mixture(spec.domains, seen, generator, spec.first)
                 if pool is None
                 else initial_mixture_of_pool(spec.domains, pool, seen, generator)
             ), fidelity

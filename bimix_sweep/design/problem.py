@@ -40,6 +40,8 @@ class SweepSpec:
     """Mixture that the optimum stays near; None where there is none."""
     kl: float = 0.0
     """Strength of the pull to `prior`: objective per nat of divergence."""
+    first: tuple[Mixture, ...] = ()
+    """Mixtures to try after the uniform and the natural one, inside the bounds."""
     objective: str = "mean"
     """Aggregation of the targets' losses: "mean" or "worst"."""
     steps: int

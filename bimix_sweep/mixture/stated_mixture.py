@@ -1,4 +1,5 @@
-"""Mixtures as users state them: as proportions, as numbers of tokens, or as `natural`.
+"""Mixtures as users state them: as proportions, as numbers of tokens, as `natural` or
+as `entropy`.
 
 A stated mixture is normalised where its meaning is clear, and refused where it is not. What was
 changed is told in notes.
@@ -88,6 +89,26 @@ def natural_mixture(what: str, domains: DomainSet) -> Mixture:
         )
     tokens = np.where(domains.upper_array > 0, domains.tokens, 0.0)
     return Mixture.from_array(domains.names, tokens / tokens.sum())
+
+
+def entropy_mixture(what: str, domains: DomainSet, measured: Mixture | None) -> Mixture:
+    """Returns the entropy mixture of the domains, which may lie outside the bounds.
+
+    Args:
+        what: name of the mixture, for the message.
+        domains: the domains; a domain with max 0 gets 0.
+        measured: entropy mixture of the domains' text; None where it is not known.
+
+    Raises:
+        MixtureError: the mixture is not known.
+    """
+    if measured is None:
+        raise MixtureError(
+            f"{what} is entropy, which only the built-in trainer measures; print the mixture with "
+            "bimix-sweep entropy, and state its proportions"
+        )
+    rows = np.where(domains.upper_array > 0, measured.as_array(domains.names), 0.0)
+    return Mixture.from_array(domains.names, rows / rows.sum())
 
 
 def divergence(mixture: Array, prior: Array) -> float:

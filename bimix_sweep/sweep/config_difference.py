@@ -1,7 +1,7 @@
 """The keys in which two configurations of a sweep differ, and which of them may change.
 
 A key that only asks a different problem about the same losses may change: budget, stopping, weights,
-goals, bounds, today's mixture, the prior, the final run. A change that would make losses
+goals, bounds, today's mixture, the prior, first mixtures, the final run. A change that would make losses
 incomparable is refused: another tokenizer, trainer, shape or seed, or other targets.
 """
 
@@ -16,10 +16,10 @@ Path = tuple[str, ...]
 
 FREE = (
     *("budget", "stop", "resources", "tracking", "name", "out"),
-    *("objective", "today", "prior", "final"),
+    *("objective", "today", "prior", "first", "final"),
 )
 """Sections of the configuration that may change as a whole."""
-WHOLE = (("today",), ("prior", "mixture"))
+WHOLE = (("today",), ("first",), ("prior", "mixture"))
 """Keys whose mapping is one value."""
 SILENT = (
     *(("name",), ("out",), ("resources",), ("tracking",), ("trainer", "folder")),

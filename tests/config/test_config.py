@@ -3,6 +3,7 @@ import yaml
 
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import ConfigError, MixtureError
+from bimix_sweep.mixture.domains import Mixture
 
 TWO = {"domains": {"web": {"path": "web/"}, "math": {"path": "math/", "tokens": 3e10, "max": 0.2}}}
 BOMB = "a0: &a0 [0]\n" + "".join(
@@ -444,13 +445,16 @@ def test_todays_mixture_and_a_prior_are_resolved_and_what_is_unusual_is_said():
     ("keys", "message"),
     [
         ({"today": {"web": 0.7, "code": 0.2}}, "today sums to 0.9; need proportions"),
-        ({"today": "natrual"}, "today is 'natrual'; need natural or numbers for domains"),
-        ({"today": {"web": "most"}}, "need natural or numbers for domains"),
-        ({"today": {"web": True}}, "need natural or numbers for domains"),
-        ({"today": {"web": float("nan")}}, "need natural or numbers for domains"),
+        ({"today": "natrual"}, "today is 'natrual'; need natural, entropy or numbers for domains"),
+        ({"today": {"web": "most"}}, "need natural, entropy or numbers for domains"),
+        ({"today": {"web": True}}, "need natural, entropy or numbers for domains"),
+        ({"today": {"web": float("nan")}}, "need natural, entropy or numbers for domains"),
         ({"today": {"code": -1, "web": 2}}, "today gives code the value -1"),
         ({"today": {"maths": 1}}, "today names maths; the domains are web, code"),
         ({"prior": {"mixture": "today", "kl": 1}}, "today is not stated; state it"),
+        ({"first": ["natural"]}, "first.0 is 'natural'; need entropy, today or numbers for"),
+        ({"first": ["today"]}, "mixture 1 of first is today, and today is not stated"),
+        ({"first": ["entropy"] * 4}, "need: Tuple should have at most 3 items"),
         ({"prior": {"mixture": "natural"}}, "prior.kl is missing"),
         ({"prior": {"mixture": "natural", "kl": -1}}, "prior.kl is -1; need"),
         ({"prior": {"mixture": {"web": 0.5}, "kl": 1}}, "prior.mixture sums to 0.5"),
@@ -468,3 +472,38 @@ def test_natural_needs_tokens_where_nobody_counts_them():
     content = {"domains": {"web": {"tokens": 1e9}, "code": {}}, "trainer": "train:run"}
     with pytest.raises(ConfigError, match="today is natural, and the tokens of code are not known"):
         SweepConfig.parse(content | {"today": "natural"})
+
+
+def test_the_entropy_mixture_is_taken_where_the_text_was_read_and_first_ones_move_into_bounds():
+    domains = CAPPED | {"math": {"path": "m"}, "off": {"path": "o", "max": 0}}
+    prior = {"mixture": "entropy", "kl": 0.1}
+    first = ["entropy", {"web": 0.2, "code": 0.7, "math": 0.1}]
+    config = SweepConfig.parse(
+        {"domains": domains, "today": "entropy", "prior": prior, "first": first}
+    )
+    assert SweepConfig.parse(yaml.safe_load(config.to_yaml())) == config
+    measured = Mixture.from_mapping({"web": 0.3, "code": 0.2, "math": 0.3, "off": 0.2})
+    stated = config.stated_mixtures({"math": 1e9, "off": 1e9}, measured)
+    expected = {"web": 0.375, "code": 0.25, "math": 0.375, "off": 0}
+    for mixture in (stated.today, stated.prior, stated.first[0]):
+        assert mixture.as_dict() == pytest.approx(expected)
+    assert stated.first[1].as_dict() == pytest.approx(
+        {"web": 0.3, "code": 0.5, "math": 0.2, "off": 0}
+    )
+    assert (
+        "mixture 2 of first breaks the bounds of code (0 to 0.5) and is moved" in stated.notes[-1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "what"),
+    [
+        ({"today": "entropy"}, "today"),
+        ({"prior": {"mixture": "entropy", "kl": 1}}, "prior.mixture"),
+        ({"first": [{"web": 1}, "entropy"]}, "mixture 2 of first"),
+    ],
+)
+def test_a_users_trainer_is_told_where_to_read_the_entropy_mixture(keys, what):
+    content = {"domains": {"web": {}, "code": {}}, "trainer": "train:run"}
+    with pytest.raises(ConfigError, match=f"{what} is entropy, which only .*bimix-sweep entropy"):
+        SweepConfig.parse(content | keys)

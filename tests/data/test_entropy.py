@@ -82,7 +82,12 @@ def test_a_store_gives_the_domain_with_more_to_learn_the_larger_share(tmp_path):
         for name, k in (("plain", 2), ("rich", 8))
     }
     planted_store(tmp_path / "store", chains, train_tokens=60_000, validation_tokens=1_000, seed=0)
-    mixture = entropy.store_mixtures(TokenStore.open(tmp_path / "store"))["CE"].as_dict()
+    found = entropy.DomainEntropies.of(TokenStore.open(tmp_path / "store"))
+    mixture = found.mixtures["CE"].as_dict()
+    assert max(found.single_pairs.values()) < 0.005  # 60,415 pairs, 117 of them between documents
+    assert found.num_tokens == 60_416  # whole documents of 512 tokens
+    for name, joint in found.values["JE"].items():
+        assert joint == pytest.approx(found.values["SE"][name] + found.values["CE"][name], abs=1e-3)
     odds = np.exp(chains["rich"].entropy_rate() - chains["plain"].entropy_rate())
     assert mixture["rich"] / mixture["plain"] == pytest.approx(odds, rel=0.02)
 

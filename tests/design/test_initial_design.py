@@ -2,14 +2,15 @@ import numpy as np
 import pytest
 
 from bimix_sweep.design.initial_design import initial_mixture, num_initial
-from bimix_sweep.mixture.domains import DomainSet
+from bimix_sweep.mixture.domains import DomainSet, Mixture
 
 
-def first(domains, count, seed=0):
+def first(domains, count, seed=0, stated=()):
     """(count, domains) the first mixtures, and their reasons."""
     seen, reasons = np.zeros((0, len(domains))), []
     for turn in range(count):
-        mixture, reason = initial_mixture(domains, seen, np.random.default_rng([seed, turn]))
+        generator = np.random.default_rng([seed, turn])
+        mixture, reason = initial_mixture(domains, seen, generator, stated)
         seen, reasons = np.concatenate([seen, mixture.as_array()[None]]), [*reasons, reason]
     return seen, reasons
 
@@ -30,6 +31,14 @@ def test_natural_is_not_run_twice_where_it_is_uniform():
         "initial: space-filling",
         "initial: space-filling",
     ]
+
+
+def test_stated_mixtures_come_next_each_once():
+    mixtures = ({"d0": 0.2, "d1": 0.3, "d2": 0.5}, {"d0": 0.1, "d1": 0.3, "d2": 0.6})
+    stated = [Mixture.from_mapping(mixture) for mixture in mixtures]
+    seen, reasons = first(named(3, tokens=(1.0, 3.0, 6.0)), 4, stated=stated)
+    assert reasons[1:] == ["initial: natural", "initial: stated", "initial: space-filling"]
+    assert seen[2] == pytest.approx([0.2, 0.3, 0.5])
 
 
 @pytest.mark.parametrize("domains", [3, 7, 17])

@@ -34,6 +34,7 @@ class Planted:
     data: dict = field(default_factory=lambda: {"planted": 1})
     domain_tokens: dict = field(default_factory=dict)
     unique_tokens: dict = field(default_factory=dict)
+    entropy: object = None
     steps: int = 400
     eval_steps: tuple = STEPS
     size: float = 1e5

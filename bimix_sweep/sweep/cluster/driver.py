@@ -74,7 +74,8 @@ def drive(
         progress.say(f"warning: {warning}")
     if note := moved_references(spec.domains):
         progress.say(note)
-    for note in sweep.config.stated_mixtures(dict(sweep.trainer.facts.domain_tokens)).notes:
+    facts = sweep.trainer.facts
+    for note in sweep.config.stated_mixtures(dict(facts.domain_tokens), facts.entropy).notes:
         progress.say(f"note: {note}")
     with (
         cluster(address, resources) as connected,

@@ -11,11 +11,12 @@ from bimix_sweep.sweep.history.events import RefitEvent
 
 LIMITS = (
     *("max_trials", "tolerance", "patience", "core_hours", "gpu_hours", "slots"),
-    *("final", "today"),
+    *("final", "today", "first"),
 )
 """Fields of the spec that say how long to continue, or that are stated beside the answer.
 
-The second kind is `final`, whose caps are in `domains`, and `today`, which is the baseline only.
+The second kind is `final`, whose caps are in `domains`, `today`, which is the baseline only, and
+`first`, which the law does not see.
 """
 
 

@@ -23,7 +23,7 @@ def sweep_spec(config: SweepConfig, facts: TrainerFacts) -> SweepSpec:
         facts: steps, sizes and token counts, from the trainer.
     """
     tokens = dict(facts.domain_tokens)
-    stated = config.stated_mixtures(tokens)
+    stated = config.stated_mixtures(tokens, facts.entropy)
     return SweepSpec(
         domains=config.domain_set(tokens),
         targets=tuple(config.resolved_targets()),
@@ -33,6 +33,7 @@ def sweep_spec(config: SweepConfig, facts: TrainerFacts) -> SweepSpec:
         today=stated.today,
         prior=stated.prior,
         kl=stated.kl,
+        first=stated.first,
         objective=config.objective,
         steps=facts.steps,
         shorter=config.proxy.lengths[:-1],

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field
 
-from bimix_sweep.config import MAX_SIZES
+from bimix_sweep.config import MAX_FIRST, MAX_SIZES
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.errors import SweepError
 from bimix_sweep.mixture.domains import MAX_DOMAINS, DomainSet, Mixture
@@ -54,7 +54,7 @@ class StoredSpec(Stored):
     `SweepSpec` documents the fields.
     """
 
-    left_out = ("smaller", "shorter", "today", "prior", "kl", "unique_tokens")
+    left_out = ("smaller", "shorter", "today", "prior", "kl", "first", "unique_tokens")
 
     targets: list[str]
     weights: Numbers
@@ -63,6 +63,7 @@ class StoredSpec(Stored):
     today: Numbers | None = None
     prior: Numbers | None = None
     kl: Annotated[Number, Field(ge=0)] = 0.0
+    first: Annotated[list[Numbers], Field(max_length=MAX_FIRST, default_factory=list)]
     objective: Literal["mean", "worst"]
     steps: Positive
     size: PositiveNumber
@@ -99,6 +100,7 @@ class StoredSpec(Stored):
             "own": dict(spec.own),
             "today": None if spec.today is None else spec.today.as_dict(),
             "prior": None if spec.prior is None else spec.prior.as_dict(),
+            "first": [mixture.as_dict() for mixture in spec.first],
             "goals": {name: StoredGoal(**goal.to_json()) for name, goal in spec.goals.items()},
             "final": None if final is None else StoredFinalRun(**asdict(final)),
             "domains": {
@@ -140,6 +142,7 @@ class StoredSpec(Stored):
             },
             "today": None if self.today is None else Mixture.from_mapping(self.today),
             "prior": None if self.prior is None else Mixture.from_mapping(self.prior),
+            "first": tuple(Mixture.from_mapping(mixture) for mixture in self.first),
             "final": None if self.final is None else FinalRun(**self.final.model_dump()),
         }
         return SweepSpec(**fields)

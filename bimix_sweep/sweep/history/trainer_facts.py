@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bimix_sweep.mixture.domains import Mixture
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainerFacts:
@@ -23,5 +25,8 @@ class TrainerFacts:
     """{domain: tokens in its text}, where the trainer knows the number."""
     unique_tokens: Mapping[str, float] = field(default_factory=dict)
     """{domain: unique tokens that a trial draws from}, where the trainer knows the number."""
+    entropy: Mixture | None = None
+    """Entropy mixture of the domains; None where nothing asks for it, or the trainer reads no text.
+    """
     data: Mapping[str, Any] = field(default_factory=dict)
     """Identity of the data, JSON-able; a sweep may only be resumed with the same identity."""

@@ -24,6 +24,11 @@ from bimix_sweep.sweep.trainers.builtin import proxy_specs, vocabulary_cost
 NOISE = 0.003
 """Relative standard deviation of a loss between two seeds of one mixture, typical of small proxies
 on real text."""
+NOT_READ = (
+    "the entropy mixture is not known before the text is tokenised; this plan takes the uniform "
+    "mixture for it"
+)
+"""Note of a plan whose configuration names the entropy mixture."""
 SIMULATION_SECONDS = 45.0
 """Default limit of a simulation in seconds; enough for about 15 sweeps of 40 trials on 3
 domains."""
@@ -150,16 +155,16 @@ def make_plan(
     measured = hours is None and config.trainer == "builtin"
     if hours is None and largest is not None:
         hours = _timed(config, largest) / 3600
-    *shorter, steps = config.proxy.lengths
-    spec = _unlimited(sweep_spec(config, _facts(config, tokens)), at_once)
+    facts = _facts(config, tokens)
+    spec = _unlimited(sweep_spec(config, facts), at_once)
     regret = simulate(spec, noise=noise, seconds=seconds) if seconds > 0 else []
     cost = sweep_cost(config, spec, regret, hours)
     return Plan(
         trials=config.budget.trials,
         confirmation_trials=max_confirmation_trials(spec),
         weights=spec.weights,
-        steps=steps,
-        shorter=tuple(shorter),
+        steps=config.proxy.lengths[-1],
+        shorter=config.proxy.lengths[:-1],
         tokens=float(config.proxy.tokens),
         sizes=config.proxy.sizes,
         slots=at_once,
@@ -178,17 +183,30 @@ def make_plan(
         warning=too_few(len(spec.domains), len(spec.fidelities), spec.max_trials),
         not_tested=spec.beyond.sentences,
         moved=moved_references(spec.domains),
-        stated=config.stated_mixtures(tokens).notes,
-        realised=references_realised(config, tokens) if config.trainer == "builtin" else (),
+        stated=_stated_notes(config, facts),
+        realised=references_realised(config, facts) if config.trainer == "builtin" else (),
     )
 
 
 def _facts(config: SweepConfig, tokens: Mapping[str, float]) -> TrainerFacts:
     """Returns the facts of a trainer that measures each trial once, at its end."""
-    steps = config.proxy.lengths[-1]
-    return TrainerFacts(
-        steps=steps, eval_steps=(steps,), sizes=config.proxy.sizes, domain_tokens=tokens
+    steps, unread = (
+        config.proxy.lengths[-1],
+        config.trainer == "builtin" and config.stated.asks_entropy,
     )
+    return TrainerFacts(
+        steps=steps,
+        eval_steps=(steps,),
+        sizes=config.proxy.sizes,
+        domain_tokens=tokens,
+        entropy=config.domain_set(dict(tokens)).uniform() if unread else None,
+    )
+
+
+def _stated_notes(config: SweepConfig, facts: TrainerFacts) -> tuple[str, ...]:
+    """Returns the notes on the stated mixtures, and on an entropy mixture that is not known yet."""
+    notes = config.stated_mixtures(dict(facts.domain_tokens), facts.entropy).notes
+    return notes if facts.entropy is None else (*notes, NOT_READ)
 
 
 def _checked_tokens(config: SweepConfig) -> dict[str, float]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bimix_sweep import files, locations
-from bimix_sweep.config import CommandConfig, StatedMixtures, SweepConfig
+from bimix_sweep.config import CommandConfig, SweepConfig
 from bimix_sweep.design.initial_design import too_few
 from bimix_sweep.errors import BimixSweepError, ConfigError, DataError, SweepError
 from bimix_sweep.mixture.objective import weights_in_words
@@ -125,9 +125,7 @@ def check_stated_mixtures(config: SweepConfig) -> Iterator[Finding]:
             "not stated; the gain will be stated over the "
             f"{'natural' if known else 'uniform'} mixture",
         )
-    notes = StatedMixtures.early_notes(
-        config.today, config.prior, config.domain_set(), counted=counted
-    )
+    notes = config.stated.early_notes(config.domain_set(), counted=counted)
     yield from (warning("mixtures", note) for note in notes)
 
 

@@ -117,19 +117,17 @@ def realised_words(what: str, sequences: int, domain: str, wanted: float, got: f
     )
 
 
-def references_realised(config: SweepConfig, text_tokens: Mapping[str, float]) -> tuple[str, ...]:
+def references_realised(config: SweepConfig, facts: TrainerFacts) -> tuple[str, ...]:
     """Returns sentences about natural proportions that the shortest trial cannot realise, and about
     those of today's mixture that a confirmation trial cannot realise.
-
-    Args:
-        text_tokens: tokens of the domains for which the configuration file gives no number.
     """
     from bimix_sweep.data.stream import badly_realised
 
     *_, longest = lengths = config.proxy.lengths
-    natural = config.domain_set(dict(text_tokens)).natural()
+    tokens = dict(facts.domain_tokens)
+    natural = config.domain_set(tokens).natural()
     references = [("the natural mixture", natural, lengths[0] * config.proxy.batch)]
-    if (today := config.stated_mixtures(dict(text_tokens)).today) is not None:
+    if (today := config.stated_mixtures(tokens, facts.entropy).today) is not None:
         references.append(("today's mixture", today, longest * config.proxy.batch))
     return tuple(
         realised_words(what, sequences, name, wanted, got)

@@ -11,7 +11,7 @@ from bimix_sweep.proxy.spec import ProxySpec, too_short
 from bimix_sweep.sweep.history.trainer_facts import TrainerFacts
 from bimix_sweep.sweep.trainers.base import Report, TrialJob, realised_words, references_realised
 from bimix_sweep.sweep.workspace.archive import at_hand, keep_store
-from bimix_sweep.sweep.workspace.paths import NEXT_STORE, STORE, begun, local_part
+from bimix_sweep.sweep.workspace.paths import STORE, begun, local_part
 from bimix_sweep.text import magnitude
 
 if TYPE_CHECKING:
@@ -171,21 +171,17 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
     Raises:
         DataError: the text is missing or too short for what the configuration asks.
     """
-    from bimix_sweep.data.store import TokenStore
+    from bimix_sweep.data.entropy import DomainEntropies
     from bimix_sweep.sweep.run_checks import check_before_run, too_scarce
+    from bimix_sweep.sweep.trainers.store_preparation import open_store
     from bimix_sweep.sweep.trainers.texts import make_store, remember_texts
 
-    targets, place = config.resolved_targets(), local_part(folder)
+    targets = config.resolved_targets()
     if begun(folder):  # a resumed sweep needs its store, not the text
-        store = TokenStore.open(
-            next(
-                (path for path in (place / NEXT_STORE, place / STORE) if path.exists()),
-                place / STORE,
-            )
-        )
+        store = open_store(folder)
     else:
         check_before_run(config, estimates=False)
-        store = make_store(config, place / STORE, say)
+        store = make_store(config, local_part(folder) / STORE, say)
         remember_texts(folder, config)
     tokens = _available_tokens(config, store, say)
     limits = config.subsample(tokens)
@@ -196,10 +192,19 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
         rows = store.validation_rows(target.domain or name, config.proxy.context)
         if line := too_short(name, rows.size, config.proxy.context):
             raise DataError(line)
-    for line in references_realised(config, tokens):
-        say(f"note: {line}")
     specs = proxy_specs(config, store.vocabulary)
     drawn = {name: float(store.num_train_tokens(name)) for name in store.domains}
+    facts = TrainerFacts(
+        steps=specs[-1].steps,
+        eval_steps=specs[-1].eval_steps(),
+        sizes=tuple(float(spec.size) for spec in specs),
+        domain_tokens=tokens,
+        unique_tokens=unique_tokens(drawn, limits or {}, config.proxy.context),
+        entropy=DomainEntropies.of(store).mixtures["CE"] if config.stated.asks_entropy else None,
+        data={"store": store.digest, "vocabulary": store.vocabulary, "tokens": tokens},
+    )
+    for line in references_realised(config, facts):
+        say(f"note: {line}")
     return BuiltinTrainer(
         store=keep_store(folder, store.path, store.digest),
         specs=specs,
@@ -209,12 +214,5 @@ def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]
         bits_per_byte=frozenset(
             name for name, target in targets.items() if target.unit == "bits_per_byte"
         ),
-        facts=TrainerFacts(
-            steps=specs[-1].steps,
-            eval_steps=specs[-1].eval_steps(),
-            sizes=tuple(float(spec.size) for spec in specs),
-            domain_tokens=tokens,
-            unique_tokens=unique_tokens(drawn, limits or {}, config.proxy.context),
-            data={"store": store.digest, "vocabulary": store.vocabulary, "tokens": tokens},
-        ),
+        facts=facts,
     )

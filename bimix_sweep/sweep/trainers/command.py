@@ -96,6 +96,8 @@ class CommandTrainer(UserTrainer):
             "seed": job.seed,
             "domains": self.domains,
             "targets": self.targets,
+            "proxy": self.proxy,
+            "tokenizer": self.tokenizer,
             "checkpoint_dir": str(job.checkpoint_dir),
             "recorded": list(job.recorded),
         }

@@ -66,6 +66,12 @@ class TrainingContext:
     """
     targets: Mapping[str, Mapping[str, Any]]
     """{target: `domain` (the domain whose validation split it is), `path` and `unit`}."""
+    proxy: Mapping[str, Any]
+    """`context` (tokens of one sequence) and `batch` (sequences of one step), as the configuration
+    states them.
+    """
+    tokenizer: Mapping[str, Any] | None
+    """`path` and `end_of_text` (None: to be found) of the tokenizer; None where none is stated."""
     checkpoint_dir: Path
     """Folder of this trial alone, kept until the trial is over: the next attempt finds there what
     an interrupted attempt saved.
@@ -110,6 +116,8 @@ class FunctionTrainer(UserTrainer):
                     seed=job.seed,
                     domains=self.domains,
                     targets=self.targets,
+                    proxy=self.proxy,
+                    tokenizer=self.tokenizer,
                     checkpoint_dir=job.checkpoint_dir,
                     recorded=job.recorded,
                     preempted=job.preempted,

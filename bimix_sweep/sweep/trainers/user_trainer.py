@@ -37,6 +37,10 @@ class UserTrainer:
     """{target: `domain`, `path`, `unit`, and `goal` and `range` where the configuration states
     them}.
     """
+    proxy: Mapping[str, Any]
+    """`context` (tokens of one sequence) and `batch` (sequences of one step) of the proxies."""
+    tokenizer: Mapping[str, Any] | None
+    """`path` and `end_of_text` of the tokenizer; None where the configuration states none."""
     goals: Goals = field(default_factory=dict)
     """{target: direction and range} of the targets that are not plain losses."""
 
@@ -83,6 +87,8 @@ def configured_fields(config: SweepConfig, identity: Mapping[str, Any]) -> dict[
             | (goals[name].to_json() if name in goals else {})
             for name, target in config.resolved_targets().items()
         },
+        "proxy": {"context": config.proxy.context, "batch": config.proxy.batch},
+        "tokenizer": config.tokenizer and config.tokenizer.model_dump(mode="json"),
         "goals": goals,
     }
 

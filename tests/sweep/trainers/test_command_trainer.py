@@ -23,6 +23,7 @@ def test_a_command_is_given_the_trial_and_its_points_are_taken(program):
         f"print('{{\"step\": 3}}')\nprint({POINT!r})",
         final={"tokens": 8e12},
         proxy={"steps": 8, "context": 100, "batch": 10},
+        tokenizer="own.json",
     )
     assert attempt.train() == {8: {"web": 2.0, "code": 3.0}}
     seen = json.loads((attempt.folder / "seen.json").read_text())
@@ -33,6 +34,8 @@ def test_a_command_is_given_the_trial_and_its_points_are_taken(program):
     assert seen["targets"] == {
         name: {"domain": name, "path": None, "unit": "nats_per_token"} for name in ("web", "code")
     }
+    assert seen["proxy"] == {"context": 100, "batch": 10}
+    assert seen["tokenizer"] == {"path": str(attempt.folder / "own.json"), "end_of_text": None}
     assert seen["checkpoint_dir"] == str(attempt.folder / "checkpoint")
     assert attempt.log == 'hello\n{not json\n{"step": 3}\n'
 

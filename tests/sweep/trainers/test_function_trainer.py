@@ -13,6 +13,7 @@ def test_a_function_is_given_the_trial_and_its_points_are_taken(function):
         "import numpy as np\n"
         "assert mixture == {'web': 0.25, 'code': 0.75}\n"
         "assert (context.seed, context.steps, context.recorded) == (7, 8, (2,))\n"
+        "assert (context.proxy['context'], context.tokenizer) == (128, None)\n"
         "(context.checkpoint_dir / 'x').write_text('kept')\n"
         "for step in context.eval_steps:\n    report(np.int64(step), {'web': np.float32(2), "
         "'code': 3, 'of my own': 4})"
