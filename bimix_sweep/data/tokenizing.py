@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from bimix_sweep.data.blend import Blend
 from bimix_sweep.data.reading.token_files import Tokens, token_dtype
@@ -91,6 +90,8 @@ def check_vocabulary(vocabulary: int) -> None:
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> TextTokenizer:
     """A byte-level BPE with `vocabulary` tokens, trained on these texts."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -11,7 +11,9 @@ from bimix_sweep.config import SweepConfig
 from bimix_sweep.data.blend import Blend
 from bimix_sweep.data.reading.token_files import Tokens
 from bimix_sweep.data.reading.tokenizer_file import TextTokenizer
+from bimix_sweep.data.sampling.identity import identify
 from bimix_sweep.data.sources import Source
+from bimix_sweep.data.splits import MIN_DOCUMENTS
 from bimix_sweep.errors import DataError
 from bimix_sweep.proxy.spec import too_short
 from bimix_sweep.sweep.text_sources import TextSources, given_tokenizer, vocabulary_of
@@ -70,8 +72,6 @@ def text_refusals(config: SweepConfig, estimates: bool = True) -> Iterator[str]:
         DataError: a text, or the tokenizer, cannot be read; or the tokens of several tokenizers are
             mixed.
     """
-    from bimix_sweep.data.splits import MIN_DOCUMENTS  # imports the tokenizer's library
-
     if config.trainer != "builtin":
         return
     tokenizer = given_tokenizer(config)
@@ -151,8 +151,6 @@ def _different_documents(source: Source | Blend, most: int) -> int:
 
     The count stops at `most`. It is taken as `most` if `MAX_LOOKED_AT` documents were read.
     """
-    from bimix_sweep.data.sampling.identity import identify  # imports the tokenizer's library
-
     different: set[int] = set()
     for number, document in enumerate(documents_of(source)):
         if len(different) == most or number == MAX_LOOKED_AT:

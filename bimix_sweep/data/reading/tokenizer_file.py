@@ -5,15 +5,17 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
 
 from bimix_sweep import files, locations
 from bimix_sweep.errors import DataError
 from bimix_sweep.text import shown
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 FILE = "tokenizer.json"
 """Name of the file in the folder of a model."""
@@ -192,12 +194,14 @@ def _parsed(content: str, place: str) -> dict[str, Any]:
     return spec
 
 
-def _loaded(content: str, place: str) -> Tokenizer:
+def _loaded(content: str, place: str) -> "Tokenizer":
     """The tokenizer, without the truncation, padding and random merges that its file may ask for.
 
     Raises:
         DataError: the library cannot read the content.
     """
+    from tokenizers import Tokenizer  # not needed by trials that are trained elsewhere
+
     try:
         tokenizer = Tokenizer.from_str(content)
     except Exception as error:  # the library raises this class itself

@@ -33,7 +33,9 @@ def once(context, what):
     return first
 
 def train(mixture, report, context):
-    if context.trial == "t0001" and (here / "eats").exists() and once(context, "ate"):
+    if context.trial == "t0001" and (here / "eats").exists() and not once(context, "ate"):
+        (here / "eats").unlink()  # this trial was ended for its memory
+    elif context.trial == "t0001" and (here / "eats").exists():
         eaten = []
         for _ in range({appetite} >> 26):
             eaten.append(b"x" * (1 << 26))
@@ -45,6 +47,8 @@ def train(mixture, report, context):
 ("code", .16))}})
         while context.trial == "t0000" and (here / "waits").exists():
             time.sleep(.05)
+        while context.trial == "t0002" and (here / "eats").exists():
+            time.sleep(.05)  # Ray may end this trial instead, as often as it likes
         if number == 2 and context.trial == "t0002" and (here / "hangs").exists() and \
 once(context, "hung"):
             (here / "hung.pid").write_text(str(os.getpid()))
@@ -215,7 +219,7 @@ def test_a_sweep_goes_past_a_worker_without_memory_and_a_trial_that_hangs(place,
     history = replay(folder / "sweep")
     assert history.complete
     assert {record.state for record in history.state.trials.values()} == {"finished"}
-    assert len(history.starts["t0002"]) == 2
+    assert len(history.starts["t0002"]) >= 2
     assert "t0002 reported nothing for 15 s (resources.max_silence)" in said
     assert not Path("/proc", (folder / "hung.pid").read_text()).exists()
     assert "Traceback" not in said

@@ -1,10 +1,10 @@
 """Sweeps of the built-in trainer with a user's own tokenizer, and on ready-made tokens."""
 
+import ast
 import json
 import subprocess
 import sys
 import sysconfig
-from importlib.metadata import distributions
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +31,19 @@ PROXY = {"sizes": [2e4], "steps": 16, "context": 16, "batch": 2}
 
 def python_files():
     files = Path(sysconfig.get_paths()["stdlib"]).glob("*.py")
-    return [path.read_text(errors="ignore")[:6000] for path in sorted(files)]
+    return [path.read_text(errors="ignore") for path in sorted(files)]
 
 
-def readmes():
-    """Descriptions of the installed packages."""
-    found = [str(package.metadata.get_payload())[:6000] for package in distributions()]
-    return sorted({text for text in found if len(text) > 500})
+def docstrings():
+    """Long descriptions of functions and classes in Python's library."""
+    described = (ast.FunctionDef, ast.ClassDef, ast.Module)
+    found = {
+        ast.get_docstring(node)
+        for text in python_files()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, described)
+    }
+    return sorted(text[:6000] for text in found if text and len(text) > 500)
 
 
 def byte_level(texts, size):
@@ -64,9 +70,9 @@ def call(*words, code=0):
 @pytest.fixture
 def own(tmp_path):
     """A folder with text of this machine under `content`, a held-out file and a tokenizer."""
-    domains = {"code": python_files(), "prose": readmes()}
+    domains = {"code": [text[:6000] for text in python_files()], "prose": docstrings()}
     if min(map(len, domains.values())) < 40:
-        pytest.skip("there is too little text on this machine: packages without descriptions")
+        pytest.skip("there is too little text on this machine: Python's library has no sources")
     held = [text for texts in domains.values() for text in texts[::10]]
     domains["held"] = held
     for name, texts in domains.items():
