@@ -153,7 +153,8 @@ def objective_noise(law: FittedLaw, problem: DecisionProblem, point: Array) -> f
     mixture `point` (law's domains,)."""
     posterior = law.posterior(point[None], problem.step, problem.size)
     slope = problem.sensitivity(posterior.mean)[0]
-    return float(np.sqrt(slope @ posterior.trial_noise @ slope))
+    variance = slope @ posterior.trial_noise @ slope * posterior.noise_factors[0]
+    return float(np.sqrt(variance))
 
 
 def _recommend(

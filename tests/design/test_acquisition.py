@@ -134,6 +134,7 @@ def planted(noise: float, prior2: tuple[float, ...]):
         mean=np.full((len(apart), 1), np.log(3.0)),
         covariance=covariance[None],
         trial_noise=np.array([[noise]]),
+        noise_factors=np.ones(len(apart)),
     )
     return problem, criterion, posterior, candidates - best
 

@@ -137,10 +137,8 @@ def scores(
     here, there = slice(0, first), slice(first, first + num_candidates)
     at_target = slice(first, first + num_at_target)
     variance = np.einsum("tmm->tm", posterior.covariance)
-    moves = (
-        posterior.covariance[:, :, there]
-        / np.sqrt(variance[:, there] + np.diag(posterior.trial_noise)[:, None])[:, None, :]
-    )
+    noise = np.diag(posterior.trial_noise)[:, None] * posterior.noise_factors[there]
+    moves = posterior.covariance[:, :, there] / np.sqrt(variance[:, there] + noise)[:, None, :]
     slopes = criterion.quadratic.slopes(
         moves[:, here] * problem.sensitivity(posterior.mean[here]).T[:, :, None]
     )

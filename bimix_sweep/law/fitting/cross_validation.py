@@ -3,6 +3,8 @@
 The law with the smaller error on mixtures left out is chosen.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -15,6 +17,7 @@ from bimix_sweep.law.model import jacobian
 from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.observations import Index
 from bimix_sweep.law.model.priors import Prior
+from bimix_sweep.law.model.variances import VarianceComponents
 from bimix_sweep.mixture.simplex import Array
 
 MAX_FOLDS = 8
@@ -71,9 +74,8 @@ def _refitted(result: HierarchicalFit, data: FitData, fitted: npt.NDArray[np.boo
         repeated(fit.params),
         Prior(mean=repeated(prior.mean), sd=repeated(prior.sd), columns=prior.columns),
         Noise(trial=repeated(fit.noise.trial), point=repeated(fit.noise.point)),
-        FitData(
-            trials=data.trials,
-            inputs=data.inputs,
+        replace(
+            data,
             y=repeated(data.y),
             weight=np.concatenate([data.weight * fold for fold in fitted]),
         ),
@@ -101,13 +103,15 @@ def left_out(
     mean_residual = trials.sums(state.residual) / safe
     mean = jacobian.means(law, trials, columns, result.fit.params.shape[1], weight)
     variance = noise.trial[:, None] + noise.point[:, None] / safe
+    if batch.data.repeat_noise is not None:
+        variance = variance * batch.data.repeat_noise.of_fit
     leverage = (np.matmul(mean, covariance) * mean).sum(axis=2) / variance
     shift = mean_residual * np.minimum(leverage / np.maximum(1 - leverage, 0.05), 20)
     return np.asarray(law.log_loss - shift[:, trials.trial])
 
 
 def refit_errors(
-    batch: FitBatch, chosen: Index, refitted: Array, linear: Array
+    batch: FitBatch, chosen: Index, refitted: Array, linear: Array, variances: VarianceComponents
 ) -> tuple[Array, Array]:
     """Compares the error of real refits with that of the linear approximation.
 
@@ -115,22 +119,23 @@ def refit_errors(
         chosen: chosen problems, one for each target.
         refitted: (problems, rows) predictions by `folds`.
         linear: (problems, rows) predictions by `left_out`.
+        variances: variance components, of which the factors count.
 
     Returns:
-        (targets,) sum of squared errors of the trials' means by real refits, and (targets,) this
-        sum over that of the linear approximation, in [1, 10].
+        (targets,) sum of squared errors of the trials' means by real refits, over the factors on
+        the trials' noise, and (targets,) this sum over that of the linear approximation, in
+        [1, 10].
     """
     data = batch.data.of(chosen)
     counts = np.maximum(data.trials.sums(data.weight), 1)
-    by_refits, by_approximation = (
-        np.maximum(
-            ((data.trials.sums((data.y - predicted[chosen]) * data.weight) / counts) ** 2).sum(
-                axis=1
-            ),
-            1e-300,
-        )
-        for predicted in (refitted, linear)
-    )
+    every = np.arange(counts.shape[1])
+
+    def squares(predicted: Array) -> Array:
+        error = data.trials.sums((data.y - predicted[chosen]) * data.weight) / counts
+        squared = variances.standardised(error, every) ** 2
+        return np.asarray(np.maximum(squared.sum(axis=1), 1e-300))
+
+    by_refits, by_approximation = squares(refitted), squares(linear)
     return by_refits, np.clip(by_refits / by_approximation, 1.0, 10.0)
 
 

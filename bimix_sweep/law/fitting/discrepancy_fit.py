@@ -1,12 +1,15 @@
 """Estimates the kernel and the variance components of the discrepancy GP by marginal likelihood."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bimix_sweep.law.fitting.fit_data import FitData
 from bimix_sweep.law.fitting.hierarchical_fit import NOISE_COUNT
 from bimix_sweep.law.fitting.marginal_likelihood import evidence
+from bimix_sweep.law.fitting.normal_equations import Noise
+from bimix_sweep.law.fitting.repeat_noise import RepeatNoise
 from bimix_sweep.law.model.discrepancy import GPInputs, KernelParams
 from bimix_sweep.law.model.segment_covariance import NoiseCovariance, Spectrum
 from bimix_sweep.law.model.segments import CurveSegments
@@ -24,6 +27,11 @@ At a factor of 4 in size or step the correlation is 0.71, 0.40 or 0.06.
 """
 NOISE_FRACTIONS = (1.0, 0.3, 0.1)
 """Candidates for `KernelParams.noise_fraction`."""
+LOG_LEVELS = np.log(2.0) * np.arange(-8.0, 9.0)
+"""Candidates for the logarithm of the geometric mean of the noise variances of repeated mixtures,
+relative to that of mixtures without repeats."""
+LEVEL_SD = 1.5
+"""Standard deviation of the prior of this logarithm about equal mean variances."""
 MIN_GAIN = 3.0
 """Log evidence, in nats, that a finite lengthscale over sizes or over steps must gain to be
 used."""
@@ -50,26 +58,32 @@ class SegmentResiduals:
 
 
 def noise_components(
-    trial: Array,
-    point: Array,
-    segments: CurveSegments,
-    means: Array,
-    residual: Array,
-    weight: Array,
-) -> VarianceComponents:
+    noise: Noise, factors: Array | None, segments: CurveSegments, residual: Array, data: FitData
+) -> tuple[Array, VarianceComponents]:
     """Divides the noise of a fit into that of trials, of segments and of points.
 
     Args:
-        trial, point: (targets,) variance of a trial's offset, and of a point about its trial.
-        means: (targets, segments) mean residual of each segment.
+        noise: (targets,) variances of a trial's offset, and of a point about its trial.
+        factors: (trials,) factors on the noise of trials; None: all are 1.
         residual: (targets, rows) measured minus law, 0 where not measured.
-        weight: (targets, rows) 1 where measured, else 0.
+
+    Returns:
+        (targets, segments) mean residual of each segment, and the variances; the discrepancy is 0.
     """
-    none = np.zeros(len(trial))
-    as_trials = segments.as_trials
-    if len(segments.trial) == segments.trial[-1] + 1:  # one segment in each trial
-        return VarianceComponents(trial=trial, point=point, segment=none, discrepancy=none)
+    none, trial, point = np.zeros(len(residual)), noise.trial, noise.point
+    as_trials, weight = segments.as_trials, data.weight
     counts = as_trials.sums(weight)
+    measured_means = means = as_trials.sums(residual) / np.maximum(counts, 1)
+    if factors is not None:
+        of_fit = data.standardised(residual)
+        residual = residual / np.sqrt(factors[data.trials.trial])
+        means = means / np.sqrt(factors[segments.trial])
+        ratio = _squared_means(residual, data) / _squared_means(of_fit, data)
+        trial, point = trial * ratio, point * ratio
+    if len(segments.trial) == segments.trial[-1] + 1:  # one segment in each trial
+        return measured_means, VarianceComponents(
+            trial=trial, point=point, segment=none, discrepancy=none, factors=factors
+        )
     within = ((residual - means[:, as_trials.trial] * weight) ** 2).sum(axis=1)
     point = (within + NOISE_COUNT * point) / (np.maximum(counts - 1, 0).sum(axis=1) + NOISE_COUNT)
     measured = counts > 0
@@ -81,12 +95,48 @@ def noise_components(
     point_part = (measured / np.maximum(counts, 1)).sum(axis=1) / np.maximum(
         measured.sum(axis=1), 1
     )
-    return VarianceComponents(
+    return measured_means, VarianceComponents(
         trial=trial,
         point=point,
         segment=np.maximum(between - free * point_part * point, 0.0) / (free + NOISE_COUNT),
         discrepancy=none,
+        factors=factors,
     )
+
+
+def _squared_means(residual: Array, data: FitData) -> Array:
+    """(targets,) sum over trials of the squared mean residual, > 0."""
+    means = data.trials.sums(residual) / np.maximum(data.trials.sums(data.weight), 1)
+    return np.asarray(np.maximum((means**2).sum(axis=1), 1e-300))
+
+
+def with_noise_factors(
+    residuals_under: Callable[[Array | None], SegmentResiduals],
+    repeat_noise: RepeatNoise | None,
+    kernel: KernelParams | None,
+) -> SegmentResiduals:
+    """Returns the residuals with the factors on the noise of trials.
+
+    The evidence, with a log-normal prior about an equal mean variance, decides how large the noise
+    of the repeated mixtures is against that of the mixtures without repeats.
+
+    Args:
+        residuals_under: makes the residuals under (trials,) factors, or None for equal noise.
+        repeat_noise: factors where noise differs, None where it does not.
+        kernel: kernel of an earlier fit, None for a cold fit.
+    """
+    if repeat_noise is None:
+        return residuals_under(None)
+    kernel = kernel or KernelParams(lengthscale=LENGTHSCALES[2])
+    best, best_cost = None, np.inf
+    for log_level in LOG_LEVELS:
+        candidate = residuals_under(repeat_noise.relative_to_others(float(np.exp(log_level))))
+        apart = (log_level + repeat_noise.log_mean) / LEVEL_SD
+        cost = _evidence_of(candidate, [kernel])[kernel].cost + 0.5 * apart**2
+        if best is None or cost < best_cost:
+            best, best_cost = candidate, cost
+    assert best is not None  # noqa: S101
+    return best
 
 
 def fit_discrepancy(
@@ -178,6 +228,7 @@ def _evidence_of(
                 point=noise.point,
                 segment=kernel.noise_fraction * noise.segment,
                 discrepancy=discrepancy[kernel],
+                factors=noise.factors,
             ),
         )
         for kernel in kernels

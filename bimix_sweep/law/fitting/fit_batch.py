@@ -102,12 +102,7 @@ def fit_batch(
         ]
         problems, start, noise = _warm(problems, start, shared, names, domains, previous)
     return FitBatch(
-        data=FitData(
-            trials=trials,
-            inputs=inputs,
-            y=y[target],
-            weight=trials.present.astype(np.float64)[target],
-        ),
+        data=FitData.of_targets(trials, inputs, y, target),
         reference=reference,
         target=target,
         bimix=bimix,

@@ -19,6 +19,7 @@ from bimix_sweep.law.fitting.discrepancy_fit import (
     SegmentResiduals,
     fit_discrepancy,
     noise_components,
+    with_noise_factors,
 )
 from bimix_sweep.law.fitting.fit_batch import FitBatch, fit_batch
 from bimix_sweep.law.fitting.fit_inputs import check_directions, own_domains, usable_targets
@@ -32,7 +33,7 @@ from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.observations import Index, Trials, gather
 from bimix_sweep.law.model.priors import FIXED
 from bimix_sweep.law.model.repetition import Repetition
-from bimix_sweep.law.model.segments import binned, curve_segments
+from bimix_sweep.law.model.segments import CurveSegments, binned, curve_segments
 from bimix_sweep.law.posterior.conditioned_law import ConditionedLaw
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.law.posterior.information import SegmentInformation
@@ -123,7 +124,8 @@ def _fitted(
     if previous is None:
         of_rows = partial(batch_of, previous=None, repetition=batch.repetition)
         forward = forward_validation(trials, y, chosen, of_rows)
-    inflation, correlation = calibrate(conditioned, *refit_errors(batch, chosen, held_out, linear))
+    refits = refit_errors(batch, chosen, held_out, linear, conditioned.variances)
+    inflation, correlation = calibrate(conditioned, *refits)
     return FittedLaw(
         domains=table.domains,
         targets=targets,
@@ -138,12 +140,8 @@ def _fitted(
             "forward": [one.to_json(targets) for one in forward],
         },
         notes=(
-            *table.notes,
-            *unstated,
-            *left_out_rows,
-            *was_binned,
-            *left_out_targets,
-            *batch.notes,
+            *(*table.notes, *unstated, *left_out_rows, *was_binned, *left_out_targets),
+            *(*batch.notes, *conditioned.variances.notes),
         ),
         conditioned=conditioned,
         inflation=inflation,
@@ -186,40 +184,21 @@ def _conditioned(
         state: the normal equations of all problems at the fit.
     """
     data = batch.data.of(chosen)
-    prior, noise, params = (
-        result.prior.of(chosen),
-        result.fit.noise.of(chosen),
-        result.fit.params[chosen],
-    )
-    covariance = np.linalg.inv(state.hessian[chosen])
-    used = ((1 - np.einsum("kii->ki", covariance) / prior.sd**2) * (prior.sd > FIXED)).sum(axis=1)
+    prior, params = result.prior.of(chosen), result.fit.params[chosen]
     segments = curve_segments(data.trials)
-    rows, residual = segments.as_trials, state.residual[chosen]
-    means = rows.sums(residual) / np.maximum(rows.sums(data.weight), 1)
-    variances = noise_components(noise.trial, noise.point, segments, means, residual, data.weight)
-    precision = batch.problems.prior(result.shared, widened=True).sd[chosen] ** -2.0
     at_segments = evaluation.regrouped(segments.trial)
-    information = SegmentInformation.of(
-        at_segments, rows, prior.columns, params.shape[1], variances.point
+    residuals_under = partial(
+        _segment_residuals, batch, result, chosen, at_segments, state, segments
     )
-    kernel, variances = fit_discrepancy(
-        SegmentResiduals(
-            segments=segments,
-            inputs=segments.gp_inputs(data.inputs),
-            mean=means,
-            information=information,
-            precision=precision,
-            used=used,
-            noise=variances,
-        ),
-        None if previous is None else previous.kernel,
-    )
+    known_kernel = None if previous is None else previous.kernel
+    residuals = with_noise_factors(residuals_under, data.repeat_noise, known_kernel)
+    kernel, variances = fit_discrepancy(residuals, known_kernel)
     params, means = refine(
-        params, prior, data, segments, kernel, variances, at_segments, information
+        params, prior, data, segments, kernel, variances, at_segments, residuals.information
     )
     return ConditionedLaw(
         params=params,
-        precision=precision,
+        precision=residuals.precision,
         variances=variances,
         kernel=kernel,
         residual=means,
@@ -228,6 +207,41 @@ def _conditioned(
         reference=batch.reference,
         repetition=batch.repetition,
         response=response(batch, result, state.hessian, chosen),
+    )
+
+
+def _segment_residuals(
+    batch: FitBatch,
+    result: HierarchicalFit,
+    chosen: Index,
+    at_segments: tl.Evaluation,
+    state: NormalEquations,
+    segments: CurveSegments,
+    factors: Array | None,
+) -> SegmentResiduals:
+    """The residuals of the chosen laws, and what is known of their noise.
+
+    Args:
+        at_segments: the chosen laws at the fit, by segment.
+        factors: (trials,) factors on the noise of trials; None: all are 1.
+    """
+    data, prior = batch.data.of(chosen), result.prior.of(chosen)
+    covariance = np.linalg.inv(state.hessian[chosen])
+    used = ((1 - np.einsum("kii->ki", covariance) / prior.sd**2) * (prior.sd > FIXED)).sum(axis=1)
+    means, variances = noise_components(
+        result.fit.noise.of(chosen), factors, segments, state.residual[chosen], data
+    )
+    parameters = result.fit.params.shape[1]
+    return SegmentResiduals(
+        segments=segments,
+        inputs=segments.gp_inputs(data.inputs),
+        mean=means,
+        information=SegmentInformation.of(
+            at_segments, segments, prior.columns, parameters, variances
+        ),
+        precision=batch.problems.prior(result.shared, widened=True).sd[chosen] ** -2.0,
+        used=used,
+        noise=variances,
     )
 
 

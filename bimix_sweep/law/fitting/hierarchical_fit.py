@@ -113,6 +113,7 @@ def estimate_noise(
     trials, weight = data.trials, data.weight
     counts = trials.sums(weight)
     measured = counts > 0
+    residual = data.standardised(residual)
     means = trials.sums(residual) / np.maximum(counts, 1)
     within = ((residual - means[:, trials.trial] * weight) ** 2).sum(axis=1)
     num_within = (counts - measured).sum(axis=1)

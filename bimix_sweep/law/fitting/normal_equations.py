@@ -65,6 +65,7 @@ def normal_equations(
         noise.point[:, None] + trials.sums(weight) * noise.trial[:, None]
     )
     whitened = residual - (shrink * trials.sums(residual))[:, trials.trial] * weight
+    whitened = data.standardised(data.standardised(whitened))
     inverse, parameters = 1 / noise.point, params.shape[1]
     move = params - prior.mean
     cost = 0.5 * (inverse * (residual * whitened).sum(axis=1) + (move**2 / prior.sd**2).sum(axis=1))
@@ -72,7 +73,7 @@ def normal_equations(
         law, trials, prior.columns, parameters, whitened
     )
     hessian = inverse[:, None, None] * jacobian.information(
-        law, trials, prior.columns, parameters, weight, shrink
+        law, trials, prior.columns, parameters, data.standardised(weight), shrink
     )
     diagonal = np.arange(parameters)
     hessian[:, diagonal, diagonal] += 1 / prior.sd**2

@@ -37,7 +37,8 @@ class _State:
     means: Array
     """(targets, segments) mean residual of each segment."""
     centred: Array
-    """(targets, rows) residual about the mean of its segment."""
+    """(targets, rows) residual about the mean of its segment, over the root of the factor on the
+    noise of its trial."""
     move: Array
     """(targets, parameters) distance from the prior mean, in standard deviations."""
     cost: Array
@@ -67,7 +68,7 @@ def refine(
     """
     rows = segments.as_trials
     state = _state(params, law, prior, data, segments, variances)
-    moving = variances.discrepancy > 0
+    moving = (variances.discrepancy > 0) | (variances.factors is not None)
     if not moving.any():
         return params, state.means
     bases = spectra(information, segments, segments.gp_inputs(data.inputs), kernel, variances)
@@ -78,13 +79,12 @@ def refine(
             law = tl.evaluate(candidate, data.inputs, prior.columns).regrouped(segments.trial)
             state = _state(candidate, law, prior, data, segments, variances)
             information = SegmentInformation.of(
-                law, rows, prior.columns, params.shape[1], variances.point
+                law, segments, prior.columns, params.shape[1], variances
             )
         groups = target_groups(information, bases, prior.sd**-2, variances)
-        by_shape = (
-            jacobian.transposed(law, rows, prior.columns, params.shape[1], state.centred)
-            / variances.point[:, None]
-        )
+        pull = variances.standardised(state.centred, data.trials.trial)
+        by_shape = jacobian.transposed(law, rows, prior.columns, params.shape[1], pull)
+        by_shape /= variances.point[:, None]
         cost = state.cost + _cost_of_means(groups, state.means)
         change = _newton_step(groups, state, by_shape, prior)
         better = (cost < best_cost) & (moving | (number == 0))
@@ -113,6 +113,7 @@ def _state(
     residual = (data.y - law.log_loss) * data.weight
     means = rows.sums(residual) / np.maximum(rows.sums(data.weight), 1)
     centred = (residual - means[:, rows.trial]) * data.weight
+    centred = variances.standardised(centred, data.trials.trial)
     move = (params - prior.mean) / prior.sd
     cost = 0.5 * ((centred**2).sum(axis=1) / variances.point + (move**2).sum(axis=1))
     return _State(means=means, centred=centred, move=move, cost=cost)

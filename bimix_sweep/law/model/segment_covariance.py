@@ -47,17 +47,23 @@ class NoiseCovariance:
     """Logarithm of the determinant of D."""
 
     @classmethod
-    def factorised(cls, trial: Index, noise: Array) -> "NoiseCovariance":
+    def factorised(
+        cls, trial: Index, noise: Array, factors: Array | None = None
+    ) -> "NoiseCovariance":
         """Factorises D.
 
         Args:
             trial: (segments,) trial of each segment, rising.
             noise: (segments,) variance of a segment's own noise, in units of the trial offset's
                 variance.
+            factors: (trials,) factors on all noise of a trial; None: 1.
         """
         blocks, log_det, noise = [], 0.0, np.maximum(noise, MIN_NOISE)
+        scale = None if factors is None else np.sqrt(factors[trial])
         for segments in by_num_segments(trial):
             root = np.linalg.cholesky(1.0 + noise[segments][:, :, None] * np.eye(segments.shape[1]))
+            if scale is not None:
+                root *= scale[segments][:, :, None]
             log_det += 2 * float(np.log(np.einsum("tmm->tm", root)).sum())
             blocks.append((segments, np.linalg.inv(root)))
         return cls(blocks=tuple(blocks), log_det=log_det)
@@ -74,7 +80,8 @@ class NoiseCovariance:
             trial: (segments,) trial of each segment, rising.
         """
         noise = variances.point[:, None] / np.maximum(counts, 1) + variances.segment[:, None]
-        return cls.factorised(trial, (noise / variances.trial[:, None]).mean(axis=0))
+        relative = (noise / variances.trial[:, None]).mean(axis=0)
+        return cls.factorised(trial, relative, variances.factors)
 
     def whitened(self, rows: Array, *, transposed: bool = False) -> Array:
         """Computes R x, or R' x where `transposed`, for x of (segments, n)."""

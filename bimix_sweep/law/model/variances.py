@@ -1,6 +1,7 @@
 """Splits the variance of log losses about the parametric law into four components."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -26,19 +27,43 @@ class VarianceComponents:
     their trial; curves wander."""
     discrepancy: Array
     """(targets,) variance of the discrepancy GP; 0 where the parametric law suffices."""
+    factors: Array | None = None
+    """(trials,) factors on the variances of trial, point and segment, equal for trials of one
+    mixture; None where nothing shows that noise differs between mixtures."""
 
     def of(self, targets: Index) -> "VarianceComponents":
         """Returns the components of some targets."""
-        return VarianceComponents(
-            **{name: getattr(self, name)[targets] for name in COMPONENTS},
-        )
+        return replace(self, **{name: getattr(self, name)[targets] for name in COMPONENTS})
+
+    def standardised(self, values: Array, trial: Index) -> Array:
+        """Divides (..., n) residuals by the root of the factor of the trial of each.
+
+        Args:
+            trial: (n,) trial of each residual.
+        """
+        return values if self.factors is None else values / np.sqrt(self.factors[trial])
 
     def noise(self, num_points: float = 1.0) -> Array:
         """(targets,) variance of the noise in the mean of `num_points` points of one segment.
 
-        The points are those of one trial; the discrepancy is not noise.
+        The points are those of one trial, of a mixture of factor 1; the discrepancy is not noise.
         """
         return np.asarray(self.trial + self.segment + self.point / num_points)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Tells the user how much the noise of repeated mixtures differs; empty where it does
+        not."""
+        if self.factors is None:
+            return ()
+        mean = float(self.noise().mean())
+        repeated = self.factors[self.factors != 1.0]
+        low, high = np.sqrt(mean * repeated.min()), np.sqrt(mean * repeated.max())
+        return (
+            "repeated trials show that noise differs between mixtures: a standard deviation of "
+            f"{low:.2%} for the quietest repeated mixture, {high:.2%} for the loudest, "
+            f"{np.sqrt(mean):.2%} for mixtures without repeats",
+        )
 
     def widened(self, min_fraction: float) -> "VarianceComponents":
         """Returns components in which the discrepancy has a larger part of the variance.
@@ -49,13 +74,11 @@ class VarianceComponents:
         """
         total = self.discrepancy + self.trial
         discrepancy = np.maximum(self.discrepancy, min_fraction * total)
-        return VarianceComponents(
-            trial=np.maximum(total - discrepancy, 0.05 * total),
-            point=self.point,
-            segment=self.segment,
-            discrepancy=discrepancy,
+        return replace(
+            self, trial=np.maximum(total - discrepancy, 0.05 * total), discrepancy=discrepancy
         )
 
-    def to_json(self) -> dict[str, list[float]]:
+    def to_json(self) -> dict[str, Any]:
         """Returns plain lists; floats round-trip exactly."""
-        return {name: getattr(self, name).tolist() for name in COMPONENTS}
+        components = {name: getattr(self, name).tolist() for name in COMPONENTS}
+        return components | ({} if self.factors is None else {"factors": self.factors.tolist()})

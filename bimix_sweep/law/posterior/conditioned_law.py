@@ -36,6 +36,8 @@ that consist mostly of such a domain would diverge.
 MIN_DISCREPANCY_FRACTION = 0.7
 """Smallest proportion of the variance between trials that a widened law takes as error of the law
 instead of noise."""
+SAME_MIXTURE = 1e-6
+"""Largest difference of a proportion of two mixtures that count as the same mixture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,15 +98,27 @@ class ConditionedLaw:
         law = tl.evaluate(self.params, self.trial_inputs, columns).regrouped(self.segments.trial)
         information = SegmentInformation.of(
             law,
-            self.segments.as_trials,
+            self.segments,
             columns,
             self.params.shape[1],
-            self.variances.point,
+            self.variances,
         )
         bases = spectra(
             information, self.segments, self.segment_inputs, self.kernel, self.variances
         )
         return target_groups(information, bases, self.precision, self.variances)
+
+    def noise_factors(self, proportions: Array) -> Array:
+        """(n,) factors on the noise variance of trials of (n, domains) mixtures; 1 for mixtures
+        that were not repeated."""
+        factors = np.ones(len(proportions))
+        if self.variances.factors is None:
+            return factors
+        _, first = np.unique(self.trials.mixture, return_index=True)
+        for trial in first[self.variances.factors[first] != 1.0]:
+            same = np.abs(proportions - self.trials.proportions[trial]).max(axis=1) < SAME_MIXTURE
+            factors[same] = self.variances.factors[trial]
+        return factors
 
     def parametric(self, inputs: LawInputs, *, bounded: bool) -> tl.Evaluation:
         """Evaluates the parametric law, with log losses bounded as MARGIN says where `bounded`."""

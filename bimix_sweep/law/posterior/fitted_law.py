@@ -173,7 +173,8 @@ class FittedLaw:
         if (by_r_star := repetition_sd(self.conditioned, inputs, inputs_at)) is not None:
             variance += by_r_star**2
         if noise:
-            variance += self.conditioned.variances.noise()[:, None]
+            factors = self.conditioned.noise_factors(at.proportions)
+            variance += self.conditioned.variances.noise()[:, None] * factors
         mean = np.exp(law.log_loss.T + self.conditioned.discrepancy(at))
         sd = mean * np.sqrt(np.maximum(variance, 0.0)).T
         return (
@@ -232,6 +233,7 @@ class FittedLaw:
             mean=law.log_loss.T + self.conditioned.discrepancy(at),
             covariance=covariance,
             trial_noise=self.correlation * sd[:, None] * sd[None, :],
+            noise_factors=self.conditioned.noise_factors(at.proportions),
         )
 
     @cached_property

@@ -29,6 +29,8 @@ class Posterior:
     """(targets, targets) covariance of the noise that one more trial adds to its own log losses:
     trial offset and point noise.
     """
+    noise_factors: Array
+    """(M,) factors on `trial_noise` at each mixture: noise may differ between mixtures."""
 
     def conditioned(self, index: int) -> "Posterior":
         """Returns the belief after a trial at mixture `index` whose losses are not known yet.
@@ -40,7 +42,7 @@ class Posterior:
         The information of a trial does not depend on its result in the linear approximation.
         """
         column = self.covariance[:, :, index]
-        total = column[:, index] + np.diag(self.trial_noise)
+        total = column[:, index] + np.diag(self.trial_noise) * self.noise_factors[index]
         covariance = (
             self.covariance
             - column[:, :, None] * (column / np.maximum(total, 1e-300)[:, None])[:, None, :]

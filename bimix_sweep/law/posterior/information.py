@@ -7,7 +7,7 @@ import numpy as np
 from bimix_sweep.law.model import jacobian
 from bimix_sweep.law.model import transfer as tl
 from bimix_sweep.law.model.discrepancy import GPInputs, KernelParams
-from bimix_sweep.law.model.observations import Index, Trials
+from bimix_sweep.law.model.observations import Index
 from bimix_sweep.law.model.segment_covariance import NoiseCovariance, Spectrum
 from bimix_sweep.law.model.segments import CurveSegments
 from bimix_sweep.law.model.variances import VarianceComponents
@@ -34,30 +34,33 @@ class SegmentInformation:
     def of(
         cls,
         law: tl.Evaluation,
-        segments: Trials,
+        segments: CurveSegments,
         columns: tuple[int, ...],
         parameters: int,
-        point_variance: Array,
+        variances: VarianceComponents,
     ) -> "SegmentInformation":
         """Computes the information of segments.
 
         Args:
             law: the law at the rows of the segments, differentiated by `columns`.
-            segments: `CurveSegments.as_trials`.
+            segments: segments of the trials' curves.
             columns: free outer columns; segments have no information about the others.
             parameters: number of parameters.
-            point_variance: (targets,) variances of point noise.
+            variances: (targets,) variance components, of which the point noise and the factors
+                count.
         """
-        weight = segments.present.astype(np.float64)
-        counts = segments.sums(weight)
-        mean = jacobian.means(law, segments, columns, parameters, weight)
-        if len(segments.trial) == len(segments.proportions):
+        rows = segments.as_trials
+        weight = rows.present.astype(np.float64)
+        counts = rows.sums(weight)
+        mean = jacobian.means(law, rows, columns, parameters, weight)
+        if len(rows.trial) == len(rows.proportions):
             within = np.zeros((len(mean), parameters, parameters))
         else:
+            weight = variances.standardised(weight, segments.trial[rows.trial])
             within = jacobian.information(
-                law, segments, columns, parameters, weight, 1 / np.maximum(counts, 1)
+                law, rows, columns, parameters, weight, 1 / np.maximum(counts, 1)
             )
-            within = within / point_variance[:, None, None]
+            within = within / variances.point[:, None, None]
         return cls(mean_jacobian=mean, within=within, counts=counts)
 
 

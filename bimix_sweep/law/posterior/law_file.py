@@ -34,6 +34,7 @@ RANGES = {
     "variances.point": (1e-18, 100.0),
     "variances.segment": (0.0, 100.0),
     "variances.discrepancy": (0.0, 100.0),
+    "variances.factors": (1e-6, 1e6),
     "inflation": (1e-6, 1e4),
     "correlation": (-1.0 - 1e-6, 1.0 + 1e-6),
     "residual": (-100.0, 100.0),
@@ -146,13 +147,17 @@ def conditioned_json(law: ConditionedLaw) -> dict[str, Any]:
 def _conditioned(data: Mapping[str, Any], num_targets: int, num_domains: int) -> ConditionedLaw:
     trials = Trials.from_json(data["trials"], num_targets, num_domains)
     segments = curve_segments(trials)
+    variances = data["variances"]
     parameters = np.shape(data["params"])[-1]
     check_width(parameters, num_domains)
     return ConditionedLaw(
         params=_array(data, "params", (num_targets, parameters)),
         precision=_array(data, "precision", (num_targets, parameters)),
         variances=VarianceComponents(
-            **{name: _array(data["variances"], name, (num_targets,)) for name in COMPONENTS}
+            **{name: _array(variances, name, (num_targets,)) for name in COMPONENTS},
+            factors=_array(variances, "factors", (len(trials.proportions),))
+            if "factors" in variances
+            else None,
         ),
         kernel=read_kernel(data["kernel"]),
         residual=_array(data, "residual", (num_targets, len(segments.trial))),
@@ -206,10 +211,12 @@ def check_numbers(law: ConditionedLaw, inflation: Array, correlation: Array) -> 
         ValueError: a number is not finite or out of its range.
     """
     sizes = law.trials.sizes[~np.isnan(law.trials.sizes)]
+    factors = law.variances.factors
     for name, values in {
         "params": law.params,
         "precision": law.precision,
         **{f"variances.{name}": getattr(law.variances, name) for name in COMPONENTS},
+        "variances.factors": np.ones(1) if factors is None else factors,
         "inflation": inflation,
         "correlation": correlation,
         "residual": law.residual,

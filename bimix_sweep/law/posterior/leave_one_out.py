@@ -65,7 +65,7 @@ def leave_one_out(law: ConditionedLaw) -> LeaveOneOut:
                     variances.trial[t]
                     + variances.segment[t]
                     + variances.point[t] / points[t, group.segments[segments[:, -1]]]
-                )
+                ) * (1.0 if variances.factors is None else variances.factors[of])
     return LeaveOneOut(error=error, expected=expected, noise=noise)
 
 
@@ -75,7 +75,8 @@ def calibrate(law: ConditionedLaw, refit_error2: Array, nonlinearity: Array) -> 
     The factors widen the posterior until the errors on trials left out are as large as expected.
 
     Args:
-        refit_error2: (targets,) sum of squared errors on trials by real refits without the GP.
+        refit_error2: (targets,) sum of squared errors on trials by real refits without the GP,
+            over the factors on the trials' noise.
         nonlinearity: (targets,) these sums over those of the linear approximation; > 1 where few
             trials make the law far from linear.
 
@@ -83,7 +84,10 @@ def calibrate(law: ConditionedLaw, refit_error2: Array, nonlinearity: Array) -> 
         (targets,) factors, at least 1, and the (targets, targets) correlation.
     """
     left_out = leave_one_out(law)
-    expected, error2, noise = left_out.expected, left_out.error**2, left_out.noise
+    factors = 1.0 if law.variances.factors is None else law.variances.factors
+    expected, error2, noise = (
+        squared / factors for squared in (left_out.expected, left_out.error**2, left_out.noise)
+    )
     measured = expected > 0
     scale2 = np.maximum(expected.sum(axis=1), 1e-300)
     real = np.where(
@@ -96,7 +100,7 @@ def calibrate(law: ConditionedLaw, refit_error2: Array, nonlinearity: Array) -> 
     pooled = (excess / scale2).sum() / (posterior / scale2).sum()
     weight = measured.sum(axis=1) / (measured.sum(axis=1) + INFLATION_COUNT)
     inflation = np.clip(weight * excess / posterior + (1 - weight) * pooled, 1.0, INFLATION_BOUND)
-    standardised = left_out.error / np.sqrt(np.where(measured, expected, 1.0))
+    standardised = left_out.error / np.sqrt(np.where(measured, left_out.expected, 1.0))
     return inflation, _correlation(standardised, measured)
 
 

@@ -71,9 +71,7 @@ def test_what_is_left_out_is_predicted_from_the_others(missing):
     columns = free_columns(law.precision**-0.5)
     inputs = LawInputs.of_trials(law.trials, *law.reference)
     at = tl.evaluate(law.params, inputs, columns).regrouped(law.segments.trial)
-    information = SegmentInformation.of(
-        at, law.segments.as_trials, columns, law.params.shape[1], variances.point
-    )
+    information = SegmentInformation.of(at, law.segments, columns, law.params.shape[1], variances)
     counts, gp_inputs = information.counts, law.segments.gp_inputs(inputs)
     for group in law.groups:
         rows, members = group.segments, list(group.targets)
