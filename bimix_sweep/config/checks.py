@@ -113,3 +113,21 @@ def check_groups(targets: Mapping[str, TargetConfig], objective: str) -> None:
                 "each target counts by itself and no weight is shared; leave the group out, or "
                 "write objective: mean"
             )
+
+
+def check_references(targets: Mapping[str, TargetConfig]) -> None:
+    """Checks that all targets that count have a reference, or none has.
+
+    Raises:
+        ValueError: a target above weight 0 has no reference, and another target has one.
+    """
+    stated = [name for name, target in targets.items() if target.reference is not None]
+    lacking = [
+        name for name, target in targets.items() if target.reference is None and target.weight > 0
+    ]
+    if stated and lacking:
+        raise ValueError(
+            f"targets.{stated[0]} has a reference and targets.{lacking[0]} has none; weights are "
+            "of relative improvement for all targets or for none, so state the reference of every "
+            "target above weight 0"
+        )

@@ -15,7 +15,7 @@ from bimix_sweep.config.section import Section
 from bimix_sweep.config.text_sections import TextConfig
 from bimix_sweep.errors import ConfigError
 from bimix_sweep.mixture.final_run import MAX_EPOCHS
-from bimix_sweep.mixture.goals import Goal
+from bimix_sweep.mixture.goals import PLAIN, Goal
 from bimix_sweep.text import shown
 
 if TYPE_CHECKING:
@@ -41,6 +41,12 @@ class TargetConfig(TextConfig):
         description="Name of a group of targets that share a weight: the weight of each is divided "
         "by the number of its group's targets above weight 0",
     )
+    reference: float | None = Field(
+        None,
+        description="Value of the target that counts as 1, such as that of today's mixture: the "
+        "weight is then of relative improvement. State it for every target above weight 0, or for "
+        "none",
+    )
     unit: Literal["nats_per_token", "bits_per_byte"] = Field(
         "nats_per_token", description="Unit of the loss"
     )
@@ -63,7 +69,19 @@ class TargetConfig(TextConfig):
             self.as_goal()
         except ConfigError as error:
             raise ValueError(f"cannot be used: {error}") from error
+        goal = self.as_goal() or PLAIN
+        if self.reference is not None and not goal.allows(self.reference):
+            raise ValueError(f"has the reference {self.reference:g}; need {goal.needed}")
         return self
+
+    @property
+    def reference_loss(self) -> float:
+        """Loss of `reference`, by which the weight is divided; 1 where no reference is stated."""
+        return (
+            1.0
+            if self.reference is None
+            else float((self.as_goal() or PLAIN).loss_of(self.reference))
+        )
 
     def as_source(self) -> "Source":
         """The text of its own, ready to be read."""

@@ -71,13 +71,15 @@ class PriorConfig(Section):
 
 
 def shared_weights(targets: Mapping[str, TargetConfig]) -> dict[str, float]:
-    """{target: weight}, in which the targets of a group share a weight.
+    """{target: weight of its loss}, in which the targets of a group share a weight.
 
     Each weight is divided by the number of the group's targets above weight 0. So a group counts as
-    much as one target that has the mean weight of these.
+    much as one target that has the mean weight of these. Where references are stated, a weight is
+    that of the loss over the loss of the reference.
     """
     counts = Counter(target.group for target in targets.values() if target.weight > 0)
     return {
-        name: target.weight / (counts[target.group] or 1) if target.group else target.weight
+        name: (target.weight / (counts[target.group] or 1) if target.group else target.weight)
+        / target.reference_loss
         for name, target in targets.items()
     }

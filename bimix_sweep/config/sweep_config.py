@@ -118,6 +118,7 @@ class SweepConfig(Section):
             raise ValueError(str(error)) from error
         checks.check_domains_and_targets(self.domains, self.targets)
         checks.check_groups(self.targets, self.objective)
+        checks.check_references(self.targets)
         checks.check_goals(self.targets, self.own(), builtin=self.trainer == "builtin")
         return self
 

@@ -126,7 +126,7 @@ class ConfigDifference:
         if path[0] == "targets":
             known = [(*path[:2], "unit") in content for content in (self.before, self.after)]
             if all(known) and (
-                path[-1] in ("weight", "group", "goal", "range")
+                path[-1] in ("weight", "group", "reference", "goal", "range")
                 or (
                     path[-1] == "domain"
                     and self.renamed.get(self.before[path], "") == self.after[path]

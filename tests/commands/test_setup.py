@@ -20,7 +20,7 @@ from bimix_sweep.errors import DataError
 from bimix_sweep.mixture.domains import DomainSet
 from bimix_sweep.seeding import rng
 from bimix_sweep.sweep.preflight.plan import make_plan
-from bimix_sweep.sweep.preflight.sweep_checks import check_texts
+from bimix_sweep.sweep.preflight.sweep_checks import check_targets, check_texts
 from bimix_sweep.sweep.trainers.prepare import prepare_trainer
 
 
@@ -176,6 +176,33 @@ def test_doctor_tells_what_a_tracker_needs(tmp_path, monkeypatch):
         "tracking.wandb: the package wandb is not installed here; install it with: pip install "
         "'bimix-sweep[tracking]'"
     )
+
+
+def test_doctor_warns_of_targets_in_different_units_until_references_are_stated():
+    def found(**reference):
+        raw = {
+            "domains": {"web": {}, "code": {}},
+            "targets": {
+                "exam": dict.fromkeys(reference, 2.5),
+                "arc": {"goal": "max", "range": [0, 1], **dict.fromkeys(reference, 0.51)},
+            },
+            "trainer": {"command": ["true", "{job}"]},
+        }
+        return [(one.state, one.message) for one in check_targets(SweepConfig.parse(raw))]
+
+    [shares, units] = found()
+    assert shares == ("ok", "number of targets: 2, each of the same weight")
+    assert units[0] == "warning"
+    assert units[1].startswith(
+        "the targets have different units (exam is in nats_per_token, arc is a metric with a range)"
+    )
+    assert found(reference=True) == [
+        (
+            "ok",
+            "weights of the targets: exam 0.167, arc 0.833; each is divided by the loss of the "
+            "target's reference",
+        )
+    ]
 
 
 def test_doctor_and_plan_tell_the_weights_that_groups_of_targets_give(tmp_path, monkeypatch):

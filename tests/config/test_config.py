@@ -56,6 +56,32 @@ def test_the_targets_of_a_group_share_a_weight(weights, expected):
     assert again.weights() == config.weights()
 
 
+def test_a_reference_makes_weights_those_of_relative_improvement():
+    targets = {
+        "web": {"domain": "web", "weight": 2, "reference": 4.0},
+        "arc": {"goal": "max", "range": [0, 100], "reference": 51.0},  # loss 0.49 + 0.01
+        "legal": {"path": "l.jsonl", "weight": 0},
+    }
+    trainer = {"command": ["train", "{job}"]}
+    config = SweepConfig.parse(
+        {"domains": {"web": {}, "math": {}}, "targets": targets, "trainer": trainer}
+    )
+    assert config.weights() == pytest.approx({"web": 0.2, "arc": 0.8, "legal": 0})  # 2/4 : 1/0.5
+    again = SweepConfig.parse(yaml.safe_load(config.to_yaml()))
+    assert again.weights() == config.weights()
+
+
+def test_references_and_groups_combine():
+    targets = {
+        "web": {"domain": "web", "reference": 2.0},
+        "rust": {"path": "r.jsonl", "group": "code", "reference": 1.0},
+        "perl": {"path": "p.jsonl", "group": "code", "reference": 0.5},
+    }
+    assert parsed(targets=targets).weights() == pytest.approx(
+        {"web": 0.25, "rust": 0.25, "perl": 0.5}
+    )
+
+
 def test_a_group_of_one_target_changes_nothing():
     targets = {"web": {"domain": "web", "weight": 3}, "exam": {"path": "exam.jsonl"}}
     alone = {**targets, "web": {**targets["web"], "group": "texts"}}
@@ -205,6 +231,14 @@ def test_a_proxy_sees_as_small_a_part_of_a_domain_as_makes_it_repeat_like_the_fi
             "targets.web.group is 'texts' and objective is worst, in which each target counts",
         ),
         ({"targets": {"web": {"domain": "web", "group": ""}}}, "targets.web.group"),
+        (
+            {"targets": {"web": {"domain": "web", "reference": 0}}},
+            r"targets\.web has the reference 0; need a number between 1e-06 and 1e\+06",
+        ),
+        (
+            {"targets": {"web": {"domain": "web", "reference": 2}, "math": {"domain": "math"}}},
+            r"targets\.web has a reference and targets\.math has none; weights are of relative",
+        ),
         (
             {"proxy": {"sizes": [1e6, 1e5]}},
             r"proxy\.sizes is \[1000000\.0, 100000\.0\]; need one to 4 rising sizes of at least "

@@ -89,8 +89,24 @@ def check_tracking(config: SweepConfig, elsewhere: bool) -> Iterator[Finding]:
 
 
 def check_targets(config: SweepConfig) -> Iterator[Finding]:
-    """Tells how much each target counts, and whether a group has a single target."""
-    yield ok("targets", weights_in_words(config.weights()))
+    """Tells how much each target counts, whether the targets that count have different units, and
+    whether a group has a single target."""
+    counted = {name: one for name, one in config.resolved_targets().items() if one.weight > 0}
+    relative = any(target.reference is not None for target in counted.values())
+    over = "; each is divided by the loss of the target's reference" if relative else ""
+    yield ok("targets", weights_in_words(config.weights()) + over)
+    units = {
+        "a metric with a range" if target.range else target.unit: name
+        for name, target in counted.items()
+    }
+    if len(units) > 1 and not relative:
+        kinds = ", ".join(f"{name} is in {unit}" for unit, name in units.items())
+        yield warning(
+            "targets",
+            f"the targets have different units ({kinds.replace('is in a metric', 'is a metric')}), "
+            "and the objective adds their losses as they are; state the reference of each target, "
+            "such as its value for today's mixture, to weigh relative improvements",
+        )
     groups = Counter(target.group for target in config.targets.values() if target.group)
     for group, count in groups.items():
         if count == 1:
