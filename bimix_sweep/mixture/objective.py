@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from bimix_sweep.errors import OptimumError
 from bimix_sweep.mixture.goals import PLAIN, Goals
 from bimix_sweep.mixture.simplex import Array
 
@@ -50,6 +51,36 @@ def weighted_loss(
     return math.fsum(losses[target] * weight for target, weight in counted.items()) / math.fsum(
         counted.values()
     )
+
+
+def over_references(
+    weights: Mapping[str, float] | None, references: Mapping[str, float], goals: Goals
+) -> dict[str, float]:
+    """Divides weights by the losses of reference values: weights of relative improvement.
+
+    Args:
+        weights: {target: weight >= 0} of the relative losses; None: 1 for each reference.
+        references: {target: value in its own unit that counts as 1}.
+        goals: {target: direction and range} of targets that are not plain losses.
+
+    Raises:
+        OptimumError: a target above weight 0 has no reference, or a reference is not possible.
+    """
+    stated = dict.fromkeys(references, 1.0) if weights is None else weights
+    for target, value in references.items():
+        goal = goals.get(target, PLAIN)
+        if not goal.allows(value):
+            raise OptimumError(f"the reference of {target} is {value:g}; need {goal.needed}")
+    lacking = [name for name, weight in stated.items() if weight > 0 and name not in references]
+    if lacking:
+        raise OptimumError(
+            f"{lacking[0]} has a weight and no reference; state the reference of every target "
+            "above weight 0"
+        )
+    return {
+        name: weight / float(goals.get(name, PLAIN).loss_of(references[name])) if weight else 0.0
+        for name, weight in stated.items()
+    }
 
 
 def weights_in_words(weights: Mapping[str, float]) -> str:

@@ -133,6 +133,16 @@ def test_a_table_of_losses_and_accuracies_lies_between_their_optima_as_the_weigh
 
         assert true(found) < true(fine).min() + 0.006
         assert recipe["predicted_losses"]["text"] == pytest.approx(loss(found), rel=0.02)
+    # An accuracy of 0.51 has the loss 0.5: weights 1 / 0.5 and 1 / 4 over their sum are 8/9 and 1/9.
+    (tmp_path / "w.json").write_text(json.dumps({"exam": 8 / 9, "text": 1 / 9}))
+    by_weights, by_references = (
+        optimum(tmp_path / "L.json", tmp_path / "R.json", *option)["proportions"]
+        for option in (
+            ("--weight", tmp_path / "w.json"),
+            ("--reference", "exam=0.51", "--reference", "text=4"),
+        )
+    )
+    assert by_references == pytest.approx(by_weights, abs=1e-6)
 
 
 def test_a_metric_below_zero_has_a_goal_with_a_range_of_either_direction(tmp_path, shares):

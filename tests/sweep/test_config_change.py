@@ -324,15 +324,16 @@ def test_running_trials_go_on_unless_the_change_takes_their_text_away(tmp_path):
     assert after.state.trials["t0000"].state == "finished"
 
 
-def test_groups_of_targets_may_change_and_the_weights_follow(finished):
+def test_groups_and_references_of_targets_may_change_and_the_weights_follow(finished):
     grouped = {
-        name: {"domain": name, "group": group}
+        name: {"domain": name, "group": group, "reference": 2.0}
         for name, group in (("web", None), ("code", "texts"), ("books", "texts"))
     }
     _, after = whole(finished, config(10, targets=grouped))
     assert {
         "targets.code.group absent -> texts",
         "targets.books.group absent -> texts",
+        "targets.web.reference absent -> 2",
     } <= set(after.changes[0].what)
     assert after.spec.weights == {"web": 0.5, "code": 0.25, "books": 0.25}
 

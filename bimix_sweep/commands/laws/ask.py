@@ -14,6 +14,7 @@ from bimix_sweep.commands.laws.problem_options import (
     Objective,
     Prior,
     ProblemOptions,
+    ReferenceOption,
     SetOption,
     Size,
     Step,
@@ -44,6 +45,7 @@ def ask(
     fixed: SetOption = None,
     mixture: GivenMixture = None,
     weight: WeightOption = None,
+    reference: ReferenceOption = None,
     maximum: MaxOption = None,
     minimum: MinOption = None,
     final_tokens: FinalTokens = None,
@@ -73,6 +75,7 @@ def ask(
         step=step,
         size=size,
         weight=weight,
+        reference=reference,
         objective=objective,
         maximum=maximum,
         minimum=minimum,
@@ -86,13 +89,8 @@ def ask(
     )
     problem, notes = replace(options, fixed=None).applied_to(stored)
     given, more_notes = stated("--mixture", mixture, problem) if mixture else (None, ())
-    answer = what_if(
-        stored.law,
-        problem,
-        stored.recommended,
-        mixture=given,
-        fixed=options.applied_to(stored)[0] if fixed else None,
-    )
+    held = options.applied_to(stored)[0] if fixed else None
+    answer = what_if(stored.law, problem, stored.recommended, mixture=given, fixed=held)
     changes, notes = stored.changes(problem), (*stored.notes, *notes, *more_notes)
     if as_json:
         print_json(_as_json(answer, changes, notes))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bimix_sweep.commands.options import named_numbers, number_option, numbers_in
+from bimix_sweep.errors import OptimumError
 
 if TYPE_CHECKING:
     from bimix_sweep.law.posterior.problem_statement import ProblemStatement
@@ -24,6 +25,15 @@ WeightOption = Annotated[
         metavar="TARGET=X",
         help="Fraction of the objective that a target gets; the other targets share the rest as "
         "before. Or a weight for each target; or a JSON file.",
+    ),
+]
+ReferenceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reference",
+        metavar="TARGET=X",
+        help="Value of a target that counts as 1: the weights of --weight, without it 1 for each "
+        "target named here, are of relative improvement. Or a JSON file.",
     ),
 ]
 Objective = Annotated[
@@ -74,6 +84,7 @@ class ProblemOptions:
     step: float | None
     size: float | None
     weight: list[str] | None
+    reference: list[str] | None
     objective: str | None
     maximum: list[str] | None
     minimum: list[str] | None
@@ -91,17 +102,14 @@ class ProblemOptions:
         Raises:
             ConfigError, OptimumError, MixtureError: an option cannot be used.
         """
-        from bimix_sweep.law.posterior.problem_change import ProblemChange, changed_weights
+        from bimix_sweep.law.posterior.problem_change import ProblemChange
 
         problem = stored.problem
-        weights = named_numbers("--weight", self.weight)
         prior, notes = (None, ()) if self.prior is None else stated("--prior", self.prior, problem)
         change = ProblemChange(
             step=self.step,
             size=self.size,
-            weights=changed_weights(weights, problem.weights, stored.law.targets)
-            if weights
-            else None,
+            weights=self._weights(stored),
             objective=self.objective,
             lower=named_numbers("--min", self.minimum),
             upper=named_numbers("--max", self.maximum),
@@ -116,6 +124,30 @@ class ProblemOptions:
             kl=self.kl,
         )
         return change.applied_to(problem), notes
+
+    def _weights(self, stored: "StoredLaw") -> dict[str, float] | None:
+        """{target: weight} that the options state; None without them.
+
+        Raises:
+            ConfigError, OptimumError: an option cannot be used.
+        """
+        from bimix_sweep.law.posterior.problem_change import changed_weights
+        from bimix_sweep.mixture.objective import over_references
+
+        law = stored.law
+        weights = named_numbers("--weight", self.weight)
+        references = named_numbers("--reference", self.reference)
+        # The weights of a sweep may be over its own references already.
+        before = None if references else stored.problem.weights
+        given = changed_weights(weights, before, law.targets) if weights else None
+        if not references:
+            return given
+        if unknown := [name for name in references if name not in law.targets]:
+            raise OptimumError(
+                f"--reference names {', '.join(unknown)}; the law's targets are "
+                f"{', '.join(law.targets)}"
+            )
+        return over_references(given, references, law.goals)
 
 
 def stated(flag: str, text: str, problem: "ProblemStatement") -> tuple["Mixture", tuple[str, ...]]:
