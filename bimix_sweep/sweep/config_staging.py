@@ -1,9 +1,10 @@
 """Applies a change of a sweep completely or not at all.
 
-First, `DIR/config.next.DIGEST.yaml`, `DIR/store.next` and `DIR/texts.next.json` are written. Then the
-`change` event is written. Then the new files replace `config.yaml`, `store` and `texts.json`. After
-a crash, the next driver reads the journal: if it holds the event, the driver finishes the
-replacement; if not, the driver removes the new files.
+First, `DIR/texts.next.DIGEST.json`, `DIR/store.next` and `DIR/config.next.DIGEST.yaml` are written,
+where DIGEST is that of the new configuration. Then the `change` event is written. Then the new
+files replace `texts.json`, `store` and `config.yaml`. After a crash, the next driver reads the
+journal: if it holds the event, the driver finishes the replacement; if not, the driver removes the
+new files.
 """
 
 import contextlib
@@ -105,12 +106,17 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
     place = local_part(folder)
     if not change.added or not (place / STORE).exists():
         return
-    from bimix_sweep.sweep.trainers.texts import NEXT_TEXTS, max_tokens, stage_texts, stored_sources
+    from bimix_sweep.sweep.trainers.texts import (
+        max_tokens,
+        settle_texts,
+        stage_texts,
+        stored_sources,
+    )
 
     store = TokenStore.open(place / STORE)
     sources = stored_sources(store, change.config).domains
     added = {name: sources[name] for name in change.added}
-    stage_texts(folder, added)  # before the text is read: it may change
+    stage_texts(folder, added, change.config.digest)  # before the text is read: it may change
     try:
         extend(
             store,
@@ -121,7 +127,7 @@ def stage_store(folder: str, change: Change, say: Callable[[str], None]) -> None
             max_tokens=max_tokens(change.config, added),
         )
     except DataError:
-        files.delete(locations.join(folder, NEXT_TEXTS))
+        settle_texts(folder, "")
         raise
 
 
@@ -138,7 +144,8 @@ def settle(folder: str, first: SweepEvent | ChangeEvent) -> None:
     from bimix_sweep.sweep.trainers.texts import settle_texts
 
     if (digest := first.data.get("store")) is not None:
-        settle_texts(folder, came=_settle_store(local_part(folder), digest))
+        settle_texts(folder, first.config_digest)
+        _settle_store(local_part(folder), digest)
         if locations.is_uri(folder):
             with contextlib.suppress(FileNotFoundError):  # `restore_store` makes a lost store again
                 bring_store(folder, digest)
@@ -151,12 +158,8 @@ def settle(folder: str, first: SweepEvent | ChangeEvent) -> None:
         files.delete(ready)
 
 
-def _settle_store(folder: Path, digest: str) -> bool:
-    """Moves the new store into place if it is the journal's; otherwise removes it.
-
-    Returns:
-        Whether the new store is the journal's.
-    """
+def _settle_store(folder: Path, digest: str) -> None:
+    """Moves the new store into place if it is the journal's; otherwise removes it."""
     ready, store = folder / NEXT_STORE, folder / STORE
     try:
         wanted = TokenStore.open(ready).digest == digest
@@ -169,4 +172,3 @@ def _settle_store(folder: Path, digest: str) -> bool:
         disk.sync(folder)
     for over in (ready, folder / f".{STORE}.old"):
         shutil.rmtree(over, ignore_errors=True)
-    return wanted

@@ -8,6 +8,7 @@ is removed when the store is complete, and after an error.
 import contextlib
 import math
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -72,6 +73,7 @@ def work_folder(
     try:
         lock_file = _locked(path, say)
         try:
+            _remove_unfinished(store)
             _begin(path, inputs, say)
             yield WorkFolder(path, say)
         except Exception:
@@ -101,6 +103,14 @@ def _locked(path: Path, say: Callable[[str], None]) -> int:
             )
 
 
+def _remove_unfinished(store: Path) -> None:
+    """Removes the folders that a killed `write_store` left beside the store."""
+    left = re.compile(rf"\.{re.escape(store.name)}\.[0-9a-f]{{8}}\.(part|old)")
+    for entry in store.parent.iterdir():
+        if left.fullmatch(entry.name):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
 def _begin(path: Path, inputs: str, say: Callable[[str], None]) -> None:
     """Removes what is not a finished part of the same inputs."""
     stated = path / INPUTS
@@ -112,6 +122,7 @@ def _begin(path: Path, inputs: str, say: Callable[[str], None]) -> None:
         count = sum(entry.name not in (INPUTS, LOCK) for entry in path.iterdir())
         say(f"{count} finished parts of an interrupted preparation are used again")
     else:
+        disk.sync(path)  # a power cut must not bring parts of other inputs back beside these inputs
         files.write_text(stated, inputs)
 
 

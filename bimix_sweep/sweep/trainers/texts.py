@@ -7,6 +7,7 @@ and must give the tokens of the store, so the same documents in other files are 
 store is made again from the text, and is used only if its digest equals the digest in the journal.
 """
 
+import fnmatch
 import hashlib
 import json
 import shutil
@@ -35,8 +36,10 @@ from bimix_sweep.text import shown
 
 TEXTS = "texts.json"
 """File in a sweep's folder with the fingerprints of the text, taken when the text was read."""
-NEXT_TEXTS = "texts.next.json"
-"""File like `TEXTS` that adds the domains of a change whose event is not written yet."""
+NEXT_TEXTS = "texts.next.{}.json"
+"""File like `TEXTS` that adds the domains of a change whose event may not be written yet; the name
+holds the digest of the change's configuration.
+"""
 CHECKED = "store.check"
 """Folder beside the store, for a store that is compared before it is used or removed."""
 
@@ -102,25 +105,20 @@ def remember_texts(folder: str, config: SweepConfig) -> None:
     _keep(folder, known)
 
 
-def stage_texts(folder: str, added: Mapping[str, Source | Blend]) -> None:
+def stage_texts(folder: str, added: Mapping[str, Source | Blend], config_digest: str) -> None:
     """Records the fingerprints of domains that a change adds, in the file `NEXT_TEXTS`."""
     known = _known(folder)
     taken = {name: _fingerprint(source) for name, source in added.items()}
     known["domains"] |= {name: value for name, value in taken.items() if value is not None}
-    _keep(folder, known, NEXT_TEXTS)
+    _keep(folder, known, NEXT_TEXTS.format(config_digest))
 
 
-def settle_texts(folder: str, *, came: bool) -> None:
-    """Accepts the fingerprints of `stage_texts`, or deletes them where the change failed.
-
-    Args:
-        came: True where the change took effect.
-    """
-    ready = locations.join(folder, NEXT_TEXTS)
-    if files.exists(ready):
-        if came:
-            _keep(folder, _known(folder, NEXT_TEXTS))
-        files.delete(ready)
+def settle_texts(folder: str, config_digest: str) -> None:
+    """Accepts the fingerprints of a change that took effect; deletes those of other changes."""
+    for name in fnmatch.filter(files.names(folder), NEXT_TEXTS.format("*")):
+        if name == NEXT_TEXTS.format(config_digest):
+            _keep(folder, _known(folder, name))
+        files.delete(locations.join(folder, name))
 
 
 def check_texts(folder: str, config: SweepConfig, added: Collection[str], say: Say) -> None:

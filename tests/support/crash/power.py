@@ -7,14 +7,39 @@ a power cut, in any part: of a file's new bytes any sector and any tail, of a fo
 any.
 """
 
+import functools
 import itertools
+import math
 import os
-from collections.abc import Iterator
+import random
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 SECTOR = 64
-"""Bytes that reach the model's disk together; small, so that groups of a few lines have several."""
+"""Bytes that reach the model's disk together; small, so that groups of a few lines have several.
+More in a file of more than `MAX_TORN` of them.
+"""
+MAX_TORN = 24
+"""Sectors of a file's new bytes that are lost one by one, and lines at which they are cut."""
+
+MAX_CHANGES = 6
+"""Changes of one folder's names up to which every set of them is tried."""
+CALLS = (
+    "fsync",
+    "write",
+    "pwrite",
+    "ftruncate",
+    "mkdir",
+    "rmdir",
+    "link",
+    "rename",
+    "replace",
+    "unlink",
+    "open",
+)
+"""Functions of `os` at which the folder is looked at, before and after."""
 
 Change = tuple[str | None, str | None, int]
 """In a folder: name before, name after, node. (None, new): made; (old, None): removed."""
@@ -37,16 +62,36 @@ class State:
     acknowledged: tuple[object, ...] = ()
     """What the process under test was told is safe."""
 
-    def after_kill(self) -> Iterator["State"]:
-        """The state itself: the machine goes on, the process does not."""
-        yield self
+    @classmethod
+    def of(cls, root: Path) -> "State":
+        """A real folder, all of it safe."""
+        numbers = itertools.count(1)
+        folders: dict[int, dict[str, int]] = {0: {}}
+        contents: dict[int, bytes] = {}
 
-    def after_power_cut(self) -> Iterator["State"]:
-        """What the disk may hold, all of it safe."""
-        for names in _choices({node: self._names(node) for node in self.folders}):
+        def visit(path: Path, number: int) -> None:
+            for entry in sorted(path.iterdir()):
+                node = folders[number][entry.name] = next(numbers)
+                if entry.is_dir():
+                    folders[node] = {}
+                    visit(entry, node)
+                else:
+                    contents[node] = entry.read_bytes()
+
+        visit(root, 0)
+        return cls(folders, contents, folders, dict.fromkeys(folders, ()), contents)
+
+    def after_power_cut(self, most: int | None = None) -> Iterator["State"]:
+        """What the disk may hold, all of it safe.
+
+        Args:
+            most: at most so many choices of names, and of contents for each; the choices are then
+                nothing new, everything new and a seeded sample. Default: all.
+        """
+        for names in _choices({node: self._names(node) for node in self.folders}, most):
             reached = _reached(names)
             files = {node: self._contents(node) for node in reached if node in self.contents}
-            for contents in _choices(files):
+            for contents in _choices(files, most):
                 folders = {node: names[node] for node in reached if node in names}
                 yield State(
                     folders,
@@ -81,7 +126,7 @@ class State:
     def _names(self, node: int) -> list[dict[str, int]]:
         """What a folder may hold after a power cut."""
         changes, found = self.changes[node], []
-        for kept in itertools.product((False, True), repeat=len(changes)):
+        for kept in _kept(len(changes)):
             names = dict(self.safe_names[node])
             for (old, new, what), there in zip(changes, kept, strict=True):
                 if there and old is not None:
@@ -92,10 +137,10 @@ class State:
                 found.append(names)
         return found
 
-    def _contents(self, node: int) -> list[bytes]:
+    def _contents(self, node: int) -> Sequence[bytes]:
         """What a file may hold after a power cut."""
         safe, now = self.safe_contents.get(node, b""), self.contents[node]
-        return [safe, now] if not now.startswith(safe) else list(torn(safe, now[len(safe) :]))
+        return [safe, now] if not now.startswith(safe) else _torn(safe, now[len(safe) :])
 
 
 def torn(safe: bytes, new: bytes) -> Iterator[bytes]:
@@ -103,24 +148,53 @@ def torn(safe: bytes, new: bytes) -> Iterator[bytes]:
     sectors.
     """
     ends = {0, 1, len(new) // 2, len(new) - 1, len(new)}
-    for end in (number for number, byte in enumerate(new) if byte == 0x0A):
+    for end in [number for number, byte in enumerate(new) if byte == 0x0A][:MAX_TORN]:
         ends |= {end, end + 1, end + 9}
     for end in sorted(end for end in ends if 0 <= end <= len(new)):
         yield safe + new[:end]
     whole, start = safe + new, len(safe)
-    sectors = range(start // SECTOR, -(-len(whole) // SECTOR))
+    size = max(SECTOR, len(new) // MAX_TORN)
+    sectors = range(start // size, -(-len(whole) // size))
     for lost in sectors if len(sectors) > 1 else ():
         for chosen in ({lost}, set(sectors) - {lost}):
             data = bytearray(whole)
             for sector in chosen:
-                at = slice(max(start, sector * SECTOR), (sector + 1) * SECTOR)
+                at = slice(max(start, sector * size), (sector + 1) * size)
                 data[at] = bytes(len(data[at]))
             yield bytes(data)
 
 
-def _choices(options):
-    """Every way to choose one of each node's options."""
-    for chosen in itertools.product(*options.values()):
+@functools.lru_cache(maxsize=128)
+def _torn(safe: bytes, new: bytes) -> tuple[bytes, ...]:
+    return tuple(torn(safe, new))
+
+
+def _kept(count: int) -> Iterator[tuple[bool, ...]]:
+    """Which of a folder's changes reach the disk: every set of few; of many the first so many, all
+    but one, and one alone.
+    """
+    if count <= MAX_CHANGES:
+        yield from itertools.product((False, True), repeat=count)
+        return
+    for number in range(count + 1):
+        yield tuple(place < number for place in range(count))
+    for number in range(count):
+        yield tuple(place != number for place in range(count))
+        yield tuple(place == number for place in range(count))
+
+
+def _choices(options, most=None):
+    """Ways to choose one of each node's options: every way, or `most` of them."""
+    if most is None or math.prod(map(len, options.values())) <= most:
+        ways = itertools.product(*options.values())
+    else:
+        choose = random.Random(len(options))
+        ways = [
+            [one[0] for one in options.values()],
+            [one[-1] for one in options.values()],
+            *([choose.choice(one) for one in options.values()] for _ in range(most - 2)),
+        ]
+    for chosen in ways:
         yield dict(zip(options, chosen, strict=True))
 
 
@@ -139,6 +213,8 @@ class Disk:
 
     def __init__(self, root: Path, monkeypatch, begin: State | None = None) -> None:
         self.root = root
+        self._lock = threading.RLock()
+        self._scandir = os.scandir
         self.states: list[State] = []
         self._numbers = itertools.count(
             1 + max(begin.safe_names | begin.contents if begin else [0])
@@ -153,7 +229,7 @@ class Disk:
             self._inodes[(root / path).stat().st_ino] = node
         self.state = state
         self.states.append(state)
-        for name in ("fsync", "write", "ftruncate", "mkdir", "rename", "replace", "unlink", "open"):
+        for name in CALLS:
             monkeypatch.setattr(os, name, self._recorded(name, getattr(os, name)))
 
     def acknowledge(self, *what: object) -> None:
@@ -162,12 +238,13 @@ class Disk:
 
     def _recorded(self, name, act):
         def recorded(*args, **kwargs):
-            self._look()
-            if name == "fsync":
-                return self._flushed(os.fstat(args[0]).st_ino)
-            answer = act(*args, **kwargs)
-            self._look()
-            return answer
+            with self._lock:
+                self._look()
+                if name == "fsync":
+                    return self._flushed(os.fstat(args[0]).st_ino)
+                answer = act(*args, **kwargs)
+                self._look()
+                return answer
 
         return recorded
 
@@ -188,7 +265,7 @@ class Disk:
         contents: dict[int, bytes] = {}
 
         def visit(path: Path, number: int) -> None:
-            for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+            for entry in sorted(self._scandir(path), key=lambda entry: entry.name):
                 inode = entry.stat().st_ino
                 node = self._inodes.get(inode)
                 node = next(self._numbers) if node is None else node
@@ -197,7 +274,8 @@ class Disk:
                     folders[node] = {}
                     visit(Path(entry.path), node)
                 else:
-                    contents[node] = Path(entry.path).read_bytes()
+                    data, known = Path(entry.path).read_bytes(), before.contents.get(node)
+                    contents[node] = known if known == data else data  # shared, to need less memory
 
         visit(self.root, 0)
         self._inodes = inodes
@@ -221,8 +299,8 @@ class Disk:
     def _cut_short(self, before: State) -> None:
         """A kill may come in the middle of a write."""
         for node, data in self.state.contents.items():
-            old = before.contents.get(node)
-            if old is not None and data.startswith(old) and len(data) - len(old) > 1:
+            old = before.contents.get(node, b"")
+            if data.startswith(old) and len(data) - len(old) > 1:
                 line = data.index(b"\n", len(old)) + 1 if b"\n" in data[len(old) :] else len(old)
                 for end in sorted({(len(old) + len(data)) // 2, line, len(data) - 1}):
                     cut = self.state.contents | {node: data[:end]}
