@@ -7,7 +7,7 @@ import numpy as np
 from bimix_sweep.report import sections
 from bimix_sweep.report.answer import answer
 from bimix_sweep.report.data import ReportData
-from bimix_sweep.report.look import POLICY, SCRIPT, STYLE
+from bimix_sweep.report.look import POLICY, asset, plotting_library
 from bimix_sweep.report.wording import count, duration, quantity
 
 
@@ -16,8 +16,6 @@ def render(data: ReportData) -> str:
 
     All names and texts of the user are escaped.
     """
-    from plotly.offline import get_plotlyjs
-
     title = html.escape(f"{data.name} – bimix-sweep")
     body = "\n".join(
         section
@@ -40,8 +38,7 @@ def render(data: ReportData) -> str:
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <link rel="icon" href="data:,">
 <title>{title}</title>
-<style>{STYLE}</style>
-<script>{get_plotlyjs()}</script>
+<style>{asset("page.css")}</style>
 </head>
 <body>
 <header><p class="kicker">bimix-sweep</p><h1>{html.escape(data.name)}</h1>\
@@ -51,7 +48,9 @@ def render(data: ReportData) -> str:
 </main>
 <footer><p>A proportion is a part of the tokens. Figures show their numbers under the pointer; \
 drag to zoom, double-click to go back.</p></footer>
-<script>{SCRIPT}</script>
+<script type="text/plain" id="plotly">{plotting_library()}</script>
+<script>{asset("page.js")}
+start();</script>
 </body>
 </html>
 """

@@ -11,6 +11,7 @@ from bimix_sweep.report.figures.loss_curves import MAX_FACETS, loss_curves
 from bimix_sweep.report.figures.optimum_path import optimum_path, regret_path
 from bimix_sweep.report.figures.residuals import residuals
 from bimix_sweep.report.figures.ternary import ternary
+from bimix_sweep.report.packing import pack
 from bimix_sweep.report.wording import count, percent, proportion_text, sentence
 
 
@@ -183,7 +184,11 @@ def law_residuals(data: ReportData) -> str:
 
 
 def record(data: ReportData) -> str:
-    """Section with the tables of the trials and of the provenance."""
-    return f"""<section class="row"><div class="card">\
-<h2>Trials</h2>{tables.trial_table(data)}</div>
+    """Section with the tables of the trials and of the provenance.
+
+    The table of the trials grows with trials times domains, so the page holds it packed.
+    """
+    return f"""<section class="row" id="trials"><div class="card"><h2>Trials</h2>\
+<div id="trial-table"></div>\
+<script type="text/plain" data-into="trial-table">{pack(tables.trial_table(data))}</script></div>
 <div class="card"><h2>Provenance</h2>{tables.provenance_table(data)}</div></section>"""

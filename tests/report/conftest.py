@@ -49,7 +49,7 @@ def planted_sweep(names, num_trials=14, failed=True):
         planted_curve(names, f"trial-{n:03d}", row, 1, generator) for n, row in enumerate(mixtures)
     ]
     path, before = [], None
-    for count in range(5, num_trials + 1):
+    for count in range(max(5, num_trials - 3), num_trials + 1):
         law = fit_law(LossTable.from_curves(curves[:count]))
         optimum = optimal_mixture(law, domains)
         point = optimum.mixture.as_array()

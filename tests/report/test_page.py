@@ -12,8 +12,9 @@ from bimix_sweep.report.data import ReportData
 from bimix_sweep.report.figures.confirmation import confirmation
 from bimix_sweep.report.figures.law_fit import law_against_measurements
 from bimix_sweep.report.figures.loss_curves import MAX_FACETS
-from bimix_sweep.report.figures.style import step_axis
+from bimix_sweep.report.figures.style import colour, step_axis
 from bimix_sweep.report.figures.ternary import ternary
+from bimix_sweep.report.packing import pack, unpack
 from bimix_sweep.report.page import render
 from bimix_sweep.report.tables import table
 from bimix_sweep.report.wording import duration, percent, quantity
@@ -48,6 +49,11 @@ class Page(HTMLParser):
         tag, attrs = self.open[-1] if self.open else ("", {})
         if tag == "script":
             self.scripts[attrs.get("id", len(self.scripts))] = data
+            if "data-into" in attrs:
+                inside = Page(unpack(data))
+                self.cells += inside.cells
+                self.text += inside.text
+                self.tags += inside.tags
         elif tag != "style":
             self.text.append(data)
             if tag in ("h1", "h2"):
@@ -57,7 +63,7 @@ class Page(HTMLParser):
 
     def figures(self):
         return {
-            key.removesuffix("-figure"): json.loads(text)
+            key.removesuffix("-figure"): json.loads(unpack(text))
             for key, text in self.scripts.items()
             if str(key).endswith("-figure")
         }
@@ -113,7 +119,7 @@ def test_every_figure_is_one_plotly_accepts_and_a_screen_reader_can_name(page):
 
 
 def test_plotly_is_inlined_once_and_nothing_is_loaded_from_anywhere(page):
-    assert sum("plotly.js v" in text[:400] for text in page.scripts.values()) == 1
+    assert "plotly.js v" in unpack(page.scripts["plotly"])[:400]
     assert not [attrs for tag, attrs in page.tags if attrs.get("src")]
     assert [attrs["href"] for tag, attrs in page.tags if attrs.get("href")] == ["data:,"]
     (policy,) = [
@@ -178,10 +184,15 @@ def test_the_confirmed_recommendation_is_the_headline(sweep):
     assert "Uniform was better." in page.text
 
 
-def test_many_domains_and_targets_stay_readable(make_sweep):
+def test_many_domains_and_targets_stay_readable_and_the_page_has_at_most_2_mb(make_sweep):
     names = tuple(f"domain {n}" for n in range(16))
-    data = make_sweep(names, num_trials=20, failed=False)
-    page = Page(render(data))
+    html = render(make_sweep(names, num_trials=20, failed=False))
+    assert len(html.encode()) < 2e6
+    page = Page(html)
+    for name in ("law", "residuals"):
+        assert page.figures()[name]["layout"]["showlegend"]
+        shown = {t.get("name") for t in page.figures()[name]["data"] if t.get("showlegend", True)}
+        assert set(names) <= shown
     assert "ternary" not in page.figures()
     curves = page.figures()["curves"]
     assert len({trace.get("xaxis") for trace in curves["data"]}) == MAX_FACETS
@@ -276,3 +287,13 @@ def test_the_page_has_the_predicted_losses_their_sd_and_the_weights(sweep):
         row = cells[head + 3 + 4 * index : head + 7 + 4 * index]
         expected = sweep.optimum.predicted_losses[name], sweep.optimum.predicted_sd[name]
         assert row == [name, f"{expected[0]:.4g}", f"{expected[1]:.2g}", weight]
+
+
+def test_packed_text_has_no_tag_and_comes_back():
+    hostile = "</script><!--<script>" + "".join(map(chr, range(32, 400))) * 40
+    assert "<" not in pack(hostile)
+    assert unpack(pack(hostile)) == hostile
+
+
+def test_forty_domains_have_forty_colours():
+    assert len({colour(n) for n in range(40)}) == 40

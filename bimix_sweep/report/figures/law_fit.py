@@ -11,7 +11,6 @@ from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.report.figures.fitted_rows import FittedRows, fitted_rows
 from bimix_sweep.report.figures.style import (
-    LEGEND,
     MARGIN_UNDER_LEGEND,
     MAX_POINTS,
     QUIET,
@@ -20,6 +19,7 @@ from bimix_sweep.report.figures.style import (
     facet_title,
     faded,
     layout,
+    legend_of,
     numbers,
     text,
 )
@@ -38,7 +38,8 @@ def law_against_measurements(table: LossTable, law: FittedLaw, roles: Mapping[st
         table.proportions[fitted.rows], table.steps[fitted.rows], fitted.sizes
     )
     measured = fitted.measured
-    height = max(400, 60 + 34 * len(law.targets))
+    legend, more = legend_of(len(law.targets))
+    height = max(400, 60 + 34 * len(law.targets)) + more
     what = ", each in its own unit" if ranged(law.goals) else " loss"
     errors = law.cross_validation.get("by_target", {})
     largest = max(
@@ -57,8 +58,8 @@ def law_against_measurements(table: LossTable, law: FittedLaw, roles: Mapping[st
         ],
         "layout": layout(
             height,
-            showlegend=1 < len(law.targets) <= 8,
-            legend=LEGEND | {"itemsizing": "constant"},
+            showlegend=len(law.targets) > 1,
+            legend=legend,
             bargap=0.25,
             bargroupgap=0.08,
             margin=MARGIN_UNDER_LEGEND,
