@@ -20,7 +20,7 @@ def ternary_and_confirmation(data: ReportData) -> str:
     if data.law is None or data.optimum is None:
         return ""
     if len(data.domains) != 3:
-        return f'<section class="row">{_confirmation_card(data, "")}</section>'
+        return f'<section class="row" id="where">{_confirmation_card(data, "")}</section>'
     names = ", ".join(data.domains.names)
     triangle = figure_card(
         "ternary",
@@ -32,7 +32,9 @@ def ternary_and_confirmation(data: ReportData) -> str:
         "predicted optimum; the numbers are in the tables.",
         width="wide",
     )
-    return f'<section class="row">{triangle}{_confirmation_card(data, "narrow")}</section>'
+    return (
+        f'<section class="row" id="where">{triangle}{_confirmation_card(data, "narrow")}</section>'
+    )
 
 
 def _confirmation_card(data: ReportData, width: str) -> str:
@@ -60,7 +62,7 @@ def optimum_over_trials(data: ReportData) -> str:
     """Section with the optimum and its regret against the number of trials."""
     if not data.path:
         return (
-            '<section class="row"><div class="card"><h2>How the optimum settled</h2>'
+            '<section class="row" id="settled"><div class="card"><h2>How the optimum settled</h2>'
             '<p class="note">No law has been fitted yet.</p></div></section>'
         )
     rows = [
@@ -79,7 +81,7 @@ def optimum_over_trials(data: ReportData) -> str:
         rows,
     )
     return (
-        '<section class="row">'
+        '<section class="row" id="settled">'
         + figure_card(
             "path",
             "The optimum over trials",
@@ -109,13 +111,13 @@ def law(data: ReportData) -> str:
     """Section with the law against the measurements."""
     if data.law is None or data.table is None:
         return (
-            '<section class="row"><div class="card"><h2>The law</h2>'
+            '<section class="row" id="the-law"><div class="card"><h2>The law</h2>'
             '<p class="note">No law has been fitted yet.</p></div></section>'
         )
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in data.law.notes)
     beside = tables.law_table(data.law) + (f'<ul class="notes">{notes}</ul>' if notes else "")
     return (
-        '<section class="row">'
+        '<section class="row" id="the-law">'
         + figure_card(
             "law",
             "The law predicts mixtures it has not seen to "
@@ -151,7 +153,7 @@ def curves(data: ReportData) -> str:
         else ""
     )
     return (
-        '<section class="row">'
+        '<section class="row" id="curves-section">'
         + figure_card(
             "curves",
             "More of a domain, less loss on it",
@@ -170,7 +172,7 @@ def law_residuals(data: ReportData) -> str:
     if data.law is None or data.table is None:
         return ""
     return (
-        '<section class="row">'
+        '<section class="row" id="left-over">'
         + figure_card(
             "residuals",
             "What the law leaves over",

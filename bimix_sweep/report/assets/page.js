@@ -69,7 +69,32 @@ const draw = async () => {
   await Promise.all([...document.querySelectorAll("div.plot")].map(drawOne));
 };
 
+// Shows the chosen form of the recommended mixture.
+const showForm = async () => {
+  const choice = document.getElementById("form");
+  if (!choice) return;
+  const texts = [...document.querySelectorAll("script[data-form]")];
+  const chosen = texts.find((one) => one.dataset.form === choice.value) || texts[0];
+  document.getElementById("form-text").textContent = await unpack(chosen.textContent);
+};
+
+const copy = async (button) => {
+  const from = document.getElementById(button.dataset.copy);
+  try {
+    await navigator.clipboard.writeText(from.textContent);
+    button.textContent = "Copied";
+  } catch {
+    getSelection().selectAllChildren(from); // no permission: the text is selected instead
+  }
+};
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-copy]");
+  if (button) copy(button);
+});
+document.addEventListener("change", (event) => { if (event.target.id === "form") showForm(); });
+
 const start = async () => {
+  await tryout.load();
   const script = document.createElement("script");
   script.textContent = await unpack(document.getElementById("plotly").textContent);
   document.head.append(script);

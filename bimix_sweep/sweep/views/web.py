@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from bimix_sweep import locations
 from bimix_sweep.config import SweepConfig
 from bimix_sweep.errors import BimixSweepError, SweepError
-from bimix_sweep.sweep.results import page
+from bimix_sweep.report.page import render
+from bimix_sweep.sweep.sweep_page import page_data, progress_of
 from bimix_sweep.sweep.views.follower import Follower
 from bimix_sweep.sweep.workspace.paths import CONFIG
 
@@ -62,7 +63,10 @@ class Page:
             ).encode()
         elif self._follower.num_events != self._shown:
             config = SweepConfig.load(locations.join(self._folder, CONFIG))
-            self._body = page(self._follower.history, config).encode()
+            history = self._follower.history
+            self._body = render(
+                page_data(history, config, progress_of(history, self._folder))
+            ).encode()
             self._shown = self._follower.num_events
         self._next = time.monotonic() + max(
             self._seconds, (time.monotonic() - began) / MAX_RENDER_LOAD
