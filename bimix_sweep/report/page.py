@@ -6,7 +6,7 @@ from bimix_sweep.report import sections
 from bimix_sweep.report.answer import answer
 from bimix_sweep.report.bar import bar
 from bimix_sweep.report.data import ReportData
-from bimix_sweep.report.look import POLICY, asset, plotting_library
+from bimix_sweep.report.look import LIVE_POLICY, POLICY, asset, plotting_library
 from bimix_sweep.report.trust import trust
 from bimix_sweep.report.tryout import tryout
 from bimix_sweep.report.unknowns import unknowns
@@ -24,29 +24,36 @@ MENU = {
 """{id of a section: its name in the menu}, in the order of the page."""
 
 
-def render(data: ReportData) -> str:
+def render(data: ReportData, *, live: float | None = None) -> str:
     """Page of a sweep as HTML that needs no network and no other file.
 
     All names and texts of the user are escaped.
+
+    Args:
+        data: state of the sweep.
+        live: seconds after which the page asks its server for new content (`content`); None: the
+            page asks for nothing.
     """
+    over = data.progress is not None and data.progress.state == "complete"
+    flags = "" if live is None else f' data-live="{live:g}" data-over="{"yes" if over else "no"}"'
+    scripts = ["page.js", "try.js"] + ([] if live is None else ["live.js"])
     title = html.escape(f"{data.name} – bimix-sweep")
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{POLICY if live is None else LIVE_POLICY}">
 <link rel="icon" href="data:,">
 <title>{title}</title>
 <style>{asset("page.css")}</style>
 </head>
-<body>
+<body{flags}>
 {content(data)}
 <footer><p>A proportion is a part of the tokens. Figures show their numbers under the pointer; \
 drag to zoom, double-click to go back.</p></footer>
 <script type="text/plain" id="plotly">{plotting_library()}</script>
-<script>{asset("page.js")}
-{asset("try.js")}
+<script>{"".join(map(asset, scripts))}
 start();</script>
 </body>
 </html>
