@@ -1,6 +1,7 @@
 """First section of the page: the recommended mixture, its gain, its cost and what to do next."""
 
 import html
+import json
 from collections.abc import Iterator
 
 from bimix_sweep.law.optimum.gain import BASELINES
@@ -100,10 +101,7 @@ def _copy(data: ReportData, mixture: Mixture) -> str:
     numbers = "".join(f"{name}: {value:.6f}\n" for name, value in mixture.as_dict().items())
     forms = {"YAML": numbers} | dict(data.exports)
     options = "".join(f"<option>{html.escape(name)}</option>" for name in forms)
-    texts = "".join(
-        f'<script type="text/plain" data-form="{html.escape(name, quote=True)}">{pack(text)}</script>'
-        for name, text in forms.items()
-    )
+    texts = f'<script type="text/plain" id="form-texts">{pack(json.dumps(forms))}</script>'
     return (
         '<div class="copy" id="forms"><label>The mixture as <select id="form" '
         f'data-keep="yes">{options}</select></label> '

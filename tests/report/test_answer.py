@@ -1,5 +1,6 @@
 """The first sections of the page: the sentence that answers, the checks, and what is not known."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -91,10 +92,9 @@ def test_the_answer_has_the_cost_the_next_command_and_the_mixture_to_copy(sweep)
     html = answer(sweep)
     assert "<strong>3.21 core-hours</strong><br>97 s of wall time" in html
     assert "bimix-sweep export &#x27;my sweep/RECIPE.json&#x27; --to megatron-lm</code>" in html
-    packed = html.split('data-form="megatron-lm">')[1].split("</script>")[0]
-    assert unpack(packed) == "0.4 python\n"
-    yaml = unpack(html.split('data-form="YAML">')[1].split("</script>")[0])
-    assert [line.split(": ")[0] for line in yaml.splitlines()] == list(sweep.domains.names)
+    forms = json.loads(unpack(html.split('id="form-texts">')[1].split("</script>")[0]))
+    assert forms["megatron-lm"] == "0.4 python\n"
+    assert [line.split(": ")[0] for line in forms["YAML"].splitlines()] == list(sweep.domains.names)
 
 
 def test_gpu_hours_are_the_cost_where_gpus_were_used(sweep):

@@ -73,9 +73,8 @@ const draw = async () => {
 const showForm = async () => {
   const choice = document.getElementById("form");
   if (!choice) return;
-  const texts = [...document.querySelectorAll("script[data-form]")];
-  const chosen = texts.find((one) => one.dataset.form === choice.value) || texts[0];
-  document.getElementById("form-text").textContent = await unpack(chosen.textContent);
+  const texts = JSON.parse(await unpack(document.getElementById("form-texts").textContent));
+  document.getElementById("form-text").textContent = texts[choice.value];
 };
 
 const copy = async (button) => {

@@ -66,6 +66,11 @@ def test_a_live_page_takes_new_data_and_keeps_folds_zoom_and_the_mixture_being_t
         until(tab, "document.body.dataset.updates")
         assert "7 trials" in tab.run("document.querySelector('.meta').textContent")
         until(tab, "document.querySelector('#confirmation .main-svg') !== null")
+        tab.run(
+            "const form = document.getElementById('form'); form.value = 'json'; "
+            "form.dispatchEvent(new Event('change', {bubbles: true})); null"
+        )
+        until(tab, "document.getElementById('form-text').textContent.includes('\"domains\"')")
         assert tab.run("window.loadedOnce")
         assert tab.run("document.querySelector('#answer details').open")
         assert tab.run("tryout.proportions") == pytest.approx([1 / 3] * 3)
