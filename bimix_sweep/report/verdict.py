@@ -17,7 +17,7 @@ def verdict(data: ReportData) -> str:
         parts.append("no confirmation trial has compared it with others yet")
     else:
         begin = "Use this"
-        if ties := _ties(data.comparison):
+        if ties := _ties(data.comparison, data.gain):
             parts.append(f"a tie with {listed(ties)}")
     if data.gain is not None and data.gain.is_baseline:
         begin = f"Stay with {BASELINES[data.gain.baseline]}"
@@ -38,11 +38,16 @@ def _gain(gain: Gain) -> str:
     return f"no {predicted}difference from {over} beyond the noise: {percent(gain.value)} {ends}"
 
 
-def _ties(comparison: Comparison) -> list[str]:
-    """Compared mixtures whose loss does not differ from the recommended one's beyond the noise."""
+def _ties(comparison: Comparison, gain: Gain | None) -> list[str]:
+    """Compared mixtures whose loss does not differ from the recommended one's beyond the noise.
+
+    The baseline is left out, because the gain says it already.
+    """
     chosen = comparison.recommended_mixture
     return [
         role_in_words(one.role)
         for one in comparison.mixtures
-        if one is not chosen and abs(one.objective - chosen.objective) <= comparison.bound
+        if one is not chosen
+        and not (gain is not None and gain.baseline in one.role.split(" = "))
+        and abs(one.objective - chosen.objective) <= comparison.bound
     ]
