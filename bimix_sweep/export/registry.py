@@ -1,5 +1,6 @@
 """Lists all trainers that a recipe can be written for, by id, with the forms of each."""
 
+import contextlib
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -151,6 +152,20 @@ def export_all(
         files.write_text(exported.path, text)
         written.append(exported)
     return written, skipped
+
+
+def texts(recipe: Recipe) -> dict[str, str]:
+    """Write a recipe in every possible form as text, with names of domains in place of paths.
+
+    Returns:
+        {name of a form: text}, without the forms that need more than names.
+    """
+    blend = read_blend(recipe, names=True)
+    found: dict[str, str] = {}
+    for form in FORMS:
+        with contextlib.suppress(ExportError):
+            found.setdefault(form.name, _written(form, blend, form.file_name)[0])
+    return found
 
 
 def _written(form: Form, blend: Blend, path: str) -> tuple[str, Exported]:

@@ -4,6 +4,7 @@ import html
 import json
 
 from bimix_sweep.report.figures.style import Figure
+from bimix_sweep.report.packing import pack
 
 
 def figure_card(
@@ -31,15 +32,11 @@ def figure_card(
         after: HTML under the figure; empty for none.
         summary: the line that opens `folded`.
     """
-    content = (
-        json.dumps(figure, allow_nan=False, separators=(",", ":"))
-        .replace("<", "\\u003c")
-        .replace("&", "\\u0026")
-    )
+    content = pack(json.dumps(figure, allow_nan=False, separators=(",", ":")))
     fold = f"<details><summary>{summary}</summary>{folded}</details>" if folded else ""
     return f"""<figure class="card {width}" aria-labelledby="{key}-title">\
 <h2 id="{key}-title">{html.escape(title)}</h2>
 <figcaption>{html.escape(caption)}</figcaption>
 <div class="plot" id="{key}" role="img" aria-label="{html.escape(description, quote=True)}" \
 style="min-height:{figure["layout"]["height"]}px"></div>
-<script type="application/json" id="{key}-figure">{content}</script>{after}{fold}</figure>"""
+<script type="text/plain" id="{key}-figure">{content}</script>{after}{fold}</figure>"""

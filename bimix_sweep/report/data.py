@@ -5,7 +5,7 @@ A running sweep has a page too, so the data of each section may be missing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -40,6 +40,30 @@ class PathPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """State of the sweep at the time of the page, and what the sweep cost so far."""
+
+    state: Literal["running", "stopped", "complete"] = "running"
+    """"stopped": the sweep is not complete and no driver works on it."""
+    words: str = ""
+    """The state in words, for example why the sweep stopped."""
+    done: int = 0
+    """Number of trials that ended."""
+    planned: int = 0
+    """Largest number of trials, with the confirmation trials."""
+    seconds_left: float | None = None
+    """Expected seconds until the end; None where not known."""
+    last_event: float | None = None
+    """Time of the last event of the sweep, in seconds since 1970."""
+    core_hours: float = 0.0
+    """CPU core-hours of all attempts at trials."""
+    gpu_hours: float = 0.0
+    """GPU-hours of all attempts at trials."""
+    next_command: str = ""
+    """Command line to type next; empty where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportData:
     """State of a sweep, finished or still running."""
 
@@ -65,6 +89,8 @@ class ReportData:
     """Comparison of the confirmation trials."""
     gain: Gain | None = None
     """Gain of the recommended mixture over the baseline; None without a law."""
+    prior: Mixture | None = None
+    """Mixture that the optimum is pulled to; None without one."""
     kl: float = 0.0
     """Strength of the pull to the prior; 0 without one."""
     weights: Mapping[str, float] = field(default_factory=dict)
@@ -83,6 +109,10 @@ class ReportData:
     """Number of tokens of the final run."""
     beyond: BeyondTrials | None = None
     """Distance of the final run beyond the trials, and other properties that no trial tested."""
+    progress: Progress | None = None
+    """State and cost of the sweep; None where no sweep stands behind the data."""
+    exports: Mapping[str, str] = field(default_factory=dict)
+    """{name of a form: text of the recommended mixture in this form}."""
     seconds: float | None = None
     """Wall time of the sweep, in seconds."""
     provenance: Mapping[str, Any] = field(default_factory=dict)

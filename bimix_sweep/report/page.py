@@ -2,27 +2,72 @@
 
 import html
 
-import numpy as np
-
 from bimix_sweep.report import sections
 from bimix_sweep.report.answer import answer
+from bimix_sweep.report.bar import bar
 from bimix_sweep.report.data import ReportData
-from bimix_sweep.report.look import POLICY, SCRIPT, STYLE
-from bimix_sweep.report.wording import count, duration, quantity
+from bimix_sweep.report.look import LIVE_POLICY, POLICY, asset, plotting_library
+from bimix_sweep.report.trust import trust
+from bimix_sweep.report.tryout import tryout
+from bimix_sweep.report.unknowns import unknowns
+
+MENU = {
+    "answer": "Answer",
+    "trust": "Trust",
+    "try": "Try your own",
+    "where": "Rivals",
+    "settled": "Trials and regret",
+    "the-law": "The law",
+    "curves-section": "Curves",
+    "trials": "Trials",
+}
+"""{id of a section: its name in the menu}, in the order of the page."""
 
 
-def render(data: ReportData) -> str:
+def render(data: ReportData, *, live: float | None = None) -> str:
     """Page of a sweep as HTML that needs no network and no other file.
 
     All names and texts of the user are escaped.
-    """
-    from plotly.offline import get_plotlyjs
 
+    Args:
+        data: state of the sweep.
+        live: seconds after which the page asks its server for new content (`content`); None: the
+            page asks for nothing.
+    """
+    over = data.progress is not None and data.progress.state == "complete"
+    flags = "" if live is None else f' data-live="{live:g}" data-over="{"yes" if over else "no"}"'
+    scripts = ["page.js", "try.js"] + ([] if live is None else ["live.js"])
     title = html.escape(f"{data.name} – bimix-sweep")
-    body = "\n".join(
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{POLICY if live is None else LIVE_POLICY}">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>{asset("page.css")}</style>
+</head>
+<body{flags}>
+{content(data)}
+<footer><p>A proportion is a part of the tokens. Figures show their numbers under the pointer; \
+drag to zoom, double-click to go back.</p></footer>
+<script type="text/plain" id="plotly">{plotting_library()}</script>
+<script>{"".join(map(asset, scripts))}
+start();</script>
+</body>
+</html>
+"""
+
+
+def content(data: ReportData) -> str:
+    """Bar and sections of the page, the part that changes while a sweep runs."""
+    found = [
         section
         for section in (
             answer(data),
+            _doubts(data),
+            tryout(data),
             sections.ternary_and_confirmation(data),
             sections.optimum_over_trials(data),
             sections.law(data),
@@ -31,47 +76,13 @@ def render(data: ReportData) -> str:
             sections.record(data),
         )
         if section
-    )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>{STYLE}</style>
-<script>{get_plotlyjs()}</script>
-</head>
-<body>
-<header><p class="kicker">bimix-sweep</p><h1>{html.escape(data.name)}</h1>\
-<p class="meta">{html.escape(_size_of_sweep(data))}</p></header>
-<main>
-{body}
-</main>
-<footer><p>A proportion is a part of the tokens. Figures show their numbers under the pointer; \
-drag to zoom, double-click to go back.</p></footer>
-<script>{SCRIPT}</script>
-</body>
-</html>
-"""
+    ]
+    links = {key: name for key, name in MENU.items() if any(f'id="{key}"' in one for one in found)}
+    body = "\n".join(found)
+    return f"{bar(data, links)}\n<main>\n{body}\n</main>"
 
 
-def _size_of_sweep(data: ReportData) -> str:
-    """Counts of trials, domains, targets and steps, and the wall time, in one line."""
-    trials = list(dict.fromkeys(data.table.trials)) if data.table else []
-    confirmations = sum(data.roles.get(trial, "sweep") == "confirmation" for trial in trials)
-    parts = [count(len(trials) - confirmations, "trial")]
-    if confirmations:
-        parts.append(count(confirmations, "confirmation trial"))
-    if data.failed:
-        parts.append(f"{len(data.failed)} failed")
-    parts.append(count(len(data.domains), "domain"))
-    if data.table:
-        steps = ", ".join(f"{number:,.0f}" for number in data.lengths or [data.table.steps.max()])
-        parts += [count(len(data.table.targets), "target"), f"{steps} steps"]
-        if data.several_sizes:
-            parts.append("sizes " + ", ".join(map(quantity, np.unique(data.table.sizes).tolist())))
-    if data.seconds is not None:
-        parts.append(duration(data.seconds))
-    return " · ".join(parts)
+def _doubts(data: ReportData) -> str:
+    """Section with the health checks and what is not known."""
+    cards = trust(data) + unknowns(data)
+    return f'<section class="row" id="trust">{cards}</section>' if cards else ""

@@ -11,6 +11,7 @@ from bimix_sweep.report.figures.loss_curves import MAX_FACETS, loss_curves
 from bimix_sweep.report.figures.optimum_path import optimum_path, regret_path
 from bimix_sweep.report.figures.residuals import residuals
 from bimix_sweep.report.figures.ternary import ternary
+from bimix_sweep.report.packing import pack
 from bimix_sweep.report.wording import count, percent, proportion_text, sentence
 
 
@@ -19,7 +20,7 @@ def ternary_and_confirmation(data: ReportData) -> str:
     if data.law is None or data.optimum is None:
         return ""
     if len(data.domains) != 3:
-        return f'<section class="row">{_confirmation_card(data, "")}</section>'
+        return f'<section class="row" id="where">{_confirmation_card(data, "")}</section>'
     names = ", ".join(data.domains.names)
     triangle = figure_card(
         "ternary",
@@ -31,7 +32,9 @@ def ternary_and_confirmation(data: ReportData) -> str:
         "predicted optimum; the numbers are in the tables.",
         width="wide",
     )
-    return f'<section class="row">{triangle}{_confirmation_card(data, "narrow")}</section>'
+    return (
+        f'<section class="row" id="where">{triangle}{_confirmation_card(data, "narrow")}</section>'
+    )
 
 
 def _confirmation_card(data: ReportData, width: str) -> str:
@@ -59,7 +62,7 @@ def optimum_over_trials(data: ReportData) -> str:
     """Section with the optimum and its regret against the number of trials."""
     if not data.path:
         return (
-            '<section class="row"><div class="card"><h2>How the optimum settled</h2>'
+            '<section class="row" id="settled"><div class="card"><h2>How the optimum settled</h2>'
             '<p class="note">No law has been fitted yet.</p></div></section>'
         )
     rows = [
@@ -78,7 +81,7 @@ def optimum_over_trials(data: ReportData) -> str:
         rows,
     )
     return (
-        '<section class="row">'
+        '<section class="row" id="settled">'
         + figure_card(
             "path",
             "The optimum over trials",
@@ -108,13 +111,13 @@ def law(data: ReportData) -> str:
     """Section with the law against the measurements."""
     if data.law is None or data.table is None:
         return (
-            '<section class="row"><div class="card"><h2>The law</h2>'
+            '<section class="row" id="the-law"><div class="card"><h2>The law</h2>'
             '<p class="note">No law has been fitted yet.</p></div></section>'
         )
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in data.law.notes)
     beside = tables.law_table(data.law) + (f'<ul class="notes">{notes}</ul>' if notes else "")
     return (
-        '<section class="row">'
+        '<section class="row" id="the-law">'
         + figure_card(
             "law",
             "The law predicts mixtures it has not seen to "
@@ -150,7 +153,7 @@ def curves(data: ReportData) -> str:
         else ""
     )
     return (
-        '<section class="row">'
+        '<section class="row" id="curves-section">'
         + figure_card(
             "curves",
             "More of a domain, less loss on it",
@@ -169,7 +172,7 @@ def law_residuals(data: ReportData) -> str:
     if data.law is None or data.table is None:
         return ""
     return (
-        '<section class="row">'
+        '<section class="row" id="left-over">'
         + figure_card(
             "residuals",
             "What the law leaves over",
@@ -183,7 +186,11 @@ def law_residuals(data: ReportData) -> str:
 
 
 def record(data: ReportData) -> str:
-    """Section with the tables of the trials and of the provenance."""
-    return f"""<section class="row"><div class="card">\
-<h2>Trials</h2>{tables.trial_table(data)}</div>
+    """Section with the tables of the trials and of the provenance.
+
+    The table of the trials grows with trials times domains, so the page holds it packed.
+    """
+    return f"""<section class="row" id="trials"><div class="card"><h2>Trials</h2>\
+<div id="trial-table"></div>\
+<script type="text/plain" data-into="trial-table">{pack(tables.trial_table(data))}</script></div>
 <div class="card"><h2>Provenance</h2>{tables.provenance_table(data)}</div></section>"""

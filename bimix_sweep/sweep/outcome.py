@@ -3,14 +3,19 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bimix_sweep.config import SweepConfig
+from bimix_sweep.data.stream import badly_realised
 from bimix_sweep.design.comparison import Comparison
 from bimix_sweep.design.confirmation import compare_confirmation_trials, objective_noise
 from bimix_sweep.design.evidence import points_to_fit
 from bimix_sweep.design.initial_design import moved_references
 from bimix_sweep.design.problem import SweepSpec
 from bimix_sweep.errors import SweepError
+from bimix_sweep.export.build_recipe import build_recipe
+from bimix_sweep.export.provenance import commit
+from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.law.fitting.fit_law import FittedLaw, fit_law
 from bimix_sweep.law.optimum.answer import answer
 from bimix_sweep.law.optimum.optimal_mixture import Optimum
@@ -162,3 +167,72 @@ def _measured(history: SweepHistory) -> _Measured:
             losses.setdefault(role, {})[record.seed] = record.points[max(record.points)]
             predicted = role if "predicted" in entry.labels else predicted
     return _Measured(mixtures=mixtures, losses=losses, predicted=predicted)
+
+
+def recipe_of(
+    history: SweepHistory,
+    law: FittedLaw,
+    optimum: Optimum,
+    comparison: Comparison | None,
+    config: Mapping[str, Any],
+) -> Recipe:
+    """The recipe that answers the sweep's own problem.
+
+    Args:
+        history: history of the sweep.
+        law: law of the sweep, with its problem (from `decided` or `law_so_far`).
+        optimum: the predicted optimum.
+        comparison: comparison of the confirmation trials; None before all of them ended.
+        config: the public configuration, for the provenance.
+    """
+    assert law.problem is not None  # noqa: S101
+    return build_recipe(
+        optimum,
+        law,
+        law.problem,
+        comparison=comparison,
+        excluded=failed_trials(history),
+        provenance=provenance_of(history, config, law),
+    )
+
+
+def failed_trials(history: SweepHistory) -> dict[str, str]:
+    """{trial: reason} of each failed trial."""
+    return {
+        name: record.failure
+        for name, record in history.state.trials.items()
+        if record.state == "failed"
+    }
+
+
+def provenance_of(
+    history: SweepHistory, config: Mapping[str, Any], law: FittedLaw | None
+) -> dict[str, Any]:
+    """Provenance of the results as JSON values."""
+    return {
+        "config": dict(config),
+        "config_digest": history.first.config_digest,
+        "seed": history.spec.seed,
+        "data": history.first.data,
+        "precision": history.precision,
+        **_realised(history, config),
+        "law_digest": law.digest if law else None,
+        "versions": history.first.versions,
+        **commit(),
+    }
+
+
+def _realised(history: SweepHistory, config: Mapping[str, Any]) -> dict[str, Any]:
+    """{"realised": {trial: {domain: [proportion asked for, realised]}}}, of large differences.
+
+    The sequences of the built-in trainer are known, those of other trainers are not. The result is
+    empty if all proportions are close enough.
+    """
+    if config["trainer"] != "builtin" or history.elsewhere:
+        return {}
+    realised = {
+        name: {domain: [*pair] for domain, pair in off.items()}
+        for name, record in history.state.trials.items()
+        if (off := badly_realised(record.mixture, record.steps * config["proxy"]["batch"]))
+    }
+    return {"realised": realised} if realised else {}

@@ -4,29 +4,20 @@ The files are runs.csv, LAW.json, RECIPE.json, domains.yaml and report.html.
 """
 
 import contextlib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from bimix_sweep import files, locations
 from bimix_sweep.config import SweepConfig, TextConfig
 from bimix_sweep.data.store import TokenStore
-from bimix_sweep.data.stream import badly_realised
-from bimix_sweep.design.comparison import Comparison
-from bimix_sweep.errors import DataError, LawError, SweepError, TableError
-from bimix_sweep.export.build_recipe import build_recipe, gain_of
-from bimix_sweep.export.provenance import commit
+from bimix_sweep.errors import DataError, SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.export.writing import as_yaml
-from bimix_sweep.law.fitting.fit_law import FittedLaw
-from bimix_sweep.law.optimum.answer import not_tested
-from bimix_sweep.law.optimum.optimal_mixture import Optimum
-from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.report.data import PathPoint, ReportData
 from bimix_sweep.report.page import render
 from bimix_sweep.sweep.history.history import SweepHistory
 from bimix_sweep.sweep.history.rebuilding import replay
-from bimix_sweep.sweep.outcome import answer_of, decided, law_so_far
+from bimix_sweep.sweep.outcome import decided, recipe_of
+from bimix_sweep.sweep.sweep_page import page_data, page_of, progress_of
 from bimix_sweep.sweep.workspace.paths import CONFIG, STORE, local_part
 
 
@@ -58,37 +49,10 @@ def write_results(folder: str, config: SweepConfig) -> Recipe:
     )
     recipe.write(locations.join(folder, "RECIPE.json"))
     _write_domains(folder, config, history.first.data.get("store"))
-    files.write_text(
-        locations.join(folder, "report.html"), _page(config, history, law, optimum, comparison)
-    )
+    progress = progress_of(history, folder, complete=True)
+    data = page_of(config, history, law, optimum, comparison, progress)
+    files.write_text(locations.join(folder, "report.html"), render(data))
     return recipe
-
-
-def recipe_of(
-    history: SweepHistory,
-    law: FittedLaw,
-    optimum: Optimum,
-    comparison: Comparison | None,
-    config: Mapping[str, Any],
-) -> Recipe:
-    """The recipe that answers the sweep's own problem.
-
-    Args:
-        history: history of the sweep.
-        law: law of the sweep, with its problem (from `decided` or `law_so_far`).
-        optimum: the predicted optimum.
-        comparison: comparison of the confirmation trials; None before all of them ended.
-        config: the public configuration, for the provenance.
-    """
-    assert law.problem is not None  # noqa: S101
-    return build_recipe(
-        optimum,
-        law,
-        law.problem,
-        comparison=comparison,
-        excluded=_failed(history),
-        provenance=_provenance(history, config, law),
-    )
 
 
 def write_page(folder: str, config: SweepConfig) -> str:
@@ -101,19 +65,9 @@ def write_page(folder: str, config: SweepConfig) -> str:
         SweepError: the configuration is not the one with which the sweep began.
     """
     path = locations.join(folder, "report.html")
-    files.write_text(path, page(_replay(folder, config), config))
+    history = _replay(folder, config)
+    files.write_text(path, render(page_data(history, config, progress_of(history, folder))))
     return path
-
-
-def page(history: SweepHistory, config: SweepConfig) -> str:
-    """The page of a sweep with its present results, as HTML."""
-    if history.confirmation is not None:
-        return _page(config, history, *decided(history))
-    try:
-        law = law_so_far(history)
-    except (LawError, TableError):  # too few points for a law, or none
-        return _page(config, history, None, None, None)
-    return _page(config, history, law, answer_of(law), None)
 
 
 def _replay(folder: str, config: SweepConfig) -> SweepHistory:
@@ -169,92 +123,6 @@ def _as_written(path: str | Sequence[str]) -> str | list[str]:
     return path if isinstance(path, str) else list(path)
 
 
-def _page(
-    config: SweepConfig,
-    history: SweepHistory,
-    law: FittedLaw | None,
-    optimum: Optimum | None,
-    comparison: Comparison | None,
-) -> str:
-    records = history.state.trials
-    counted = any(record.points and record.state != "failed" for record in records.values())
-    beyond = gain = None
-    if law is not None and optimum is not None and law.problem is not None:
-        measured = comparison.recommended_mixture.mixture if comparison else None
-        beyond = not_tested(optimum, law, law.problem, measured=measured)
-        gain = gain_of(optimum, law, law.problem, comparison)
-    data = ReportData(
-        name=config.name,
-        domains=history.spec.domains,
-        table=history.state.trial_record.table() if counted else None,
-        roles={name: record.role for name, record in records.items()},
-        states={name: record.state for name, record in records.items()},
-        failed=_failed(history),
-        path=tuple(_path(history)),
-        law=law,
-        optimum=optimum,
-        comparison=comparison,
-        gain=gain,
-        kl=history.spec.kl,
-        weights=history.spec.weights,
-        objective=history.spec.objective,
-        tolerance=history.spec.tolerance,
-        stop_reason=history.decision.reason if history.decision else "",
-        token_budget=config.final.tokens if config.final else None,
-        beyond=beyond,
-        seconds=history.seconds,
-        provenance=_provenance(history, config.public(), law),
-    )
-    return render(data)
-
-
-def _path(history: SweepHistory) -> list[PathPoint]:
-    """The predicted optimum after each trial that ended."""
-    last: dict[int, PathPoint] = {}
-    for refit in history.refits:
-        if refit.optimum is not None:
-            last[refit.num_over] = PathPoint(
-                num_trials=refit.num_trials,
-                mixture=Mixture.from_mapping(refit.optimum.mixture),
-                interval={
-                    name: (low, high) for name, (low, high) in refit.optimum.interval.items()
-                },
-                regret_expected=_or_nan(refit.decision.regret_expected),
-                regret_upper95=_or_nan(refit.decision.regret_upper95),
-                movement_tv=refit.decision.movement_tv,
-            )
-    return list(last.values())
-
-
-def _or_nan(value: float | None) -> float:
-    """The number, or nan if it is not known."""
-    return math.nan if value is None else value
-
-
-def _failed(history: SweepHistory) -> dict[str, str]:
-    return {
-        name: record.failure
-        for name, record in history.state.trials.items()
-        if record.state == "failed"
-    }
-
-
-def _provenance(
-    history: SweepHistory, config: Mapping[str, Any], law: FittedLaw | None
-) -> dict[str, Any]:
-    return {
-        "config": dict(config),
-        "config_digest": history.first.config_digest,
-        "seed": history.spec.seed,
-        "data": history.first.data,
-        "precision": history.precision,
-        **_realised(history, config),
-        "law_digest": law.digest if law else None,
-        "versions": history.first.versions,
-        **commit(),
-    }
-
-
 def _text_read(folder: str, history: SweepHistory) -> dict[str, Any]:
     """{"text": what was read of each domain and target, "tokenizer": its hash and its end of text};
     empty if the sweep's store is missing."""
@@ -265,19 +133,3 @@ def _text_read(folder: str, history: SweepHistory) -> dict[str, Any]:
             read = {kind: store.manifest["notes"].get(kind, {}) for kind in kinds}
             return {"text": read, "tokenizer": store.tokenizer}
     return {}
-
-
-def _realised(history: SweepHistory, config: Mapping[str, Any]) -> dict[str, Any]:
-    """{"realised": {trial: {domain: [proportion asked for, realised]}}}, of large differences.
-
-    The sequences of the built-in trainer are known, those of other trainers are not. The result is
-    empty if all proportions are close enough.
-    """
-    if config["trainer"] != "builtin" or history.elsewhere:
-        return {}
-    realised = {
-        name: {domain: [*pair] for domain, pair in off.items()}
-        for name, record in history.state.trials.items()
-        if (off := badly_realised(record.mixture, record.steps * config["proxy"]["batch"]))
-    }
-    return {"realised": realised} if realised else {}

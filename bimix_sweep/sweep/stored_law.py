@@ -22,8 +22,7 @@ from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.parsing import parse_json
 from bimix_sweep.sweep.history.history import SweepHistory
 from bimix_sweep.sweep.history.rebuilding import replay
-from bimix_sweep.sweep.outcome import decided, law_so_far
-from bimix_sweep.sweep.results import recipe_of
+from bimix_sweep.sweep.outcome import decided, law_so_far, recipe_of
 from bimix_sweep.sweep.workspace.paths import CONFIG, begun, sweep_folder
 
 

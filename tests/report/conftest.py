@@ -12,7 +12,7 @@ from bimix_sweep.mixture.curves import LossCurve
 from bimix_sweep.mixture.domains import DomainSet, Mixture
 from bimix_sweep.mixture.simplex import total_variation
 from bimix_sweep.mixture.table import LossTable
-from bimix_sweep.report.data import PathPoint, ReportData
+from bimix_sweep.report.data import PathPoint, Progress, ReportData
 from bimix_sweep.seeding import rng
 
 STEPS = np.array([50.0, 75, 110, 165, 245, 365, 540, 800])
@@ -49,7 +49,7 @@ def planted_sweep(names, num_trials=14, failed=True):
         planted_curve(names, f"trial-{n:03d}", row, 1, generator) for n, row in enumerate(mixtures)
     ]
     path, before = [], None
-    for count in range(5, num_trials + 1):
+    for count in range(max(5, num_trials - 3), num_trials + 1):
         law = fit_law(LossTable.from_curves(curves[:count]))
         optimum = optimal_mixture(law, domains)
         point = optimum.mixture.as_array()
@@ -80,6 +80,9 @@ def planted_sweep(names, num_trials=14, failed=True):
             curves.append(curve)
             roles[curve.trial] = "confirmation"
             losses.setdefault(role, {})[seed] = dict(zip(names, curve.last().tolist(), strict=True))
+    comparison = compare_confirmation_trials(
+        losses, confirmations, weights=dict.fromkeys(names, 1.0), noise=0.01
+    )
     return ReportData(
         name="planted",
         domains=domains,
@@ -91,9 +94,17 @@ def planted_sweep(names, num_trials=14, failed=True):
         failed={"trial-099": "its loss was nan at step 75; lower the learning rate"}
         if failed
         else {},
-        comparison=compare_confirmation_trials(
-            losses, confirmations, weights=dict.fromkeys(names, 1.0), noise=0.01
+        comparison=comparison,
+        gain=comparison.gain("natural", domains.natural()),
+        progress=Progress(
+            state="complete",
+            done=num_trials + 8,
+            planned=num_trials + 8,
+            last_event=1.8e9,
+            core_hours=3.21,
+            next_command="bimix-sweep export 'my sweep/RECIPE.json' --to megatron-lm",
         ),
+        exports={"megatron-lm": "0.4 python\n"},
         tolerance=0.002,
         token_budget=1e11,
         stop_reason="regret at most 0.010% (95 %) in 3 refits in a row, tolerance 0.200%",

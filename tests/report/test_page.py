@@ -8,12 +8,13 @@ import plotly.graph_objects as go
 import pytest
 
 from bimix_sweep.mixture.domains import DomainSet
-from bimix_sweep.report.data import ReportData
+from bimix_sweep.report.data import Progress, ReportData
 from bimix_sweep.report.figures.confirmation import confirmation
 from bimix_sweep.report.figures.law_fit import law_against_measurements
 from bimix_sweep.report.figures.loss_curves import MAX_FACETS
-from bimix_sweep.report.figures.style import step_axis
+from bimix_sweep.report.figures.style import colour, step_axis
 from bimix_sweep.report.figures.ternary import ternary
+from bimix_sweep.report.packing import pack, unpack
 from bimix_sweep.report.page import render
 from bimix_sweep.report.tables import table
 from bimix_sweep.report.wording import duration, percent, quantity
@@ -37,7 +38,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "link", "br", "i", "b"):
+        if tag not in ("meta", "link", "br", "input", "i", "b"):
             self.open.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag):
@@ -48,6 +49,11 @@ class Page(HTMLParser):
         tag, attrs = self.open[-1] if self.open else ("", {})
         if tag == "script":
             self.scripts[attrs.get("id", len(self.scripts))] = data
+            if "data-into" in attrs:
+                inside = Page(unpack(data))
+                self.cells += inside.cells
+                self.text += inside.text
+                self.tags += inside.tags
         elif tag != "style":
             self.text.append(data)
             if tag in ("h1", "h2"):
@@ -57,7 +63,7 @@ class Page(HTMLParser):
 
     def figures(self):
         return {
-            key.removesuffix("-figure"): json.loads(text)
+            key.removesuffix("-figure"): json.loads(unpack(text))
             for key, text in self.scripts.items()
             if str(key).endswith("-figure")
         }
@@ -69,7 +75,13 @@ def page(sweep):
 
 
 def test_the_page_answers_first_and_carries_every_section(page):
-    assert page.headings[:3] == ["planted", "Recommended mixture", "How sure"]
+    assert page.headings[:5] == [
+        "planted",
+        "Recommended mixture",
+        "Gain, cost, next step",
+        "Can I trust it?",
+        "What it does not know",
+    ]
     assert list(page.figures()) == [
         "ternary",
         "confirmation",
@@ -113,9 +125,13 @@ def test_every_figure_is_one_plotly_accepts_and_a_screen_reader_can_name(page):
 
 
 def test_plotly_is_inlined_once_and_nothing_is_loaded_from_anywhere(page):
-    assert sum("plotly.js v" in text[:400] for text in page.scripts.values()) == 1
+    assert "plotly.js v" in unpack(page.scripts["plotly"])[:400]
     assert not [attrs for tag, attrs in page.tags if attrs.get("src")]
-    assert [attrs["href"] for tag, attrs in page.tags if attrs.get("href")] == ["data:,"]
+    links = [attrs["href"] for tag, attrs in page.tags if attrs.get("href")]
+    ids = {attrs["id"] for tag, attrs in page.tags if attrs.get("id")}
+    assert links[0] == "data:,"
+    assert len(links) > 8
+    assert {link[1:] for link in links[1:]} <= ids
     (policy,) = [
         attrs["content"]
         for tag, attrs in page.tags
@@ -162,10 +178,11 @@ def test_a_running_sweep_has_curves_before_it_has_a_law_and_no_confirmation(swee
         render(replace(sweep, law=None, optimum=None, comparison=None, path=(), stop_reason=""))
     )
     assert list(early.figures()) == ["curves"]
-    running = Page(render(replace(sweep, comparison=None, stop_reason="")))
+    begun = Progress(state="running", done=9, planned=22, seconds_left=600)
+    running = Page(render(replace(sweep, comparison=None, stop_reason="", progress=begun)))
     assert "confirmation" not in running.figures()
     assert "The confirmation trials have not been run yet." in running.text
-    assert "The sweep is still running." in running.text
+    assert {"running", " 9 of at most 22 trials", "about 10 min left"} <= set(running.text)
 
 
 def test_the_confirmed_recommendation_is_the_headline(sweep):
@@ -178,10 +195,15 @@ def test_the_confirmed_recommendation_is_the_headline(sweep):
     assert "Uniform was better." in page.text
 
 
-def test_many_domains_and_targets_stay_readable(make_sweep):
+def test_many_domains_and_targets_stay_readable_and_the_page_has_at_most_2_mb(make_sweep):
     names = tuple(f"domain {n}" for n in range(16))
-    data = make_sweep(names, num_trials=20, failed=False)
-    page = Page(render(data))
+    html = render(make_sweep(names, num_trials=20, failed=False))
+    assert len(html.encode()) < 2 * 2**20
+    page = Page(html)
+    for name in ("law", "residuals"):
+        assert page.figures()[name]["layout"]["showlegend"]
+        shown = {t.get("name") for t in page.figures()[name]["data"] if t.get("showlegend", True)}
+        assert set(names) <= shown
     assert "ternary" not in page.figures()
     curves = page.figures()["curves"]
     assert len({trace.get("xaxis") for trace in curves["data"]}) == MAX_FACETS
@@ -276,3 +298,13 @@ def test_the_page_has_the_predicted_losses_their_sd_and_the_weights(sweep):
         row = cells[head + 3 + 4 * index : head + 7 + 4 * index]
         expected = sweep.optimum.predicted_losses[name], sweep.optimum.predicted_sd[name]
         assert row == [name, f"{expected[0]:.4g}", f"{expected[1]:.2g}", weight]
+
+
+def test_packed_text_has_no_tag_and_comes_back():
+    hostile = "</script><!--<script>" + "".join(map(chr, range(32, 400))) * 40
+    assert "<" not in pack(hostile)
+    assert unpack(pack(hostile)) == hostile
+
+
+def test_forty_domains_have_forty_colours():
+    assert len({colour(n) for n in range(40)}) == 40

@@ -15,6 +15,7 @@ from bimix_sweep.errors import ExportError, SweepError
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.export.registry import export_all, export_recipe
 from bimix_sweep.journal.segments import LAST
+from bimix_sweep.report.packing import unpack
 from bimix_sweep.sweep.coordinator.actor import LawActor
 from bimix_sweep.sweep.history.events import SweepEvent
 from bimix_sweep.sweep.history.rebuilding import replay
@@ -213,7 +214,7 @@ def test_the_page_of_a_worst_case_sweep_draws_the_objective_that_was_compared(fi
     figure = re.search(
         r'id="confirmation-figure">(.*?)</script>', (folder / "report.html").read_text()
     )
-    first, second, mean = (trace["x"] for trace in json.loads(figure.group(1))["data"])
+    first, second, mean = (trace["x"] for trace in json.loads(unpack(figure.group(1)))["data"])
     assert (np.array(first) + second) / 2 == pytest.approx(mean, abs=1e-5)
 
 

@@ -97,15 +97,15 @@ def effective_proportion(
     Returns:
         v and log v - pivot (problems, mixtures), terms (problems, mixtures, domains).
     """
-    curvature = _logistic(params[:, col.CURVATURE])
-    log_t = _log_transfer_weights(params, log_r.shape[1], log_size)
+    curvature = logistic(params[:, col.CURVATURE])
+    log_t = log_transfer_weights(params, log_r.shape[1], log_size)
     terms = np.exp(curvature[:, None, None] * log_r[None] + log_t)
     v = terms.sum(axis=2) + np.exp(params[:, col.FLOOR])[:, None]
     return v, np.log(v) - params[:, col.PIVOT, None], terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _StageTerms:
+class StageTerms:
     """Parts of the law that depend on step and size alone, (problems, stages) each."""
 
     power: Array
@@ -146,10 +146,10 @@ def evaluate(
     if smallest_log_v is not None:
         log_v = np.maximum(log_v, smallest_log_v[:, None])
     mixture_jacobian = _mixture_jacobian(params, log_r, mixture_log_size, v, terms)
-    stages = _stage_terms(params, inputs)
+    stages = stage_terms(params, inputs)
     row_slope = np.take(stages.slope, inputs.stage, axis=1)
     row_log_v = np.take(log_v, inputs.mixture, axis=1)
-    flat = _logistic(params[:, col.FLAT])[:, None]
+    flat = logistic(params[:, col.FLAT])[:, None]
     log_loss = params[:, col.LEVEL, None] + np.take(np.log(stages.factor), inputs.stage, axis=1)
     by_flat: Array | float = 0.0
     if (params[:, col.FLAT] <= col.OFF).all():
@@ -171,7 +171,8 @@ def evaluate(
     )
 
 
-def _stage_terms(params: Array, inputs: LawInputs) -> _StageTerms:
+def stage_terms(params: Array, inputs: LawInputs) -> StageTerms:
+    """Computes the parts of the law that depend on step and size alone."""
     log_step, log_size = inputs.log_step[None], inputs.log_size[None]
     power = np.exp(params[:, col.STEP_POWER, None] + params[:, col.STEP_SIZE, None] * log_size)
     size_power = np.exp(params[:, col.SIZE_POWER, None])
@@ -182,7 +183,7 @@ def _stage_terms(params: Array, inputs: LawInputs) -> _StageTerms:
         np.minimum(params[:, col.TRANSIENT_SCALE, None] - transient_power * log_step, 50)
     )
     factor = 1 + step_term + transient + size_term
-    return _StageTerms(
+    return StageTerms(
         power=power,
         size_power=size_power,
         factor=factor,
@@ -201,7 +202,7 @@ def _stage_terms(params: Array, inputs: LawInputs) -> _StageTerms:
 def _outer_jacobian(
     columns: tuple[int, ...],
     inputs: LawInputs,
-    stages: _StageTerms,
+    stages: StageTerms,
     by_log_slope: Array,
     by_flat: Array | float,
 ) -> Array:
@@ -248,9 +249,9 @@ def log_v_gradient(params: Array, proportions: Array, log_size: Array) -> tuple[
     """
     log_r = np.log(np.maximum(proportions, 1e-9))
     v, log_v, _ = effective_proportion(params, log_proportions(proportions), log_size)
-    curvature = _logistic(params[:, col.CURVATURE])[:, None, None]
+    curvature = logistic(params[:, col.CURVATURE])[:, None, None]
     slope = curvature * np.exp(
-        (curvature - 1) * log_r[None] + _log_transfer_weights(params, log_r.shape[1], log_size)
+        (curvature - 1) * log_r[None] + log_transfer_weights(params, log_r.shape[1], log_size)
     )
     return log_v, slope / v[:, :, None]
 
@@ -264,7 +265,7 @@ def _mixture_jacobian(
     fractions = np.divide(terms, v[:, :, None], out=out[:, :, 2:after])
     if out.shape[2] > after:
         np.multiply(fractions, log_size[:, None], out=out[:, :, after:])
-    curvature = _logistic(params[:, col.CURVATURE])
+    curvature = logistic(params[:, col.CURVATURE])
     out[:, :, 0] = (curvature * (1 - curvature))[:, None] * np.einsum(
         "kmd,md->km", fractions, log_r
     )
@@ -272,7 +273,7 @@ def _mixture_jacobian(
     return out
 
 
-def _log_transfer_weights(params: Array, num_domains: int, log_size: Array) -> Array:
+def log_transfer_weights(params: Array, num_domains: int, log_size: Array) -> Array:
     """(problems, mixtures or 1, domains) log t + d log(N / N0)."""
     log_t = params[:, None, col.NUM_SHARED : col.NUM_SHARED + num_domains]
     if params.shape[1] == col.NUM_SHARED + num_domains:
@@ -280,6 +281,6 @@ def _log_transfer_weights(params: Array, num_domains: int, log_size: Array) -> A
     return log_t + params[:, None, col.NUM_SHARED + num_domains :] * log_size[None, :, None]
 
 
-def _logistic(x: Array) -> Array:
+def logistic(x: Array) -> Array:
     """Logistic function 1 / (1 + exp(-x)), safe from overflow."""
     return 1 / (1 + np.exp(-np.maximum(x, -700)))

@@ -126,7 +126,7 @@ class ConditionedLaw:
             self.params,
             inputs,
             col.OUTER_COLUMNS,
-            smallest_log_v=self._smallest_log_v if bounded else None,
+            smallest_log_v=self.smallest_log_v if bounded else None,
         )
 
     def parametric_gradient(self, inputs: LawInputs, at: GPInputs) -> tuple[Array, Array]:
@@ -154,7 +154,7 @@ class ConditionedLaw:
             return loss, by_r
         factor = np.exp(self.discrepancy(at))
         slopes = np.matmul(
-            self.kernel.slopes(at, self.segment_inputs).transpose(0, 2, 1), self._mean_weights
+            self.kernel.slopes(at, self.segment_inputs).transpose(0, 2, 1), self.mean_weights
         )
         total = loss * factor
         return total, by_r * factor[:, :, None] + total[:, :, None] * slopes.transpose(0, 2, 1)
@@ -163,7 +163,7 @@ class ConditionedLaw:
         """(n, targets) mean of the discrepancy GP in log loss."""
         if not self.has_discrepancy:
             return np.zeros((len(at.log_size), len(self.params)))
-        return self.kernel.correlation(at, self.segment_inputs) @ self._mean_weights
+        return self.kernel.correlation(at, self.segment_inputs) @ self.mean_weights
 
     def variance(self, law: tl.Evaluation, inputs: LawInputs, at: GPInputs) -> Array:
         """Computes (targets, n) variances of the noise-free log loss, before calibration.
@@ -238,7 +238,7 @@ class ConditionedLaw:
         return np.asarray(self.kernel.correlation(at, measured) @ group.spectrum.basis)
 
     @cached_property
-    def _smallest_log_v(self) -> Array:
+    def smallest_log_v(self) -> Array:
         """(targets,) log v at which predictions stop rising."""
         _, log_v, _ = tl.effective_proportion(
             self.params, self.trial_inputs.log_proportions, self.trial_inputs.mixture_log_size
@@ -250,7 +250,7 @@ class ConditionedLaw:
         )
 
     @cached_property
-    def _mean_weights(self) -> Array:
+    def mean_weights(self) -> Array:
         """(segments, targets) weights of the GP's mean.
 
         discrepancy(at) = correlation(at, segments) @ weights.

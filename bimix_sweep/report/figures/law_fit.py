@@ -11,7 +11,6 @@ from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.report.figures.fitted_rows import FittedRows, fitted_rows
 from bimix_sweep.report.figures.style import (
-    LEGEND,
     MARGIN_UNDER_LEGEND,
     MAX_POINTS,
     QUIET,
@@ -20,10 +19,14 @@ from bimix_sweep.report.figures.style import (
     facet_title,
     faded,
     layout,
+    legend_of,
     numbers,
     text,
 )
 from bimix_sweep.report.wording import percent
+
+RIGHT_PANEL = 0.60
+"""Left edge of the right panel, as a fraction of the width."""
 
 
 def law_against_measurements(table: LossTable, law: FittedLaw, roles: Mapping[str, str]) -> Figure:
@@ -38,7 +41,11 @@ def law_against_measurements(table: LossTable, law: FittedLaw, roles: Mapping[st
         table.proportions[fitted.rows], table.steps[fitted.rows], fitted.sizes
     )
     measured = fitted.measured
-    height = max(400, 60 + 34 * len(law.targets))
+    legend, more = legend_of(len(law.targets))
+    height = max(400, 60 + 34 * len(law.targets)) + more
+    # names of targets stand between the panels, about 7 pixels a letter on a page of 1000 pixels
+    longest = max(map(len, law.targets))
+    left = min(0.46, max(0.25, RIGHT_PANEL - 0.05 - 0.007 * longest))
     what = ", each in its own unit" if ranged(law.goals) else " loss"
     errors = law.cross_validation.get("by_target", {})
     largest = max(
@@ -57,15 +64,15 @@ def law_against_measurements(table: LossTable, law: FittedLaw, roles: Mapping[st
         ],
         "layout": layout(
             height,
-            showlegend=1 < len(law.targets) <= 8,
-            legend=LEGEND | {"itemsizing": "constant"},
+            showlegend=len(law.targets) > 1,
+            legend=legend,
             bargap=0.25,
             bargroupgap=0.08,
             margin=MARGIN_UNDER_LEGEND,
-            xaxis={"domain": [0, 0.46], "title": {"text": f"measured{what}"}},
+            xaxis={"domain": [0, left], "title": {"text": f"measured{what}"}},
             yaxis={"title": {"text": f"by the law{what}"}},
             xaxis2={
-                "domain": [0.60, 1],
+                "domain": [RIGHT_PANEL, 1],
                 "anchor": "y2",
                 "title": {"text": "relative error on mixtures left out"},
                 "tickformat": ".1%",
@@ -77,7 +84,7 @@ def law_against_measurements(table: LossTable, law: FittedLaw, roles: Mapping[st
                 "type": "category",
                 "automargin": True,
             },
-            annotations=[facet_title("Error on mixtures left out", ([0.60, 1], [0, 1]))],
+            annotations=[facet_title("Error on mixtures left out", ([RIGHT_PANEL, 1], [0, 1]))],
         ),
     }
 

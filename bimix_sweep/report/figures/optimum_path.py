@@ -10,7 +10,9 @@ from bimix_sweep.report.figures.style import (
     colour,
     faded,
     layout,
+    legend_of,
     numbers,
+    symbol,
     text,
 )
 from bimix_sweep.report.wording import percent, proportion_text
@@ -42,11 +44,13 @@ def optimum_path(data: ReportData) -> Figure:
         for n, d in enumerate(shown):
             x = beside + n * 0.018 * spread
             traces.append(_region_bar(data.optimum.region[names[d]], x, names[d], d))
+    legend, more = legend_of(len(shown), in_row=2)
     return {
         "data": traces,
         "layout": layout(
-            400,
+            400 + more,
             showlegend=True,
+            legend=legend,
             xaxis={
                 "title": {"text": "trials"},
                 "tickformat": "d",
@@ -88,7 +92,7 @@ def _proportion_line(
         "x": trials,
         "y": numbers(point.mixture.as_array(names)[index] for point in path),
         "line": {"color": colour(index), "width": 2.2},
-        "marker": {"size": 6},
+        "marker": {"size": 6, "symbol": symbol(index)},
         "hovertemplate": "%{y:.1%} after %{x} trials<extra>" + text(names[index]) + "</extra>",
     }
 

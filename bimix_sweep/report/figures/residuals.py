@@ -10,13 +10,13 @@ from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.mixture.table import LossTable
 from bimix_sweep.report.figures.fitted_rows import FittedRows, fitted_rows
 from bimix_sweep.report.figures.style import (
-    LEGEND,
     MARGIN_UNDER_LEGEND,
     MAX_POINTS,
     Figure,
     colour,
     faded,
     layout,
+    legend_of,
     numbers,
     step_axis,
     text,
@@ -40,13 +40,14 @@ def residuals(table: LossTable, law: FittedLaw, roles: Mapping[str, str]) -> Fig
         jitter = 1 + 0.03 * (t - (len(law.targets) - 1) / 2) / max(1, len(law.targets) / 3)
         traces.append(_residuals_by_step(fitted, target, t, relative[:, t], jitter, every))
         traces.append(_mean_residuals(fitted, target, t, relative[:, t]))
+    legend, more = legend_of(len(law.targets))
     same = {"tickformat": "+.1%", "zeroline": True}
     return {
         "data": traces,
         "layout": layout(
-            360,
-            showlegend=1 < len(law.targets) <= 8,
-            legend=LEGEND | {"itemsizing": "constant"},
+            360 + more,
+            showlegend=len(law.targets) > 1,
+            legend=legend,
             margin=MARGIN_UNDER_LEGEND,
             xaxis=step_axis(steps.min(), steps.max()) | {"domain": [0, 0.48]},
             yaxis=same | {"title": {"text": "measured over law, less 1"}},

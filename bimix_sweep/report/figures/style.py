@@ -1,5 +1,6 @@
 """Style of the figures: colours for light and dark pages, axes, small multiples, numbers."""
 
+import colorsys
 import html
 import math
 from collections.abc import Iterable
@@ -27,7 +28,15 @@ PALETTE = (
     "#a0764a",
     "#76828f",
 )
-"""Colours of the domains and the targets, by position."""
+"""Colours of the first domains and targets, by position; `colour` makes the others."""
+GOLDEN_ANGLE = 0.381966
+"""Distance of two hues that follow each other, as a fraction of the circle."""
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
+"""Symbols of the lines of domains, one for each round of the palette."""
+LEGEND_BELOW = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
+"""Position of a legend with many names: below the plot, where it may take several rows."""
+MAX_NAMES_ABOVE = 8
+"""Largest number of names in a legend above the plot."""
 PROPORTION_SCALE = ("#eeb045", "#e0774a", "#c4506d", "#914497", "#4f52c0")
 """Colour scale from a small to a large proportion."""
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
@@ -43,8 +52,22 @@ ACCENT = "#d6336c"
 
 
 def colour(index: int) -> str:
-    """Colour of the domain or target at a position; the colours repeat after the last."""
-    return PALETTE[index % len(PALETTE)]
+    """Colour of the domain or target at a position.
+
+    After the palette, hues follow each other by the golden angle at two lightnesses, so that no
+    colour repeats. Figures add a symbol (`symbol`) and a name where there are many.
+    """
+    if index < len(PALETTE):
+        return PALETTE[index]
+    hue = 0.05 + (index - len(PALETTE)) * GOLDEN_ANGLE
+    lightness, saturation = ((0.36, 0.62), (0.66, 0.55))[index % 2]
+    parts = colorsys.hls_to_rgb(hue % 1, lightness, saturation)
+    return "#" + "".join(f"{round(255 * part):02x}" for part in parts)
+
+
+def symbol(index: int) -> str:
+    """Symbol of the line of a domain at a position: another one after each round of the palette."""
+    return SYMBOLS[index // len(PALETTE) % len(SYMBOLS)]
 
 
 def faded(colour_hex: str, alpha: float) -> str:
@@ -90,6 +113,18 @@ def layout(height: int, **entries: Any) -> dict[str, Any]:
         "legend": LEGEND,
     }
     return common | entries
+
+
+def legend_of(count: int, in_row: int = 5) -> tuple[dict[str, Any], int]:
+    """Legend of `count` names, and the pixels by which the figure must be higher for it.
+
+    Args:
+        count: number of names.
+        in_row: number of names that fit beside each other on a wide screen.
+    """
+    if count <= MAX_NAMES_ABOVE:
+        return LEGEND | {"itemsizing": "constant"}, 0
+    return LEGEND_BELOW | {"itemsizing": "constant"}, 22 * math.ceil(count / in_row)
 
 
 def step_axis(low: float, high: float) -> dict[str, Any]:

@@ -249,7 +249,8 @@ def _mixtures_tried(data: ReportData) -> list[Figure]:
 
 def _lines(loops: list[Array], **entries: object) -> Figure:
     """Trace of closed loops (points, 3) as lines."""
-    points = [[*numbers(column), None] for loop in loops for column in loop.T]
+    # four decimals are finer than a pixel
+    points = [[*numbers(column.round(4)), None] for loop in loops for column in loop.T]
     a, b, c = ([value for column in points[axis::3] for value in column][:-1] for axis in range(3))
     return {"type": "scatterternary", "mode": "lines", "a": a, "b": b, "c": c, **entries}
 

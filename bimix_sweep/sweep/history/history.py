@@ -132,6 +132,11 @@ class SweepHistory:
         return self.state.spec
 
     @property
+    def last_at(self) -> float | None:
+        """Time of the last event that the journal has, in seconds since 1970."""
+        return self._last[1] or None
+
+    @property
     def elsewhere(self) -> bool:
         """Whether another program runs the trials of this sweep."""
         return self.first.data == events.ELSEWHERE

@@ -1,21 +1,17 @@
 """Status of a sweep: as one line, as JSON, on one screen, and in the terminal until its end."""
 
-import contextlib
-import os
-import socket
 import time
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from bimix_sweep import locations
 from bimix_sweep.sweep.history.history import SweepHistory
 from bimix_sweep.sweep.history.snapshot import Snapshot, duration, trials_to_go
 from bimix_sweep.sweep.jobs.job_file import JobState
 from bimix_sweep.sweep.views.follower import Follower
 from bimix_sweep.sweep.views.terminal import Progress, view
-from bimix_sweep.sweep.workspace.paths import driver
+from bimix_sweep.sweep.workspace.driver_state import driver_state
 from bimix_sweep.text import printable
 
 
@@ -35,30 +31,14 @@ def state_line(folder: str, follower: Follower, now: float | None = None) -> str
     if history is not None and history.elsewhere:
         worker = f"its trials run elsewhere; mixtures to run: bimix-sweep propose {folder}"
         return ", ".join(part for part in (ago, worker) if part)
-    if locations.is_uri(folder):
+    driver = driver_state(folder)
+    if driver.works is None:
         return ago
-    works, driven = _driver(folder)
-    reasons = ", ".join(part for part in (driven, ago) if part)
-    if works:
+    reasons = ", ".join(part for part in (driver.words, ago) if part)
+    if driver.works:
         return reasons
     to_go = "" if history is None else f", at most {trials_to_go(history)} trials to go"
     return f"stopped{to_go} ({reasons}); go on with: bimix-sweep resume {folder}"
-
-
-def _driver(folder: str) -> tuple[bool, str]:
-    """Whether a process works on the sweep, as its driver lock shows, and that in words."""
-    try:
-        holder = driver(folder)
-    except OSError:
-        return False, "no driver works on it"
-    _, pid, _, host = holder.split()
-    if host == socket.gethostname():
-        with contextlib.suppress(PermissionError):
-            try:
-                os.kill(int(pid), 0)
-            except (ProcessLookupError, OverflowError):
-                return False, "its driver was killed"
-    return True, f"driver: {holder}"
 
 
 def last_failure(history: SweepHistory | None) -> str:
