@@ -166,7 +166,7 @@ def stored_in(bucket: Bucket) -> Iterator[None]:
                 unquote(folder.partition("?")[0].removeprefix("s3://")),
             ),
         )
-        patch.setattr(uri_storage.time, "sleep", lambda seconds: None)
+        patch.setattr("time.sleep", lambda seconds: None)
         patch.setattr(lease.Lease, "wait", lambda *args, **kwargs: None)
         patch.setattr(segments, "ThreadPoolExecutor", Inline)
         patch.setattr(backends, "ThreadPoolExecutor", Inline)

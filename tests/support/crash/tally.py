@@ -19,6 +19,7 @@ import pytest
 
 from bimix_sweep.config import yaml_file
 from bimix_sweep.journal import lease
+from bimix_sweep.parsing import parse_yaml
 from tests.support.crash.power import Disk, State
 
 T = TypeVar("T")
@@ -116,9 +117,7 @@ def tallying(share: float = 1.0) -> Iterator[Tally]:
     ):
         patch.setattr(time, "time", lambda: NOW)
         patch.setattr(secrets, "token_hex", lambda n=8: f"{next(tokens):0{2 * n}x}")
-        parsed = functools.lru_cache(maxsize=64)(
-            yaml_file.parse_yaml
-        )  # the slowest part of a reading
+        parsed = functools.lru_cache(maxsize=64)(parse_yaml)  # the slowest part of a reading
         patch.setattr(yaml_file, "parse_yaml", lambda text: copy.deepcopy(parsed(text)))
         patch.setattr(lease, "RENEW_SECONDS", 3600.0)
         patch.setenv("TMPDIR", folder)

@@ -30,7 +30,7 @@ class Inline(Executor):
 class Turns:
     """A scheduler; `step` lets a process make one storage call."""
 
-    def __init__(self, processes: Sequence[Callable[[], None]]) -> None:
+    def __init__(self, processes: Sequence[Callable[[], object]]) -> None:
         self._go = [threading.Semaphore(0) for _ in processes]
         self._back = threading.Semaphore(0)
         self._me = threading.local()

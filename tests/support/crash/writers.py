@@ -294,7 +294,7 @@ def _storage(tally: Tally, storage: Storage, *, recorded: bool) -> Iterator[Worl
         yield world
 
 
-def by_writer(acknowledged: Iterable[object], count: int) -> list[list[str]]:
+def by_writer(acknowledged: Iterable[str], count: int) -> list[list[str]]:
     """The acknowledged events of each writer."""
     return [
         [value for value in acknowledged if value.startswith(f"{number}.")]
