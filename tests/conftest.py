@@ -13,6 +13,13 @@ from pathlib import Path
 import pytest
 
 
+def pytest_collection_modifyitems(items):
+    """Puts tests that start Ray first: they take longest, and short ones fill the end of a run in
+    several processes.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
+
+
 @pytest.fixture(scope="session")
 def ray_environment():
     """Environment of every process that talks to the tests' Ray: a token of its own, one thread a

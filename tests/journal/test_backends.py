@@ -322,7 +322,8 @@ def test_a_living_driver_of_another_host_is_not_disturbed_whatever_its_clock_say
 
     def renew():
         while not over.wait(0.1):
-            other_host(place, age=behind)
+            with contextlib.suppress(OSError):  # as a driver does: the next renewal may succeed
+                other_host(place, age=behind)
 
     other_host(place, age=behind)
     thread = threading.Thread(target=renew)
