@@ -29,7 +29,7 @@ from bimix_sweep.sweep.history.rebuilding import replay
 from bimix_sweep.sweep.history.snapshot import snapshot_of
 from bimix_sweep.sweep.history.statistics import StatisticsCollector
 from bimix_sweep.sweep.preflight.plan import make_plan
-from bimix_sweep.sweep.results import page, write_results
+from bimix_sweep.sweep.results import write_results
 from bimix_sweep.sweep.trainers.base import TrialJob
 from bimix_sweep.sweep.trainers.builtin import prepare_builtin
 from bimix_sweep.sweep.views.optuna_dashboard import OptunaView
@@ -38,6 +38,7 @@ from tests.support.attempt import POINT, Attempt
 from tests.support.builtin_texts import config as builtin_config
 from tests.support.in_process import Planted, config, measured_at, open_sweep, run, train, whole
 from tests.support.in_process import losses as planted_losses
+from tests.support.page_text import page_text
 
 NAMES = ("web", "code", "books")
 SIZES = (1e5, 4e5)
@@ -128,10 +129,10 @@ def test_after_a_restart_in_the_middle_it_proposes_the_same(axis, finished, tmp_
 
 
 def test_results_are_for_the_target_fidelity_and_tell_the_others(axis, finished):
-    folder, history = finished
+    folder, _ = finished
     recipe = write_results(str(folder), axis.config(out=str(folder)))
     table = LossTable.read(folder / "runs.csv")
-    html = page(history, axis.config(out=str(folder)))
+    html = page_text((folder / "report.html").read_text())
     stored = Recipe.read(folder / "RECIPE.json")
     if axis is BY_SIZE:
         assert (recipe.size, recipe.extrapolation["size"]) == (4e5, 1)

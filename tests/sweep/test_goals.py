@@ -22,6 +22,7 @@ from bimix_sweep.sweep.history.spec import sweep_spec
 from bimix_sweep.sweep.trainers.base import TrialJob
 from bimix_sweep.sweep.trainers.user_trainer import Points, UserTrainer, configured_fields
 from tests.support.in_process import Planted, open_sweep
+from tests.support.page_text import page_text
 
 NAMES = ("web", "code", "books")
 BEST = np.array([0.69, 0.21, 0.10])
@@ -103,7 +104,7 @@ def test_a_sweep_on_an_accuracy_recommends_the_mixture_where_it_is_highest(tmp_p
     compared = recipe.comparison["mixtures"]
     assert compared[0]["losses"]["exam"] == max(one["losses"]["exam"] for one in compared)
     assert all(0.2 < one["losses"]["exam"] < 0.65 for one in compared)
-    page = (folder / "report.html").read_text()
+    page = page_text((folder / "report.html").read_text())
     assert "exam, maximised in 0 to 1" in page
     assert "in its own unit" in page
 

@@ -66,9 +66,9 @@ def test_todays_mixture_is_trained_as_stated_and_the_gain_over_it_is_measured(fi
     assert content["gain"]["value"] == gain.value
     assert content["provenance"]["problem"]["today"] == TODAY
     page = (folder / "report.html").read_text()
-    answer = page[page.index("<h2>Recommended mixture") :]
-    said = f"Gain over today&#x27;s mixture: <strong>{gain.value:.2%} of its loss"
-    assert answer.index(said) < answer.index("Bars: proportion of tokens")
+    numbers = page[page.index("Gain, cost, next step") :]
+    said = f"Gain over today&#x27;s mixture</dt><dd><strong>{gain.value:.2%} of its loss"
+    assert numbers.index(said) < numbers.index("Regret</dt>")
 
 
 def test_another_baseline_is_asked_for_without_another_problem(finished):

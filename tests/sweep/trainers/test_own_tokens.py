@@ -134,13 +134,10 @@ def test_a_sweep_with_an_own_tokenizer_goes_from_doctor_to_an_export(
 
 
 def token_files(folder, vocabulary=300):
-    """Writes a raw file of tokens for each of two domains; the ids of a domain are a cycle."""
+    """Writes a raw file of tokens for each of two domains; no document is much like another."""
     for number, name in enumerate(WORDS):
-        documents = [
-            [*np.roll(np.arange(3 + number, 40, 2), k).tolist() * 20, vocabulary - 1]
-            for k in range(18)
-        ]
-        documents = [[3 + k % 7, *document] for k, document in enumerate(documents * 5)]
+        drawn = np.random.default_rng(number).integers(3, 40 - number, (72, 400))
+        documents = [[*document.tolist(), vocabulary - 1] for document in drawn]
         np.concatenate(documents).astype("<u2").tofile(folder / f"{name}.bin")
     return {name: {"path": str(folder / f"{name}.bin")} for name in WORDS}
 
