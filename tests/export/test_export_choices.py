@@ -336,3 +336,33 @@ def test_hard_names_are_read_back_from_every_form_as_they_were(form, tmp_path):
         found = texts(json.loads(text) if form.ending == ".json" else yaml.safe_load(text))
     for name, path in paths.items():  # some forms hold no names, some no paths
         assert {name, path, path.removeprefix("/data/")} & found, name
+
+
+@pytest.mark.parametrize(
+    ("to", "ending", "said"),
+    [
+        ("megatron-lm", "json", "Megatron trains without"),
+        ("megatron-bridge", "py", "Megatron trains without"),
+        ("nemo-automodel", "json", "leaves the test data (test:) out"),
+        ("gpt-neox", "yml", "refuses train_data_paths without valid_data_paths"),
+    ],
+)
+def test_test_data_alone_is_no_validation_and_that_is_said(to, ending, said, tmp_path, domains):
+    held = domains(web={"test": "/test/web"}, code={"test": "/test/code"})
+    assert said in export_recipe(HALVES, to, tmp_path / f"a.{ending}", held).warnings[0]
+
+
+def test_torchtitan_keeps_the_path_of_each_domain_that_has_one(tmp_path):
+    file = tmp_path / "domains.yaml"
+    file.write_text("web: {tokens_per_document: 100}\ncode: {path: /data/code}\n")
+    export_recipe(HALVES, "torchtitan", tmp_path / "a.py", file)
+    written = ast.parse((tmp_path / "a.py").read_text())
+    (paths,) = (
+        ast.literal_eval(node.value)
+        for node in written.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "PATHS"
+    )
+    assert paths == {"web": None, "code": "/data/code"}
+    file.write_text("web: {tokens_per_document: 100}\ncode: {path: [/data/a, /data/b]}\n")
+    with pytest.raises(ExportError, match="code has several paths and web none"):
+        export_recipe(HALVES, "torchtitan", tmp_path / "b.py", file)

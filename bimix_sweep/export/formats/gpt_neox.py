@@ -28,7 +28,7 @@ def data(blend: Blend, notes: Sequence[str]) -> str:
 def without_validation(blend: Blend) -> list[str]:
     """Warnings about held-out data, without which GPT-NeoX refuses the file."""
     valid = blend.held_out("valid", prefix)
-    if not valid and not blend.held_out("test", prefix):
+    if not valid:
         return [
             "No domain has held-out data (valid: in the domains file), and GPT-NeoX refuses "
             "train_data_paths without valid_data_paths and test_data_paths: add them."

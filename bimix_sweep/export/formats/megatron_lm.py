@@ -77,7 +77,7 @@ def automodel(blend: Blend, _notes: Sequence[str]) -> str:
 def without_validation(blend: Blend) -> list[str]:
     """Warnings about held-out data that the validation and test splits of the JSON lack."""
     valid, test = blend.held_out("valid", prefix), blend.held_out("test", prefix)
-    if not valid and not test:
+    if not valid:
         return [
             "No domain has held-out data (valid: in the domains file): Megatron trains without "
             "validation. To hold back a part of each domain, "
@@ -102,7 +102,13 @@ def bridge_validation(blend: Blend) -> list[str]:
 
 def automodel_validation(blend: Blend) -> list[str]:
     """Warnings about held-out data that the validation split of NeMo AutoModel lacks."""
-    return partly(blend, "AutoModel validates", blend.held_out("valid", prefix))
+    valid = blend.held_out("valid", prefix)
+    if not valid and blend.held_out("test", prefix):
+        return [
+            "No domain has validation data (valid:), so the file is one list and leaves the test "
+            "data (test:) out."
+        ]
+    return partly(blend, "AutoModel validates", valid)
 
 
 def partly(blend: Blend, what: str, found: list[tuple[Part, str]]) -> list[str]:

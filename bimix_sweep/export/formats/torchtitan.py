@@ -8,15 +8,17 @@ because the weights of unpacked children would count documents.
 import pprint
 from collections.abc import Sequence
 
+from bimix_sweep.errors import ExportError
 from bimix_sweep.export.blend import Blend
 from bimix_sweep.export.form import Form
+from bimix_sweep.export.places import Part
 from bimix_sweep.export.writing import comments
+from bimix_sweep.text import listed
 
 
 def interleaved(blend: Blend, notes: Sequence[str]) -> str:
     """Code for release 0.3.0: a Python module with one function, `dataloader(datasets)`."""
-    named = all(part.source.paths for part in blend.positive())
-    located = blend.located() if named else [(part, None) for part in blend.positive()]
+    located = _located(blend)
     weights = {part.domain: part.weight for part, _ in located}
     paths = {part.domain: path for part, path in located}
     return f'''{comments(notes)}"""Mix the domains in the proportions of a bimix-sweep recipe."""
@@ -42,6 +44,24 @@ def dataloader(datasets, seed={blend.seed}):
         seed=seed,
     )
 '''
+
+
+def _located(blend: Blend) -> list[tuple[Part, str | None]]:
+    """Each domain with its path, None where it has none.
+
+    Raises:
+        ExportError: a domain has several paths, and another one has none.
+    """
+    parts = blend.positive()
+    if all(part.source.paths for part in parts):
+        return [*blend.located()]
+    if several := [part.domain for part in parts if len(part.source.paths) > 1]:
+        lacking = [part.domain for part in parts if not part.source.paths]
+        raise ExportError(
+            f"{listed(several)} has several paths and {listed(lacking)} none; state the path of "
+            "every domain, or one path at most for each"
+        )
+    return [(part, next(iter(part.source.paths), None)) for part in parts]
 
 
 def mixed(blend: Blend, notes: Sequence[str]) -> str:
