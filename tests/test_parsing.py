@@ -38,6 +38,7 @@ domains:
   web: {path: web/, tokens: 3T, max: 70%}
   code: {path: code/, tokens: 40B}
 today: {web: 90%, code: 10%}
+first: [{web: 30%, code: 70%}]
 prior: {mixture: {web: 3B, code: 1B}, kl: 1%}
 final: {tokens: 300B, size: 7B, match_epochs: false}
 proxy: {sizes: [200k, 1M], steps: 2k}
@@ -49,6 +50,7 @@ domains:
   web: {path: web/, tokens: 3.0e12, max: 0.7}
   code: {path: code/, tokens: 4.0e10}
 today: {web: 0.9, code: 0.1}
+first: [{web: 0.3, code: 0.7}]
 prior: {mixture: {web: 3.0e9, code: 1.0e9}, kl: 0.01}
 final: {tokens: 3.0e11, size: 7.0e9, match_epochs: false}
 proxy: {sizes: [2.0e5, 1.0e6], steps: 2000}

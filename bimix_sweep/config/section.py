@@ -40,10 +40,15 @@ def _takes_numbers(annotation: Any) -> bool:
 
 
 def _numbers(value: Any) -> Any:
-    """The value, or the parts of a list or mapping, with each text that is a number as a number."""
+    """The value, or the parts of a list, mapping or list of mappings, with each text that is a
+    number as a number."""
+    return [*map(_entry, value)] if isinstance(value, list | tuple) else _entry(value)
+
+
+def _entry(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _number(part) for key, part in value.items()}
-    return [*map(_number, value)] if isinstance(value, list | tuple) else _number(value)
+    return _number(value)
 
 
 def _number(value: Any) -> Any:

@@ -59,7 +59,12 @@ def conditional_entropy(tokens: Tokens) -> float:
     Raises:
         DataError: there are fewer than two tokens.
     """
-    return joint_entropy(tokens) - shannon_entropy(tokens[:-1])
+    return _conditional(tokens, _pair_counts(tokens))
+
+
+def _conditional(tokens: Tokens, pairs: npt.NDArray[np.int64]) -> float:
+    """Conditional entropy of tokens whose pairs are counted."""
+    return _entropy(pairs) - shannon_entropy(tokens[:-1])
 
 
 def von_neumann_entropy(kernel: Array) -> float:
@@ -149,7 +154,7 @@ class DomainEntropies:
             pairs = _pair_counts(tokens)
             values["SE"][name] = shannon_entropy(tokens)
             values["JE"][name] = _entropy(pairs)
-            values["CE"][name] = values["JE"][name] - shannon_entropy(tokens[:-1])
+            values["CE"][name] = _conditional(tokens, pairs)
             single[name] = float((pairs == 1).sum() / pairs.sum())
         return cls(num_tokens=count, values=values, single_pairs=single)
 

@@ -108,10 +108,15 @@ class Source:
         """Number of tokens in files that hold tokens, from their sizes and headers.
 
         Raises:
-            DataError: nothing is at the path, or a file cannot be read as tokens.
+            DataError: nothing is at the path, or more than `max_bad` files cannot be read as tokens.
         """
-        form = self.token_format()
-        return sum(count_tokens(file, form) for file in self._files())
+        form, bad, total = self.token_format(), BadInput(self.max_bad), 0
+        for file in self._files():
+            try:
+                total += count_tokens(file, form)
+            except DataError as error:
+                bad.met(error)
+        return total
 
     def token_format(self) -> TokenFormat:
         """Meaning of the numbers in files that hold tokens.

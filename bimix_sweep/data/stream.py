@@ -28,6 +28,12 @@ MAX_DIFFERENCE = 0.1
 reported."""
 
 
+def num_windows(tokens: float, context: int) -> int:
+    """Number of sequences that do not overlap in so many tokens of a domain; each predicts
+    `context` tokens."""
+    return int((tokens - 1) // context)
+
+
 class MixtureStream:
     """The batches of one trial."""
 
@@ -128,7 +134,7 @@ class MixtureStream:
 
     def _windows(self, domain: int) -> int:
         """Number of sequences that do not overlap in a domain's usable tokens."""
-        return (len(self._tokens[domain]) - 1) // self.context
+        return num_windows(len(self._tokens[domain]), self.context)
 
     def _sequence(self, domain: int, number: int) -> Tokens:
         """The `number`-th sequence of a domain; each epoch visits the domain's sequences in

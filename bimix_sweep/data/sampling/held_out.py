@@ -42,7 +42,7 @@ class HeldOut:
     def add(self, key: int, runs: Keys) -> None:
         """Adds a document with its runs."""
         self.keys.add(key)
-        self._runs.append(runs)
+        self._runs.append(np.unique(runs))  # `is_near` searches rising hashes
 
     def is_near(self, content: Content) -> bool:
         """True for a near-duplicate of a held-out document."""

@@ -161,8 +161,10 @@ def unique_tokens(
     tokens: Mapping[str, float], limits: Mapping[str, int], context: int
 ) -> dict[str, float]:
     """{domain: tokens of the sequences of its text that a trial may use}, as the stream cuts it."""
+    from bimix_sweep.data.stream import num_windows
+
     used = {name: min(count, limits.get(name, count)) for name, count in tokens.items()}
-    return {name: float((count - 1) // context * context) for name, count in used.items()}
+    return {name: float(num_windows(count, context) * context) for name, count in used.items()}
 
 
 def prepare_builtin(config: SweepConfig, folder: str, say: Callable[[str], None]) -> BuiltinTrainer:

@@ -230,3 +230,13 @@ def test_raw_tokens_whose_first_bytes_look_like_another_format_are_tokens(tmp_pa
         (tmp_path / f"{number}.bin").write_bytes(head + b"\1\0" * 50)
     documents = list(Source(path=tmp_path, vocabulary=2**16).token_documents())
     assert [d[0] for d in documents] == [0x8B1F, 0x5A42, 0xFFFF]
+
+
+def test_a_damaged_file_of_tokens_is_left_out_of_the_count_where_it_is_left_out_of_the_text(
+    tmp_path,
+):
+    np.arange(40, dtype="<u2").tofile(tmp_path / "a.bin")
+    (tmp_path / "b.bin").write_bytes(b"123")
+    assert Source(path=tmp_path, vocabulary=50, max_bad=1).num_tokens() == 40
+    with pytest.raises(DataError, match=r"b\.bin has 3 bytes"):
+        Source(path=tmp_path, vocabulary=50).num_tokens()
