@@ -1,9 +1,10 @@
 """Estimates from repeated trials how the noise of trials differs between mixtures.
 
-Repeats are trials of one mixture that were measured at the same steps, for example with other
-seeds. They differ by their noise alone: the errors of a law are the same for all of them. So this
-estimate needs no fit. Let x_i be the mean over targets of the variance among the repeats of mixture
-i, in units of a variance of the target, and n_i its degrees of freedom:
+Repeats are trials of one mixture that were measured at the same steps and passed over their domains
+as often, for example with other seeds. They differ by their noise alone: the errors of a law are
+the same for all of them. So this estimate needs no fit. Let x_i be the mean over targets of the
+variance among the repeats of mixture i, in units of a variance of the target, and n_i its degrees
+of freedom:
 
     n_i x_i ~ m_i chi^2(n_i),    log m_i ~ N(mu, omega^2)
 
@@ -126,12 +127,19 @@ def _repeats(trials: Trials, y: Array) -> _Repeats | None:
         return None
     present = trials.present
     means = trials.sums(y * present) / np.maximum(trials.sums(present.astype(np.float64)), 1)
-    groups: dict[tuple[int, bytes, bytes], list[int]] = {}
+    passes = np.ones((len(trials.trial), 1))
+    if trials.epochs is not None:
+        passes = np.maximum(trials.epochs, 1.0).round(9)  # up to one pass nothing is repeated
+    groups: dict[tuple[int, bytes, bytes, bytes], list[int]] = {}
     for trial, rows in enumerate(np.split(np.arange(len(trials.trial)), trials.starts[1:])):
-        measured_at = trials.stage[rows].tobytes(), present[:, rows].tobytes()
+        measured_at = (
+            trials.stage[rows].tobytes(),
+            present[:, rows].tobytes(),
+            passes[rows].tobytes(),
+        )
         groups.setdefault((int(trials.mixture[trial]), *measured_at), []).append(trial)
     found: dict[int, list[tuple[Array, Array]]] = {}
-    for (mixture, _, _), members in groups.items():
+    for (mixture, *_), members in groups.items():
         apart = means[:, members] - means[:, members].mean(axis=1, keepdims=True)
         if len(members) > 1 and apart.any():  # equal losses are copies of one trial
             measured = present[:, trials.starts[members[0]] :][:, : _num_rows(trials, members[0])]

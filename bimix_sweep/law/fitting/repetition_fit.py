@@ -5,7 +5,6 @@ log R* give its mean and standard deviation. All targets share R*, because it de
 """
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from bimix_sweep.law.fitting.fit_batch import FitBatch
 from bimix_sweep.law.fitting.hierarchical_fit import HierarchicalFit
@@ -92,6 +91,8 @@ def _log_evidence(batch: FitBatch, result: HierarchicalFit, r_star: float) -> fl
 def _posterior(grid: Array, evidence: Array) -> tuple[float, float]:
     """Mean and standard deviation of log R* under the evidence at a grid and the prior, in standard
     deviations of the prior."""
+    from scipy.interpolate import CubicSpline  # not needed where no trial repeats a domain
+
     fine = np.linspace(grid[0], grid[-1], 1001)
     log_density = CubicSpline(grid, evidence)(fine) - fine**2 / 2
     density = np.exp(log_density - log_density.max())

@@ -1,5 +1,7 @@
 """Repeated trials estimate how noise differs between mixtures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -119,3 +121,15 @@ def test_dense_algebra_of_unequal_noise():
         assert (basis * weights) @ basis.T == pytest.approx(
             np.linalg.inv(dense), rel=1e-5, abs=1e-3 * np.abs(np.linalg.inv(dense)).max()
         )
+
+
+def test_trials_that_pass_over_their_text_more_often_are_no_repeats():
+    table, _ = planted((OTHERS,) * 3)
+    repeated = np.arange(SINGLES * len(STEPS), (SINGLES + REPEATS) * len(STEPS))
+    passes = np.repeat([1.0, 4.0, 16.0, 64.0], len(STEPS))
+    losses, epochs = table.losses.copy(), np.full(table.proportions.shape, 0.5)
+    losses[repeated] *= (1 + 0.1 * np.log(passes))[:, None]
+    epochs[repeated, 0] = passes
+    table = replace(table, losses=losses)
+    assert repeat_noise(*gather(table, None)[:2]) is not None  # their differences look like noise
+    assert repeat_noise(*gather(replace(table, epochs=epochs), None)[:2]) is None
