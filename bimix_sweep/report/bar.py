@@ -8,9 +8,6 @@ import numpy as np
 from bimix_sweep.report.data import Progress, ReportData
 from bimix_sweep.report.wording import count, duration, quantity
 
-STATES = {"running": "running", "stopped": "stopped", "complete": "complete"}
-"""{state: its word in the bar}; the word is also the class that gives its colour."""
-
 
 def bar(data: ReportData, links: dict[str, str]) -> str:
     """The bar as HTML.
@@ -32,7 +29,7 @@ def _state(progress: Progress | None) -> str:
     """State, progress, time left and date; empty where no sweep stands behind the data."""
     if progress is None:
         return ""
-    parts = [f'<strong class="state {progress.state}">{STATES[progress.state]}</strong>']
+    parts = [f'<strong class="state {progress.state}">{progress.state}</strong>']
     if progress.words:
         parts.append(f"<span>{html.escape(progress.words)}</span>")
     if progress.planned and progress.state != "complete":

@@ -3,7 +3,7 @@
 A running sweep has a page too, so the data of each section may be missing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from bimix_sweep.law.optimum.optimal_mixture import Optimum
 from bimix_sweep.law.posterior.beyond_trials import BeyondTrials
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
 from bimix_sweep.mixture.domains import DomainSet, Mixture
+from bimix_sweep.mixture.final_run import FinalRun
 from bimix_sweep.mixture.goals import Goals, losses_of
 from bimix_sweep.mixture.objective import aggregate
 from bimix_sweep.mixture.simplex import Array
@@ -157,14 +158,22 @@ class ReportData:
         Returns:
             (...,) objective.
         """
-        losses = losses_of(self.goals, targets, losses)
+        losses, weights = losses_of(self.goals, targets, losses), self.weights_of(targets)
+        counted = weights > 0
+        return aggregate(losses[..., counted] * weights[counted], worst=self.objective == "worst")
+
+    def weights_of(self, targets: Sequence[str]) -> Array:
+        """(targets,) weights of the sweep: their sum is 1, or the mean of those above 0 is 1 for
+        the objective "worst"."""
         weights = np.array(
             [self.weights.get(target, 0.0) if self.weights else 1.0 for target in targets]
         )
-        counted = weights > 0
-        weighted = losses[..., counted] * weights[counted] / weights.sum()
-        worst = self.objective == "worst"
-        return aggregate(weighted, worst=worst) * (counted.sum() if worst else 1)
+        count = (weights > 0).sum() if self.objective == "worst" else 1
+        return np.asarray(weights / weights.sum() * count)
+
+    def of_final_run(self, law: FittedLaw) -> FittedLaw:
+        """The law whose predictions are of runs that repeat domains as the final run does."""
+        return law.for_run(FinalRun(tokens=self.token_budget).unique(self.domains, law.domains))
 
     @property
     def recommended(self) -> Mixture | None:

@@ -24,7 +24,7 @@ MENU = {
 """{id of a section: its name in the menu}, in the order of the page."""
 
 
-def render(data: ReportData, *, live: float | None = None) -> str:
+def render(data: ReportData, *, live: float | None = None, inside: str | None = None) -> str:
     """Page of a sweep as HTML that needs no network and no other file.
 
     All names and texts of the user are escaped.
@@ -33,6 +33,7 @@ def render(data: ReportData, *, live: float | None = None) -> str:
         data: state of the sweep.
         live: seconds after which the page asks its server for new content (`content`); None: the
             page asks for nothing.
+        inside: `content(data)`, where it is made already.
     """
     over = data.progress is not None and data.progress.state == "complete"
     flags = "" if live is None else f' data-live="{live:g}" data-over="{"yes" if over else "no"}"'
@@ -49,7 +50,7 @@ def render(data: ReportData, *, live: float | None = None) -> str:
 <style>{asset("page.css")}</style>
 </head>
 <body{flags}>
-{content(data)}
+{content(data) if inside is None else inside}
 <footer><p>A proportion is a part of the tokens. Figures show their numbers under the pointer; \
 drag to zoom, double-click to go back.</p></footer>
 <script type="text/plain" id="plotly">{plotting_library()}</script>

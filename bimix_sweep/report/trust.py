@@ -9,8 +9,10 @@ from typing import Literal
 import numpy as np
 
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
+from bimix_sweep.mixture.goals import losses_of
 from bimix_sweep.report import tables
 from bimix_sweep.report.data import ReportData
+from bimix_sweep.report.figures.fitted_rows import fitted_rows
 from bimix_sweep.report.wording import count, percent, sentence
 
 Outcome = Literal["pass", "warn", "fail"]
@@ -50,10 +52,7 @@ def trust(data: ReportData) -> str:
         return ""
     found = list(checks(data))
     rows = "".join(_row(check) for check in found)
-    counts = [
-        f"{sum(check.outcome == outcome for check in found)} {word}"
-        for outcome, word in (("pass", "pass"), ("warn", "warn"), ("fail", "fail"))
-    ]
+    counts = [f"{sum(check.outcome == outcome for check in found)} {outcome}" for outcome in MARKS]
     return (
         f'<div class="card half"><h2>Can I trust it?</h2><p class="note">{", ".join(counts)}. Open '
         f'a line for its evidence.</p><div class="checks">{rows}</div></div>'
@@ -156,27 +155,22 @@ def _against_confirmation(data: ReportData) -> Iterator[Check]:
     law, table = data.law, data.table
     if law is None or table is None or data.comparison is None:
         return
-    ends = [
-        curve
-        for curve in table.curves()
-        if data.roles.get(curve.trial) == "confirmation"
-        and law.steps[0] <= curve.steps[-1] <= law.steps[1]
+    confirming = [
+        row for row in table.last_rows() if data.roles.get(table.trials[row]) == "confirmation"
     ]
-    if not ends or (law.sizes is not None and any(np.isnan(one.size or np.nan) for one in ends)):
+    ends = fitted_rows(table.select(np.array(confirming, dtype=np.intp)), law, data.roles)
+    if not len(ends.rows) or (ends.sizes is not None and np.isnan(ends.sizes).any()):
         return
-    columns = [table.targets.index(target) for target in law.targets]
-    predicted = law.predict(
-        np.stack([one.mixture.as_array(law.domains) for one in ends]),
-        np.array([one.steps[-1] for one in ends]),
-        None if law.sizes is None else np.array([one.size for one in ends], dtype=np.float64),
+    predicted = ends.repeating(law).losses(
+        ends.table.proportions[ends.rows], ends.table.steps[ends.rows], ends.sizes
     )
-    measured = np.stack([one.last()[columns] for one in ends])
+    measured = losses_of(law.goals, law.targets, ends.measured)
     error = float(np.nanmean(np.abs(measured / predicted - 1)))
     if math.isfinite(error):
         yield Check(
             name="Did the confirmation trials come out as predicted?",
             outcome=_graded(error, LAW_ERRORS),
-            text=f"Over {count(len(ends), 'confirmation trial')}, which the law has not seen, the "
+            text=f"Over {count(len(ends.rows), 'confirmation trial')}, which the law has not seen, the "
             f"mean error is {percent(error)}; up to {percent(LAW_ERRORS[0])} passes.",
             figure="residuals",
         )

@@ -5,7 +5,6 @@ import json
 
 from bimix_sweep.law.optimum.law_at_fidelity import law_at_fidelity
 from bimix_sweep.mixture.domains import Mixture
-from bimix_sweep.mixture.final_run import FinalRun
 from bimix_sweep.mixture.goals import FLOOR
 from bimix_sweep.report.data import ReportData
 from bimix_sweep.report.figures.style import colour
@@ -93,17 +92,13 @@ def _problem(data: ReportData) -> dict[str, object]:
     if law is None or optimum is None or recommended is None:
         return {}
     names = data.domains.names
-    of_run = law.for_run(FinalRun(tokens=data.token_budget).unique(data.domains, law.domains))
-    weights = [data.weights.get(t, 0.0) if data.weights else 1.0 for t in law.targets]
-    worst = data.objective == "worst"
-    scale = (sum(weight > 0 for weight in weights) if worst else 1) / sum(weights)
     return {
-        "law": law_at_fidelity(of_run, optimum.step, optimum.size),
+        "law": law_at_fidelity(data.of_final_run(law), optimum.step, optimum.size),
         "goal_floor": FLOOR,
         "domains": names,
         "columns": [law.domains.index(name) for name in names],
-        "weights": [weight * scale for weight in weights],
-        "worst": worst,
+        "weights": data.weights_of(law.targets).tolist(),
+        "worst": data.objective == "worst",
         "kl": data.kl if data.prior is not None else 0.0,
         "prior": None if data.prior is None else data.prior.as_array(names).tolist(),
         "lower": list(data.domains.lower),

@@ -24,6 +24,7 @@ from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.mixture.simplex import total_variation
 from bimix_sweep.sweep.history.confirmation_trials import confirmation_trials
 from bimix_sweep.sweep.history.history import SweepHistory
+from bimix_sweep.text import printable
 
 MOVED = 5e-4
 """Smallest distance between the predicted optimum and its confirmation mixture that is reported.
@@ -203,6 +204,12 @@ def failed_trials(history: SweepHistory) -> dict[str, str]:
         for name, record in history.state.trials.items()
         if record.state == "failed"
     }
+
+
+def last_failure(history: SweepHistory) -> str:
+    """The last trial that failed and why, in one line; empty where none failed."""
+    trial, reason = next(reversed(failed_trials(history).items()), ("", ""))
+    return printable(f"last failure: {trial}: {reason}") if trial else ""
 
 
 def provenance_of(

@@ -14,12 +14,13 @@ from bimix_sweep.law.optimum.answer import not_tested
 from bimix_sweep.law.optimum.optimal_mixture import Optimum
 from bimix_sweep.mixture.domains import Mixture
 from bimix_sweep.report.data import PathPoint, Progress, ReportData
-from bimix_sweep.sweep.history.confirmation_trials import PAIRS, max_confirmation_trials
 from bimix_sweep.sweep.history.history import SweepHistory
+from bimix_sweep.sweep.history.snapshot import trials_to_go
 from bimix_sweep.sweep.outcome import (
     answer_of,
     decided,
     failed_trials,
+    last_failure,
     law_so_far,
     provenance_of,
     recipe_of,
@@ -68,19 +69,14 @@ def progress_of(
         state, words, command = "stopped", driver.words, f"bimix-sweep resume {place}"
     else:
         state, words, command = "running", "", f"bimix-sweep watch {place}"
-    if state == "stopped" and (failed := failed_trials(history)):
-        trial, reason = list(failed.items())[-1]
-        words = f"{words}; last failure: {trial}, {reason}"
-    confirmations = (
-        max_confirmation_trials(history.spec)
-        if history.confirmation is None
-        else PAIRS * len(history.confirmation.mixtures)
-    )
+    if state == "stopped" and (failure := last_failure(history)):
+        words = f"{words}; {failure}"
+    done = sum(record.state != "running" for record in records)
     return Progress(
         state=state,  # type: ignore[arg-type]
         words=words,
-        done=sum(record.state != "running" for record in records),
-        planned=history.spec.max_trials + confirmations,
+        done=done,
+        planned=done + trials_to_go(history),
         seconds_left=seconds_left,
         last_event=history.last_at,
         core_hours=history.hours.core_hours,

@@ -8,7 +8,6 @@ import numpy as np
 
 from bimix_sweep.law.optimum.optimal_mixture import Optimum
 from bimix_sweep.law.posterior.fitted_law import FittedLaw
-from bimix_sweep.mixture.final_run import FinalRun
 from bimix_sweep.mixture.simplex import Array
 from bimix_sweep.report.data import ReportData
 from bimix_sweep.report.figures.contours import sublevel_loops, triangle_grid
@@ -203,7 +202,7 @@ def _objective(data: ReportData, law: FittedLaw, optimum: Optimum, proportions: 
     mixtures = np.zeros((len(proportions), len(law.domains)))
     mixtures[:, [law.domains.index(name) for name in data.domains.names]] = proportions
     sizes = None if optimum.size is None else np.full(len(mixtures), optimum.size)
-    law = law.for_run(FinalRun(tokens=data.token_budget).unique(data.domains, law.domains))
+    law = data.of_final_run(law)
     return data.objective_of(
         law.targets, law.predict(mixtures, np.full(len(mixtures), optimum.step), sizes)
     )

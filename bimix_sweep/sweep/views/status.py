@@ -6,9 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from bimix_sweep.sweep.history.history import SweepHistory
 from bimix_sweep.sweep.history.snapshot import Snapshot, duration, trials_to_go
 from bimix_sweep.sweep.jobs.job_file import JobState
+from bimix_sweep.sweep.outcome import last_failure
 from bimix_sweep.sweep.views.follower import Follower
 from bimix_sweep.sweep.views.terminal import Progress, view
 from bimix_sweep.sweep.workspace.driver_state import driver_state
@@ -39,13 +39,6 @@ def state_line(folder: str, follower: Follower, now: float | None = None) -> str
         return reasons
     to_go = "" if history is None else f", at most {trials_to_go(history)} trials to go"
     return f"stopped{to_go} ({reasons}); go on with: bimix-sweep resume {folder}"
-
-
-def last_failure(history: SweepHistory | None) -> str:
-    """The last trial that failed and why, in one line; empty where none failed."""
-    records = history.state.trials.values() if history is not None else ()
-    failed = [record for record in records if record.state == "failed"]
-    return printable(f"last failure: {failed[-1].trial}: {failed[-1].failure}") if failed else ""
 
 
 def as_json_value(
@@ -107,7 +100,7 @@ def print_status(
         console.print(Text(f"{folder}: the sweep has not begun"))
     else:
         console.print(view(snapshot, console.size if console.is_terminal else None))
-        if failure := last_failure(follower.history):
+        if follower.history is not None and (failure := last_failure(follower.history)):
             console.print(Text(failure), soft_wrap=True)
         console.print(Text(state_line(folder, follower)), soft_wrap=True)
     if job is not None:

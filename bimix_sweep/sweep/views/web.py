@@ -92,9 +92,10 @@ class Page:
             config = SweepConfig.load(locations.join(self._folder, CONFIG))
             progress = progress_of(history, self._folder, seconds_left=snapshot.seconds_left)
             data = page_data(history, config, progress)
-            part = content(data).encode()
+            inside = content(data)
+            part = inside.encode()
             self._shown = Shown(
-                page=render(data, live=max(2.0, self._seconds)).encode(),
+                page=render(data, live=max(2.0, self._seconds), inside=inside).encode(),
                 content=gzip.compress(part, 6, mtime=0),
                 tag=f'"{hashlib.blake2b(part, digest_size=12).hexdigest()}"',
                 over=self._follower.complete,
