@@ -17,7 +17,7 @@ def run_notes(blend: Blend) -> list[str]:
     if total is None:
         return ["The recipe does not state the tokens of the final run.", _tokenizer(blend)]
     each = [
-        f"{part.domain} {magnitude(part.proportion * total)} ({_epochs(blend, part, total)})"
+        f"{part.domain} {magnitude(part.proportion * total)} ({_epochs(blend, part)})"
         for part in blend.positive()
     ]
     return [f"Final run: {magnitude(total)} tokens: {', '.join(each)}.", _tokenizer(blend)]
@@ -63,7 +63,7 @@ def _total(blend: Blend) -> float | None:
     return sum(blend.recipe.tokens.values()) or None
 
 
-def _epochs(blend: Blend, part: Part, total: float) -> str:
+def _epochs(blend: Blend, part: Part) -> str:
     """Passes over a domain in words."""
     number = epochs(blend, part)
     return "epochs not known" if number is None else f"{number:.3g} epochs"

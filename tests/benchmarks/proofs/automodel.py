@@ -3,21 +3,15 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
-import torch
 import torch.distributed as dist
 from nemo_automodel.components.datasets.llm.megatron.indexed_dataset import IndexedDatasetBuilder
 from nemo_automodel.components.datasets.llm.megatron_dataset import MegatronPretraining
 
-from tests.benchmarks.proofs.job import END, SEQUENCE, Counts, Domain, Drawing, count
+from tests.benchmarks.proofs.job import END, SEQUENCE, Counts, Domain, Drawing, count, write_indexed
 
 
 def prepare(domain: Domain, place: Path) -> Path:
-    builder = IndexedDatasetBuilder(f"{place}.bin", dtype=np.int32)
-    for document in domain.documents():
-        builder.add_document(torch.from_numpy(document), [len(document)])
-    builder.finalize(f"{place}.idx")
-    return place
+    return write_indexed(domain, place, IndexedDatasetBuilder)
 
 
 def draw(file: Path, drawing: Drawing) -> Counts:

@@ -1,6 +1,5 @@
 """axolotl: each data set as `_load_and_process_single_dataset` subsamples it, before it is tokenised."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,11 @@ from axolotl.utils.data import sft
 from axolotl.utils.dict import DictDefault
 from axolotl.utils.schemas.datasets import SFTDataset
 
-from tests.benchmarks.proofs.job import Counts, Domain, Drawing
+from tests.benchmarks.proofs.job import Counts, Domain, Drawing, write_lengths
 
 
 def prepare(domain: Domain, place: Path) -> Path:
-    path = place.with_suffix(".jsonl")
-    lines = (json.dumps({"text": f"{domain.token} {len(d)}"}) for d in domain.documents())
-    path.write_text("\n".join(lines))
-    return path
+    return write_lengths(domain, place)
 
 
 def draw(file: Path, drawing: Drawing) -> Counts:

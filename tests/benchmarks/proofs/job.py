@@ -72,6 +72,25 @@ def count(batches: Iterator[Any], drawing: Drawing) -> Counts:
     return counts
 
 
+def write_lengths(domain: Domain, place: Path) -> Path:
+    """Write one JSON line a document, whose text is its token id and its number of tokens."""
+    path = place.with_suffix(".jsonl")
+    lines = (json.dumps({"text": f"{domain.token} {len(d)}"}) for d in domain.documents())
+    path.write_text("\n".join(lines))
+    return path
+
+
+def write_indexed(domain: Domain, place: Path, builder_class: Any) -> Path:
+    """Write a Megatron data set with the trainer's own builder."""
+    import torch
+
+    builder = builder_class(f"{place}.bin", dtype=np.int32)
+    for document in domain.documents():
+        builder.add_document(torch.from_numpy(document), [len(document)])
+    builder.finalize(f"{place}.idx")
+    return place
+
+
 def main(mode: str, path: str) -> None:
     """Run one step of a proof and write what it gives beside the job."""
     job = json.loads(Path(path).read_text())

@@ -10,22 +10,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-import torch
 from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
 from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
 from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
 from megatron.core.datasets.utils import get_blend_from_list
 
-from tests.benchmarks.proofs.job import END, SEQUENCE, Counts, Domain, Drawing, count
+from tests.benchmarks.proofs.job import END, SEQUENCE, Counts, Domain, Drawing, count, write_indexed
 
 
 def prepare(domain: Domain, place: Path) -> Path:
-    builder = IndexedDatasetBuilder(f"{place}.bin", dtype=np.int32)
-    for document in domain.documents():
-        builder.add_document(torch.from_numpy(document), [len(document)])
-    builder.finalize(f"{place}.idx")
-    return place
+    return write_indexed(domain, place, IndexedDatasetBuilder)
 
 
 def blend_of(file: Path) -> dict[str, Any]:

@@ -4,13 +4,12 @@ VeOmni's top level loads kernels for a certain release of transformers; only its
 """
 
 import importlib.util
-import json
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tests.benchmarks.proofs.job import Counts, Domain, Drawing, count
+from tests.benchmarks.proofs.job import Counts, Domain, Drawing, count, write_lengths
 
 _HOME = Path(str((importlib.util.find_spec("veomni") or ModuleType("").__spec__).origin)).parent
 for _name in ("veomni", "veomni.data", "veomni.distributed", "veomni.utils"):
@@ -20,10 +19,7 @@ for _name in ("veomni", "veomni.data", "veomni.distributed", "veomni.utils"):
 
 
 def prepare(domain: Domain, place: Path) -> Path:
-    path = place.with_suffix(".jsonl")
-    lines = (json.dumps({"text": f"{domain.token} {len(d)}"}) for d in domain.documents())
-    path.write_text("\n".join(lines))
-    return path
+    return write_lengths(domain, place)
 
 
 def _tokens(row: dict[str, Any], **_: Any) -> list[dict[str, Any]]:

@@ -6,10 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bimix_sweep import files
 from bimix_sweep.config import MlflowConfig
 from bimix_sweep.errors import SweepError
-from bimix_sweep.sweep.views.tracking.runs import Row, TrackedRun
+from bimix_sweep.sweep.views.tracking.runs import Row, TrackedRun, copied
 from bimix_sweep.sweep.workspace.redaction import masked
 
 PREFIX = "bimix_sweep."
@@ -95,9 +94,7 @@ class MlflowTracker:
     def _end(self, run: TrackedRun, known: str) -> None:
         for path in run.files:
             with tempfile.TemporaryDirectory() as scratch:
-                copy = Path(scratch, Path(path.partition("?")[0]).name)
-                copy.write_bytes(files.read_bytes(path))
-                self._client.log_artifact(known, str(copy))
+                self._client.log_artifact(known, str(copied(path, scratch)))
         at = round((run.ended or run.began) * 1000)
         self._client.set_terminated(known, STATUS[run.state], at)
         del self._runs[run.id], self._next[run.id]

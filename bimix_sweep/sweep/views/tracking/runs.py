@@ -8,9 +8,10 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-from bimix_sweep import locations
+from bimix_sweep import files, locations
 from bimix_sweep.export.recipe import Recipe
 from bimix_sweep.mixture.objective import weighted_loss
 from bimix_sweep.sweep.history.events import (
@@ -244,3 +245,10 @@ class SweepRuns:
 
 def _hash(*parts: object) -> str:
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
+
+
+def copied(path: str, scratch: str) -> Path:
+    """Copies a file of the sweep's folder or URI into a local folder; returns the copy."""
+    copy = Path(scratch, Path(path.partition("?")[0]).name)
+    copy.write_bytes(files.read_bytes(path))
+    return copy

@@ -6,9 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bimix_sweep import files
 from bimix_sweep.config import WandbConfig
-from bimix_sweep.sweep.views.tracking.runs import Row, TrackedRun
+from bimix_sweep.sweep.views.tracking.runs import Row, TrackedRun, copied
 
 INIT_SECONDS = 30.0
 """Seconds after which W&B's client gives up to begin a run."""
@@ -106,10 +105,8 @@ class WandbTracker:
         artifact = self._wandb.Artifact(f"{run.sweep}-{run.sweep_id[:6]}", type="recipe")
         with tempfile.TemporaryDirectory() as scratch:
             for path in run.files:
-                name = Path(path.partition("?")[0]).name
-                copy = Path(scratch, name)
-                copy.write_bytes(files.read_bytes(path))
-                artifact.add_file(str(copy), name=name, policy="mutable")
+                copy = copied(path, scratch)
+                artifact.add_file(str(copy), name=copy.name, policy="mutable")
             handle.log_artifact(artifact)
 
     def _end(self, run: str, *, failed: bool) -> None:
