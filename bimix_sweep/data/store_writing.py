@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,28 +76,14 @@ def write_store(
     """
     path = Path(path)
     check_names(tuple(validation), "target")
-    check_place(path)
     if missing := [name for name in train if name not in validation]:
         raise DataError(f"domain {missing[0]} has no validation split; need one for each domain")
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    made = [folder for folder in (beside, *beside.parents) if not folder.exists()]
-    try:
-        beside.mkdir(parents=True)
+    with _placed(path) as beside:
         content = _write_splits(beside, train, validation, vocabulary, tokenizer)
         content |= {"inputs": inputs, "vocabulary": vocabulary, "notes": dict(notes or {})}
         _write_manifest(beside / "manifest.json", content)
         for number, runs in enumerate(held_out):
             (beside / f"held_out.{number}.runs").write_bytes(runs.astype("<u8").tobytes())
-        disk.sync_all(beside)
-        _put_in_place(beside, path, made)
-    except OSError as error:
-        shutil.rmtree(beside, ignore_errors=True)
-        for folder in made[1:]:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise _unwritable(path, error) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return TokenStore.open(path)
 
 
@@ -105,29 +91,54 @@ def share_store(store: TokenStore, path: str | Path) -> TokenStore:
     """Makes a store at `path` of the files of another store, as links where that is possible.
 
     Raises:
-        DataError: something else is at `path`, or `path` cannot be written.
+        DataError: something else is at `path`, `path` cannot be written, or another process put
+            another store in the place of `store` meanwhile.
     """
-    path = Path(path)
-    check_place(path)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    made = [folder for folder in (beside, *beside.parents) if not folder.exists()]
-    try:
-        beside.mkdir(parents=True)
+    with _placed(Path(path)) as beside:
         for file in store.path.iterdir():
             try:
                 os.link(file, beside / file.name)
             except OSError:  # another filesystem, or one without links
                 shutil.copyfile(file, beside / file.name)
-        disk.sync_all(beside)
-        _put_in_place(beside, path, made)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        # A store is replaced by one rename, so the files are those of one store if it is there now.
+        if TokenStore.open(store.path).digest != store.digest:
+            raise DataError(
+                f"{store.path} was replaced by the store of other text meanwhile; run again, or "
+                "give each text a data.store of its own"
+            )
     return TokenStore.open(path)
 
 
+@contextlib.contextmanager
+def _placed(path: Path) -> Iterator[Path]:
+    """Gives a temporary folder beside `path`, and renames it to `path` when the block has filled
+    it; after an error nothing is left.
+
+    Raises:
+        DataError: something that is no store is at `path`, or `path` cannot be written.
+    """
+    check_place(path)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    made = [folder for folder in (beside, *beside.parents) if not folder.exists()]
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        disk.sync_all(beside)
+        _put_in_place(beside, path, made)
+    except BaseException as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        for folder in made[1:]:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        if isinstance(error, OSError):
+            raise _unwritable(path, error) from error
+        raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
 def _unwritable(path: Path, error: OSError) -> DataError:
+    """The error of a place where no store can be written."""
     return DataError(
         f"{path} cannot be written ({error.strerror or error}); need a folder with room for the "
         "tokens"
