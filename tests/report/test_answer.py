@@ -181,3 +181,24 @@ def test_the_bar_of_a_stopped_sweep_says_so_and_not_that_it_runs(sweep):
     assert "7 of at most 22 trials" in html
     assert "left" not in html
     assert "running" not in html
+
+
+def test_the_check_of_the_confirmation_trials_counts_the_passes_of_these_trials(sweep):
+    """The law sees a trial that repeats its text as one of smaller proportions."""
+    (rows,) = np.nonzero([sweep.roles.get(trial) == "confirmation" for trial in sweep.table.trials])
+    assert len(rows)
+    passes = np.full(sweep.table.proportions.shape, 0.5)
+    passes[rows] = 40.0
+    law = sweep.law.for_run(sweep.table.proportions[rows] / passes[rows])
+    sizes = None if law.sizes is None else sweep.table.sizes[rows]
+    losses = law.predict(sweep.table.proportions[rows], sweep.table.steps[rows], sizes)
+    measured = sweep.table.losses.copy()
+    measured[rows] = losses[:, [law.targets.index(name) for name in sweep.table.targets]]
+    table = replace(sweep.table, losses=measured, epochs=passes)
+    name = "Did the confirmation trials come out as predicted?"
+    (check,) = (one for one in checks(replace(sweep, table=table)) if one.name == name)
+    assert "the mean error is 0 %;" in check.text
+    (check,) = (
+        one for one in checks(replace(sweep, table=replace(table, epochs=None))) if one.name == name
+    )
+    assert "the mean error is 0 %;" not in check.text
